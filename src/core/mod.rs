@@ -1,0 +1,9 @@
+//! What creditd knows: pure functions over plain values.
+//!
+//! Nothing here is async, reads a clock, touches a file or a database, uses a float or depends on the order of a
+//! hash map. Time, prices and stored state come in as arguments; plans and answers go out as values.
+
+pub mod calendar;
+pub mod credits;
+pub mod ids;
+pub mod transaction;

@@ -1,0 +1,196 @@
+//! One row of the ledger, and the words it is made of (R7, R15).
+
+use super::calendar::Instant;
+use super::credits::{CreditType, Credits, Overflow, Split};
+use super::ids::{ActionCode, Key, Reference, UserId};
+use serde::{Deserialize, Serialize};
+
+/// Declares an enum whose variants are stored and shown as fixed words.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant,)+ }
+
+        impl $name {
+            /// Every variant, in the order of declaration.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+
+            /// The word in the database and in every format.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $word,)+ }
+            }
+
+            /// The variant with this word.
+            #[must_use]
+            pub fn from_word(word: &str) -> Option<$name> {
+                match word { $($word => Some($name::$variant),)+ _ => None }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+pub(crate) use words;
+
+words! {
+    /// What a transaction is. Each kind counts in one column of a statement.
+    Kind {
+        /// The month's free grant (R2): `allocated`.
+        Allocation = "allocation",
+        /// Packs bought (R12): `purchased`.
+        Purchase = "purchase",
+        /// An operator's gift (R13): `bonus`.
+        Bonus = "bonus",
+        /// An AI action, done, failed or refused (R7): `consumed`.
+        Charge = "charge",
+        /// Credits of a charge given back (R11): `refunded`.
+        Refund = "refund",
+        /// What was left of a grant at its end (R3, R4): `lapsed`. A positive change takes a lapse back (R14).
+        Expiry = "expiry",
+        /// Unspent purchased credits returned (R12): `returned`.
+        Return = "return",
+        /// An operator's correction (R13): `adjusted`.
+        Adjustment = "adjustment",
+    }
+}
+
+words! {
+    /// Whether the action was done.
+    Status {
+        /// Done.
+        Success = "success",
+        /// Not done; no credits moved.
+        Failed = "failed",
+    }
+}
+
+words! {
+    /// Why creditd refused an action. A failed row without a reason failed at the platform.
+    Reason {
+        /// The available credits did not cover the price (R6).
+        InsufficientCredits = "insufficient_credits",
+    }
+}
+
+words! {
+    /// Where a grant came from.
+    Source {
+        /// The month's allowance (R2).
+        Monthly = "monthly",
+        /// Purchased packs (R12).
+        Pack = "pack",
+        /// An operator's gift (R13).
+        Bonus = "bonus",
+    }
+}
+
+words! {
+    /// Which pools a transaction touched (R7).
+    Touched {
+        /// Free credits only.
+        Free = "free",
+        /// Purchased credits only.
+        Purchased = "purchased",
+        /// Both.
+        Mixed = "mixed",
+        /// Neither.
+        None = "none",
+    }
+}
+
+/// A grant within its account: the `seq` of the transaction that created it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GrantId(pub i64);
+
+/// The change one transaction makes to one grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The grant.
+    pub grant: GrantId,
+    /// Its pool.
+    pub credit_type: CreditType,
+    /// The change, signed.
+    pub delta: Credits,
+}
+
+/// Money of a purchase: minor units of a currency (cents of USD).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Money {
+    /// Whole minor units.
+    pub minor: i64,
+    /// ISO 4217, three capital letters.
+    pub currency: String,
+}
+
+/// A fingerprint of what a call asked for; tells a replay from a conflict (R9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ContentHash(pub [u8; 16]);
+
+/// One row of the append-only ledger of one account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// Position in the account's ledger: 1, 2, 3, ... without gaps, in order of recording.
+    pub seq: i64,
+    /// What it is.
+    pub kind: Kind,
+    /// When it happened: the month it counts in. A lapse is booked at the grant's `expires_at`.
+    pub occurred_at: Instant,
+    /// When creditd learned of it; never decreases along `seq`.
+    pub recorded_at: Instant,
+    /// Who performed the action, where the platform said so.
+    pub user: Option<UserId>,
+    /// The action of a charge.
+    pub action: Option<ActionCode>,
+    /// How many of the action, or packs of a purchase; 0 for all else.
+    pub quantity: i64,
+    /// Credits of one action at `occurred_at` (R8), or of one pack; 0 for all else.
+    pub unit_price: Credits,
+    /// Done or not.
+    pub status: Status,
+    /// Why it was refused.
+    pub reason: Option<Reason>,
+    /// Free text of the caller; empty when none.
+    pub comment: String,
+    /// The caller's idempotency key (R9); none for rows creditd makes by itself.
+    pub key: Option<Key>,
+    /// What the caller asked, beside the key.
+    pub content: Option<ContentHash>,
+    /// The row that this one corrects (R15).
+    pub corrects: Option<i64>,
+    /// The price paid (R12).
+    pub money: Option<Money>,
+    /// The external payment (R12).
+    pub reference: Option<Reference>,
+    /// The changes of grants, in burn order; their sum is [`Transaction::delta`].
+    pub entries: Vec<Entry>,
+    /// Balance after this row in order of recording: the sum of all changes so far.
+    pub balance: Split,
+}
+
+impl Transaction {
+    /// The signed change per credit type.
+    ///
+    /// # Errors
+    /// [`Overflow`] when the entries' sum leaves the range of credits.
+    pub fn delta(&self) -> Result<Split, Overflow> {
+        self.entries.iter().try_fold(Split::ZERO, |sum, entry| sum.plus(Split::of(entry.credit_type, entry.delta)))
+    }
+}
+
+/// The pools a change touched.
+#[must_use]
+pub fn touched(delta: Split) -> Touched {
+    match (delta.free.is_zero(), delta.purchased.is_zero()) {
+        (true, true) => Touched::None,
+        (false, true) => Touched::Free,
+        (true, false) => Touched::Purchased,
+        (false, false) => Touched::Mixed,
+    }
+}

@@ -1,0 +1,2 @@
+//! creditd manages the AI credits of a multi-tenant platform.
+pub mod core;
