@@ -6,4 +6,6 @@
 pub mod calendar;
 pub mod credits;
 pub mod ids;
+pub mod ledger;
+pub mod price;
 pub mod transaction;
