@@ -11,4 +11,5 @@ pub mod ids;
 pub mod ledger;
 pub mod price;
 pub mod outbox;
+pub mod statement;
 pub mod transaction;
