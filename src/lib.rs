@@ -1,2 +1,3 @@
 //! creditd manages the AI credits of a multi-tenant platform.
+pub mod clock;
 pub mod core;

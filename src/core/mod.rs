@@ -6,4 +6,5 @@
 pub mod calendar;
 pub mod credits;
 pub mod ids;
+pub mod schedule;
 pub mod transaction;
