@@ -12,4 +12,5 @@ pub mod ledger;
 pub mod price;
 pub mod outbox;
 pub mod statement;
+pub mod schedule;
 pub mod transaction;
