@@ -415,13 +415,9 @@ impl Ledger {
     /// # Errors
     /// [`Refusal`]; nothing is written then. A charge refused for want of credits is no error but a failed row (R7).
     pub fn charge(&mut self, usage: &Usage, prices: &PriceMatrix, now: Instant) -> Result<Receipt<'_>, Refusal> {
-        let content = usage.content();
-        if self.replay(&usage.key, content)? {
+        let Some((at, unit_price)) = self.check_charge(usage, prices, now)? else {
             return Ok(Receipt { row: &self.known[&usage.key], replayed: true });
-        }
-        let at = self.check_time(usage.occurred_at, now)?;
-        self.check_count("the quantity", usage.quantity, QUANTITY_MAX)?;
-        let unit_price = prices.price_at(&usage.action, at)?;
+        };
         self.roll_over(at, now)?;
         let row = Transaction {
             user: usage.user.clone(),
@@ -431,11 +427,30 @@ impl Ledger {
             status: usage.status,
             comment: usage.comment.clone(),
             key: Some(usage.key.clone()),
-            content: Some(content),
+            content: Some(usage.content()),
             ..blank(Kind::Charge, at)
         };
         self.burn_for(row, at, now).map_err(|source| self.overflow(source))?;
         Ok(Receipt { row: &self.known[&usage.key], replayed: false })
+    }
+
+    /// What a charge would be refused for, without doing it; `None` for a replay (R9), else when it happens and the
+    /// price of one.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn check_charge(
+        &self,
+        usage: &Usage,
+        prices: &PriceMatrix,
+        now: Instant,
+    ) -> Result<Option<(Instant, Credits)>, Refusal> {
+        if self.replay(&usage.key, usage.content())? {
+            return Ok(None);
+        }
+        let at = self.check_time(usage.occurred_at, now)?;
+        self.check_count("the quantity", usage.quantity, QUANTITY_MAX)?;
+        Ok(Some((at, prices.price_at(&usage.action, at)?)))
     }
 
     fn burn_for(&mut self, mut row: Transaction, at: Instant, now: Instant) -> Result<(), Overflow> {
@@ -495,12 +510,9 @@ impl Ledger {
     /// # Errors
     /// [`Refusal`]; nothing is written then.
     pub fn purchase(&mut self, purchase: &Purchase, key: &Key, now: Instant) -> Result<Receipt<'_>, Refusal> {
-        let content = purchase.content();
-        if self.replay(key, content)? {
+        let Some(at) = self.check_purchase(purchase, key, now)? else {
             return Ok(Receipt { row: &self.known[key], replayed: true });
-        }
-        let at = self.check_time(purchase.occurred_at, now)?;
-        self.check_count("the number of packs", purchase.packs, PACKS_MAX)?;
+        };
         if purchase.occurred_at.is_none() {
             self.roll_over(at, now)?;
         }
@@ -510,7 +522,7 @@ impl Ledger {
             unit_price: purchase.pack_credits,
             comment: purchase.comment.clone(),
             key: Some(key.clone()),
-            content: Some(content),
+            content: Some(purchase.content()),
             money: Some(purchase.money.clone()),
             reference: Some(purchase.reference.clone()),
             ..blank(Kind::Purchase, at)
@@ -519,6 +531,19 @@ impl Ledger {
         self.grant(row, label, CreditType::Purchased, Source::Pack, amount, None, now)
             .map_err(|source| self.overflow(source))?;
         Ok(Receipt { row: &self.known[key], replayed: false })
+    }
+
+    /// What a purchase would be refused for, without doing it; `None` for a replay (R9), else when it happens.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn check_purchase(&self, purchase: &Purchase, key: &Key, now: Instant) -> Result<Option<Instant>, Refusal> {
+        if self.replay(key, purchase.content())? {
+            return Ok(None);
+        }
+        let at = self.check_time(purchase.occurred_at, now)?;
+        self.check_count("the number of packs", purchase.packs, PACKS_MAX)?;
+        Ok(Some(at))
     }
 
     /// R9: true when the same call came before.

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant,)+ }
 
         impl $name {
@@ -37,7 +37,6 @@ macro_rules! words {
         }
     };
 }
-#[expect(unused_imports, reason = "other modules of core declare their words with it")]
 pub(crate) use words;
 
 words! {

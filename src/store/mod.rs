@@ -18,11 +18,11 @@ mod transactions;
 mod verify;
 
 pub use accounts::{AccountRecord, Admin, NewAccount, Opened};
-pub use alerts::{AlertRecord, Crossing};
+pub use alerts::AlertRecord;
 pub use ledgers::{Batch, Load};
-pub use outbox::{OutboxRecord, Sent};
-pub use report::ReportRead;
-pub use runs::{RunRecord, RunState};
+pub use outbox::OutboxRecord;
+pub use report::{ActionUse, ReportRead};
+pub use runs::{Claim, RunRecord, RunState};
 pub use transactions::{Cursor, LogFilter};
 pub use verify::Drift;
 
@@ -126,7 +126,9 @@ impl<T> While<T> for std::result::Result<T, sqlx::Error> {
     fn while_(self, doing: &'static str) -> Result<T> {
         self.map_err(|source| match &source {
             // SQLITE_BUSY and its extended codes, after the busy timeout.
-            sqlx::Error::Database(e) if e.code().is_some_and(|c| matches!(&*c, "5" | "261" | "517")) => StoreError::Locked,
+            sqlx::Error::Database(e) if e.code().is_some_and(|c| matches!(&*c, "5" | "261" | "517")) => {
+                StoreError::Locked
+            }
             _ => StoreError::Sql { doing, source },
         })
     }
@@ -258,17 +260,13 @@ async fn check_version(pool: &SqlitePool) -> Result<()> {
 }
 
 fn migrator() -> Migrator {
-    let mut migrations: Vec<Migration> = MIGRATIONS
-        .files()
-        .filter_map(|file| {
-            let (version, name) = file.path().file_stem()?.to_str()?.split_once('_')?;
-            let sql = sqlx::SqlSafeStr::into_sql_str(file.contents_utf8()?);
-            let name = Cow::Owned(name.replace('_', " "));
-            Some(Migration::new(version.parse().ok()?, name, MigrationType::Simple, sql, false))
-        })
-        .collect();
-    migrations.sort_by_key(|migration| migration.version);
-    Migrator { migrations: Cow::Owned(migrations), ..Migrator::DEFAULT }
+    let migrations = MIGRATIONS.files().filter_map(|file| {
+        let (version, name) = file.path().file_stem()?.to_str()?.split_once('_')?;
+        let sql = sqlx::SqlSafeStr::into_sql_str(file.contents_utf8()?);
+        let name = Cow::Owned(name.replace('_', " "));
+        Some(Migration::new(version.parse().ok()?, name, MigrationType::Simple, sql, false))
+    });
+    Migrator::with_migrations(migrations.collect())
 }
 
 async fn refuse_newer_schema(pool: &SqlitePool) -> Result<()> {
@@ -289,7 +287,8 @@ async fn refuse_newer_schema(pool: &SqlitePool) -> Result<()> {
 
 async fn read_meta(pool: &SqlitePool, path: &Path) -> Result<Meta> {
     let mut meta = Meta { created_at: Instant::MIN, sandbox: false };
-    let rows = sqlx::query("SELECT name, value FROM meta").fetch_all(pool).await.while_("reading what the ledger is")?;
+    let rows =
+        sqlx::query("SELECT name, value FROM meta").fetch_all(pool).await.while_("reading what the ledger is")?;
     if rows.is_empty() {
         return Err(StoreError::Missing { path: path.to_owned() });
     }

@@ -29,7 +29,6 @@ use super::credits::{Credits, Overflow, Split};
 use super::ids::AccountId;
 use super::transaction::words;
 use chrono::NaiveDate;
-use serde::{Deserialize, Serialize};
 
 words! {
     /// The columns of every report, in their order; the same names in every format.

@@ -3,7 +3,6 @@
 use super::super::calendar::Instant;
 use super::super::credits::{Credits, Split};
 use super::super::transaction::{Kind, Reason, Status, words};
-use serde::{Deserialize, Serialize};
 
 words! {
     /// How a row counts among the actions.

@@ -4,7 +4,6 @@ use super::super::calendar::{Instant, Month};
 use super::super::transaction::words;
 use super::{Column, LINES_PER_PERIOD, ReportError};
 use chrono::{Datelike, Days, NaiveDate};
-use serde::{Deserialize, Serialize};
 
 /// Most periods of a report by day: five years, each of 366 days.
 pub const PERIOD_DAYS_MAX: u64 = 5 * 366;
