@@ -1,3 +1,4 @@
 //! creditd manages the AI credits of a multi-tenant platform.
 pub mod clock;
+pub mod config;
 pub mod core;
