@@ -1,0 +1,110 @@
+//! The bounds of settings, and the paths inside them. `defaults.toml` tells the operator the same bounds.
+
+use super::Settings;
+use crate::core::ids::{Email, clean_text};
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+/// Amounts beyond a thousand million credits, or minor units, are slips of the keyboard.
+const AMOUNT_MAX: i64 = 1_000_000_000;
+/// A batch is one database transaction, which charges wait for.
+const BATCH_ACCOUNTS_MAX: usize = 10_000;
+/// More levels would be noise in every admin's inbox.
+const LEVELS_MAX: usize = 10;
+const LEVEL_NAME_LEN_MAX: usize = 32;
+/// RFC 1035.
+const DOMAIN_LEN_MAX: usize = 253;
+
+/// Calls `refuse` with the key and what is allowed, for each value out of bounds.
+pub(super) fn settings(settings: &Settings, refuse: &mut dyn FnMut(&str, String)) {
+    let credits = &settings.credits;
+    range(refuse, "credits.monthly_allowance", credits.monthly_allowance.get(), 0..=AMOUNT_MAX);
+    range(refuse, "credits.pack_credits", credits.pack_credits.get(), 1..=AMOUNT_MAX);
+    range(refuse, "credits.pack_price_minor", credits.pack_price_minor, 0..=AMOUNT_MAX);
+    range(refuse, "jobs.batch_accounts", settings.jobs.batch_accounts, 1..=BATCH_ACCOUNTS_MAX);
+    if credits.currency.len() != 3 || !credits.currency.bytes().all(|b| b.is_ascii_uppercase()) {
+        refuse("credits.currency", "three capital letters are expected, such as \"USD\"".to_owned());
+    }
+    levels(settings, refuse);
+    if let Err(what) = sender(&settings.mail.from) {
+        refuse("mail.from", what);
+    }
+    if settings.mail.message_id_domain.as_ref().is_some_and(|domain| !is_domain(domain)) {
+        refuse("mail.message_id_domain", "a domain is expected, such as \"credits.example.com\"".to_owned());
+    }
+}
+
+fn range<N: PartialOrd + std::fmt::Display>(
+    refuse: &mut dyn FnMut(&str, String),
+    key: &str,
+    value: N,
+    allowed: RangeInclusive<N>,
+) {
+    if !allowed.contains(&value) {
+        refuse(key, format!("allowed are {} to {}", allowed.start(), allowed.end()));
+    }
+}
+
+fn levels(settings: &Settings, refuse: &mut dyn FnMut(&str, String)) {
+    let levels = &settings.alerts.levels;
+    if levels.len() > LEVELS_MAX {
+        refuse("alerts.levels", format!("at most {LEVELS_MAX} levels are allowed"));
+    }
+    for (at, level) in levels.iter().enumerate() {
+        let mut refuse_level = |what: String| refuse(&format!("alerts.levels[{at}]"), what);
+        let name = &level.name;
+        let name_ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.len() > LEVEL_NAME_LEN_MAX || !name.chars().all(name_ok) {
+            refuse_level(format!("the name {name:?} must be 1 to {LEVEL_NAME_LEN_MAX} letters, digits, '-', '_', '.'"));
+        }
+        if levels[..at].iter().any(|earlier| earlier.name == *name) {
+            refuse_level(format!("there are two levels named {name}; give each its own name"));
+        }
+        match (level.percent, level.credits) {
+            (Some(0..=100), None) | (None, Some(0..=AMOUNT_MAX)) => {}
+            (Some(percent), None) => refuse_level(format!("percent = {percent}: allowed are 0 to 100")),
+            (None, Some(credits)) => refuse_level(format!("credits = {credits}: allowed are 0 to {AMOUNT_MAX}")),
+            _ => refuse_level("exactly one of percent and credits is expected".to_owned()),
+        }
+    }
+}
+
+/// An address, or `Name <address>`.
+fn sender(text: &str) -> Result<(), String> {
+    let (name, address) = match text.strip_suffix('>').and_then(|t| t.rsplit_once('<')) {
+        Some((name, address)) => (name.trim(), address),
+        None => ("", text),
+    };
+    clean_text("the name", name).map_err(|error| error.to_string())?;
+    Email::new(address).map_err(|error| error.to_string())?;
+    Ok(())
+}
+
+fn is_domain(text: &str) -> bool {
+    text.len() <= DOMAIN_LEN_MAX && Email::new(&format!("x@{text}")).is_ok()
+}
+
+/// The path `text`, seen from `base` when it is relative.
+pub(super) fn path(text: &str, base: &Path) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("a path is expected; leave the setting out for none".to_owned());
+    }
+    let joined = base.join(text).into_os_string().into_string();
+    joined.map_err(|path| format!("the path {} is not UTF-8", path.display()))
+}
+
+/// `sqlite://FILE?options` with the file seen from `base`.
+pub(super) fn database_url(text: &str, base: &Path) -> Result<String, String> {
+    const EXPECTED: &str = "sqlite://FILE is expected, such as sqlite://creditd.db";
+    let (scheme, rest) = text.split_once(':').ok_or_else(|| format!("it has no scheme; {EXPECTED}"))?;
+    if scheme != "sqlite" {
+        let shown: String = scheme.chars().take(20).collect();
+        return Err(format!("databases of the scheme {shown:?} are not supported by this version; {EXPECTED}"));
+    }
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    let (file, options) = rest.split_once('?').map_or((rest, String::new()), |(file, o)| (file, format!("?{o}")));
+    if file.is_empty() || file.starts_with(":memory:") {
+        return Err(format!("a ledger in memory would be forgotten; {EXPECTED}"));
+    }
+    Ok(format!("sqlite://{}{options}", path(file, base)?))
+}

@@ -1,0 +1,364 @@
+//! Flags, environment and file become validated [`Settings`] (DESIGN 10).
+//!
+//! Loading is a function of its input and of at most one file: the process's environment is handed in by `main`.
+//! Everything is checked here, so whoever gets [`Settings`] need not check again; every complaint names the key, the
+//! value, where it came from and what is allowed, and all complaints come at once. The known keys, their defaults and
+//! their help stand in one document, `defaults.toml`.
+
+mod check;
+mod keys;
+mod layers;
+pub mod schedules;
+
+use crate::core::credits::Credits;
+use crate::core::transaction::words;
+use layers::Layers;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The file that is read when none is named, in the working folder.
+pub const FILE_NAME: &str = "creditd.toml";
+/// The environment variable that names the file.
+pub const FILE_ENV: &str = "CREDITD_CONFIG";
+
+/// The settings whose texts are paths.
+const PATHS: [&str; 5] = ["mail.dir", "reports.dir", "reports.out", "templates.dir", "cron.dir"];
+
+/// What [`Settings::load`] works from.
+#[derive(Clone, Debug, Default)]
+pub struct LoadInput {
+    /// The working folder; empty for the process's own.
+    pub folder: PathBuf,
+    /// The file named by `--config`.
+    pub path: Option<PathBuf>,
+    /// The process's environment.
+    pub env: Vec<(String, String)>,
+    /// Settings given as flags, by key: `("database_url", "sqlite://x.db")`.
+    pub flags: Vec<(String, String)>,
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nothing set it.
+    Default,
+    /// A line of the file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Its line, from 1.
+        line: usize,
+    },
+    /// An environment variable.
+    Env(String),
+    /// A flag.
+    Flag,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => f.pad("default"),
+            Origin::File { path, line } => f.pad(&format!("file {}:{line}", path.display())),
+            Origin::Env(name) => f.pad(&format!("env {name}")),
+            Origin::Flag => f.pad("flag"),
+        }
+    }
+}
+
+/// One thing that is wrong with the settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where it was set.
+    pub origin: Origin,
+    /// The key, the value and what is allowed.
+    pub what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Origin::File { path, line } => write!(f, "{}:{line}: {}", path.display(), self.what),
+            origin => write!(f, "{origin}: {}", self.what),
+        }
+    }
+}
+
+/// Why there are no settings.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the settings file {} cannot be read: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("{}:{line}: {what}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Its line, from 1.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// Values that cannot be; never empty.
+    #[error("{}", .0.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
+    Settings(Vec<Problem>),
+}
+
+/// One line of `config show`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// `section.key`.
+    pub key: String,
+    /// The value in force as TOML; none for an optional setting that nothing sets.
+    pub value: Option<String>,
+    /// Where it came from.
+    pub origin: Origin,
+    /// What it means.
+    pub help: String,
+}
+
+/// Everything that can be set. `defaults.toml` says what each means and which values are allowed.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// `sqlite://FILE`, with the file's path resolved.
+    pub database_url: String,
+    /// Amounts and prices of new accounts and purchases.
+    pub credits: CreditSettings,
+    /// Alert levels.
+    pub alerts: AlertSettings,
+    /// How mail leaves.
+    pub mail: MailSettings,
+    /// Where report definitions and reports are.
+    pub reports: ReportSettings,
+    /// Where the operator's templates are.
+    pub templates: DirSettings,
+    /// Where the operator's schedules are.
+    pub cron: DirSettings,
+    /// How jobs work.
+    pub jobs: JobSettings,
+    /// What is logged and how.
+    pub log: LogSettings,
+    #[serde(skip)]
+    shown: Vec<Shown>,
+}
+
+/// `[credits]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreditSettings {
+    /// Free credits per month of an account without an allowance of its own (R2).
+    pub monthly_allowance: Credits,
+    /// Credits of one pack (R12).
+    pub pack_credits: Credits,
+    /// Price of one pack in minor units of `currency`.
+    pub pack_price_minor: i64,
+    /// ISO 4217, three capital letters.
+    pub currency: String,
+}
+
+/// `[alerts]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlertSettings {
+    /// Levels of accounts without levels of their own.
+    pub levels: Vec<LevelSetting>,
+}
+
+/// One alert level: exactly one of `percent` and `credits` is set.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LevelSetting {
+    /// Its name, such as `low`.
+    pub name: String,
+    /// Percent of the monthly allowance, 0 to 100.
+    pub percent: Option<u8>,
+    /// Credits, 0 or more.
+    pub credits: Option<i64>,
+}
+
+/// `[mail]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MailSettings {
+    /// The transport.
+    pub transport: TransportKind,
+    /// The folder of the file transport.
+    pub dir: PathBuf,
+    /// `Name <address>` or an address; known to be one.
+    pub from: String,
+    /// Domain of the Message-ID; the sender's when none.
+    pub message_id_domain: Option<String>,
+}
+
+words! {
+    /// How mail leaves.
+    TransportKind {
+        /// One .eml file per message.
+        File = "file",
+    }
+}
+
+/// `[reports]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReportSettings {
+    /// The operator's report definitions.
+    pub dir: Option<PathBuf>,
+    /// Where reports are written.
+    pub out: PathBuf,
+}
+
+/// A section that names a folder of the operator's own files (`[templates]`, `[cron]`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DirSettings {
+    /// The folder.
+    pub dir: Option<PathBuf>,
+}
+
+/// `[jobs]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobSettings {
+    /// Accounts per database transaction.
+    pub batch_accounts: usize,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogSettings {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// The least important events that are logged.
+    pub level: LogLevel,
+}
+
+words! {
+    /// The form of a log line.
+    LogFormat {
+        /// Text on a terminal, JSON elsewhere.
+        Auto = "auto",
+        /// For people.
+        Text = "text",
+        /// For machines.
+        Json = "json",
+    }
+}
+
+words! {
+    /// How important an event is.
+    LogLevel {
+        /// Something failed.
+        Error = "error",
+        /// Something is odd.
+        Warn = "warn",
+        /// What happened.
+        Info = "info",
+        /// How it happened.
+        Debug = "debug",
+        /// Every step.
+        Trace = "trace",
+    }
+}
+
+impl Settings {
+    /// Lays flags over environment over file over defaults and checks the result.
+    ///
+    /// The file is `input.path`, else the one that `CREDITD_CONFIG` names, else `creditd.toml` in the working folder
+    /// if there is one. Relative paths are relative to the file's folder, those from flags and environment to the
+    /// working folder.
+    ///
+    /// # Errors
+    /// [`ConfigError`] when a named file cannot be read, the file is not TOML, or any value or key is wrong.
+    pub fn load(input: LoadInput) -> Result<Settings, ConfigError> {
+        let LoadInput { folder, path, env, flags } = input;
+        let named_by_env = || env.iter().find(|(name, text)| name == FILE_ENV && !text.is_empty());
+        let named = path.or_else(|| named_by_env().map(|(_, text)| PathBuf::from(text)));
+
+        let mut layers = Layers::new();
+        let mut file_folder = folder.clone();
+        if let Some((path, text)) = read_file(&folder, named)? {
+            layers.add_file(&path, &text)?;
+            file_folder = folder.join(path.parent().unwrap_or(Path::new("")));
+        }
+        layers.add_env(env);
+        layers.add_flags(flags);
+
+        let base = |origin: &Origin| match origin {
+            Origin::Default | Origin::File { .. } => file_folder.clone(),
+            Origin::Env(_) | Origin::Flag => folder.clone(),
+        };
+        for key in PATHS {
+            layers.change_text(key, |text, origin| check::path(text, &base(origin)));
+        }
+        layers.change_text("database_url", |text, origin| check::database_url(text, &base(origin)));
+
+        // What is known to be wrong comes first: the values would be refused again, in serde's words.
+        let mut layers = layers.without_problems()?;
+        match serde_path_to_error::deserialize::<_, Settings>(toml::Value::Table(layers.table())) {
+            Ok(settings) => {
+                check::settings(&settings, &mut |key, what| layers.refuse(key, &what));
+                let shown = layers.without_problems()?.shown();
+                Ok(Settings { shown, ..settings })
+            }
+            Err(error) => {
+                layers.refuse(&error.path().to_string(), error.inner().message());
+                Err(layers.into_error())
+            }
+        }
+    }
+
+    /// Every setting with its value in force and where it came from, in the order of the documentation.
+    #[must_use]
+    pub fn shown(&self) -> &[Shown] {
+        &self.shown
+    }
+}
+
+/// The text of a `creditd.toml` that sets `live` (by key) and shows everything else commented out: what `init` writes.
+///
+/// # Errors
+/// [`ConfigError::Settings`] when a key is unknown or its value of the wrong kind.
+pub fn default_file(live: &[(&str, &str)]) -> Result<String, ConfigError> {
+    let mut layers = Layers::new();
+    layers.add_flags(live.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())));
+    let shown = layers.without_problems()?.shown();
+    let mut file = String::new();
+    for line in keys::document() {
+        let set =
+            line.key.as_ref().and_then(|key| shown.iter().find(|s| s.key == key.path && s.origin == Origin::Flag));
+        match (set, line.key) {
+            (Some(set), _) => {
+                let name = set.key.rsplit('.').next().unwrap_or_default();
+                file.push_str(&format!("{name} = {}", set.value.as_deref().unwrap_or_default()));
+            }
+            (None, Some(_)) => file.push_str(&format!("#{}", line.text.trim_start_matches('#'))),
+            (None, None) => file.push_str(line.text),
+        }
+        file.push('\n');
+    }
+    Ok(file)
+}
+
+/// The file to read, with its text; none when none is named and there is none.
+fn read_file(folder: &Path, named: Option<PathBuf>) -> Result<Option<(PathBuf, String)>, ConfigError> {
+    let required = named.is_some();
+    let path = named.unwrap_or_else(|| PathBuf::from(FILE_NAME));
+    match std::fs::read_to_string(folder.join(&path)) {
+        Ok(text) => Ok(Some((path, text))),
+        Err(error) if !required && error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ConfigError::Read { path, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

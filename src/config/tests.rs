@@ -1,0 +1,191 @@
+//! Layers, origins, and every complaint an operator can get.
+
+use super::*;
+use insta::assert_snapshot;
+
+fn folder_with(file: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join(FILE_NAME), file).expect("written");
+    folder
+}
+
+fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
+    list.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+}
+
+fn load(file: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+    let folder = folder_with(file);
+    Settings::load(LoadInput { folder: folder.path().to_owned(), path: None, env: pairs(env), flags: pairs(flags) })
+}
+
+fn complaint(file: &str, env: &[(&str, &str)]) -> String {
+    load(file, env, &[]).expect_err("refused").to_string()
+}
+
+fn without_a_file() -> Settings {
+    let folder = tempfile::tempdir().expect("a folder");
+    Settings::load(LoadInput { folder: folder.path().to_owned(), ..LoadInput::default() }).expect("the defaults")
+}
+
+fn shown(settings: &Settings, key: &str) -> String {
+    let shown = settings.shown().iter().find(|shown| shown.key == key).expect("a known key");
+    format!("{} ({})", shown.value.as_deref().unwrap_or("unset"), shown.origin)
+}
+
+#[test]
+fn the_defaults_are_valid_and_documented() {
+    let settings = without_a_file();
+    assert_eq!(settings.credits.monthly_allowance, Credits::new(1_500));
+    assert_eq!((settings.credits.pack_credits.get(), settings.credits.pack_price_minor), (2_500, 2_500));
+    assert_eq!(settings.alerts.levels.len(), 3);
+    assert_eq!(settings.cron, DirSettings::default());
+    assert!(settings.shown().iter().all(|shown| shown.origin == Origin::Default));
+}
+
+#[test]
+fn every_optional_setting_of_the_document_exists() {
+    let everything: String = keys::DEFAULTS
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned() + "\n")
+        .collect();
+    let settings = load(&everything, &[], &[]).expect("valid");
+    assert!(settings.mail.message_id_domain.is_some());
+    assert!(settings.reports.dir.is_some() && settings.templates.dir.is_some() && settings.cron.dir.is_some());
+    assert!(settings.shown().iter().all(|shown| matches!(shown.origin, Origin::File { .. })));
+}
+
+#[test]
+fn flags_beat_the_environment_which_beats_the_file() {
+    let file = "[jobs]\nbatch_accounts = 10\n[credits]\npack_credits = 10\nmonthly_allowance = 10\n";
+    let env = [("CREDITD__JOBS__BATCH_ACCOUNTS", "20"), ("CREDITD__CREDITS__PACK_CREDITS", "20"), ("HOME", "/root")];
+    let settings = load(file, &env, &[("jobs.batch_accounts", "30")]).expect("valid");
+    assert_eq!(settings.jobs.batch_accounts, 30);
+    assert_eq!(shown(&settings, "jobs.batch_accounts"), "30 (flag)");
+    assert_eq!(shown(&settings, "credits.pack_credits"), "20 (env CREDITD__CREDITS__PACK_CREDITS)");
+    assert_eq!(shown(&settings, "credits.monthly_allowance"), "10 (file creditd.toml:5)");
+    assert_eq!(shown(&settings, "credits.currency"), "\"USD\" (default)");
+    assert_eq!(shown(&settings, "cron.dir"), "unset (default)");
+}
+
+#[test]
+fn levels_come_as_a_list_in_the_environment_too() {
+    let env = [("CREDITD__ALERTS__LEVELS", "[{ name = \"half\", percent = 50 }]")];
+    let settings = load("", &env, &[]).expect("valid");
+    assert_eq!(settings.alerts.levels, [LevelSetting { name: "half".into(), percent: Some(50), credits: None }]);
+}
+
+#[test]
+fn relative_paths_are_seen_from_where_they_were_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("etc")).expect("created");
+    std::fs::write(
+        folder.path().join("etc/c.toml"),
+        "database_url = \"sqlite://l.db?mode=rw\"\n[mail]\ndir = \"/m\"\n",
+    )
+    .expect("written");
+    let settings = Settings::load(LoadInput {
+        folder: folder.path().to_owned(),
+        path: None,
+        env: pairs(&[("CREDITD_CONFIG", "etc/c.toml")]),
+        flags: pairs(&[("reports.dir", "own")]),
+    })
+    .expect("valid");
+    assert_eq!(settings.database_url, format!("sqlite://{}/etc/l.db?mode=rw", folder.path().display()));
+    assert_eq!(settings.mail.dir, Path::new("/m"));
+    assert_eq!(settings.reports.out, folder.path().join("etc/out"));
+    assert_eq!(settings.reports.dir, Some(folder.path().join("own")));
+}
+
+#[test]
+fn all_complaints_come_at_once_with_line_and_bounds() {
+    let file = r#"
+[credits]
+monthly_allowance = -5
+currency = "usd"
+[alerts]
+levels = [{ name = "low", percent = 120 }, { name = "low", credits = 1, percent = 1 }]
+[mail]
+from = "creditd <nobody>"
+message_id_domain = "a b"
+"#;
+    assert_snapshot!(complaint(file, &[("CREDITD__JOBS__BATCH_ACCOUNTS", "0")]), @r#"
+    creditd.toml:3: credits.monthly_allowance = -5: allowed are 0 to 1000000000
+    creditd.toml:4: credits.currency = "usd": three capital letters are expected, such as "USD"
+    creditd.toml:6: alerts.levels[0]: percent = 120: allowed are 0 to 100
+    creditd.toml:6: alerts.levels[1]: there are two levels named low; give each its own name
+    creditd.toml:6: alerts.levels[1]: exactly one of percent and credits is expected
+    creditd.toml:8: mail.from = "creditd <nobody>": "nobody" is not an e-mail address (name@domain)
+    creditd.toml:9: mail.message_id_domain = "a b": a domain is expected, such as "credits.example.com"
+    env CREDITD__JOBS__BATCH_ACCOUNTS: jobs.batch_accounts = 0: allowed are 1 to 10000
+    "#);
+}
+
+#[test]
+fn unknown_keys_are_refused_with_a_suggestion() {
+    let file = "montly_allowance = 3\nmail = 3\n[credits]\nmontly_allowance = 3\n[smtp]\nhost = \"x\"\n";
+    assert_snapshot!(complaint(file, &[("CREDITD__MAIL__DIRS", "x"), ("CREDITD__NONSENSE", "x")]), @"
+    creditd.toml:1: there is no setting montly_allowance; did you mean credits.monthly_allowance?
+    creditd.toml:2: mail is a section: write [mail] and its keys below
+    creditd.toml:4: there is no setting credits.montly_allowance; did you mean credits.monthly_allowance?
+    creditd.toml:5: there is no section smtp; `creditd config show` lists all
+    env CREDITD__MAIL__DIRS: there is no such setting; did you mean CREDITD__MAIL__DIR?
+    env CREDITD__NONSENSE: there is no such setting; `creditd config show` lists all
+    ");
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_refused_where_it_stands() {
+    let complaints = [
+        complaint("[jobs]\nbatch_accounts = \"many\"\n", &[]),
+        complaint("", &[("CREDITD__JOBS__BATCH_ACCOUNTS", "many")]),
+        complaint("", &[("CREDITD__ALERTS__LEVELS", "many")]),
+        complaint("[alerts]\nlevels = [{ name = \"low\", per_cent = 3 }]\n", &[]),
+        complaint("[mail]\n\ntransport = \"smtp\"\n", &[]),
+        complaint("[log\nlevel = 3\n", &[]),
+    ];
+    assert_snapshot!(complaints.join("\n"), @r#"
+    creditd.toml:2: jobs.batch_accounts = "many": a whole number is expected
+    env CREDITD__JOBS__BATCH_ACCOUNTS: jobs.batch_accounts = "many": a whole number is expected
+    env CREDITD__ALERTS__LEVELS: alerts.levels = "many": a list is expected, such as [{ name = "low", percent = 20 }]
+    creditd.toml:2: alerts.levels[0].per_cent: unknown field `per_cent`, expected one of `name`, `percent`, `credits`
+    creditd.toml:3: mail.transport = "smtp": unknown variant `smtp`, expected `file`
+    creditd.toml:1: unclosed table, expected `]`
+    "#);
+}
+
+#[test]
+fn only_a_sqlite_file_is_a_database_and_no_password_is_repeated() {
+    let complaints = ["postgres://u:secret@h/db", "creditd.db", "sqlite::memory:", "sqlite://"]
+        .map(|url| complaint(&format!("database_url = \"{url}\""), &[]));
+    assert_snapshot!(complaints.join("\n"), @r#"
+    creditd.toml:1: database_url: databases of the scheme "postgres" are not supported by this version; sqlite://FILE is expected, such as sqlite://creditd.db
+    creditd.toml:1: database_url: it has no scheme; sqlite://FILE is expected, such as sqlite://creditd.db
+    creditd.toml:1: database_url: a ledger in memory would be forgotten; sqlite://FILE is expected, such as sqlite://creditd.db
+    creditd.toml:1: database_url: a ledger in memory would be forgotten; sqlite://FILE is expected, such as sqlite://creditd.db
+    "#);
+}
+
+#[test]
+fn a_named_file_must_exist_and_an_unnamed_one_need_not() {
+    let missing = LoadInput { path: Some("no/such.toml".into()), ..LoadInput::default() };
+    let error = Settings::load(missing).expect_err("refused").to_string();
+    assert!(error.starts_with("the settings file no/such.toml cannot be read: "), "{error}");
+}
+
+#[test]
+fn the_written_file_changes_nothing_but_what_it_sets() {
+    let file =
+        default_file(&[("database_url", "sqlite:///srv/\"odd\".db"), ("jobs.batch_accounts", "7")]).expect("known");
+    let settings = load(&file, &[], &[]).expect("valid");
+    assert_eq!(settings.database_url, "sqlite:///srv/\"odd\".db");
+    let defaults = without_a_file();
+    for (after, before) in settings.shown().iter().zip(defaults.shown()) {
+        match after.key.as_str() {
+            "database_url" | "jobs.batch_accounts" => assert!(matches!(after.origin, Origin::File { .. })),
+            // Default paths are seen from the folder of the file, which is another one here.
+            key if PATHS.contains(&key) => assert_eq!(after.origin, Origin::Default),
+            _ => assert_eq!(after, before),
+        }
+    }
+    assert!(default_file(&[("databse_url", "x")]).is_err());
+}
