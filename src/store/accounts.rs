@@ -26,6 +26,14 @@ pub struct Admin {
     pub daily_report: bool,
 }
 
+impl Admin {
+    /// An admin who gets alerts and monthly reports, as most want them.
+    #[must_use]
+    pub fn with_defaults(email: Email) -> Admin {
+        Admin { email, name: String::new(), alerts: true, monthly_report: true, daily_report: false }
+    }
+}
+
 /// An account to open.
 #[derive(Clone, Debug)]
 pub struct NewAccount {
@@ -118,6 +126,20 @@ impl Store {
         write_admins(&mut tx, &admins).await?;
         tx.commit().await.while_("committing accounts")?;
         Ok(answers)
+    }
+
+    /// What [`Store::open_accounts`] would answer.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn check_accounts(&self, new: &[NewAccount]) -> Result<Vec<Opened>> {
+        let mut tx = self.reader.begin().await.while_("beginning to read")?;
+        let ids = json(new.iter().map(|n| &n.account.id).collect::<Vec<_>>())?;
+        let there = read_ledgers(&mut tx, &ids).await?;
+        let check = |n: &NewAccount| {
+            there.get(&n.account.id).map_or(Opened::Created, |ledger| compare(&ledger.account, &n.account))
+        };
+        Ok(new.iter().map(check).collect())
     }
 
     /// The accounts with these ids, of those that exist.
