@@ -5,3 +5,5 @@ pub mod config;
 pub mod core;
 pub mod report;
 pub mod store;
+pub mod mail;
+pub mod notice;
