@@ -1,5 +1,6 @@
 //! creditd manages the AI credits of a multi-tenant platform.
 pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod core;
