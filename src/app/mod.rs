@@ -4,6 +4,7 @@
 //! which credits move ([`Store::update`]).
 
 pub mod import;
+mod reading;
 
 use crate::clock::Clock;
 use crate::config::Settings;
