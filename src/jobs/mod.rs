@@ -13,7 +13,7 @@ pub mod scan;
 mod statements;
 pub mod verify;
 
-pub use planner::{Planned, plan_due, run_slot, schedules_due};
+pub use planner::{Planned, plan_due, run_slot};
 
 use crate::app::{App, AppError};
 use crate::core::alert::Levels;

@@ -7,7 +7,7 @@ use crate::core::schedule::{Due, Job, Schedule, Slot, ZoneInUse};
 use crate::store::{Claim, RunState, StoreError};
 
 /// A run that has not ended after this long was killed with its process.
-const STALE_SECONDS: i64 = 6 * 3_600;
+const STALE_SECONDS: i64 = 3_600;
 
 /// What came of a slot.
 #[derive(Debug)]
@@ -28,18 +28,6 @@ pub async fn plan_due(app: &App, schedule: &Schedule) -> Result<Due, StoreError>
     let recorded = app.store.recorded_slots(schedule.job, schedule.recorded_from(now), stale_before(now)).await?;
     let zones: Vec<ZoneInUse> = app.store.zones().await?.into_iter().map(|zone| ZoneInUse { zone, since }).collect();
     Ok(schedule.due(&recorded, &zones, now))
-}
-
-/// The slots that are due of each schedule, in the order of the schedules.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn schedules_due(app: &App, schedules: &[Schedule]) -> Result<Vec<(Job, Due)>, StoreError> {
-    let mut all = Vec::with_capacity(schedules.len());
-    for schedule in schedules {
-        all.push((schedule.job, plan_due(app, schedule).await?));
-    }
-    Ok(all)
 }
 
 /// Claims `slot`, runs it and records how it ended. A run that failed or was stopped is tried again at the next bell.
