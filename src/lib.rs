@@ -1,5 +1,10 @@
 //! creditd manages the AI credits of a multi-tenant platform.
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod core;
+pub mod report;
+pub mod store;
+pub mod mail;
+pub mod notice;

@@ -13,7 +13,7 @@ pub mod schedules;
 use crate::core::credits::Credits;
 use crate::core::transaction::words;
 use layers::Layers;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
 

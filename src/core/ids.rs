@@ -70,6 +70,10 @@ fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
 }
 
+fn is_level_char(c: char) -> bool {
+    c.is_ascii_lowercase() || c == '-'
+}
+
 fn is_opaque_char(c: char) -> bool {
     c.is_ascii_graphic()
 }
@@ -141,6 +145,10 @@ name_type!(
     ActionCode, "the action code", NAME_LEN_MAX, "letters, digits, '-', '_' and '.'", is_name_char
 );
 name_type!(
+    /// The name of an alert level, such as `low`.
+    LevelName, "the name of the alert level", NAME_LEN_MAX, "a-z and '-'", is_level_char
+);
+name_type!(
     /// The opaque id of the user who performed an action, given by the platform.
     UserId, "the user id", OPAQUE_LEN_MAX, "printable ASCII without spaces", is_opaque_char
 );
@@ -190,6 +198,12 @@ impl Email {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// What stands after the `@`.
+    #[must_use]
+    pub fn domain(&self) -> &str {
+        self.0.rsplit_once('@').map_or("", |(_, domain)| domain)
     }
 }
 
@@ -252,6 +266,7 @@ mod tests {
     #[test]
     fn an_address_is_one_mailbox() {
         assert_eq!(Email::new("Ann@Example.COM").expect("valid").as_str(), "Ann@example.com");
+        assert_eq!(Email::new("Ann@Example.COM").expect("valid").domain(), "example.com");
         for bad in [
             "",
             "a",

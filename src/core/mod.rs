@@ -3,8 +3,14 @@
 //! Nothing here is async, reads a clock, touches a file or a database, uses a float or depends on the order of a
 //! hash map. Time, prices and stored state come in as arguments; plans and answers go out as values.
 
+pub mod alert;
 pub mod calendar;
 pub mod credits;
+pub mod forecast;
 pub mod ids;
+pub mod ledger;
+pub mod outbox;
+pub mod price;
 pub mod schedule;
+pub mod statement;
 pub mod transaction;

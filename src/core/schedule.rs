@@ -16,7 +16,7 @@ use chrono::{DateTime, Days, NaiveDate};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Year};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;

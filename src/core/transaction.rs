@@ -1,15 +1,16 @@
 //! One row of the ledger, and the words it is made of (R7, R15).
 
 use super::calendar::Instant;
-use super::credits::{CreditType, Credits, Overflow, Split};
+use super::credits::{CreditType, Credits, Split};
 use super::ids::{ActionCode, Key, Reference, UserId};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// Declares an enum whose variants are stored and shown as fixed words.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         pub enum $name { $($(#[$vdoc])* #[serde(rename = $word)] $variant,)+ }
 
         impl $name {
@@ -131,7 +132,23 @@ pub struct Money {
 
 /// A fingerprint of what a call asked for; tells a replay from a conflict (R9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ContentHash(pub [u8; 16]);
+pub struct ContentHash(pub i64);
+
+impl ContentHash {
+    /// The fingerprint of `fields`, in order: the first 64 bits of SHA-256 over each field behind its length. It is
+    /// only ever compared between two calls of one account under one key, so 64 bits are ample.
+    #[must_use]
+    pub fn of(fields: &[&str]) -> ContentHash {
+        let mut hash = Sha256::new();
+        for field in fields {
+            hash.update(u64::try_from(field.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(field.as_bytes());
+        }
+        let mut first = [0; 8];
+        first.copy_from_slice(&hash.finalize()[..8]);
+        ContentHash(i64::from_be_bytes(first))
+    }
+}
 
 /// One row of the append-only ledger of one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,19 +185,19 @@ pub struct Transaction {
     pub money: Option<Money>,
     /// The external payment (R12).
     pub reference: Option<Reference>,
-    /// The changes of grants, in burn order; their sum is [`Transaction::delta`].
-    pub entries: Vec<Entry>,
+    /// The signed change per credit type.
+    pub delta: Split,
     /// Balance after this row in order of recording: the sum of all changes so far.
     pub balance: Split,
+    /// `delta` by grant, in burn order. Filled in rows that were just planned; rows read back leave it empty.
+    pub entries: Vec<Entry>,
 }
 
 impl Transaction {
-    /// The signed change per credit type.
-    ///
-    /// # Errors
-    /// [`Overflow`] when the entries' sum leaves the range of credits.
-    pub fn delta(&self) -> Result<Split, Overflow> {
-        self.entries.iter().try_fold(Split::ZERO, |sum, entry| sum.plus(Split::of(entry.credit_type, entry.delta)))
+    /// Credits taken by a charge: the change as a positive number. 0 for a failed row (R7).
+    #[must_use]
+    pub fn credits(&self) -> Credits {
+        if self.kind == Kind::Charge { self.delta.total().negated() } else { self.delta.total() }
     }
 }
 

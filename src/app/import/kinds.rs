@@ -1,0 +1,229 @@
+//! The three kinds of file: what a row means and how it is recorded.
+
+use super::reader::Fields;
+use super::{Applied, Import, Problem};
+use crate::app::{App, AppError};
+use crate::core::calendar::{Calendar, Instant, Month, Terms, first_instant_of, parse_date, parse_zone};
+use crate::core::credits::Credits;
+use crate::core::ids::{AccountId, ActionCode, Email, Key, Reference, UserId, clean_text};
+use crate::core::ledger::{Account, Purchase, Refusal, Usage};
+use crate::core::transaction::{ContentHash, Money, Status};
+use crate::store::{Admin, Batch, Load, NewAccount, Opened};
+
+/// `accounts.csv`: account, name, time_zone, opened_on, admin_email.
+#[derive(Clone, Copy, Debug)]
+pub struct AccountImport {
+    /// Free credits a month of the accounts.
+    pub allowance: Credits,
+}
+
+impl Import for AccountImport {
+    type Row = NewAccount;
+    const COLUMNS: &'static [&'static str] = &["account", "name", "time_zone", "opened_on", "admin_email"];
+
+    fn parse(&self, fields: &Fields<'_>) -> Result<NewAccount, Problem> {
+        let id = fields.read("account", AccountId::new)?;
+        let name = fields.read("name", |text| clean_text("the name", text))?;
+        let zone = fields.read("time_zone", parse_zone)?;
+        let opened_on = fields.read("opened_on", parse_date)?;
+        let email = match fields.text("admin_email")? {
+            "" => None,
+            _ => Some(fields.read("admin_email", Email::new)?),
+        };
+        let terms = Terms { from: Month::of(opened_on), zone, allowance: self.allowance };
+        let account =
+            Account { id, name, opened_at: first_instant_of(opened_on, zone), calendar: Calendar::new(terms) };
+        let admins = email.map(Admin::with_defaults).into_iter().collect();
+        Ok(NewAccount { account, admins })
+    }
+
+    fn identity(row: &NewAccount) -> (String, i64) {
+        let account = &row.account;
+        let opened_at = account.opened_at.micros().to_string();
+        let email = row.admins.first().map_or("", |admin| admin.email.as_str());
+        let zone = account.calendar.terms()[0].zone.name();
+        (account.id.to_string(), ContentHash::of(&[&account.name, zone, &opened_at, email]).0)
+    }
+
+    async fn check(&self, app: &App, rows: &[NewAccount]) -> Result<Vec<Option<Problem>>, AppError> {
+        let answers = app.store.check_accounts(rows).await?;
+        Ok(answers.into_iter().map(|answer| conflict(&answer)).collect())
+    }
+
+    async fn apply(&self, app: &App, rows: &[NewAccount]) -> Result<Vec<Applied>, AppError> {
+        let answers = app.store.open_accounts(rows).await?;
+        Ok(answers
+            .into_iter()
+            .map(|answer| match conflict(&answer) {
+                Some(problem) => Applied::Bad(problem),
+                None if answer == Opened::Created => Applied::New,
+                None => Applied::Already,
+            })
+            .collect())
+    }
+}
+
+fn conflict(answer: &Opened) -> Option<Problem> {
+    let Opened::Conflict(differences) = answer else { return None };
+    let reason = format!("the account is there already and {differences}; `creditd account set` changes accounts");
+    Some(Problem { column: Some("account"), reason })
+}
+
+/// `purchases.csv`: occurred_at, account, packs, reference.
+#[derive(Clone, Debug)]
+pub struct PurchaseImport {
+    /// Credits of one pack.
+    pub pack_credits: Credits,
+    /// Price of one pack.
+    pub pack_price: Money,
+}
+
+impl Import for PurchaseImport {
+    type Row = (AccountId, Purchase, Key);
+    const COLUMNS: &'static [&'static str] = &["occurred_at", "account", "packs", "reference"];
+
+    fn parse(&self, fields: &Fields<'_>) -> Result<Self::Row, Problem> {
+        let occurred_at = fields.read("occurred_at", Instant::parse)?;
+        let account = fields.read("account", AccountId::new)?;
+        let packs: i64 = fields.read("packs", |text| whole_number(text))?;
+        let reference = fields.read("reference", Reference::new)?;
+        let minor = self.pack_price.minor.checked_mul(packs).ok_or_else(|| Problem {
+            column: Some("packs"),
+            reason: format!("{packs} packs cost more than can be counted"),
+        })?;
+        let money = Money { minor, currency: self.pack_price.currency.clone() };
+        let purchase = Purchase {
+            reference,
+            occurred_at: Some(occurred_at),
+            packs,
+            pack_credits: self.pack_credits,
+            money,
+            comment: String::new(),
+        };
+        let key = purchase.key().map_err(|error| Problem { column: Some("reference"), reason: error.to_string() })?;
+        Ok((account, purchase, key))
+    }
+
+    fn identity((account, purchase, key): &Self::Row) -> (String, i64) {
+        (format!("{account} {key}"), purchase.content().0)
+    }
+
+    async fn check(&self, app: &App, rows: &[Self::Row]) -> Result<Vec<Option<Problem>>, AppError> {
+        let now = app.now();
+        let batch = app.store.load(&load_of(rows, now)).await?;
+        let check = |(account, purchase, key): &Self::Row| match batch.ledgers.get(account) {
+            None => Some(unknown(account)),
+            Some(ledger) => ledger.check_purchase(purchase, key, now).err().map(problem_of),
+        };
+        Ok(rows.iter().map(check).collect())
+    }
+
+    async fn apply(&self, app: &App, rows: &[Self::Row]) -> Result<Vec<Applied>, AppError> {
+        let now = app.now();
+        let plan = |Batch { ledgers, .. }: &mut Batch| {
+            let apply = |(account, purchase, key): &Self::Row| match ledgers.get_mut(account) {
+                None => Applied::Bad(unknown(account)),
+                Some(ledger) => match ledger.purchase(purchase, key, now) {
+                    Ok(receipt) if receipt.replayed => Applied::Already,
+                    Ok(_) => Applied::New,
+                    Err(refusal) => Applied::Bad(problem_of(refusal)),
+                },
+            };
+            rows.iter().map(apply).collect()
+        };
+        Ok(app.store.update(&load_of(rows, now), plan).await?)
+    }
+}
+
+fn load_of(rows: &[(AccountId, Purchase, Key)], now: Instant) -> Load {
+    let mut load = Load::default();
+    for (account, purchase, key) in rows {
+        load.add(account, purchase.occurred_at.unwrap_or(now), Some(key.clone()));
+    }
+    load
+}
+
+/// `usage.csv`: occurred_at, account, user, action, status, comment, key.
+#[derive(Clone, Copy, Debug)]
+pub struct UsageImport;
+
+impl Import for UsageImport {
+    type Row = (AccountId, Usage);
+    const COLUMNS: &'static [&'static str] = &["occurred_at", "account", "user", "action", "status", "comment", "key"];
+
+    fn parse(&self, fields: &Fields<'_>) -> Result<Self::Row, Problem> {
+        let occurred_at = fields.read("occurred_at", Instant::parse)?;
+        let account = fields.read("account", AccountId::new)?;
+        let user = match fields.text("user")? {
+            "" => None,
+            _ => Some(fields.read("user", UserId::new)?),
+        };
+        let action = fields.read("action", ActionCode::new)?;
+        let status = fields.read("status", |text| {
+            Status::from_word(text).ok_or_else(|| format!("must be success or failed, not {text:?}"))
+        })?;
+        let comment = fields.read("comment", |text| clean_text("the comment", text))?;
+        let key = fields.read("key", Key::new)?;
+        Ok((account, Usage { key, occurred_at: Some(occurred_at), user, action, quantity: 1, status, comment }))
+    }
+
+    fn identity((account, usage): &Self::Row) -> (String, i64) {
+        (format!("{account} {}", usage.key), usage.content().0)
+    }
+
+    async fn check(&self, app: &App, rows: &[Self::Row]) -> Result<Vec<Option<Problem>>, AppError> {
+        let now = app.now();
+        let batch = app.store.load(&load_of_usage(rows, now)).await?;
+        let check = |(account, usage): &Self::Row| match batch.ledgers.get(account) {
+            None => Some(unknown(account)),
+            Some(ledger) => ledger.check_charge(usage, &batch.prices, now).err().map(problem_of),
+        };
+        Ok(rows.iter().map(check).collect())
+    }
+
+    async fn apply(&self, app: &App, rows: &[Self::Row]) -> Result<Vec<Applied>, AppError> {
+        let now = app.now();
+        let plan = |Batch { ledgers, prices }: &mut Batch| {
+            let apply = |(account, usage): &Self::Row| match ledgers.get_mut(account) {
+                None => Applied::Bad(unknown(account)),
+                Some(ledger) => match ledger.charge(usage, prices, now) {
+                    Ok(receipt) if receipt.replayed => Applied::Already,
+                    Ok(receipt) if receipt.row.reason.is_some() => Applied::Refused,
+                    Ok(_) => Applied::New,
+                    Err(refusal) => Applied::Bad(problem_of(refusal)),
+                },
+            };
+            rows.iter().map(apply).collect()
+        };
+        Ok(app.store.update(&load_of_usage(rows, now), plan).await?)
+    }
+}
+
+fn load_of_usage(rows: &[(AccountId, Usage)], now: Instant) -> Load {
+    let mut load = Load::default();
+    for (account, usage) in rows {
+        load.add(account, usage.occurred_at.unwrap_or(now), Some(usage.key.clone()));
+    }
+    load
+}
+
+/// A whole number in digits, perhaps with a minus: no sign, space or fraction that a spreadsheet might have added.
+fn whole_number(text: &str) -> Result<i64, String> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number).ok_or_else(|| format!("must be a whole number, not {text:?}"))
+}
+
+fn unknown(account: &AccountId) -> Problem {
+    Problem { column: Some("account"), reason: AppError::UnknownAccount(account.clone()).to_string() }
+}
+
+fn problem_of(refusal: Refusal) -> Problem {
+    let column = match &refusal {
+        Refusal::Conflict { .. } => None,
+        Refusal::InFuture { .. } | Refusal::NotOpened { .. } => Some("occurred_at"),
+        Refusal::Quantity { .. } | Refusal::Overflow { .. } => Some("packs"),
+        Refusal::NoPrice(_) => Some("action"),
+    };
+    Problem { column, reason: refusal.to_string() }
+}

@@ -1,0 +1,375 @@
+//! Reading accounts, purchases and past usage from CSV files, in a stream and in bounded memory.
+//!
+//! By default a file is all or nothing: a first pass checks every row against the rules and the ledger without writing,
+//! and only a file without a bad row is applied. With `skip_bad` there is one pass: good rows are kept, bad ones are
+//! written to a file that can be mended and imported again. Every row has a key (R9), so importing a file twice changes
+//! nothing, and an import that was interrupted is finished by running it again.
+
+mod kinds;
+mod reader;
+
+pub use kinds::{AccountImport, PurchaseImport, UsageImport};
+pub use reader::Source;
+
+use super::{App, AppError};
+use reader::{Fields, Reader};
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Rows that are checked or applied together, in one database transaction.
+const BATCH_ROWS: usize = 5_000;
+/// Most rows of one file. A fingerprint of each key is kept to find keys that are used for two things; that bounds it.
+pub const FILE_ROWS_MAX: u64 = 5_000_000;
+/// Bad rows reported one by one; the rest is counted.
+pub const BAD_ROWS_SHOWN_MAX: usize = 20;
+
+/// What is wrong with a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The column; `None` when it is the whole row.
+    pub column: Option<&'static str>,
+    /// Why.
+    pub reason: String,
+}
+
+/// A row that cannot be imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadRow {
+    /// The file as named by the caller.
+    pub file: String,
+    /// Its line, from 1.
+    pub line: u64,
+    /// Position of the column in this file, from 1, and its name.
+    pub column: Option<(usize, &'static str)>,
+    /// Why.
+    pub reason: String,
+}
+
+impl fmt::Display for BadRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: ", self.file, self.line)?;
+        if let Some((position, name)) = self.column {
+            write!(f, "column {position} ({name}): ")?;
+        }
+        f.write_str(&self.reason)
+    }
+}
+
+/// What came of one good row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// Recorded.
+    New,
+    /// Recorded as failed: the credits did not suffice (R7).
+    Refused,
+    /// There already, with the same content.
+    Already,
+    /// Not recorded after all.
+    Bad(Problem),
+}
+
+/// What came of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImportReport {
+    /// Rows read, without the header.
+    pub rows: u64,
+    /// Rows recorded.
+    pub new: u64,
+    /// Of those, actions refused for want of credits.
+    pub refused: u64,
+    /// Rows that were there already.
+    pub already: u64,
+    /// Rows that cannot be imported.
+    pub bad: u64,
+    /// The first of those.
+    pub bad_rows: Vec<BadRow>,
+    /// Where the bad rows are, when they were skipped.
+    pub bad_file: Option<PathBuf>,
+}
+
+impl ImportReport {
+    /// True when nothing was written because some row is bad.
+    #[must_use]
+    pub fn is_rejected(&self) -> bool {
+        self.bad > 0 && self.bad_file.is_none()
+    }
+}
+
+/// How to import.
+#[derive(Clone, Debug, Default)]
+pub struct ImportOptions {
+    /// Keep the good rows and write the bad ones to this file, which must not exist.
+    pub skip_bad: Option<PathBuf>,
+    /// Check only.
+    pub dry_run: bool,
+}
+
+/// Why a file was not imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file cannot be read on; the line is where.
+    #[error("{file}:{line}: cannot be read: {source}")]
+    Read {
+        /// The file as named by the caller.
+        file: String,
+        /// The line reached.
+        line: u64,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The first line is not the header of this kind of file.
+    #[error("{file}:1: {what}; the header must name the columns {expected}")]
+    Header {
+        /// The file as named by the caller.
+        file: String,
+        /// What is wrong with it.
+        what: String,
+        /// The columns.
+        expected: String,
+    },
+    /// More rows than can be checked at once.
+    #[error("{file}: has more than {FILE_ROWS_MAX} rows; split it and import the parts in order")]
+    TooLong {
+        /// The file as named by the caller.
+        file: String,
+    },
+    /// The file for bad rows cannot be written.
+    #[error("{}: the bad rows cannot be written: {source}", path.display())]
+    BadFile {
+        /// That file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The ledger failed.
+    #[error(transparent)]
+    App(#[from] AppError),
+}
+
+/// A kind of file: its columns, and what a row means.
+pub trait Import {
+    /// A row that was understood.
+    type Row;
+    /// Columns, all required, in any order.
+    const COLUMNS: &'static [&'static str];
+
+    /// Understands a row by itself.
+    ///
+    /// # Errors
+    /// [`Problem`] naming the first column that is wrong.
+    fn parse(&self, fields: &Fields<'_>) -> Result<Self::Row, Problem>;
+
+    /// What the row is about, and a fingerprint of what it says about that: two rows about the same thing must agree.
+    fn identity(row: &Self::Row) -> (String, i64);
+
+    /// Checks rows against the ledger, without writing. One answer per row.
+    fn check(&self, app: &App, rows: &[Self::Row]) -> impl Future<Output = Result<Vec<Option<Problem>>, AppError>>;
+
+    /// Records rows in one database transaction. One answer per row.
+    fn apply(&self, app: &App, rows: &[Self::Row]) -> impl Future<Output = Result<Vec<Applied>, AppError>>;
+}
+
+/// A row with its place in the file.
+struct Placed<R> {
+    row: R,
+    line: u64,
+    record: csv::ByteRecord,
+}
+
+/// Imports one file.
+///
+/// `progress` hears of bytes read and in all; in all is 0 where that is not known.
+///
+/// # Errors
+/// [`ImportError`] when the file or the ledger fails as a whole. Bad rows are no error but part of the report.
+pub async fn import<I: Import>(
+    app: &App,
+    kind: &I,
+    mut source: Source,
+    options: &ImportOptions,
+    progress: &mut (dyn FnMut(u64, u64) + Send),
+) -> Result<ImportReport, ImportError> {
+    let file = source.name().to_owned();
+    let read_error = |source| ImportError::Read { file: file.clone(), line: 1, source };
+    if let Some(path) = &options.skip_bad {
+        let mut pass = Pass::new(app, kind, &file, !options.dry_run);
+        let reader = source.open().map_err(read_error)?;
+        let bad_file = BadFile::create(path)?;
+        return pass.run(reader, Some(bad_file), progress).await;
+    }
+    source.make_rereadable().map_err(read_error)?;
+    let reader = source.open().map_err(read_error)?;
+    let checked = Pass::new(app, kind, &file, false).run(reader, None, progress).await?;
+    if checked.bad > 0 || options.dry_run {
+        return Ok(checked);
+    }
+    let reader = source.open().map_err(read_error)?;
+    Pass::new(app, kind, &file, true).run(reader, None, progress).await
+}
+
+/// One way through a file.
+struct Pass<'a, I: Import> {
+    app: &'a App,
+    kind: &'a I,
+    file: &'a str,
+    write: bool,
+    /// Fingerprints of what was seen, to find rows that contradict each other. Only looked up, never listed.
+    seen: HashMap<u64, (i64, u64)>,
+    report: ImportReport,
+}
+
+impl<'a, I: Import> Pass<'a, I> {
+    fn new(app: &'a App, kind: &'a I, file: &'a str, write: bool) -> Pass<'a, I> {
+        Pass { app, kind, file, write, seen: HashMap::new(), report: ImportReport::default() }
+    }
+
+    async fn run(
+        &mut self,
+        mut reader: Reader,
+        mut bad_file: Option<BadFile>,
+        progress: &mut (dyn FnMut(u64, u64) + Send),
+    ) -> Result<ImportReport, ImportError> {
+        let header = reader.header(self.file, I::COLUMNS)?;
+        if let Some(bad_file) = &mut bad_file {
+            bad_file.write(&header.record)?;
+        }
+        let mut batch: Vec<Placed<I::Row>> = Vec::with_capacity(BATCH_ROWS);
+        loop {
+            let record = reader.next(self.file)?;
+            let is_end = record.is_none();
+            if let Some((line, record)) = record {
+                self.report.rows += 1;
+                if self.report.rows > FILE_ROWS_MAX {
+                    return Err(ImportError::TooLong { file: self.file.to_owned() });
+                }
+                let parsed = Fields::new(&header, &record).and_then(|fields| self.kind.parse(&fields));
+                match parsed.and_then(|row| self.agree(&row, line).map(|()| row)) {
+                    Ok(row) => batch.push(Placed { row, line, record }),
+                    Err(problem) => self.bad(&header, line, &record, problem, &mut bad_file)?,
+                }
+            }
+            if batch.len() == BATCH_ROWS || (is_end && !batch.is_empty()) {
+                self.flush(&header, std::mem::take(&mut batch), &mut bad_file).await?;
+                progress(reader.bytes_read(), reader.bytes_total());
+            }
+            if is_end {
+                break;
+            }
+        }
+        if let Some(bad_file) = bad_file {
+            self.report.bad_file = bad_file.finish(self.report.bad > 0)?;
+        }
+        Ok(std::mem::take(&mut self.report))
+    }
+
+    async fn flush(
+        &mut self,
+        header: &reader::Header,
+        batch: Vec<Placed<I::Row>>,
+        bad_file: &mut Option<BadFile>,
+    ) -> Result<(), ImportError> {
+        let (rows, places): (Vec<I::Row>, Vec<(u64, csv::ByteRecord)>) =
+            batch.into_iter().map(|placed| (placed.row, (placed.line, placed.record))).unzip();
+        let answers = if self.write {
+            self.kind.apply(self.app, &rows).await?
+        } else {
+            let problems = self.kind.check(self.app, &rows).await?;
+            problems.into_iter().map(|problem| problem.map_or(Applied::New, Applied::Bad)).collect()
+        };
+        for ((line, record), answer) in places.iter().zip(answers) {
+            match answer {
+                Applied::New => self.report.new += 1,
+                Applied::Refused => {
+                    self.report.new += 1;
+                    self.report.refused += 1;
+                }
+                Applied::Already => self.report.already += 1,
+                Applied::Bad(problem) => self.bad(header, *line, record, problem, bad_file)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a row that says something else about the same thing than a row before it.
+    fn agree(&mut self, row: &I::Row, line: u64) -> Result<(), Problem> {
+        use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+        let (about, says) = I::identity(row);
+        let fingerprint = BuildHasherDefault::<DefaultHasher>::default().hash_one(about);
+        match self.seen.get(&fingerprint) {
+            Some((said, first)) if *said != says => Err(Problem {
+                column: None,
+                reason: format!("contradicts line {first}, which has the same key (or account) and other values"),
+            }),
+            Some(_) => Ok(()),
+            None => {
+                self.seen.insert(fingerprint, (says, line));
+                Ok(())
+            }
+        }
+    }
+
+    fn bad(
+        &mut self,
+        header: &reader::Header,
+        line: u64,
+        record: &csv::ByteRecord,
+        problem: Problem,
+        bad_file: &mut Option<BadFile>,
+    ) -> Result<(), ImportError> {
+        self.report.bad += 1;
+        if self.report.bad_rows.len() < BAD_ROWS_SHOWN_MAX {
+            let column = problem.column.and_then(|name| Some((header.position(name)? + 1, name)));
+            let file = self.file.to_owned();
+            self.report.bad_rows.push(BadRow { file, line, column, reason: problem.reason });
+        }
+        match bad_file {
+            Some(bad_file) => bad_file.write(record),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The rows that were skipped, as they stood in the file. It appears under its name when it is complete.
+struct BadFile {
+    path: PathBuf,
+    partial: PathBuf,
+    writer: csv::Writer<std::fs::File>,
+}
+
+impl BadFile {
+    fn create(path: &std::path::Path) -> Result<BadFile, ImportError> {
+        let fail = |source| ImportError::BadFile { path: path.to_owned(), source };
+        if path.exists() {
+            return Err(fail(std::io::Error::other("the file is there already; move it away or name another")));
+        }
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        let file = std::fs::File::create(&partial).map_err(fail)?;
+        let writer = csv::WriterBuilder::new().flexible(true).from_writer(file);
+        Ok(BadFile { path: path.to_owned(), partial, writer })
+    }
+
+    fn write(&mut self, record: &csv::ByteRecord) -> Result<(), ImportError> {
+        self.writer
+            .write_byte_record(record)
+            .map_err(|error| ImportError::BadFile { path: self.path.clone(), source: std::io::Error::other(error) })
+    }
+
+    /// Puts the file in place, or removes it when there is nothing in it.
+    fn finish(self, has_rows: bool) -> Result<Option<PathBuf>, ImportError> {
+        let BadFile { path, partial, writer } = self;
+        let done = || -> std::io::Result<Option<PathBuf>> {
+            let file = writer.into_inner().map_err(|error| std::io::Error::other(error.to_string()))?;
+            if !has_rows {
+                std::fs::remove_file(&partial)?;
+                return Ok(None);
+            }
+            file.sync_all()?;
+            std::fs::rename(&partial, &path)?;
+            Ok(Some(path.clone()))
+        };
+        done().map_err(|source| ImportError::BadFile { path: path.clone(), source })
+    }
+}

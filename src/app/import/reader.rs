@@ -1,0 +1,219 @@
+//! A CSV file as a stream of records: plain or gzip, a file or standard input, every record bounded.
+
+use super::{ImportError, Problem};
+use csv::ByteRecord;
+use flate2::read::MultiGzDecoder;
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// Longest record, in bytes: an unclosed quote must not read the rest of the file into memory.
+const RECORD_BYTES_MAX: usize = 1024 * 1024;
+/// First bytes of a gzip file (RFC 1952, 2.3.1).
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// Where rows come from.
+#[derive(Debug)]
+pub enum Source {
+    /// A file.
+    Path(PathBuf),
+    /// Standard input.
+    Stdin,
+    /// Standard input, kept in a temporary file so that it can be read twice.
+    Spooled(File),
+}
+
+impl Source {
+    /// `-` is standard input, everything else a file.
+    #[must_use]
+    pub fn new(path: &Path) -> Source {
+        if path == Path::new("-") { Source::Stdin } else { Source::Path(path.to_owned()) }
+    }
+
+    pub(super) fn name(&self) -> String {
+        match self {
+            Source::Path(path) => path.display().to_string(),
+            Source::Stdin | Source::Spooled(_) => "standard input".to_owned(),
+        }
+    }
+
+    pub(super) fn make_rereadable(&mut self) -> io::Result<()> {
+        if matches!(self, Source::Stdin) {
+            let mut spool = tempfile::tempfile()?;
+            io::copy(&mut io::stdin().lock(), &mut spool)?;
+            *self = Source::Spooled(spool);
+        }
+        Ok(())
+    }
+
+    pub(super) fn open(&mut self) -> io::Result<Reader> {
+        match self {
+            Source::Path(path) => {
+                let file = File::open(path)?;
+                let total = file.metadata()?.len();
+                Reader::new(file, total)
+            }
+            Source::Spooled(file) => {
+                let mut file = file.try_clone()?;
+                file.rewind()?;
+                let total = file.metadata()?.len();
+                Reader::new(file, total)
+            }
+            Source::Stdin => Reader::new(io::stdin(), 0),
+        }
+    }
+}
+
+/// Counts what is read.
+struct Counted<R> {
+    inner: R,
+    count: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.count.set(self.count.get() + n as u64);
+        Ok(n)
+    }
+}
+
+/// Fails when too much is read for one record.
+struct Bounded {
+    inner: Box<dyn Read>,
+    since_record: Rc<Cell<usize>>,
+}
+
+impl Read for Bounded {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.since_record.get() > RECORD_BYTES_MAX {
+            let what = format!("a record is longer than {RECORD_BYTES_MAX} bytes; is a quote (\") not closed?");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        let n = self.inner.read(buffer)?;
+        self.since_record.set(self.since_record.get() + n);
+        Ok(n)
+    }
+}
+
+/// Reads records.
+pub(super) struct Reader {
+    csv: csv::Reader<Bounded>,
+    since_record: Rc<Cell<usize>>,
+    bytes_read: Rc<Cell<u64>>,
+    bytes_total: u64,
+}
+
+impl Reader {
+    fn new(input: impl Read + 'static, bytes_total: u64) -> io::Result<Reader> {
+        let bytes_read = Rc::new(Cell::new(0));
+        let mut input = BufReader::new(Counted { inner: input, count: Rc::clone(&bytes_read) });
+        let is_gzip = input.fill_buf()?.starts_with(&GZIP_MAGIC);
+        let inner: Box<dyn Read> = if is_gzip { Box::new(MultiGzDecoder::new(input)) } else { Box::new(input) };
+        let since_record = Rc::new(Cell::new(0));
+        let bounded = Bounded { inner, since_record: Rc::clone(&since_record) };
+        let csv = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bounded);
+        Ok(Reader { csv, since_record, bytes_read, bytes_total })
+    }
+
+    pub(super) fn bytes_read(&self) -> u64 {
+        self.bytes_read.get()
+    }
+
+    pub(super) const fn bytes_total(&self) -> u64 {
+        self.bytes_total
+    }
+
+    /// The next record and its line; `None` at the end.
+    pub(super) fn next(&mut self, file: &str) -> Result<Option<(u64, ByteRecord)>, ImportError> {
+        let mut record = ByteRecord::new();
+        self.since_record.set(0);
+        let line = self.csv.position().line();
+        match self.csv.read_byte_record(&mut record) {
+            Ok(false) => Ok(None),
+            Ok(true) => Ok(Some((record.position().map_or(line, csv::Position::line), record))),
+            Err(error) => {
+                let source = match error.into_kind() {
+                    csv::ErrorKind::Io(source) => source,
+                    other => io::Error::new(io::ErrorKind::InvalidData, format!("{other:?}")),
+                };
+                Err(ImportError::Read { file: file.to_owned(), line, source })
+            }
+        }
+    }
+
+    /// The first record, which must name `columns`, each once, in any order.
+    pub(super) fn header(&mut self, file: &str, columns: &'static [&'static str]) -> Result<Header, ImportError> {
+        let wrong = |what: String| ImportError::Header { file: file.to_owned(), what, expected: columns.join(", ") };
+        let Some((_, record)) = self.next(file)? else { return Err(wrong("the file is empty".into())) };
+        let names: Vec<String> = record.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect();
+        let shown = |name: &str| name.chars().take(40).collect::<String>();
+        if let Some(strange) = names.iter().find(|name| !columns.contains(&name.as_str())) {
+            return Err(wrong(format!("there is no column {:?}", shown(strange))));
+        }
+        let mut order = Vec::with_capacity(columns.len());
+        for column in columns {
+            let mut places = names.iter().enumerate().filter(|(_, name)| name == column).map(|(at, _)| at);
+            match (places.next(), places.next()) {
+                (Some(at), None) => order.push((*column, at)),
+                (None, _) => return Err(wrong(format!("the column {column:?} is missing"))),
+                (Some(_), Some(_)) => return Err(wrong(format!("the column {column:?} stands there twice"))),
+            }
+        }
+        Ok(Header { order, record })
+    }
+}
+
+/// Where each column is.
+pub(super) struct Header {
+    order: Vec<(&'static str, usize)>,
+    pub(super) record: ByteRecord,
+}
+
+impl Header {
+    pub(super) fn position(&self, name: &str) -> Option<usize> {
+        self.order.iter().find(|(column, _)| *column == name).map(|(_, at)| *at)
+    }
+}
+
+/// The fields of one record, by column.
+pub struct Fields<'a> {
+    header: &'a Header,
+    record: &'a ByteRecord,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn new(header: &'a Header, record: &'a ByteRecord) -> Result<Fields<'a>, Problem> {
+        let (expected, found) = (header.order.len(), record.len());
+        if expected != found {
+            return Err(Problem { column: None, reason: format!("has {found} columns, the header has {expected}") });
+        }
+        Ok(Fields { header, record })
+    }
+
+    /// The text in `column`, trimmed of spaces.
+    ///
+    /// # Errors
+    /// [`Problem`] when it is not UTF-8.
+    pub fn text(&self, column: &'static str) -> Result<&'a str, Problem> {
+        let at = self.header.position(column).unwrap_or(usize::MAX);
+        match std::str::from_utf8(self.record.get(at).unwrap_or_default()) {
+            Ok(text) => Ok(text.trim()),
+            Err(_) => Err(Problem { column: Some(column), reason: "is not UTF-8 text".into() }),
+        }
+    }
+
+    /// The text in `column` as understood by `read`.
+    ///
+    /// # Errors
+    /// [`Problem`] when it is not UTF-8 or `read` refuses it.
+    pub fn read<T, E: std::fmt::Display>(
+        &self,
+        column: &'static str,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, Problem> {
+        read(self.text(column)?).map_err(|error| Problem { column: Some(column), reason: error.to_string() })
+    }
+}

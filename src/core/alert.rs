@@ -1,0 +1,495 @@
+//! Alerts: which levels of an account fire, stay open or are resolved (DESIGN 5).
+//!
+//! A level fires when what is available is at or below it and it is armed; it is armed again once more is available.
+//! Each time it fires is a *crossing*, numbered per level, so `low#3` names one fact for ever: whatever is said about
+//! it can be keyed by that name and is said once, however often the scan runs. Planning is pure and idempotent:
+//! planning again on the state a plan leads to yields an empty plan.
+
+use super::calendar::Instant;
+use super::credits::Credits;
+use super::ids::LevelName;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Most levels of one account: more would be noise in every admin's inbox.
+pub const LEVELS_MAX: usize = 10;
+
+const PERCENT_MAX: u8 = 100;
+
+/// Where a level lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Threshold {
+    /// This many credits.
+    Credits(Credits),
+    /// This share of the monthly allowance, 0 to 100.
+    Percent(u8),
+}
+
+/// A named threshold. In TOML and JSON: `{ name = "low", percent = 20 }` or `{ name = "tight", credits = 100 }`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "LevelForm", into = "LevelForm")]
+pub struct Level {
+    name: LevelName,
+    threshold: Threshold,
+}
+
+/// Why levels were refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadLevel {
+    /// Neither or both forms of a threshold.
+    #[error("the alert level {0} needs either `percent` or `credits`, exactly one of them")]
+    Threshold(LevelName),
+    /// A percentage out of range.
+    #[error("the alert level {0} is at {1} percent; use 0 to {PERCENT_MAX}")]
+    Percent(LevelName, i64),
+    /// Fewer than no credits.
+    #[error("the alert level {0} is at {1} credits; a balance is never negative, use 0 or more")]
+    Negative(LevelName, Credits),
+    /// One name, two levels.
+    #[error("there are two alert levels named {0}; give each its own name")]
+    Twice(LevelName),
+    /// More than the bound.
+    #[error("there are {0} alert levels; at most {LEVELS_MAX} are allowed")]
+    TooMany(usize),
+}
+
+impl Level {
+    /// A level.
+    ///
+    /// # Errors
+    /// [`BadLevel`] when the threshold is out of range.
+    pub fn new(name: LevelName, threshold: Threshold) -> Result<Level, BadLevel> {
+        match threshold {
+            Threshold::Percent(percent) if percent > PERCENT_MAX => Err(BadLevel::Percent(name, percent.into())),
+            Threshold::Credits(credits) if credits < Credits::ZERO => Err(BadLevel::Negative(name, credits)),
+            _ => Ok(Level { name, threshold }),
+        }
+    }
+
+    /// Its name, such as `low`.
+    #[must_use]
+    pub const fn name(&self) -> &LevelName {
+        &self.name
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub const fn threshold(&self) -> Threshold {
+        self.threshold
+    }
+
+    /// Where it lies in credits, for an account with this monthly allowance; a percentage is rounded down.
+    #[must_use]
+    pub const fn threshold_credits(&self, allowance: Credits) -> Credits {
+        match self.threshold {
+            Threshold::Credits(credits) => credits,
+            // Amounts keep a factor of 1,000 below i64, so the product is exact for every amount within the limit.
+            Threshold::Percent(percent) => Credits::new(allowance.get().saturating_mul(percent as i64) / 100),
+        }
+    }
+}
+
+/// How a level is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LevelForm {
+    name: LevelName,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    percent: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    credits: Option<Credits>,
+}
+
+impl TryFrom<LevelForm> for Level {
+    type Error = BadLevel;
+    fn try_from(form: LevelForm) -> Result<Level, BadLevel> {
+        let threshold = match (form.percent, form.credits) {
+            (Some(percent), None) => match u8::try_from(percent) {
+                Ok(percent) => Threshold::Percent(percent),
+                Err(_) => return Err(BadLevel::Percent(form.name, percent)),
+            },
+            (None, Some(credits)) => Threshold::Credits(credits),
+            _ => return Err(BadLevel::Threshold(form.name)),
+        };
+        Level::new(form.name, threshold)
+    }
+}
+
+impl From<Level> for LevelForm {
+    fn from(level: Level) -> LevelForm {
+        let (percent, credits) = match level.threshold {
+            Threshold::Percent(percent) => (Some(percent.into()), None),
+            Threshold::Credits(credits) => (None, Some(credits)),
+        };
+        LevelForm { name: level.name, percent, credits }
+    }
+}
+
+/// The levels of an account: at most [`LEVELS_MAX`], each name once. None at all means that no alert is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<Level>", into = "Vec<Level>")]
+pub struct Levels(Vec<Level>);
+
+impl Levels {
+    /// Checks names and number.
+    ///
+    /// # Errors
+    /// [`BadLevel`] when there are too many or a name comes twice.
+    pub fn new(levels: Vec<Level>) -> Result<Levels, BadLevel> {
+        if levels.len() > LEVELS_MAX {
+            return Err(BadLevel::TooMany(levels.len()));
+        }
+        let twice = levels.iter().enumerate().find(|(at, level)| levels[..*at].iter().any(|l| l.name == level.name));
+        match twice {
+            Some((_, level)) => Err(BadLevel::Twice(level.name.clone())),
+            None => Ok(Levels(levels)),
+        }
+    }
+
+    /// Each level with its credits, from the least to the most advanced: by falling threshold, and where two
+    /// thresholds meet (every percentage of an allowance of 0 does) in the order they were given in.
+    #[must_use]
+    pub fn ladder(&self, allowance: Credits) -> Vec<(&Level, Credits)> {
+        let mut ladder: Vec<_> = self.0.iter().map(|level| (level, level.threshold_credits(allowance))).collect();
+        ladder.sort_by_key(|(_, threshold)| std::cmp::Reverse(*threshold));
+        ladder
+    }
+
+    /// The levels in the order they were given in.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Level] {
+        &self.0
+    }
+}
+
+impl Default for Levels {
+    /// 20 % `low`, 5 % `critical`, 0 `exhausted`.
+    fn default() -> Levels {
+        let defaults = [
+            ("low", Threshold::Percent(20)),
+            ("critical", Threshold::Percent(5)),
+            ("exhausted", Threshold::Credits(Credits::ZERO)),
+        ];
+        // The names are valid, which `a_life_of_one_account` sees.
+        let level = |(name, threshold)| Some(Level { name: LevelName::new(name).ok()?, threshold });
+        Levels(defaults.into_iter().filter_map(level).collect())
+    }
+}
+
+impl TryFrom<Vec<Level>> for Levels {
+    type Error = BadLevel;
+    fn try_from(levels: Vec<Level>) -> Result<Levels, BadLevel> {
+        Levels::new(levels)
+    }
+}
+
+impl From<Levels> for Vec<Level> {
+    fn from(levels: Levels) -> Vec<Level> {
+        levels.0
+    }
+}
+
+/// One time that one level fired: `low#3`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Crossing {
+    /// The name of the level.
+    pub level: LevelName,
+    /// 1 for the first time in the account's life, then 2, 3, ...
+    pub crossing: u32,
+}
+
+impl fmt::Display for Crossing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.level, self.crossing)
+    }
+}
+
+/// A level that has fired and is not armed again yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenAlert {
+    /// The name of the level.
+    pub level: LevelName,
+    /// Which crossing this is.
+    pub crossing: u32,
+    /// When it was seen.
+    pub opened_at: Instant,
+}
+
+/// What is known of an account's alerts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AlertState {
+    /// At most one per level.
+    pub open: Vec<OpenAlert>,
+    /// How many crossings each level has had, also levels that exist no more.
+    pub crossings: BTreeMap<LevelName, u32>,
+}
+
+/// A level that fires now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The name of the level.
+    pub level: LevelName,
+    /// Which crossing this is.
+    pub crossing: u32,
+    /// The level in credits, by the allowance of the moment.
+    pub threshold: Credits,
+    /// When it was seen.
+    pub opened_at: Instant,
+}
+
+/// What an account's alerts need now. Opened alerts stand from the least to the most advanced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AlertPlan {
+    /// Levels that fire.
+    pub opened: Vec<Opened>,
+    /// Open alerts that are over: more is available, or the level exists no more.
+    pub resolved: Vec<Crossing>,
+    /// The one crossing to tell the admins about: the most advanced of `opened`. None when nothing opened, or when a
+    /// more advanced level is open already, for its notice has said as much.
+    pub notice: Option<Crossing>,
+}
+
+impl AlertPlan {
+    /// True when there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.opened.is_empty() && self.resolved.is_empty()
+    }
+}
+
+impl AlertState {
+    /// Carries out `plan`, as the store does with rows.
+    pub fn apply(&mut self, plan: &AlertPlan) {
+        self.open.retain(|alert| !plan.resolved.iter().any(|over| over.level == alert.level));
+        for opened in &plan.opened {
+            self.crossings.insert(opened.level.clone(), opened.crossing);
+            self.open.push(OpenAlert {
+                level: opened.level.clone(),
+                crossing: opened.crossing,
+                opened_at: opened.opened_at,
+            });
+        }
+    }
+
+    /// The number that the next crossing of `level` gets.
+    fn next_crossing(&self, level: &LevelName) -> u32 {
+        self.crossings.get(level).copied().unwrap_or(0).saturating_add(1)
+    }
+}
+
+/// What the alerts of an account need when `total_available` credits of both types are available at `now`.
+#[must_use]
+pub fn plan_alerts(
+    levels: &Levels,
+    allowance: Credits,
+    total_available: Credits,
+    state: &AlertState,
+    now: Instant,
+) -> AlertPlan {
+    let ladder = levels.ladder(allowance);
+    let rung = |name: &LevelName| ladder.iter().position(|(level, _)| level.name == *name);
+    let holds = |alert: &&OpenAlert| rung(&alert.level).is_some_and(|at| total_available <= ladder[at].1);
+    let (still_open, over): (Vec<&OpenAlert>, Vec<&OpenAlert>) = state.open.iter().partition(holds);
+
+    let armed = |name: &LevelName| !still_open.iter().any(|alert| alert.level == *name);
+    let opened: Vec<Opened> = ladder
+        .iter()
+        .filter(|(level, threshold)| total_available <= *threshold && armed(&level.name))
+        .map(|(level, threshold)| Opened {
+            level: level.name.clone(),
+            crossing: state.next_crossing(&level.name),
+            threshold: *threshold,
+            opened_at: now,
+        })
+        .collect();
+
+    let most_advanced_open = still_open.iter().filter_map(|alert| rung(&alert.level)).max();
+    let notice = opened
+        .last()
+        .filter(|newest| most_advanced_open < rung(&newest.level))
+        .map(|newest| Crossing { level: newest.level.clone(), crossing: newest.crossing });
+    let resolved = over.into_iter().map(|a| Crossing { level: a.level.clone(), crossing: a.crossing }).collect();
+    AlertPlan { opened, resolved, notice }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    const ALLOWANCE: Credits = Credits::new(1_500);
+    const NOW: Instant = Instant::from_micros(0);
+
+    fn level(name: &str, threshold: Threshold) -> Level {
+        Level::new(LevelName::new(name).expect("a name"), threshold).expect("a level")
+    }
+
+    fn step(levels: &Levels, total: i64, state: &mut AlertState) -> AlertPlan {
+        let plan = plan_alerts(levels, ALLOWANCE, Credits::new(total), state, NOW);
+        state.apply(&plan);
+        plan
+    }
+
+    fn notice(plan: &AlertPlan) -> String {
+        plan.notice.as_ref().map_or_else(String::new, Crossing::to_string)
+    }
+
+    #[test]
+    fn a_life_of_one_account() {
+        let (levels, mut state) = (Levels::default(), AlertState::default());
+        let mut told = |total| notice(&step(&levels, total, &mut state));
+        assert_eq!(told(1_500), "");
+        assert_eq!(told(301), "");
+        assert_eq!(told(300), "low#1"); // at the level is enough
+        assert_eq!(told(280), "");
+        assert_eq!(told(75), "critical#1");
+        assert_eq!(told(301), ""); // both re-arm
+        assert_eq!(told(0), "exhausted#1"); // three at once, one notice
+        assert_eq!(told(2_500), "");
+        assert_eq!(told(10), "critical#3");
+    }
+
+    #[test]
+    fn levels_crossed_together_open_together_and_resolve_apart() {
+        let (levels, mut state) = (Levels::default(), AlertState::default());
+        let plan = step(&levels, 0, &mut state);
+        let names: Vec<&str> = plan.opened.iter().map(|o| o.level.as_str()).collect();
+        let thresholds: Vec<i64> = plan.opened.iter().map(|o| o.threshold.get()).collect();
+        assert_eq!((names, thresholds), (vec!["low", "critical", "exhausted"], vec![300, 75, 0]));
+        let plan = step(&levels, 100, &mut state);
+        let over: Vec<String> = plan.resolved.iter().map(Crossing::to_string).collect();
+        assert_eq!(over, ["critical#1", "exhausted#1"]);
+        assert_eq!(state.open.len(), 1);
+    }
+
+    #[test]
+    fn a_level_taken_out_of_the_configuration_is_resolved() {
+        let mut state = AlertState::default();
+        step(&Levels::default(), 100, &mut state);
+        let plan = step(&Levels::new(Vec::new()).expect("none is fine"), 100, &mut state);
+        assert_eq!(plan.resolved.iter().map(Crossing::to_string).collect::<Vec<_>>(), ["low#1"]);
+        assert_eq!(notice(&step(&Levels::default(), 100, &mut state)), "low#2");
+    }
+
+    #[test]
+    fn a_new_less_advanced_level_opens_in_silence() {
+        let mut state = AlertState::default();
+        step(&Levels::default(), 50, &mut state);
+        let mut all = Levels::default().0;
+        all.push(level("early", Threshold::Percent(50)));
+        let plan = step(&Levels::new(all).expect("levels"), 50, &mut state);
+        assert_eq!((plan.opened.len(), plan.notice), (1, None));
+    }
+
+    #[test]
+    fn levels_with_one_threshold_advance_in_the_order_given() {
+        let plan = plan_alerts(&Levels::default(), Credits::ZERO, Credits::ZERO, &AlertState::default(), NOW);
+        assert_eq!((plan.opened.len(), notice(&plan).as_str()), (3, "exhausted#1"));
+    }
+
+    #[test]
+    fn a_percentage_is_rounded_down_and_exact_at_the_limit() {
+        let twenty = level("low", Threshold::Percent(20));
+        assert_eq!(twenty.threshold_credits(Credits::new(1_504)), Credits::new(300));
+        assert_eq!(level("all", Threshold::Percent(100)).threshold_credits(Credits::LIMIT), Credits::LIMIT);
+    }
+
+    #[test]
+    fn levels_read_and_write_as_people_write_them() {
+        #[derive(Serialize, Deserialize)]
+        struct File {
+            levels: Levels,
+        }
+        let text = r#"levels = [{ name = "low", percent = 20 }, { name = "tight", credits = 100 }]"#;
+        let file: File = toml::from_str(text).expect("valid");
+        let json = serde_json::to_string(&file).expect("plain data");
+        assert_eq!(json, r#"{"levels":[{"name":"low","percent":20},{"name":"tight","credits":100}]}"#);
+        for (bad, reason) in [
+            (r#"[{"name":"Low","percent":20}]"#, "a-z"),
+            (r#"[{"name":"","percent":20}]"#, "empty"),
+            (r#"[{"name":"low","percent":101}]"#, "101 percent"),
+            (r#"[{"name":"low","percent":-1}]"#, "-1 percent"),
+            (r#"[{"name":"low","percent":300}]"#, "300 percent"),
+            (r#"[{"name":"low","credits":-1}]"#, "-1 credits"),
+            (r#"[{"name":"low"}]"#, "exactly one"),
+            (r#"[{"name":"low","percent":1,"credits":1}]"#, "exactly one"),
+            (r#"[{"name":"low","percents":1}]"#, "percents"),
+            (r#"[{"name":"low","percent":1},{"name":"low","credits":1}]"#, "two alert levels"),
+        ] {
+            let error = serde_json::from_str::<Levels>(bad).expect_err(bad).to_string();
+            assert!(error.contains(reason), "{bad}: {error}");
+        }
+        let eleven = (b'a'..=b'k').map(|c| level(&char::from(c).to_string(), Threshold::Percent(c - b'a'))).collect();
+        assert_eq!(Levels::new(eleven), Err(BadLevel::TooMany(11)));
+    }
+
+    fn any_levels() -> impl Strategy<Value = Levels> {
+        let threshold = prop_oneof![
+            (0_u8..=100).prop_map(Threshold::Percent),
+            (0_i64..2_000).prop_map(|credits| Threshold::Credits(Credits::new(credits))),
+        ];
+        proptest::collection::btree_map("[a-z]{1,3}", threshold, 0..=LEVELS_MAX).prop_map(|all| {
+            Levels::new(all.iter().map(|(name, threshold)| level(name, *threshold)).collect()).expect("valid")
+        })
+    }
+
+    proptest! {
+        /// Whatever the balance does: a level's crossings are exactly the falls to or below it, each fall that crosses
+        /// anything makes one notice, no crossing is told twice, and a scan repeated finds nothing to do.
+        #[test]
+        fn one_notice_per_fall(levels in any_levels(), totals in proptest::collection::vec(0_i64..2_200, 1..40)) {
+            let mut state = AlertState::default();
+            let mut told = BTreeSet::new();
+            let mut expected: BTreeMap<LevelName, u32> = BTreeMap::new();
+            let mut before = i64::MAX;
+            for total in totals {
+                let fallen: Vec<LevelName> = levels
+                    .as_slice()
+                    .iter()
+                    .map(|l| (l.name.clone(), l.threshold_credits(ALLOWANCE).get()))
+                    .filter(|(_, threshold)| total <= *threshold && *threshold < before)
+                    .map(|(name, _)| name)
+                    .collect();
+                for name in &fallen {
+                    *expected.entry(name.clone()).or_insert(0) += 1;
+                }
+                let plan = step(&levels, total, &mut state);
+                prop_assert_eq!(plan.notice.is_some(), !fallen.is_empty());
+                prop_assert_eq!(plan.opened.len(), fallen.len());
+                if let Some(crossing) = plan.notice {
+                    prop_assert!(told.insert(crossing.clone()), "{} was told twice", crossing);
+                    let deepest = plan.opened.iter().map(|o| o.threshold).min();
+                    let told_at = plan.opened.iter().find(|o| o.level == crossing.level).map(|o| o.threshold);
+                    prop_assert_eq!(told_at, deepest);
+                }
+                prop_assert_eq!(&state.crossings, &expected);
+                prop_assert!(step(&levels, total, &mut state).is_empty());
+                let below = |l: &&Level| total <= l.threshold_credits(ALLOWANCE).get();
+                prop_assert_eq!(state.open.len(), levels.as_slice().iter().filter(below).count());
+                before = total;
+            }
+        }
+
+        /// However the configuration changes, too: no crossing is told twice and nothing is left to do after a scan.
+        #[test]
+        fn no_crossing_is_told_twice(
+            steps in proptest::collection::vec((any_levels(), 0_i64..2_200, 0_i64..3_000), 1..20),
+        ) {
+            let mut state = AlertState::default();
+            let mut told = BTreeSet::new();
+            for (levels, total, allowance) in steps {
+                let plan = |state: &AlertState| {
+                    plan_alerts(&levels, Credits::new(allowance), Credits::new(total), state, NOW)
+                };
+                let now = plan(&state);
+                state.apply(&now);
+                if let Some(crossing) = now.notice {
+                    prop_assert!(told.insert(crossing));
+                }
+                prop_assert!(plan(&state).is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,335 @@
+//! Statements and reports as plain values: what was asked ([`ReportSpec`]), what was read ([`Rows`]), what came
+//! out ([`ReportModel`]). Definitions of every figure: DESIGN section 4.
+//!
+//! A report is a pure function of its spec, the accounts' calendars and openings, and ledger rows. [`fold`] is the
+//! small plain form of that function; the polars form lives in the report layer and must give the same model.
+//! Nothing here knows how a report is shown.
+//!
+//! Invariants, for every model that [`fold`] returns:
+//! - every line closes: `carried_in + allocated + purchased + bonus - consumed + refunded - lapsed - returned +
+//!   adjusted = remaining`, and `remaining` is the `carried_in` of the next period;
+//! - lines come in triples free, purchased, total, sorted by account, then by period;
+//! - subtotals and totals are sums of lines.
+
+mod fold;
+mod periods;
+mod rows;
+mod spec;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use fold::{Tally, assemble, fold};
+pub use periods::Grid;
+pub use rows::{Outcome, Row, Rows, counts_at};
+pub use spec::{DateRange, Grouping, PERIOD_DAYS_MAX, PERIOD_MONTHS_MAX, REPORT_LINES_MAX, ReportSpec, Scope};
+
+use super::calendar::Calendar;
+use super::credits::{Credits, Overflow, Split};
+use super::ids::AccountId;
+use super::transaction::words;
+use chrono::NaiveDate;
+
+words! {
+    /// The columns of every report, in their order; the same names in every format.
+    Column {
+        /// The account; blank for the whole platform.
+        Account = "account",
+        /// First local day of the period.
+        From = "from",
+        /// First local day after the period.
+        To = "to",
+        /// `free`, `purchased` or `total`.
+        CreditType = "credit_type",
+        /// Credits that were there when the period began.
+        CarriedIn = "carried_in",
+        /// Free credits of the month (R2).
+        Allocated = "allocated",
+        /// Credits of packs bought (R12).
+        Purchased = "purchased",
+        /// Credits granted by operators (R13).
+        Bonus = "bonus",
+        /// Credits taken by actions, gross (R7).
+        Consumed = "consumed",
+        /// Credits given back of earlier charges (R11).
+        Refunded = "refunded",
+        /// Credits that disappeared unused when their grant ended (R4).
+        Lapsed = "lapsed",
+        /// Unspent purchased credits that were returned (R12).
+        Returned = "returned",
+        /// Corrections by operators, signed (R13).
+        Adjusted = "adjusted",
+        /// Credits that were there when the period was over.
+        Remaining = "remaining",
+        /// Actions done.
+        Succeeded = "succeeded",
+        /// Actions that failed at the platform.
+        Failed = "failed",
+        /// Actions that creditd refused, with a reason.
+        Refused = "refused",
+    }
+}
+
+words! {
+    /// What the figures of a line count.
+    LineType {
+        /// Free credits.
+        Free = "free",
+        /// Purchased credits.
+        Purchased = "purchased",
+        /// Both.
+        Total = "total",
+    }
+}
+
+/// Why there is no report.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReportError {
+    /// The range has no day.
+    #[error("the range from {from} to {to} is empty: it ends before the day {to}, so that must be later than {from}")]
+    EmptyRange {
+        /// First day.
+        from: NaiveDate,
+        /// First day after.
+        to: NaiveDate,
+    },
+    /// A bound of the range lies outside the years creditd knows.
+    #[error("the range cannot be reported: {0}")]
+    Year(#[from] super::calendar::BadTime),
+    /// More periods than one report has.
+    #[error("{found} {unit}s in one report; the most is {max}: ask for a shorter range or group by a longer period")]
+    TooManyPeriods {
+        /// Periods in the range.
+        found: u64,
+        /// `day` or `month`.
+        unit: Grouping,
+        /// The bound.
+        max: u64,
+    },
+    /// More lines than one report has.
+    #[error(
+        "the report would have {found} lines; the most is {max}: choose fewer accounts, a shorter range or --scope platform"
+    )]
+    TooManyLines {
+        /// Lines the spec gives for the accounts.
+        found: u64,
+        /// The bound.
+        max: u64,
+    },
+    /// The chosen columns name nothing or one thing twice.
+    #[error("the columns of a report must be at least one, and each only once")]
+    Columns,
+    /// A row names an account that is not among the accounts of the report: a defect of whoever read the rows.
+    #[error("a row belongs to account number {account}, but only {accounts} accounts were read")]
+    ForeignRow {
+        /// The index of the row.
+        account: u32,
+        /// How many accounts there are.
+        accounts: usize,
+    },
+    /// A sum is out of range.
+    #[error("a sum of the report is out of range: {0}")]
+    Overflow(#[from] Overflow),
+    /// The engine that adds up the rows failed: a defect, not a fact about the data.
+    #[error("the rows could not be added up: {0}")]
+    Engine(String),
+}
+
+/// An account as a report reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportAccount {
+    /// Its id.
+    pub id: AccountId,
+    /// Its months and days.
+    pub calendar: Calendar,
+    /// The balance just before the range begins in this calendar: the sum of the changes of all rows whose
+    /// [`counts_at`] is earlier.
+    pub opening: Split,
+}
+
+/// The figures of one line. All but `adjusted` are counted in their column's direction: `consumed` 8 means 8 fewer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // each field is the [`Column`] of its name
+pub struct Figures {
+    pub carried_in: Credits,
+    pub allocated: Credits,
+    pub purchased: Credits,
+    pub bonus: Credits,
+    pub consumed: Credits,
+    pub refunded: Credits,
+    pub lapsed: Credits,
+    pub returned: Credits,
+    pub adjusted: Credits,
+    pub remaining: Credits,
+}
+
+impl Figures {
+    /// Two figures side by side: two credit types, or two accounts over the same period.
+    ///
+    /// # Errors
+    /// [`Overflow`] when a sum is out of range.
+    pub fn plus(&self, other: &Figures) -> Result<Figures, Overflow> {
+        Ok(Figures {
+            carried_in: self.carried_in.plus(other.carried_in)?,
+            remaining: self.remaining.plus(other.remaining)?,
+            ..self.then(other)?
+        })
+    }
+
+    /// Two figures one after the other: the period `later` follows this one.
+    ///
+    /// # Errors
+    /// [`Overflow`] when a sum is out of range.
+    pub fn then(&self, later: &Figures) -> Result<Figures, Overflow> {
+        Ok(Figures {
+            carried_in: self.carried_in,
+            allocated: self.allocated.plus(later.allocated)?,
+            purchased: self.purchased.plus(later.purchased)?,
+            bonus: self.bonus.plus(later.bonus)?,
+            consumed: self.consumed.plus(later.consumed)?,
+            refunded: self.refunded.plus(later.refunded)?,
+            lapsed: self.lapsed.plus(later.lapsed)?,
+            returned: self.returned.plus(later.returned)?,
+            adjusted: self.adjusted.plus(later.adjusted)?,
+            remaining: later.remaining,
+        })
+    }
+
+    /// True when the identity of DESIGN section 4 holds.
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        let sum = || {
+            self.carried_in
+                .plus(self.allocated)?
+                .plus(self.purchased)?
+                .plus(self.bonus)?
+                .minus(self.consumed)?
+                .plus(self.refunded)?
+                .minus(self.lapsed)?
+                .minus(self.returned)?
+                .plus(self.adjusted)
+        };
+        sum() == Ok(self.remaining)
+    }
+}
+
+/// How actions ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Done.
+    pub succeeded: u64,
+    /// Failed at the platform.
+    pub failed: u64,
+    /// Refused by creditd, with a reason.
+    pub refused: u64,
+}
+
+impl Counts {
+    /// Both together.
+    #[must_use]
+    pub const fn plus(self, other: Counts) -> Counts {
+        Counts {
+            succeeded: self.succeeded.saturating_add(other.succeeded),
+            failed: self.failed.saturating_add(other.failed),
+            refused: self.refused.saturating_add(other.refused),
+        }
+    }
+}
+
+/// One line of a report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The account; `None` for the sum of all accounts.
+    pub account: Option<AccountId>,
+    /// The local days it covers.
+    pub range: DateRange,
+    /// What the figures count.
+    pub credit_type: LineType,
+    /// The credits.
+    pub figures: Figures,
+    /// The actions, on `total` lines only: an action that took credits of both types cannot be counted per type.
+    pub counts: Option<Counts>,
+}
+
+/// What stands in one column of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cell<'a> {
+    /// Text that was given from outside.
+    Text(&'a str),
+    /// A word of creditd.
+    Word(&'static str),
+    /// A local day.
+    Date(NaiveDate),
+    /// Credits.
+    Credits(Credits),
+    /// A number of actions.
+    Count(u64),
+    /// Nothing: the column does not apply to the line.
+    Blank,
+}
+
+impl Line {
+    /// What stands in `column`.
+    #[must_use]
+    pub fn cell(&self, column: Column) -> Cell<'_> {
+        let count = |of: fn(&Counts) -> u64| self.counts.as_ref().map_or(Cell::Blank, |counts| Cell::Count(of(counts)));
+        match column {
+            Column::Account => self.account.as_ref().map_or(Cell::Blank, |id| Cell::Text(id.as_str())),
+            Column::From => Cell::Date(self.range.from()),
+            Column::To => Cell::Date(self.range.to()),
+            Column::CreditType => Cell::Word(self.credit_type.as_str()),
+            Column::CarriedIn => Cell::Credits(self.figures.carried_in),
+            Column::Allocated => Cell::Credits(self.figures.allocated),
+            Column::Purchased => Cell::Credits(self.figures.purchased),
+            Column::Bonus => Cell::Credits(self.figures.bonus),
+            Column::Consumed => Cell::Credits(self.figures.consumed),
+            Column::Refunded => Cell::Credits(self.figures.refunded),
+            Column::Lapsed => Cell::Credits(self.figures.lapsed),
+            Column::Returned => Cell::Credits(self.figures.returned),
+            Column::Adjusted => Cell::Credits(self.figures.adjusted),
+            Column::Remaining => Cell::Credits(self.figures.remaining),
+            Column::Succeeded => count(|counts| counts.succeeded),
+            Column::Failed => count(|counts| counts.failed),
+            Column::Refused => count(|counts| counts.refused),
+        }
+    }
+}
+
+/// A finished report: a plain value that renderers show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportModel {
+    /// What was asked.
+    pub spec: ReportSpec,
+    /// Every period of every account, or of the platform: triples of free, purchased, total.
+    pub lines: Vec<Line>,
+    /// The whole range of each account, or of the platform: one triple each, in the order of `lines`.
+    pub subtotals: Vec<Line>,
+    /// The whole report: one triple.
+    pub totals: Vec<Line>,
+}
+
+/// The lines of one account, or of the platform.
+#[derive(Clone, Copy, Debug)]
+pub struct Section<'a> {
+    /// The account; `None` for the platform.
+    pub account: Option<&'a AccountId>,
+    /// Its periods, in triples.
+    pub lines: &'a [Line],
+    /// Its whole range: one triple.
+    pub subtotal: &'a [Line],
+}
+
+/// Lines of one period: free, purchased, total.
+pub const LINES_PER_PERIOD: usize = LineType::ALL.len();
+
+impl ReportModel {
+    /// The report by account, in order; one section for the platform.
+    pub fn sections(&self) -> impl ExactSizeIterator<Item = Section<'_>> {
+        let lines_each = self.lines.len() / (self.subtotals.len() / LINES_PER_PERIOD).max(1);
+        self.subtotals.chunks_exact(LINES_PER_PERIOD).enumerate().map(move |(at, subtotal)| Section {
+            account: subtotal[0].account.as_ref(),
+            lines: &self.lines[at * lines_each..(at + 1) * lines_each],
+            subtotal,
+        })
+    }
+}

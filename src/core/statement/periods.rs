@@ -1,0 +1,152 @@
+//! Which figures of a report a row counts in: the grid of accounts by periods.
+//!
+//! The dates of the periods are the same for all accounts; the instants at which they begin are each account's own.
+
+use super::super::calendar::{Calendar, Instant, Month, next_day};
+use super::{DateRange, Grouping, ReportAccount, ReportError, ReportSpec, Scope};
+use chrono::NaiveDate;
+
+/// How many different calendars to look back through for one that an account shares. Where accounts are many, most
+/// share zone and allowance with others; where each is different, looking through all would cost their square.
+const CALENDARS_COMPARED_MAX: usize = 64;
+
+/// The cells of a report: one per account and period, or one per period for the whole platform. Cell numbers run
+/// through the periods of the first account, then of the second.
+#[derive(Clone, Debug)]
+pub struct Grid {
+    /// Bounds of the periods: one more than there are periods.
+    dates: Vec<NaiveDate>,
+    /// The sorted instants at which the dates begin, once per calendar.
+    starts: Vec<Vec<Instant>>,
+    /// Which of `starts` is each account's.
+    starts_of: Vec<usize>,
+    scope: Scope,
+}
+
+impl Grid {
+    /// The grid of `spec` for `accounts`.
+    ///
+    /// # Errors
+    /// [`ReportError::TooManyLines`] when the report would not fit.
+    pub fn new(spec: &ReportSpec, accounts: &[ReportAccount]) -> Result<Grid, ReportError> {
+        spec.check_size(accounts.len())?;
+        let dates = bounds(spec);
+        let mut calendars: Vec<&Calendar> = Vec::new();
+        let mut starts = Vec::new();
+        let mut starts_of = Vec::with_capacity(accounts.len());
+        for account in accounts {
+            let recent = calendars.len().saturating_sub(CALENDARS_COMPARED_MAX);
+            let shared = calendars[recent..].iter().position(|calendar| **calendar == account.calendar);
+            starts_of.push(shared.map_or(calendars.len(), |at| recent + at));
+            if shared.is_none() {
+                calendars.push(&account.calendar);
+                starts.push(dates.iter().map(|date| account.calendar.day_start(*date)).collect());
+            }
+        }
+        Ok(Grid { dates, starts, starts_of, scope: spec.scope() })
+    }
+
+    /// How many periods there are; at least one.
+    #[must_use]
+    pub fn periods(&self) -> usize {
+        self.dates.len() - 1
+    }
+
+    /// How many cells there are.
+    #[must_use]
+    pub fn cells(&self) -> usize {
+        match self.scope {
+            Scope::Account => self.starts_of.len() * self.periods(),
+            Scope::Platform => self.periods(),
+        }
+    }
+
+    /// The days of each period, in order.
+    pub fn ranges(&self) -> impl ExactSizeIterator<Item = DateRange> {
+        self.dates.windows(2).map(|pair| DateRange::piece(pair[0], pair[1]))
+    }
+
+    /// The cell in which a row of account number `account` counts; `None` when it lies outside the range.
+    ///
+    /// # Errors
+    /// [`ReportError::ForeignRow`] when there is no such account.
+    pub fn cell_of(&self, account: u32, counts_at: Instant) -> Result<Option<usize>, ReportError> {
+        let foreign = ReportError::ForeignRow { account, accounts: self.starts_of.len() };
+        let account = usize::try_from(account).unwrap_or(usize::MAX);
+        let starts = &self.starts[*self.starts_of.get(account).ok_or(foreign)?];
+        let begun = starts.partition_point(|start| *start <= counts_at);
+        if begun == 0 || begun == starts.len() {
+            return Ok(None);
+        }
+        Ok(Some(match self.scope {
+            Scope::Account => account * self.periods() + begun - 1,
+            Scope::Platform => begun - 1,
+        }))
+    }
+}
+
+/// The dates at which the periods of `spec` begin, and the one at which the last ends.
+fn bounds(spec: &ReportSpec) -> Vec<NaiveDate> {
+    let (from, to) = (spec.range().from(), spec.range().to());
+    let step: fn(NaiveDate) -> NaiveDate = match spec.grouping() {
+        Grouping::Range => |_| NaiveDate::MAX,
+        Grouping::Day => next_day,
+        Grouping::Month => |date| Month::of(date).next().first_day(),
+    };
+    let inner = std::iter::successors(Some(from), |date| Some(step(*date))).take_while(|date| *date < to);
+    inner.chain([to]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::calendar::{Terms, parse_date, parse_zone};
+    use crate::core::credits::{Credits, Split};
+
+    fn grid(from: &str, to: &str, grouping: Grouping, scope: Scope) -> Grid {
+        let date = |text| parse_date(text).expect("a date");
+        let range = DateRange::new(date(from), date(to)).expect("a range");
+        let spec = ReportSpec::new("t", range, grouping, scope, Instant::MAX).expect("valid");
+        let accounts = ["Europe/Berlin", "America/New_York", "Europe/Berlin"].map(|zone| ReportAccount {
+            id: zone.replace('/', "_").parse().expect("an id"),
+            calendar: Calendar::new(Terms {
+                from: "2020-01".parse().expect("a month"),
+                zone: parse_zone(zone).expect("a zone"),
+                allowance: Credits::new(1_500),
+            }),
+            opening: Split::ZERO,
+        });
+        Grid::new(&spec, &accounts).expect("small")
+    }
+
+    #[test]
+    fn months_are_cut_at_the_ends_of_the_range() {
+        let shown = |from, to, grouping| {
+            let grid = grid(from, to, grouping, Scope::Account);
+            let ranges: Vec<String> = grid.ranges().map(|range| format!("{}..{}", range.from(), range.to())).collect();
+            ranges.join(" ")
+        };
+        insta::assert_snapshot!(shown("2026-01-20", "2026-03-02", Grouping::Month),
+            @"2026-01-20..2026-02-01 2026-02-01..2026-03-01 2026-03-01..2026-03-02");
+        insta::assert_snapshot!(shown("2026-02-27", "2026-03-02", Grouping::Day),
+            @"2026-02-27..2026-02-28 2026-02-28..2026-03-01 2026-03-01..2026-03-02");
+        insta::assert_snapshot!(shown("2026-01-20", "2026-03-02", Grouping::Range), @"2026-01-20..2026-03-02");
+    }
+
+    #[test]
+    fn a_row_falls_where_its_own_calendar_says() {
+        let at = |text: &str| text.parse::<Instant>().expect("an instant");
+        let days = grid("2026-03-01", "2026-03-04", Grouping::Day, Scope::Account);
+        let cell = |account, t| days.cell_of(account, at(t)).expect("a known account");
+        assert_eq!(days.cells(), 9);
+        assert_eq!(cell(0, "2026-02-28T22:59:59Z"), None);
+        assert_eq!(cell(0, "2026-02-28T23:00:00Z"), Some(0));
+        assert_eq!(cell(2, "2026-03-03T22:59:59Z"), Some(8));
+        assert_eq!(cell(2, "2026-03-03T23:00:00Z"), None);
+        assert_eq!(cell(1, "2026-03-03T23:00:00Z"), Some(5));
+        let foreign = Err(ReportError::ForeignRow { account: 3, accounts: 3 });
+        assert_eq!(days.cell_of(3, at("2026-03-03T23:00:00Z")), foreign);
+        let platform = grid("2026-03-01", "2026-03-04", Grouping::Day, Scope::Platform);
+        assert_eq!((platform.cells(), platform.cell_of(1, at("2026-03-03T23:00:00Z"))), (3, Ok(Some(2))));
+    }
+}

@@ -1,0 +1,172 @@
+//! Ledger rows as a report reads them: the few columns it needs, side by side.
+
+use super::super::calendar::Instant;
+use super::super::credits::{Credits, Split};
+use super::super::transaction::{Kind, Reason, Status, words};
+
+words! {
+    /// How a row counts among the actions.
+    Outcome {
+        /// Not an AI action.
+        NotAnAction = "not_an_action",
+        /// An action that was done.
+        Succeeded = "succeeded",
+        /// An action that failed at the platform.
+        Failed = "failed",
+        /// An action that creditd refused, with a reason.
+        Refused = "refused",
+    }
+}
+
+impl Outcome {
+    /// How a row of `kind` counts: only charges are actions, and a failed one without a reason failed at the platform.
+    #[must_use]
+    pub const fn of(kind: Kind, status: Status, reason: Option<Reason>) -> Outcome {
+        match (kind, status, reason) {
+            (Kind::Charge, Status::Success, _) => Outcome::Succeeded,
+            (Kind::Charge, Status::Failed, None) => Outcome::Failed,
+            (Kind::Charge, Status::Failed, Some(_)) => Outcome::Refused,
+            _ => Outcome::NotAnAction,
+        }
+    }
+}
+
+/// The instant at which a row counts. A lapse is booked at the end of its grant and belongs to the range that ends
+/// there (DESIGN, end of section 3): it counts one microsecond, the smallest step of time, before it occurred.
+/// With that, every range is half-open.
+#[must_use]
+pub const fn counts_at(kind: Kind, occurred_at: Instant) -> Instant {
+    match kind {
+        Kind::Expiry => occurred_at.plus_micros(-1),
+        _ => occurred_at,
+    }
+}
+
+/// One transaction, as a report reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Index of the account among the accounts of the report.
+    pub account: u32,
+    /// See [`counts_at`].
+    pub counts_at: Instant,
+    /// What it is.
+    pub kind: Kind,
+    /// How it counts among the actions.
+    pub outcome: Outcome,
+    /// The signed change per credit type.
+    pub delta: Split,
+}
+
+/// Transactions in columns: what a store fills in one pass and the frames take over without turning rows around.
+/// Rows of one account should follow each other, for speed; no order is required.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rows {
+    account: Vec<u32>,
+    counts_at: Vec<Instant>,
+    kind: Vec<Kind>,
+    outcome: Vec<Outcome>,
+    free: Vec<i64>,
+    purchased: Vec<i64>,
+}
+
+impl Rows {
+    /// No rows, with room for `rows`.
+    #[must_use]
+    pub fn with_capacity(rows: usize) -> Rows {
+        let mut new = Rows::default();
+        new.reserve(rows);
+        new
+    }
+
+    /// Makes room for `more` rows.
+    pub fn reserve(&mut self, more: usize) {
+        self.account.reserve(more);
+        self.counts_at.reserve(more);
+        self.kind.reserve(more);
+        self.outcome.reserve(more);
+        self.free.reserve(more);
+        self.purchased.reserve(more);
+    }
+
+    /// Adds a row.
+    pub fn push(&mut self, row: Row) {
+        self.account.push(row.account);
+        self.counts_at.push(row.counts_at);
+        self.kind.push(row.kind);
+        self.outcome.push(row.outcome);
+        self.free.push(row.delta.free.get());
+        self.purchased.push(row.delta.purchased.get());
+    }
+
+    /// How many rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.account.len()
+    }
+
+    /// True when there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.account.is_empty()
+    }
+
+    /// The rows, in the order they were added.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Row> {
+        (0..self.len()).map(|at| Row {
+            account: self.account[at],
+            counts_at: self.counts_at[at],
+            kind: self.kind[at],
+            outcome: self.outcome[at],
+            delta: Split { free: Credits::new(self.free[at]), purchased: Credits::new(self.purchased[at]) },
+        })
+    }
+
+    /// The signed changes of free credits, row by row.
+    #[must_use]
+    pub fn free(&self) -> &[i64] {
+        &self.free
+    }
+
+    /// The signed changes of purchased credits, row by row.
+    #[must_use]
+    pub fn purchased(&self) -> &[i64] {
+        &self.purchased
+    }
+}
+
+impl Extend<Row> for Rows {
+    fn extend<I: IntoIterator<Item = Row>>(&mut self, rows: I) {
+        rows.into_iter().for_each(|row| self.push(row));
+    }
+}
+
+impl FromIterator<Row> for Rows {
+    fn from_iter<I: IntoIterator<Item = Row>>(rows: I) -> Rows {
+        let mut all = Rows::default();
+        all.extend(rows);
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lapse_counts_in_the_range_that_it_ends() {
+        let end = Instant::from_micros(1_000);
+        assert_eq!(counts_at(Kind::Expiry, end).micros(), 999);
+        assert_eq!(counts_at(Kind::Allocation, end), end);
+    }
+
+    #[test]
+    fn only_charges_are_actions() {
+        let refused = Some(Reason::InsufficientCredits);
+        assert_eq!(Outcome::of(Kind::Charge, Status::Success, None), Outcome::Succeeded);
+        assert_eq!(Outcome::of(Kind::Charge, Status::Failed, None), Outcome::Failed);
+        assert_eq!(Outcome::of(Kind::Charge, Status::Failed, refused), Outcome::Refused);
+        for kind in Kind::ALL.iter().filter(|kind| **kind != Kind::Charge) {
+            assert_eq!(Outcome::of(*kind, Status::Success, None), Outcome::NotAnAction, "{kind}");
+        }
+    }
+}

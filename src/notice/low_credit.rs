@@ -1,0 +1,229 @@
+//! The notice that an account fell to one of its alert levels (DESIGN 5).
+
+use super::words::{hour, listed, moment, named, price, shorten};
+use super::{NoticeError, SUBJECT_NAME_CHARS_MAX, TITLE_CHARS_MAX, Templates};
+use crate::core::alert::Crossing;
+use crate::core::calendar::Instant;
+use crate::core::credits::{Credits, Split};
+use crate::core::forecast::{Forecast, ForecastInput, Outlook, forecast};
+use crate::core::ids::{AccountId, LevelName, TEXT_CHARS_MAX};
+use crate::core::outbox::{Mailbox, Message, NoticeKey};
+use crate::core::transaction::Money;
+use chrono_tz::Tz;
+use serde::Serialize;
+
+/// Most actions named in the first line; the rest are counted.
+const STOPS_SHOWN_MAX: usize = 4;
+
+/// What an admin can buy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pack {
+    /// Credits in a pack.
+    pub credits: Credits,
+    /// What a pack costs.
+    pub price: Money,
+}
+
+/// The facts of a low-credit notice, as of the moment of the crossing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LowCredit {
+    /// The account.
+    pub account: AccountId,
+    /// Its name; untrusted free text.
+    pub account_name: String,
+    /// Its zone now.
+    pub zone: Tz,
+    /// The crossing that is told.
+    pub crossing: Crossing,
+    /// The level in credits.
+    pub threshold: Credits,
+    /// What is left.
+    pub available: Split,
+    /// Free credits of a month.
+    pub allowance: Credits,
+    /// How long it lasts.
+    pub forecast: Forecast,
+    /// When the next free credits are allocated.
+    pub next_reset_at: Instant,
+    /// The titles of the actions that cost something now: what stops at 0.
+    pub stops: Vec<String>,
+    /// What can be bought, where packs are sold.
+    pub pack: Option<Pack>,
+}
+
+/// What the templates see; described in `templates/mail/low-credit.txt`.
+#[derive(Serialize)]
+struct View<'a> {
+    account: String,
+    account_short: String,
+    account_id: &'a AccountId,
+    zone: &'a str,
+    level: &'a LevelName,
+    threshold: Credits,
+    free: Credits,
+    purchased: Credits,
+    total: Credits,
+    allowance: Credits,
+    pace: Option<Credits>,
+    outlook: &'static str,
+    free_runs_out_at: Option<String>,
+    runs_out_at: Option<String>,
+    next_reset_at: String,
+    stops: String,
+    pack: Option<PackView>,
+    share: Share,
+}
+
+#[derive(Serialize)]
+struct PackView {
+    credits: Credits,
+    price: String,
+}
+
+/// A bar of a whole month's allowance, or of what is left if that is more: percent, 100 together.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Share {
+    free: i64,
+    purchased: i64,
+    rest: i64,
+}
+
+impl Templates {
+    /// Words the notice for one admin.
+    ///
+    /// # Errors
+    /// [`NoticeError`] when a template fails on these facts.
+    pub fn low_credit(&self, facts: &LowCredit, to: &Mailbox, created_at: Instant) -> Result<Message, NoticeError> {
+        let key = NoticeKey::low_credit(facts.account.clone(), &facts.crossing, to.address.clone());
+        self.message("low-credit", &view(facts), key, &to.name, created_at)
+    }
+}
+
+fn view(facts: &LowCredit) -> View<'_> {
+    let LowCredit { zone, forecast, available, .. } = *facts;
+    let stops: Vec<String> = facts.stops.iter().map(|title| shorten(title, TITLE_CHARS_MAX)).collect();
+    View {
+        account: named(&facts.account_name, &facts.account, TEXT_CHARS_MAX),
+        account_short: named(&facts.account_name, &facts.account, SUBJECT_NAME_CHARS_MAX),
+        account_id: &facts.account,
+        zone: zone.name(),
+        level: &facts.crossing.level,
+        threshold: facts.threshold,
+        free: available.free,
+        purchased: available.purchased,
+        total: available.total(),
+        allowance: facts.allowance,
+        pace: forecast.pace_per_day,
+        outlook: outlook_word(forecast.outlook),
+        free_runs_out_at: forecast.free_runs_out_at.map(|at| hour(at, zone)),
+        runs_out_at: forecast.runs_out_at.map(|at| hour(at, zone)),
+        next_reset_at: moment(facts.next_reset_at, zone),
+        stops: listed(&stops, STOPS_SHOWN_MAX),
+        pack: facts.pack.as_ref().map(|pack| PackView { credits: pack.credits, price: price(&pack.price) }),
+        share: share(available, facts.allowance),
+    }
+}
+
+/// The word of an outlook in the templates.
+const fn outlook_word(outlook: Outlook) -> &'static str {
+    match outlook {
+        Outlook::Empty => "empty",
+        Outlook::Unknown => "unknown",
+        Outlook::RunsOut => "runs-out",
+        Outlook::PurchasedCover => "purchased-cover",
+        Outlook::FreeLast => "free-last",
+    }
+}
+
+/// Rounded down, but what is there shows.
+fn share(available: Split, allowance: Credits) -> Share {
+    let whole = i128::from(available.total().max(allowance).get().max(1));
+    let percent = |credits: Credits| {
+        let share = i128::from(credits.get().max(0)) * 100 / whole;
+        i64::try_from(share).unwrap_or(100).clamp(i64::from(credits > Credits::ZERO), 99)
+    };
+    let (free, purchased) = (percent(available.free), percent(available.purchased));
+    Share { free, purchased, rest: 100 - free - purchased }
+}
+
+/// A notice to look at: what `email preview` shows and the load check renders.
+#[must_use]
+pub fn sample_low_credit() -> LowCredit {
+    sample(280, 80, 200)
+}
+
+/// `used` in the week before noon of 5 March 2013.
+fn sample(used: i64, free: i64, purchased: i64) -> LowCredit {
+    let now = Instant::from_micros(1_362_502_800_000_000); // 2013-03-05T12:00:00-05:00
+    let next_reset_at = Instant::from_micros(1_364_788_800_000_000); // 2013-04-01T00:00:00-04:00
+    let available = Split { free: Credits::new(free), purchased: Credits::new(purchased) };
+    let input = ForecastInput { used: Credits::new(used), since: now.plus_days(-7), now, available, next_reset_at };
+    LowCredit {
+        account: AccountId::new("acme").unwrap_or_else(|_| unreachable!("a valid id")),
+        account_name: "Acme".to_owned(),
+        zone: Tz::America__New_York,
+        crossing: Crossing {
+            level: LevelName::new("low").unwrap_or_else(|_| unreachable!("a valid name")),
+            crossing: 3,
+        },
+        threshold: Credits::new(300),
+        available,
+        allowance: Credits::new(1_500),
+        forecast: forecast(&input),
+        next_reset_at,
+        stops: [
+            "Summarise document",
+            "Draft reply",
+            "Translate page",
+            "Analyse image",
+            "Transcribe call",
+            "Plan meeting",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        pack: Some(Pack { credits: Credits::new(2_500), price: Money { minor: 2_500, currency: "USD".to_owned() } }),
+    }
+}
+
+/// One sample for each thing the templates distinguish.
+pub(super) fn samples() -> Vec<LowCredit> {
+    let young = Forecast { pace_per_day: None, free_runs_out_at: None, runs_out_at: None, outlook: Outlook::Unknown };
+    vec![
+        sample_low_credit(),
+        sample(280, 80, 0),
+        sample(70, 80, 5_000),
+        sample(70, 0, 5_000),
+        sample(1, 280, 0),
+        sample(0, 280, 0),
+        sample(280, 0, 0),
+        sample(0, 0, 0),
+        LowCredit { forecast: young, pack: None, stops: Vec::new(), ..sample_low_credit() },
+        LowCredit { allowance: Credits::ZERO, threshold: Credits::ZERO, ..sample(0, 0, 0) },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn samples_cover_every_outlook() {
+        for outlook in [Outlook::Empty, Outlook::Unknown, Outlook::RunsOut, Outlook::PurchasedCover, Outlook::FreeLast]
+        {
+            assert!(samples().iter().any(|sample| sample.forecast.outlook == outlook), "{outlook:?}");
+        }
+    }
+
+    proptest! {
+        /// A bar is whole, and no credits are too few to show.
+        #[test]
+        fn a_bar_is_whole(free in 0..=Credits::LIMIT.get(), purchased in 0..=Credits::LIMIT.get(), allowance in 0_i64..10_000) {
+            let available = Split { free: Credits::new(free), purchased: Credits::new(purchased) };
+            let bar = share(available, Credits::new(allowance));
+            prop_assert_eq!(bar.free + bar.purchased + bar.rest, 100);
+            prop_assert!(bar.rest >= 0, "{:?}", bar);
+            prop_assert_eq!((bar.free > 0, bar.purchased > 0), (free > 0, purchased > 0));
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! How notices are worded: plain facts in, a frozen [`Message`] out.
+//!
+//! The wording lives in `templates/mail/` (Tera 2), embedded in the binary; a file of the same name in the operator's
+//! directory takes the place of the embedded one. All templates are loaded and rendered with samples at start, so a
+//! broken one is refused there and not on the night it is needed.
+//!
+//! This module looks nothing up and sends nothing: no clock, no store, no transport. Names and titles are untrusted:
+//! they become one line without control characters before a template sees them, HTML is escaped by Tera, and the
+//! subject is made one line once more after rendering.
+
+mod low_credit;
+mod statement;
+mod words;
+
+pub use low_credit::{LowCredit, Pack, sample_low_credit};
+pub use statement::{Figures, Period, StatementMail, TopAction, sample_statement};
+
+use crate::core::calendar::Instant;
+use crate::core::outbox::{Mailbox, Message, NoticeKey, one_line};
+use include_dir::{Dir, include_dir};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use tera::{Context, Tera};
+
+static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates/mail");
+
+/// Largest HTML part, in bytes: Gmail cuts a message off at 102 KB.
+pub const HTML_BYTES_MAX: usize = 100_000;
+/// Largest file taken from the operator's directory, in bytes: a template of ours has 6 KB.
+const TEMPLATE_BYTES_MAX: u64 = 1_000_000;
+/// Longest name of an account in a subject, in characters: inboxes show about 60 in all.
+const SUBJECT_NAME_CHARS_MAX: usize = 40;
+/// Longest title of an action in a list, in characters.
+const TITLE_CHARS_MAX: usize = 38;
+
+/// Why the templates cannot be used. Seen at start.
+#[derive(Debug, thiserror::Error)]
+pub enum BadTemplates {
+    /// The operator's directory or a file in it cannot be read.
+    #[error("cannot read the mail templates in {path}: {source}")]
+    Read {
+        /// The directory or file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file that replaces nothing: most likely a misspelt name.
+    #[error("{path} replaces no mail template; the templates are {known}")]
+    Unknown {
+        /// The file.
+        path: PathBuf,
+        /// The names that can be replaced.
+        known: String,
+    },
+    /// A file of a size no template has.
+    #[error("{path} has {bytes} bytes, too many for a mail template; at most {TEMPLATE_BYTES_MAX} are read")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// Something in the templates is wrong; the reason names the template and the line.
+    #[error("the mail templates{} do not work: {reason}", from_dir(dir.as_deref()))]
+    Broken {
+        /// The operator's directory, where one is in use.
+        dir: Option<PathBuf>,
+        /// What is wrong, from Tera.
+        reason: String,
+    },
+    /// The templates parse, but a sample notice could not be made.
+    #[error("the mail templates{} do not work: {source}", from_dir(dir.as_deref()))]
+    Sample {
+        /// The operator's directory, where one is in use.
+        dir: Option<PathBuf>,
+        /// What is wrong.
+        source: NoticeError,
+    },
+}
+
+fn from_dir(dir: Option<&Path>) -> String {
+    dir.map_or_else(String::new, |dir| format!(" (with those of {})", dir.display()))
+}
+
+/// Why a notice could not be worded. Nothing here goes away by trying again.
+#[derive(Debug, thiserror::Error)]
+pub enum NoticeError {
+    /// A template failed on these facts.
+    #[error("the mail template {template} failed: {reason}")]
+    Template {
+        /// The name of the template.
+        template: String,
+        /// What Tera says.
+        reason: String,
+    },
+    /// No subject, no mail.
+    #[error("the mail template {0} gave an empty subject")]
+    EmptySubject(String),
+    /// More than mailboxes show.
+    #[error("the mail template {template} gave {bytes} bytes of HTML; mailboxes cut off after {HTML_BYTES_MAX}")]
+    TooLarge {
+        /// The name of the template.
+        template: String,
+        /// What it gave.
+        bytes: usize,
+    },
+    /// A statement that does not add up is not sent.
+    #[error("the figures of the statement do not add up: {changes} credits by its rows, {remaining} by its remainder")]
+    DoesNotAddUp {
+        /// Everything but `remaining`, added up.
+        changes: i128,
+        /// `remaining`.
+        remaining: i128,
+    },
+}
+
+/// Who speaks, and where admins turn to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// Who mail is from, and where answers go.
+    pub mailbox: Mailbox,
+    /// Where packs are ordered, when there is such a page.
+    pub buy_url: Option<String>,
+}
+
+/// The loaded templates, all of which work.
+pub struct Templates {
+    tera: Tera,
+    sender: Sender,
+}
+
+impl Templates {
+    /// Loads the embedded templates and those of `dir` that replace them, and renders samples with them.
+    ///
+    /// # Errors
+    /// [`BadTemplates`] when a file cannot be read, replaces nothing or does not work.
+    pub fn load(dir: Option<&Path>, sender: Sender) -> Result<Templates, BadTemplates> {
+        let mut sources: BTreeMap<String, String> = EMBEDDED.files().filter_map(embedded).collect();
+        if let Some(dir) = dir {
+            replace(&mut sources, dir)?;
+        }
+        let mut tera = Tera::new();
+        words::register(&mut tera);
+        let dir = || dir.map(Path::to_owned);
+        tera.add_raw_templates(&sources)
+            .map_err(|error| BadTemplates::Broken { dir: dir(), reason: error.to_string() })?;
+        let templates = Templates { tera, sender };
+        templates.render_samples().map_err(|source| BadTemplates::Sample { dir: dir(), source })?;
+        Ok(templates)
+    }
+
+    /// Renders enough samples to enter every branch of the embedded templates.
+    fn render_samples(&self) -> Result<(), NoticeError> {
+        let to = Mailbox { name: "Ann Example".to_owned(), address: self.sender.mailbox.address.clone() };
+        for sample in low_credit::samples() {
+            self.low_credit(&sample, &to, Instant::from_micros(0))?;
+        }
+        for sample in statement::samples() {
+            self.statement(&sample, &to, Instant::from_micros(0))?;
+        }
+        Ok(())
+    }
+
+    /// Words the notice `key` with the three templates of `kind` (`kind.subject.txt`, `kind.txt`, `kind.html`).
+    fn message(
+        &self,
+        kind: &str,
+        facts: &impl Serialize,
+        key: NoticeKey,
+        recipient_name: &str,
+        created_at: Instant,
+    ) -> Result<Message, NoticeError> {
+        let address = &self.sender.mailbox.address;
+        let failed = |template: &str, error: tera::Error| NoticeError::Template {
+            template: template.to_owned(),
+            reason: error.to_string(),
+        };
+        let mut context = Context::from_serialize(facts).map_err(|error| failed(kind, error))?;
+        context.insert("contact", address);
+        context.insert("buy_url", &self.sender.buy_url);
+        let render = |suffix: &str| {
+            let template = format!("{kind}.{suffix}");
+            let rendered = self.tera.render(&template, &context).map_err(|error| failed(&template, error))?;
+            Ok((template, rendered))
+        };
+
+        let (template, subject) = render("subject.txt")?;
+        let subject = one_line(&subject);
+        if subject.is_empty() {
+            return Err(NoticeError::EmptySubject(template));
+        }
+        let (_, text) = render("txt")?;
+        let (template, html) = render("html")?;
+        if html.len() > HTML_BYTES_MAX {
+            return Err(NoticeError::TooLarge { template, bytes: html.len() });
+        }
+        let message_id = key.message_id(address.domain());
+        let recipient_name = one_line(recipient_name);
+        Ok(Message { key, recipient_name, subject, text: tidy(&text), html, message_id, created_at })
+    }
+}
+
+fn embedded(file: &include_dir::File<'_>) -> Option<(String, String)> {
+    Some((file.path().to_str()?.to_owned(), file.contents_utf8()?.to_owned()))
+}
+
+/// Puts the operator's files in the place of the embedded ones. Files that are no templates by their ending (a README,
+/// what an editor leaves behind) are passed over; a template that replaces nothing is refused.
+fn replace(sources: &mut BTreeMap<String, String>, dir: &Path) -> Result<(), BadTemplates> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| BadTemplates::Read { path, source }
+    };
+    for entry in std::fs::read_dir(dir).map_err(failed(dir))? {
+        let path = entry.map_err(failed(dir))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        if name.starts_with('.') || !(name.ends_with(".html") || name.ends_with(".txt")) {
+            continue;
+        }
+        if !sources.contains_key(&name) {
+            let known = sources.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            return Err(BadTemplates::Unknown { path, known });
+        }
+        let bytes = std::fs::metadata(&path).map_err(failed(&path))?.len();
+        if bytes > TEMPLATE_BYTES_MAX {
+            return Err(BadTemplates::TooLarge { path, bytes });
+        }
+        let source = std::fs::read_to_string(&path).map_err(failed(&path))?;
+        sources.insert(name, source);
+    }
+    Ok(())
+}
+
+/// Plain text as mail wants it: no control characters but line ends, no blank at a line's end, at most one empty line
+/// in a row, one line end at the end. The signature mark `-- ` keeps its blank.
+fn tidy(text: &str) -> String {
+    let mut tidied = String::with_capacity(text.len());
+    for line in text.trim().split('\n') {
+        let line: String = line.chars().filter(|c| !c.is_control()).collect();
+        let line = if line == "-- " { line.as_str() } else { line.trim_end() };
+        if line.is_empty() && (tidied.is_empty() || tidied.ends_with("\n\n")) {
+            continue;
+        }
+        tidied.push_str(line);
+        tidied.push('\n');
+    }
+    tidied
+}
+
+#[cfg(test)]
+mod tests;

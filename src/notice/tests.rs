@@ -1,0 +1,298 @@
+//! What the mails say, and what they never let through.
+
+use super::*;
+use crate::core::credits::Credits;
+use crate::core::ids::Email;
+use proptest::prelude::*;
+use std::fs;
+use std::sync::LazyLock;
+
+static TEMPLATES: LazyLock<Templates> =
+    LazyLock::new(|| Templates::load(None, sender()).expect("the embedded templates work"));
+
+fn mailbox(name: &str, address: &str) -> Mailbox {
+    Mailbox { name: name.to_owned(), address: Email::new(address).expect("an address") }
+}
+
+fn sender() -> Sender {
+    Sender { mailbox: mailbox("AI credits", "credits@platform.example"), buy_url: None }
+}
+
+fn at() -> Instant {
+    Instant::parse("2013-03-05T17:00:00Z").expect("an instant")
+}
+
+fn low_credit(facts: &LowCredit) -> Message {
+    TEMPLATES.low_credit(facts, &mailbox("Ann", "ann@example.com"), at()).expect("a message")
+}
+
+fn statement(facts: &StatementMail) -> Message {
+    TEMPLATES.statement(facts, &mailbox("Ann", "ann@example.com"), at()).expect("a message")
+}
+
+fn shown(message: &Message) -> String {
+    format!("{}\n{}\nSubject: {}\n\n{}", message.key, message.message_id, message.subject, message.text)
+}
+
+#[test]
+fn low_credit_reads_well() {
+    insta::assert_snapshot!(shown(&low_credit(&sample_low_credit())), @r#"
+    low-credit/acme/low#3/ann@example.com/1
+    <5589578aac65c8fa8cc516aa7ddf2617@platform.example>
+    Subject: Low on AI credits: 280 left (Acme)
+
+    280 AI credits left: 80 free and 200 purchased. At the pace of the last 7 days (40 a day) they run out around 12 March 2013, 13:00 EDT, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; the purchased credits do not cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+
+    Why now: Acme has reached its alert level "low", which is 300 credits or fewer. Free credits are used first, and what is left of them lapses at the end of the month. Purchased credits never lapse.
+
+    To buy more: a pack of 2,500 credits costs $25 and never lapses. To order, write to credits@platform.example.
+
+    -- 
+    You get this because you are an admin of Acme (account acme). It comes once each time a level is reached, without reminders. To change the levels or who is told, write to credits@platform.example.
+    Times are those of America/New_York.
+    "#);
+}
+
+#[test]
+fn the_first_line_answers_in_every_case() {
+    let first = |facts: &LowCredit| low_credit(facts).text.lines().next().unwrap_or_default().to_owned();
+    let lines: Vec<String> = low_credit::samples().iter().map(first).collect();
+    insta::assert_snapshot!(lines.join("\n\n"), @r#"
+    280 AI credits left: 80 free and 200 purchased. At the pace of the last 7 days (40 a day) they run out around 12 March 2013, 13:00 EDT, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; the purchased credits do not cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+
+    80 AI credits left: 80 free and 0 purchased. At the pace of the last 7 days (40 a day) they run out around 7 March 2013, 12:00 EST, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; there are no purchased credits to cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+
+    5,080 AI credits left: 80 free and 5,000 purchased. At the pace of the last 7 days (10 a day) the free credits run out around 13 March 2013, 13:00 EDT, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; the purchased credits cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+
+    5,000 AI credits left: 0 free and 5,000 purchased. At the pace of the last 7 days (10 a day) they last until the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT: the free credits are used up, the purchased ones cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+
+    280 AI credits left: 280 free and 0 purchased. At the pace of the last 7 days (less than 1 a day) the free credits last until the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+
+    280 AI credits left: 280 free and 0 purchased. None were used in the last 7 days, so there is no telling how long they last; the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+
+    No AI credits left, neither free nor purchased. The pace of the last 7 days was 40 a day. Unless more are bought, there are none until the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT. These actions have stopped: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+
+    No AI credits left, neither free nor purchased. Unless more are bought, there are none until the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT. These actions have stopped: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+
+    280 AI credits left: 80 free and 200 purchased. The account is less than a day old, too young to tell how long they last; the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT.
+
+    No AI credits left, neither free nor purchased. Unless more are bought, there are none. These actions have stopped: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+    "#);
+}
+
+#[test]
+fn a_monthly_statement_reads_well() {
+    insta::assert_snapshot!(shown(&statement(&sample_statement())), @r#"
+    monthly-statement/acme/2013-03/ann@example.com/1
+    <6ff368ff04bd778ad1ddd419a6538afd@platform.example>
+    Subject: AI credits in March 2013: 1,305 used, 2,880 left (Acme)
+
+    1,305 AI credits used in March 2013 in 212 actions, 2,880 left: 0 free and 2,880 purchased.
+
+                                    Free   Purchased       Total
+    Carried in                         0         420         420
+    Allocated                     +1,500           0      +1,500
+    Purchased                          0      +2,500      +2,500
+    Consumed                      -1,265         -40      -1,305
+    Refunded                         +15           0         +15
+    Lapsed, unused                  -250           0        -250
+    = Remaining                        0       2,880       2,880
+
+    250 free credits were not used and lapsed when the month ended.
+    2,880 purchased credits are carried forward; they never lapse.
+    April 2013 began with 1,500 new free credits.
+    7 actions were refused because there were not enough credits; you were not charged.
+    2 actions failed; you were not charged.
+
+    Where they went                           Actions    Credits
+    Summarise document                             96        768
+    Draft reply                                    88        264
+    Analyse image                                  17        204
+    Translate page                                 11         69
+
+    -- 
+    You get this because you are an admin of Acme (account acme) and its monthly statement is on. To change that, write to credits@platform.example.
+    The month begins and ends at midnight in America/New_York.
+    "#);
+}
+
+#[test]
+fn a_daily_statement_and_a_correction_say_so() {
+    let samples = statement::samples();
+    insta::assert_snapshot!(shown(&statement(&samples[2])), @r#"
+    daily-statement/acme/2013-03-05/ann@example.com/1
+    <793bc891b130d6e7887fd0e63870d4b0@platform.example>
+    Subject: AI credits on 5 March 2013: 0 used, 0 left (Acme)
+
+    0 AI credits used on 5 March 2013 in 0 actions, 0 left: 0 free and 0 purchased.
+
+                                    Free   Purchased       Total
+    Carried in                         0           0           0
+    = Remaining                        0           0           0
+
+    -- 
+    You get this because you are an admin of Acme (account acme) and its daily statement is on. To change that, write to credits@platform.example.
+    The day begins and ends at midnight in America/New_York.
+    "#);
+    let corrected = statement(&samples[0]);
+    assert_eq!(corrected.subject, "Corrected: AI credits in March 2013: 1,305 used, 2,880 left (Acme)");
+    assert!(corrected.text.contains("This replaces") && corrected.text.contains("and 3 more kinds"));
+}
+
+#[test]
+fn a_statement_that_does_not_add_up_is_refused() {
+    let mut facts = sample_statement();
+    facts.purchased.remaining = Credits::new(2_881);
+    let refused = TEMPLATES.statement(&facts, &mailbox("", "ann@example.com"), at());
+    assert!(matches!(refused, Err(NoticeError::DoesNotAddUp { changes: 2_880, remaining: 2_881 })));
+}
+
+#[test]
+fn the_html_says_what_the_text_says() {
+    let message = low_credit(&sample_low_credit());
+    for said in ["280 AI credits left", "80 free", "200 purchased", "12 March 2013", "1 April", "Draft reply", "$25"] {
+        assert!(message.html.contains(said) && message.text.contains(said), "{said}");
+    }
+    let message = statement(&sample_statement());
+    for said in ["1,305 AI credits used", "-1,265", "2,880", "lapsed when the month ended", "Summarise document"] {
+        assert!(message.html.contains(said) && message.text.contains(said), "{said}");
+    }
+}
+
+#[test]
+fn mails_load_nothing() {
+    for html in [low_credit(&sample_low_credit()).html, statement(&sample_statement()).html] {
+        for outside in ["http:", "https:", "src=", "url(", "@import", "<link", "<script"] {
+            assert!(!html.contains(outside), "{outside}");
+        }
+    }
+}
+
+#[test]
+fn a_page_to_buy_at_is_linked() {
+    let sender = Sender { buy_url: Some("https://platform.example/buy?a=1&b=2".to_owned()), ..sender() };
+    let templates = Templates::load(None, sender).expect("the embedded templates work");
+    let message = templates.low_credit(&sample_low_credit(), &mailbox("", "ann@example.com"), at());
+    let message = message.expect("a message");
+    assert!(message.text.contains("Order at https://platform.example/buy?a=1&b=2\n"));
+    assert!(message.html.contains("href=\"https://platform.example/buy?a=1&amp;b=2\""));
+}
+
+/// Loads the embedded templates with one file replaced.
+fn load_with(name: &str, content: &str) -> Result<Templates, String> {
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(dir.path().join(name), content).expect("a file");
+    Templates::load(Some(dir.path()), sender()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_file_of_the_operator_replaces_one_template() {
+    let templates = load_with("low-credit.subject.txt", "[{{ account_id }}]\r\n{{ total | number }} left\n");
+    let message = templates.expect("works").low_credit(&sample_low_credit(), &mailbox("", "ann@example.com"), at());
+    let message = message.expect("a message");
+    assert_eq!(message.subject, "[acme] 280 left");
+    assert_eq!(message.text, low_credit(&sample_low_credit()).text);
+    assert!(load_with("README.md", "{{ not a template").is_ok());
+}
+
+#[test]
+fn a_broken_template_is_refused_by_name() {
+    for (name, content, reasons) in [
+        ("low-credit.txt", "{{ total", ["low-credit.txt", "1:"]),
+        ("low-credit.txt", "fine\n{{ balance }}", ["low-credit.txt", "balance"]),
+        ("statement.html", "{% if monthly %}{{ oops }}{% endif %}", ["statement.html", "oops"]),
+        ("parts.html", "", ["low-credit.html", "paragraph"]),
+        ("statement.subject.txt", " \n ", ["statement.subject.txt", "empty subject"]),
+        ("low-credits.txt", "x", ["low-credits.txt", "low-credit.txt"]),
+        ("low-credit.txt", "{% for a in [1] %}{% endfor", ["low-credit.txt", "1:"]),
+    ] {
+        let Err(error) = load_with(name, content) else { panic!("{name} with {content:?} was accepted") };
+        for reason in reasons {
+            assert!(error.contains(reason), "{name} with {content:?}: {error}");
+        }
+    }
+    let large = load_with("low-credit.html", &"x".repeat(HTML_BYTES_MAX + 1)).err().unwrap_or_default();
+    assert!(large.contains("low-credit.html") && large.contains("bytes of HTML"), "{large}");
+    let missing = Templates::load(Some(Path::new("/nowhere/at/all")), sender()).err();
+    assert!(matches!(missing, Some(BadTemplates::Read { .. })));
+}
+
+/// Names as an attacker would choose them: pieces that end headers, open tags, close attributes, turn the direction.
+fn hostile() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        proptest::sample::select(vec![
+            "\r\nBcc: eve@evil.example\r\n",
+            "<script>alert(1)</script>",
+            "\" onclick=\"x",
+            "' onclick='x",
+            "</td></table>",
+            "<!--",
+            "{{ contact }}{% raw %}",
+            "&lt;",
+            "\u{202e}txt.exe",
+            "\u{2066}",
+            "\u{2028}",
+            "\0",
+            "\u{1b}[31m",
+            "مرحبا",
+            "東京",
+        ])
+        .prop_map(str::to_owned),
+        any::<String>(),
+    ];
+    proptest::collection::vec(piece, 0..6).prop_map(|pieces| pieces.concat())
+}
+
+/// The tags of a page, without what stands between them.
+fn tags(html: &str) -> Vec<&str> {
+    html.split('<').skip(1).map(|rest| rest.split_once('>').map_or(rest, |(tag, _)| tag)).collect()
+}
+
+#[track_caller]
+fn check_harmless(message: &Message, plain: &Message) {
+    let unseen =
+        |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    assert!(!message.subject.chars().any(unseen), "{:?}", message.subject);
+    assert!(!message.recipient_name.chars().any(unseen), "{:?}", message.recipient_name);
+    assert!(!message.text.chars().any(|c| c != '\n' && unseen(c)), "{:?}", message.text);
+    assert!(!message.html.chars().any(|c| c != '\n' && unseen(c)));
+    assert_eq!(message.text.lines().count(), plain.text.lines().count());
+    assert_eq!(tags(&message.html), tags(&plain.html));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever the names are: one subject line, as many lines of text and the very same tags as with plain names.
+    #[test]
+    fn names_stay_in_their_place(name in hostile(), title in hostile(), person in hostile()) {
+        let to = mailbox(&person, "ann@example.com");
+        let mut facts = sample_low_credit();
+        let plain = low_credit(&facts);
+        facts.account_name = name.clone();
+        facts.stops[0] = title.clone();
+        check_harmless(&TEMPLATES.low_credit(&facts, &to, at()).expect("a message"), &plain);
+
+        let mut facts = sample_statement();
+        let plain = statement(&facts);
+        facts.account_name = name;
+        facts.top_actions[1].title = title;
+        check_harmless(&TEMPLATES.statement(&facts, &to, at()).expect("a message"), &plain);
+    }
+
+    /// Any figures that add up make a statement, and their rows add up in it.
+    #[test]
+    fn any_figures_that_add_up_are_stated(parts in proptest::array::uniform9(0..Credits::LIMIT.get() / 10)) {
+        let [carried_in, allocated, purchased, bonus, consumed, refunded, lapsed, returned, adjusted] =
+            parts.map(Credits::new);
+        let sum = parts[..4].iter().sum::<i64>() - parts[4] + parts[5] - parts[6] - parts[7] + parts[8];
+        let remaining = Credits::new(sum);
+        let figures = Figures {
+            carried_in, allocated, purchased, bonus, consumed, refunded, lapsed, returned, adjusted, remaining,
+        };
+        let message = statement(&StatementMail { free: figures, purchased: figures, ..sample_statement() });
+        let total = words::number(2 * i128::from(sum));
+        let suffix = format!("{total} left (Acme)");
+        prop_assert!(message.subject.ends_with(&suffix), "{}", message.subject);
+    }
+}

@@ -1,0 +1,137 @@
+//! What reports read: the rows of a range in columns, and what was there before.
+
+use super::{Result, Store, StoreError, While, json};
+use crate::core::calendar::Instant;
+use crate::core::credits::{Credits, Split};
+use crate::core::ids::AccountId;
+use crate::core::statement::{Outcome, Row as ReportRow, Rows, counts_at};
+use crate::core::transaction::{Kind, Reason, Status};
+use futures_util::TryStreamExt;
+use sqlx::Row;
+use std::collections::BTreeMap;
+
+/// The rows of some accounts, each in its own range of instants `[from, to)`.
+#[derive(Debug, Default)]
+pub struct ReportRead {
+    /// Per account, in the order asked for: the balance just before its range.
+    pub openings: Vec<Split>,
+    /// The rows of all ranges, by account.
+    pub rows: Rows,
+}
+
+/// Charges of one action by one account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActionUse {
+    /// The action's code.
+    pub action: String,
+    /// Charges that succeeded.
+    pub count: u64,
+    /// Credits they took.
+    pub credits: Credits,
+}
+
+impl Store {
+    /// Reads the rows that count in `ranges`, and the balance before each. A lapse counts a moment before it is booked,
+    /// so that one at the end of a range belongs to it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn report_rows(&self, ranges: &[(AccountId, Instant, Instant)]) -> Result<ReportRead> {
+        let asked: Vec<(&AccountId, i64, i64)> =
+            ranges.iter().map(|(id, from, to)| (id, from.micros(), to.micros())).collect();
+        let asked = json(asked)?;
+        let mut tx = self.reader.begin().await.while_("beginning to read")?;
+        let mut read = ReportRead { openings: vec![Split::ZERO; ranges.len()], rows: Rows::default() };
+
+        let openings = sqlx::query(
+            "SELECT a.key, sum(t.free_delta), sum(t.purchased_delta)
+               FROM json_each($1) AS a CROSS JOIN transactions AS t
+              WHERE t.account_id = a.value ->> 0 AND t.occurred_at - (t.kind = 'expiry') < a.value ->> 1
+              GROUP BY a.key",
+        )
+        .bind(&asked)
+        .fetch_all(&mut *tx)
+        .await
+        .while_("summing what was there before the range")?;
+        for row in openings {
+            let at = usize::try_from(row.get::<i64, _>(0)).unwrap_or(usize::MAX);
+            if let Some(opening) = read.openings.get_mut(at) {
+                *opening = Split { free: Credits::new(row.get(1)), purchased: Credits::new(row.get(2)) };
+            }
+        }
+
+        let mut rows = sqlx::query(
+            "SELECT a.key, t.kind, t.occurred_at, t.status, t.reason, t.free_delta, t.purchased_delta
+               FROM json_each($1) AS a CROSS JOIN transactions AS t
+              WHERE t.account_id = a.value ->> 0 AND t.occurred_at >= a.value ->> 1 AND t.occurred_at <= a.value ->> 2",
+        )
+        .bind(&asked)
+        .fetch(&mut *tx);
+        while let Some(row) = rows.try_next().await.while_("reading the rows of a report")? {
+            let (kind, status): (&str, &str) = (row.get(1), row.get(3));
+            let unknown = || StoreError::Corrupt(format!("transaction of kind {kind:?}, status {status:?}"));
+            let kind = Kind::from_word(kind).ok_or_else(unknown)?;
+            let status = Status::from_word(status).ok_or_else(unknown)?;
+            read.rows.push(ReportRow {
+                account: u32::try_from(row.get::<i64, _>(0)).unwrap_or(u32::MAX),
+                counts_at: counts_at(kind, Instant::from_micros(row.get(2))),
+                kind,
+                outcome: Outcome::of(kind, status, row.get::<Option<&str>, _>(4).and_then(Reason::from_word)),
+                delta: Split { free: Credits::new(row.get(5)), purchased: Credits::new(row.get(6)) },
+            });
+        }
+        Ok(read)
+    }
+
+    /// Credits consumed, less refunds, per account since its instant.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn used_since(&self, asked: &[(AccountId, Instant)]) -> Result<BTreeMap<AccountId, Credits>> {
+        let asked: Vec<(&AccountId, i64)> = asked.iter().map(|(id, at)| (id, at.micros())).collect();
+        let rows = sqlx::query(
+            "SELECT a.value ->> 0, -sum(t.free_delta + t.purchased_delta)
+               FROM json_each($1) AS a CROSS JOIN transactions AS t
+              WHERE t.account_id = a.value ->> 0 AND t.occurred_at >= a.value ->> 1 AND t.kind IN ('charge', 'refund')
+              GROUP BY 1",
+        )
+        .bind(json(asked)?)
+        .fetch_all(&self.reader)
+        .await
+        .while_("summing what was used")?;
+        rows.iter().map(|row| Ok((AccountId::new(row.get(0))?, Credits::new(row.get(1))))).collect()
+    }
+
+    /// The actions that took most credits, per account in its range `[from, to)`, most first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn top_actions(
+        &self,
+        ranges: &[(AccountId, Instant, Instant)],
+    ) -> Result<BTreeMap<AccountId, Vec<ActionUse>>> {
+        let asked: Vec<(&AccountId, i64, i64)> =
+            ranges.iter().map(|(id, from, to)| (id, from.micros(), to.micros())).collect();
+        let rows = sqlx::query(
+            "SELECT a.value ->> 0, t.action, count(*), -sum(t.free_delta + t.purchased_delta) AS credits
+               FROM json_each($1) AS a CROSS JOIN transactions AS t
+              WHERE t.account_id = a.value ->> 0 AND t.occurred_at >= a.value ->> 1 AND t.occurred_at < a.value ->> 2
+                AND t.kind = 'charge' AND t.status = 'success'
+              GROUP BY 1, 2 ORDER BY 1, credits DESC, 3 DESC, 2",
+        )
+        .bind(json(asked)?)
+        .fetch_all(&self.reader)
+        .await
+        .while_("summing the use of actions")?;
+        let mut uses: BTreeMap<AccountId, Vec<ActionUse>> = BTreeMap::new();
+        for row in rows {
+            let action_use = ActionUse {
+                action: row.get(1),
+                count: row.get::<i64, _>(2).unsigned_abs(),
+                credits: Credits::new(row.get(3)),
+            };
+            uses.entry(AccountId::new(row.get(0))?).or_default().push(action_use);
+        }
+        Ok(uses)
+    }
+}

@@ -1,0 +1,166 @@
+//! Runs: which slots of which jobs were executed, and what came of it (DESIGN 7).
+
+use super::ledgers::limit_of;
+use super::{Result, Store, StoreError, While};
+use crate::core::calendar::Instant;
+use crate::core::schedule::{Covers, Job, Slot};
+use crate::core::transaction::words;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+use std::collections::BTreeSet;
+
+/// Runs kept of a job whose slots are ticks, not periods: enough to look back over a few days, a bound on the table.
+const TICK_RUNS_MAX: i64 = 2_000;
+
+words! {
+    /// Where a run stands.
+    RunState {
+        /// Being executed.
+        Running = "running",
+        /// Executed.
+        Done = "done",
+        /// Failed; it is tried again at the next bell.
+        Failed = "failed",
+    }
+}
+
+/// A run as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunRecord {
+    /// Which job.
+    pub job: Job,
+    /// For which slot.
+    pub slot: Slot,
+    /// Where it stands.
+    pub state: RunState,
+    /// How often it was begun.
+    pub attempts: u32,
+    /// When it was last begun.
+    pub started_at: Instant,
+    /// When it ended.
+    pub finished_at: Option<Instant>,
+    /// What it did, or why it failed.
+    pub outcome: Option<String>,
+}
+
+/// What came of asking for a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It is this process's to execute.
+    Ours,
+    /// It is done, or another process is at it.
+    Taken,
+}
+
+impl Store {
+    /// Begins the run of `slot`, unless it is done or was begun by another and is younger than `stale_before`.
+    /// UNIQUE(job, slot) decides between two processes. The effects of jobs have keys of their own, so that even a run
+    /// that was wrongly taken for dead acts only once.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub async fn claim_run(&self, job: Job, slot: Slot, now: Instant, stale_before: Instant) -> Result<Claim> {
+        let mut tx = self.begin().await?;
+        let done = sqlx::query(
+            "INSERT INTO runs (job, slot, slot_at, state, attempts, started_at) VALUES ($1, $2, $3, 'running', 1, $4)
+             ON CONFLICT (job, slot) DO UPDATE
+                SET state = 'running', attempts = attempts + 1, started_at = excluded.started_at, finished_at = NULL,
+                    outcome = NULL
+              WHERE state = 'failed' OR (state = 'running' AND started_at <= $5)",
+        )
+        .bind(job.as_str())
+        .bind(slot.to_string())
+        .bind(slot.due_at().micros())
+        .bind(now.micros())
+        .bind(stale_before.micros())
+        .execute(&mut *tx)
+        .await
+        .while_("claiming a run")?;
+        if job.covers() == Covers::Tick {
+            sqlx::query(
+                "DELETE FROM runs WHERE job = $1 AND slot_at <= (
+                     SELECT slot_at FROM runs WHERE job = $1 ORDER BY slot_at DESC LIMIT 1 OFFSET $2)",
+            )
+            .bind(job.as_str())
+            .bind(TICK_RUNS_MAX)
+            .execute(&mut *tx)
+            .await
+            .while_("forgetting old runs")?;
+        }
+        tx.commit().await.while_("committing a run")?;
+        Ok(if done.rows_affected() > 0 { Claim::Ours } else { Claim::Taken })
+    }
+
+    /// Records how a run ended.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub async fn finish_run(&self, job: Job, slot: Slot, state: RunState, outcome: &str, now: Instant) -> Result<()> {
+        let mut tx = self.begin().await?;
+        sqlx::query("UPDATE runs SET state = $3, outcome = $4, finished_at = $5 WHERE job = $1 AND slot = $2")
+            .bind(job.as_str())
+            .bind(slot.to_string())
+            .bind(state.as_str())
+            .bind(outcome)
+            .bind(now.micros())
+            .execute(&mut *tx)
+            .await
+            .while_("recording the end of a run")?;
+        tx.commit().await.while_("committing the end of a run")
+    }
+
+    /// The slots of `job` that fell due at `from` or later and need nothing more: done, or being executed by a run
+    /// begun after `stale_before`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn recorded_slots(&self, job: Job, from: Instant, stale_before: Instant) -> Result<BTreeSet<Slot>> {
+        let slots: Vec<String> = sqlx::query_scalar(
+            "SELECT slot FROM runs WHERE job = $1 AND slot_at >= $2
+                AND (state = 'done' OR (state = 'running' AND started_at > $3))",
+        )
+        .bind(job.as_str())
+        .bind(from.micros())
+        .bind(stale_before.micros())
+        .fetch_all(&self.reader)
+        .await
+        .while_("reading which slots are done")?;
+        slots.iter().map(|slot| read_slot(slot)).collect()
+    }
+
+    /// Runs, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn runs(&self, job: Option<Job>, state: Option<RunState>, limit: usize) -> Result<Vec<RunRecord>> {
+        let rows = sqlx::query(
+            "SELECT job, slot, state, attempts, started_at, finished_at, outcome FROM runs
+              WHERE ($1 IS NULL OR job = $1) AND ($2 IS NULL OR state = $2)
+              ORDER BY started_at DESC, job, slot LIMIT $3",
+        )
+        .bind(job.map(Job::as_str))
+        .bind(state.map(RunState::as_str))
+        .bind(limit_of(limit))
+        .fetch_all(&self.reader)
+        .await
+        .while_("listing runs")?;
+        rows.iter().map(read_run).collect()
+    }
+}
+
+fn read_slot(text: &str) -> Result<Slot> {
+    text.parse().map_err(|_| StoreError::Corrupt(format!("run with slot {text:?}")))
+}
+
+fn read_run(row: &SqliteRow) -> Result<RunRecord> {
+    let (job, state): (&str, &str) = (row.get(0), row.get(2));
+    Ok(RunRecord {
+        job: Job::from_word(job).ok_or_else(|| StoreError::Corrupt(format!("run of job {job:?}")))?,
+        slot: read_slot(row.get(1))?,
+        state: RunState::from_word(state).ok_or_else(|| StoreError::Corrupt(format!("run in state {state:?}")))?,
+        attempts: u32::try_from(row.get::<i64, _>(3)).unwrap_or(u32::MAX),
+        started_at: Instant::from_micros(row.get(4)),
+        finished_at: row.get::<Option<i64>, _>(5).map(Instant::from_micros),
+        outcome: row.get(6),
+    })
+}
