@@ -9,9 +9,6 @@ use std::path::Path;
 const AMOUNT_MAX: i64 = 1_000_000_000;
 /// A batch is one database transaction, which charges wait for.
 const BATCH_ACCOUNTS_MAX: usize = 10_000;
-/// More levels would be noise in every admin's inbox.
-const LEVELS_MAX: usize = 10;
-const LEVEL_NAME_LEN_MAX: usize = 32;
 /// RFC 1035.
 const DOMAIN_LEN_MAX: usize = 253;
 
@@ -25,7 +22,6 @@ pub(super) fn settings(settings: &Settings, refuse: &mut dyn FnMut(&str, String)
     if credits.currency.len() != 3 || !credits.currency.bytes().all(|b| b.is_ascii_uppercase()) {
         refuse("credits.currency", "three capital letters are expected, such as \"USD\"".to_owned());
     }
-    levels(settings, refuse);
     if let Err(what) = sender(&settings.mail.from) {
         refuse("mail.from", what);
     }
@@ -42,30 +38,6 @@ fn range<N: PartialOrd + std::fmt::Display>(
 ) {
     if !allowed.contains(&value) {
         refuse(key, format!("allowed are {} to {}", allowed.start(), allowed.end()));
-    }
-}
-
-fn levels(settings: &Settings, refuse: &mut dyn FnMut(&str, String)) {
-    let levels = &settings.alerts.levels;
-    if levels.len() > LEVELS_MAX {
-        refuse("alerts.levels", format!("at most {LEVELS_MAX} levels are allowed"));
-    }
-    for (at, level) in levels.iter().enumerate() {
-        let mut refuse_level = |what: String| refuse(&format!("alerts.levels[{at}]"), what);
-        let name = &level.name;
-        let name_ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if name.is_empty() || name.len() > LEVEL_NAME_LEN_MAX || !name.chars().all(name_ok) {
-            refuse_level(format!("the name {name:?} must be 1 to {LEVEL_NAME_LEN_MAX} letters, digits, '-', '_', '.'"));
-        }
-        if levels[..at].iter().any(|earlier| earlier.name == *name) {
-            refuse_level(format!("there are two levels named {name}; give each its own name"));
-        }
-        match (level.percent, level.credits) {
-            (Some(0..=100), None) | (None, Some(0..=AMOUNT_MAX)) => {}
-            (Some(percent), None) => refuse_level(format!("percent = {percent}: allowed are 0 to 100")),
-            (None, Some(credits)) => refuse_level(format!("credits = {credits}: allowed are 0 to {AMOUNT_MAX}")),
-            _ => refuse_level("exactly one of percent and credits is expected".to_owned()),
-        }
     }
 }
 

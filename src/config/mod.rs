@@ -10,6 +10,7 @@ mod keys;
 mod layers;
 pub mod schedules;
 
+use crate::core::alert::Levels;
 use crate::core::credits::Credits;
 use crate::core::transaction::words;
 use layers::Layers;
@@ -169,19 +170,7 @@ pub struct CreditSettings {
 #[serde(deny_unknown_fields)]
 pub struct AlertSettings {
     /// Levels of accounts without levels of their own.
-    pub levels: Vec<LevelSetting>,
-}
-
-/// One alert level: exactly one of `percent` and `credits` is set.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LevelSetting {
-    /// Its name, such as `low`.
-    pub name: String,
-    /// Percent of the monthly allowance, 0 to 100.
-    pub percent: Option<u8>,
-    /// Credits, 0 or more.
-    pub credits: Option<i64>,
+    pub levels: Levels,
 }
 
 /// `[mail]`
