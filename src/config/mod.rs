@@ -12,6 +12,7 @@ pub mod schedules;
 
 use crate::core::alert::Levels;
 use crate::core::credits::Credits;
+use crate::core::outbox::Mailbox;
 use crate::core::transaction::words;
 use layers::Layers;
 use serde::Deserialize;
@@ -163,6 +164,8 @@ pub struct CreditSettings {
     pub pack_price_minor: i64,
     /// ISO 4217, three capital letters.
     pub currency: String,
+    /// The page where packs are ordered, http or https.
+    pub buy_url: Option<String>,
 }
 
 /// `[alerts]`
@@ -181,10 +184,9 @@ pub struct MailSettings {
     pub transport: TransportKind,
     /// The folder of the file transport.
     pub dir: PathBuf,
-    /// `Name <address>` or an address; known to be one.
-    pub from: String,
-    /// Domain of the Message-ID; the sender's when none.
-    pub message_id_domain: Option<String>,
+    /// The sender of every message; its domain is that of the Message-IDs.
+    #[serde(deserialize_with = "check::sender")]
+    pub from: Mailbox,
 }
 
 words! {
