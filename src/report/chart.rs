@@ -13,7 +13,7 @@ const RULES_MAX: i64 = 4;
 
 // Units of the drawing: tenths of a pixel at the width of the page.
 const LEFT: i64 = 620;
-const RIGHT: i64 = 9_960;
+const RIGHT: i64 = 9_780;
 const TOP: i64 = 140;
 const BOTTOM: i64 = 2_120;
 

@@ -112,7 +112,9 @@ fn page(model: &ReportModel) -> Page<'_> {
     let has_detail = sections.len() <= SECTIONS_MAX && model.lines.len() <= DETAIL_LINES_MAX;
     // One period of one account is the equation at the top; its section would say the same again.
     let has_sections = has_detail && model.lines.len() > LINES_PER_PERIOD;
-    let (columns, zeros) = figure_columns(model);
+    let figures = spec.columns().iter().copied().filter(|column| column.is_figure());
+    let (zeros, columns): (Vec<Column>, Vec<Column>) = figures.partition(|column| model.is_blank(*column));
+    let has_columns = has_sections || sections.len() > 1;
     let whom = match (spec.scope(), &sections[..]) {
         (Scope::Platform, _) => "Whole platform".to_owned(),
         (Scope::Account, [one]) => section_name(one),
@@ -132,7 +134,7 @@ fn page(model: &ReportModel) -> Page<'_> {
         columns: columns.iter().map(|column| name(*column)).collect(),
         accounts: (sections.len() > 1).then(|| accounts(model, &sections, &columns, has_sections)),
         sections: views.collect(),
-        notes: notes(sections.len(), has_detail, &zeros),
+        notes: notes(sections.len(), has_detail, if has_columns { &zeros } else { &[] }),
     }
 }
 
@@ -141,23 +143,8 @@ fn section_name(section: &Section) -> String {
     section.account.map_or_else(|| "Platform".to_owned(), ToString::to_string)
 }
 
-/// The columns of figures that say something, and those that are zero everywhere.
-fn figure_columns(model: &ReportModel) -> (Vec<Column>, Vec<Column>) {
-    let figures = model
-        .spec
-        .columns()
-        .iter()
-        .copied()
-        .filter(|column| !matches!(column, Column::Account | Column::From | Column::To | Column::CreditType));
-    let is_zero = |line: &Line, column| match line.cell(column) {
-        Cell::Credits(credits) => credits.is_zero(),
-        Cell::Count(count) => count == 0,
-        _ => true,
-    };
-    figures.partition(|column| !model.lines.iter().all(|line| is_zero(line, *column)))
-}
-
-fn notes(sections: usize, has_detail: bool, zeros: &[Column]) -> Vec<String> {
+/// What the page leaves out, and why.
+fn notes(sections: usize, has_detail: bool, left_out: &[Column]) -> Vec<String> {
     let mut notes = Vec::new();
     if !has_detail {
         notes.push("This report is too long to read period by period; as CSV it has every line.".to_owned());
@@ -169,9 +156,9 @@ fn notes(sections: usize, has_detail: bool, zeros: &[Column]) -> Vec<String> {
         };
         notes.push(format!("{missing} in the sums but not in the list, which CSV has in full."));
     }
-    if !zeros.is_empty() {
-        let zeros: Vec<String> = zeros.iter().map(|column| name(*column).to_lowercase()).collect();
-        notes.push(format!("Zero throughout and therefore without a column: {}.", listed(&zeros)));
+    if !left_out.is_empty() {
+        let names: Vec<String> = left_out.iter().map(|column| name(*column).to_lowercase()).collect();
+        notes.push(format!("Zero throughout and therefore without a column: {}.", listed(&names)));
     }
     notes
 }
@@ -199,16 +186,16 @@ fn permille(part: i64, whole: i64) -> i64 {
 /// The equation of DESIGN section 4, read downwards.
 fn equation(totals: &[Line]) -> Vec<EquationRow> {
     [
-        (Column::CarriedIn, "", "there when it began"),
-        (Column::Allocated, "+", "free credits of the month"),
+        (Column::CarriedIn, "", "at the beginning"),
+        (Column::Allocated, "+", "monthly free credits"),
         (Column::Purchased, "+", "packs bought"),
         (Column::Bonus, "+", "granted by the operator"),
         (Column::Consumed, "−", "taken by AI actions"),
         (Column::Refunded, "+", "given back for actions"),
-        (Column::Lapsed, "−", "unused at the month’s end"),
+        (Column::Lapsed, "−", "left unused"),
         (Column::Returned, "−", "unspent packs returned"),
         (Column::Adjusted, "±", "corrections"),
-        (Column::Remaining, "=", "there when it ended"),
+        (Column::Remaining, "=", "at the end"),
     ]
     .into_iter()
     .map(|(column, sign, meaning)| EquationRow {
@@ -216,7 +203,7 @@ fn equation(totals: &[Line]) -> Vec<EquationRow> {
         name: name(column),
         meaning,
         amounts: totals.iter().map(|line| shown(line.cell(column))).collect(),
-        is_zero: totals.iter().all(|line| line.cell(column) == Cell::Credits(crate::core::credits::Credits::ZERO)),
+        is_zero: totals.iter().all(|line| line.cell(column).is_nothing()),
         is_bound: matches!(column, Column::CarriedIn | Column::Remaining),
     })
     .collect()

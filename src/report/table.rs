@@ -53,12 +53,11 @@ fn grid(model: &ReportModel, width: u16) -> Option<String> {
         add_triple(&mut table, &model.totals, &columns, Some("all"));
     }
     for (at, column) in columns.iter().enumerate() {
-        align(&mut table, at, !matches!(column, Column::Account | Column::From | Column::To | Column::CreditType));
+        align(&mut table, at, column.is_figure());
     }
 
     let widths = table.column_max_content_widths();
-    let zero = |column: Column| model.lines.iter().all(|line| is_zero(line.cell(column)));
-    let zeros: Vec<Column> = columns.iter().copied().filter(|column| zero(*column)).collect();
+    let zeros: Vec<Column> = columns.iter().copied().filter(|column| model.is_blank(*column)).collect();
     let counts = [Column::Succeeded, Column::Failed, Column::Refused];
     let choices: [Vec<Column>; 4] =
         [vec![], zeros.clone(), [&zeros[..], &[Column::To]].concat(), [&zeros[..], &[Column::To], &counts].concat()];
@@ -148,15 +147,6 @@ fn shown(cell: Cell) -> String {
         Cell::Credits(credits) => grouped(credits.get()),
         Cell::Count(count) => grouped_count(count),
         Cell::Blank => String::new(),
-    }
-}
-
-fn is_zero(cell: Cell) -> bool {
-    match cell {
-        Cell::Credits(credits) => credits.is_zero(),
-        Cell::Count(count) => count == 0,
-        Cell::Blank => true,
-        Cell::Text(_) | Cell::Word(_) | Cell::Date(_) => false,
     }
 }
 

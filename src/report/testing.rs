@@ -30,15 +30,15 @@ pub(super) fn report(title: &str, from: &str, to: &str, grouping: Grouping, scop
             }),
             opening: Split { free: Credits::ZERO, purchased: Credits::new(2_750) },
         })
-        .map(|account| ReportAccount { opening: opening(&account, range), ..account })
+        .map(|account| ReportAccount { opening: opening(&account, &spec), ..account })
         .collect();
     let rows: Rows = (0..accounts.len()).flat_map(|at| month(u32::try_from(at).expect("few"))).collect();
     aggregate(&spec, &accounts, &rows).expect("small")
 }
 
 /// What `account` has when `range` begins, given that it now has what it had before the month.
-fn opening(account: &ReportAccount, range: DateRange) -> Split {
-    let begin = account.calendar.day_start(range.from());
+fn opening(account: &ReportAccount, spec: &ReportSpec) -> Split {
+    let (begin, _) = spec.instants_in(&account.calendar);
     let before = month(0).into_iter().filter(|row| row.counts_at < begin);
     before.fold(account.opening, |sum, row| sum.plus(row.delta).expect("small"))
 }

@@ -1,6 +1,6 @@
 //! Numbers, dates and sentences as people read them, shared by the renderers for people.
 
-use crate::core::statement::{Counts, DateRange, Figures, Line, LineType};
+use crate::core::statement::{DateRange, Figures, Line, LineType};
 use chrono::{Datelike, NaiveDate};
 
 /// A number with its thousands apart: `1,234,567`, `-5`.
@@ -50,13 +50,14 @@ pub(super) fn days(range: DateRange) -> String {
     }
 }
 
-/// What happened in one triple of lines, in sentences whose numbers add up.
+/// What happened to the credits of one triple of lines, in sentences whose numbers add up.
 pub(super) fn story(triple: &[Line]) -> String {
     let figures = |of| triple.iter().find(|line| line.credit_type == of).map(|line| line.figures).unwrap_or_default();
     let (free, purchased, total) = (figures(LineType::Free), figures(LineType::Purchased), figures(LineType::Total));
-    let counts = triple.iter().find_map(|line| line.counts).unwrap_or_default();
-    let mut sentences = vec![format!("{} carried in.", amount(total.carried_in.get(), "credit"))];
-    let Figures { allocated, purchased: bought, bonus, consumed, refunded, lapsed, returned, adjusted, .. } = total;
+    let Figures {
+        carried_in, allocated, purchased: bought, bonus, consumed, refunded, lapsed, returned, adjusted, ..
+    } = total;
+    let mut sentences = vec![format!("{} {} carried in.", credits(carried_in.get()), was(carried_in.get()))];
     sentences.extend(happened(&[
         (allocated.get(), "allocated"),
         (bought.get(), "purchased"),
@@ -71,24 +72,12 @@ pub(super) fn story(triple: &[Line]) -> String {
         taken => sentences.push(format!("Corrections took {}.", grouped_count(taken.unsigned_abs()))),
     }
     sentences.push(format!(
-        "{} at the end: {} free and {} purchased.",
-        amount(total.remaining.get(), "credit").replace(" were", " remained").replace(" was", " remained"),
+        "{} remained at the end: {} free and {} purchased.",
+        credits(total.remaining.get()),
         grouped(free.remaining.get()),
         grouped(purchased.remaining.get()),
     ));
-    sentences.extend(actions(counts));
     sentences.join(" ")
-}
-
-/// How actions ended, in a sentence; `None` when there were none.
-fn actions(counts: Counts) -> Option<String> {
-    let Counts { succeeded, failed, refused } = counts;
-    let all = succeeded.saturating_add(failed).saturating_add(refused);
-    (all > 0).then(|| {
-        let ends = [(succeeded, "succeeded"), (failed, "failed"), (refused, "refused")];
-        let ends = ends.iter().filter(|(n, _)| *n > 0).map(|(n, end)| format!("{} {end}", grouped_count(*n)));
-        format!("Of {}, {}.", counted(all, "action"), listed(&ends.collect::<Vec<_>>()))
-    })
 }
 
 /// `1,500 were allocated, 2,500 purchased and 8 refunded.`
@@ -100,9 +89,8 @@ fn happened(things: &[(i64, &str)]) -> Option<String> {
     Some(format!("{}.", listed(&[first].into_iter().chain(rest).collect::<Vec<_>>())))
 }
 
-fn amount(credits: i64, noun: &str) -> String {
-    let plural = if credits == 1 { "" } else { "s" };
-    format!("{} {noun}{plural} {}", grouped(credits), was(credits))
+fn credits(credits: i64) -> String {
+    format!("{} credit{}", grouped(credits), if credits == 1 { "" } else { "s" })
 }
 
 const fn was(credits: i64) -> &'static str {
@@ -155,6 +143,6 @@ mod tests {
 
     #[test]
     fn the_story_tells_every_figure_that_is_not_zero() {
-        insta::assert_snapshot!(story(&statement().totals), @"2,750 credits were carried in. 1,500 were allocated, 5,000 purchased, 100 granted as a bonus and 60 refunded. 1,300 were consumed, 360 left to lapse unused and 2,500 returned. Corrections took 250. 5,000 credits remained at the end: 0 free and 5,000 purchased. Of 4 actions, 2 succeeded, 1 failed and 1 refused.");
+        insta::assert_snapshot!(story(&statement().totals), @"2,750 credits were carried in. 1,500 were allocated, 5,000 purchased, 100 granted as a bonus and 60 refunded. 1,300 were consumed, 360 left to lapse unused and 2,500 returned. Corrections took 250. 5,000 credits remained at the end: 0 free and 5,000 purchased.");
     }
 }
