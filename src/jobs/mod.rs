@@ -17,9 +17,7 @@ pub use planner::{Planned, plan_due, run_slot};
 
 use crate::app::{App, AppError};
 use crate::core::alert::Levels;
-use crate::core::ids::{BadName, Email};
 use crate::core::ledger::Refusal;
-use crate::core::outbox::Mailbox;
 use crate::core::schedule::{Job, Slot};
 use crate::core::statement::ReportError;
 use crate::mail::{FileMailer, MailError};
@@ -54,9 +52,6 @@ pub enum JobError {
     /// A report cannot be made.
     #[error(transparent)]
     Report(#[from] ReportError),
-    /// The sender's address is none.
-    #[error("mail.from in the settings is no sender: {0}")]
-    Sender(#[from] BadName),
     /// The slot is of another kind than the job's.
     #[error("the job {job} cannot run for {slot}")]
     WrongSlot {
@@ -84,7 +79,6 @@ pub struct Kit {
     pub templates: Templates,
     /// Where mail goes.
     pub mailer: FileMailer,
-    levels: Levels,
 }
 
 impl Kit {
@@ -93,11 +87,12 @@ impl Kit {
     /// # Errors
     /// [`JobError`] when the templates or the folder cannot be used.
     pub fn new(app: App) -> Result<Kit, JobError> {
-        let mailbox = sender(&app.settings.mail.from)?;
-        let sender = Sender { mailbox: mailbox.clone(), buy_url: None };
+        let settings = &app.settings;
+        let mailbox = settings.mail.from.clone();
+        let sender = Sender { mailbox: mailbox.clone(), buy_url: settings.credits.buy_url.clone() };
         let templates = Templates::load(app.settings.templates.dir.as_deref(), sender)?;
         let mailer = FileMailer::new(&app.settings.mail.dir, mailbox)?;
-        Ok(Kit { app, templates, mailer, levels: Levels::default() })
+        Ok(Kit { app, templates, mailer })
     }
 
     /// The same kit on an app at another instant.
@@ -108,15 +103,7 @@ impl Kit {
 
     /// The alert levels of an account: its own, or the platform's.
     fn levels<'a>(&'a self, record: &'a AccountRecord) -> &'a Levels {
-        record.levels.as_ref().unwrap_or(&self.levels)
-    }
-}
-
-/// `Name <address>` or an address.
-fn sender(text: &str) -> Result<Mailbox, BadName> {
-    match text.trim().strip_suffix('>').and_then(|rest| rest.split_once('<')) {
-        Some((name, address)) => Ok(Mailbox { name: name.trim().to_owned(), address: Email::new(address)? }),
-        None => Ok(Mailbox { name: String::new(), address: Email::new(text.trim())? }),
+        record.levels.as_ref().unwrap_or(&self.app.settings.alerts.levels)
     }
 }
 

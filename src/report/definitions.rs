@@ -10,7 +10,7 @@ use crate::core::statement::{Column, DateRange, Grouping, ReportError, ReportSpe
 use crate::core::transaction::words;
 use chrono::{Datelike, Days, NaiveDate};
 use include_dir::{Dir, include_dir};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml::Spanned;

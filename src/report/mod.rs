@@ -18,7 +18,6 @@ pub use frames::aggregate;
 
 use crate::core::statement::ReportModel;
 use crate::core::transaction::words;
-use serde::{Deserialize, Serialize};
 
 words! {
     /// How a report is shown.
