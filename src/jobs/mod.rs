@@ -95,10 +95,10 @@ impl Kit {
         Ok(Kit { app, templates, mailer })
     }
 
-    /// The same kit on an app at another instant.
+    /// The same kit on `app`, which is at another instant: how a simulation moves on.
     #[must_use]
-    pub fn with_app(self, app: App) -> Kit {
-        Kit { app, ..self }
+    pub fn at(&self, app: App) -> Kit {
+        Kit { app, templates: self.templates.clone(), mailer: self.mailer.clone() }
     }
 
     /// The alert levels of an account: its own, or the platform's.

@@ -125,6 +125,7 @@ pub struct Sender {
 }
 
 /// The loaded templates, all of which work.
+#[derive(Clone)]
 pub struct Templates {
     tera: Tera,
     sender: Sender,
