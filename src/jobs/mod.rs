@@ -8,6 +8,7 @@ pub mod daily_report;
 pub mod deliver;
 pub mod monthly_report;
 mod planner;
+pub mod preview;
 pub mod reset;
 pub mod scan;
 mod statements;

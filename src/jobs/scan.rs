@@ -2,7 +2,7 @@
 
 use super::{Done, JobError, Kit, Run};
 use crate::app::{Balance, balance_of};
-use crate::core::alert::{AlertPlan, plan_alerts};
+use crate::core::alert::{AlertPlan, AlertState, plan_alerts};
 use crate::core::calendar::Instant;
 use crate::core::credits::Credits;
 use crate::core::forecast::{ForecastInput, forecast, window_start};
@@ -11,7 +11,7 @@ use crate::core::outbox::{Mailbox, Message};
 use crate::core::price::PriceMatrix;
 use crate::core::transaction::Money;
 use crate::notice::{LowCredit, Pack};
-use crate::store::{AccountRecord, Load};
+use crate::store::{AccountRecord, Admin, Load};
 use std::collections::BTreeMap;
 
 /// An account whose alerts need something.
@@ -59,6 +59,28 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
     Ok(done)
 }
 
+/// The notice that an account would get if it fell to a level now: the most advanced it is at, else the first it will
+/// come to. `None` when the account has no levels. Nothing is written.
+pub(super) async fn preview(
+    kit: &Kit,
+    record: AccountRecord,
+    balance: Balance,
+    reader: Admin,
+) -> Result<Option<Message>, JobError> {
+    let now = kit.app.now();
+    let levels = kit.levels(&record).clone();
+    let state = AlertState::default();
+    let mut plan = plan_alerts(&levels, balance.allowance, balance.available.total(), &state, now);
+    if plan.notice.is_none() {
+        let ladder = levels.ladder(balance.allowance);
+        let Some((_, threshold)) = ladder.first() else { return Ok(None) };
+        plan = plan_alerts(&levels, balance.allowance, *threshold, &state, now);
+    }
+    let record = AccountRecord { admins: vec![Admin { alerts: true, ..reader }], ..record };
+    let prices = kit.app.store.prices().await?;
+    Ok(word(kit, &[Finding { record, balance, plan }], &prices, now).await?.pop())
+}
+
 async fn gather(kit: &Kit, ids: &[AccountId], now: Instant, done: &mut Done) -> Result<Vec<Finding>, JobError> {
     let store = &kit.app.store;
     let batch = store.load(&Load::accounts(ids)).await?;
@@ -75,7 +97,7 @@ async fn gather(kit: &Kit, ids: &[AccountId], now: Instant, done: &mut Done) -> 
                 continue;
             }
         };
-        let none = crate::core::alert::AlertState::default();
+        let none = AlertState::default();
         let state = states.get(id).unwrap_or(&none);
         let plan = plan_alerts(kit.levels(record), balance.allowance, balance.available.total(), state, now);
         if !plan.is_empty() {

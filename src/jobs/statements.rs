@@ -93,6 +93,17 @@ pub(super) async fn run(kit: &Kit, reported: Reported, zone: Tz, run: &mut Run<'
     Ok(done)
 }
 
+/// The statement that `record`'s account would get for a period, as it reads now; nothing is written.
+pub(super) async fn preview(
+    kit: &Kit,
+    record: AccountRecord,
+    reader: Admin,
+    reported: Reported,
+) -> Result<Option<Message>, JobError> {
+    let wanted = Wanted { record, admins: vec![reader] };
+    Ok(word(kit, &[wanted], reported, kit.app.now()).await?.pop())
+}
+
 /// An account with the admins who are still to get this statement.
 struct Wanted {
     record: AccountRecord,

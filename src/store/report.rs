@@ -38,7 +38,7 @@ impl Store {
         let mut balances = vec![Split::ZERO; ranges.len()];
         let openings = sqlx::query(
             "SELECT a.key, sum(t.free_delta), sum(t.purchased_delta)
-               FROM json_each($1) AS a CROSS JOIN transactions AS t
+               FROM jsonb_each($1) AS a CROSS JOIN transactions AS t
               WHERE t.account_id = a.value ->> 0 AND t.occurred_at - (t.kind = 'expiry') < a.value ->> 1
               GROUP BY a.key",
         )
@@ -56,7 +56,7 @@ impl Store {
         let offset = u32::try_from(offset).unwrap_or(u32::MAX);
         let mut found = sqlx::query(
             "SELECT a.key, t.kind, t.occurred_at, t.status, t.reason, t.free_delta, t.purchased_delta
-               FROM json_each($1) AS a CROSS JOIN transactions AS t
+               FROM jsonb_each($1) AS a CROSS JOIN transactions AS t
               WHERE t.account_id = a.value ->> 0 AND t.occurred_at >= a.value ->> 1 AND t.occurred_at <= a.value ->> 2",
         )
         .bind(&asked)
@@ -85,7 +85,7 @@ impl Store {
         let asked: Vec<(&AccountId, i64)> = asked.iter().map(|(id, at)| (id, at.micros())).collect();
         let rows = sqlx::query(
             "SELECT a.value ->> 0, -sum(t.free_delta + t.purchased_delta)
-               FROM json_each($1) AS a CROSS JOIN transactions AS t
+               FROM jsonb_each($1) AS a CROSS JOIN transactions AS t
               WHERE t.account_id = a.value ->> 0 AND t.occurred_at >= a.value ->> 1 AND t.kind IN ('charge', 'refund')
               GROUP BY 1",
         )
@@ -106,7 +106,7 @@ impl Store {
     ) -> Result<BTreeMap<AccountId, Vec<ActionUse>>> {
         let rows = sqlx::query(
             "SELECT a.value ->> 0, t.action, count(*), -sum(t.free_delta + t.purchased_delta) AS credits
-               FROM json_each($1) AS a CROSS JOIN transactions AS t
+               FROM jsonb_each($1) AS a CROSS JOIN transactions AS t
               WHERE t.account_id = a.value ->> 0 AND t.occurred_at >= a.value ->> 1 AND t.occurred_at < a.value ->> 2
                 AND t.kind = 'charge' AND t.status = 'success'
               GROUP BY 1, 2 ORDER BY 1, credits DESC, 3 DESC, 2",
