@@ -298,7 +298,8 @@ impl Ledger {
         Changes { rows: self.rows, grants }
     }
 
-    /// What a charge at `t` can use, once the ledger was brought up to `t` (R6).
+    /// What a charge at `t` can use, once the ledger was brought up to `t` (R6). Where the clock was set back behind a
+    /// lapse, that includes what lapsed since, as for a charge.
     ///
     /// # Errors
     /// [`Overflow`] when a sum leaves the range of credits.
@@ -306,7 +307,7 @@ impl Ledger {
         self.grants
             .values()
             .filter(|grant| grant.is_usable_at(t))
-            .try_fold(Split::ZERO, |sum, grant| sum.plus(Split::of(grant.credit_type, grant.remaining)))
+            .try_fold(Split::ZERO, |sum, grant| sum.plus(Split::of(grant.credit_type, grant.unspent()?)))
     }
 
     /// The first instant at which [`Ledger::roll_over`] has something to do.
