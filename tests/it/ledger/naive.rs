@@ -7,7 +7,7 @@
 use chrono::{Datelike, NaiveDate, TimeZone};
 use chrono_tz::Tz;
 
-const QUARTER_HOUR_US: i64 = 15 * 60 * 1_000_000;
+const QUARTER_HOUR_S: i64 = 15 * 60;
 /// Furthest a zone is from UTC, with some room.
 const OFFSET_QUARTERS_MAX: i64 = 30 * 4;
 
@@ -161,19 +161,16 @@ fn first_of_month(date: NaiveDate, later: i32) -> NaiveDate {
     NaiveDate::from_ymd_opt(months.div_euclid(12), month, 1).expect("a date")
 }
 
-/// The first quarter of an hour at which the clocks in `zone` show `date` or a later one. Since 1980 every change of
-/// every clock fell on a quarter of an hour.
-fn midnight(zone: Tz, date: NaiveDate) -> i64 {
-    let at = |quarters: i64| {
-        let utc_midnight = date.and_hms_opt(0, 0, 0).expect("midnight in UTC").and_utc();
-        utc_midnight.timestamp_micros() + quarters * QUARTER_HOUR_US
+/// The first instant at which the clocks in `zone` show `date` or a later one: looked for in steps of a quarter of an
+/// hour, then down to the second.
+pub fn midnight(zone: Tz, date: NaiveDate) -> i64 {
+    let utc_midnight = date.and_hms_opt(0, 0, 0).expect("midnight in UTC").and_utc().timestamp();
+    let reached = |second: &i64| {
+        let utc = chrono::DateTime::from_timestamp(*second, 0).expect("in range").naive_utc();
+        zone.from_utc_datetime(&utc).date_naive() >= date
     };
-    let shows = |us: i64| {
-        let utc = chrono::DateTime::from_timestamp_micros(us).expect("in range").naive_utc();
-        zone.from_utc_datetime(&utc).date_naive()
-    };
-    (-OFFSET_QUARTERS_MAX..=OFFSET_QUARTERS_MAX)
-        .map(at)
-        .find(|us| shows(*us) >= date)
-        .expect("every date begins or is skipped within thirty hours")
+    let mut quarters =
+        (-OFFSET_QUARTERS_MAX..=OFFSET_QUARTERS_MAX).map(|quarter| utc_midnight + quarter * QUARTER_HOUR_S);
+    let quarter = quarters.find(reached).expect("every date begins or is skipped within thirty hours");
+    (quarter - QUARTER_HOUR_S..=quarter).find(reached).expect("the quarter itself") * 1_000_000
 }
