@@ -10,6 +10,7 @@ use creditd::core::calendar::{Calendar, Instant, Month, Terms, first_instant_of,
 use creditd::core::credits::{CreditType, Credits, Split};
 use creditd::core::ids::Key;
 use creditd::core::ledger::{Account, Grant, Ledger, Purchase, Receipt, Refusal, Usage};
+use creditd::core::price::{Action, PriceMatrix, PriceVersion};
 use creditd::core::statement::{
     Counts, DateRange, Grouping, LineType, Outcome, ReportAccount, ReportModel, ReportSpec, Row, Rows, Scope,
     counts_at, fold,
@@ -502,6 +503,34 @@ fn r3_after_five_months_of_silence_each_month_opens_and_lapses_in_order() {
     allocation 2013-06-01T04:00:00Z  1500 -> 1500
     ");
     assert_eq!(ledger.available_at(now).expect("small").total().get(), ALLOWANCE);
+}
+
+/// An amount that cannot be counted is refused before anything moves, a month that has turned included.
+#[test]
+fn an_amount_beyond_the_range_of_credits_writes_nothing() {
+    let now = instant("2013-06-15T00:00:00Z");
+    let mut ledger = Ledger::new(account("acme", "America/New_York", "2013-01-01"));
+    let before = ledger.clone();
+    let code = usage("erase", "a").action;
+    let version = PriceVersion { effective_from: Instant::from_micros(0), credits: Some(Credits::LIMIT) };
+    let dear = Action { code, title: "Erase".into(), help: String::new(), versions: vec![version] };
+    let two = Usage { quantity: 2, ..usage("erase", "a") };
+    let refusal = ledger.charge(&two, &PriceMatrix::from_iter([dear]), now).expect_err("beyond the range");
+    assert_eq!(refusal.code(), "overflow");
+    assert_eq!(ledger, before);
+
+    let packs = Purchase { pack_credits: Credits::LIMIT, ..purchase(2, "inv-1") };
+    let refusal = ledger.purchase(&packs, &packs.key().expect("short"), now).expect_err("beyond the range");
+    assert_eq!(refusal.code(), "overflow");
+    assert_eq!(ledger, before);
+}
+
+/// R12: the longest payment reference there may be is still a key.
+#[test]
+fn the_longest_reference_is_still_a_key() {
+    let longest = "r".repeat(creditd::core::ids::REFERENCE_LEN_MAX);
+    assert!(purchase(1, &longest).key().is_ok());
+    assert!(creditd::core::ids::Reference::new(&format!("{longest}r")).is_err());
 }
 
 /// R1, R4: charges a microsecond before a month's end and at it land in the month before and after, without any job.
