@@ -38,7 +38,8 @@ fn main() {
             import += measured.seconds;
             peak = peak.max(measured.peak_mib);
         }
-        let year = ["report", "export", "statement-monthly", "--from", "2013-01-01", "--to", "2014-01-01", "--by", "month"];
+        let year =
+            ["report", "export", "statement-monthly", "--from", "2013-01-01", "--to", "2014-01-01", "--by", "month"];
         let report = creditd(&ledger, &[&year[..], &["--out", "year.csv"]].concat());
         let verify = creditd(&ledger, &["verify"]);
         if round > 0 {

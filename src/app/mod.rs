@@ -156,7 +156,9 @@ impl App {
     /// [`AppError`].
     pub async fn balances(&self, accounts: &[AccountId]) -> Result<Vec<Balance>, AppError> {
         let now = self.now();
-        let batch = self.store.load(&Load::accounts(accounts)).await?;
+        let mut load = Load::default();
+        accounts.iter().for_each(|account| load.add(account, now, None));
+        let batch = self.store.load(&load).await?;
         batch.ledgers.values().map(|ledger| Ok(balance_of(ledger, now)?)).collect()
     }
 }
