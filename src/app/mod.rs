@@ -4,6 +4,9 @@
 //! which credits move ([`Store::update`]).
 
 pub mod import;
+mod terms;
+
+pub use terms::AccountChange;
 
 use crate::clock::Clock;
 use crate::config::Settings;

@@ -1,17 +1,13 @@
 //! The bounds of settings, and the paths inside them. `defaults.toml` tells the operator the same bounds.
 
-use super::Settings;
-use crate::core::ids::{Email, clean_text};
+use super::{AMOUNT_MAX, Settings};
+use crate::core::alert::{Level, Levels};
+use crate::core::ids::Email;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-/// Amounts beyond a thousand million credits, or minor units, are slips of the keyboard.
-const AMOUNT_MAX: i64 = 1_000_000_000;
 /// A batch is one database transaction, which charges wait for.
 const BATCH_ACCOUNTS_MAX: usize = 10_000;
-/// More levels would be noise in every admin's inbox.
-const LEVELS_MAX: usize = 10;
-const LEVEL_NAME_LEN_MAX: usize = 32;
 /// RFC 1035.
 const DOMAIN_LEN_MAX: usize = 253;
 
@@ -25,9 +21,8 @@ pub(super) fn settings(settings: &Settings, refuse: &mut dyn FnMut(&str, String)
     if credits.currency.len() != 3 || !credits.currency.bytes().all(|b| b.is_ascii_uppercase()) {
         refuse("credits.currency", "three capital letters are expected, such as \"USD\"".to_owned());
     }
-    levels(settings, refuse);
-    if let Err(what) = sender(&settings.mail.from) {
-        refuse("mail.from", what);
+    if let Err(error) = settings.mail.sender() {
+        refuse("mail.from", error.to_string());
     }
     if settings.mail.message_id_domain.as_ref().is_some_and(|domain| !is_domain(domain)) {
         refuse("mail.message_id_domain", "a domain is expected, such as \"credits.example.com\"".to_owned());
@@ -45,39 +40,33 @@ fn range<N: PartialOrd + std::fmt::Display>(
     }
 }
 
-fn levels(settings: &Settings, refuse: &mut dyn FnMut(&str, String)) {
-    let levels = &settings.alerts.levels;
-    if levels.len() > LEVELS_MAX {
-        refuse("alerts.levels", format!("at most {LEVELS_MAX} levels are allowed"));
-    }
-    for (at, level) in levels.iter().enumerate() {
-        let mut refuse_level = |what: String| refuse(&format!("alerts.levels[{at}]"), what);
-        let name = &level.name;
-        let name_ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if name.is_empty() || name.len() > LEVEL_NAME_LEN_MAX || !name.chars().all(name_ok) {
-            refuse_level(format!("the name {name:?} must be 1 to {LEVEL_NAME_LEN_MAX} letters, digits, '-', '_', '.'"));
-        }
-        if levels[..at].iter().any(|earlier| earlier.name == *name) {
-            refuse_level(format!("there are two levels named {name}; give each its own name"));
-        }
-        match (level.percent, level.credits) {
-            (Some(0..=100), None) | (None, Some(0..=AMOUNT_MAX)) => {}
-            (Some(percent), None) => refuse_level(format!("percent = {percent}: allowed are 0 to 100")),
-            (None, Some(credits)) => refuse_level(format!("credits = {credits}: allowed are 0 to {AMOUNT_MAX}")),
-            _ => refuse_level("exactly one of percent and credits is expected".to_owned()),
-        }
-    }
-}
-
-/// An address, or `Name <address>`.
-fn sender(text: &str) -> Result<(), String> {
-    let (name, address) = match text.strip_suffix('>').and_then(|t| t.rsplit_once('<')) {
-        Some((name, address)) => (name.trim(), address),
-        None => ("", text),
+/// Calls `refuse` with each alert level that cannot be, and leaves none in `table` then: reading the settings as a whole
+/// would stop at the first.
+pub(super) fn take_bad_levels(table: &mut toml::Table, refuse: &mut dyn FnMut(&str, String)) {
+    const KEY: &str = "alerts.levels";
+    let Some(list) = table.get_mut("alerts").and_then(|alerts| alerts.get_mut("levels")?.as_array_mut()) else {
+        return;
     };
-    clean_text("the name", name).map_err(|error| error.to_string())?;
-    Email::new(address).map_err(|error| error.to_string())?;
-    Ok(())
+    let mut levels: Vec<Level> = Vec::new();
+    let mut refused = 0;
+    for (at, item) in list.iter().enumerate() {
+        match serde_path_to_error::deserialize::<_, Level>(item.clone()) {
+            Ok(level) => levels.push(level),
+            Err(error) => {
+                let field = Some(error.path().to_string()).filter(|path| path != ".");
+                let field = field.map_or_else(String::new, |path| format!(".{path}"));
+                refuse(&format!("{KEY}[{at}]{field}"), error.inner().message().to_owned());
+                refused += 1;
+            }
+        }
+    }
+    if let Err(error) = Levels::new(levels) {
+        refuse(KEY, error.to_string());
+        refused += 1;
+    }
+    if refused > 0 {
+        list.clear();
+    }
 }
 
 fn is_domain(text: &str) -> bool {

@@ -10,7 +10,10 @@ mod keys;
 mod layers;
 pub mod schedules;
 
+use crate::core::alert::Levels;
 use crate::core::credits::Credits;
+use crate::core::ids::{BadName, Email, clean_text};
+use crate::core::outbox::Mailbox;
 use crate::core::transaction::words;
 use layers::Layers;
 use serde::Deserialize;
@@ -21,6 +24,9 @@ use std::path::{Path, PathBuf};
 pub const FILE_NAME: &str = "creditd.toml";
 /// The environment variable that names the file.
 pub const FILE_ENV: &str = "CREDITD_CONFIG";
+
+/// Amounts beyond a thousand million credits, or minor units, are slips of the keyboard.
+pub const AMOUNT_MAX: i64 = 1_000_000_000;
 
 /// The settings whose texts are paths.
 const PATHS: [&str; 5] = ["mail.dir", "reports.dir", "reports.out", "templates.dir", "cron.dir"];
@@ -169,19 +175,7 @@ pub struct CreditSettings {
 #[serde(deny_unknown_fields)]
 pub struct AlertSettings {
     /// Levels of accounts without levels of their own.
-    pub levels: Vec<LevelSetting>,
-}
-
-/// One alert level: exactly one of `percent` and `credits` is set.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LevelSetting {
-    /// Its name, such as `low`.
-    pub name: String,
-    /// Percent of the monthly allowance, 0 to 100.
-    pub percent: Option<u8>,
-    /// Credits, 0 or more.
-    pub credits: Option<i64>,
+    pub levels: Levels,
 }
 
 /// `[mail]`
@@ -196,6 +190,20 @@ pub struct MailSettings {
     pub from: String,
     /// Domain of the Message-ID; the sender's when none.
     pub message_id_domain: Option<String>,
+}
+
+impl MailSettings {
+    /// Who mail is from.
+    ///
+    /// # Errors
+    /// [`BadName`] when `from` is no sender, which loaded settings never are.
+    pub fn sender(&self) -> Result<Mailbox, BadName> {
+        let (name, address) = match self.from.strip_suffix('>').and_then(|text| text.rsplit_once('<')) {
+            Some((name, address)) => (name.trim(), address),
+            None => ("", self.from.as_str()),
+        };
+        Ok(Mailbox { name: clean_text("the name", name)?, address: Email::new(address)? })
+    }
 }
 
 words! {
@@ -304,7 +312,9 @@ impl Settings {
 
         // What is known to be wrong comes first: the values would be refused again, in serde's words.
         let mut layers = layers.without_problems()?;
-        match serde_path_to_error::deserialize::<_, Settings>(toml::Value::Table(layers.table())) {
+        let mut table = layers.table();
+        check::take_bad_levels(&mut table, &mut |key, what| layers.refuse(key, &what));
+        match serde_path_to_error::deserialize::<_, Settings>(toml::Value::Table(table)) {
             Ok(settings) => {
                 check::settings(&settings, &mut |key, what| layers.refuse(key, &what));
                 let shown = layers.without_problems()?.shown();

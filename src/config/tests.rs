@@ -37,7 +37,8 @@ fn the_defaults_are_valid_and_documented() {
     let settings = without_a_file();
     assert_eq!(settings.credits.monthly_allowance, Credits::new(1_500));
     assert_eq!((settings.credits.pack_credits.get(), settings.credits.pack_price_minor), (2_500, 2_500));
-    assert_eq!(settings.alerts.levels.len(), 3);
+    assert_eq!(settings.alerts.levels, Levels::default());
+    assert_eq!(settings.mail.sender().expect("a sender").name, "creditd");
     assert_eq!(settings.cron, DirSettings::default());
     assert!(settings.shown().iter().all(|shown| shown.origin == Origin::Default));
 }
@@ -71,7 +72,7 @@ fn flags_beat_the_environment_which_beats_the_file() {
 fn levels_come_as_a_list_in_the_environment_too() {
     let env = [("CREDITD__ALERTS__LEVELS", "[{ name = \"half\", percent = 50 }]")];
     let settings = load("", &env, &[]).expect("valid");
-    assert_eq!(settings.alerts.levels, [LevelSetting { name: "half".into(), percent: Some(50), credits: None }]);
+    assert_eq!(settings.alerts.levels.to_string(), "half=50%");
 }
 
 #[test]
@@ -111,9 +112,8 @@ message_id_domain = "a b"
     assert_snapshot!(complaint(file, &[("CREDITD__JOBS__BATCH_ACCOUNTS", "0")]), @r#"
     creditd.toml:3: credits.monthly_allowance = -5: allowed are 0 to 1000000000
     creditd.toml:4: credits.currency = "usd": three capital letters are expected, such as "USD"
-    creditd.toml:6: alerts.levels[0]: percent = 120: allowed are 0 to 100
-    creditd.toml:6: alerts.levels[1]: there are two levels named low; give each its own name
-    creditd.toml:6: alerts.levels[1]: exactly one of percent and credits is expected
+    creditd.toml:6: alerts.levels[0]: the alert level low is at 120 percent; use 0 to 100
+    creditd.toml:6: alerts.levels[1]: the alert level low needs either `percent` or `credits`, exactly one of them
     creditd.toml:8: mail.from = "creditd <nobody>": "nobody" is not an e-mail address (name@domain)
     creditd.toml:9: mail.message_id_domain = "a b": a domain is expected, such as "credits.example.com"
     env CREDITD__JOBS__BATCH_ACCOUNTS: jobs.batch_accounts = 0: allowed are 1 to 10000
@@ -140,6 +140,7 @@ fn a_value_of_the_wrong_kind_is_refused_where_it_stands() {
         complaint("", &[("CREDITD__JOBS__BATCH_ACCOUNTS", "many")]),
         complaint("", &[("CREDITD__ALERTS__LEVELS", "many")]),
         complaint("[alerts]\nlevels = [{ name = \"low\", per_cent = 3 }]\n", &[]),
+        complaint("[alerts]\nlevels = [{ name = \"low\", percent = 3 }, { name = \"low\", credits = 3 }]\n", &[]),
         complaint("[mail]\n\ntransport = \"smtp\"\n", &[]),
         complaint("[log\nlevel = 3\n", &[]),
     ];
@@ -148,6 +149,7 @@ fn a_value_of_the_wrong_kind_is_refused_where_it_stands() {
     env CREDITD__JOBS__BATCH_ACCOUNTS: jobs.batch_accounts = "many": a whole number is expected
     env CREDITD__ALERTS__LEVELS: alerts.levels = "many": a list is expected, such as [{ name = "low", percent = 20 }]
     creditd.toml:2: alerts.levels[0].per_cent: unknown field `per_cent`, expected one of `name`, `percent`, `credits`
+    creditd.toml:2: alerts.levels = [{ name = "low", percent = 3 }, { credits = 3, name = "low" }]: there are two alert levels named low; give each its own name
     creditd.toml:3: mail.transport = "smtp": unknown variant `smtp`, expected `file`
     creditd.toml:1: unclosed table, expected `]`
     "#);
