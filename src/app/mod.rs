@@ -5,6 +5,9 @@
 
 pub mod import;
 mod reading;
+mod terms;
+
+pub use terms::AccountChange;
 
 use crate::clock::Clock;
 use crate::config::Settings;

@@ -45,7 +45,10 @@ impl Demo {
 
 fn free_folder() -> PathBuf {
     let name = |at: u32| if at == 1 { "creditd-demo".to_owned() } else { format!("creditd-demo-{at}") };
-    (1..=FOLDERS_MAX).map(|at| PathBuf::from(name(at))).find(|dir| !dir.exists()).unwrap_or_else(|| "creditd-demo".into())
+    (1..=FOLDERS_MAX)
+        .map(|at| PathBuf::from(name(at)))
+        .find(|dir| !dir.exists())
+        .unwrap_or_else(|| "creditd-demo".into())
 }
 
 /// A statement of the example account, and the whole platform, for the browser; every account and month for a spreadsheet.
@@ -56,7 +59,14 @@ async fn write_reports(dir: &Path, story: &Story) -> Result<Vec<(PathBuf, &'stat
     std::fs::create_dir_all(&out)?;
     let example = format!("{}.html", story.example);
     let wanted = [
-        (example.as_str(), "statement-monthly", Some(&story.example), Scope::Account, Grouping::Month, "the statement of one account"),
+        (
+            example.as_str(),
+            "statement-monthly",
+            Some(&story.example),
+            Scope::Account,
+            Grouping::Month,
+            "the statement of one account",
+        ),
         ("platform.html", "platform-daily", None, Scope::Platform, Grouping::Day, "the whole platform, day by day"),
         ("all-accounts.csv", "statement-monthly", None, Scope::Account, Grouping::Month, "every account and month"),
     ];
@@ -107,15 +117,21 @@ async fn tell(dir: &Path, story: &Story, reports: &[(PathBuf, &'static str)]) ->
     line(String::new());
     line(format!(
         "  {} accounts in {} time zones asked for {} AI actions and bought packs {} times.",
-        size(story.accounts), story.zones, number(story.actions), number(story.purchases)
+        size(story.accounts),
+        story.zones,
+        number(story.actions),
+        number(story.purchases)
     ));
     line(format!(
         "  {} transactions were recorded. The reset ran {} times: each zone's month begins at its own midnight.",
-        number(transactions), runs(Job::Reset)
+        number(transactions),
+        runs(Job::Reset)
     ));
     line(format!(
         "  {} alerts fired ({open} are open); {} low-credit mails, {} monthly and {} daily statements were delivered.",
-        size(alerts.len()), size(sent(NoticeKind::LowCredit)), size(sent(NoticeKind::MonthlyStatement)),
+        size(alerts.len()),
+        size(sent(NoticeKind::LowCredit)),
+        size(sent(NoticeKind::MonthlyStatement)),
         size(sent(NoticeKind::DailyStatement))
     ));
     line(match drifts.len() {
@@ -159,7 +175,13 @@ async fn tell(dir: &Path, story: &Story, reports: &[(PathBuf, &'static str)]) ->
 fn picked(mails: &[OutboxRecord]) -> Vec<&OutboxRecord> {
     let about = |prefix: &str| mails.iter().find(|mail| mail.message.key.about().starts_with(prefix));
     let kind = |kind: NoticeKind| mails.iter().find(|mail| mail.message.key.kind() == kind);
-    let all = [about("low#"), about("critical#"), about("exhausted#"), kind(NoticeKind::MonthlyStatement), kind(NoticeKind::DailyStatement)];
+    let all = [
+        about("low#"),
+        about("critical#"),
+        about("exhausted#"),
+        kind(NoticeKind::MonthlyStatement),
+        kind(NoticeKind::DailyStatement),
+    ];
     all.into_iter().flatten().collect()
 }
 

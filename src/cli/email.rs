@@ -51,7 +51,8 @@ impl EmailCommand {
             NoticeKind::DailyStatement => Preview::DailyStatement(day.unwrap_or(today - Days::new(1))),
         };
         let Some(message) = preview(&kit, &account, what).await? else {
-            let why = format!("{account} has no alert levels, so it gets no such mail; see `creditd account set --levels`");
+            let why =
+                format!("{account} has no alert levels, so it gets no such mail; see `creditd account set --levels`");
             return Err(Failure::message(Exit::Refused, why));
         };
         std::fs::create_dir_all(&out)?;
@@ -61,12 +62,7 @@ impl EmailCommand {
         let path = |path: PathBuf| Cell::Text(path.display().to_string());
         context.show(
             "creditd.email-preview/1",
-            &[
-                ("subject", Cell::Text(message.subject)),
-                ("html", path(html)),
-                ("text", path(text)),
-                ("eml", path(eml)),
-            ],
+            &[("subject", Cell::Text(message.subject)), ("html", path(html)), ("text", path(text)), ("eml", path(eml))],
         )
     }
 }

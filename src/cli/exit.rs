@@ -1,6 +1,13 @@
 //! How a command ends: exit codes that scripts can rely on, and the failure that carries one.
 
 use super::output::ReaderGone;
+use crate::app::AppError;
+use crate::app::import::ImportError;
+use crate::config::ConfigError;
+use crate::config::schedules::ScheduleError;
+use crate::core::ledger::Refusal;
+use crate::notice::BadTemplates;
+use crate::store::StoreError;
 use std::fmt;
 use std::process::ExitCode;
 
@@ -82,14 +89,50 @@ impl Exit {
     }
 }
 
+/// The one place that knows which error ends with which code.
+impl From<&anyhow::Error> for Exit {
+    fn from(error: &anyhow::Error) -> Exit {
+        let of = |cause: &(dyn std::error::Error + 'static)| {
+            let settings = cause.is::<ConfigError>() || cause.is::<ScheduleError>() || cause.is::<BadTemplates>();
+            let app = || match cause.downcast_ref::<ImportError>() {
+                Some(ImportError::App(error)) => Some(error),
+                _ => cause.downcast_ref::<AppError>(),
+            };
+            let store = || cause.downcast_ref::<StoreError>().map(Exit::from);
+            settings.then_some(Exit::Config).or_else(|| app().map(Exit::from)).or_else(store)
+        };
+        error.chain().find_map(of).unwrap_or(Exit::Failure)
+    }
+}
+
+impl From<&AppError> for Exit {
+    fn from(error: &AppError) -> Exit {
+        match error {
+            AppError::Refused(Refusal::Conflict { .. }) => Exit::Conflict,
+            AppError::UnknownAccount(_) | AppError::Refused(_) | AppError::NotASandbox => Exit::Refused,
+            AppError::Store(error) => Exit::from(error),
+        }
+    }
+}
+
+impl From<&StoreError> for Exit {
+    fn from(error: &StoreError) -> Exit {
+        match error {
+            StoreError::Missing { .. } | StoreError::Url { .. } => Exit::Config,
+            StoreError::Exists { .. } | StoreError::Locked => Exit::Conflict,
+            _ => Exit::Failure,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
         ExitCode::from(exit.code())
     }
 }
 
-/// Why a command did not end well, and with which code. Any error becomes one with [`Exit::Failure`];
-/// [`OrExit::or_exit`] gives another code.
+/// Why a command did not end well, and with which code. Any error becomes one, with the code that is its own or
+/// [`Exit::Failure`]; [`OrExit::or_exit`] gives another.
 #[derive(Debug)]
 pub struct Failure {
     exit: Exit,
@@ -140,7 +183,8 @@ impl Failure {
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Failure {
-        Failure::new(Exit::Failure, error)
+        let error = error.into();
+        Failure { exit: Exit::from(&error), error }
     }
 }
 
@@ -169,6 +213,23 @@ mod tests {
         let codes = Exit::ALL.map(Exit::code);
         assert!(codes.is_sorted_by(|a, b| a < b), "{codes:?}");
         assert!(Exit::help().lines().nth(6).is_some_and(|line| line.starts_with("   6  insufficient credits")));
+    }
+
+    #[test]
+    fn errors_find_their_code_wherever_they_were_wrapped() {
+        let locked = || AppError::Store(StoreError::Locked);
+        let missing = StoreError::Missing { path: "x.db".into() };
+        let unknown = AppError::UnknownAccount(crate::core::ids::AccountId::new("a").expect("an id"));
+        for (failure, exit) in [
+            (Failure::from(ImportError::App(locked())), Exit::Conflict),
+            (Failure::from(anyhow::Error::from(locked()).context("while importing")), Exit::Conflict),
+            (Failure::from(missing), Exit::Config),
+            (Failure::from(unknown), Exit::Refused),
+            (Failure::from(ConfigError::Settings(Vec::new())), Exit::Config),
+            (Failure::from(anyhow::anyhow!("whatever")), Exit::Failure),
+        ] {
+            assert_eq!(failure.exit(), exit, "{failure:?}");
+        }
     }
 
     #[test]

@@ -133,7 +133,12 @@ impl Asked {
     }
 }
 
-async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: &std::path::Path) -> Result<(), Failure> {
+async fn export(
+    context: &Context,
+    asked: &Asked,
+    format: Option<Format>,
+    out: &std::path::Path,
+) -> Result<(), Failure> {
     let ending = out.extension().and_then(|ending| ending.to_str());
     let by_ending = || Format::ALL.iter().copied().find(|format| Some(format.extension()) == ending);
     let format = format.or_else(by_ending).ok_or_else(|| {

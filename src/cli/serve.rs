@@ -16,7 +16,10 @@ impl Serve {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let app = context.app().await?;
         if context.clock().is_fixed() {
-            return Err(Failure::message(Exit::Usage, "serve lives on a clock that moves; leave --now (CREDITD_NOW) out"));
+            return Err(Failure::message(
+                Exit::Usage,
+                "serve lives on a clock that moves; leave --now (CREDITD_NOW) out",
+            ));
         }
         let schedules = schedules::load(app.settings.cron.dir.as_deref()).or_exit(Exit::Config)?;
         let kit = Arc::new(Kit::new(app.clone()).or_exit(Exit::Config)?);

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// Amounts beyond a thousand million credits, or minor units, are slips of the keyboard.
-const AMOUNT_MAX: i64 = 1_000_000_000;
+pub const AMOUNT_MAX: i64 = 1_000_000_000;
 /// A batch is one database transaction, which charges wait for.
 const BATCH_ACCOUNTS_MAX: usize = 10_000;
 /// Longer ones are cut by some mail programs.

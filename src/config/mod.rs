@@ -10,6 +10,8 @@ mod keys;
 mod layers;
 pub mod schedules;
 
+pub use check::AMOUNT_MAX;
+
 use crate::core::alert::Levels;
 use crate::core::credits::Credits;
 use crate::core::outbox::Mailbox;

@@ -148,7 +148,7 @@ impl Purchase {
 pub enum Refusal {
     /// R9: the key was used for something else.
     #[error(
-        "idempotency_conflict: account {account}: the key {key:?} was used on {first_at} for another call (row {seq}); \
+        "idempotency_conflict: account {account}: the key {key} was used on {first_at} for another call (row {seq}); \
          use a new key for a new call"
     )]
     Conflict {

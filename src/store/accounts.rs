@@ -230,7 +230,11 @@ impl Store {
         names.iter().map(|name| Ok(parse_zone(name)?)).collect()
     }
 
-    /// Changes an account's name, terms or own alert levels; `None` leaves them. New terms replace those of their month.
+    /// Changes an account's name or own alert levels, and its terms to those that `plan` makes of its ledger; `None`
+    /// leaves them. New terms replace those of their month. They are planned on what no other process can change any
+    /// more, so that a month that opens at this moment is either before them or theirs.
+    ///
+    /// Returns the new terms; `None` when there are none, or no such account.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was written then.
@@ -238,10 +242,12 @@ impl Store {
         &self,
         id: &AccountId,
         name: Option<&str>,
-        terms: Option<Terms>,
         levels: Option<Option<&Levels>>,
-    ) -> Result<()> {
+        plan: impl FnOnce(&Ledger) -> Option<Terms>,
+    ) -> Result<Option<Terms>> {
         let mut tx = self.begin().await?;
+        let ledgers = read_ledgers(&mut tx, &json([id])?).await?;
+        let terms = ledgers.get(id).and_then(plan);
         if let Some(name) = name {
             sqlx::query("UPDATE accounts SET name = $2 WHERE account_id = $1")
                 .bind(id.as_str())
@@ -271,7 +277,8 @@ impl Store {
                 .await
                 .while_("writing alert levels")?;
         }
-        tx.commit().await.while_("committing an account")
+        tx.commit().await.while_("committing an account")?;
+        Ok(terms)
     }
 
     /// Adds an admin, or replaces what is known of that address.
