@@ -182,7 +182,7 @@ struct Placed<R> {
 
 /// Imports one file.
 ///
-/// `progress` hears of bytes read and in all; in all is 0 where that is not known.
+/// `progress` hears of bytes read, and of all of them where that is known.
 ///
 /// # Errors
 /// [`ImportError`] when the file or the ledger fails as a whole. Bad rows are no error but part of the report.
@@ -191,7 +191,7 @@ pub async fn import<I: Import>(
     kind: &I,
     mut source: Source,
     options: &ImportOptions,
-    progress: &mut (dyn FnMut(u64, u64) + Send),
+    progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
 ) -> Result<ImportReport, ImportError> {
     let file = source.name().to_owned();
     let read_error = |source| ImportError::Read { file: file.clone(), line: 1, source };
@@ -232,7 +232,7 @@ impl<'a, I: Import> Pass<'a, I> {
         &mut self,
         mut reader: Reader,
         mut bad_file: Option<BadFile>,
-        progress: &mut (dyn FnMut(u64, u64) + Send),
+        progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
     ) -> Result<ImportReport, ImportError> {
         let header = reader.header(self.file, I::COLUMNS)?;
         if let Some(bad_file) = &mut bad_file {
