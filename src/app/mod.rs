@@ -4,6 +4,7 @@
 //! which credits move ([`Store::update`]).
 
 pub mod import;
+mod reading;
 mod terms;
 
 pub use terms::AccountChange;
@@ -158,7 +159,9 @@ impl App {
     /// [`AppError`].
     pub async fn balances(&self, accounts: &[AccountId]) -> Result<Vec<Balance>, AppError> {
         let now = self.now();
-        let batch = self.store.load(&Load::accounts(accounts)).await?;
+        let mut load = Load::default();
+        accounts.iter().for_each(|account| load.add(account, now, None));
+        let batch = self.store.load(&load).await?;
         batch.ledgers.values().map(|ledger| Ok(balance_of(ledger, now)?)).collect()
     }
 }

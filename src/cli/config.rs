@@ -72,7 +72,7 @@ fn check(context: &Context) -> Result<(), Failure> {
     let loaded = schedules::load(cron).map(|all| format!("{} jobs", all.len())).map_err(|error| error.to_string());
     part("schedules", from_dir(cron), loaded);
     let templates = settings.templates.dir.as_deref();
-    let sender = Sender { mailbox: settings.mail.sender()?, buy_url: None };
+    let sender = Sender { mailbox: settings.mail.from.clone(), buy_url: settings.credits.buy_url.clone() };
     let loaded = Templates::load(templates, sender).map(|_| "samples of every notice could be made".to_owned());
     part("mail templates", from_dir(templates), loaded.map_err(|error| error.to_string()));
 

@@ -13,16 +13,22 @@ mod charge;
 mod completions;
 mod config;
 mod context;
+mod demo;
+mod email;
 pub mod exit;
 mod files;
 mod help;
 mod import;
 mod init;
+mod jobs;
 mod log;
 mod outbox;
 pub mod output;
 pub mod progress;
 mod purchase;
+mod report;
+mod run;
+mod serve;
 mod transactions;
 mod verify;
 
@@ -76,6 +82,11 @@ pub struct Global {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Init(init::Init),
+    Demo(demo::Demo),
+    Serve(serve::Serve),
+    Run(run::Run),
+    #[command(subcommand)]
+    Jobs(jobs::Jobs),
     #[command(subcommand)]
     Account(account::Account),
     #[command(subcommand)]
@@ -88,7 +99,11 @@ enum Command {
     #[command(subcommand)]
     Actions(actions::Actions),
     #[command(subcommand)]
+    Report(report::Report),
+    #[command(subcommand)]
     Alerts(alerts::Alerts),
+    #[command(subcommand)]
+    Email(email::EmailCommand),
     #[command(subcommand)]
     Outbox(outbox::Outbox),
     Verify(verify::Verify),
@@ -99,9 +114,18 @@ enum Command {
 }
 
 impl Command {
+    /// Whether the command looks at the stop signal itself: jobs end between two batches and record that they did.
+    const fn ends_itself(&self) -> bool {
+        matches!(self, Command::Serve(_) | Command::Run(_))
+    }
+
     async fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
             Command::Init(command) => command.run(context).await,
+            Command::Demo(command) => command.run(context).await,
+            Command::Serve(command) => command.run(context).await,
+            Command::Run(command) => command.run(context).await,
+            Command::Jobs(command) => command.run(context).await,
             Command::Account(command) => command.run(context).await,
             Command::Admin(command) => command.run(context).await,
             Command::Purchase(command) => command.run(context).await,
@@ -109,6 +133,8 @@ impl Command {
             Command::Balance(command) => command.run(context).await,
             Command::Transactions(command) => command.run(context).await,
             Command::Actions(command) => command.run(context).await,
+            Command::Report(command) => command.run(context).await,
+            Command::Email(command) => command.run(context).await,
             Command::Alerts(command) => command.run(context).await,
             Command::Outbox(command) => command.run(context).await,
             Command::Verify(command) => command.run(context).await,
@@ -135,10 +161,11 @@ pub async fn run(
     };
     let done = match Context::new(global, env, stop.clone()) {
         Ok(context) => {
-            // Whatever a command has begun and not committed is undone by dropping it.
+            let ends_itself = command.ends_itself();
+            // Whatever another command has begun and not committed is undone by dropping it.
             let done = tokio::select! {
                 biased;
-                () = stop.cancelled() => Err(Failure::message(Exit::Interrupted, INTERRUPTED)),
+                () = stop.cancelled(), if !ends_itself => Err(Failure::message(Exit::Interrupted, INTERRUPTED)),
                 done = command.run(&context) => done,
             };
             context.close().await;

@@ -13,7 +13,7 @@ use std::io::{self, BufWriter, Write};
 /// Rows of one table; a longer list becomes several, each under its own head.
 pub const TABLE_ROWS_MAX: usize = 1_000;
 
-/// Spaces left and right of a column; with the blank line between two columns that makes two spaces.
+/// Spaces left and right of a column; with the blank between two columns that makes two spaces.
 const PADDING: (u16, u16) = (0, 1);
 
 /// The form of the output.

@@ -1,15 +1,18 @@
 //! The bounds of settings, and the paths inside them. `defaults.toml` tells the operator the same bounds.
 
-use super::{AMOUNT_MAX, Settings};
-use crate::core::alert::{Level, Levels};
-use crate::core::ids::Email;
+use super::Settings;
+use crate::core::ids::{Email, clean_text};
+use crate::core::outbox::Mailbox;
+use serde::de::{Deserialize, Deserializer, Error};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+/// Amounts beyond a thousand million credits, or minor units, are slips of the keyboard.
+pub const AMOUNT_MAX: i64 = 1_000_000_000;
 /// A batch is one database transaction, which charges wait for.
 const BATCH_ACCOUNTS_MAX: usize = 10_000;
-/// RFC 1035.
-const DOMAIN_LEN_MAX: usize = 253;
+/// Longer ones are cut by some mail programs.
+const URL_LEN_MAX: usize = 2_000;
 
 /// Calls `refuse` with the key and what is allowed, for each value out of bounds.
 pub(super) fn settings(settings: &Settings, refuse: &mut dyn FnMut(&str, String)) {
@@ -21,11 +24,8 @@ pub(super) fn settings(settings: &Settings, refuse: &mut dyn FnMut(&str, String)
     if credits.currency.len() != 3 || !credits.currency.bytes().all(|b| b.is_ascii_uppercase()) {
         refuse("credits.currency", "three capital letters are expected, such as \"USD\"".to_owned());
     }
-    if let Err(error) = settings.mail.sender() {
-        refuse("mail.from", error.to_string());
-    }
-    if settings.mail.message_id_domain.as_ref().is_some_and(|domain| !is_domain(domain)) {
-        refuse("mail.message_id_domain", "a domain is expected, such as \"credits.example.com\"".to_owned());
+    if credits.buy_url.as_ref().is_some_and(|url| !is_web_address(url)) {
+        refuse("credits.buy_url", "a web address is expected, such as \"https://example.com/credits\"".to_owned());
     }
 }
 
@@ -40,37 +40,24 @@ fn range<N: PartialOrd + std::fmt::Display>(
     }
 }
 
-/// Calls `refuse` with each alert level that cannot be, and leaves none in `table` then: reading the settings as a whole
-/// would stop at the first.
-pub(super) fn take_bad_levels(table: &mut toml::Table, refuse: &mut dyn FnMut(&str, String)) {
-    const KEY: &str = "alerts.levels";
-    let Some(list) = table.get_mut("alerts").and_then(|alerts| alerts.get_mut("levels")?.as_array_mut()) else {
-        return;
+/// Reads `Name <address>`, or an address alone.
+pub(super) fn sender<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Mailbox, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let (name, address) = match text.strip_suffix('>').and_then(|t| t.rsplit_once('<')) {
+        Some((name, address)) => (name.trim(), address),
+        None => ("", text.as_str()),
     };
-    let mut levels: Vec<Level> = Vec::new();
-    let mut refused = 0;
-    for (at, item) in list.iter().enumerate() {
-        match serde_path_to_error::deserialize::<_, Level>(item.clone()) {
-            Ok(level) => levels.push(level),
-            Err(error) => {
-                let field = Some(error.path().to_string()).filter(|path| path != ".");
-                let field = field.map_or_else(String::new, |path| format!(".{path}"));
-                refuse(&format!("{KEY}[{at}]{field}"), error.inner().message().to_owned());
-                refused += 1;
-            }
-        }
-    }
-    if let Err(error) = Levels::new(levels) {
-        refuse(KEY, error.to_string());
-        refused += 1;
-    }
-    if refused > 0 {
-        list.clear();
-    }
+    let name = clean_text("the name", name).map_err(D::Error::custom)?;
+    Ok(Mailbox { name, address: Email::new(address).map_err(D::Error::custom)? })
 }
 
-fn is_domain(text: &str) -> bool {
-    text.len() <= DOMAIN_LEN_MAX && Email::new(&format!("x@{text}")).is_ok()
+/// Printable and without what would end an attribute or a line: it is put into mail.
+fn is_web_address(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let allowed = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '<' | '>' | '\\' | '`');
+    text.len() <= URL_LEN_MAX
+        && text.chars().all(allowed)
+        && host.is_some_and(|host| host.starts_with(|c: char| c.is_ascii_alphanumeric()))
 }
 
 /// The path `text`, seen from `base` when it is relative.

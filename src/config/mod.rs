@@ -10,9 +10,10 @@ mod keys;
 mod layers;
 pub mod schedules;
 
+pub use check::AMOUNT_MAX;
+
 use crate::core::alert::Levels;
 use crate::core::credits::Credits;
-use crate::core::ids::{BadName, Email, clean_text};
 use crate::core::outbox::Mailbox;
 use crate::core::transaction::words;
 use layers::Layers;
@@ -24,9 +25,6 @@ use std::path::{Path, PathBuf};
 pub const FILE_NAME: &str = "creditd.toml";
 /// The environment variable that names the file.
 pub const FILE_ENV: &str = "CREDITD_CONFIG";
-
-/// Amounts beyond a thousand million credits, or minor units, are slips of the keyboard.
-pub const AMOUNT_MAX: i64 = 1_000_000_000;
 
 /// The settings whose texts are paths.
 const PATHS: [&str; 5] = ["mail.dir", "reports.dir", "reports.out", "templates.dir", "cron.dir"];
@@ -168,6 +166,8 @@ pub struct CreditSettings {
     pub pack_price_minor: i64,
     /// ISO 4217, three capital letters.
     pub currency: String,
+    /// The page where packs are ordered, http or https.
+    pub buy_url: Option<String>,
 }
 
 /// `[alerts]`
@@ -186,24 +186,9 @@ pub struct MailSettings {
     pub transport: TransportKind,
     /// The folder of the file transport.
     pub dir: PathBuf,
-    /// `Name <address>` or an address; known to be one.
-    pub from: String,
-    /// Domain of the Message-ID; the sender's when none.
-    pub message_id_domain: Option<String>,
-}
-
-impl MailSettings {
-    /// Who mail is from.
-    ///
-    /// # Errors
-    /// [`BadName`] when `from` is no sender, which loaded settings never are.
-    pub fn sender(&self) -> Result<Mailbox, BadName> {
-        let (name, address) = match self.from.strip_suffix('>').and_then(|text| text.rsplit_once('<')) {
-            Some((name, address)) => (name.trim(), address),
-            None => ("", self.from.as_str()),
-        };
-        Ok(Mailbox { name: clean_text("the name", name)?, address: Email::new(address)? })
-    }
+    /// The sender of every message; its domain is that of the Message-IDs.
+    #[serde(deserialize_with = "check::sender")]
+    pub from: Mailbox,
 }
 
 words! {
@@ -312,9 +297,7 @@ impl Settings {
 
         // What is known to be wrong comes first: the values would be refused again, in serde's words.
         let mut layers = layers.without_problems()?;
-        let mut table = layers.table();
-        check::take_bad_levels(&mut table, &mut |key, what| layers.refuse(key, &what));
-        match serde_path_to_error::deserialize::<_, Settings>(toml::Value::Table(table)) {
+        match serde_path_to_error::deserialize::<_, Settings>(toml::Value::Table(layers.table())) {
             Ok(settings) => {
                 check::settings(&settings, &mut |key, what| layers.refuse(key, &what));
                 let shown = layers.without_problems()?.shown();

@@ -8,8 +8,12 @@ use std::fmt;
 
 /// Longest account id or action code, in bytes.
 pub const NAME_LEN_MAX: usize = 64;
-/// Longest user id, idempotency key or payment reference, in bytes.
+/// Longest user id or idempotency key, in bytes.
 pub const OPAQUE_LEN_MAX: usize = 200;
+/// What makes a payment's reference the idempotency key of its purchase (R9, R12).
+pub const PURCHASE_KEY_PREFIX: &str = "purchase:";
+/// Longest payment reference, in bytes: with the prefix it is still a key.
+pub const REFERENCE_LEN_MAX: usize = OPAQUE_LEN_MAX - PURCHASE_KEY_PREFIX.len();
 /// Longest free text (account name, comment), in characters.
 pub const TEXT_CHARS_MAX: usize = 500;
 /// Longest e-mail address, in bytes (RFC 5321, 4.5.3.1.3: a path of 256 with its brackets).
@@ -158,7 +162,7 @@ name_type!(
 );
 name_type!(
     /// The reference of an external payment (R12).
-    Reference, "the reference", OPAQUE_LEN_MAX, "printable ASCII without spaces", is_opaque_char
+    Reference, "the reference", REFERENCE_LEN_MAX, "printable ASCII without spaces", is_opaque_char
 );
 
 /// The e-mail address of an admin: one `@`, a domain with a dot or `localhost`, no space, control or list character.

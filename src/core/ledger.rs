@@ -10,7 +10,7 @@
 
 use super::calendar::{Calendar, Instant, Month};
 use super::credits::{CreditType, Credits, Overflow, Split};
-use super::ids::{AccountId, ActionCode, Key, Reference, UserId};
+use super::ids::{AccountId, ActionCode, Key, PURCHASE_KEY_PREFIX, Reference, UserId};
 use super::price::{NoPrice, PriceMatrix};
 use super::transaction::{ContentHash, Entry, GrantId, Kind, Money, Reason, Source, Status, Transaction};
 use std::collections::{BTreeMap, BTreeSet};
@@ -129,9 +129,9 @@ impl Purchase {
     /// The idempotency key of a payment.
     ///
     /// # Errors
-    /// [`super::ids::BadName`] when the reference leaves no room for the prefix.
+    /// None in practice: a reference is short enough to leave room for the prefix.
     pub fn key(&self) -> Result<Key, super::ids::BadName> {
-        Key::new(&format!("purchase:{}", self.reference))
+        Key::new(&format!("{PURCHASE_KEY_PREFIX}{}", self.reference))
     }
 
     /// What decides whether a second call for the same payment is the same call (R9). What a pack holds and costs comes
@@ -298,7 +298,8 @@ impl Ledger {
         Changes { rows: self.rows, grants }
     }
 
-    /// What a charge at `t` can use, once the ledger was brought up to `t` (R6).
+    /// What a charge at `t` can use, once the ledger was brought up to `t` (R6). Where the clock was set back behind a
+    /// lapse, that includes what lapsed since, as for a charge.
     ///
     /// # Errors
     /// [`Overflow`] when a sum leaves the range of credits.
@@ -306,7 +307,7 @@ impl Ledger {
         self.grants
             .values()
             .filter(|grant| grant.is_usable_at(t))
-            .try_fold(Split::ZERO, |sum, grant| sum.plus(Split::of(grant.credit_type, grant.remaining)))
+            .try_fold(Split::ZERO, |sum, grant| sum.plus(Split::of(grant.credit_type, grant.unspent()?)))
     }
 
     /// The first instant at which [`Ledger::roll_over`] has something to do.
@@ -415,7 +416,7 @@ impl Ledger {
     /// # Errors
     /// [`Refusal`]; nothing is written then. A charge refused for want of credits is no error but a failed row (R7).
     pub fn charge(&mut self, usage: &Usage, prices: &PriceMatrix, now: Instant) -> Result<Receipt<'_>, Refusal> {
-        let Some((at, unit_price)) = self.check_charge(usage, prices, now)? else {
+        let Some((at, unit_price, cost)) = self.check_charge(usage, prices, now)? else {
             return Ok(Receipt { row: &self.known[&usage.key], replayed: true });
         };
         self.roll_over(at, now)?;
@@ -430,12 +431,12 @@ impl Ledger {
             content: Some(usage.content()),
             ..blank(Kind::Charge, at)
         };
-        self.burn_for(row, at, now).map_err(|source| self.overflow(source))?;
+        self.burn_for(row, cost, now).map_err(|source| self.overflow(source))?;
         Ok(Receipt { row: &self.known[&usage.key], replayed: false })
     }
 
-    /// What a charge would be refused for, without doing it; `None` for a replay (R9), else when it happens and the
-    /// price of one.
+    /// What a charge would be refused for, without doing it; `None` for a replay (R9), else when it happens, the price of
+    /// one and the price of all.
     ///
     /// # Errors
     /// [`Refusal`].
@@ -444,19 +445,20 @@ impl Ledger {
         usage: &Usage,
         prices: &PriceMatrix,
         now: Instant,
-    ) -> Result<Option<(Instant, Credits)>, Refusal> {
+    ) -> Result<Option<(Instant, Credits, Credits)>, Refusal> {
         if self.replay(&usage.key, usage.content())? {
             return Ok(None);
         }
         let at = self.check_time(usage.occurred_at, now)?;
         self.check_count("the quantity", usage.quantity, QUANTITY_MAX)?;
-        Ok(Some((at, prices.price_at(&usage.action, at)?)))
+        let unit_price = prices.price_at(&usage.action, at)?;
+        let cost = unit_price.times(usage.quantity).map_err(|source| self.overflow(source))?;
+        Ok(Some((at, unit_price, cost)))
     }
 
-    fn burn_for(&mut self, mut row: Transaction, at: Instant, now: Instant) -> Result<(), Overflow> {
+    fn burn_for(&mut self, mut row: Transaction, cost: Credits, now: Instant) -> Result<(), Overflow> {
         if row.status == Status::Success {
-            let cost = row.unit_price.times(row.quantity)?;
-            match self.take(cost, at)? {
+            match self.take(cost, row.occurred_at)? {
                 Some(entries) => {
                     self.take_back_lapses(&entries, now)?;
                     row.entries = entries;
@@ -510,13 +512,12 @@ impl Ledger {
     /// # Errors
     /// [`Refusal`]; nothing is written then.
     pub fn purchase(&mut self, purchase: &Purchase, key: &Key, now: Instant) -> Result<Receipt<'_>, Refusal> {
-        let Some(at) = self.check_purchase(purchase, key, now)? else {
+        let Some((at, amount)) = self.check_purchase(purchase, key, now)? else {
             return Ok(Receipt { row: &self.known[key], replayed: true });
         };
         if purchase.occurred_at.is_none() {
             self.roll_over(at, now)?;
         }
-        let amount = purchase.pack_credits.times(purchase.packs).map_err(|source| self.overflow(source))?;
         let row = Transaction {
             quantity: purchase.packs,
             unit_price: purchase.pack_credits,
@@ -533,17 +534,24 @@ impl Ledger {
         Ok(Receipt { row: &self.known[key], replayed: false })
     }
 
-    /// What a purchase would be refused for, without doing it; `None` for a replay (R9), else when it happens.
+    /// What a purchase would be refused for, without doing it; `None` for a replay (R9), else when it happens and how many
+    /// credits it adds.
     ///
     /// # Errors
     /// [`Refusal`].
-    pub fn check_purchase(&self, purchase: &Purchase, key: &Key, now: Instant) -> Result<Option<Instant>, Refusal> {
+    pub fn check_purchase(
+        &self,
+        purchase: &Purchase,
+        key: &Key,
+        now: Instant,
+    ) -> Result<Option<(Instant, Credits)>, Refusal> {
         if self.replay(key, purchase.content())? {
             return Ok(None);
         }
         let at = self.check_time(purchase.occurred_at, now)?;
         self.check_count("the number of packs", purchase.packs, PACKS_MAX)?;
-        Ok(Some(at))
+        let amount = purchase.pack_credits.times(purchase.packs).map_err(|source| self.overflow(source))?;
+        Ok(Some((at, amount)))
     }
 
     /// R9: true when the same call came before.

@@ -1,3 +1,10 @@
-//! Everything that is tested from outside, in one binary: one link, one start.
+//! Everything that is tested from outside, in one binary: each would link polars and SQLite again.
 
+mod cases;
 mod cli;
+mod import;
+mod ledger;
+mod sample_mails;
+mod store;
+mod support;
+mod tidy;
