@@ -20,6 +20,7 @@ struct Measured {
     peak_mib: u64,
 }
 
+#[expect(clippy::disallowed_methods, reason = "a benchmark is told by the environment where the trace is")]
 fn main() {
     let Some(trace) = std::env::var_os("CREDITD_TRACE_DIR").map(PathBuf::from) else {
         eprintln!("trace: set CREDITD_TRACE_DIR to the folder of the trace; nothing was measured");

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     let env = std::env::vars_os().filter_map(text).collect();
     let exit = runtime.block_on(async {
         let stop = CancellationToken::new();
@@ -38,5 +39,6 @@ async fn watch(mut interrupt: Signal, mut terminate: Signal, stop: CancellationT
     next().await;
     stop.cancel();
     next().await;
+    #[expect(clippy::disallowed_methods, reason = "a second signal ends the process, whatever it is at")]
     std::process::exit(Exit::Interrupted.code().into());
 }

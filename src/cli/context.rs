@@ -22,6 +22,7 @@ pub type List = RecordWriter<BufWriter<Piped<Stdout>>>;
 /// What commands share.
 #[derive(Debug)]
 pub struct Context {
+    program: String,
     global: Global,
     env: Vec<(String, String)>,
     clock: Clock,
@@ -36,7 +37,12 @@ impl Context {
     ///
     /// # Errors
     /// [`Failure`] when `CREDITD_NOW` is no instant.
-    pub fn new(global: Global, env: Vec<(String, String)>, stop: CancellationToken) -> Result<Context, Failure> {
+    pub fn new(
+        program: String,
+        global: Global,
+        env: Vec<(String, String)>,
+        stop: CancellationToken,
+    ) -> Result<Context, Failure> {
         let from_env = || env.iter().find(|(name, text)| name == NOW_ENV && !text.is_empty());
         let now = match (global.now, from_env()) {
             (Some(now), _) => Some(now),
@@ -49,7 +55,13 @@ impl Context {
         };
         let clock = now.map_or(Clock::System, Clock::Fixed);
         let layout = Layout::for_stdout(global.output.unwrap_or_default());
-        Ok(Context { global, env, clock, layout, stop, app: OnceCell::new() })
+        Ok(Context { program, global, env, clock, layout, stop, app: OnceCell::new() })
+    }
+
+    /// How this program was called, so that commands it proposes can be copied.
+    #[must_use]
+    pub fn program(&self) -> &str {
+        &self.program
     }
 
     /// Where "now" comes from.

@@ -35,7 +35,7 @@ impl Demo {
         let story = demo::make(&dir, &mut |done, total| progress.set(done, Some(total))).await?;
         drop(progress);
         let reports = write_reports(&dir, &story).await?;
-        let told = tell(&dir, &story, &reports).await?;
+        let told = tell(context.program(), &dir, &story, &reports).await?;
         story.app.store.close().await;
         let mut out = stdout();
         out.write_all(told.as_bytes())?;
@@ -94,7 +94,12 @@ async fn write_reports(dir: &Path, story: &Story) -> Result<Vec<(PathBuf, &'stat
     Ok(written)
 }
 
-async fn tell(dir: &Path, story: &Story, reports: &[(PathBuf, &'static str)]) -> Result<String, Failure> {
+async fn tell(
+    program: &str,
+    dir: &Path,
+    story: &Story,
+    reports: &[(PathBuf, &'static str)],
+) -> Result<String, Failure> {
     let store = &story.app.store;
     let alerts = store.alerts(None, true, 100_000).await?;
     let open = alerts.iter().filter(|alert| alert.resolved_at.is_none()).count();
@@ -154,7 +159,6 @@ async fn tell(dir: &Path, story: &Story, reports: &[(PathBuf, &'static str)]) ->
     line("Next, try (the sandbox's clock is set, so the story stands still):".into());
     let (now, config) = (story.app.now(), story.config.display());
     line(format!("  export CREDITD_CONFIG={config} CREDITD_NOW={now}"));
-    let program = program();
     for command in [
         format!("balance {}", story.example),
         format!("charge --account {} --action text-to-image --user you", story.example),
@@ -183,9 +187,4 @@ fn picked(mails: &[OutboxRecord]) -> Vec<&OutboxRecord> {
         kind(NoticeKind::DailyStatement),
     ];
     all.into_iter().flatten().collect()
-}
-
-/// How this program was called, so that the commands can be copied.
-fn program() -> String {
-    std::env::args().next().unwrap_or_else(|| "creditd".to_owned())
 }

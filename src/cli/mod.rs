@@ -151,6 +151,8 @@ pub async fn run(
     env: Vec<(String, String)>,
     stop: CancellationToken,
 ) -> Exit {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let program = args.first().map_or_else(|| "creditd".to_owned(), |name| name.to_string_lossy().into_owned());
     let Cli { global, command } = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -159,7 +161,7 @@ pub async fn run(
             return if error.use_stderr() { Exit::Usage } else { Exit::Ok };
         }
     };
-    let done = match Context::new(global, env, stop.clone()) {
+    let done = match Context::new(program, global, env, stop.clone()) {
         Ok(context) => {
             let ends_itself = command.ends_itself();
             // Whatever another command has begun and not committed is undone by dropping it.

@@ -12,7 +12,6 @@ use std::sync::Arc;
 pub struct Serve {}
 
 impl Serve {
-    #[expect(clippy::unused_self, reason = "every command is run the same way")]
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let app = context.app().await?;
         if context.clock().is_fixed() {

@@ -37,12 +37,12 @@ words! {
         Reset = "reset",
         /// Finds accounts at or below a level.
         Scan = "scan",
-        /// Sends what is in the outbox.
-        Deliver = "deliver",
         /// Reports each account's day once it has ended.
         DailyReport = "daily-report",
         /// Reports each account's month once it has ended.
         MonthlyReport = "monthly-report",
+        /// Sends what is in the outbox: after those that fill it.
+        Deliver = "deliver",
         /// Proves conservation over the whole ledger (R16).
         Verify = "verify",
     }

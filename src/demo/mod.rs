@@ -93,7 +93,7 @@ pub struct Story {
     pub runs: Vec<(Job, u64)>,
     /// The months of the platform.
     pub report: ReportModel,
-    /// The account worth looking at first: the one with most alerts.
+    /// The account worth looking at first: of those that bought packs, the one with most alerts.
     pub example: AccountId,
 }
 
@@ -260,7 +260,9 @@ impl Teller {
         zones.dedup();
         let alerts = app.store.alerts(None, true, 100_000).await?;
         let count = |id: &AccountId| alerts.iter().filter(|alert| alert.account == *id).count();
-        let example = companies.iter().map(|company| &company.id).max_by_key(|id| count(id)).cloned();
+        // One that bought has something of everything to show.
+        let buyers = companies.iter().zip(&self.bought).filter(|(_, bought)| **bought > 0);
+        let example = buyers.map(|(company, _)| &company.id).max_by_key(|id| count(id)).cloned();
         Ok(Story {
             app,
             config,

@@ -21,7 +21,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("app", &["core", "clock", "config", "store", "mail"]),
     ("jobs", &["core", "clock", "config", "store", "mail", "app", "report", "notice"]),
     ("daemon", &["core", "clock", "config", "store", "mail", "app", "report", "notice", "jobs"]),
-    ("cli", &["core", "clock", "config", "store", "mail", "app", "report", "notice", "jobs", "daemon"]),
+    ("demo", &["core", "clock", "config", "store", "mail", "app", "report", "notice", "jobs", "daemon"]),
+    ("cli", &["core", "clock", "config", "store", "mail", "app", "report", "notice", "jobs", "daemon", "demo"]),
 ];
 
 /// Crates that one layer alone may name.
