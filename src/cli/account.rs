@@ -15,6 +15,7 @@ use crate::core::ledger::Account as CoreAccount;
 use crate::store::{AccountRecord, Admin, NewAccount, Opened};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
+use clap::ArgGroup;
 
 /// Accounts: open, look at, change, import
 #[derive(Debug, clap::Subcommand)]
@@ -176,7 +177,7 @@ impl Show {
 ///
 /// A new time zone or allowance counts from the account's next month on; name and alert levels at once.
 #[derive(Debug, clap::Args)]
-#[group(required = true, multiple = true)]
+#[command(group(ArgGroup::new("change").required(true).multiple(true).args(["name", "zone", "allowance", "levels"])))]
 pub(super) struct Set {
     /// Which one
     #[arg(value_name = "ACCOUNT")]

@@ -10,6 +10,7 @@ use crate::core::credits::Credits;
 use crate::core::ids::{ActionCode, BadName, clean_text};
 use crate::core::ledger::Refusal;
 use crate::core::price::{Action, NoPrice, PriceVersion};
+use clap::ArgGroup;
 
 /// The action credit matrix: what each AI action costs
 #[derive(Debug, clap::Subcommand)]
@@ -86,7 +87,7 @@ fn cells(action: &Action, at: Instant) -> Vec<Cell> {
 ///   creditd actions set erase --credits 9 --from 2013-03-01
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
-#[group(id = "price", required = true, args = ["credits", "retire"])]
+#[command(group(ArgGroup::new("price").required(true).args(["credits", "retire"])))]
 pub(super) struct Set {
     /// Its code: letters, digits, '-', '_' and '.'
     #[arg(value_name = "ACTION")]

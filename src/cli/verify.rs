@@ -54,7 +54,12 @@ impl Verify {
             }
             list.finish()?;
         }
-        let ledger = format!("{} accounts, {} transactions, {checks} checks", grouped(accounts), grouped(transactions));
+        let ledger = format!(
+            "{} {}, {} transactions, {checks} checks",
+            grouped(accounts),
+            if accounts == 1 { "account" } else { "accounts" },
+            grouped(transactions)
+        );
         if drifts.is_empty() {
             context.say(format_args!("{ledger}: every figure is what the transactions say."));
             return Ok(());
