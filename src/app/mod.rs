@@ -4,6 +4,10 @@
 //! which credits move ([`Store::update`]).
 
 pub mod import;
+mod reading;
+mod terms;
+
+pub use terms::AccountChange;
 
 use crate::clock::Clock;
 use crate::config::Settings;

@@ -2,18 +2,17 @@
 
 use super::Settings;
 use crate::core::ids::{Email, clean_text};
+use crate::core::outbox::Mailbox;
+use serde::de::{Deserialize, Deserializer, Error};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// Amounts beyond a thousand million credits, or minor units, are slips of the keyboard.
-const AMOUNT_MAX: i64 = 1_000_000_000;
+pub const AMOUNT_MAX: i64 = 1_000_000_000;
 /// A batch is one database transaction, which charges wait for.
 const BATCH_ACCOUNTS_MAX: usize = 10_000;
-/// More levels would be noise in every admin's inbox.
-const LEVELS_MAX: usize = 10;
-const LEVEL_NAME_LEN_MAX: usize = 32;
-/// RFC 1035.
-const DOMAIN_LEN_MAX: usize = 253;
+/// Longer ones are cut by some mail programs.
+const URL_LEN_MAX: usize = 2_000;
 
 /// Calls `refuse` with the key and what is allowed, for each value out of bounds.
 pub(super) fn settings(settings: &Settings, refuse: &mut dyn FnMut(&str, String)) {
@@ -25,12 +24,8 @@ pub(super) fn settings(settings: &Settings, refuse: &mut dyn FnMut(&str, String)
     if credits.currency.len() != 3 || !credits.currency.bytes().all(|b| b.is_ascii_uppercase()) {
         refuse("credits.currency", "three capital letters are expected, such as \"USD\"".to_owned());
     }
-    levels(settings, refuse);
-    if let Err(what) = sender(&settings.mail.from) {
-        refuse("mail.from", what);
-    }
-    if settings.mail.message_id_domain.as_ref().is_some_and(|domain| !is_domain(domain)) {
-        refuse("mail.message_id_domain", "a domain is expected, such as \"credits.example.com\"".to_owned());
+    if credits.buy_url.as_ref().is_some_and(|url| !is_web_address(url)) {
+        refuse("credits.buy_url", "a web address is expected, such as \"https://example.com/credits\"".to_owned());
     }
 }
 
@@ -45,43 +40,24 @@ fn range<N: PartialOrd + std::fmt::Display>(
     }
 }
 
-fn levels(settings: &Settings, refuse: &mut dyn FnMut(&str, String)) {
-    let levels = &settings.alerts.levels;
-    if levels.len() > LEVELS_MAX {
-        refuse("alerts.levels", format!("at most {LEVELS_MAX} levels are allowed"));
-    }
-    for (at, level) in levels.iter().enumerate() {
-        let mut refuse_level = |what: String| refuse(&format!("alerts.levels[{at}]"), what);
-        let name = &level.name;
-        let name_ok = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if name.is_empty() || name.len() > LEVEL_NAME_LEN_MAX || !name.chars().all(name_ok) {
-            refuse_level(format!("the name {name:?} must be 1 to {LEVEL_NAME_LEN_MAX} letters, digits, '-', '_', '.'"));
-        }
-        if levels[..at].iter().any(|earlier| earlier.name == *name) {
-            refuse_level(format!("there are two levels named {name}; give each its own name"));
-        }
-        match (level.percent, level.credits) {
-            (Some(0..=100), None) | (None, Some(0..=AMOUNT_MAX)) => {}
-            (Some(percent), None) => refuse_level(format!("percent = {percent}: allowed are 0 to 100")),
-            (None, Some(credits)) => refuse_level(format!("credits = {credits}: allowed are 0 to {AMOUNT_MAX}")),
-            _ => refuse_level("exactly one of percent and credits is expected".to_owned()),
-        }
-    }
-}
-
-/// An address, or `Name <address>`.
-fn sender(text: &str) -> Result<(), String> {
+/// Reads `Name <address>`, or an address alone.
+pub(super) fn sender<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Mailbox, D::Error> {
+    let text = String::deserialize(deserializer)?;
     let (name, address) = match text.strip_suffix('>').and_then(|t| t.rsplit_once('<')) {
         Some((name, address)) => (name.trim(), address),
-        None => ("", text),
+        None => ("", text.as_str()),
     };
-    clean_text("the name", name).map_err(|error| error.to_string())?;
-    Email::new(address).map_err(|error| error.to_string())?;
-    Ok(())
+    let name = clean_text("the name", name).map_err(D::Error::custom)?;
+    Ok(Mailbox { name, address: Email::new(address).map_err(D::Error::custom)? })
 }
 
-fn is_domain(text: &str) -> bool {
-    text.len() <= DOMAIN_LEN_MAX && Email::new(&format!("x@{text}")).is_ok()
+/// Printable and without what would end an attribute or a line: it is put into mail.
+fn is_web_address(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let allowed = |c: char| c.is_ascii_graphic() && !matches!(c, '"' | '\'' | '<' | '>' | '\\' | '`');
+    text.len() <= URL_LEN_MAX
+        && text.chars().all(allowed)
+        && host.is_some_and(|host| host.starts_with(|c: char| c.is_ascii_alphanumeric()))
 }
 
 /// The path `text`, seen from `base` when it is relative.

@@ -10,7 +10,11 @@ mod keys;
 mod layers;
 pub mod schedules;
 
+pub use check::AMOUNT_MAX;
+
+use crate::core::alert::Levels;
 use crate::core::credits::Credits;
+use crate::core::outbox::Mailbox;
 use crate::core::transaction::words;
 use layers::Layers;
 use serde::Deserialize;
@@ -162,6 +166,8 @@ pub struct CreditSettings {
     pub pack_price_minor: i64,
     /// ISO 4217, three capital letters.
     pub currency: String,
+    /// The page where packs are ordered, http or https.
+    pub buy_url: Option<String>,
 }
 
 /// `[alerts]`
@@ -169,19 +175,7 @@ pub struct CreditSettings {
 #[serde(deny_unknown_fields)]
 pub struct AlertSettings {
     /// Levels of accounts without levels of their own.
-    pub levels: Vec<LevelSetting>,
-}
-
-/// One alert level: exactly one of `percent` and `credits` is set.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LevelSetting {
-    /// Its name, such as `low`.
-    pub name: String,
-    /// Percent of the monthly allowance, 0 to 100.
-    pub percent: Option<u8>,
-    /// Credits, 0 or more.
-    pub credits: Option<i64>,
+    pub levels: Levels,
 }
 
 /// `[mail]`
@@ -192,10 +186,9 @@ pub struct MailSettings {
     pub transport: TransportKind,
     /// The folder of the file transport.
     pub dir: PathBuf,
-    /// `Name <address>` or an address; known to be one.
-    pub from: String,
-    /// Domain of the Message-ID; the sender's when none.
-    pub message_id_domain: Option<String>,
+    /// The sender of every message; its domain is that of the Message-IDs.
+    #[serde(deserialize_with = "check::sender")]
+    pub from: Mailbox,
 }
 
 words! {

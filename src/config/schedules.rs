@@ -97,9 +97,9 @@ mod tests {
             [
                 "reset 2026-01-01T00:05:00Z",
                 "scan 2026-01-01T00:01:00Z",
-                "deliver 2026-01-01T00:00:10Z",
                 "daily-report 2026-01-01T00:15:00Z",
                 "monthly-report 2026-01-01T00:15:00Z",
+                "deliver 2026-01-01T00:00:10Z",
                 "verify 2026-01-01T03:30:00Z",
             ]
         );

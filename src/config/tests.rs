@@ -1,6 +1,7 @@
 //! Layers, origins, and every complaint an operator can get.
 
 use super::*;
+use crate::core::alert::Threshold;
 use insta::assert_snapshot;
 
 fn folder_with(file: &str) -> tempfile::TempDir {
@@ -37,7 +38,11 @@ fn the_defaults_are_valid_and_documented() {
     let settings = without_a_file();
     assert_eq!(settings.credits.monthly_allowance, Credits::new(1_500));
     assert_eq!((settings.credits.pack_credits.get(), settings.credits.pack_price_minor), (2_500, 2_500));
-    assert_eq!(settings.alerts.levels.len(), 3);
+    assert_eq!(settings.alerts.levels, Levels::default());
+    assert_eq!(
+        (settings.mail.from.name.as_str(), settings.mail.from.address.as_str()),
+        ("creditd", "credits@localhost")
+    );
     assert_eq!(settings.cron, DirSettings::default());
     assert!(settings.shown().iter().all(|shown| shown.origin == Origin::Default));
 }
@@ -49,7 +54,7 @@ fn every_optional_setting_of_the_document_exists() {
         .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned() + "\n")
         .collect();
     let settings = load(&everything, &[], &[]).expect("valid");
-    assert!(settings.mail.message_id_domain.is_some());
+    assert!(settings.credits.buy_url.is_some());
     assert!(settings.reports.dir.is_some() && settings.templates.dir.is_some() && settings.cron.dir.is_some());
     assert!(settings.shown().iter().all(|shown| matches!(shown.origin, Origin::File { .. })));
 }
@@ -71,7 +76,8 @@ fn flags_beat_the_environment_which_beats_the_file() {
 fn levels_come_as_a_list_in_the_environment_too() {
     let env = [("CREDITD__ALERTS__LEVELS", "[{ name = \"half\", percent = 50 }]")];
     let settings = load("", &env, &[]).expect("valid");
-    assert_eq!(settings.alerts.levels, [LevelSetting { name: "half".into(), percent: Some(50), credits: None }]);
+    let half = settings.alerts.levels.as_slice();
+    assert_eq!((half.len(), half[0].name().as_str(), half[0].threshold()), (1, "half", Threshold::Percent(50)));
 }
 
 #[test]
@@ -102,20 +108,12 @@ fn all_complaints_come_at_once_with_line_and_bounds() {
 [credits]
 monthly_allowance = -5
 currency = "usd"
-[alerts]
-levels = [{ name = "low", percent = 120 }, { name = "low", credits = 1, percent = 1 }]
-[mail]
-from = "creditd <nobody>"
-message_id_domain = "a b"
+buy_url = "javascript:x"
 "#;
     assert_snapshot!(complaint(file, &[("CREDITD__JOBS__BATCH_ACCOUNTS", "0")]), @r#"
     creditd.toml:3: credits.monthly_allowance = -5: allowed are 0 to 1000000000
     creditd.toml:4: credits.currency = "usd": three capital letters are expected, such as "USD"
-    creditd.toml:6: alerts.levels[0]: percent = 120: allowed are 0 to 100
-    creditd.toml:6: alerts.levels[1]: there are two levels named low; give each its own name
-    creditd.toml:6: alerts.levels[1]: exactly one of percent and credits is expected
-    creditd.toml:8: mail.from = "creditd <nobody>": "nobody" is not an e-mail address (name@domain)
-    creditd.toml:9: mail.message_id_domain = "a b": a domain is expected, such as "credits.example.com"
+    creditd.toml:5: credits.buy_url = "javascript:x": a web address is expected, such as "https://example.com/credits"
     env CREDITD__JOBS__BATCH_ACCOUNTS: jobs.batch_accounts = 0: allowed are 1 to 10000
     "#);
 }
@@ -140,6 +138,10 @@ fn a_value_of_the_wrong_kind_is_refused_where_it_stands() {
         complaint("", &[("CREDITD__JOBS__BATCH_ACCOUNTS", "many")]),
         complaint("", &[("CREDITD__ALERTS__LEVELS", "many")]),
         complaint("[alerts]\nlevels = [{ name = \"low\", per_cent = 3 }]\n", &[]),
+        complaint("[alerts]\nlevels = [{ name = \"low\", percent = 120 }]\n", &[]),
+        complaint("[alerts]\nlevels = [{ name = \"low\" }]\n", &[]),
+        complaint("[alerts]\nlevels = [{ name = \"a\", credits = 1 }, { name = \"a\", credits = 2 }]\n", &[]),
+        complaint("[mail]\nfrom = \"creditd <nobody>\"\n", &[]),
         complaint("[mail]\n\ntransport = \"smtp\"\n", &[]),
         complaint("[log\nlevel = 3\n", &[]),
     ];
@@ -148,6 +150,10 @@ fn a_value_of_the_wrong_kind_is_refused_where_it_stands() {
     env CREDITD__JOBS__BATCH_ACCOUNTS: jobs.batch_accounts = "many": a whole number is expected
     env CREDITD__ALERTS__LEVELS: alerts.levels = "many": a list is expected, such as [{ name = "low", percent = 20 }]
     creditd.toml:2: alerts.levels[0].per_cent: unknown field `per_cent`, expected one of `name`, `percent`, `credits`
+    creditd.toml:2: alerts.levels[0]: the alert level low is at 120 percent; use 0 to 100
+    creditd.toml:2: alerts.levels[0]: the alert level low needs either `percent` or `credits`, exactly one of them
+    creditd.toml:2: alerts.levels = [{ credits = 1, name = "a" }, { credits = 2, name = "a" }]: there are two alert levels named a; give each its own name
+    creditd.toml:2: mail.from = "creditd <nobody>": "nobody" is not an e-mail address (name@domain)
     creditd.toml:3: mail.transport = "smtp": unknown variant `smtp`, expected `file`
     creditd.toml:1: unclosed table, expected `]`
     "#);

@@ -7,10 +7,11 @@
 
 use super::calendar::Instant;
 use super::credits::Credits;
-use super::ids::LevelName;
+use super::ids::{BadName, LevelName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 /// Most levels of one account: more would be noise in every admin's inbox.
 pub const LEVELS_MAX: usize = 10;
@@ -37,6 +38,12 @@ pub struct Level {
 /// Why levels were refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadLevel {
+    /// Not the short form of a level.
+    #[error("{0:?} is not an alert level; write NAME=CREDITS or NAME=PERCENT%, such as low=20%")]
+    Form(String),
+    /// No name that a level can have.
+    #[error(transparent)]
+    Name(#[from] BadName),
     /// Neither or both forms of a threshold.
     #[error("the alert level {0} needs either `percent` or `credits`, exactly one of them")]
     Threshold(LevelName),
@@ -87,6 +94,32 @@ impl Level {
             // Amounts keep a factor of 1,000 below i64, so the product is exact for every amount within the limit.
             Threshold::Percent(percent) => Credits::new(allowance.get().saturating_mul(percent as i64) / 100),
         }
+    }
+}
+
+impl fmt::Display for Level {
+    /// The short form: `low=20%`, `tight=100`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.threshold {
+            Threshold::Percent(percent) => write!(f, "{}={percent}%", self.name),
+            Threshold::Credits(credits) => write!(f, "{}={credits}", self.name),
+        }
+    }
+}
+
+impl FromStr for Level {
+    type Err = BadLevel;
+    fn from_str(text: &str) -> Result<Level, BadLevel> {
+        let bad = || BadLevel::Form(text.to_owned());
+        let (name, threshold) = text.split_once('=').ok_or_else(bad)?;
+        let name = LevelName::new(name.trim())?;
+        let (number, is_percent) = match threshold.trim().strip_suffix('%') {
+            Some(number) => (number.trim_end(), true),
+            None => (threshold.trim(), false),
+        };
+        let number: i64 = number.parse().map_err(|_| bad())?;
+        let (percent, credits) = if is_percent { (Some(number), None) } else { (None, Some(Credits::new(number))) };
+        LevelForm { name, percent, credits }.try_into()
     }
 }
 
@@ -174,6 +207,26 @@ impl Default for Levels {
         // The names are valid, which `a_life_of_one_account` sees.
         let level = |(name, threshold)| Some(Level { name: LevelName::new(name).ok()?, threshold });
         Levels(defaults.into_iter().filter_map(level).collect())
+    }
+}
+
+impl fmt::Display for Levels {
+    /// The short form: `low=20%,critical=5%,exhausted=0`; `none` for none.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.pad("none");
+        }
+        f.pad(&self.0.iter().map(Level::to_string).collect::<Vec<_>>().join(","))
+    }
+}
+
+impl FromStr for Levels {
+    type Err = BadLevel;
+    fn from_str(text: &str) -> Result<Levels, BadLevel> {
+        match text.trim() {
+            "none" => Levels::new(Vec::new()),
+            text => Levels::new(text.split(',').map(str::parse).collect::<Result<_, _>>()?),
+        }
     }
 }
 
@@ -425,6 +478,25 @@ mod tests {
         assert_eq!(Levels::new(eleven), Err(BadLevel::TooMany(11)));
     }
 
+    #[test]
+    fn the_short_form_refuses_what_is_no_level() {
+        assert_eq!(" low = 20 % , tight=100".parse::<Levels>().expect("levels").to_string(), "low=20%,tight=100");
+        for (bad, reason) in [
+            ("", "write NAME="),
+            ("low", "write NAME="),
+            ("low=", "write NAME="),
+            ("low=20%%", "write NAME="),
+            ("low=20%,", "write NAME="),
+            ("Low=20%", "a-z"),
+            ("low=101%", "101 percent"),
+            ("low=-1", "-1 credits"),
+            ("low=1,low=2", "two alert levels"),
+        ] {
+            let error = bad.parse::<Levels>().expect_err(bad).to_string();
+            assert!(error.contains(reason), "{bad}: {error}");
+        }
+    }
+
     fn any_levels() -> impl Strategy<Value = Levels> {
         let threshold = prop_oneof![
             (0_u8..=100).prop_map(Threshold::Percent),
@@ -436,6 +508,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_short_form_reads_back(levels in any_levels()) {
+            prop_assert_eq!(levels.to_string().parse(), Ok(levels));
+        }
+
         /// Whatever the balance does: a level's crossings are exactly the falls to or below it, each fall that crosses
         /// anything makes one notice, no crossing is told twice, and a scan repeated finds nothing to do.
         #[test]

@@ -39,13 +39,13 @@ impl Action {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoPrice {
     /// Not in the matrix.
-    #[error("unknown_action: there is no action {action:?}; `creditd actions list` shows those there are")]
+    #[error("unknown_action: there is no action {action}; `creditd actions list` shows those there are")]
     Unknown {
         /// What was asked for.
         action: ActionCode,
     },
     /// In the matrix, but only later.
-    #[error("unknown_action: the action {action:?} has no price at {at}; its first price counts from {from}")]
+    #[error("unknown_action: the action {action} has no price at {at}; its first price counts from {from}")]
     NotYet {
         /// What was asked for.
         action: ActionCode,
@@ -55,7 +55,7 @@ pub enum NoPrice {
         from: Instant,
     },
     /// Retired.
-    #[error("retired_action: the action {action:?} is retired since {since}")]
+    #[error("retired_action: the action {action} is retired since {since}")]
     Retired {
         /// What was asked for.
         action: ActionCode,

@@ -37,12 +37,12 @@ words! {
         Reset = "reset",
         /// Finds accounts at or below a level.
         Scan = "scan",
-        /// Sends what is in the outbox.
-        Deliver = "deliver",
         /// Reports each account's day once it has ended.
         DailyReport = "daily-report",
         /// Reports each account's month once it has ended.
         MonthlyReport = "monthly-report",
+        /// Sends what is in the outbox: after those that fill it.
+        Deliver = "deliver",
         /// Proves conservation over the whole ledger (R16).
         Verify = "verify",
     }
@@ -322,8 +322,8 @@ impl Schedule {
         self.cron.find_previous_occurrence(&start, true).ok().map(instant)
     }
 
-    /// How far back recorded slots bear on [`Schedule::due`]: `recorded` must hold every slot of this job that was
-    /// recorded from this instant on. For a tick job its newest slot alone is enough.
+    /// How far back recorded slots bear on [`Schedule::due`]: `recorded` must hold every recorded slot of this job
+    /// that fell due at this instant or later. For a tick job the newest alone is enough.
     #[must_use]
     pub fn recorded_from(&self, now: Instant) -> Instant {
         now.plus_days(-2 * self.window_days)

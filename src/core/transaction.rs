@@ -194,10 +194,20 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    /// Credits taken by a charge: the change as a positive number. 0 for a failed row (R7).
+    /// Credits taken by a charge as a positive number, 0 for a failed one (R7); the signed change of all other kinds.
     #[must_use]
     pub fn credits(&self) -> Credits {
-        if self.kind == Kind::Charge { self.delta.total().negated() } else { self.delta.total() }
+        self.parts().total()
+    }
+
+    /// The free and the purchased part of [`Transaction::credits`], with the same sign.
+    #[must_use]
+    pub const fn parts(&self) -> Split {
+        let Split { free, purchased } = self.delta;
+        match self.kind {
+            Kind::Charge => Split { free: free.negated(), purchased: purchased.negated() },
+            _ => self.delta,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ mod statement;
 mod words;
 
 pub use low_credit::{LowCredit, Pack, sample_low_credit};
-pub use statement::{Figures, Period, StatementMail, TopAction, sample_statement};
+pub use statement::{Period, StatementMail, TopAction, sample_statement};
 
 use crate::core::calendar::Instant;
 use crate::core::outbox::{Mailbox, Message, NoticeKey, one_line};
@@ -125,6 +125,7 @@ pub struct Sender {
 }
 
 /// The loaded templates, all of which work.
+#[derive(Clone)]
 pub struct Templates {
     tera: Tera,
     sender: Sender,

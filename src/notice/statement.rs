@@ -6,38 +6,13 @@ use crate::core::calendar::{Instant, Month};
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, TEXT_CHARS_MAX};
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
+use crate::core::statement::Figures;
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use serde::Serialize;
 
 /// Most kinds of action listed; the rest are counted.
 const ACTIONS_SHOWN_MAX: usize = 10;
-
-/// The figures of one credit type over a range. All but `adjusted` are amounts, not changes:
-/// `carried_in + allocated + purchased + bonus - consumed + refunded - lapsed - returned + adjusted = remaining`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// There when the range began.
-    pub carried_in: Credits,
-    /// Allowances (R2).
-    pub allocated: Credits,
-    /// Packs bought (R12).
-    pub purchased: Credits,
-    /// Gifts (R13).
-    pub bonus: Credits,
-    /// Used, gross.
-    pub consumed: Credits,
-    /// Given back (R11).
-    pub refunded: Credits,
-    /// Unused when their grant ended.
-    pub lapsed: Credits,
-    /// Returned purchases (R12).
-    pub returned: Credits,
-    /// Corrections (R13), signed.
-    pub adjusted: Credits,
-    /// There when the range ended.
-    pub remaining: Credits,
-}
 
 /// The range of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use super::*;
 use crate::core::credits::Credits;
 use crate::core::ids::Email;
+use crate::core::statement::Figures;
 use proptest::prelude::*;
 use std::fs;
 use std::sync::LazyLock;

@@ -108,7 +108,7 @@ impl Store {
         sqlx::query(
             "INSERT INTO accounts (account_id, name, opened_at, rollover_due_at)
              SELECT v ->> 'id', v ->> 'name', v ->> 'opened_at', v ->> 'opened_at'
-               FROM (SELECT value AS v FROM json_each($1))",
+               FROM (SELECT value AS v FROM jsonb_each($1))",
         )
         .bind(&rows)
         .execute(&mut *tx)
@@ -117,7 +117,7 @@ impl Store {
         sqlx::query(
             "INSERT INTO terms (account_id, from_month, zone, allowance)
              SELECT v ->> 'id', v ->> 'month', v ->> 'zone', v ->> 'allowance'
-               FROM (SELECT value AS v FROM json_each($1))",
+               FROM (SELECT value AS v FROM jsonb_each($1))",
         )
         .bind(&rows)
         .execute(&mut *tx)
@@ -155,7 +155,7 @@ impl Store {
             records.insert(id, AccountRecord { account: ledger.account, levels: None, admins: Vec::new() });
         }
         let rows = sqlx::query(
-            "SELECT a.account_id, a.levels FROM json_each($1) AS j CROSS JOIN accounts AS a ON a.account_id = j.value
+            "SELECT a.account_id, a.levels FROM jsonb_each($1) AS j CROSS JOIN accounts AS a ON a.account_id = j.value
               WHERE a.levels IS NOT NULL",
         )
         .bind(&ids)
@@ -170,7 +170,7 @@ impl Store {
         }
         let rows = sqlx::query(
             "SELECT p.account_id, p.email, p.name, p.alerts, p.monthly_report, p.daily_report
-               FROM json_each($1) AS j CROSS JOIN admins AS p ON p.account_id = j.value ORDER BY p.account_id, p.email",
+               FROM jsonb_each($1) AS j CROSS JOIN admins AS p ON p.account_id = j.value ORDER BY p.account_id, p.email",
         )
         .bind(&ids)
         .fetch_all(&mut *tx)
@@ -230,7 +230,11 @@ impl Store {
         names.iter().map(|name| Ok(parse_zone(name)?)).collect()
     }
 
-    /// Changes an account's name, terms or own alert levels; `None` leaves them. New terms replace those of their month.
+    /// Changes an account's name or own alert levels, and its terms to those that `plan` makes of its ledger; `None`
+    /// leaves them. New terms replace those of their month. They are planned on what no other process can change any
+    /// more, so that a month that opens at this moment is either before them or theirs.
+    ///
+    /// Returns the new terms; `None` when there are none, or no such account.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was written then.
@@ -238,10 +242,12 @@ impl Store {
         &self,
         id: &AccountId,
         name: Option<&str>,
-        terms: Option<Terms>,
         levels: Option<Option<&Levels>>,
-    ) -> Result<()> {
+        plan: impl FnOnce(&Ledger) -> Option<Terms>,
+    ) -> Result<Option<Terms>> {
         let mut tx = self.begin().await?;
+        let ledgers = read_ledgers(&mut tx, &json([id])?).await?;
+        let terms = ledgers.get(id).and_then(plan);
         if let Some(name) = name {
             sqlx::query("UPDATE accounts SET name = $2 WHERE account_id = $1")
                 .bind(id.as_str())
@@ -271,7 +277,8 @@ impl Store {
                 .await
                 .while_("writing alert levels")?;
         }
-        tx.commit().await.while_("committing an account")
+        tx.commit().await.while_("committing an account")?;
+        Ok(terms)
     }
 
     /// Adds an admin, or replaces what is known of that address.
@@ -323,7 +330,7 @@ async fn write_admins(tx: &mut SqliteConnection, admins: &[(&AccountId, &Admin)]
         "INSERT INTO admins (account_id, email, name, alerts, monthly_report, daily_report)
          SELECT v ->> 0, v ->> '$[1].email', v ->> '$[1].name', v ->> '$[1].alerts', v ->> '$[1].monthly_report',
                 v ->> '$[1].daily_report'
-           FROM (SELECT value AS v FROM json_each($1)) WHERE true
+           FROM (SELECT value AS v FROM jsonb_each($1)) WHERE true
          ON CONFLICT (account_id, email) DO UPDATE
             SET name = excluded.name, alerts = excluded.alerts, monthly_report = excluded.monthly_report,
                 daily_report = excluded.daily_report",
@@ -339,7 +346,7 @@ async fn write_admins(tx: &mut SqliteConnection, admins: &[(&AccountId, &Admin)]
 pub(super) async fn read_ledgers(tx: &mut SqliteConnection, ids: &str) -> Result<BTreeMap<AccountId, Ledger>> {
     let rows = sqlx::query(
         "SELECT t.account_id, t.from_month, t.zone, t.allowance
-           FROM json_each($1) AS j CROSS JOIN terms AS t ON t.account_id = j.value",
+           FROM jsonb_each($1) AS j CROSS JOIN terms AS t ON t.account_id = j.value",
     )
     .bind(ids)
     .fetch_all(&mut *tx)
@@ -357,7 +364,7 @@ pub(super) async fn read_ledgers(tx: &mut SqliteConnection, ids: &str) -> Result
     let rows = sqlx::query(
         "SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.last_seq, a.last_recorded_at, a.balance_free,
                 a.balance_purchased
-           FROM json_each($1) AS j CROSS JOIN accounts AS a ON a.account_id = j.value",
+           FROM jsonb_each($1) AS j CROSS JOIN accounts AS a ON a.account_id = j.value",
     )
     .bind(ids)
     .fetch_all(&mut *tx)

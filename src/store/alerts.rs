@@ -33,7 +33,7 @@ impl Store {
     pub async fn alert_states(&self, accounts: &[AccountId]) -> Result<BTreeMap<AccountId, AlertState>> {
         let rows = sqlx::query(
             "SELECT a.account_id, a.level, max(a.crossing), max(a.opened_at), count(*) - count(a.resolved_at)
-               FROM json_each($1) AS j CROSS JOIN alerts AS a ON a.account_id = j.value
+               FROM jsonb_each($1) AS j CROSS JOIN alerts AS a ON a.account_id = j.value
               GROUP BY a.account_id, a.level",
         )
         .bind(json(accounts)?)
@@ -81,7 +81,7 @@ impl Store {
         let mut tx = self.begin().await?;
         sqlx::query(
             "INSERT INTO alerts (account_id, level, crossing, threshold, opened_at)
-             SELECT v ->> 0, v ->> 1, v ->> 2, v ->> 3, v ->> 4 FROM (SELECT value AS v FROM json_each($1)) WHERE true
+             SELECT v ->> 0, v ->> 1, v ->> 2, v ->> 3, v ->> 4 FROM (SELECT value AS v FROM jsonb_each($1)) WHERE true
              ON CONFLICT (account_id, level, crossing) DO NOTHING",
         )
         .bind(json(opened)?)
@@ -89,7 +89,7 @@ impl Store {
         .await
         .while_("writing alerts")?;
         sqlx::query(
-            "UPDATE alerts SET resolved_at = $2 FROM (SELECT value AS v FROM json_each($1))
+            "UPDATE alerts SET resolved_at = $2 FROM (SELECT value AS v FROM jsonb_each($1))
               WHERE account_id = v ->> 0 AND level = v ->> 1 AND crossing = v ->> 2 AND resolved_at IS NULL",
         )
         .bind(json(resolved)?)

@@ -110,12 +110,12 @@ async fn read_batch(tx: &mut SqliteConnection, load: &Load) -> Result<Batch> {
     let rows = sqlx::query(
         "SELECT g.account_id, g.grant_id, g.label, g.credit_type, g.source, g.amount, g.starts_at, g.expires_at,
                 g.consumed, g.lapsed, g.remaining, g.lapsed_by
-           FROM json_each($1) AS a CROSS JOIN grants AS g INDEXED BY grants_open
+           FROM jsonb_each($1) AS a CROSS JOIN grants AS g INDEXED BY grants_open
           WHERE g.account_id = a.value ->> 0 AND g.remaining > 0
          UNION ALL
          SELECT g.account_id, g.grant_id, g.label, g.credit_type, g.source, g.amount, g.starts_at, g.expires_at,
                 g.consumed, g.lapsed, g.remaining, g.lapsed_by
-           FROM json_each($1) AS a CROSS JOIN grants AS g INDEXED BY grants_lapsed
+           FROM jsonb_each($1) AS a CROSS JOIN grants AS g INDEXED BY grants_lapsed
           WHERE g.account_id = a.value ->> 0 AND g.expires_at > a.value ->> 1 AND g.lapsed > 0 AND g.remaining = 0",
     )
     .bind(json(since)?)
@@ -256,7 +256,7 @@ async fn write_changes(tx: &mut SqliteConnection, ledgers: Vec<Ledger>) -> Resul
                 v ->> 'action', v ->> 'quantity', v ->> 'unit_price', v ->> 'status', v ->> 'reason', v ->> 'comment',
                 v ->> 'key', v ->> 'content', v ->> 'corrects', v ->> 'money_minor', v ->> 'currency', v ->> 'reference',
                 v ->> '$.delta.free', v ->> '$.delta.purchased', v ->> '$.balance.free', v ->> '$.balance.purchased'
-           FROM (SELECT value AS v FROM json_each($1))",
+           FROM (SELECT value AS v FROM jsonb_each($1))",
     )
     .bind(json(rows().map(|(id, row)| TransactionRow::of(id, row)).collect::<Vec<_>>())?)
     .execute(&mut *tx)
@@ -268,7 +268,7 @@ async fn write_changes(tx: &mut SqliteConnection, ledgers: Vec<Ledger>) -> Resul
         .collect();
     sqlx::query(
         "INSERT INTO entries (account_id, seq, grant_id, delta)
-         SELECT v ->> 0, v ->> 1, v ->> 2, v ->> 3 FROM (SELECT value AS v FROM json_each($1))",
+         SELECT v ->> 0, v ->> 1, v ->> 2, v ->> 3 FROM (SELECT value AS v FROM jsonb_each($1))",
     )
     .bind(json(entries)?)
     .execute(&mut *tx)
@@ -282,7 +282,7 @@ async fn write_changes(tx: &mut SqliteConnection, ledgers: Vec<Ledger>) -> Resul
                              consumed, lapsed, remaining, lapsed_by)
          SELECT v ->> 'account_id', v ->> 'grant_id', v ->> 'label', v ->> 'credit_type', v ->> 'source', v ->> 'amount',
                 v ->> 'starts_at', v ->> 'expires_at', v ->> 'consumed', v ->> 'lapsed', v ->> 'remaining', v ->> 'lapsed_by'
-           FROM (SELECT value AS v FROM json_each($1)) WHERE true
+           FROM (SELECT value AS v FROM jsonb_each($1)) WHERE true
          ON CONFLICT (account_id, grant_id) DO UPDATE
             SET consumed = excluded.consumed, lapsed = excluded.lapsed, remaining = excluded.remaining,
                 lapsed_by = excluded.lapsed_by",
@@ -297,7 +297,7 @@ async fn write_changes(tx: &mut SqliteConnection, ledgers: Vec<Ledger>) -> Resul
             SET opened_through = v ->> 'opened_through', last_seq = v ->> 'last_seq',
                 last_recorded_at = v ->> 'last_recorded_at', balance_free = v ->> '$.balance.free',
                 balance_purchased = v ->> '$.balance.purchased', rollover_due_at = v ->> 'rollover_due_at'
-           FROM (SELECT value AS v FROM json_each($1))
+           FROM (SELECT value AS v FROM jsonb_each($1))
           WHERE account_id = v ->> 'account_id'",
     )
     .bind(projections)

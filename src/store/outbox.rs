@@ -64,7 +64,7 @@ pub(super) async fn insert(tx: &mut SqliteConnection, messages: &[Message]) -> R
                              created_at, due_at, state)
          SELECT v ->> 'account', v ->> 'key', v ->> 'kind', v ->> 'recipient', v ->> 'recipient_name', v ->> 'subject',
                 v ->> 'text', v ->> 'html', v ->> 'message_id', v ->> 'created_at', v ->> 'created_at', 'pending'
-           FROM (SELECT value AS v FROM json_each($1)) WHERE true
+           FROM (SELECT value AS v FROM jsonb_each($1)) WHERE true
          ON CONFLICT (account_id, key) DO NOTHING",
     )
     .bind(json(rows)?)
@@ -93,7 +93,7 @@ impl Store {
     pub async fn known_messages(&self, keys: &[NoticeKey]) -> Result<Vec<NoticeKey>> {
         let asked: Vec<(&AccountId, String)> = keys.iter().map(|key| (key.account(), key.to_string())).collect();
         let rows = sqlx::query(
-            "SELECT o.key FROM json_each($1) AS a CROSS JOIN outbox AS o
+            "SELECT o.key FROM jsonb_each($1) AS a CROSS JOIN outbox AS o
               WHERE o.account_id = a.value ->> 0 AND o.key = a.value ->> 1",
         )
         .bind(json(asked)?)
@@ -153,7 +153,7 @@ impl Store {
         sqlx::query(
             "UPDATE outbox SET state = 'sent', attempts = attempts + 1, sent_at = $2, delivered_to = v ->> 2,
                                last_error = NULL
-               FROM (SELECT value AS v FROM json_each($1))
+               FROM (SELECT value AS v FROM jsonb_each($1))
               WHERE account_id = v ->> 0 AND key = v ->> 1 AND state = 'pending'",
         )
         .bind(json(rows)?)

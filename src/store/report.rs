@@ -10,15 +10,6 @@ use futures_util::TryStreamExt;
 use sqlx::Row;
 use std::collections::BTreeMap;
 
-/// The rows of some accounts, each in its own range of instants `[from, to)`.
-#[derive(Debug, Default)]
-pub struct ReportRead {
-    /// Per account, in the order asked for: the balance just before its range.
-    pub openings: Vec<Split>,
-    /// The rows of all ranges, by account.
-    pub rows: Rows,
-}
-
 /// Charges of one action by one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActionUse {
@@ -31,21 +22,23 @@ pub struct ActionUse {
 }
 
 impl Store {
-    /// Reads the rows that count in `ranges`, and the balance before each. A lapse counts a moment before it is booked,
-    /// so that one at the end of a range belongs to it.
+    /// Adds the rows that count in `ranges` to `rows`, the first account of `ranges` as number `offset`, and returns the
+    /// balance just before each range. Rows at the edge may lie just outside; the report leaves them out.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn report_rows(&self, ranges: &[(AccountId, Instant, Instant)]) -> Result<ReportRead> {
-        let asked: Vec<(&AccountId, i64, i64)> =
-            ranges.iter().map(|(id, from, to)| (id, from.micros(), to.micros())).collect();
-        let asked = json(asked)?;
+    pub async fn report_rows(
+        &self,
+        ranges: &[(AccountId, Instant, Instant)],
+        offset: usize,
+        rows: &mut Rows,
+    ) -> Result<Vec<Split>> {
+        let asked = json_ranges(ranges)?;
         let mut tx = self.reader.begin().await.while_("beginning to read")?;
-        let mut read = ReportRead { openings: vec![Split::ZERO; ranges.len()], rows: Rows::default() };
-
+        let mut balances = vec![Split::ZERO; ranges.len()];
         let openings = sqlx::query(
             "SELECT a.key, sum(t.free_delta), sum(t.purchased_delta)
-               FROM json_each($1) AS a CROSS JOIN transactions AS t
+               FROM jsonb_each($1) AS a CROSS JOIN transactions AS t
               WHERE t.account_id = a.value ->> 0 AND t.occurred_at - (t.kind = 'expiry') < a.value ->> 1
               GROUP BY a.key",
         )
@@ -55,32 +48,33 @@ impl Store {
         .while_("summing what was there before the range")?;
         for row in openings {
             let at = usize::try_from(row.get::<i64, _>(0)).unwrap_or(usize::MAX);
-            if let Some(opening) = read.openings.get_mut(at) {
+            if let Some(opening) = balances.get_mut(at) {
                 *opening = Split { free: Credits::new(row.get(1)), purchased: Credits::new(row.get(2)) };
             }
         }
 
-        let mut rows = sqlx::query(
+        let offset = u32::try_from(offset).unwrap_or(u32::MAX);
+        let mut found = sqlx::query(
             "SELECT a.key, t.kind, t.occurred_at, t.status, t.reason, t.free_delta, t.purchased_delta
-               FROM json_each($1) AS a CROSS JOIN transactions AS t
+               FROM jsonb_each($1) AS a CROSS JOIN transactions AS t
               WHERE t.account_id = a.value ->> 0 AND t.occurred_at >= a.value ->> 1 AND t.occurred_at <= a.value ->> 2",
         )
         .bind(&asked)
         .fetch(&mut *tx);
-        while let Some(row) = rows.try_next().await.while_("reading the rows of a report")? {
+        while let Some(row) = found.try_next().await.while_("reading the rows of a report")? {
             let (kind, status): (&str, &str) = (row.get(1), row.get(3));
             let unknown = || StoreError::Corrupt(format!("transaction of kind {kind:?}, status {status:?}"));
             let kind = Kind::from_word(kind).ok_or_else(unknown)?;
             let status = Status::from_word(status).ok_or_else(unknown)?;
-            read.rows.push(ReportRow {
-                account: u32::try_from(row.get::<i64, _>(0)).unwrap_or(u32::MAX),
+            rows.push(ReportRow {
+                account: u32::try_from(row.get::<i64, _>(0)).unwrap_or(u32::MAX).saturating_add(offset),
                 counts_at: counts_at(kind, Instant::from_micros(row.get(2))),
                 kind,
                 outcome: Outcome::of(kind, status, row.get::<Option<&str>, _>(4).and_then(Reason::from_word)),
                 delta: Split { free: Credits::new(row.get(5)), purchased: Credits::new(row.get(6)) },
             });
         }
-        Ok(read)
+        Ok(balances)
     }
 
     /// Credits consumed, less refunds, per account since its instant.
@@ -91,7 +85,7 @@ impl Store {
         let asked: Vec<(&AccountId, i64)> = asked.iter().map(|(id, at)| (id, at.micros())).collect();
         let rows = sqlx::query(
             "SELECT a.value ->> 0, -sum(t.free_delta + t.purchased_delta)
-               FROM json_each($1) AS a CROSS JOIN transactions AS t
+               FROM jsonb_each($1) AS a CROSS JOIN transactions AS t
               WHERE t.account_id = a.value ->> 0 AND t.occurred_at >= a.value ->> 1 AND t.kind IN ('charge', 'refund')
               GROUP BY 1",
         )
@@ -110,16 +104,14 @@ impl Store {
         &self,
         ranges: &[(AccountId, Instant, Instant)],
     ) -> Result<BTreeMap<AccountId, Vec<ActionUse>>> {
-        let asked: Vec<(&AccountId, i64, i64)> =
-            ranges.iter().map(|(id, from, to)| (id, from.micros(), to.micros())).collect();
         let rows = sqlx::query(
             "SELECT a.value ->> 0, t.action, count(*), -sum(t.free_delta + t.purchased_delta) AS credits
-               FROM json_each($1) AS a CROSS JOIN transactions AS t
+               FROM jsonb_each($1) AS a CROSS JOIN transactions AS t
               WHERE t.account_id = a.value ->> 0 AND t.occurred_at >= a.value ->> 1 AND t.occurred_at < a.value ->> 2
                 AND t.kind = 'charge' AND t.status = 'success'
               GROUP BY 1, 2 ORDER BY 1, credits DESC, 3 DESC, 2",
         )
-        .bind(json(asked)?)
+        .bind(json_ranges(ranges)?)
         .fetch_all(&self.reader)
         .await
         .while_("summing the use of actions")?;
@@ -134,4 +126,8 @@ impl Store {
         }
         Ok(uses)
     }
+}
+
+fn json_ranges(ranges: &[(AccountId, Instant, Instant)]) -> Result<String> {
+    json(ranges.iter().map(|(id, from, to)| (id, from.micros(), to.micros())).collect::<Vec<_>>())
 }

@@ -109,6 +109,24 @@ impl Store {
         tx.commit().await.while_("committing the end of a run")
     }
 
+    /// Marks runs whose process died as failed, so that they are tried again. For the one daemon of a ledger, at start.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub async fn fail_interrupted_runs(&self, now: Instant) -> Result<u64> {
+        let mut tx = self.begin().await?;
+        let done = sqlx::query(
+            "UPDATE runs SET state = 'failed', outcome = 'its process ended before it did', finished_at = $1
+              WHERE state = 'running'",
+        )
+        .bind(now.micros())
+        .execute(&mut *tx)
+        .await
+        .while_("looking for interrupted runs")?;
+        tx.commit().await.while_("committing interrupted runs")?;
+        Ok(done.rows_affected())
+    }
+
     /// The slots of `job` that fell due at `from` or later and need nothing more: done, or being executed by a run
     /// begun after `stale_before`.
     ///

@@ -124,7 +124,7 @@ impl Store {
 /// The rows recorded under the keys in `asked`, a JSON array of [account, key] (R9).
 pub(super) async fn read_known(tx: &mut SqliteConnection, asked: &str) -> Result<Vec<(AccountId, Transaction)>> {
     let rows = sqlx::query(
-        "SELECT t.* FROM json_each($1) AS j CROSS JOIN transactions AS t INDEXED BY transactions_key
+        "SELECT t.* FROM jsonb_each($1) AS j CROSS JOIN transactions AS t INDEXED BY transactions_key
           WHERE t.account_id = j.value ->> 0 AND t.key = j.value ->> 1",
     )
     .bind(asked)

@@ -1,8 +1,10 @@
-//! Tests of the whole: one binary, because each test binary links polars and SQLite again.
+//! Everything that is tested from outside, in one binary: each would link polars and SQLite again.
 
 mod cases;
+mod cli;
 mod import;
 mod ledger;
 mod sample_mails;
 mod store;
 mod support;
+mod tidy;

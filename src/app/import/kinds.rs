@@ -85,7 +85,7 @@ impl Import for PurchaseImport {
     fn parse(&self, fields: &Fields<'_>) -> Result<Self::Row, Problem> {
         let occurred_at = fields.read("occurred_at", Instant::parse)?;
         let account = fields.read("account", AccountId::new)?;
-        let packs: i64 = fields.read("packs", |text| whole_number(text))?;
+        let packs: i64 = fields.read("packs", whole_number)?;
         let reference = fields.read("reference", Reference::new)?;
         let minor = self.pack_price.minor.checked_mul(packs).ok_or_else(|| Problem {
             column: Some("packs"),

@@ -86,13 +86,16 @@ pub struct ImportReport {
     pub bad_rows: Vec<BadRow>,
     /// Where the bad rows are, when they were skipped.
     pub bad_file: Option<PathBuf>,
+    /// False when rows were only checked: a dry run, or a bad row in a file that is all or nothing. `new` then counts
+    /// the good rows, whether they are there already or not.
+    pub written: bool,
 }
 
 impl ImportReport {
     /// True when nothing was written because some row is bad.
     #[must_use]
     pub fn is_rejected(&self) -> bool {
-        self.bad > 0 && self.bad_file.is_none()
+        self.bad > 0 && !self.written
     }
 }
 
@@ -221,7 +224,8 @@ struct Pass<'a, I: Import> {
 
 impl<'a, I: Import> Pass<'a, I> {
     fn new(app: &'a App, kind: &'a I, file: &'a str, write: bool) -> Pass<'a, I> {
-        Pass { app, kind, file, write, seen: HashMap::new(), report: ImportReport::default() }
+        let report = ImportReport { written: write, ..ImportReport::default() };
+        Pass { app, kind, file, write, seen: HashMap::new(), report }
     }
 
     async fn run(

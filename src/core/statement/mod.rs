@@ -70,6 +70,14 @@ words! {
     }
 }
 
+impl Column {
+    /// True for credits and counts; the other columns say what a line is about.
+    #[must_use]
+    pub const fn is_figure(self) -> bool {
+        !matches!(self, Column::Account | Column::From | Column::To | Column::CreditType)
+    }
+}
+
 words! {
     /// What the figures of a line count.
     LineType {
@@ -149,7 +157,7 @@ pub struct ReportAccount {
 
 /// The figures of one line. All but `adjusted` are counted in their column's direction: `consumed` 8 means 8 fewer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // each field is the [`Column`] of its name
+#[expect(missing_docs, reason = "each field is the `Column` of its name")]
 pub struct Figures {
     pub carried_in: Credits,
     pub allocated: Credits,
@@ -268,6 +276,19 @@ pub enum Cell<'a> {
     Blank,
 }
 
+impl Cell<'_> {
+    /// True when it says nothing: a zero or a blank.
+    #[must_use]
+    pub const fn is_nothing(self) -> bool {
+        match self {
+            Cell::Credits(credits) => credits.is_zero(),
+            Cell::Count(count) => count == 0,
+            Cell::Blank => true,
+            Cell::Text(_) | Cell::Word(_) | Cell::Date(_) => false,
+        }
+    }
+}
+
 impl Line {
     /// What stands in `column`.
     #[must_use]
@@ -323,6 +344,12 @@ pub struct Section<'a> {
 pub const LINES_PER_PERIOD: usize = LineType::ALL.len();
 
 impl ReportModel {
+    /// True when no line says anything in `column`.
+    #[must_use]
+    pub fn is_blank(&self, column: Column) -> bool {
+        self.lines.iter().all(|line| line.cell(column).is_nothing())
+    }
+
     /// The report by account, in order; one section for the platform.
     pub fn sections(&self) -> impl ExactSizeIterator<Item = Section<'_>> {
         let lines_each = self.lines.len() / (self.subtotals.len() / LINES_PER_PERIOD).max(1);

@@ -1,6 +1,6 @@
 //! What was asked of a report, validated and bounded before anything is read.
 
-use super::super::calendar::{Instant, Month};
+use super::super::calendar::{Calendar, Instant, Month};
 use super::super::transaction::words;
 use super::{Column, LINES_PER_PERIOD, ReportError};
 use chrono::{Datelike, Days, NaiveDate};
@@ -159,6 +159,13 @@ impl ReportSpec {
     #[must_use]
     pub const fn range(&self) -> DateRange {
         self.range
+    }
+
+    /// When the range begins in `calendar`, and when it is over. Rows that count before it begins make the opening;
+    /// rows that count from its end on are not needed.
+    #[must_use]
+    pub fn instants_in(&self, calendar: &Calendar) -> (Instant, Instant) {
+        (calendar.day_start(self.range.from), calendar.day_start(self.range.to))
     }
 
     /// How long its periods are.

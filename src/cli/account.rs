@@ -1,0 +1,271 @@
+//! `creditd account`: tenants.
+
+use super::balance::{Pages, amounts};
+use super::exit::{Exit, Failure};
+use super::import::ImportArgs;
+use super::output::{Cell, Column};
+use super::{Context, args};
+use crate::app::import::AccountImport;
+use crate::app::{AccountChange, App, AppError, Balance};
+use crate::core::alert::{BadLevel, Levels};
+use crate::core::calendar::{Calendar, Instant, Month, Terms, first_instant_of, parse_date, parse_zone};
+use crate::core::credits::Credits;
+use crate::core::ids::{AccountId, Email};
+use crate::core::ledger::Account as CoreAccount;
+use crate::store::{AccountRecord, Admin, NewAccount, Opened};
+use chrono::NaiveDate;
+use chrono_tz::Tz;
+
+/// Accounts: open, look at, change, import
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Account {
+    Create(Create),
+    List(List),
+    Show(Show),
+    Set(Set),
+    /// Opens accounts from a CSV file with the columns account, name, time_zone, opened_on, admin_email
+    Import(ImportArgs),
+}
+
+impl Account {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        match self {
+            Account::Create(command) => command.run(context).await,
+            Account::List(command) => command.run(context).await,
+            Account::Show(command) => command.run(context).await,
+            Account::Set(command) => command.run(context).await,
+            Account::Import(file) => {
+                let allowance = context.app().await?.settings.credits.monthly_allowance;
+                file.run(context, &AccountImport { allowance }).await
+            }
+        }
+    }
+}
+
+/// Opens an account
+///
+/// Repeating it changes nothing. Example:
+///   creditd account create acme --name "Acme Inc." --zone Europe/Berlin --admin ann@acme.example
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Create {
+    /// Its id: letters, digits, '-', '_' and '.'
+    #[arg(value_name = "ACCOUNT")]
+    id: AccountId,
+    /// Its name for people
+    #[arg(long, value_parser = args::name)]
+    name: String,
+    /// Its IANA time zone, which decides when its days and months begin
+    #[arg(long, value_parser = parse_zone)]
+    zone: Tz,
+    /// The first day on which it exists [default: today, in its zone]
+    #[arg(long, value_name = "DATE", value_parser = parse_date)]
+    opened_on: Option<NaiveDate>,
+    /// Free credits per month [default: monthly_allowance of the settings]
+    #[arg(long, value_name = "CREDITS", value_parser = args::amount)]
+    allowance: Option<Credits>,
+    /// Who receives its alerts and reports; may be given several times
+    #[arg(long = "admin", value_name = "EMAIL")]
+    admins: Vec<Email>,
+}
+
+impl Create {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        let app = context.app().await?;
+        let opened_on = self.opened_on.unwrap_or_else(|| app.now().in_zone(self.zone).date_naive());
+        let allowance = self.allowance.unwrap_or(app.settings.credits.monthly_allowance);
+        let terms = Terms { from: Month::of(opened_on), zone: self.zone, allowance };
+        let opened_at = first_instant_of(opened_on, self.zone);
+        let account = CoreAccount { id: self.id.clone(), name: self.name, opened_at, calendar: Calendar::new(terms) };
+        let admins = self.admins.into_iter().map(Admin::with_defaults).collect();
+        let opened = app.store.open_accounts(&[NewAccount { account, admins }]).await?;
+        match opened.into_iter().next() {
+            Some(Opened::Conflict(differences)) => {
+                let what = format!(
+                    "the account {} is there already and {differences}; `creditd account set` changes accounts",
+                    self.id
+                );
+                return Err(Failure::message(Exit::Conflict, what));
+            }
+            Some(Opened::Already) => context.say(format_args!("The account {} was there already.", self.id)),
+            Some(Opened::Created) | None => context.say(format_args!("The account {} is open.", self.id)),
+        }
+        show(context, app, &self.id).await
+    }
+}
+
+/// Lists accounts
+#[derive(Debug, clap::Args)]
+pub(super) struct List {
+    /// With what each can use now
+    #[arg(long)]
+    balance: bool,
+}
+
+const COLUMNS: [Column; 7] = [
+    Column::text("account"),
+    Column::text("name"),
+    Column::text("zone"),
+    Column::number("allowance"),
+    Column::text("opened_at"),
+    Column::number("admins"),
+    Column::text("levels"),
+];
+const BALANCE_COLUMNS: [Column; 3] = [Column::number("free"), Column::number("purchased"), Column::number("available")];
+
+impl List {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        let app = context.app().await?;
+        let now = app.now();
+        let columns = if self.balance { [&COLUMNS[..], &BALANCE_COLUMNS[..]].concat() } else { COLUMNS.to_vec() };
+        let mut list = context.list("creditd.accounts/1", &columns)?;
+        let mut shown = 0_u64;
+        let mut pages = Pages::new(app, &[]);
+        while let Some(ids) = pages.next().await? {
+            let mut balances = if self.balance { app.balances(&ids).await? } else { Vec::new() }.into_iter();
+            for record in app.store.accounts(&ids).await? {
+                let mut cells = facts(&record, now);
+                if let Some(balance) = balances.next() {
+                    cells.extend(amounts(&balance));
+                }
+                list.row(cells)?;
+                shown += 1;
+            }
+        }
+        list.finish()?;
+        if shown == 0 {
+            context.say("There are no accounts yet; `creditd account create` opens one.");
+        }
+        Ok(())
+    }
+}
+
+fn facts(record: &AccountRecord, now: Instant) -> Vec<Cell> {
+    let account = &record.account;
+    let terms = terms_at(account, now);
+    vec![
+        account.id.as_str().into(),
+        account.name.as_str().into(),
+        terms.zone.name().into(),
+        terms.allowance.into(),
+        account.opened_at.into(),
+        i64::try_from(record.admins.len()).unwrap_or(i64::MAX).into(),
+        record.levels.as_ref().map(Levels::to_string).into(),
+    ]
+}
+
+fn terms_at(account: &CoreAccount, now: Instant) -> &Terms {
+    account.calendar.terms_in(account.calendar.month_of(now.max(account.opened_at)))
+}
+
+/// Shows one account: facts, terms, alert levels, admins and balance
+#[derive(Debug, clap::Args)]
+pub(super) struct Show {
+    /// Which one
+    #[arg(value_name = "ACCOUNT")]
+    id: AccountId,
+}
+
+impl Show {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        show(context, context.app().await?, &self.id).await
+    }
+}
+
+/// Changes an account
+///
+/// A new time zone or allowance counts from the account's next month on; name and alert levels at once.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+pub(super) struct Set {
+    /// Which one
+    #[arg(value_name = "ACCOUNT")]
+    id: AccountId,
+    /// Its name for people
+    #[arg(long, value_parser = args::name)]
+    name: Option<String>,
+    /// Its IANA time zone, from its next month on
+    #[arg(long, value_parser = parse_zone)]
+    zone: Option<Tz>,
+    /// Free credits per month, from its next month on
+    #[arg(long, value_name = "CREDITS", value_parser = args::amount)]
+    allowance: Option<Credits>,
+    /// Its alert levels: "low=20%,critical=75", "none", or "default" for those of the settings
+    #[arg(long, value_parser = own_levels)]
+    levels: Option<OwnLevels>,
+}
+
+/// Levels of an account; `None` takes those of the settings.
+type OwnLevels = Option<Levels>;
+
+fn own_levels(text: &str) -> Result<OwnLevels, BadLevel> {
+    if text.trim() == "default" { Ok(None) } else { text.parse().map(Some) }
+}
+
+impl Set {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        let app = context.app().await?;
+        let change = AccountChange { name: self.name, zone: self.zone, allowance: self.allowance, levels: self.levels };
+        if let Some(Terms { from, zone, allowance }) = app.change_account(&self.id, &change).await? {
+            context.say(format_args!(
+                "From {from} on: {} free credits a month, zone {zone}.",
+                super::output::grouped(allowance.get())
+            ));
+        }
+        show(context, app, &self.id).await
+    }
+}
+
+/// The account with this id.
+pub(super) async fn find(app: &App, id: &AccountId) -> Result<AccountRecord, Failure> {
+    let found = app.store.accounts(std::slice::from_ref(id)).await?.pop();
+    Ok(found.ok_or_else(|| AppError::UnknownAccount(id.clone()))?)
+}
+
+async fn show(context: &Context, app: &App, id: &AccountId) -> Result<(), Failure> {
+    let record = find(app, id).await?;
+    let now = app.now();
+    let balance = app.balances(std::slice::from_ref(id)).await?.pop();
+    let balance = balance.ok_or_else(|| AppError::UnknownAccount(id.clone()))?;
+    let Balance { month, next_reset_at, .. } = balance;
+    let account = &record.account;
+    let terms = terms_at(account, now);
+    let pending = account.calendar.terms().iter().find(|later| later.from > month);
+    let levels = record.levels.as_ref().unwrap_or(&app.settings.alerts.levels);
+    let admins: Vec<&str> = record.admins.iter().map(|admin| admin.email.as_str()).collect();
+    let [free, purchased, available] = amounts(&balance);
+    context.show(
+        "creditd.account/1",
+        &[
+            ("account", account.id.as_str().into()),
+            ("name", account.name.as_str().into()),
+            ("opened_at", account.opened_at.into()),
+            ("zone", terms.zone.name().into()),
+            ("allowance", terms.allowance.into()),
+            ("next_terms_from", pending.map(|terms| terms.from.to_string()).into()),
+            ("next_zone", pending.map(|terms| terms.zone.name()).into()),
+            ("next_allowance", pending.map(|terms| terms.allowance).into()),
+            ("levels", levels.to_string().into()),
+            ("own_levels", record.levels.is_some().into()),
+            ("admins", admins.join(", ").into()),
+            ("month", month.to_string().into()),
+            ("next_reset_at", next_reset_at.into()),
+            ("free", free),
+            ("purchased", purchased),
+            ("available", available),
+        ],
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_of_its_own_none_and_the_default_are_three_things() {
+        assert_eq!(own_levels("default"), Ok(None));
+        assert_eq!(own_levels("none"), Ok(Some(Levels::new(Vec::new()).expect("none is fine"))));
+        assert_eq!(own_levels("low=20%").map(|levels| levels.map(|l| l.to_string())), Ok(Some("low=20%".to_owned())));
+        assert!(own_levels("").is_err());
+    }
+}

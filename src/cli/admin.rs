@@ -1,0 +1,149 @@
+//! `creditd admin`: the people of accounts who receive mail.
+
+use super::balance::Pages;
+use super::exit::{Exit, Failure};
+use super::output::{Cell, Column};
+use super::{Context, account, args};
+use crate::core::ids::{AccountId, Email};
+use crate::store::Admin as StoredAdmin;
+use clap::builder::BoolishValueParser;
+
+/// Admins of accounts: who receives alerts and reports
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Admin {
+    Add(Add),
+    List(List),
+    Remove(Remove),
+}
+
+impl Admin {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        match self {
+            Admin::Add(command) => command.run(context).await,
+            Admin::List(command) => command.run(context).await,
+            Admin::Remove(command) => command.run(context).await,
+        }
+    }
+}
+
+/// Adds an admin, or changes what one receives
+///
+/// A new admin receives alerts and monthly reports; of an admin who is there, what is not given stays.
+#[derive(Debug, clap::Args)]
+pub(super) struct Add {
+    /// Of which account
+    account: AccountId,
+    /// The address
+    email: Email,
+    /// How mail greets
+    #[arg(long, value_parser = args::name)]
+    name: Option<String>,
+    /// Whether low-credit alerts are wanted
+    #[arg(long, value_name = "YES|NO", value_parser = BoolishValueParser::new())]
+    alerts: Option<bool>,
+    /// Whether each month's statement is wanted
+    #[arg(long, value_name = "YES|NO", value_parser = BoolishValueParser::new())]
+    monthly_report: Option<bool>,
+    /// Whether each day's statement is wanted
+    #[arg(long, value_name = "YES|NO", value_parser = BoolishValueParser::new())]
+    daily_report: Option<bool>,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::text("account"),
+    Column::text("email"),
+    Column::text("name"),
+    Column::text("alerts"),
+    Column::text("monthly_report"),
+    Column::text("daily_report"),
+];
+const SCHEMA: &str = "creditd.admins/1";
+
+impl Add {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        let app = context.app().await?;
+        let record = account::find(app, &self.account).await?;
+        let old = record.admins.into_iter().find(|admin| admin.email == self.email);
+        let old = old.unwrap_or_else(|| StoredAdmin::with_defaults(self.email));
+        let admin = StoredAdmin {
+            email: old.email,
+            name: self.name.unwrap_or(old.name),
+            alerts: self.alerts.unwrap_or(old.alerts),
+            monthly_report: self.monthly_report.unwrap_or(old.monthly_report),
+            daily_report: self.daily_report.unwrap_or(old.daily_report),
+        };
+        app.store.set_admin(&self.account, &admin).await?;
+        let mut list = context.list(SCHEMA, COLUMNS)?;
+        list.row(cells(&self.account, &admin))?;
+        Ok(list.finish()?)
+    }
+}
+
+fn cells(account: &AccountId, admin: &StoredAdmin) -> Vec<Cell> {
+    vec![
+        account.as_str().into(),
+        admin.email.as_str().into(),
+        admin.name.as_str().into(),
+        admin.alerts.into(),
+        admin.monthly_report.into(),
+        admin.daily_report.into(),
+    ]
+}
+
+/// Lists admins
+#[derive(Debug, clap::Args)]
+pub(super) struct List {
+    /// Of these accounts; of all when none is named
+    #[arg(value_name = "ACCOUNT")]
+    accounts: Vec<AccountId>,
+}
+
+impl List {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        let app = context.app().await?;
+        for id in &self.accounts {
+            account::find(app, id).await?;
+        }
+        let mut list = context.list(SCHEMA, COLUMNS)?;
+        let mut shown = 0_u64;
+        let mut pages = Pages::new(app, &self.accounts);
+        while let Some(ids) = pages.next().await? {
+            for record in app.store.accounts(&ids).await? {
+                for admin in &record.admins {
+                    list.row(cells(&record.account.id, admin))?;
+                    shown += 1;
+                }
+            }
+        }
+        list.finish()?;
+        if shown == 0 {
+            context.say("There are no admins; `creditd admin add ACCOUNT EMAIL` adds one.");
+        }
+        Ok(())
+    }
+}
+
+/// Removes an admin, who receives nothing more then
+#[derive(Debug, clap::Args)]
+pub(super) struct Remove {
+    /// Of which account
+    account: AccountId,
+    /// The address
+    email: Email,
+}
+
+impl Remove {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        let app = context.app().await?;
+        account::find(app, &self.account).await?;
+        if !app.store.remove_admin(&self.account, &self.email).await? {
+            let what = format!(
+                "account {} has no admin {}; `creditd admin list {0}` shows those there are",
+                self.account, self.email
+            );
+            return Err(Failure::message(Exit::Refused, what));
+        }
+        context.say(format_args!("{} receives nothing more about account {}.", self.email, self.account));
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! How arguments are read that more than one command takes.
+
+use crate::core::calendar::{BadTime, Calendar, Instant, first_instant_of, parse_date};
+use crate::core::credits::Credits;
+use crate::core::ids::{BadName, clean_text};
+use chrono::NaiveDate;
+use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
+use std::str::FromStr;
+
+/// One of a fixed list of words, such as `success` or `failed`.
+pub(super) fn word<T>(all: &'static [T], as_str: fn(T) -> &'static str) -> ValueParser
+where
+    T: Copy + Send + Sync + 'static,
+{
+    let words = PossibleValuesParser::new(all.iter().map(|word| as_str(*word)));
+    let of = move |text: String| all.iter().copied().find(|word| as_str(*word) == text).ok_or("no such word");
+    ValueParser::new(words.try_map(of))
+}
+
+/// A date, or an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// The beginning of a day, wherever that is.
+    Day(NaiveDate),
+    /// Exactly then.
+    At(Instant),
+}
+
+impl FromStr for Moment {
+    type Err = BadTime;
+    fn from_str(text: &str) -> Result<Moment, BadTime> {
+        if text.contains(['T', 't', ' ']) {
+            Instant::parse(text).map(Moment::At)
+        } else {
+            parse_date(text).map(Moment::Day)
+        }
+    }
+}
+
+impl Moment {
+    /// The instant; days begin as in `calendar`, without one in UTC.
+    pub(super) fn instant(self, calendar: Option<&Calendar>) -> Instant {
+        match (self, calendar) {
+            (Moment::At(instant), _) => instant,
+            (Moment::Day(date), Some(calendar)) => calendar.day_start(date),
+            (Moment::Day(date), None) => first_instant_of(date, chrono_tz::Tz::UTC),
+        }
+    }
+}
+
+/// A number of free credits or a price: not negative, and not a slip of the keyboard.
+pub(super) fn amount(text: &str) -> Result<Credits, String> {
+    let allowed = 0..=crate::config::AMOUNT_MAX;
+    match text.parse() {
+        Ok(credits) if allowed.contains(&credits) => Ok(Credits::new(credits)),
+        _ => Err(format!("a whole number of credits is expected, {} to {}", allowed.start(), allowed.end())),
+    }
+}
+
+/// The name of an account or a person.
+pub(super) fn name(text: &str) -> Result<String, BadName> {
+    clean_text("the name", text)
+}
+
+/// What is said about a charge or a purchase.
+pub(super) fn comment(text: &str) -> Result<String, BadName> {
+    clean_text("the comment", text)
+}
+
+/// A name for a call that came without one (R9): when, and 64 random bits.
+pub(super) fn unique(prefix: &str, now: Instant) -> String {
+    format!("{prefix}-{}-{:016x}", now.to_utc().format("%Y%m%dT%H%M%SZ"), fastrand::u64(..))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_begins_where_the_account_is() {
+        let calendar = Calendar::new(crate::core::calendar::Terms {
+            from: "2013-01".parse().expect("a month"),
+            zone: chrono_tz::Tz::America__New_York,
+            allowance: Credits::ZERO,
+        });
+        let read = |text: &str| text.parse::<Moment>().expect(text);
+        assert_eq!(read("2013-01-31").instant(Some(&calendar)).to_string(), "2013-01-31T05:00:00Z");
+        assert_eq!(read("2013-01-31").instant(None).to_string(), "2013-01-31T00:00:00Z");
+        assert_eq!(read("2013-01-31T01:00:00+01:00").instant(Some(&calendar)).to_string(), "2013-01-31T00:00:00Z");
+        for bad in ["", "2013-02-30", "yesterday", "20133-01-01", "2013-01-01T00:00"] {
+            assert!(bad.parse::<Moment>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn amounts_are_whole_and_not_negative() {
+        assert_eq!(amount("1500"), Ok(Credits::new(1_500)));
+        for bad in ["-1", "1.5", "1e3", "", "1000000001"] {
+            assert!(amount(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Files that are there completely or not at all.
+
+use anyhow::Context as _;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// A file that gets its name when it is complete and on disk; until then it has a temporary one in the same folder.
+/// Dropped before that, it disappears.
+#[derive(Debug)]
+pub(super) struct WholeFile {
+    path: PathBuf,
+    out: BufWriter<NamedTempFile>,
+}
+
+impl WholeFile {
+    /// Begins a file that shall be at `path`.
+    pub(super) fn create(path: &Path) -> anyhow::Result<WholeFile> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let file = tempfile::Builder::new().prefix(".creditd-").permissions(readable_by_umask()).tempfile_in(folder);
+        let file = file.with_context(|| not_written(path))?;
+        Ok(WholeFile { path: path.to_owned(), out: BufWriter::new(file) })
+    }
+
+    /// Puts the file in place of the one that has its name.
+    pub(super) fn replace(self) -> anyhow::Result<()> {
+        let (path, file) = self.synced()?;
+        file.persist(&path).map_err(|error| error.error).with_context(|| not_written(&path))?;
+        sync_folder_of(&path);
+        Ok(())
+    }
+
+    /// Puts the file in place unless there is one already.
+    pub(super) fn add(self) -> anyhow::Result<()> {
+        let (path, file) = self.synced()?;
+        file.persist_noclobber(&path).map_err(|error| error.error).with_context(|| not_written(&path))?;
+        sync_folder_of(&path);
+        Ok(())
+    }
+
+    fn synced(self) -> anyhow::Result<(PathBuf, NamedTempFile)> {
+        let WholeFile { path, out } = self;
+        let file = out.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| {
+            file.as_file().sync_all()?;
+            Ok(file)
+        });
+        let file = file.with_context(|| not_written(&path))?;
+        Ok((path, file))
+    }
+}
+
+impl Write for WholeFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn not_written(path: &Path) -> String {
+    format!("{} was not written", path.display())
+}
+
+/// As any program makes files: the umask says who may read. A temporary file would be its owner's alone.
+fn readable_by_umask() -> std::fs::Permissions {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::Permissions::from_mode(0o666)
+}
+
+/// Brings a new name to disk. Where the system has no such notion the name is there all the same.
+pub(super) fn sync_folder_of(path: &Path) {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let name = |entry: io::Result<std::fs::DirEntry>| entry.expect("readable").file_name().to_string_lossy().into();
+        std::fs::read_dir(folder).expect("readable").map(name).collect()
+    }
+
+    #[test]
+    fn a_file_is_whole_or_absent() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("x.csv");
+        let write = |text: &[u8]| {
+            let mut file = WholeFile::create(&path).expect("created");
+            file.write_all(text).expect("written");
+            file
+        };
+        drop(write(b"half"));
+        assert_eq!(names(folder.path()), Vec::<String>::new());
+        write(b"one").replace().expect("in place");
+        write(b"two").replace().expect("in place");
+        let error = format!("{:#}", write(b"three").add().expect_err("there is one"));
+        assert!(error.contains("x.csv was not written"), "{error}");
+        assert_eq!(std::fs::read(&path).expect("readable"), b"two");
+        assert_eq!(names(folder.path()), ["x.csv"]);
+    }
+}

@@ -1,0 +1,129 @@
+//! `creditd jobs`: which jobs there are, what comes next, what was run.
+
+use super::Context;
+use super::exit::{Exit, Failure, OrExit};
+use super::output::{Cell, Column};
+use crate::config::schedules;
+use crate::core::calendar::Instant;
+use crate::core::schedule::{Job, Schedule};
+use crate::jobs::plan_due;
+use crate::store::RunState;
+
+const LIST: &str = "creditd.jobs/1";
+const NEXT: &str = "creditd.jobs-next/1";
+const RUNS: &str = "creditd.runs/1";
+/// Most rings shown per job.
+const RINGS_MAX: u16 = 100;
+
+/// Jobs: their schedules, what comes next, what was run
+#[derive(Debug, clap::Subcommand)]
+pub enum Jobs {
+    /// List the jobs with their schedules and last runs
+    List,
+    /// Show when each job is next looked at, and what is due now
+    Next {
+        /// How many times per job
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(RINGS_MAX)))]
+        count: u16,
+    },
+    /// List runs, newest first
+    Runs {
+        /// Only of this job
+        #[arg(long, value_parser = super::args::word(Job::ALL, Job::as_str))]
+        job: Option<Job>,
+        /// Only in this state
+        #[arg(long, value_parser = super::args::word(RunState::ALL, RunState::as_str))]
+        state: Option<RunState>,
+        /// At most so many
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+}
+
+impl Jobs {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        match self {
+            Jobs::List => list(context).await,
+            Jobs::Next { count } => next(context, count.into()).await,
+            Jobs::Runs { job, state, limit } => runs(context, job, state, limit).await,
+        }
+    }
+}
+
+async fn loaded(context: &Context) -> Result<Vec<Schedule>, Failure> {
+    let app = context.app().await?;
+    schedules::load(app.settings.cron.dir.as_deref()).or_exit(Exit::Config)
+}
+
+fn instant(at: Option<Instant>) -> Cell {
+    at.map_or(Cell::Null, |at| Cell::Text(at.to_string()))
+}
+
+async fn list(context: &Context) -> Result<(), Failure> {
+    let app = context.app().await?;
+    let columns = ["job", "schedule", "zone", "catch_up", "last_slot", "last_state", "last_finished_at"];
+    let mut list = context.list(LIST, &columns.map(Column::text))?;
+    for schedule in loaded(context).await? {
+        let last = app.store.runs(Some(schedule.job), None, 1).await?.into_iter().next();
+        let (slot, state, finished) = last.map_or((Cell::Null, Cell::Null, Cell::Null), |run| {
+            (Cell::Text(run.slot.to_string()), Cell::Text(run.state.to_string()), instant(run.finished_at))
+        });
+        list.row(vec![
+            Cell::Text(schedule.job.to_string()),
+            Cell::Text(schedule.cron().to_owned()),
+            Cell::Text(schedule.zone.name().to_owned()),
+            Cell::Text(schedule.catch_up.to_string()),
+            slot,
+            state,
+            finished,
+        ])?;
+    }
+    Ok(list.finish()?)
+}
+
+async fn next(context: &Context, count: usize) -> Result<(), Failure> {
+    let app = context.app().await?;
+    let columns = [Column::text("job"), Column::text("looks_at"), Column::number("due_now"), Column::text("first_due")];
+    let mut list = context.list(NEXT, &columns)?;
+    for schedule in loaded(context).await? {
+        let due = plan_due(app, &schedule).await?;
+        let waiting = i64::try_from(due.slots.len() + due.capped).unwrap_or(i64::MAX);
+        if due.expired > 0 {
+            context.say(format!(
+                "{}: {} missed slots are older than its window of {} days; `creditd run {} --month M` or `--day D` runs them",
+                schedule.job, due.expired, schedule.window_days, schedule.job
+            ));
+        }
+        for at in schedule.next(app.now(), count) {
+            let first = due.slots.first().map_or(Cell::Null, |slot| Cell::Text(slot.to_string()));
+            list.row(vec![Cell::Text(schedule.job.to_string()), instant(Some(at)), Cell::Int(waiting), first])?;
+        }
+    }
+    Ok(list.finish()?)
+}
+
+async fn runs(context: &Context, job: Option<Job>, state: Option<RunState>, limit: usize) -> Result<(), Failure> {
+    let app = context.app().await?;
+    let columns = [
+        Column::text("job"),
+        Column::text("slot"),
+        Column::text("state"),
+        Column::number("attempts"),
+        Column::text("started_at"),
+        Column::text("finished_at"),
+        Column::text("outcome"),
+    ];
+    let mut list = context.list(RUNS, &columns)?;
+    for run in app.store.runs(job, state, limit).await? {
+        list.row(vec![
+            Cell::Text(run.job.to_string()),
+            Cell::Text(run.slot.to_string()),
+            Cell::Text(run.state.to_string()),
+            Cell::Int(run.attempts.into()),
+            instant(Some(run.started_at)),
+            instant(run.finished_at),
+            run.outcome.map_or(Cell::Null, Cell::Text),
+        ])?;
+    }
+    Ok(list.finish()?)
+}

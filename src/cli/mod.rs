@@ -1,0 +1,219 @@
+//! The command line: data on stdout, talk on stderr, one exit code per kind of outcome (DESIGN 10).
+//!
+//! One file per noun: clap's derive makes typed arguments of the command line, `run` does what they say and prints the
+//! answer. Nothing here decides about credits. A new noun is its file, its `mod` line and its variant of [`Command`].
+
+mod account;
+mod actions;
+mod admin;
+mod alerts;
+mod args;
+mod balance;
+mod charge;
+mod completions;
+mod config;
+mod context;
+mod demo;
+mod email;
+pub mod exit;
+mod files;
+mod help;
+mod import;
+mod init;
+mod jobs;
+mod log;
+mod outbox;
+pub mod output;
+pub mod progress;
+mod purchase;
+mod report;
+mod run;
+mod serve;
+mod transactions;
+mod verify;
+
+pub use context::Context;
+
+use clap::Parser;
+use exit::{Exit, Failure};
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use tokio_util::sync::CancellationToken;
+
+/// Manages the AI credits of a multi-tenant platform: an exact ledger, and the jobs that reset, alert and report.
+#[derive(Debug, Parser)]
+#[command(
+    name = "creditd",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The settings file [env: CREDITD_CONFIG; default: creditd.toml, if it is there]
+    #[arg(long, global = true, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// The ledger, instead of the one that the settings name: sqlite://FILE
+    #[arg(long, global = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// Sets the clock, on a sandbox only: 2013-03-01T00:00:00Z [env: CREDITD_NOW]
+    #[arg(long, global = true, value_name = "INSTANT")]
+    now: Option<crate::core::calendar::Instant>,
+    /// The form of the data on stdout
+    #[arg(short, long, global = true, value_name = "FORM", value_enum)]
+    output: Option<output::OutputMode>,
+    /// No talk and no progress on stderr, errors only
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+/// What creditd can be asked for.
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Init(init::Init),
+    Demo(demo::Demo),
+    Serve(serve::Serve),
+    Run(run::Run),
+    #[command(subcommand)]
+    Jobs(jobs::Jobs),
+    #[command(subcommand)]
+    Account(account::Account),
+    #[command(subcommand)]
+    Admin(admin::Admin),
+    Purchase(purchase::Purchase),
+    Charge(charge::Charge),
+    Balance(balance::Balance),
+    #[command(subcommand)]
+    Transactions(transactions::Transactions),
+    #[command(subcommand)]
+    Actions(actions::Actions),
+    #[command(subcommand)]
+    Report(report::Report),
+    #[command(subcommand)]
+    Alerts(alerts::Alerts),
+    #[command(subcommand)]
+    Email(email::EmailCommand),
+    #[command(subcommand)]
+    Outbox(outbox::Outbox),
+    Verify(verify::Verify),
+    #[command(subcommand)]
+    Config(config::Config),
+    Completions(completions::Completions),
+    Help(help::Help),
+}
+
+impl Command {
+    /// Whether the command looks at the stop signal itself: jobs end between two batches and record that they did.
+    const fn ends_itself(&self) -> bool {
+        matches!(self, Command::Serve(_) | Command::Run(_))
+    }
+
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        match self {
+            Command::Init(command) => command.run(context).await,
+            Command::Demo(command) => command.run(context).await,
+            Command::Serve(command) => command.run(context).await,
+            Command::Run(command) => command.run(context).await,
+            Command::Jobs(command) => command.run(context).await,
+            Command::Account(command) => command.run(context).await,
+            Command::Admin(command) => command.run(context).await,
+            Command::Purchase(command) => command.run(context).await,
+            Command::Charge(command) => command.run(context).await,
+            Command::Balance(command) => command.run(context).await,
+            Command::Transactions(command) => command.run(context).await,
+            Command::Actions(command) => command.run(context).await,
+            Command::Report(command) => command.run(context).await,
+            Command::Email(command) => command.run(context).await,
+            Command::Alerts(command) => command.run(context).await,
+            Command::Outbox(command) => command.run(context).await,
+            Command::Verify(command) => command.run(context).await,
+            Command::Config(command) => command.run(context),
+            Command::Completions(command) => command.run(),
+            Command::Help(command) => command.run(),
+        }
+    }
+}
+
+/// Does what `args` (the program's name first) ask for. `env` is the process's environment; `stop` asks for an early end.
+pub async fn run(
+    args: impl IntoIterator<Item = OsString>,
+    env: Vec<(String, String)>,
+    stop: CancellationToken,
+) -> Exit {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let program = args.first().map_or_else(|| "creditd".to_owned(), |name| name.to_string_lossy().into_owned());
+    let Cli { global, command } = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to stdout and are no failure.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+        }
+    };
+    let done = match Context::new(program, global, env, stop.clone()) {
+        Ok(context) => {
+            let ends_itself = command.ends_itself();
+            // Whatever another command has begun and not committed is undone by dropping it.
+            let done = tokio::select! {
+                biased;
+                () = stop.cancelled(), if !ends_itself => Err(Failure::message(Exit::Interrupted, INTERRUPTED)),
+                done = command.run(&context) => done,
+            };
+            context.close().await;
+            done
+        }
+        Err(failure) => Err(failure),
+    };
+    done.map_or_else(|failure| end(&failure), |()| Exit::Ok)
+}
+
+const INTERRUPTED: &str = "interrupted; what was committed stays, and repeating the command with the same keys or file \
+                           does only the rest";
+
+/// Says what went wrong, once.
+fn end(failure: &Failure) -> Exit {
+    let mut stderr = std::io::stderr().lock();
+    for line in failure.text().iter().flat_map(|text| text.lines()) {
+        // Nobody is left to tell when stderr is gone.
+        let _ = writeln!(stderr, "creditd: {line}");
+    }
+    failure.exit()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    /// Every command, option and argument says in a line what it is.
+    #[test]
+    fn everything_has_help() {
+        fn check(command: &clap::Command, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            assert!(command.get_about().is_some(), "{path} has no help");
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{path}: {} has no help", arg.get_id());
+            }
+            command.get_subcommands().for_each(|sub| check(sub, &path));
+        }
+        let mut command = Cli::command();
+        command.build();
+        check(&command, "");
+    }
+}

@@ -1,0 +1,106 @@
+//! `creditd purchase`: adds packs that were paid for.
+
+use super::exit::Failure;
+use super::import::ImportArgs;
+use super::{Context, args};
+use crate::app::import::PurchaseImport;
+use crate::config::CreditSettings;
+use crate::core::ids::{AccountId, Reference};
+use crate::core::ledger::{PACKS_MAX, Purchase as CorePurchase};
+use crate::core::transaction::Money;
+use anyhow::anyhow;
+
+/// Adds purchased packs, whose credits never lapse
+///
+/// A payment adds its packs once, however often it is told. Example:
+///   creditd purchase --account acme --packs 2 --reference inv-2013-0042
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(super) struct Purchase {
+    #[command(subcommand)]
+    file: Option<File>,
+    #[command(flatten)]
+    one: Option<One>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum File {
+    /// Adds purchases from a CSV file with the columns occurred_at, account, packs, reference
+    Import(ImportArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct One {
+    /// Who bought
+    #[arg(long)]
+    account: AccountId,
+    /// How many packs
+    #[arg(long, value_parser = clap::value_parser!(i64).range(1..=PACKS_MAX))]
+    packs: i64,
+    /// The payment's reference, which is also the idempotency key; a missing one is made and printed on stderr
+    #[arg(long)]
+    reference: Option<Reference>,
+    /// What the log shall say about it
+    #[arg(long, default_value = "", hide_default_value = true, value_parser = args::comment)]
+    comment: String,
+}
+
+impl Purchase {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        match (self.file, self.one) {
+            (Some(File::Import(file)), _) => {
+                let CreditSettings { pack_credits, pack_price_minor, currency, .. } =
+                    context.app().await?.settings.credits.clone();
+                let pack_price = Money { minor: pack_price_minor, currency };
+                file.run(context, &PurchaseImport { pack_credits, pack_price }).await
+            }
+            (None, Some(one)) => one.run(context).await,
+            (None, None) => Err(anyhow!("a purchase needs --account and --packs").into()),
+        }
+    }
+}
+
+impl One {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        let app = context.app().await?;
+        let reference = match self.reference {
+            Some(reference) => reference,
+            None => {
+                let reference = Reference::new(&args::unique("cli", app.now()))?;
+                // Before the purchase, so that it can be repeated safely should its answer be lost.
+                context.say(format_args!("reference: {reference}"));
+                reference
+            }
+        };
+        let CreditSettings { pack_credits, pack_price_minor, currency, .. } = &app.settings.credits;
+        let minor = pack_price_minor.checked_mul(self.packs).ok_or_else(|| anyhow!("the price is beyond counting"))?;
+        let purchase = CorePurchase {
+            reference,
+            occurred_at: None,
+            packs: self.packs,
+            pack_credits: *pack_credits,
+            money: Money { minor, currency: currency.clone() },
+            comment: self.comment,
+        };
+        let answer = app.purchase(&self.account, &purchase).await?;
+        let row = &answer.row;
+        let money = row.money.as_ref();
+        context.show(
+            "creditd.purchase/1",
+            &[
+                ("account", self.account.as_str().into()),
+                ("seq", row.seq.into()),
+                ("occurred_at", row.occurred_at.into()),
+                ("packs", row.quantity.into()),
+                ("credits", row.credits().into()),
+                ("price_minor", money.map(|money| money.minor).into()),
+                ("currency", money.map(|money| money.currency.as_str()).into()),
+                ("reference", row.reference.as_ref().map(Reference::as_str).into()),
+                ("replayed", answer.replayed.into()),
+                ("available", answer.available.total().into()),
+                ("available_free", answer.available.free.into()),
+                ("available_purchased", answer.available.purchased.into()),
+            ],
+        )
+    }
+}

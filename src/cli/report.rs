@@ -1,0 +1,161 @@
+//! `creditd report`: the statements of accounts and of the platform, on the terminal or as files.
+
+use super::Context;
+use super::exit::{Exit, Failure, OrExit};
+use super::files::WholeFile;
+use super::output::{Cell, Column, OutputMode, stdout};
+use crate::core::calendar::{Month, parse_date};
+use crate::core::ids::AccountId;
+use crate::core::statement::{DateRange, Grouping, ReportModel, Scope};
+use crate::report::{Definition, Definitions, Format, Overrides, aggregate, render};
+use chrono::NaiveDate;
+use std::io::Write;
+use std::path::PathBuf;
+
+const LIST: &str = "creditd.reports/1";
+
+/// Reports: statements of accounts and of the platform
+#[derive(Debug, clap::Subcommand)]
+pub enum Report {
+    /// List the reports there are
+    List,
+    /// Show a report
+    Show(Asked),
+    /// Write a report to a file
+    Export {
+        #[command(flatten)]
+        asked: Asked,
+        /// The form of the file; else its ending decides
+        #[arg(long, value_name = "FORM")]
+        format: Option<Format>,
+        /// The file; - is stdout
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+/// What to report.
+#[derive(Debug, clap::Args)]
+pub struct Asked {
+    /// The report, as `creditd report list` names it
+    #[arg(default_value = "statement-monthly")]
+    name: String,
+    /// Only these accounts, repeated or separated by commas; else all
+    #[arg(long, value_name = "ACCOUNT", value_delimiter = ',')]
+    account: Vec<AccountId>,
+    /// This month: 2013-03
+    #[arg(long, value_name = "MONTH", conflicts_with_all = ["from", "to"])]
+    month: Option<Month>,
+    /// From this day on
+    #[arg(long, value_name = "DATE", value_parser = parse_date)]
+    from: Option<NaiveDate>,
+    /// Up to and without this day
+    #[arg(long, value_name = "DATE", value_parser = parse_date)]
+    to: Option<NaiveDate>,
+    /// One line set per what: range, day or month
+    #[arg(long, value_name = "PERIOD", value_parser = super::args::word(Grouping::ALL, Grouping::as_str))]
+    by: Option<Grouping>,
+    /// Per account, or the sum of the whole platform
+    #[arg(long, value_name = "SCOPE", value_parser = super::args::word(Scope::ALL, Scope::as_str))]
+    scope: Option<Scope>,
+}
+
+impl Report {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        match self {
+            Report::List => list(context),
+            Report::Show(asked) => {
+                let model = asked.model(context).await?;
+                let layout = context.layout();
+                let format = match layout.mode {
+                    OutputMode::Table => Format::Table,
+                    OutputMode::Json => Format::Json,
+                    OutputMode::Csv => Format::Csv,
+                    OutputMode::Ndjson => Format::Ndjson,
+                };
+                let mut out = stdout();
+                out.write_all(&render(&model, format, layout.width.unwrap_or(WIDTH))?)?;
+                Ok(out.flush()?)
+            }
+            Report::Export { asked, format, out } => export(context, &asked, format, &out).await,
+        }
+    }
+}
+
+/// Columns of a table that goes to no terminal.
+const WIDTH: u16 = 160;
+
+fn definitions(context: &Context) -> Result<Definitions, Failure> {
+    Definitions::load(context.settings()?.reports.dir.as_deref()).or_exit(Exit::Config)
+}
+
+fn list(context: &Context) -> Result<(), Failure> {
+    let columns = ["name", "title", "scope", "range", "by", "description"].map(Column::text);
+    let mut list = context.list(LIST, &columns)?;
+    for definition in definitions(context)?.iter() {
+        list.row(described(definition))?;
+    }
+    Ok(list.finish()?)
+}
+
+fn described(definition: &Definition) -> Vec<Cell> {
+    let Definition { name, title, scope, range, group_by, description, .. } = definition;
+    [name.clone(), title.clone(), scope.to_string(), range.to_string(), group_by.to_string(), description.clone()]
+        .into_iter()
+        .map(Cell::Text)
+        .collect()
+}
+
+impl Asked {
+    async fn model(&self, context: &Context) -> Result<ReportModel, Failure> {
+        let app = context.app().await?;
+        let definitions = definitions(context)?;
+        let definition = definitions.get(&self.name).or_exit(Exit::Usage)?;
+        let (from, to) = match self.month.map(DateRange::of_month).transpose().or_exit(Exit::Usage)? {
+            Some(range) => (Some(range.from()), Some(range.to())),
+            None => (self.from, self.to),
+        };
+        let now = app.now();
+        let overrides = Overrides { from, to, group_by: self.by, scope: self.scope, columns: None };
+        // A definition's "today" is UTC's: the same command gives the same report wherever it is typed.
+        let spec = definition.resolve(&overrides, now.to_utc().date_naive(), now).or_exit(Exit::Usage)?;
+        let chosen = (!self.account.is_empty()).then_some(self.account.as_slice());
+        let count = match chosen {
+            Some(chosen) => chosen.len() as u64,
+            None => app.store.count_accounts().await?,
+        };
+        spec.check_size(usize::try_from(count).unwrap_or(usize::MAX)).or_exit(Exit::Usage)?;
+        let progress = context.progress("reading");
+        let mut report = |done, total: u64| progress.set(done, (total > 0).then_some(total));
+        let (accounts, rows) = app.report_rows(chosen, spec.range(), &mut report).await?;
+        drop(progress);
+        Ok(aggregate(&spec, &accounts, &rows)?)
+    }
+}
+
+async fn export(
+    context: &Context,
+    asked: &Asked,
+    format: Option<Format>,
+    out: &std::path::Path,
+) -> Result<(), Failure> {
+    let ending = out.extension().and_then(|ending| ending.to_str());
+    let by_ending = || Format::ALL.iter().copied().find(|format| Some(format.extension()) == ending);
+    let format = format.or_else(by_ending).ok_or_else(|| {
+        let known: Vec<&str> = Format::ALL.iter().map(|format| format.as_str()).collect();
+        let what = format!("{}: name the form of the report by --format: {}", out.display(), known.join(", "));
+        Failure::message(Exit::Usage, what)
+    })?;
+    let model = asked.model(context).await?;
+    let bytes = render(&model, format, WIDTH)?;
+    if out == std::path::Path::new("-") {
+        let mut stdout = stdout();
+        stdout.write_all(&bytes)?;
+        return Ok(stdout.flush()?);
+    }
+    let mut file = WholeFile::create(out)?;
+    file.write_all(&bytes)?;
+    file.replace()?;
+    context.say(format!("{}: {} lines", out.display(), model.lines.len()));
+    Ok(())
+}

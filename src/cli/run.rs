@@ -1,0 +1,121 @@
+//! `creditd run JOB`: one job now, for what is due or for a period that is named.
+
+use super::Context;
+use super::exit::{Exit, Failure, OrExit};
+use super::output::{Cell, Column};
+use crate::config::schedules;
+use crate::core::calendar::{Month, parse_date};
+use crate::core::schedule::{Covers, Job, Slot};
+use crate::jobs::{Done, JobError, Kit, Planned, Run as JobRun, plan_due, run_slot};
+use chrono::NaiveDate;
+
+const SCHEMA: &str = "creditd.run/1";
+
+/// Run a job once: what is due now, or the period that is named
+///
+/// Jobs are safe to repeat: each effect has a key, so what was done is not done again.
+#[derive(Debug, clap::Args)]
+pub struct Run {
+    /// The job: reset, scan, deliver, daily-report, monthly-report or verify
+    #[arg(value_parser = super::args::word(Job::ALL, Job::as_str))]
+    job: Job,
+    /// Report this month in every zone, also if it was reported before: 2013-03
+    #[arg(long, value_name = "MONTH", conflicts_with = "day")]
+    month: Option<Month>,
+    /// Report this day in every zone, also if it was reported before: 2013-03-05
+    #[arg(long, value_name = "DATE", value_parser = parse_date)]
+    day: Option<NaiveDate>,
+    /// Show what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Run {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let app = context.app().await?;
+        let kit = Kit::new(app.clone()).or_exit(Exit::Config)?;
+        let slots = self.slots(&kit).await?;
+        if slots.is_empty() {
+            context.say(format!("{}: nothing is due", self.job));
+        }
+        let mut list = context.list(
+            SCHEMA,
+            &[Column::text("job"), Column::text("slot"), Column::text("state"), Column::text("outcome")],
+        )?;
+        let (mut problems, mut failure) = (Vec::new(), None);
+        for slot in slots {
+            let progress = context.progress("working");
+            let stop = context.stop.clone();
+            let mut report = |done, total: u64| progress.set(done, (total > 0).then_some(total));
+            let mut run = JobRun { dry_run: self.dry_run, progress: &mut report, stop };
+            // A named period is run whether or not a run of it is recorded: the keys of its effects decide.
+            let named = self.month.is_some() || self.day.is_some();
+            let result = match named {
+                true => crate::jobs::execute(&kit, self.job, slot, &mut run).await,
+                false => match run_slot(&kit, self.job, slot, &mut run).await? {
+                    Planned::Ran(result) => result,
+                    Planned::Taken => Ok(Done { summary: "done already, or being done".into(), ..Done::default() }),
+                },
+            };
+            drop(progress);
+            let (state, outcome) = match result {
+                Ok(done) => {
+                    self.explain(context, &done);
+                    problems.extend(done.problems);
+                    (if self.dry_run { "planned" } else { "done" }, done.summary)
+                }
+                Err(error) => {
+                    let text = error.to_string();
+                    failure = Some(error);
+                    ("failed", text)
+                }
+            };
+            let cells = [self.job.to_string(), slot.to_string(), state.to_owned(), outcome];
+            list.row(cells.into_iter().map(Cell::Text).collect())?;
+            if failure.is_some() {
+                break;
+            }
+        }
+        list.finish()?;
+        match failure {
+            Some(JobError::Stopped) => Err(Failure::new(Exit::Interrupted, JobError::Stopped)),
+            Some(error) => Err(error.into()),
+            None if problems.is_empty() => Ok(()),
+            None => Err(Failure::message(Exit::PartlyDone, problems.join("\n"))),
+        }
+    }
+
+    async fn slots(&self, kit: &Kit) -> Result<Vec<Slot>, Failure> {
+        let app = &kit.app;
+        let wrong = |flag: &str| {
+            Failure::message(Exit::Usage, format!("the job {} does not take {flag}; see creditd run --help", self.job))
+        };
+        match (self.job.covers(), self.month, self.day) {
+            (Covers::Tick, None, None) => Ok(vec![Slot::Tick(app.now())]),
+            (Covers::Tick, Some(_), _) | (Covers::Day, Some(_), _) => Err(wrong("--month")),
+            (Covers::Tick, None, Some(_)) | (Covers::Month, _, Some(_)) => Err(wrong("--day")),
+            (Covers::Month, Some(month), None) => {
+                Ok(app.store.zones().await?.into_iter().map(|zone| Slot::Month(month, zone)).collect())
+            }
+            (Covers::Day, None, Some(day)) => {
+                Ok(app.store.zones().await?.into_iter().map(|zone| Slot::Day(day, zone)).collect())
+            }
+            (Covers::Day | Covers::Month, None, None) => {
+                let all = schedules::load(app.settings.cron.dir.as_deref()).or_exit(Exit::Config)?;
+                match all.iter().find(|schedule| schedule.job == self.job) {
+                    Some(schedule) => Ok(plan_due(app, schedule).await?.slots),
+                    None => Ok(Vec::new()),
+                }
+            }
+        }
+    }
+
+    fn explain(&self, context: &Context, done: &Done) {
+        if self.dry_run {
+            done.lines.iter().for_each(|line| context.say(line));
+            if done.more_lines > 0 {
+                context.say(format!("... and {} more", done.more_lines));
+            }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! `creditd transactions`: the log (R7), whole or in part, and usage that is told later.
+
+use super::account::find;
+use super::args::Moment;
+use super::exit::{Exit, Failure};
+use super::files::WholeFile;
+use super::import::ImportArgs;
+use super::output::{Cell, Column, Layout, OutputMode, RecordWriter, stdout};
+use super::{Context, args};
+use crate::app::App;
+use crate::app::import::UsageImport;
+use crate::core::ids::{AccountId, ActionCode, Key, Reference, UserId};
+use crate::core::transaction::{Kind, Reason, Status, Transaction, touched};
+use crate::store::{Cursor, LogFilter};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Rows read at once.
+const PAGE_ROWS: usize = 5_000;
+const SCHEMA: &str = "creditd.transactions/1";
+
+/// The transaction log: list, export, import
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Transactions {
+    List(List),
+    Export(Export),
+    /// Charges past usage from a CSV file with the columns occurred_at, account, user, action, status, comment, key
+    ///
+    /// A file is all or nothing: when one row is bad, nothing is imported. Rows that are there already change nothing, so
+    /// an import that was interrupted is finished by running it again.
+    Import(ImportArgs),
+}
+
+impl Transactions {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        match self {
+            Transactions::List(command) => command.run(context).await,
+            Transactions::Export(command) => command.run(context).await,
+            Transactions::Import(file) => file.run(context, &UsageImport).await,
+        }
+    }
+}
+
+/// Lists transactions, newest first
+///
+/// Example: creditd transactions list --account acme --from 2013-01-01 --to 2013-02-01 --status failed
+#[derive(Debug, clap::Args)]
+pub(super) struct List {
+    /// Only of this account
+    #[arg(long)]
+    account: Option<AccountId>,
+    /// From this instant or day on; days are the account's, without an account UTC's
+    #[arg(long, value_name = "DATE|INSTANT")]
+    from: Option<Moment>,
+    /// Before this instant or day
+    #[arg(long, value_name = "DATE|INSTANT")]
+    to: Option<Moment>,
+    /// Only by this user
+    #[arg(long)]
+    user: Option<UserId>,
+    /// Only of this action
+    #[arg(long)]
+    action: Option<ActionCode>,
+    /// Only of this kind
+    #[arg(long, value_parser = args::word(Kind::ALL, Kind::as_str))]
+    kind: Option<Kind>,
+    /// Only with this status
+    #[arg(long, value_parser = args::word(Status::ALL, Status::as_str))]
+    status: Option<Status>,
+    /// At most so many
+    #[arg(long, default_value_t = 50)]
+    limit: usize,
+}
+
+impl List {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        let app = context.app().await?;
+        let record = match &self.account {
+            Some(id) => Some(find(app, id).await?),
+            None => None,
+        };
+        let calendar = record.as_ref().map(|record| &record.account.calendar);
+        let List { account, from, to, user, action, kind, status, limit } = self;
+        let [from, to] = [from, to].map(|moment| moment.map(|moment| moment.instant(calendar)));
+        let filter = LogFilter { account, from, to, user, action, kind, status };
+        let rows = app.store.log_newest(&filter, limit.saturating_add(1)).await?;
+
+        // A table has room for what people look at; every other form has everything.
+        let is_shown = |field: &Field| {
+            !context.is_for_people() || (field.in_tables && !(field.name == ACCOUNT && filter.account.is_some()))
+        };
+        let fields: Vec<&Field> = FIELDS.iter().filter(|field| is_shown(field)).collect();
+        let columns: Vec<Column> = fields.iter().map(|field| field.column()).collect();
+        let mut list = context.list(SCHEMA, &columns)?;
+        for (account, row) in rows.iter().take(limit) {
+            list.row(fields.iter().map(|field| (field.cell)(account, row)).collect())?;
+        }
+        list.finish()?;
+        context.say_how_many(rows.len(), limit, "There are no such transactions.");
+        Ok(())
+    }
+}
+
+/// Writes the whole log, by account and in order
+///
+/// The file appears under its name when it is complete. Example: creditd transactions export --out log.csv
+#[derive(Debug, clap::Args)]
+pub(super) struct Export {
+    /// The file, in the form of --output (csv when that is not given); - for stdout
+    #[arg(long, default_value = "-", value_name = "FILE")]
+    out: PathBuf,
+    /// Only of this account
+    #[arg(long)]
+    account: Option<AccountId>,
+}
+
+impl Export {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        let mode = match context.output() {
+            None => OutputMode::Csv,
+            Some(OutputMode::Table) => {
+                let what = "a table is for people; export with --output csv, ndjson or json";
+                return Err(Failure::message(Exit::Usage, what));
+            }
+            Some(mode) => mode,
+        };
+        let layout = Layout { mode, width: None };
+        let app = context.app().await?;
+        if let Some(id) = &self.account {
+            find(app, id).await?;
+        }
+        if self.out == Path::new("-") {
+            self.write(context, app, stdout(), layout).await?;
+            return Ok(());
+        }
+        let mut file = WholeFile::create(&self.out)?;
+        let rows = self.write(context, app, &mut file, layout).await?;
+        file.replace()?;
+        context.say(format_args!("{} transactions are in {}.", super::output::grouped(rows), self.out.display()));
+        Ok(())
+    }
+
+    async fn write(&self, context: &Context, app: &App, out: impl Write, layout: Layout) -> Result<i64, Failure> {
+        let progress = context.progress("exporting");
+        let total = match &self.account {
+            Some(_) => None,
+            None => Some(app.store.count_transactions().await?),
+        };
+        let filter = LogFilter { account: self.account.clone(), ..LogFilter::default() };
+        let columns: Vec<Column> = FIELDS.iter().map(Field::column).collect();
+        let mut list = RecordWriter::new(out, layout, SCHEMA, &columns)?;
+        let mut after: Option<Cursor> = None;
+        let mut written = 0_u64;
+        loop {
+            let page = app.store.log_page(&filter, after.as_ref(), PAGE_ROWS).await?;
+            for (account, row) in &page {
+                list.row(FIELDS.iter().map(|field| (field.cell)(account, row)).collect())?;
+            }
+            written += page.len() as u64;
+            progress.set(written, total);
+            let Some((account, row)) = page.into_iter().next_back() else { break };
+            after = Some(Cursor { account, seq: row.seq });
+        }
+        list.finish()?;
+        Ok(i64::try_from(written).unwrap_or(i64::MAX))
+    }
+}
+
+const ACCOUNT: &str = "account";
+
+/// A column of the log.
+struct Field {
+    name: &'static str,
+    is_number: bool,
+    in_tables: bool,
+    cell: fn(&AccountId, &Transaction) -> Cell,
+}
+
+impl Field {
+    const fn column(&self) -> Column {
+        if self.is_number { Column::number(self.name) } else { Column::text(self.name) }
+    }
+}
+
+const fn text(name: &'static str, in_tables: bool, cell: fn(&AccountId, &Transaction) -> Cell) -> Field {
+    Field { name, is_number: false, in_tables, cell }
+}
+
+const fn number(name: &'static str, in_tables: bool, cell: fn(&AccountId, &Transaction) -> Cell) -> Field {
+    Field { name, is_number: true, in_tables, cell }
+}
+
+/// The log's columns. `credits`, `free` and `purchased` are what a charge took, and the signed change of all else;
+/// `balance` is after the row, in order of recording.
+const FIELDS: &[Field] = &[
+    text(ACCOUNT, true, |account, _| account.as_str().into()),
+    number("seq", false, |_, row| row.seq.into()),
+    text("occurred_at", true, |_, row| row.occurred_at.into()),
+    text("kind", true, |_, row| row.kind.as_str().into()),
+    text("user", true, |_, row| row.user.as_ref().map(UserId::as_str).into()),
+    text("action", true, |_, row| row.action.as_ref().map(ActionCode::as_str).into()),
+    number("quantity", true, |_, row| row.quantity.into()),
+    number("credits", true, |_, row| row.credits().into()),
+    number("free", true, |_, row| row.parts().free.into()),
+    number("purchased", true, |_, row| row.parts().purchased.into()),
+    text("type", true, |_, row| touched(row.delta).as_str().into()),
+    text("status", true, |_, row| row.status.as_str().into()),
+    text("reason", true, |_, row| row.reason.map(Reason::as_str).into()),
+    text("comment", true, |_, row| row.comment.as_str().into()),
+    text("key", true, |_, row| row.key.as_ref().map(Key::as_str).into()),
+    number("balance", true, |_, row| row.balance.total().into()),
+    number("balance_free", false, |_, row| row.balance.free.into()),
+    number("balance_purchased", false, |_, row| row.balance.purchased.into()),
+    text("recorded_at", false, |_, row| row.recorded_at.into()),
+    number("unit_price", false, |_, row| row.unit_price.into()),
+    text("reference", false, |_, row| row.reference.as_ref().map(Reference::as_str).into()),
+    number("price_minor", false, |_, row| row.money.as_ref().map(|money| money.minor).into()),
+    text("currency", false, |_, row| row.money.as_ref().map(|money| money.currency.as_str()).into()),
+    number("corrects", false, |_, row| row.corrects.into()),
+];

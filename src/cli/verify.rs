@@ -1,0 +1,70 @@
+//! `creditd verify`: proves that every figure in the ledger is what its transactions say (R16).
+
+use super::Context;
+use super::account::find;
+use super::exit::Failure;
+use super::output::{Column, grouped};
+use crate::core::ids::AccountId;
+use crate::store::{Drift, Load};
+use anyhow::anyhow;
+
+/// Recomputes every figure from the transactions; exit code 1 when one differs
+#[derive(Debug, clap::Args)]
+pub(super) struct Verify {
+    /// Only this account
+    #[arg(long)]
+    account: Option<AccountId>,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::text("check"),
+    Column::text("account"),
+    Column::text("what"),
+    Column::text("expected"),
+    Column::text("found"),
+];
+
+impl Verify {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let app = context.app().await?;
+        let (accounts, transactions) = match &self.account {
+            Some(id) => {
+                find(app, id).await?;
+                let batch = app.store.load(&Load::accounts([id])).await?;
+                (1, batch.ledgers.values().map(|ledger| ledger.last_seq).sum())
+            }
+            None => {
+                let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+                (count(app.store.count_accounts().await?), count(app.store.count_transactions().await?))
+            }
+        };
+        let progress = context.progress("verifying");
+        let report = &mut |done, total| progress.set(done, Some(total));
+        let (checks, drifts) = app.store.verify(self.account.as_ref(), report).await?;
+        drop(progress);
+        if !(drifts.is_empty() && context.is_for_people()) {
+            let mut list = context.list("creditd.verify/1", COLUMNS)?;
+            for Drift { check, account, what, expected, found } in &drifts {
+                list.row(vec![
+                    (*check).into(),
+                    account.as_str().into(),
+                    what.as_str().into(),
+                    expected.as_str().into(),
+                    found.as_str().into(),
+                ])?;
+            }
+            list.finish()?;
+        }
+        let ledger = format!("{} accounts, {} transactions, {checks} checks", grouped(accounts), grouped(transactions));
+        if drifts.is_empty() {
+            context.say(format_args!("{ledger}: every figure is what the transactions say."));
+            return Ok(());
+        }
+        Err(anyhow!(
+            "{ledger}: {} figures differ from what the transactions say. Keep the ledger's file as it is, restore a backup \
+             beside it and compare; charges go on meanwhile by the figures found",
+            drifts.len()
+        )
+        .into())
+    }
+}

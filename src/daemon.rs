@@ -1,0 +1,168 @@
+//! `creditd serve`: a bell that rings every few seconds, and what happens at each ring.
+//!
+//! tokio-cron-scheduler is only the bell. What is due is a pure function of schedules, recorded slots and the clock,
+//! asked anew at every ring, so nothing is missed by a restart, a slow run or a clock that jumps. The daemon keeps no
+//! state that matters: killed at any instruction, it loses nothing, and its next ring goes on.
+
+use crate::app::App;
+use crate::core::calendar::Instant;
+use crate::core::schedule::{Covers, Job, Schedule, Slot};
+use crate::jobs::{Done, JobError, Kit, Planned, Run, plan_due, run_slot};
+use crate::store::StoreError;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::sync::Notify;
+use tokio_cron_scheduler::{Job as Bell, JobScheduler, JobSchedulerError};
+use tokio_util::sync::CancellationToken;
+
+/// How often the bell rings: at least as often as the most frequent schedule wants (`deliver`, every 10 s).
+const BELL: &str = "*/5 * * * * *";
+
+/// Why the daemon ended.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The bell cannot be rung.
+    #[error("the scheduler failed: {0}")]
+    Bell(#[from] JobSchedulerError),
+    /// The ledger failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// One run of a slot, for whoever watches.
+#[derive(Debug)]
+pub struct Ran {
+    /// The job.
+    pub job: Job,
+    /// The slot.
+    pub slot: Slot,
+    /// What came of it.
+    pub result: Result<Done, JobError>,
+}
+
+/// What the rings so far have looked at: a job of periods is looked at when its own cron expression rings, so that one
+/// that fails is not tried at every bell.
+#[derive(Debug, Default)]
+pub struct Looked(BTreeMap<Job, Instant>);
+
+impl Looked {
+    fn is_time(&mut self, schedule: &Schedule, now: Instant) -> bool {
+        if schedule.job.covers() == Covers::Tick {
+            return true;
+        }
+        let is_time = match (self.0.get(&schedule.job), schedule.last_ring(now)) {
+            (Some(looked), Some(ring)) => ring > *looked || now < *looked,
+            _ => true,
+        };
+        if is_time {
+            self.0.insert(schedule.job, now);
+        }
+        is_time
+    }
+}
+
+/// Runs until `stop` is cancelled; a batch that is being written then is finished first.
+///
+/// # Errors
+/// [`DaemonError`] when the bell or the ledger fails for good.
+pub async fn serve(kit: Arc<Kit>, schedules: Vec<Schedule>, stop: CancellationToken) -> Result<(), DaemonError> {
+    kit.app.store.fail_interrupted_runs(kit.app.now()).await?;
+    let rung = Arc::new(Notify::new());
+    let mut bell = JobScheduler::new().await?;
+    let ring_it = Arc::clone(&rung);
+    bell.add(Bell::new(BELL, move |_, _| ring_it.notify_one())?).await?;
+    bell.start().await?;
+    // Whatever was missed while no daemon ran is done at once.
+    rung.notify_one();
+    let mut looked = Looked::default();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = rung.notified() => {}
+        }
+        match ring(&kit, &schedules, &mut looked, &stop).await {
+            Ok(runs) => runs.iter().for_each(log),
+            // The next bell tries again: a locked or full disk may pass.
+            Err(error) => tracing::error!(%error, "the ledger could not be asked what is due"),
+        }
+    }
+    bell.shutdown().await?;
+    Ok(())
+}
+
+/// Runs everything that is due now, one slot after the other, oldest first.
+///
+/// # Errors
+/// [`StoreError`] when the ledger cannot be asked, or a run cannot be recorded.
+pub async fn ring(
+    kit: &Arc<Kit>,
+    schedules: &[Schedule],
+    looked: &mut Looked,
+    stop: &CancellationToken,
+) -> Result<Vec<Ran>, StoreError> {
+    let mut runs = Vec::new();
+    for schedule in schedules {
+        let (job, now) = (schedule.job, kit.app.now());
+        if !looked.is_time(schedule, now) || !has_work(&kit.app, job, now).await? {
+            continue;
+        }
+        let due = plan_due(&kit.app, schedule).await?;
+        if due.overdue > 0 && job.covers() != Covers::Tick {
+            tracing::warn!(%job, slots = due.overdue, "catching up on slots that were missed");
+        }
+        if due.capped > 0 {
+            tracing::warn!(%job, slots = due.capped, "more slots are due than run at one bell; the rest follows");
+        }
+        if due.expired > 0 {
+            let hint = format!("creditd run {job} with --month or --day runs them");
+            tracing::warn!(%job, slots = due.expired, hint, "slots are older than the window and are not run");
+        }
+        for slot in due.slots {
+            if stop.is_cancelled() {
+                return Ok(runs);
+            }
+            if let Planned::Ran(result) = guarded(kit, job, slot, stop).await? {
+                runs.push(Ran { job, slot, result });
+            }
+        }
+    }
+    Ok(runs)
+}
+
+/// A run for every ten seconds in which nothing waits would only fill the table of runs.
+async fn has_work(app: &App, job: Job, now: Instant) -> Result<bool, StoreError> {
+    Ok(job != Job::Deliver || !app.store.due_messages(now, 1).await?.is_empty())
+}
+
+/// Runs a slot in a task of its own, so that a panic ends the run and not the daemon.
+async fn guarded(kit: &Arc<Kit>, job: Job, slot: Slot, stop: &CancellationToken) -> Result<Planned, StoreError> {
+    let (task_kit, stop) = (Arc::clone(kit), stop.clone());
+    let task = tokio::spawn(async move {
+        let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop };
+        run_slot(&task_kit, job, slot, &mut run).await
+    });
+    match task.await {
+        Ok(planned) => planned,
+        Err(error) => {
+            let panic = JobError::Panic(error.to_string());
+            let (state, now) = (crate::store::RunState::Failed, kit.app.now());
+            kit.app.store.finish_run(job, slot, state, &panic.to_string(), now).await?;
+            Ok(Planned::Ran(Err(panic)))
+        }
+    }
+}
+
+fn log(ran: &Ran) {
+    let Ran { job, slot, result } = ran;
+    match result {
+        Ok(done) if done.lines.is_empty() && done.problems.is_empty() => {
+            tracing::debug!(%job, %slot, "{}", done.summary);
+        }
+        Ok(done) => {
+            tracing::info!(%job, %slot, "{}", done.summary);
+            done.problems.iter().for_each(|problem| tracing::warn!(%job, %slot, "{problem}"));
+        }
+        Err(JobError::Stopped) => tracing::info!(%job, %slot, "{}", JobError::Stopped),
+        Err(error) => tracing::error!(%job, %slot, "{error}"),
+    }
+}

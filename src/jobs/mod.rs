@@ -1,0 +1,164 @@
+//! The jobs: what creditd does by itself. One file per job, named as its file in `cron/`.
+//!
+//! Every job is gather -> plan -> apply: it loads a bounded batch, a pure function decides what to do, and the store
+//! writes that in one database transaction. A dry run is the same way without the last step. Each effect has a unique
+//! key, so a job that runs twice, or was killed half-way and runs again, does everything once.
+
+pub mod daily_report;
+pub mod deliver;
+pub mod monthly_report;
+mod planner;
+pub mod preview;
+pub mod reset;
+pub mod scan;
+mod statements;
+pub mod verify;
+
+pub use planner::{Planned, plan_due, run_slot};
+
+use crate::app::{App, AppError};
+use crate::core::alert::Levels;
+use crate::core::ledger::Refusal;
+use crate::core::schedule::{Job, Slot};
+use crate::core::statement::ReportError;
+use crate::mail::{FileMailer, MailError};
+use crate::notice::{BadTemplates, NoticeError, Sender, Templates};
+use crate::store::{AccountRecord, StoreError};
+use tokio_util::sync::CancellationToken;
+
+/// Plan lines that are kept for showing; the rest is counted.
+pub const PLAN_LINES_MAX: usize = 1_000;
+
+/// Why a job did not finish. What it did until then stays done; running it again does the rest.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The application or the ledger failed.
+    #[error(transparent)]
+    App(#[from] AppError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A ledger cannot be moved on.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A message could not be worded.
+    #[error(transparent)]
+    Notice(#[from] NoticeError),
+    /// The templates cannot be used.
+    #[error(transparent)]
+    Templates(#[from] BadTemplates),
+    /// The mail folder cannot be used.
+    #[error(transparent)]
+    Mail(#[from] MailError),
+    /// A report cannot be made.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// The slot is of another kind than the job's.
+    #[error("the job {job} cannot run for {slot}")]
+    WrongSlot {
+        /// The job.
+        job: Job,
+        /// The slot.
+        slot: Slot,
+    },
+    /// The ledger does not add up.
+    #[error("{0}")]
+    Drift(String),
+    /// The process is shutting down.
+    #[error("stopped between two batches; the next run does the rest")]
+    Stopped,
+    /// The job's task died.
+    #[error("the job ended in a panic: {0}; this is a defect of creditd, please report it")]
+    Panic(String),
+}
+
+/// What jobs work with, built once.
+pub struct Kit {
+    /// Settings, store and clock.
+    pub app: App,
+    /// The worded templates.
+    pub templates: Templates,
+    /// Where mail goes.
+    pub mailer: FileMailer,
+}
+
+impl Kit {
+    /// Loads the templates and opens the mail folder.
+    ///
+    /// # Errors
+    /// [`JobError`] when the templates or the folder cannot be used.
+    pub fn new(app: App) -> Result<Kit, JobError> {
+        let settings = &app.settings;
+        let mailbox = settings.mail.from.clone();
+        let sender = Sender { mailbox: mailbox.clone(), buy_url: settings.credits.buy_url.clone() };
+        let templates = Templates::load(app.settings.templates.dir.as_deref(), sender)?;
+        let mailer = FileMailer::new(&app.settings.mail.dir, mailbox)?;
+        Ok(Kit { app, templates, mailer })
+    }
+
+    /// The same kit on `app`, which is at another instant: how a simulation moves on.
+    #[must_use]
+    pub fn at(&self, app: App) -> Kit {
+        Kit { app, templates: self.templates.clone(), mailer: self.mailer.clone() }
+    }
+
+    /// The alert levels of an account: its own, or the platform's.
+    fn levels<'a>(&'a self, record: &'a AccountRecord) -> &'a Levels {
+        record.levels.as_ref().unwrap_or(&self.app.settings.alerts.levels)
+    }
+}
+
+/// How a job runs.
+pub struct Run<'a> {
+    /// Decide and show, but write nothing.
+    pub dry_run: bool,
+    /// Hears of work done and work in all; 0 in all where that is not known.
+    pub progress: &'a mut (dyn FnMut(u64, u64) + Send),
+    /// Asked between batches.
+    pub stop: CancellationToken,
+}
+
+impl Run<'_> {
+    fn check_stop(&self) -> Result<(), JobError> {
+        if self.stop.is_cancelled() { Err(JobError::Stopped) } else { Ok(()) }
+    }
+}
+
+/// What a job did, or in a dry run would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// One line per effect, the first [`PLAN_LINES_MAX`].
+    pub lines: Vec<String>,
+    /// Effects beyond those.
+    pub more_lines: u64,
+    /// In one sentence.
+    pub summary: String,
+    /// What could not be done although the job went on: one line each.
+    pub problems: Vec<String>,
+}
+
+impl Done {
+    fn line(&mut self, line: impl Into<String>) {
+        if self.lines.len() < PLAN_LINES_MAX {
+            self.lines.push(line.into());
+        } else {
+            self.more_lines += 1;
+        }
+    }
+}
+
+/// Runs one job for one slot, without recording a run: [`run_slot`] does that around it.
+///
+/// # Errors
+/// [`JobError`].
+pub async fn execute(kit: &Kit, job: Job, slot: Slot, run: &mut Run<'_>) -> Result<Done, JobError> {
+    match (job, slot) {
+        (Job::Reset, Slot::Tick(_)) => reset::run(kit, run).await,
+        (Job::Scan, Slot::Tick(_)) => scan::run(kit, run).await,
+        (Job::Deliver, Slot::Tick(_)) => deliver::run(kit, run).await,
+        (Job::Verify, Slot::Tick(_)) => verify::run(kit, run).await,
+        (Job::DailyReport, Slot::Day(day, zone)) => daily_report::run(kit, day, zone, run).await,
+        (Job::MonthlyReport, Slot::Month(month, zone)) => monthly_report::run(kit, month, zone, run).await,
+        (job, slot) => Err(JobError::WrongSlot { job, slot }),
+    }
+}

@@ -1,0 +1,59 @@
+//! Which slots are due, and one run of a slot with its record (DESIGN 7).
+
+use super::{Done, JobError, Kit, Run, execute};
+use crate::app::App;
+use crate::core::calendar::Instant;
+use crate::core::schedule::{Due, Job, Schedule, Slot, ZoneInUse};
+use crate::store::{Claim, RunState, StoreError};
+
+/// A run that has not ended after this long was killed with its process.
+const STALE_SECONDS: i64 = 3_600;
+
+/// What came of a slot.
+#[derive(Debug)]
+pub enum Planned {
+    /// It ran.
+    Ran(Result<Done, JobError>),
+    /// It is done, or another process is at it.
+    Taken,
+}
+
+/// The slots of `schedule` that are due now.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn plan_due(app: &App, schedule: &Schedule) -> Result<Due, StoreError> {
+    let now = app.now();
+    let since = app.store.meta().created_at;
+    let recorded = app.store.recorded_slots(schedule.job, schedule.recorded_from(now), stale_before(now)).await?;
+    let zones: Vec<ZoneInUse> = app.store.zones().await?.into_iter().map(|zone| ZoneInUse { zone, since }).collect();
+    Ok(schedule.due(&recorded, &zones, now))
+}
+
+/// Claims `slot`, runs it and records how it ended. A run that failed or was stopped is tried again at the next bell.
+///
+/// # Errors
+/// [`StoreError`] when the run cannot be recorded.
+pub async fn run_slot(kit: &Kit, job: Job, slot: Slot, run: &mut Run<'_>) -> Result<Planned, StoreError> {
+    if run.dry_run {
+        return Ok(Planned::Ran(execute(kit, job, slot, run).await));
+    }
+    let (store, now) = (&kit.app.store, kit.app.now());
+    if store.claim_run(job, slot, now, stale_before(now)).await? == Claim::Taken {
+        return Ok(Planned::Taken);
+    }
+    let result = execute(kit, job, slot, run).await;
+    let (state, outcome) = match &result {
+        Ok(done) if done.problems.is_empty() => (RunState::Done, done.summary.clone()),
+        Ok(done) => {
+            (RunState::Done, format!("{}; {} problems, first: {}", done.summary, done.problems.len(), done.problems[0]))
+        }
+        Err(error) => (RunState::Failed, error.to_string()),
+    };
+    store.finish_run(job, slot, state, &outcome, kit.app.now()).await?;
+    Ok(Planned::Ran(result))
+}
+
+fn stale_before(now: Instant) -> Instant {
+    now.plus_seconds(-STALE_SECONDS)
+}

@@ -1,0 +1,48 @@
+//! What a mail would look like: worded by the same code as the jobs', from the ledger as it is, and sent to nobody.
+
+use super::statements::{self, Reported};
+use super::{JobError, Kit, scan};
+use crate::app::AppError;
+use crate::core::calendar::Month;
+use crate::core::ids::{AccountId, Email};
+use crate::core::outbox::Message;
+use crate::store::{AccountRecord, Admin};
+use chrono::NaiveDate;
+
+/// The mail to look at.
+#[derive(Clone, Copy, Debug)]
+pub enum Preview {
+    /// The alert at a level.
+    LowCredit,
+    /// The statement of a month.
+    MonthlyStatement(Month),
+    /// The statement of a day.
+    DailyStatement(NaiveDate),
+}
+
+/// Words `preview` for the first admin of `account`, or for a made-up one where there is none. `None` when the account
+/// would never get such a mail.
+///
+/// # Errors
+/// [`JobError`]; an unknown account among them.
+pub async fn preview(kit: &Kit, account: &AccountId, preview: Preview) -> Result<Option<Message>, JobError> {
+    let unknown = || AppError::UnknownAccount(account.clone());
+    let ids = std::slice::from_ref(account);
+    let record = kit.app.store.accounts(ids).await?.pop().ok_or_else(unknown)?;
+    let reader = reader(&record)?;
+    match preview {
+        Preview::LowCredit => {
+            let balance = kit.app.balances(ids).await?.pop().ok_or_else(unknown)?;
+            scan::preview(kit, record, balance, reader).await
+        }
+        Preview::MonthlyStatement(month) => statements::preview(kit, record, reader, Reported::Month(month)).await,
+        Preview::DailyStatement(day) => statements::preview(kit, record, reader, Reported::Day(day)).await,
+    }
+}
+
+fn reader(record: &AccountRecord) -> Result<Admin, JobError> {
+    match record.admins.first() {
+        Some(admin) => Ok(admin.clone()),
+        None => Ok(Admin::with_defaults(Email::new("admin@example.com").map_err(crate::store::StoreError::from)?)),
+    }
+}

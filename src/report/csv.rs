@@ -1,0 +1,71 @@
+//! CSV: the lines of a report, one row each, under the exact column names, numbers plain.
+//!
+//! A spreadsheet takes text that begins with `= + - @`, TAB or CR for a formula. Such text gets a leading apostrophe;
+//! numbers are ours and stay numbers, negative ones too.
+
+use super::Rendered;
+use crate::core::statement::{Cell, ReportModel};
+use std::borrow::Cow;
+
+pub(super) fn render(model: &ReportModel) -> Rendered {
+    let mut writer = ::csv::Writer::from_writer(Vec::new());
+    writer.write_record(model.spec.columns().iter().map(|column| column.as_str()))?;
+    for line in &model.lines {
+        for column in model.spec.columns() {
+            match line.cell(*column) {
+                Cell::Text(text) => writer.write_field(neutral(text).as_bytes())?,
+                Cell::Word(word) => writer.write_field(word)?,
+                Cell::Date(date) => writer.write_field(date.to_string())?,
+                Cell::Credits(credits) => writer.write_field(credits.to_string())?,
+                Cell::Count(count) => writer.write_field(count.to_string())?,
+                Cell::Blank => writer.write_field("")?,
+            }
+        }
+        writer.write_record(None::<&[u8]>)?;
+    }
+    Ok(writer.into_inner()?)
+}
+
+fn neutral(text: &str) -> Cow<'_, str> {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+        Cow::Owned(format!("'{text}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::statement::{Column, Grouping, Scope};
+    use crate::report::testing::{report, statement};
+
+    fn shown(model: &ReportModel) -> String {
+        String::from_utf8(render(model).expect("it renders")).expect("UTF-8")
+    }
+
+    #[test]
+    fn a_statement_has_a_row_per_credit_type() {
+        insta::assert_snapshot!(shown(&statement()), @"
+        account,from,to,credit_type,carried_in,allocated,purchased,bonus,consumed,refunded,lapsed,returned,adjusted,remaining,succeeded,failed,refused
+        9e-atl,2026-03-01,2026-04-01,free,0,1500,0,100,1240,0,360,0,0,0,,,
+        9e-atl,2026-03-01,2026-04-01,purchased,2750,0,5000,0,60,60,0,2500,-250,5000,,,
+        9e-atl,2026-03-01,2026-04-01,total,2750,1500,5000,100,1300,60,360,2500,-250,5000,2,1,1
+        ");
+    }
+
+    #[test]
+    fn text_that_could_run_is_neutral_and_numbers_stay_numbers() {
+        let model = report("t", "2026-03-15", "2026-03-16", Grouping::Range, Scope::Account, &["-1"]);
+        let columns = vec![Column::Account, Column::Adjusted];
+        let spec = model.spec.clone().with_columns(columns).expect("two columns");
+        insta::assert_snapshot!(shown(&ReportModel { spec, ..model }), @"
+        account,adjusted
+        '-1,0
+        '-1,-250
+        '-1,-250
+        ");
+        assert_eq!(neutral("=1"), "'=1");
+        assert_eq!(neutral("a-1"), "a-1");
+    }
+}

@@ -1,0 +1,347 @@
+//! A report as one self-contained page: no script, no request, readable in light, in dark and on paper.
+//!
+//! This module decides what the page says, `templates/report.html` how it looks. Every text reaches the template as a
+//! value and is escaped there. The page is bounded: a report with more accounts or periods than one reads gets sums.
+
+use super::Rendered;
+use super::chart::{Chart, chart};
+use super::wording::{counted, days, grouped, grouped_count, listed, story};
+use crate::core::statement::{Cell, Column, LINES_PER_PERIOD, Line, ReportModel, Scope, Section};
+use serde::Serialize;
+use tera::{Context, Tera};
+
+/// The name ends in `.html`, which is what turns escaping on.
+const TEMPLATE_NAME: &str = "report.html";
+const TEMPLATE: &str = include_str!("../../templates/report.html");
+
+/// Most accounts in the list of accounts.
+const ACCOUNTS_MAX: usize = 2_000;
+/// Most accounts that get a section of their own.
+const SECTIONS_MAX: usize = 200;
+/// Most lines in all sections together: about 3 MB of page.
+const DETAIL_LINES_MAX: usize = 9_000;
+
+#[derive(Serialize)]
+struct Page<'a> {
+    title: &'a str,
+    whom: String,
+    period: String,
+    as_of: String,
+    story: String,
+    remaining: Remaining,
+    equation: Vec<EquationRow>,
+    counts: Vec<Count>,
+    chart: Option<Chart>,
+    /// The names of the columns of figures, in the list of accounts and in every section.
+    columns: Vec<&'static str>,
+    accounts: Option<Accounts>,
+    sections: Vec<SectionView>,
+    notes: Vec<String>,
+}
+
+/// What is left, and how many thousandths of it are free.
+#[derive(Serialize)]
+struct Remaining {
+    total: String,
+    free: String,
+    purchased: String,
+    free_permille: i64,
+    has_bar: bool,
+}
+
+#[derive(Serialize)]
+struct EquationRow {
+    sign: &'static str,
+    name: &'static str,
+    meaning: &'static str,
+    amounts: Vec<String>,
+    is_zero: bool,
+    is_bound: bool,
+}
+
+#[derive(Serialize)]
+struct Count {
+    name: &'static str,
+    value: String,
+}
+
+/// The list of accounts.
+#[derive(Serialize)]
+struct Accounts {
+    is_linked: bool,
+    rows: Vec<AccountRow>,
+    totals: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct AccountRow {
+    id: String,
+    cells: Vec<String>,
+    /// Consumption in thousandths of the account that consumed most.
+    share_permille: i64,
+}
+
+#[derive(Serialize)]
+struct SectionView {
+    name: String,
+    periods: Vec<PeriodView>,
+}
+
+#[derive(Serialize)]
+struct PeriodView {
+    name: String,
+    is_all: bool,
+    rows: Vec<PeriodRow>,
+}
+
+#[derive(Serialize)]
+struct PeriodRow {
+    credit_type: &'static str,
+    cells: Vec<String>,
+}
+
+pub(super) fn render(model: &ReportModel) -> Rendered {
+    let mut tera = Tera::default();
+    tera.add_raw_template(TEMPLATE_NAME, TEMPLATE)?;
+    Ok(tera.render(TEMPLATE_NAME, &Context::from_serialize(&page(model))?)?.into_bytes())
+}
+
+fn page(model: &ReportModel) -> Page<'_> {
+    let spec = &model.spec;
+    let sections: Vec<Section> = model.sections().collect();
+    let has_detail = sections.len() <= SECTIONS_MAX && model.lines.len() <= DETAIL_LINES_MAX;
+    // One period of one account is the equation at the top; its section would say the same again.
+    let has_sections = has_detail && model.lines.len() > LINES_PER_PERIOD;
+    let figures = spec.columns().iter().copied().filter(|column| column.is_figure());
+    let (zeros, columns): (Vec<Column>, Vec<Column>) = figures.partition(|column| model.is_blank(*column));
+    let has_columns = has_sections || sections.len() > 1;
+    let whom = match (spec.scope(), &sections[..]) {
+        (Scope::Platform, _) => "Whole platform".to_owned(),
+        (Scope::Account, [one]) => section_name(one),
+        (Scope::Account, many) => counted(many.len() as u64, "account"),
+    };
+    let views = sections.iter().filter(|_| has_sections).map(|section| section_view(section, &columns));
+    Page {
+        title: spec.title(),
+        whom,
+        period: days(spec.range()),
+        as_of: spec.as_of().to_utc().format("%-d %B %Y, %H:%M:%S UTC").to_string(),
+        story: story(&model.totals),
+        remaining: remaining(&model.totals),
+        equation: equation(&model.totals),
+        counts: counts(&model.totals),
+        chart: chart(model),
+        columns: columns.iter().map(|column| name(*column)).collect(),
+        accounts: (sections.len() > 1).then(|| accounts(model, &sections, &columns, has_sections)),
+        sections: views.collect(),
+        notes: notes(sections.len(), has_detail, if has_columns { &zeros } else { &[] }),
+    }
+}
+
+/// An id is safe in an attribute and in a link; the platform has none.
+fn section_name(section: &Section) -> String {
+    section.account.map_or_else(|| "Platform".to_owned(), ToString::to_string)
+}
+
+/// What the page leaves out, and why.
+fn notes(sections: usize, has_detail: bool, left_out: &[Column]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !has_detail {
+        notes.push("This report is too long to read period by period; as CSV it has every line.".to_owned());
+    }
+    if sections > ACCOUNTS_MAX {
+        let missing = match sections - ACCOUNTS_MAX {
+            1 => "1 more account is".to_owned(),
+            many => format!("{} more accounts are", grouped_count(many as u64)),
+        };
+        notes.push(format!("{missing} in the sums but not in the list, which CSV has in full."));
+    }
+    if !left_out.is_empty() {
+        let names: Vec<String> = left_out.iter().map(|column| name(*column).to_lowercase()).collect();
+        notes.push(format!("Zero throughout and therefore without a column: {}.", listed(&names)));
+    }
+    notes
+}
+
+fn remaining(totals: &[Line]) -> Remaining {
+    let [free, purchased, total] = [0, 1, 2].map(|at| totals.get(at).map_or(0, |line| line.figures.remaining.get()));
+    let has_bar = free >= 0 && purchased >= 0 && total > 0;
+    Remaining {
+        total: grouped(total),
+        free: grouped(free),
+        purchased: grouped(purchased),
+        free_permille: permille(free, total),
+        has_bar,
+    }
+}
+
+/// `part` of `whole` in thousandths, for bars.
+fn permille(part: i64, whole: i64) -> i64 {
+    if whole <= 0 {
+        return 0;
+    }
+    i64::try_from(i128::from(part.max(0)) * 1_000 / i128::from(whole)).unwrap_or(1_000)
+}
+
+/// The equation of DESIGN section 4, read downwards.
+fn equation(totals: &[Line]) -> Vec<EquationRow> {
+    [
+        (Column::CarriedIn, "", "at the beginning"),
+        (Column::Allocated, "+", "monthly free credits"),
+        (Column::Purchased, "+", "packs bought"),
+        (Column::Bonus, "+", "granted by the operator"),
+        (Column::Consumed, "−", "taken by AI actions"),
+        (Column::Refunded, "+", "given back for actions"),
+        (Column::Lapsed, "−", "left unused"),
+        (Column::Returned, "−", "unspent packs returned"),
+        (Column::Adjusted, "±", "corrections"),
+        (Column::Remaining, "=", "at the end"),
+    ]
+    .into_iter()
+    .map(|(column, sign, meaning)| EquationRow {
+        sign,
+        name: name(column),
+        meaning,
+        amounts: totals.iter().map(|line| shown(line.cell(column))).collect(),
+        is_zero: totals.iter().all(|line| line.cell(column).is_nothing()),
+        is_bound: matches!(column, Column::CarriedIn | Column::Remaining),
+    })
+    .collect()
+}
+
+fn counts(totals: &[Line]) -> Vec<Count> {
+    let columns = [Column::Succeeded, Column::Failed, Column::Refused].into_iter();
+    let total = totals.last().into_iter();
+    total
+        .flat_map(|total| columns.clone().map(|column| Count { name: name(column), value: shown(total.cell(column)) }))
+        .collect()
+}
+
+fn accounts(model: &ReportModel, sections: &[Section], columns: &[Column], is_linked: bool) -> Accounts {
+    let consumed = |section: &Section| section.subtotal.last().map_or(0, |line| line.figures.consumed.get());
+    let most = sections.iter().map(consumed).max().unwrap_or(0);
+    let rows = sections.iter().take(ACCOUNTS_MAX).map(|section| AccountRow {
+        id: section_name(section),
+        cells: cells(section.subtotal.last(), columns),
+        share_permille: permille(consumed(section), most),
+    });
+    Accounts { is_linked, rows: rows.collect(), totals: cells(model.totals.last(), columns) }
+}
+
+fn section_view(section: &Section, columns: &[Column]) -> SectionView {
+    let view = |name: String, is_all: bool, triple: &[Line]| {
+        let row = |line: &Line| PeriodRow { credit_type: line.credit_type.as_str(), cells: cells(Some(line), columns) };
+        PeriodView { name, is_all, rows: triple.iter().map(row).collect() }
+    };
+    let periods = section.lines.chunks_exact(LINES_PER_PERIOD);
+    let all = (periods.len() > 1).then(|| view("All".to_owned(), true, section.subtotal));
+    let periods = periods.map(|triple| view(days(triple[0].range), false, triple));
+    SectionView { name: section_name(section), periods: periods.chain(all).collect() }
+}
+
+fn cells(line: Option<&Line>, columns: &[Column]) -> Vec<String> {
+    line.into_iter().flat_map(|line| columns.iter().map(|column| shown(line.cell(*column)))).collect()
+}
+
+/// The name of a column as a heading.
+const fn name(column: Column) -> &'static str {
+    match column {
+        Column::Account => "Account",
+        Column::From => "From",
+        Column::To => "To",
+        Column::CreditType => "Credits",
+        Column::CarriedIn => "Carried in",
+        Column::Allocated => "Allocated",
+        Column::Purchased => "Purchased",
+        Column::Bonus => "Bonus",
+        Column::Consumed => "Consumed",
+        Column::Refunded => "Refunded",
+        Column::Lapsed => "Lapsed",
+        Column::Returned => "Returned",
+        Column::Adjusted => "Adjusted",
+        Column::Remaining => "Remaining",
+        Column::Succeeded => "Succeeded",
+        Column::Failed => "Failed",
+        Column::Refused => "Refused",
+    }
+}
+
+/// A figure on the page, with a real minus sign.
+fn shown(cell: Cell) -> String {
+    match cell {
+        Cell::Credits(credits) => grouped(credits.get()).replace('-', "−"),
+        Cell::Count(count) => grouped_count(count),
+        Cell::Text(text) => text.to_owned(),
+        Cell::Word(word) => word.to_owned(),
+        Cell::Date(date) => date.to_string(),
+        Cell::Blank => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::statement::Grouping;
+    use crate::report::testing::{report, statement};
+
+    fn page_of(model: &ReportModel) -> String {
+        String::from_utf8(render(model).expect("it renders")).expect("UTF-8")
+    }
+
+    fn days_of(ids: &[&str]) -> ReportModel {
+        report("By <b>day</b> & \"all\"", "2026-03-01", "2026-04-01", Grouping::Day, Scope::Account, ids)
+    }
+
+    /// Every tag that is opened is closed, in order.
+    fn assert_nested(page: &str) {
+        let mut open: Vec<&str> = Vec::new();
+        for tag in page.split('<').skip(1).filter_map(|rest| rest.split('>').next()) {
+            let name = tag.trim_start_matches('/').split([' ', '\n']).next().unwrap_or_default();
+            match tag {
+                _ if tag.ends_with('/') || ["!doctype", "meta"].contains(&name) => {}
+                _ if tag.starts_with('/') => assert_eq!(open.pop(), Some(name), "in <{tag}>"),
+                _ => open.push(name),
+            }
+        }
+        assert!(open.is_empty(), "{open:?}");
+    }
+
+    #[test]
+    fn a_page_is_whole_asks_for_nothing_and_runs_nothing() {
+        for model in [statement(), days_of(&["a"]), days_of(&["a", "b"])] {
+            let page = page_of(&model);
+            assert_nested(&page);
+            for forbidden in ["<script", "<link", "<img", "http:", "https:", "url(", "@import", " onclick", " style="] {
+                assert!(!page.contains(forbidden), "{forbidden}");
+            }
+            assert_eq!(page, page_of(&model), "the same model gives the same bytes");
+        }
+    }
+
+    #[test]
+    fn text_is_escaped_and_figures_are_there() {
+        let page = page_of(&days_of(&["a", "b"]));
+        assert!(page.contains("By &lt;b&gt;day&lt;/b&gt; &amp; &quot;all&quot;"));
+        assert!(!page.contains("<b>day"));
+        assert!(page.contains("<td>10,000</td>"), "purchased by both");
+        assert!(page.contains("href=\"#account-b\"") && page.contains("id=\"account-b\""));
+    }
+
+    #[test]
+    fn one_period_of_one_account_is_not_told_twice() {
+        let page = page_of(&statement());
+        assert!(!page.contains("Period by period") && !page.contains("<h2 id=\"accounts\">"));
+    }
+
+    #[test]
+    fn a_page_stays_readable_with_many_accounts() {
+        let ids: Vec<String> = (0..=ACCOUNTS_MAX).map(|at| format!("a{at}")).collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let model = report("All", "2026-03-01", "2026-04-01", Grouping::Range, Scope::Account, &ids);
+        let page = page_of(&model);
+        assert!(page.contains("1 more account is in the sums"));
+        assert!(page.contains("too long to read period by period"));
+        assert!(!page.contains("class=\"detail\""));
+        assert!(page.len() < 2_000_000, "{}", page.len());
+    }
+}

@@ -1,0 +1,108 @@
+//! JSON and NDJSON: the lines of a report as objects under the exact column names.
+//!
+//! Versioned as `creditd.report/1`: fields may be added, none is renamed or removed. Credits are integers; a column
+//! that does not apply to a line is `null`.
+
+use super::Rendered;
+use crate::core::statement::{Cell, Column, Line, ReportModel};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+const SCHEMA: &str = "creditd.report/1";
+
+#[derive(serde::Serialize)]
+struct Report<'a> {
+    schema: &'static str,
+    title: &'a str,
+    scope: &'static str,
+    group_by: &'static str,
+    from: String,
+    to: String,
+    as_of: String,
+    columns: Vec<&'static str>,
+    lines: Vec<Object<'a>>,
+    totals: Vec<Object<'a>>,
+}
+
+/// A line as an object with the columns of the report.
+struct Object<'a> {
+    line: &'a Line,
+    columns: &'a [Column],
+}
+
+impl Serialize for Object<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.columns.len()))?;
+        for column in self.columns {
+            let name = column.as_str();
+            match self.line.cell(*column) {
+                Cell::Text(text) => map.serialize_entry(name, text)?,
+                Cell::Word(word) => map.serialize_entry(name, word)?,
+                Cell::Date(date) => map.serialize_entry(name, &date.to_string())?,
+                Cell::Credits(credits) => map.serialize_entry(name, &credits.get())?,
+                Cell::Count(count) => map.serialize_entry(name, &count)?,
+                Cell::Blank => map.serialize_entry(name, &None::<()>)?,
+            }
+        }
+        map.end()
+    }
+}
+
+/// One object.
+pub(super) fn render(model: &ReportModel) -> Rendered {
+    let spec = &model.spec;
+    let mut bytes = serde_json::to_vec(&Report {
+        schema: SCHEMA,
+        title: spec.title(),
+        scope: spec.scope().as_str(),
+        group_by: spec.grouping().as_str(),
+        from: spec.range().from().to_string(),
+        to: spec.range().to().to_string(),
+        as_of: spec.as_of().to_string(),
+        columns: spec.columns().iter().map(|column| column.as_str()).collect(),
+        lines: objects(&model.lines, spec.columns()),
+        totals: objects(&model.totals, spec.columns()),
+    })?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+fn objects<'a>(lines: &'a [Line], columns: &'a [Column]) -> Vec<Object<'a>> {
+    lines.iter().map(|line| Object { line, columns }).collect()
+}
+
+/// One object per line.
+pub(super) fn render_lines(model: &ReportModel) -> Rendered {
+    let mut bytes = Vec::new();
+    for line in &model.lines {
+        serde_json::to_writer(&mut bytes, &Object { line, columns: model.spec.columns() })?;
+        bytes.push(b'\n');
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::statement::{Grouping, Scope};
+    use crate::report::testing::{report, statement};
+
+    #[test]
+    fn a_report_is_one_versioned_object() {
+        let columns = vec![Column::Account, Column::CreditType, Column::Adjusted, Column::Remaining, Column::Failed];
+        let model = statement();
+        let spec = model.spec.clone().with_columns(columns).expect("each once");
+        let bytes = render(&ReportModel { spec, ..model }).expect("it renders");
+        insta::assert_snapshot!(String::from_utf8(bytes).expect("UTF-8"), @r#"{"schema":"creditd.report/1","title":"Statement","scope":"account","group_by":"range","from":"2026-03-01","to":"2026-04-01","as_of":"2026-04-02T06:00:00Z","columns":["account","credit_type","adjusted","remaining","failed"],"lines":[{"account":"9e-atl","credit_type":"free","adjusted":0,"remaining":0,"failed":null},{"account":"9e-atl","credit_type":"purchased","adjusted":-250,"remaining":5000,"failed":null},{"account":"9e-atl","credit_type":"total","adjusted":-250,"remaining":5000,"failed":1}],"totals":[{"account":null,"credit_type":"free","adjusted":0,"remaining":0,"failed":null},{"account":null,"credit_type":"purchased","adjusted":-250,"remaining":5000,"failed":null},{"account":null,"credit_type":"total","adjusted":-250,"remaining":5000,"failed":1}]}"#);
+    }
+
+    #[test]
+    fn each_line_is_the_object_of_its_csv_row() {
+        let model = report("t", "2026-03-01", "2026-04-01", Grouping::Day, Scope::Platform, &["a", "b"]);
+        let lines = String::from_utf8(render_lines(&model).expect("it renders")).expect("UTF-8");
+        assert_eq!(lines.lines().count(), 31 * 3);
+        let first: serde_json::Value = serde_json::from_str(lines.lines().next().expect("a line")).expect("JSON");
+        assert_eq!(first["account"], serde_json::Value::Null);
+        assert_eq!((&first["credit_type"], &first["allocated"]), (&"free".into(), &3_000.into()));
+        assert_eq!(first.as_object().expect("an object").len(), Column::ALL.len());
+    }
+}

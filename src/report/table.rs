@@ -1,0 +1,328 @@
+//! A report for a terminal: as many columns as fit, figures to the right, thousands apart.
+//!
+//! What is shown shrinks with the width in a fixed order, and a note names what is missing: columns that are zero
+//! everywhere, then the end of periods, then the counts of actions. What still does not fit becomes one small
+//! statement per period. A report of one period of one account always is such a statement.
+
+use super::wording::{counted, days, grouped, grouped_count, listed};
+use crate::core::statement::{Cell, Column, Grouping, LINES_PER_PERIOD, Line, ReportModel};
+use comfy_table::{CellAlignment, ColumnConstraint, Table, TableComponent, presets};
+
+/// Narrower than this no statement is readable; a narrower terminal wraps lines by itself.
+const WIDTH_MIN: u16 = 40;
+
+/// Spaces between two columns.
+const GAP: u16 = 2;
+
+pub(super) fn render(model: &ReportModel, width: u16) -> String {
+    let width = width.max(WIDTH_MIN);
+    let body = if model.lines.len() == LINES_PER_PERIOD {
+        statement(&model.lines, model.spec.columns())
+    } else {
+        grid(model, width).unwrap_or_else(|| statements(model))
+    };
+    format!("{}\n{}\n{body}", model.spec.title(), wrapped(&subtitle(model), width))
+}
+
+/// Whom, which days, as of when.
+fn subtitle(model: &ReportModel) -> String {
+    let mut sections = model.sections();
+    let whom = match (sections.len(), sections.next().and_then(|section| section.account)) {
+        (1, Some(account)) => account.to_string(),
+        (1, None) => "whole platform".to_owned(),
+        (accounts, _) => counted(u64::try_from(accounts).unwrap_or(u64::MAX), "account"),
+    };
+    format!("{whom}, {}, as of {}", days(model.spec.range()), model.spec.as_of())
+}
+
+/// All lines in one table; `None` when no choice of columns fits.
+fn grid(model: &ReportModel, width: u16) -> Option<String> {
+    let in_subtitle = |column: &Column| match column {
+        Column::Account => model.sections().len() == 1,
+        Column::From | Column::To => model.spec.grouping() == Grouping::Range,
+        _ => false,
+    };
+    let columns: Vec<Column> = model.spec.columns().iter().copied().filter(|column| !in_subtitle(column)).collect();
+    let mut table = new_table(columns.iter().map(|column| column.as_str()));
+    for triple in model.lines.chunks(LINES_PER_PERIOD) {
+        add_triple(&mut table, triple, &columns, None);
+    }
+    // Totals need a column that says so.
+    if matches!(columns.first(), Some(Column::Account | Column::From | Column::To)) {
+        table.add_row([""]);
+        add_triple(&mut table, &model.totals, &columns, Some("all"));
+    }
+    for (at, column) in columns.iter().enumerate() {
+        align(&mut table, at, column.is_figure());
+    }
+
+    let widths = table.column_max_content_widths();
+    let zeros: Vec<Column> = columns.iter().copied().filter(|column| model.is_blank(*column)).collect();
+    let counts = [Column::Succeeded, Column::Failed, Column::Refused];
+    let choices: [Vec<Column>; 4] =
+        [vec![], zeros.clone(), [&zeros[..], &[Column::To]].concat(), [&zeros[..], &[Column::To], &counts].concat()];
+    let fits = |hidden: &&Vec<Column>| {
+        let shown = columns.iter().zip(&widths).filter(|(column, _)| !hidden.contains(column));
+        shown.map(|(_, width)| u32::from(width + GAP)).sum::<u32>() <= u32::from(width) + u32::from(GAP)
+    };
+    let hidden = choices.iter().find(fits)?;
+    let last_shown = columns.iter().rposition(|column| !hidden.contains(column));
+    for (at, (column, drawn)) in columns.iter().zip(table.column_iter_mut()).enumerate() {
+        if hidden.contains(column) {
+            drawn.set_constraint(ColumnConstraint::Hidden);
+        } else if Some(at) == last_shown {
+            drawn.set_padding((0, 0));
+        }
+    }
+    let named = |zero: bool| -> Vec<&str> {
+        let of = |column: &&Column| hidden.contains(column) && zeros.contains(column) == zero;
+        columns.iter().filter(of).map(|column| column.as_str()).collect()
+    };
+    let notes = [("Zero everywhere", named(true)), ("No room for", named(false))].into_iter();
+    let notes = notes.filter(|(_, names)| !names.is_empty());
+    let notes: String = notes.map(|(intro, names)| wrapped(&format!("{intro}: {}.", listed(&names)), width)).collect();
+    Some([finished(&table), notes].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n"))
+}
+
+/// Adds the lines of one period. What the first line says of all three, the others do not repeat.
+fn add_triple(table: &mut Table, triple: &[Line], columns: &[Column], label: Option<&str>) {
+    let typed = columns.contains(&Column::CreditType);
+    for (at, line) in triple.iter().enumerate() {
+        let cells = columns.iter().enumerate().map(|(place, column)| match (column, label) {
+            (Column::Account | Column::From | Column::To, _) if at > 0 && typed => String::new(),
+            (Column::Account | Column::From | Column::To, Some(label)) => {
+                if place == 0 {
+                    label.to_owned()
+                } else {
+                    String::new()
+                }
+            }
+            _ => shown(line.cell(*column)),
+        });
+        table.add_row(cells.collect::<Vec<_>>());
+    }
+}
+
+/// One small statement per period.
+fn statements(model: &ReportModel) -> String {
+    let mut text = String::new();
+    for section in model.sections() {
+        for triple in section.lines.chunks(LINES_PER_PERIOD) {
+            let account = section.account.map(|id| format!("{id}, ")).unwrap_or_default();
+            let period = triple.first().map(|line| days(line.range)).unwrap_or_default();
+            text.push_str(&format!("{account}{period}\n{}\n", statement(triple, model.spec.columns())));
+        }
+    }
+    text
+}
+
+/// The three lines of a period side by side: the equation read downwards.
+fn statement(triple: &[Line], columns: &[Column]) -> String {
+    let mut table = new_table([""].into_iter().chain(triple.iter().map(|line| line.credit_type.as_str())));
+    for column in columns {
+        let sign = match column {
+            Column::Account | Column::From | Column::To | Column::CreditType => continue,
+            Column::Consumed | Column::Lapsed | Column::Returned => '-',
+            Column::Remaining => '=',
+            Column::CarriedIn | Column::Succeeded | Column::Failed | Column::Refused => ' ',
+            Column::Allocated | Column::Purchased | Column::Bonus | Column::Refunded | Column::Adjusted => '+',
+        };
+        let cells = triple.iter().map(|line| shown(line.cell(*column)));
+        table.add_row([format!("{sign} {column}")].into_iter().chain(cells).collect::<Vec<_>>());
+    }
+    for at in 0..=triple.len() {
+        align(&mut table, at, at > 0);
+    }
+    if let Some(last) = table.column_mut(triple.len()) {
+        last.set_padding((0, 0));
+    }
+    finished(&table)
+}
+
+fn shown(cell: Cell) -> String {
+    match cell {
+        Cell::Text(text) => text.to_owned(),
+        Cell::Word(word) => word.to_owned(),
+        Cell::Date(date) => date.to_string(),
+        Cell::Credits(credits) => grouped(credits.get()),
+        Cell::Count(count) => grouped_count(count),
+        Cell::Blank => String::new(),
+    }
+}
+
+fn new_table<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
+    let mut table = Table::new();
+    // Any style between columns would add a space to the padding.
+    table.load_preset(presets::NOTHING).remove_style(TableComponent::VerticalLines);
+    table.set_style(TableComponent::HeaderLines, '─');
+    table.set_header(header.into_iter().collect::<Vec<_>>());
+    table
+}
+
+fn align(table: &mut Table, at: usize, right: bool) {
+    if let Some(column) = table.column_mut(at) {
+        column.set_cell_alignment(if right { CellAlignment::Right } else { CellAlignment::Left });
+        column.set_padding((0, GAP));
+    }
+}
+
+/// Words in lines of at most `width` characters, each line ended.
+fn wrapped(text: &str, width: u16) -> String {
+    let (mut lines, mut used) = (String::new(), 0);
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if used > 0 {
+            let is_full = used + 1 + length > usize::from(width);
+            lines.push(if is_full { '\n' } else { ' ' });
+            used = if is_full { 0 } else { used + 1 };
+        }
+        lines.push_str(word);
+        used += length;
+    }
+    lines.push('\n');
+    lines
+}
+
+/// The drawn table without the spaces that its last column leaves.
+fn finished(table: &Table) -> String {
+    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::statement::Scope;
+    use crate::report::testing::{report, statement};
+
+    #[test]
+    fn a_statement_is_the_equation_read_downwards() {
+        insta::assert_snapshot!(render(&statement(), 80), @"
+        Statement
+        9e-atl, March 2026, as of 2026-04-02T06:00:00Z
+
+                       free  purchased  total
+        ─────────────────────────────────────
+          carried_in      0      2,750  2,750
+        + allocated   1,500          0  1,500
+        + purchased       0      5,000  5,000
+        + bonus         100          0    100
+        - consumed    1,240         60  1,300
+        + refunded        0         60     60
+        - lapsed        360          0    360
+        - returned        0      2,500  2,500
+        + adjusted        0       -250   -250
+        = remaining       0      5,000  5,000
+          succeeded                         2
+          failed                            1
+          refused                           1
+        ");
+    }
+
+    #[test]
+    fn a_wide_terminal_gets_every_column() {
+        let model = report("By month", "2026-02-15", "2026-03-11", Grouping::Month, Scope::Account, &["b", "a"]);
+        insta::assert_snapshot!(render(&model, 200), @"
+        By month
+        2 accounts, 15 February – 10 March 2026, as of 2026-04-02T06:00:00Z
+
+        account  from        to          credit_type  carried_in  allocated  purchased  bonus  consumed  refunded  lapsed  returned  adjusted  remaining  succeeded  failed  refused
+        ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+        a        2026-02-15  2026-03-01  free                  0          0          0      0         0         0       0         0         0          0
+                                         purchased         2,750          0          0      0         0         0       0         0         0      2,750
+                                         total             2,750          0          0      0         0         0       0         0         0      2,750          0       0        0
+        a        2026-03-01  2026-03-11  free                  0      1,500          0      0     1,240         0       0         0         0        260
+                                         purchased         2,750          0          0      0        60         0       0         0         0      2,690
+                                         total             2,750      1,500          0      0     1,300         0       0         0         0      2,950          2       1        1
+        b        2026-02-15  2026-03-01  free                  0          0          0      0         0         0       0         0         0          0
+                                         purchased         2,750          0          0      0         0         0       0         0         0      2,750
+                                         total             2,750          0          0      0         0         0       0         0         0      2,750          0       0        0
+        b        2026-03-01  2026-03-11  free                  0      1,500          0      0     1,240         0       0         0         0        260
+                                         purchased         2,750          0          0      0        60         0       0         0         0      2,690
+                                         total             2,750      1,500          0      0     1,300         0       0         0         0      2,950          2       1        1
+
+        all                              free                  0      3,000          0      0     2,480         0       0         0         0        520
+                                         purchased         5,500          0          0      0       120         0       0         0         0      5,380
+                                         total             5,500      3,000          0      0     2,600         0       0         0         0      5,900          4       2        2
+        ");
+    }
+
+    #[test]
+    fn a_narrow_one_gets_less_and_a_note() {
+        let model = report("By day", "2026-03-09", "2026-03-11", Grouping::Day, Scope::Platform, &["a", "b"]);
+        insta::assert_snapshot!(render(&model, 80), @"
+        By day
+        whole platform, 9–10 March 2026, as of 2026-04-02T06:00:00Z
+
+        from        credit_type  carried_in  consumed  remaining
+        ────────────────────────────────────────────────────────
+        2026-03-09  free                600        80        520
+                    purchased         5,500       120      5,380
+                    total             6,100       200      5,900
+        2026-03-10  free                520         0        520
+                    purchased         5,380         0      5,380
+                    total             5,900         0      5,900
+
+        all         free                600        80        520
+                    purchased         5,500       120      5,380
+                    total             6,100       200      5,900
+
+        Zero everywhere: allocated, purchased, bonus, refunded, lapsed, returned and
+        adjusted.
+        No room for: to, succeeded, failed and refused.
+        ");
+        insta::assert_snapshot!(render(&model, 40), @"
+        By day
+        whole platform, 9–10 March 2026, as of
+        2026-04-02T06:00:00Z
+
+        9 March 2026
+                      free  purchased  total
+        ────────────────────────────────────
+          carried_in   600      5,500  6,100
+        + allocated      0          0      0
+        + purchased      0          0      0
+        + bonus          0          0      0
+        - consumed      80        120    200
+        + refunded       0          0      0
+        - lapsed         0          0      0
+        - returned       0          0      0
+        + adjusted       0          0      0
+        = remaining    520      5,380  5,900
+          succeeded                        2
+          failed                           2
+          refused                          0
+
+        10 March 2026
+                      free  purchased  total
+        ────────────────────────────────────
+          carried_in   520      5,380  5,900
+        + allocated      0          0      0
+        + purchased      0          0      0
+        + bonus          0          0      0
+        - consumed       0          0      0
+        + refunded       0          0      0
+        - lapsed         0          0      0
+        - returned       0          0      0
+        + adjusted       0          0      0
+        = remaining    520      5,380  5,900
+          succeeded                        0
+          failed                           0
+          refused                          2
+        ");
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal() {
+        for ids in [&["a"][..], &["9e-atl", "b", "c"]] {
+            for scope in Scope::ALL {
+                for grouping in Grouping::ALL {
+                    let model = report("Report", "2026-02-01", "2026-04-01", *grouping, *scope, ids);
+                    for width in [60, 80, 100, 120, 160, 240] {
+                        let longest = render(&model, width).lines().map(|line| line.chars().count()).max();
+                        assert!(longest <= Some(usize::from(width)), "{scope} {grouping} {width}: {longest:?}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Fixed reports for the tests of the renderers.
+
+use super::aggregate;
+use crate::core::calendar::{Calendar, Terms, parse_date, parse_zone};
+use crate::core::credits::{Credits, Split};
+use crate::core::statement::{
+    DateRange, Grouping, Outcome, ReportAccount, ReportModel, ReportSpec, Row, Rows, Scope, counts_at,
+};
+use crate::core::transaction::{Kind, Reason, Status};
+
+/// One account, March 2026 in Berlin, with something in every column.
+pub(super) fn statement() -> ReportModel {
+    report("Statement", "2026-03-01", "2026-04-01", Grouping::Range, Scope::Account, &["9e-atl"])
+}
+
+/// Any report about the same month of `ids`.
+pub(super) fn report(title: &str, from: &str, to: &str, grouping: Grouping, scope: Scope, ids: &[&str]) -> ReportModel {
+    let date = |text| parse_date(text).expect("a date");
+    let range = DateRange::new(date(from), date(to)).expect("a range");
+    let as_of = "2026-04-02T06:00:00Z".parse().expect("an instant");
+    let spec = ReportSpec::new(title, range, grouping, scope, as_of).expect("bounded");
+    let accounts: Vec<ReportAccount> = ids
+        .iter()
+        .map(|id| ReportAccount {
+            id: id.parse().expect("an id"),
+            calendar: Calendar::new(Terms {
+                from: "2026-01".parse().expect("a month"),
+                zone: parse_zone("Europe/Berlin").expect("a zone"),
+                allowance: Credits::new(1_500),
+            }),
+            opening: Split { free: Credits::ZERO, purchased: Credits::new(2_750) },
+        })
+        .map(|account| ReportAccount { opening: opening(&account, &spec), ..account })
+        .collect();
+    let rows: Rows = (0..accounts.len()).flat_map(|at| month(u32::try_from(at).expect("few"))).collect();
+    aggregate(&spec, &accounts, &rows).expect("small")
+}
+
+/// What `account` has when `range` begins, given that it now has what it had before the month.
+fn opening(account: &ReportAccount, spec: &ReportSpec) -> Split {
+    let (begin, _) = spec.instants_in(&account.calendar);
+    let before = month(0).into_iter().filter(|row| row.counts_at < begin);
+    before.fold(account.opening, |sum, row| sum.plus(row.delta).expect("small"))
+}
+
+/// A month of one account; the lapse at its very end is the last of it.
+fn month(account: u32) -> Vec<Row> {
+    let refused = Some(Reason::InsufficientCredits);
+    [
+        ("2026-02-28T23:00:00Z", Kind::Allocation, Status::Success, None, 1_500, 0),
+        ("2026-03-02T09:00:00Z", Kind::Charge, Status::Success, None, -1_200, 0),
+        ("2026-03-09T09:00:00Z", Kind::Charge, Status::Success, None, -40, -60),
+        ("2026-03-09T10:00:00Z", Kind::Charge, Status::Failed, None, 0, 0),
+        ("2026-03-10T10:00:00Z", Kind::Charge, Status::Failed, refused, 0, 0),
+        ("2026-03-11T08:00:00Z", Kind::Purchase, Status::Success, None, 0, 5_000),
+        ("2026-03-12T08:00:00Z", Kind::Refund, Status::Success, None, 0, 60),
+        ("2026-03-13T08:00:00Z", Kind::Return, Status::Success, None, 0, -2_500),
+        ("2026-03-14T08:00:00Z", Kind::Bonus, Status::Success, None, 100, 0),
+        ("2026-03-15T08:00:00Z", Kind::Adjustment, Status::Success, None, 0, -250),
+        ("2026-03-31T22:00:00Z", Kind::Expiry, Status::Success, None, -360, 0),
+    ]
+    .into_iter()
+    .map(|(at, kind, status, reason, free, purchased)| Row {
+        account,
+        counts_at: counts_at(kind, at.parse().expect("an instant")),
+        kind,
+        outcome: Outcome::of(kind, status, reason),
+        delta: Split { free: Credits::new(free), purchased: Credits::new(purchased) },
+    })
+    .collect()
+}

@@ -1,0 +1,148 @@
+//! Numbers, dates and sentences as people read them, shared by the renderers for people.
+
+use crate::core::statement::{DateRange, Figures, Line, LineType};
+use chrono::{Datelike, NaiveDate};
+
+/// A number with its thousands apart: `1,234,567`, `-5`.
+pub(super) fn grouped(number: i64) -> String {
+    let sign = if number < 0 { "-" } else { "" };
+    format!("{sign}{}", grouped_count(number.unsigned_abs()))
+}
+
+/// A number of things with its thousands apart.
+pub(super) fn grouped_count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 account`, `2 accounts`.
+pub(super) fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped_count(number), if number == 1 { "" } else { "s" })
+}
+
+/// A range of days as one says it: `March 2026`, `5 March 2026`, `1–14 March 2026`, `2026`. The last day is in it.
+pub(super) fn days(range: DateRange) -> String {
+    let (first, last) = (range.from(), range.last_day());
+    if range.days() == 1 {
+        return first.format("%-d %B %Y").to_string();
+    }
+    if range.as_month().is_some() {
+        return first.format("%B %Y").to_string();
+    }
+    let is_new_year = |day: NaiveDate| day.ordinal() == 1;
+    if is_new_year(first) && is_new_year(range.to()) && first.year() == last.year() {
+        return first.year().to_string();
+    }
+    let end = last.format("%-d %B %Y");
+    if (first.year(), first.month()) == (last.year(), last.month()) {
+        format!("{}–{end}", first.day())
+    } else if first.year() == last.year() {
+        format!("{} – {end}", first.format("%-d %B"))
+    } else {
+        format!("{} – {end}", first.format("%-d %B %Y"))
+    }
+}
+
+/// What happened to the credits of one triple of lines, in sentences whose numbers add up.
+pub(super) fn story(triple: &[Line]) -> String {
+    let figures = |of| triple.iter().find(|line| line.credit_type == of).map(|line| line.figures).unwrap_or_default();
+    let (free, purchased, total) = (figures(LineType::Free), figures(LineType::Purchased), figures(LineType::Total));
+    let Figures {
+        carried_in, allocated, purchased: bought, bonus, consumed, refunded, lapsed, returned, adjusted, ..
+    } = total;
+    let mut sentences = vec![format!("{} {} carried in.", credits(carried_in.get()), was(carried_in.get()))];
+    sentences.extend(happened(&[
+        (allocated.get(), "allocated"),
+        (bought.get(), "purchased"),
+        (bonus.get(), "granted as a bonus"),
+        (refunded.get(), "refunded"),
+    ]));
+    let taken = [(consumed.get(), "consumed"), (lapsed.get(), "left to lapse unused"), (returned.get(), "returned")];
+    sentences.extend(happened(&taken));
+    match adjusted.get() {
+        0 => {}
+        added @ 1.. => sentences.push(format!("Corrections added {}.", grouped(added))),
+        taken => sentences.push(format!("Corrections took {}.", grouped_count(taken.unsigned_abs()))),
+    }
+    sentences.push(format!(
+        "{} remained at the end: {} free and {} purchased.",
+        credits(total.remaining.get()),
+        grouped(free.remaining.get()),
+        grouped(purchased.remaining.get()),
+    ));
+    sentences.join(" ")
+}
+
+/// `1,500 were allocated, 2,500 purchased and 8 refunded.`
+fn happened(things: &[(i64, &str)]) -> Option<String> {
+    let mut things = things.iter().filter(|(credits, _)| *credits != 0);
+    let (credits, what) = things.next()?;
+    let first = format!("{} {} {what}", grouped(*credits), was(*credits));
+    let rest = things.map(|(credits, what)| format!("{} {what}", grouped(*credits)));
+    Some(format!("{}.", listed(&[first].into_iter().chain(rest).collect::<Vec<_>>())))
+}
+
+fn credits(credits: i64) -> String {
+    format!("{} credit{}", grouped(credits), if credits == 1 { "" } else { "s" })
+}
+
+const fn was(credits: i64) -> &'static str {
+    if credits == 1 { "was" } else { "were" }
+}
+
+/// `a, b and c`.
+pub(super) fn listed<T: AsRef<str>>(items: &[T]) -> String {
+    match items {
+        [] => String::new(),
+        [one] => one.as_ref().to_owned(),
+        [others @ .., last] => {
+            let others: Vec<&str> = others.iter().map(AsRef::as_ref).collect();
+            format!("{} and {}", others.join(", "), last.as_ref())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::calendar::parse_date;
+    use crate::report::testing::statement;
+    use proptest::prelude::*;
+
+    #[test]
+    fn ranges_read_as_one_says_them() {
+        let said = |from, to| {
+            let date = |text| parse_date(text).expect("a date");
+            days(DateRange::new(date(from), date(to)).expect("a range"))
+        };
+        assert_eq!(said("2026-03-01", "2026-04-01"), "March 2026");
+        assert_eq!(said("2026-03-05", "2026-03-06"), "5 March 2026");
+        assert_eq!(said("2026-03-01", "2026-03-15"), "1–14 March 2026");
+        assert_eq!(said("2026-01-20", "2026-03-15"), "20 January – 14 March 2026");
+        assert_eq!(said("2025-12-20", "2026-01-04"), "20 December 2025 – 3 January 2026");
+        assert_eq!(said("2025-01-01", "2026-01-01"), "2025");
+        assert_eq!(said("2025-01-01", "2027-01-01"), "1 January 2025 – 31 December 2026");
+    }
+
+    proptest! {
+        #[test]
+        fn a_grouped_number_is_the_number(number in any::<i64>()) {
+            let text = grouped(number);
+            prop_assert_eq!(text.replace(',', "").parse::<i64>().ok(), Some(number));
+            let groups: Vec<&str> = text.trim_start_matches('-').split(',').collect();
+            prop_assert!((1..=3).contains(&groups[0].len()) && groups[1..].iter().all(|group| group.len() == 3));
+        }
+    }
+
+    #[test]
+    fn the_story_tells_every_figure_that_is_not_zero() {
+        insta::assert_snapshot!(story(&statement().totals), @"2,750 credits were carried in. 1,500 were allocated, 5,000 purchased, 100 granted as a bonus and 60 refunded. 1,300 were consumed, 360 left to lapse unused and 2,500 returned. Corrections took 250. 5,000 credits remained at the end: 0 free and 5,000 purchased.");
+    }
+}
