@@ -69,12 +69,15 @@ async fn run(file: &str, text: &str) -> Vec<String> {
     };
     let world = World { sandbox: Sandbox::new().await };
     let mut differences = Vec::new();
+    let mut latest = Instant::MIN;
     for line in lines {
-        let (expected, found) = world.check(line.says).await;
+        if let Says::Call { at, .. } = &line.says {
+            latest = latest.max(*at);
+        }
+        let (expected, found) = world.check(line.says, latest).await;
         if expected != found {
-            let gap = |text: &str, gap: &'static str| if text.starts_with('\n') { "" } else { gap };
-            let (before, behind) = (gap(&expected, " "), gap(&found, "    "));
-            differences.push(format!("{file}:{}:\n  expected{before}{expected}\n  found{behind}{found}", line.number));
+            let number = line.number;
+            differences.push(format!("{file}:{number}:\n  expected: {expected}\n  found:    {found}"));
         }
     }
     differences.extend(world.sandbox.drifts().await.iter().map(|drift| format!("{file}: verify finds {drift:?}")));
@@ -87,7 +90,7 @@ struct World {
 
 impl World {
     /// Does what a line says; what it expects, and what came of it.
-    async fn check(&self, says: Says) -> (String, String) {
+    async fn check(&self, says: Says, latest: Instant) -> (String, String) {
         let nothing = (String::new(), String::new());
         let store = self.sandbox.store();
         match says {
@@ -111,12 +114,12 @@ impl World {
                 let before = *self.calendar(&account).await.terms_in(from);
                 let allowance = allowance.map_or(before.allowance, Credits::new);
                 let terms = Terms { from, zone: zone.unwrap_or(before.zone), allowance };
-                store.set_account(&account, None, Some(terms), None).await.expect("new terms");
+                store.set_account(&account, None, None, |_| Some(terms)).await.expect("new terms");
                 nothing
             }
             Says::Call { at, call, expected } => (expected, self.call(&self.sandbox.at_instant(at), call).await),
             Says::Statement { account, month, credit_type, expected } => {
-                (expected, self.statement(&account, month, credit_type).await)
+                (expected, self.statement(&account, latest, month, credit_type).await)
             }
             Says::Ledger { account, expected } => {
                 let ledger = self.ledger(&account).await;
@@ -159,14 +162,13 @@ impl World {
     }
 
     /// The figures of one line of a month's statement that are not 0, and the actions on a line `total`.
-    async fn statement(&self, id: &AccountId, month: Month, credit_type: LineType) -> String {
-        let calendar = self.calendar(id).await;
-        let range = (id.clone(), calendar.month_start(month), calendar.month_end(month));
-        let read = self.sandbox.store().report_rows(&[range]).await.expect("the rows of a month");
-        let account = ReportAccount { id: id.clone(), calendar, opening: read.openings[0] };
+    async fn statement(&self, id: &AccountId, now: Instant, month: Month, credit_type: LineType) -> String {
         let range = DateRange::of_month(month).expect("a month");
         let spec = ReportSpec::new("", range, Grouping::Range, Scope::Account, Instant::MAX).expect("one period");
-        let model = fold(&spec, &[account], &read.rows).expect("small sums");
+        let app = self.sandbox.at_instant(now);
+        let chosen = Some(std::slice::from_ref(id));
+        let (accounts, rows) = app.report_rows(chosen, range, &mut |_, _| {}).await.expect("the rows of a month");
+        let model = fold(&spec, &accounts, &rows).expect("small sums");
         let line = model.totals.iter().find(|line| line.credit_type == credit_type).expect("three lines");
         assert!(line.figures.closes(), "{line:?}");
         let Figures {
@@ -260,7 +262,8 @@ impl World {
 }
 
 fn block(lines: Vec<String>) -> String {
-    lines.iter().map(|line| format!("\n    {line}")).collect()
+    let shown: String = lines.iter().map(|line| format!("\n    {line}")).collect();
+    format!("({} lines){shown}", lines.len())
 }
 
 fn moved(delta: Split) -> String {
@@ -301,12 +304,12 @@ ledger:
 ";
     insta::assert_snapshot!(run("wrong.txt", wrong).await.join("\n"), @r"
     wrong.txt:2:
-      expected success 20 free
-      found    success 21 free
+      expected: success 20 free
+      found:    success 21 free
     wrong.txt:4:
-      expected
+      expected: (1 lines)
         1 allocation
-      found
+      found:    (2 lines)
         1 allocation 2013-01-01T00:00:00 +1500 free leaves 1500 free 0 purchased (free:2013-01, recorded 2013-01-05T00:00:00)
         2 charge 2013-01-05T00:00:00 -21 free leaves 1479 free 0 purchased (erase x3 at 7)
     ");
