@@ -6,7 +6,7 @@ use super::exit::Failure;
 use super::output::Column;
 use crate::core::ids::AccountId;
 
-/// Low-credit alerts
+/// Low-credit alerts: which accounts are at or below a level
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Alerts {
     List(List),
@@ -19,7 +19,7 @@ impl Alerts {
     }
 }
 
-/// Lists open alerts, newest first
+/// List open alerts, newest first
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
     /// Only of this account

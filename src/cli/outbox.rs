@@ -8,7 +8,7 @@ use crate::core::ids::AccountId;
 use crate::core::outbox::OutboxState;
 use crate::store::OutboxRecord;
 
-/// Messages to admins
+/// Messages to admins, and what became of them
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Outbox {
     List(List),
@@ -21,7 +21,7 @@ impl Outbox {
     }
 }
 
-/// Lists messages, newest first
+/// List messages, newest first
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
     /// Only about this account
