@@ -1,9 +1,9 @@
 //! `creditd alerts`: which accounts are at or below a level.
 
-use super::Context;
 use super::account::find;
 use super::exit::Failure;
 use super::output::Column;
+use super::{Context, args};
 use crate::core::ids::AccountId;
 
 /// Low-credit alerts: which accounts are at or below a level
@@ -29,7 +29,7 @@ pub(super) struct List {
     #[arg(long)]
     all: bool,
     /// At most so many
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = args::limit)]
     limit: usize,
 }
 

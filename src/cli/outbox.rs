@@ -31,7 +31,7 @@ pub(super) struct List {
     #[arg(long, value_parser = args::word(OutboxState::ALL, OutboxState::as_str))]
     state: Option<OutboxState>,
     /// At most so many
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = args::limit)]
     limit: usize,
 }
 

@@ -1,6 +1,6 @@
 //! `creditd purchase`: adds packs that were paid for.
 
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::import::ImportArgs;
 use super::{Context, args};
 use crate::app::import::PurchaseImport;
@@ -55,7 +55,7 @@ impl Purchase {
                 file.run(context, &PurchaseImport { pack_credits, pack_price }).await
             }
             (None, Some(one)) => one.run(context).await,
-            (None, None) => Err(anyhow!("a purchase needs --account and --packs").into()),
+            (None, None) => Err(Failure::message(Exit::Usage, "a purchase needs --account and --packs")),
         }
     }
 }

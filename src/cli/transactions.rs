@@ -68,7 +68,7 @@ pub(super) struct List {
     #[arg(long, value_parser = args::word(Status::ALL, Status::as_str))]
     status: Option<Status>,
     /// At most so many
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = args::limit)]
     limit: usize,
 }
 

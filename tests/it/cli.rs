@@ -161,6 +161,7 @@ fn every_kind_of_outcome_has_its_exit_code() {
         ("charge --account acme --action erase --quantity 0", 2, "1..=1000000"),
         ("purchase", 2, "--packs"),
         ("transactions list --from 20133-01-01", 2, "outside 1970 to 2199"),
+        ("transactions list --limit 0", 2, "1 to 100000 are possible"),
         ("account set acme", 2, "required arguments"),
         ("help no such", 2, "no command \"no such\""),
         (
