@@ -1,7 +1,7 @@
 //! The command line: data on stdout, talk on stderr, one exit code per kind of outcome (DESIGN 10).
 //!
 //! One file per noun: clap's derive makes typed arguments of the command line, `run` does what they say and prints the
-//! answer. Nothing here decides about credits. A new noun is its file, its `mod` line and its variant of [`Command`].
+//! answer. Nothing here decides about credits. A new noun is its file, its `mod` line and its variant of `Command`.
 
 mod account;
 mod actions;
