@@ -7,7 +7,7 @@
 use crate::app::App;
 use crate::core::calendar::Instant;
 use crate::core::schedule::{Covers, Job, Schedule, Slot};
-use crate::jobs::{Done, JobError, Kit, Planned, Run, plan_due, run_slot};
+use crate::jobs::{Claiming, Done, JobError, Kit, Planned, Run, plan_due, run_slot};
 use crate::store::StoreError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -139,7 +139,7 @@ async fn guarded(kit: &Arc<Kit>, job: Job, slot: Slot, stop: &CancellationToken)
     let (task_kit, stop) = (Arc::clone(kit), stop.clone());
     let task = tokio::spawn(async move {
         let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop };
-        run_slot(&task_kit, job, slot, &mut run).await
+        run_slot(&task_kit, job, slot, Claiming::OnceOnly, &mut run).await
     });
     match task.await {
         Ok(planned) => planned,

@@ -6,7 +6,7 @@ use crate::core::credits::{Overflow, Split};
 use crate::core::ids::AccountId;
 use crate::core::ledger::{Ledger, Refusal};
 use crate::core::statement::{DateRange, Outcome, ReportAccount, Row, Rows, counts_at};
-use crate::store::Load;
+use crate::store::{Load, ReportRange};
 
 /// Accounts whose ledgers are held at once while their rows are read.
 const ACCOUNTS_PER_READ: usize = 1_000;
@@ -21,7 +21,7 @@ impl App {
         &self,
         accounts: Option<&[AccountId]>,
         range: DateRange,
-        progress: &mut (dyn FnMut(u64, u64) + Send),
+        progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
     ) -> Result<(Vec<ReportAccount>, Rows), AppError> {
         let (mut all, mut rows) = (Vec::new(), Rows::default());
         let total = match accounts {
@@ -37,7 +37,7 @@ impl App {
             let Some(newest) = ids.last() else { break };
             last = Some(newest.clone());
             self.read_some(&ids, range, &mut all, &mut rows).await?;
-            progress(all.len() as u64, total);
+            progress(all.len() as u64, Some(total));
         }
         Ok((all, rows))
     }
@@ -56,12 +56,13 @@ impl App {
             .map(|id| {
                 let ledger = ledgers.get(id).ok_or_else(|| AppError::UnknownAccount(id.clone()))?;
                 let calendar = &ledger.account.calendar;
-                Ok((id.clone(), calendar.day_start(range.from()), calendar.day_start(range.to())))
+                let (from, to) = (calendar.day_start(range.from()), calendar.day_start(range.to()));
+                Ok(ReportRange { account: id.clone(), from, to, last_seq: ledger.last_seq })
             })
-            .collect::<Result<Vec<(AccountId, Instant, Instant)>, AppError>>()?;
+            .collect::<Result<Vec<ReportRange>, AppError>>()?;
         let offset = all.len();
         let read = self.store.report_rows(&bounds, offset, rows).await?;
-        for (at, (id, from, to)) in bounds.into_iter().enumerate() {
+        for (at, ReportRange { account: id, from, to, .. }) in bounds.into_iter().enumerate() {
             let Some(mut ledger) = ledgers.remove(&id) else { continue };
             let overflow = |source: Overflow| Refusal::Overflow { account: id.clone(), source };
             let index = u32::try_from(offset + at).unwrap_or(u32::MAX);

@@ -29,10 +29,7 @@ impl ImportArgs {
         let app = context.app().await?;
         let options = ImportOptions { skip_bad, dry_run: self.dry_run };
         let progress = context.progress(if self.dry_run { "checking" } else { "importing" });
-        let report = import(app, kind, Source::new(&self.file), &options, &mut |done, total| {
-            progress.set(done, Some(total).filter(|total| *total > 0));
-        })
-        .await?;
+        let report = import(app, kind, Source::new(&self.file), &options, &mut progress.report()).await?;
         drop(progress);
         self.tell(context, &report)?;
         conclude(context, &report)

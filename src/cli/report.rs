@@ -126,8 +126,7 @@ impl Asked {
         };
         spec.check_size(usize::try_from(count).unwrap_or(usize::MAX)).or_exit(Exit::Usage)?;
         let progress = context.progress("reading");
-        let mut report = |done, total: u64| progress.set(done, (total > 0).then_some(total));
-        let (accounts, rows) = app.report_rows(chosen, spec.range(), &mut report).await?;
+        let (accounts, rows) = app.report_rows(chosen, spec.range(), &mut progress.report()).await?;
         drop(progress);
         Ok(aggregate(&spec, &accounts, &rows)?)
     }

@@ -39,8 +39,7 @@ impl Verify {
             }
         };
         let progress = context.progress("verifying");
-        let report = &mut |done, total| progress.set(done, Some(total));
-        let (checks, drifts) = app.store.verify(self.account.as_ref(), report).await?;
+        let (checks, drifts) = app.store.verify(self.account.as_ref(), &mut progress.report()).await?;
         drop(progress);
         if !(drifts.is_empty() && context.is_for_people()) {
             let mut list = context.list("creditd.verify/1", COLUMNS)?;

@@ -101,7 +101,7 @@ pub struct Story {
 ///
 /// # Errors
 /// [`DemoError`].
-pub async fn make(dir: &Path, progress: &mut (dyn FnMut(u64, u64) + Send)) -> Result<Story, DemoError> {
+pub async fn make(dir: &Path, progress: &mut (dyn FnMut(u64, Option<u64>) + Send)) -> Result<Story, DemoError> {
     let mut rng = fastrand::Rng::with_seed(SEED);
     let companies = activity::companies(&mut rng);
     let first = Month::new(MONTHS[0].0, MONTHS[0].1).map_err(StoreError::from)?;
@@ -124,7 +124,7 @@ pub async fn make(dir: &Path, progress: &mut (dyn FnMut(u64, u64) + Send)) -> Re
         teller.act(&app, &companies, &mut rng, (from, to)).await?;
         kit = Arc::new(kit.at(app));
         teller.ring(&kit, &schedules).await?;
-        progress(step + 1, steps);
+        progress(step + 1, Some(steps));
     }
     teller.finish(kit, config, &companies, (first, last)).await
 }

@@ -21,7 +21,7 @@ pub use accounts::{AccountRecord, Admin, NewAccount, Opened};
 pub use alerts::AlertRecord;
 pub use ledgers::{Batch, Load};
 pub use outbox::OutboxRecord;
-pub use report::ActionUse;
+pub use report::{ActionUse, ReportRange};
 pub use runs::{Claim, RunRecord, RunState};
 pub use transactions::{Cursor, LogFilter};
 pub use verify::Drift;

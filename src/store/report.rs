@@ -21,25 +21,36 @@ pub struct ActionUse {
     pub credits: Credits,
 }
 
+/// Which rows of one account a report reads.
+#[derive(Clone, Debug)]
+pub struct ReportRange {
+    /// Whose.
+    pub account: AccountId,
+    /// First instant of the range.
+    pub from: Instant,
+    /// First instant after it.
+    pub to: Instant,
+    /// The newest row of the ledger that the reader has loaded. Rows written since are left out, so that a reader who
+    /// adds what is still unwritten (R3) counts nothing twice.
+    pub last_seq: i64,
+}
+
 impl Store {
     /// Adds the rows that count in `ranges` to `rows`, the first account of `ranges` as number `offset`, and returns the
     /// balance just before each range. Rows at the edge may lie just outside; the report leaves them out.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn report_rows(
-        &self,
-        ranges: &[(AccountId, Instant, Instant)],
-        offset: usize,
-        rows: &mut Rows,
-    ) -> Result<Vec<Split>> {
-        let asked = json_ranges(ranges)?;
+    pub async fn report_rows(&self, ranges: &[ReportRange], offset: usize, rows: &mut Rows) -> Result<Vec<Split>> {
+        let ask = |range: &ReportRange| (range.account.clone(), range.from.micros(), range.to.micros(), range.last_seq);
+        let asked = json(ranges.iter().map(ask).collect::<Vec<_>>())?;
         let mut tx = self.reader.begin().await.while_("beginning to read")?;
         let mut balances = vec![Split::ZERO; ranges.len()];
         let openings = sqlx::query(
             "SELECT a.key, sum(t.free_delta), sum(t.purchased_delta)
                FROM jsonb_each($1) AS a CROSS JOIN transactions AS t
               WHERE t.account_id = a.value ->> 0 AND t.occurred_at - (t.kind = 'expiry') < a.value ->> 1
+                AND t.seq <= a.value ->> 3
               GROUP BY a.key",
         )
         .bind(&asked)
@@ -54,10 +65,12 @@ impl Store {
         }
 
         let offset = u32::try_from(offset).unwrap_or(u32::MAX);
+        // The + keeps SQLite from walking the whole account by seq instead of the range by time.
         let mut found = sqlx::query(
             "SELECT a.key, t.kind, t.occurred_at, t.status, t.reason, t.free_delta, t.purchased_delta
                FROM jsonb_each($1) AS a CROSS JOIN transactions AS t
-              WHERE t.account_id = a.value ->> 0 AND t.occurred_at >= a.value ->> 1 AND t.occurred_at <= a.value ->> 2",
+              WHERE t.account_id = a.value ->> 0 AND t.occurred_at >= a.value ->> 1 AND t.occurred_at <= a.value ->> 2
+                AND +t.seq <= a.value ->> 3",
         )
         .bind(&asked)
         .fetch(&mut *tx);
@@ -104,6 +117,8 @@ impl Store {
         &self,
         ranges: &[(AccountId, Instant, Instant)],
     ) -> Result<BTreeMap<AccountId, Vec<ActionUse>>> {
+        let asked: Vec<(&AccountId, i64, i64)> =
+            ranges.iter().map(|(id, from, to)| (id, from.micros(), to.micros())).collect();
         let rows = sqlx::query(
             "SELECT a.value ->> 0, t.action, count(*), -sum(t.free_delta + t.purchased_delta) AS credits
                FROM jsonb_each($1) AS a CROSS JOIN transactions AS t
@@ -111,7 +126,7 @@ impl Store {
                 AND t.kind = 'charge' AND t.status = 'success'
               GROUP BY 1, 2 ORDER BY 1, credits DESC, 3 DESC, 2",
         )
-        .bind(json_ranges(ranges)?)
+        .bind(json(asked)?)
         .fetch_all(&self.reader)
         .await
         .while_("summing the use of actions")?;
@@ -126,8 +141,4 @@ impl Store {
         }
         Ok(uses)
     }
-}
-
-fn json_ranges(ranges: &[(AccountId, Instant, Instant)]) -> Result<String> {
-    json(ranges.iter().map(|(id, from, to)| (id, from.micros(), to.micros())).collect::<Vec<_>>())
 }

@@ -1,1 +1,1 @@
-
+//! Importing files.
