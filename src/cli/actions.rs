@@ -28,7 +28,7 @@ impl Actions {
     }
 }
 
-/// Lists actions with their price, since when it counts, and the next one
+/// List actions with their price, since when it counts, and the next one
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
     /// As of this instant or day (in UTC) instead of now
@@ -81,7 +81,7 @@ fn cells(action: &Action, at: Instant) -> Vec<Cell> {
     ]
 }
 
-/// Sets the price of an action from an instant on, or retires it; a new code adds an action
+/// Set the price of an action from an instant on, or retire it; a new code adds an action
 ///
 /// What was charged before keeps its price. Example:
 ///   creditd actions set erase --credits 9 --from 2013-03-01

@@ -88,11 +88,11 @@ fn conclude(context: &Context, report: &ImportReport) -> Result<(), Failure> {
     let read = counted(*rows);
     if !bad_rows.is_empty() {
         for row in bad_rows {
-            context.say(row);
+            context.warn(row);
         }
         let more = bad.saturating_sub(bad_rows.len() as u64);
         if more > 0 {
-            context.say(format_args!("... and {} more bad", counted(more)));
+            context.warn(format_args!("... and {} more that are bad", counted(more)));
         }
     }
     let done = format!(

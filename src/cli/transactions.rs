@@ -24,7 +24,7 @@ const SCHEMA: &str = "creditd.transactions/1";
 pub(super) enum Transactions {
     List(List),
     Export(Export),
-    /// Charges past usage from a CSV file with the columns occurred_at, account, user, action, status, comment, key
+    /// Charge past usage from a CSV file with the columns occurred_at, account, user, action, status, comment, key
     ///
     /// A file is all or nothing: when one row is bad, nothing is imported. Rows that are there already change nothing, so
     /// an import that was interrupted is finished by running it again.
@@ -41,7 +41,7 @@ impl Transactions {
     }
 }
 
-/// Lists transactions, newest first
+/// List transactions, newest first
 ///
 /// Example: creditd transactions list --account acme --from 2013-01-01 --to 2013-02-01 --status failed
 #[derive(Debug, clap::Args)]
@@ -68,7 +68,7 @@ pub(super) struct List {
     #[arg(long, value_parser = args::word(Status::ALL, Status::as_str))]
     status: Option<Status>,
     /// At most so many
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = args::limit)]
     limit: usize,
 }
 
@@ -104,7 +104,7 @@ impl List {
     }
 }
 
-/// Writes the whole log, by account and in order
+/// Write the whole log, by account and in order
 ///
 /// The file appears under its name when it is complete. Example: creditd transactions export --out log.csv
 #[derive(Debug, clap::Args)]

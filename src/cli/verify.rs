@@ -8,7 +8,7 @@ use crate::core::ids::AccountId;
 use crate::store::{Drift, Load};
 use anyhow::anyhow;
 
-/// Recomputes every figure from the transactions; exit code 1 when one differs
+/// Recompute every figure from the transactions; exit code 1 when one differs
 #[derive(Debug, clap::Args)]
 pub(super) struct Verify {
     /// Only this account
