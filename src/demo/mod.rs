@@ -230,7 +230,10 @@ impl Teller {
 
     async fn ring(&mut self, kit: &Arc<Kit>, schedules: &[Schedule]) -> Result<(), DemoError> {
         // Each step is a bell at another instant, so every schedule is looked at anew.
-        for Ran { job, result, .. } in ring(kit, schedules, &mut Looked::default(), &CancellationToken::new()).await? {
+        let mut runs: Vec<Ran> = Vec::new();
+        let stop = CancellationToken::new();
+        ring(kit, schedules, &mut Looked::default(), &stop, &mut |ran| runs.push(ran)).await?;
+        for Ran { job, result, .. } in runs {
             let done = result?;
             if done.lines.is_empty() && job != Job::Verify {
                 continue;
