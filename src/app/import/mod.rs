@@ -12,6 +12,7 @@ pub use kinds::{AccountImport, PurchaseImport, UsageImport};
 pub use reader::Source;
 
 use super::{App, AppError};
+use crate::store::database_path;
 use reader::{Fields, Reader};
 use std::collections::HashMap;
 use std::fmt;
@@ -21,6 +22,8 @@ use tempfile::NamedTempFile;
 
 /// Rows that are checked or applied together, in one database transaction.
 const BATCH_ROWS: usize = 5_000;
+/// Bytes of the file after which a batch is full all the same: rows may be long for no good reason.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Most rows of one file. A fingerprint of each key is kept to find keys that are used for two things; that bounds it.
 pub const FILE_ROWS_MAX: u64 = 5_000_000;
 /// Bad rows reported one by one; the rest is counted.
@@ -175,11 +178,28 @@ pub trait Import {
     fn apply(&self, app: &App, rows: &[Self::Row]) -> impl Future<Output = Result<Vec<Applied>, AppError>>;
 }
 
-/// A row with its place in the file.
-struct Placed<R> {
-    row: R,
-    line: u64,
-    record: csv::ByteRecord,
+/// Rows that are handled together.
+struct Lines<R> {
+    /// Every row as it stands in the file, with what is wrong with it by itself.
+    places: Vec<(u64, csv::ByteRecord, Option<Problem>)>,
+    /// Those that were understood, in the same order.
+    rows: Vec<R>,
+    /// Bytes of all.
+    bytes: usize,
+}
+
+impl<R> Lines<R> {
+    const EMPTY: Lines<R> = Lines { places: Vec::new(), rows: Vec::new(), bytes: 0 };
+
+    fn add(&mut self, line: u64, record: csv::ByteRecord, row: Result<R, Problem>) {
+        self.bytes += record.as_slice().len();
+        let problem = row.map(|row| self.rows.push(row)).err();
+        self.places.push((line, record, problem));
+    }
+
+    const fn is_full(&self) -> bool {
+        self.places.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES
+    }
 }
 
 /// Imports one file.
@@ -191,25 +211,27 @@ struct Placed<R> {
 pub async fn import<I: Import>(
     app: &App,
     kind: &I,
-    mut source: Source,
+    source: Source,
     options: &ImportOptions,
     progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
 ) -> Result<ImportReport, ImportError> {
-    let file = source.name().to_owned();
+    let file = source.name();
     let read_error = |source| ImportError::Read { file: file.clone(), line: 1, source };
+    // The folder of the ledger has room for what goes into it, where a folder for temporary files may be memory.
+    let database = database_path(&app.settings.database_url).map_err(AppError::from)?;
+    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let rows = source.into_file(folder.to_owned()).await.map_err(read_error)?;
+    let reader = Reader::new(&rows).map_err(read_error)?;
     if let Some(path) = options.skip_bad.as_ref().filter(|_| !options.dry_run) {
         let mut pass = Pass::new(app, kind, &file, true);
-        let reader = source.open().map_err(read_error)?;
         let bad_file = BadFile::create(path)?;
         return pass.run(reader, Some(bad_file), progress).await;
     }
-    source.make_rereadable().map_err(read_error)?;
-    let reader = source.open().map_err(read_error)?;
     let checked = Pass::new(app, kind, &file, false).run(reader, None, progress).await?;
     if checked.bad > 0 || options.dry_run {
         return Ok(checked);
     }
-    let reader = source.open().map_err(read_error)?;
+    let reader = Reader::new(&rows).map_err(read_error)?;
     Pass::new(app, kind, &file, true).run(reader, None, progress).await
 }
 
@@ -240,7 +262,7 @@ impl<'a, I: Import> Pass<'a, I> {
         if let Some(bad_file) = &mut bad_file {
             bad_file.write(&header.record)?;
         }
-        let mut batch: Vec<Placed<I::Row>> = Vec::with_capacity(BATCH_ROWS);
+        let mut batch = Lines::EMPTY;
         loop {
             let record = reader.next(self.file)?;
             let is_end = record.is_none();
@@ -250,14 +272,12 @@ impl<'a, I: Import> Pass<'a, I> {
                     return Err(ImportError::TooLong { file: self.file.to_owned() });
                 }
                 let parsed = Fields::new(&header, &record).and_then(|fields| self.kind.parse(&fields));
-                match parsed.and_then(|row| self.agree(&row, line).map(|()| row)) {
-                    Ok(row) => batch.push(Placed { row, line, record }),
-                    Err(problem) => self.bad(&header, line, &record, problem, &mut bad_file)?,
-                }
+                let row = parsed.and_then(|row| self.agree(&row, line).map(|()| row));
+                batch.add(line, record, row);
             }
-            if batch.len() == BATCH_ROWS || (is_end && !batch.is_empty()) {
-                self.flush(&header, std::mem::take(&mut batch), &mut bad_file).await?;
-                progress(reader.bytes_read(), reader.bytes_total());
+            if batch.is_full() || is_end {
+                self.flush(&header, std::mem::replace(&mut batch, Lines::EMPTY), &mut bad_file).await?;
+                progress(reader.bytes_read(), Some(reader.bytes_total()));
             }
             if is_end {
                 break;
@@ -272,26 +292,29 @@ impl<'a, I: Import> Pass<'a, I> {
     async fn flush(
         &mut self,
         header: &reader::Header,
-        batch: Vec<Placed<I::Row>>,
+        batch: Lines<I::Row>,
         bad_file: &mut Option<BadFile>,
     ) -> Result<(), ImportError> {
-        let (rows, places): (Vec<I::Row>, Vec<(u64, csv::ByteRecord)>) =
-            batch.into_iter().map(|placed| (placed.row, (placed.line, placed.record))).unzip();
-        let answers = if self.write {
+        let Lines { places, rows, .. } = batch;
+        let answers = if rows.is_empty() {
+            Vec::new()
+        } else if self.write {
             self.kind.apply(self.app, &rows).await?
         } else {
             let problems = self.kind.check(self.app, &rows).await?;
             problems.into_iter().map(|problem| problem.map_or(Applied::New, Applied::Bad)).collect()
         };
-        for ((line, record), answer) in places.iter().zip(answers) {
-            match answer {
-                Applied::New => self.report.new += 1,
-                Applied::Refused => {
+        let mut answers = answers.into_iter();
+        for (line, record, problem) in places {
+            match problem.map(Applied::Bad).or_else(|| answers.next()) {
+                Some(Applied::New) => self.report.new += 1,
+                Some(Applied::Refused) => {
                     self.report.new += 1;
                     self.report.refused += 1;
                 }
-                Applied::Already => self.report.already += 1,
-                Applied::Bad(problem) => self.bad(header, *line, record, problem, bad_file)?,
+                Some(Applied::Already) => self.report.already += 1,
+                Some(Applied::Bad(problem)) => self.bad(header, line, &record, problem, bad_file)?,
+                None => {}
             }
         }
         Ok(())
