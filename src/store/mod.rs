@@ -31,7 +31,7 @@ use crate::core::ids::BadName;
 use include_dir::{Dir, include_dir};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Row, Sqlite};
+use sqlx::{ConnectOptions, Connection, Row, Sqlite};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -57,6 +57,12 @@ pub enum StoreError {
     /// There is one already.
     #[error("there is a ledger at {} already; nothing was changed", path.display())]
     Exists {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Something else is there.
+    #[error("{} is not a ledger and was left as it is; name another file, or move it away for `creditd init`", path.display())]
+    NotALedger {
         /// Where.
         path: PathBuf,
     },
@@ -196,12 +202,14 @@ impl Store {
     /// Opens the ledger at `url` and brings its schema up to date.
     ///
     /// # Errors
-    /// [`StoreError::Missing`] when there is none, [`StoreError::Newer`] when a newer creditd wrote it.
+    /// [`StoreError::Missing`] when there is none, [`StoreError::NotALedger`] when something else is there,
+    /// [`StoreError::Newer`] when a newer creditd wrote it.
     pub async fn open(url: &str) -> Result<Store> {
         let path = database_path(url)?;
         if !path.exists() {
             return Err(StoreError::Missing { path });
         }
+        refuse_what_is_no_ledger(&path).await?;
         let (writer, reader) = connect(&path, false).await?;
         refuse_newer_schema(&writer).await?;
         migrator().run(&writer).await?;
@@ -269,15 +277,25 @@ fn migrator() -> Migrator {
     Migrator::with_migrations(migrations.collect())
 }
 
+/// Looks without writing, before anything is set or migrated: a database of somebody else must stay as it is.
+async fn refuse_what_is_no_ledger(path: &Path) -> Result<()> {
+    let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
+    let mut connection = options.connect().await.while_("opening the ledger")?;
+    let is_ledger: std::result::Result<bool, sqlx::Error> =
+        sqlx::query_scalar("SELECT count(*) = 2 FROM sqlite_schema WHERE name IN ('_sqlx_migrations', 'meta')")
+            .fetch_one(&mut connection)
+            .await;
+    let is_ledger = match is_ledger {
+        // SQLITE_NOTADB
+        Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == "26") => false,
+        other => other.while_("reading the schema")?,
+    };
+    connection.close().await.while_("reading the schema")?;
+    if is_ledger { Ok(()) } else { Err(StoreError::NotALedger { path: path.to_owned() }) }
+}
+
 async fn refuse_newer_schema(pool: &SqlitePool) -> Result<()> {
     let known = migrator().iter().map(|migration| migration.version).max().unwrap_or(0);
-    let has_schema: bool = sqlx::query_scalar("SELECT count(*) > 0 FROM sqlite_schema WHERE name = '_sqlx_migrations'")
-        .fetch_one(pool)
-        .await
-        .while_("reading the schema")?;
-    if !has_schema {
-        return Ok(());
-    }
     let found: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
         .fetch_one(pool)
         .await
@@ -290,7 +308,7 @@ async fn read_meta(pool: &SqlitePool, path: &Path) -> Result<Meta> {
     let rows =
         sqlx::query("SELECT name, value FROM meta").fetch_all(pool).await.while_("reading what the ledger is")?;
     if rows.is_empty() {
-        return Err(StoreError::Missing { path: path.to_owned() });
+        return Err(StoreError::NotALedger { path: path.to_owned() });
     }
     for row in rows {
         let value: String = row.get(1);
