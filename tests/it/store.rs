@@ -1,12 +1,15 @@
 //! The store on a real SQLite file: what the database refuses, what verify finds, and many at once.
 
+use crate::ledger::{History, Request, World, history, statement};
 use crate::support::{Sandbox, account, account_id, instant, month, purchase, usage};
 use creditd::app::App;
 use creditd::core::ids::AccountId;
 use creditd::core::ledger::Usage;
 use creditd::core::statement::{DateRange, Grouping, ReportSpec, Scope, fold};
-use creditd::core::transaction::Status;
-use creditd::store::{Load, Meta, NewAccount, Store, StoreError};
+use creditd::core::transaction::{Status, Transaction};
+use creditd::store::{Load, NewAccount, Store};
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use sqlx::{AssertSqlSafe, SqlitePool};
 
 /// Brings every account up to the time of `app` in batches, as the reset job does.
@@ -240,4 +243,163 @@ async fn r16_verify_finds_whatever_was_changed_behind_its_back() {
         store.close().await;
     }
     assert!(missed.is_empty(), "not found:\n{}", missed.join("\n"));
+}
+
+/// Charges of 700 under keys of their own, `tasks` at once, spread over `apps`; how many succeeded.
+async fn charge_at_once(apps: &[App], account: &AccountId, tasks: usize) -> usize {
+    let tasks: Vec<_> = (0..tasks)
+        .map(|n| {
+            let (app, account) = (apps[n % apps.len()].clone(), account.clone());
+            let usage = Usage { quantity: 100, ..usage("erase", &format!("k{n}")) };
+            tokio::spawn(async move { app.charge(&account, &usage).await.expect("an answer").row.status })
+        })
+        .collect();
+    let mut succeeded = 0;
+    for task in tasks {
+        succeeded += usize::from(task.await.expect("a task") == Status::Success);
+    }
+    succeeded
+}
+
+/// R6: room for five charges is room for five, however many come at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn r6_of_many_charges_at_once_exactly_those_succeed_that_fit() {
+    let sandbox = Sandbox::new().await;
+    let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+    let app = sandbox.at("2013-01-10T00:00:00Z");
+    app.purchase(&acme, &purchase(1, "inv-1")).await.expect("a purchase");
+    assert_eq!(charge_at_once(std::slice::from_ref(&app), &acme, 40).await, 5); // 4,000 credits
+    assert_eq!(sandbox.balance(&app, &acme).await.available.total().get(), 4_000 - 5 * 700);
+    assert_eq!(sandbox.log(&acme).await.len(), 2 + 40);
+    sandbox.assert_verified().await;
+}
+
+/// The same with two programs on one file: each has its own queue, and SQLite stands between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn r6_two_programs_on_one_ledger_share_its_room() {
+    let sandbox = Sandbox::new().await;
+    let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+    let first = sandbox.at("2013-03-10T00:00:00Z"); // three months are opened by whoever comes first
+    let second = sandbox.second_program(first.now()).await;
+    let both = [first, second.clone()];
+    let (charged, ()) = tokio::join!(charge_at_once(&both, &acme, 30), reset(&second, 1));
+    assert_eq!(charged, 2); // 1,500 credits
+    for app in &both {
+        assert_eq!(sandbox.balance(app, &acme).await.available.total().get(), 100);
+    }
+    sandbox.assert_verified().await;
+}
+
+/// R9: one call, sent many times at once, is done once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn r9_one_key_used_many_times_at_once_charges_once() {
+    let sandbox = Sandbox::new().await;
+    let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+    let app = sandbox.at("2013-01-10T00:00:00Z");
+    let apps = [app.clone(), sandbox.second_program(app.now()).await];
+    let tasks: Vec<_> = (0..20)
+        .map(|n| {
+            let (app, acme) = (apps[n % 2].clone(), acme.clone());
+            tokio::spawn(async move { app.charge(&acme, &usage("erase", "same")).await.expect("an answer") })
+        })
+        .collect();
+    let mut answers = Vec::new();
+    for task in tasks {
+        answers.push(task.await.expect("a task"));
+    }
+    assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
+    assert!(answers.iter().all(|answer| answer.row.seq == answers[0].row.seq));
+    assert_eq!(sandbox.balance(&app, &acme).await.available.free.get(), 1_493);
+    sandbox.assert_verified().await;
+}
+
+/// The database is loaded and written in parts; whatever is left out must not matter. So a history that goes through
+/// the store leaves the rows, balances and statements that it leaves in memory.
+#[test]
+fn any_history_goes_through_the_store_as_in_memory() {
+    let runtime = tokio::runtime::Runtime::new().expect("threads");
+    let config = ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() };
+    let through_the_store = |history: History| {
+        let world = World::played(&history, &history.steps)?;
+        runtime.block_on(replay(&history, &world))
+    };
+    TestRunner::new(config).run(&history(), through_the_store).expect("as in memory");
+}
+
+async fn replay(history: &History, world: &World) -> Result<(), TestCaseError> {
+    let sandbox = Sandbox::new().await;
+    let acme = sandbox.open_account("acme", history.zone, history.opened_on).await;
+    for (now, call) in &world.done {
+        let app = sandbox.at_instant(*now);
+        // Every error was compared in memory; here it is enough that it leaves no row.
+        let _ = match call.as_ref().map(|call| call.request()) {
+            None => {
+                reset(&app, 1).await;
+                continue;
+            }
+            Some(Request::Charge(usage)) => app.charge(&acme, &usage).await,
+            Some(Request::Purchase(purchase)) => app.purchase(&acme, &purchase).await,
+        };
+    }
+    // Entries are compared by verify: the log is read without them.
+    let rows = world.ledger.rows().iter().map(|row| Transaction { entries: Vec::new(), ..row.clone() });
+    prop_assert_eq!(sandbox.log(&acme).await, rows.collect::<Vec<_>>());
+    let drifts = sandbox.drifts().await;
+    prop_assert!(drifts.is_empty(), "{:#?}", drifts);
+    let available = world.up_to_date().available_at(world.now).expect("small sums");
+    prop_assert_eq!(sandbox.balance(&sandbox.at_instant(world.now), &acme).await.available, available);
+
+    let app = sandbox.at_instant(world.latest);
+    let model = statement(&world.up_to_date_at(world.latest), world.latest, Grouping::Month);
+    let (accounts, rows) = app.report_rows(None, model.spec.range(), &mut |_, _| {}).await.expect("rows");
+    prop_assert_eq!(fold(&model.spec, &accounts, &rows).expect("small sums"), model);
+    Ok(())
+}
+
+async fn open_error(url: &str) -> String {
+    let error = Store::open(url).await.map(|_| ()).expect_err(url);
+    error.to_string()
+}
+
+/// What `creditd` says of a file that is no ledger of its kind, and that it leaves the file as it is.
+#[tokio::test]
+async fn what_is_no_ledger_is_refused_in_words_and_left_alone() {
+    let sandbox = Sandbox::new().await;
+    let folder = sandbox.path("").display().to_string();
+    let url = |name: &str| format!("sqlite://{}", sandbox.path(name).display());
+    let mut said = Vec::new();
+    for (name, bytes) in
+        [("text.db", &b"account,name\nacme,Acme\n"[..]), ("long.db", &[b'x'; 10_000]), ("empty.db", b"")]
+    {
+        let path = sandbox.write(name, bytes);
+        said.push(open_error(&url(name)).await);
+        assert!(std::fs::read(path).expect("the file") == bytes, "{name} was changed");
+    }
+    // A database of another program.
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(sandbox.path("other.db")).create_if_missing(true);
+    let other = SqlitePool::connect_with(options).await.expect("another program's database");
+    execute(&other, "CREATE TABLE meta (name TEXT, value TEXT); INSERT INTO meta VALUES ('a', 'b')")
+        .await
+        .expect("done");
+    other.close().await;
+    let before = std::fs::read(sandbox.path("other.db")).expect("the file");
+    said.push(open_error(&url("other.db")).await);
+    assert!(std::fs::read(sandbox.path("other.db")).expect("the file") == before, "other.db was changed");
+    // Neither file nor database.
+    std::fs::create_dir(sandbox.path("folder.db")).expect("a folder");
+    said.push(open_error(&url("folder.db")).await);
+    said.push(open_error(&url("missing.db")).await);
+    said.push(open_error(&url("no/such/folder.db")).await);
+    for bad in ["postgres://localhost/creditd", "sqlite::memory:", "sqlite://", "creditd.db", "sqlite://a.db?mode=ro"] {
+        said.push(open_error(bad).await);
+    }
+    // A ledger that is there is not made again, one of a newer creditd is not touched.
+    let meta = sandbox.store().meta();
+    said.push(Store::create(sandbox.url(), meta).await.map(|_| ()).expect_err("it exists").to_string());
+    said.push(Store::create(&url("no/such/folder.db"), meta).await.map(|_| ()).expect_err("no folder").to_string());
+    let newer = "INSERT INTO _sqlx_migrations SELECT 9999, 'from the future', installed_on, success, checksum,
+                        execution_time FROM _sqlx_migrations LIMIT 1";
+    execute(&sandbox.sql().await, newer).await.expect("a newer schema");
+    said.push(open_error(sandbox.url()).await);
+    insta::assert_snapshot!(said.join("\n").replace(&folder, "DIR/"), @"");
 }
