@@ -7,7 +7,7 @@
 use crate::app::App;
 use crate::core::calendar::Instant;
 use crate::core::schedule::{Covers, Job, Schedule, Slot};
-use crate::jobs::{Done, JobError, Kit, Planned, Run, plan_due, run_slot};
+use crate::jobs::{Claiming, Done, JobError, Kit, Planned, Run, plan_due, run_slot};
 use crate::store::StoreError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,6 +59,11 @@ impl Looked {
         }
         is_time
     }
+
+    /// The job has more to do than one bell does.
+    fn forget(&mut self, job: Job) {
+        self.0.remove(&job);
+    }
 }
 
 /// Runs until `stop` is cancelled; a batch that is being written then is finished first.
@@ -80,17 +85,16 @@ pub async fn serve(kit: Arc<Kit>, schedules: Vec<Schedule>, stop: CancellationTo
             () = stop.cancelled() => break,
             () = rung.notified() => {}
         }
-        match ring(&kit, &schedules, &mut looked, &stop).await {
-            Ok(runs) => runs.iter().for_each(log),
-            // The next bell tries again: a locked or full disk may pass.
-            Err(error) => tracing::error!(%error, "the ledger could not be asked what is due"),
+        // The next bell tries again: a locked or full disk may pass.
+        if let Err(error) = ring(&kit, &schedules, &mut looked, &stop, &mut |ran| log(&ran)).await {
+            tracing::error!(%error, "the ledger could not be asked what is due");
         }
     }
     bell.shutdown().await?;
     Ok(())
 }
 
-/// Runs everything that is due now, one slot after the other, oldest first.
+/// Runs everything that is due now, one slot after the other, oldest first, and tells `watch` of each.
 ///
 /// # Errors
 /// [`StoreError`] when the ledger cannot be asked, or a run cannot be recorded.
@@ -99,8 +103,8 @@ pub async fn ring(
     schedules: &[Schedule],
     looked: &mut Looked,
     stop: &CancellationToken,
-) -> Result<Vec<Ran>, StoreError> {
-    let mut runs = Vec::new();
+    watch: &mut (dyn FnMut(Ran) + Send),
+) -> Result<(), StoreError> {
     for schedule in schedules {
         let (job, now) = (schedule.job, kit.app.now());
         if !looked.is_time(schedule, now) || !has_work(&kit.app, job, now).await? {
@@ -111,22 +115,33 @@ pub async fn ring(
             tracing::warn!(%job, slots = due.overdue, "catching up on slots that were missed");
         }
         if due.capped > 0 {
-            tracing::warn!(%job, slots = due.capped, "more slots are due than run at one bell; the rest follows");
+            tracing::warn!(%job, slots = due.capped, "more slots are due than run at one bell; the next goes on");
+            looked.forget(job);
         }
         if due.expired > 0 {
-            let hint = format!("creditd run {job} with --month or --day runs them");
+            let hint = format!("creditd run {job} {} runs them", by_hand(job));
             tracing::warn!(%job, slots = due.expired, hint, "slots are older than the window and are not run");
         }
         for slot in due.slots {
             if stop.is_cancelled() {
-                return Ok(runs);
+                return Ok(());
             }
             if let Planned::Ran(result) = guarded(kit, job, slot, stop).await? {
-                runs.push(Ran { job, slot, result });
+                watch(Ran { job, slot, result });
             }
         }
     }
-    Ok(runs)
+    Ok(())
+}
+
+/// The flag that names a period of `job`.
+#[must_use]
+pub fn by_hand(job: Job) -> &'static str {
+    match job.covers() {
+        Covers::Tick => "",
+        Covers::Day => "--day DATE",
+        Covers::Month => "--month MONTH",
+    }
 }
 
 /// A run for every ten seconds in which nothing waits would only fill the table of runs.
@@ -139,7 +154,7 @@ async fn guarded(kit: &Arc<Kit>, job: Job, slot: Slot, stop: &CancellationToken)
     let (task_kit, stop) = (Arc::clone(kit), stop.clone());
     let task = tokio::spawn(async move {
         let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop };
-        run_slot(&task_kit, job, slot, &mut run).await
+        run_slot(&task_kit, job, slot, Claiming::OnceOnly, &mut run).await
     });
     match task.await {
         Ok(planned) => planned,

@@ -21,7 +21,7 @@ impl App {
         &self,
         accounts: Option<&[AccountId]>,
         range: DateRange,
-        progress: &mut (dyn FnMut(u64, u64) + Send),
+        progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
     ) -> Result<(Vec<ReportAccount>, Rows), AppError> {
         let (mut all, mut rows) = (Vec::new(), Rows::default());
         let total = match accounts {
@@ -37,7 +37,7 @@ impl App {
             let Some(newest) = ids.last() else { break };
             last = Some(newest.clone());
             self.read_some(&ids, range, &mut all, &mut rows).await?;
-            progress(all.len() as u64, total);
+            progress(all.len() as u64, Some(total));
         }
         Ok((all, rows))
     }

@@ -15,6 +15,7 @@ use crate::core::ledger::Account as CoreAccount;
 use crate::store::{AccountRecord, Admin, NewAccount, Opened};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
+use clap::ArgGroup;
 
 /// Accounts: open, look at, change, import
 #[derive(Debug, clap::Subcommand)]
@@ -23,7 +24,7 @@ pub(super) enum Account {
     List(List),
     Show(Show),
     Set(Set),
-    /// Opens accounts from a CSV file with the columns account, name, time_zone, opened_on, admin_email
+    /// Open accounts from a CSV file with the columns account, name, time_zone, opened_on, admin_email
     Import(ImportArgs),
 }
 
@@ -42,7 +43,7 @@ impl Account {
     }
 }
 
-/// Opens an account
+/// Open an account
 ///
 /// Repeating it changes nothing. Example:
 ///   creditd account create acme --name "Acme Inc." --zone Europe/Berlin --admin ann@acme.example
@@ -94,7 +95,7 @@ impl Create {
     }
 }
 
-/// Lists accounts
+/// List accounts
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
     /// With what each can use now
@@ -158,7 +159,7 @@ fn terms_at(account: &CoreAccount, now: Instant) -> &Terms {
     account.calendar.terms_in(account.calendar.month_of(now.max(account.opened_at)))
 }
 
-/// Shows one account: facts, terms, alert levels, admins and balance
+/// Show one account: facts, terms, alert levels, admins and balance
 #[derive(Debug, clap::Args)]
 pub(super) struct Show {
     /// Which one
@@ -172,11 +173,11 @@ impl Show {
     }
 }
 
-/// Changes an account
+/// Change an account
 ///
 /// A new time zone or allowance counts from the account's next month on; name and alert levels at once.
 #[derive(Debug, clap::Args)]
-#[group(required = true, multiple = true)]
+#[command(group(ArgGroup::new("change").required(true).multiple(true).args(["name", "zone", "allowance", "levels"])))]
 pub(super) struct Set {
     /// Which one
     #[arg(value_name = "ACCOUNT")]

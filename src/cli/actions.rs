@@ -10,6 +10,7 @@ use crate::core::credits::Credits;
 use crate::core::ids::{ActionCode, BadName, clean_text};
 use crate::core::ledger::Refusal;
 use crate::core::price::{Action, NoPrice, PriceVersion};
+use clap::ArgGroup;
 
 /// The action credit matrix: what each AI action costs
 #[derive(Debug, clap::Subcommand)]
@@ -27,7 +28,7 @@ impl Actions {
     }
 }
 
-/// Lists actions with their price, since when it counts, and the next one
+/// List actions with their price, since when it counts, and the next one
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
     /// As of this instant or day (in UTC) instead of now
@@ -80,13 +81,13 @@ fn cells(action: &Action, at: Instant) -> Vec<Cell> {
     ]
 }
 
-/// Sets the price of an action from an instant on, or retires it; a new code adds an action
+/// Set the price of an action from an instant on, or retire it; a new code adds an action
 ///
 /// What was charged before keeps its price. Example:
 ///   creditd actions set erase --credits 9 --from 2013-03-01
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
-#[group(id = "price", required = true, args = ["credits", "retire"])]
+#[command(group(ArgGroup::new("price").required(true).args(["credits", "retire"])))]
 pub(super) struct Set {
     /// Its code: letters, digits, '-', '_' and '.'
     #[arg(value_name = "ACTION")]

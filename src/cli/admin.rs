@@ -26,7 +26,7 @@ impl Admin {
     }
 }
 
-/// Adds an admin, or changes what one receives
+/// Add an admin, or change what one receives
 ///
 /// A new admin receives alerts and monthly reports; of an admin who is there, what is not given stays.
 #[derive(Debug, clap::Args)]
@@ -90,7 +90,7 @@ fn cells(account: &AccountId, admin: &StoredAdmin) -> Vec<Cell> {
     ]
 }
 
-/// Lists admins
+/// List admins
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
     /// Of these accounts; of all when none is named
@@ -123,7 +123,7 @@ impl List {
     }
 }
 
-/// Removes an admin, who receives nothing more then
+/// Remove an admin, who receives nothing more then
 #[derive(Debug, clap::Args)]
 pub(super) struct Remove {
     /// Of which account

@@ -1,12 +1,12 @@
 //! `creditd alerts`: which accounts are at or below a level.
 
-use super::Context;
 use super::account::find;
 use super::exit::Failure;
 use super::output::Column;
+use super::{Context, args};
 use crate::core::ids::AccountId;
 
-/// Low-credit alerts
+/// Low-credit alerts: which accounts are at or below a level
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Alerts {
     List(List),
@@ -19,7 +19,7 @@ impl Alerts {
     }
 }
 
-/// Lists open alerts, newest first
+/// List open alerts, newest first
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
     /// Only of this account
@@ -29,7 +29,7 @@ pub(super) struct List {
     #[arg(long)]
     all: bool,
     /// At most so many
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = args::limit)]
     limit: usize,
 }
 

@@ -7,6 +7,9 @@ use chrono::NaiveDate;
 use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
 use std::str::FromStr;
 
+/// Longest list that is held in memory to be shown.
+const LIMIT_MAX: usize = 100_000;
+
 /// One of a fixed list of words, such as `success` or `failed`.
 pub(super) fn word<T>(all: &'static [T], as_str: fn(T) -> &'static str) -> ValueParser
 where
@@ -54,6 +57,14 @@ pub(super) fn amount(text: &str) -> Result<Credits, String> {
     match text.parse() {
         Ok(credits) if allowed.contains(&credits) => Ok(Credits::new(credits)),
         _ => Err(format!("a whole number of credits is expected, {} to {}", allowed.start(), allowed.end())),
+    }
+}
+
+/// How many entries of a list are wanted.
+pub(super) fn limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(limit) if (1..=LIMIT_MAX).contains(&limit) => Ok(limit),
+        _ => Err(format!("1 to {LIMIT_MAX} are possible; `creditd transactions export` writes all transactions")),
     }
 }
 

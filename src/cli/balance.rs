@@ -9,7 +9,7 @@ use crate::core::ids::AccountId;
 /// Accounts read at once.
 pub(super) const PAGE_ACCOUNTS: usize = 1_000;
 
-/// Shows what accounts can use now, free and purchased credits apart
+/// Show what accounts can use now, free and purchased credits apart
 #[derive(Debug, clap::Args)]
 pub(super) struct Balance {
     /// Accounts; all of them when none is named

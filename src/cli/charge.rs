@@ -9,8 +9,9 @@ use crate::core::ids::{AccountId, ActionCode, Key, UserId};
 use crate::core::ledger::{QUANTITY_MAX, Usage};
 use crate::core::transaction::{Reason, Status};
 
-/// Takes the credits of an AI action at once, or refuses it for want of credits (exit code 6)
+/// Take the credits of an AI action, or refuse it for want of credits
 ///
+/// A refusal ends with exit code 6 and takes nothing, but is logged.
 /// The same call under the same key is answered again without taking anything. Example:
 ///   creditd charge --account acme --action erase --user ann --key job-4711
 #[derive(Debug, clap::Args)]

@@ -6,7 +6,7 @@ use super::output::stdout;
 use clap::CommandFactory;
 use std::io::Write;
 
-/// Prints the completions of a shell; for bash: source <(creditd completions bash)
+/// Print the completions of a shell; for bash: source <(creditd completions bash)
 #[derive(Debug, clap::Args)]
 pub(super) struct Completions {
     /// Which shell

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// Settings: check, show
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Config {
-    /// Checks settings, alert levels, schedules and mail templates; exit code 4 when something is wrong
+    /// Check settings, alert levels, schedules and mail templates; exit code 4 when something is wrong
     Check,
     Show(Show),
 }
@@ -24,7 +24,7 @@ impl Config {
     }
 }
 
-/// Shows every setting with its value in force
+/// Show every setting with its value in force
 #[derive(Debug, clap::Args)]
 pub(super) struct Show {
     /// Also where each value comes from: default, file and line, environment or flag

@@ -168,9 +168,14 @@ impl Context {
     /// Talks, on stderr, unless asked to be quiet.
     pub fn say(&self, text: impl std::fmt::Display) {
         if !self.global.quiet {
-            // Talk is lost without harm when nobody listens.
-            let _ = writeln!(std::io::stderr().lock(), "{text}");
+            self.warn(text);
         }
+    }
+
+    /// Says on stderr what is wrong, also when asked to be quiet.
+    pub fn warn(&self, text: impl std::fmt::Display) {
+        // What is said is lost without harm when nobody listens.
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
 
     /// Says that a list is empty, or that `found` entries were more than the `limit` shown.

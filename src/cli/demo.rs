@@ -32,7 +32,7 @@ impl Demo {
         let dir = self.dir.unwrap_or_else(free_folder);
         context.say(format!("Making three months of made-up activity in {} ...", dir.display()));
         let progress = context.progress("simulating");
-        let story = demo::make(&dir, &mut |done, total| progress.set(done, Some(total))).await?;
+        let story = demo::make(&dir, &mut progress.report()).await?;
         drop(progress);
         let reports = write_reports(&dir, &story).await?;
         let told = tell(context.program(), &dir, &story, &reports).await?;

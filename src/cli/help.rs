@@ -8,7 +8,7 @@ use std::io::Write;
 
 const EXIT_CODES: &str = "exit-codes";
 
-/// Explains a command; `creditd help exit-codes` lists the exit codes
+/// Explain a command; `creditd help exit-codes` lists the exit codes
 #[derive(Debug, clap::Args)]
 pub(super) struct Help {
     /// The command, such as: account create

@@ -29,10 +29,7 @@ impl ImportArgs {
         let app = context.app().await?;
         let options = ImportOptions { skip_bad, dry_run: self.dry_run };
         let progress = context.progress(if self.dry_run { "checking" } else { "importing" });
-        let report = import(app, kind, Source::new(&self.file), &options, &mut |done, total| {
-            progress.set(done, Some(total).filter(|total| *total > 0));
-        })
-        .await?;
+        let report = import(app, kind, Source::new(&self.file), &options, &mut progress.report()).await?;
         drop(progress);
         self.tell(context, &report)?;
         conclude(context, &report)
@@ -91,11 +88,11 @@ fn conclude(context: &Context, report: &ImportReport) -> Result<(), Failure> {
     let read = counted(*rows);
     if !bad_rows.is_empty() {
         for row in bad_rows {
-            context.say(row);
+            context.warn(row);
         }
         let more = bad.saturating_sub(bad_rows.len() as u64);
         if more > 0 {
-            context.say(format_args!("... and {} more bad", counted(more)));
+            context.warn(format_args!("... and {} more that are bad", counted(more)));
         }
     }
     let done = format!(

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Makes a settings file and an empty ledger
+/// Make a settings file and an empty ledger
 ///
 /// A settings file that is there already is kept. Where there is a ledger already, nothing is changed. Examples:
 ///   creditd init
@@ -70,8 +70,10 @@ impl Init {
             None => String::new(),
         };
         context.say(format_args!(
-            "Next:{cd}\n  creditd account create acme --name Acme --zone Europe/Berlin --admin ann@acme.example\n  \
-             creditd charge --account acme --action text-to-image\n  creditd balance"
+            "Next:{cd}\n  \
+             {program} account create acme --name Acme --zone Europe/Berlin --admin ann@acme.example\n  \
+             {program} charge --account acme --action text-to-image\n  {program} balance\n  {program} serve",
+            program = context.program()
         ));
         Ok(())
     }

@@ -6,6 +6,7 @@ use super::output::{Cell, Column};
 use crate::config::schedules;
 use crate::core::calendar::Instant;
 use crate::core::schedule::{Job, Schedule};
+use crate::daemon::by_hand;
 use crate::jobs::plan_due;
 use crate::store::RunState;
 
@@ -90,8 +91,12 @@ async fn next(context: &Context, count: usize) -> Result<(), Failure> {
         let waiting = i64::try_from(due.slots.len() + due.capped).unwrap_or(i64::MAX);
         if due.expired > 0 {
             context.say(format!(
-                "{}: {} missed slots are older than its window of {} days; `creditd run {} --month M` or `--day D` runs them",
-                schedule.job, due.expired, schedule.window_days, schedule.job
+                "{}: {} missed slots are older than its window of {} days; `creditd run {} {}` runs them",
+                schedule.job,
+                due.expired,
+                schedule.window_days,
+                schedule.job,
+                by_hand(schedule.job)
             ));
         }
         for at in schedule.next(app.now(), count) {

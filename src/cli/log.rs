@@ -9,7 +9,8 @@ pub(super) fn start(settings: &LogSettings) {
     // What the libraries below have to say matters when it is a warning; sqlx would warn of each slow statement with its text.
     let filter = EnvFilter::new(format!("warn,sqlx=error,creditd={}", settings.level));
     let is_terminal = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal);
+    // Without its `ansi` feature tracing-subscriber has no colours, and asking for them ends the process.
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     let as_text = match settings.format {
         LogFormat::Auto => is_terminal,
         LogFormat::Text => true,

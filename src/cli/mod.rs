@@ -1,7 +1,7 @@
 //! The command line: data on stdout, talk on stderr, one exit code per kind of outcome (DESIGN 10).
 //!
 //! One file per noun: clap's derive makes typed arguments of the command line, `run` does what they say and prints the
-//! answer. Nothing here decides about credits. A new noun is its file, its `mod` line and its variant of [`Command`].
+//! answer. Nothing here decides about credits. A new noun is its file, its `mod` line and its variant of `Command`.
 
 mod account;
 mod actions;
@@ -41,7 +41,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use tokio_util::sync::CancellationToken;
 
-/// Manages the AI credits of a multi-tenant platform: an exact ledger, and the jobs that reset, alert and report.
+/// AI credits of a multi-tenant platform: an exact ledger, and jobs that reset, alert and report
 #[derive(Debug, Parser)]
 #[command(
     name = "creditd",
@@ -67,11 +67,11 @@ pub struct Global {
     /// The ledger, instead of the one that the settings name: sqlite://FILE
     #[arg(long, global = true, value_name = "URL")]
     database_url: Option<String>,
-    /// Sets the clock, on a sandbox only: 2013-03-01T00:00:00Z [env: CREDITD_NOW]
+    /// Set the clock, on a sandbox only: 2013-03-01T00:00:00Z [env: CREDITD_NOW]
     #[arg(long, global = true, value_name = "INSTANT")]
     now: Option<crate::core::calendar::Instant>,
-    /// The form of the data on stdout
-    #[arg(short, long, global = true, value_name = "FORM", value_enum)]
+    /// The form of the data on stdout: table (for people, the default), json, csv or ndjson
+    #[arg(short, long, global = true, value_name = "FORM", value_enum, hide_possible_values = true)]
     output: Option<output::OutputMode>,
     /// No talk and no progress on stderr, errors only
     #[arg(short, long, global = true)]

@@ -8,7 +8,7 @@ use crate::core::ids::AccountId;
 use crate::core::outbox::OutboxState;
 use crate::store::OutboxRecord;
 
-/// Messages to admins
+/// Messages to admins, and what became of them
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Outbox {
     List(List),
@@ -21,7 +21,7 @@ impl Outbox {
     }
 }
 
-/// Lists messages, newest first
+/// List messages, newest first
 #[derive(Debug, clap::Args)]
 pub(super) struct List {
     /// Only about this account
@@ -31,7 +31,7 @@ pub(super) struct List {
     #[arg(long, value_parser = args::word(OutboxState::ALL, OutboxState::as_str))]
     state: Option<OutboxState>,
     /// At most so many
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, value_parser = args::limit)]
     limit: usize,
 }
 

@@ -6,12 +6,15 @@
 
 use crate::core::calendar::Instant;
 use crate::core::credits::Credits;
-use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, TableComponent, Width, presets};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::io::{self, BufWriter, Write};
 
 /// Rows of one table; a longer list becomes several, each under its own head.
 pub const TABLE_ROWS_MAX: usize = 1_000;
+
+/// What a column of text keeps on a narrow terminal, in characters: an instant's. Below that one reads letters, not words.
+const TEXT_WIDTH_MIN: usize = 20;
 
 /// Spaces left and right of a column; with the blank between two columns that makes two spaces.
 const PADDING: (u16, u16) = (0, 1);
@@ -299,13 +302,24 @@ fn write_table(out: &mut impl Write, width: Option<u16>, columns: &[Column], row
     let mut table = plain_table(width);
     table.set_style(TableComponent::HeaderLines, '─').set_style(TableComponent::MiddleHeaderIntersections, '─');
     table.set_header(columns.iter().map(|column| column.name));
-    table.add_rows(rows.iter().map(|row| row.iter().map(Cell::for_people)));
+    let mut longest: Vec<usize> = columns.iter().map(|column| column.name.len()).collect();
+    for row in rows {
+        let cells: Vec<String> = row.iter().map(Cell::for_people).collect();
+        longest.iter_mut().zip(&cells).for_each(|(longest, cell)| *longest = cell.chars().count().max(*longest));
+        table.add_row(cells);
+    }
     for (at, column) in columns.iter().enumerate() {
         let Some(in_table) = table.column_mut(at) else { continue };
         in_table.set_padding(PADDING);
+        // Only long texts wrap: a number in two lines is two numbers.
+        let mut least = longest[at];
         if column.is_number {
             in_table.set_cell_alignment(CellAlignment::Right);
+        } else {
+            least = least.min(TEXT_WIDTH_MIN);
         }
+        let least = u16::try_from(least).unwrap_or(u16::MAX).saturating_add(PADDING.0 + PADDING.1);
+        in_table.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
     }
     writeln!(out, "{}", table.trim_fmt())
 }

@@ -1,6 +1,6 @@
 //! `creditd purchase`: adds packs that were paid for.
 
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::import::ImportArgs;
 use super::{Context, args};
 use crate::app::import::PurchaseImport;
@@ -10,7 +10,7 @@ use crate::core::ledger::{PACKS_MAX, Purchase as CorePurchase};
 use crate::core::transaction::Money;
 use anyhow::anyhow;
 
-/// Adds purchased packs, whose credits never lapse
+/// Add purchased packs, whose credits never lapse
 ///
 /// A payment adds its packs once, however often it is told. Example:
 ///   creditd purchase --account acme --packs 2 --reference inv-2013-0042
@@ -25,7 +25,7 @@ pub(super) struct Purchase {
 
 #[derive(Debug, clap::Subcommand)]
 enum File {
-    /// Adds purchases from a CSV file with the columns occurred_at, account, packs, reference
+    /// Add purchases from a CSV file with the columns occurred_at, account, packs, reference
     Import(ImportArgs),
 }
 
@@ -55,7 +55,7 @@ impl Purchase {
                 file.run(context, &PurchaseImport { pack_credits, pack_price }).await
             }
             (None, Some(one)) => one.run(context).await,
-            (None, None) => Err(anyhow!("a purchase needs --account and --packs").into()),
+            (None, None) => Err(Failure::message(Exit::Usage, "a purchase needs --account and --packs")),
         }
     }
 }

@@ -8,9 +8,10 @@ use crate::core::calendar::{Month, parse_date};
 use crate::core::ids::AccountId;
 use crate::core::statement::{DateRange, Grouping, ReportModel, Scope};
 use crate::report::{Definition, Definitions, Format, Overrides, aggregate, render};
+use anyhow::Context as _;
 use chrono::NaiveDate;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const LIST: &str = "creditd.reports/1";
 
@@ -25,12 +26,12 @@ pub enum Report {
     Export {
         #[command(flatten)]
         asked: Asked,
-        /// The form of the file; else its ending decides
+        /// The form of the file; else its ending decides, else it is html
         #[arg(long, value_name = "FORM")]
         format: Option<Format>,
-        /// The file; - is stdout
+        /// The file; - is stdout [default: named for report and range, in `out` of [reports] in the settings]
         #[arg(long, value_name = "FILE")]
-        out: PathBuf,
+        out: Option<PathBuf>,
     },
 }
 
@@ -77,7 +78,7 @@ impl Report {
                 out.write_all(&render(&model, format, layout.width.unwrap_or(WIDTH))?)?;
                 Ok(out.flush()?)
             }
-            Report::Export { asked, format, out } => export(context, &asked, format, &out).await,
+            Report::Export { asked, format, out } => export(context, &asked, format, out).await,
         }
     }
 }
@@ -126,36 +127,45 @@ impl Asked {
         };
         spec.check_size(usize::try_from(count).unwrap_or(usize::MAX)).or_exit(Exit::Usage)?;
         let progress = context.progress("reading");
-        let mut report = |done, total: u64| progress.set(done, (total > 0).then_some(total));
-        let (accounts, rows) = app.report_rows(chosen, spec.range(), &mut report).await?;
+        let (accounts, rows) = app.report_rows(chosen, spec.range(), &mut progress.report()).await?;
         drop(progress);
         Ok(aggregate(&spec, &accounts, &rows)?)
     }
 }
 
-async fn export(
-    context: &Context,
-    asked: &Asked,
-    format: Option<Format>,
-    out: &std::path::Path,
-) -> Result<(), Failure> {
+async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: Option<PathBuf>) -> Result<(), Failure> {
+    let format = format_of(format, out.as_deref())?;
+    let model = asked.model(context).await?;
+    let bytes = render(&model, format, WIDTH)?;
+    let path = match out {
+        Some(path) if path == Path::new("-") => {
+            let mut stdout = stdout();
+            stdout.write_all(&bytes)?;
+            return Ok(stdout.flush()?);
+        }
+        Some(path) => path,
+        None => {
+            let folder = context.app().await?.settings.reports.out.clone();
+            std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
+            let range = model.spec.range();
+            folder.join(format!("{}-{}-to-{}.{}", asked.name, range.from(), range.to(), format.extension()))
+        }
+    };
+    let mut file = WholeFile::create(&path)?;
+    file.write_all(&bytes)?;
+    file.replace()?;
+    context.say(format!("{}: {} lines", path.display(), model.lines.len()));
+    Ok(())
+}
+
+/// The form that was asked for, else that of the file's ending; HTML where there is neither.
+fn format_of(format: Option<Format>, out: Option<&Path>) -> Result<Format, Failure> {
+    let Some(out) = out else { return Ok(format.unwrap_or(Format::Html)) };
     let ending = out.extension().and_then(|ending| ending.to_str());
     let by_ending = || Format::ALL.iter().copied().find(|format| Some(format.extension()) == ending);
-    let format = format.or_else(by_ending).ok_or_else(|| {
+    format.or_else(by_ending).ok_or_else(|| {
         let known: Vec<&str> = Format::ALL.iter().map(|format| format.as_str()).collect();
         let what = format!("{}: name the form of the report by --format: {}", out.display(), known.join(", "));
         Failure::message(Exit::Usage, what)
-    })?;
-    let model = asked.model(context).await?;
-    let bytes = render(&model, format, WIDTH)?;
-    if out == std::path::Path::new("-") {
-        let mut stdout = stdout();
-        stdout.write_all(&bytes)?;
-        return Ok(stdout.flush()?);
-    }
-    let mut file = WholeFile::create(out)?;
-    file.write_all(&bytes)?;
-    file.replace()?;
-    context.say(format!("{}: {} lines", out.display(), model.lines.len()));
-    Ok(())
+    })
 }

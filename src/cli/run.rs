@@ -6,7 +6,7 @@ use super::output::{Cell, Column};
 use crate::config::schedules;
 use crate::core::calendar::{Month, parse_date};
 use crate::core::schedule::{Covers, Job, Slot};
-use crate::jobs::{Done, JobError, Kit, Planned, Run as JobRun, plan_due, run_slot};
+use crate::jobs::{Claiming, Done, JobError, Kit, Planned, Run as JobRun, plan_due, run_slot};
 use chrono::NaiveDate;
 
 const SCHEMA: &str = "creditd.run/1";
@@ -46,18 +46,12 @@ impl Run {
         for slot in slots {
             let progress = context.progress("working");
             let stop = context.stop.clone();
-            let mut report = |done, total: u64| progress.set(done, (total > 0).then_some(total));
+            let mut report = progress.report();
             let mut run = JobRun { dry_run: self.dry_run, progress: &mut report, stop };
-            // A named period is run whether or not a run of it is recorded: the keys of its effects decide.
-            let named = self.month.is_some() || self.day.is_some();
-            let result = match named {
-                true => crate::jobs::execute(&kit, self.job, slot, &mut run).await,
-                false => match run_slot(&kit, self.job, slot, &mut run).await? {
-                    Planned::Ran(result) => result,
-                    Planned::Taken => Ok(Done { summary: "done already, or being done".into(), ..Done::default() }),
-                },
+            let result = match run_slot(&kit, self.job, slot, self.claiming(), &mut run).await? {
+                Planned::Ran(result) => result,
+                Planned::Taken => Ok(Done { summary: "done already, or being done".into(), ..Done::default() }),
             };
-            drop(progress);
             let (state, outcome) = match result {
                 Ok(done) => {
                     self.explain(context, &done);
@@ -83,6 +77,13 @@ impl Run {
             None if problems.is_empty() => Ok(()),
             None => Err(Failure::message(Exit::PartlyDone, problems.join("\n"))),
         }
+    }
+
+    /// What is asked for by name, or by calling a job that does all there is to do, is done whatever was recorded: the
+    /// keys of its effects decide what is left to do.
+    fn claiming(&self) -> Claiming {
+        let is_named = self.month.is_some() || self.day.is_some() || self.job.covers() == Covers::Tick;
+        if is_named { Claiming::Anyway } else { Claiming::OnceOnly }
     }
 
     async fn slots(&self, kit: &Kit) -> Result<Vec<Slot>, Failure> {

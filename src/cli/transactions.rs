@@ -24,7 +24,7 @@ const SCHEMA: &str = "creditd.transactions/1";
 pub(super) enum Transactions {
     List(List),
     Export(Export),
-    /// Charges past usage from a CSV file with the columns occurred_at, account, user, action, status, comment, key
+    /// Charge past usage from a CSV file with the columns occurred_at, account, user, action, status, comment, key
     ///
     /// A file is all or nothing: when one row is bad, nothing is imported. Rows that are there already change nothing, so
     /// an import that was interrupted is finished by running it again.
@@ -41,7 +41,7 @@ impl Transactions {
     }
 }
 
-/// Lists transactions, newest first
+/// List transactions, newest first
 ///
 /// Example: creditd transactions list --account acme --from 2013-01-01 --to 2013-02-01 --status failed
 #[derive(Debug, clap::Args)]
@@ -68,7 +68,7 @@ pub(super) struct List {
     #[arg(long, value_parser = args::word(Status::ALL, Status::as_str))]
     status: Option<Status>,
     /// At most so many
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = args::limit)]
     limit: usize,
 }
 
@@ -86,9 +86,12 @@ impl List {
         let rows = app.store.log_newest(&filter, limit.saturating_add(1)).await?;
 
         // A table has room for what people look at; every other form has everything.
-        let is_shown = |field: &Field| {
-            !context.is_for_people() || (field.in_tables && !(field.name == ACCOUNT && filter.account.is_some()))
+        let has_room_for = |name: &str| match name {
+            ACCOUNT => filter.account.is_none(),
+            KEY => context.layout().width.is_none_or(|width| width >= KEY_TERMINAL_MIN),
+            _ => true,
         };
+        let is_shown = |field: &Field| !context.is_for_people() || (field.in_tables && has_room_for(field.name));
         let fields: Vec<&Field> = FIELDS.iter().filter(|field| is_shown(field)).collect();
         let columns: Vec<Column> = fields.iter().map(|field| field.column()).collect();
         let mut list = context.list(SCHEMA, &columns)?;
@@ -101,7 +104,7 @@ impl List {
     }
 }
 
-/// Writes the whole log, by account and in order
+/// Write the whole log, by account and in order
 ///
 /// The file appears under its name when it is complete. Example: creditd transactions export --out log.csv
 #[derive(Debug, clap::Args)]
@@ -167,6 +170,9 @@ impl Export {
 }
 
 const ACCOUNT: &str = "account";
+const KEY: &str = "key";
+/// Narrower terminals have no room for keys, in characters.
+const KEY_TERMINAL_MIN: u16 = 180;
 
 /// A column of the log.
 struct Field {
@@ -207,8 +213,8 @@ const FIELDS: &[Field] = &[
     text("status", true, |_, row| row.status.as_str().into()),
     text("reason", true, |_, row| row.reason.map(Reason::as_str).into()),
     text("comment", true, |_, row| row.comment.as_str().into()),
-    text("key", true, |_, row| row.key.as_ref().map(Key::as_str).into()),
     number("balance", true, |_, row| row.balance.total().into()),
+    text(KEY, true, |_, row| row.key.as_ref().map(Key::as_str).into()),
     number("balance_free", false, |_, row| row.balance.free.into()),
     number("balance_purchased", false, |_, row| row.balance.purchased.into()),
     text("recorded_at", false, |_, row| row.recorded_at.into()),

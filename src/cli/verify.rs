@@ -8,7 +8,7 @@ use crate::core::ids::AccountId;
 use crate::store::{Drift, Load};
 use anyhow::anyhow;
 
-/// Recomputes every figure from the transactions; exit code 1 when one differs
+/// Recompute every figure from the transactions; exit code 1 when one differs
 #[derive(Debug, clap::Args)]
 pub(super) struct Verify {
     /// Only this account
@@ -39,8 +39,7 @@ impl Verify {
             }
         };
         let progress = context.progress("verifying");
-        let report = &mut |done, total| progress.set(done, Some(total));
-        let (checks, drifts) = app.store.verify(self.account.as_ref(), report).await?;
+        let (checks, drifts) = app.store.verify(self.account.as_ref(), &mut progress.report()).await?;
         drop(progress);
         if !(drifts.is_empty() && context.is_for_people()) {
             let mut list = context.list("creditd.verify/1", COLUMNS)?;
@@ -55,7 +54,12 @@ impl Verify {
             }
             list.finish()?;
         }
-        let ledger = format!("{} accounts, {} transactions, {checks} checks", grouped(accounts), grouped(transactions));
+        let ledger = format!(
+            "{} {}, {} transactions, {checks} checks",
+            grouped(accounts),
+            if accounts == 1 { "account" } else { "accounts" },
+            grouped(transactions)
+        );
         if drifts.is_empty() {
             context.say(format_args!("{ledger}: every figure is what the transactions say."));
             return Ok(());

@@ -25,7 +25,7 @@ use toml::Spanned;
 
 /// Slots that one call of [`Schedule::due`] returns: a long outage is caught up in bites, the rest at later bells.
 pub const SLOTS_MAX: usize = 64;
-/// The longest window: longer outages are a decision of the operator (`creditd backfill`).
+/// The longest window: longer outages are a decision of the operator (`creditd run JOB` with `--month` or `--day`).
 pub const WINDOW_DAYS_MAX: i64 = 800;
 /// The longest grace: a week.
 pub const GRACE_SECONDS_MAX: i64 = 7 * 86_400;
@@ -198,7 +198,7 @@ impl FromStr for Slot {
 }
 
 /// A zone that accounts live in, and since when: periods that ended at or before `since` are never due by
-/// themselves (they are for `creditd backfill`).
+/// themselves (`creditd run JOB` with `--month` or `--day` is for them).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ZoneInUse {
     /// The zone.
@@ -216,7 +216,7 @@ pub struct Due {
     pub capped: usize,
     /// Of all due slots, those past the schedule's grace: something had stopped them.
     pub overdue: usize,
-    /// Missed periods that have left the window (counted as far back as one more window): only a backfill runs them.
+    /// Missed periods that have left the window (counted as far back as one more window): only a person runs them.
     pub expired: usize,
 }
 

@@ -93,7 +93,7 @@ pub struct Story {
     pub runs: Vec<(Job, u64)>,
     /// The months of the platform.
     pub report: ReportModel,
-    /// The account worth looking at first: the one with most alerts.
+    /// The account worth looking at first: of those that bought packs, the one with most alerts.
     pub example: AccountId,
 }
 
@@ -101,7 +101,7 @@ pub struct Story {
 ///
 /// # Errors
 /// [`DemoError`].
-pub async fn make(dir: &Path, progress: &mut (dyn FnMut(u64, u64) + Send)) -> Result<Story, DemoError> {
+pub async fn make(dir: &Path, progress: &mut (dyn FnMut(u64, Option<u64>) + Send)) -> Result<Story, DemoError> {
     let mut rng = fastrand::Rng::with_seed(SEED);
     let companies = activity::companies(&mut rng);
     let first = Month::new(MONTHS[0].0, MONTHS[0].1).map_err(StoreError::from)?;
@@ -124,7 +124,7 @@ pub async fn make(dir: &Path, progress: &mut (dyn FnMut(u64, u64) + Send)) -> Re
         teller.act(&app, &companies, &mut rng, (from, to)).await?;
         kit = Arc::new(kit.at(app));
         teller.ring(&kit, &schedules).await?;
-        progress(step + 1, steps);
+        progress(step + 1, Some(steps));
     }
     teller.finish(kit, config, &companies, (first, last)).await
 }
@@ -230,7 +230,10 @@ impl Teller {
 
     async fn ring(&mut self, kit: &Arc<Kit>, schedules: &[Schedule]) -> Result<(), DemoError> {
         // Each step is a bell at another instant, so every schedule is looked at anew.
-        for Ran { job, result, .. } in ring(kit, schedules, &mut Looked::default(), &CancellationToken::new()).await? {
+        let mut runs: Vec<Ran> = Vec::new();
+        let stop = CancellationToken::new();
+        ring(kit, schedules, &mut Looked::default(), &stop, &mut |ran| runs.push(ran)).await?;
+        for Ran { job, result, .. } in runs {
             let done = result?;
             if done.lines.is_empty() && job != Job::Verify {
                 continue;
@@ -260,7 +263,9 @@ impl Teller {
         zones.dedup();
         let alerts = app.store.alerts(None, true, 100_000).await?;
         let count = |id: &AccountId| alerts.iter().filter(|alert| alert.account == *id).count();
-        let example = companies.iter().map(|company| &company.id).max_by_key(|id| count(id)).cloned();
+        // One that bought has something of everything to show.
+        let buyers = companies.iter().zip(&self.bought).filter(|(_, bought)| **bought > 0);
+        let example = buyers.map(|(company, _)| &company.id).max_by_key(|id| count(id)).cloned();
         Ok(Story {
             app,
             config,

@@ -47,7 +47,7 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         }
         sent += delivered.len() as u64;
         failed += failures.len() as u64;
-        (run.progress)(sent + failed, 0);
+        (run.progress)(sent + failed, None);
         if !full {
             break;
         }

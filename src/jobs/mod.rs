@@ -14,7 +14,7 @@ pub mod scan;
 mod statements;
 pub mod verify;
 
-pub use planner::{Planned, plan_due, run_slot};
+pub use planner::{Claiming, Planned, plan_due, run_slot};
 
 use crate::app::{App, AppError};
 use crate::core::alert::Levels;
@@ -112,8 +112,8 @@ impl Kit {
 pub struct Run<'a> {
     /// Decide and show, but write nothing.
     pub dry_run: bool,
-    /// Hears of work done and work in all; 0 in all where that is not known.
-    pub progress: &'a mut (dyn FnMut(u64, u64) + Send),
+    /// Hears of work done, and of all of it where that is known.
+    pub progress: &'a mut (dyn FnMut(u64, Option<u64>) + Send),
     /// Asked between batches.
     pub stop: CancellationToken,
 }

@@ -30,16 +30,33 @@ pub async fn plan_due(app: &App, schedule: &Schedule) -> Result<Due, StoreError>
     Ok(schedule.due(&recorded, &zones, now))
 }
 
+/// Whether a slot that was run may be run again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claiming {
+    /// A slot that is done, or being done, is left alone.
+    OnceOnly,
+    /// A person asks for it: it is run again, and what was done before is not done twice.
+    Anyway,
+}
+
 /// Claims `slot`, runs it and records how it ended. A run that failed or was stopped is tried again at the next bell.
+/// A period that has not ended yet is run without a record, for its own time is still to come.
 ///
 /// # Errors
 /// [`StoreError`] when the run cannot be recorded.
-pub async fn run_slot(kit: &Kit, job: Job, slot: Slot, run: &mut Run<'_>) -> Result<Planned, StoreError> {
-    if run.dry_run {
+pub async fn run_slot(
+    kit: &Kit,
+    job: Job,
+    slot: Slot,
+    claiming: Claiming,
+    run: &mut Run<'_>,
+) -> Result<Planned, StoreError> {
+    if run.dry_run || slot.due_at() > kit.app.now() {
         return Ok(Planned::Ran(execute(kit, job, slot, run).await));
     }
     let (store, now) = (&kit.app.store, kit.app.now());
-    if store.claim_run(job, slot, now, stale_before(now)).await? == Claim::Taken {
+    let claim = store.claim_run(job, slot, now, stale_before(now)).await?;
+    if claim == Claim::Taken && claiming == Claiming::OnceOnly {
         return Ok(Planned::Taken);
     }
     let result = execute(kit, job, slot, run).await;

@@ -52,7 +52,7 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
             }
         }
         after = Some(last);
-        (run.progress)(totals.accounts, 0);
+        (run.progress)(totals.accounts, None);
     }
     done.summary = format!(
         "{} accounts: {} months opened with {} free credits, {} unused ones lapsed",

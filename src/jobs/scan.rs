@@ -51,7 +51,7 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
             app.store.write_alerts(&plans, &messages, now).await?;
         }
         scanned += ids.len() as u64;
-        (run.progress)(scanned, total);
+        (run.progress)(scanned, Some(total));
         after = Some(last);
     }
     done.summary =

@@ -85,7 +85,7 @@ pub(super) async fn run(kit: &Kit, reported: Reported, zone: Tz, run: &mut Run<'
         }
         written += if run.dry_run { messages.len() as u64 } else { app.store.write_messages(&messages).await? };
         seen += ids.len() as u64;
-        (run.progress)(seen, total);
+        (run.progress)(seen, Some(total));
         after = Some(last);
     }
     let would = if run.dry_run { "to write" } else { "written" };

@@ -128,18 +128,19 @@ impl Store {
     }
 
     /// The slots of `job` that fell due at `from` or later and need nothing more: done, or being executed by a run
-    /// begun after `stale_before`.
+    /// begun after `stale_before`. Of a job whose slots are ticks only the newest: it does all there is to do.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn recorded_slots(&self, job: Job, from: Instant, stale_before: Instant) -> Result<BTreeSet<Slot>> {
         let slots: Vec<String> = sqlx::query_scalar(
             "SELECT slot FROM runs WHERE job = $1 AND slot_at >= $2
-                AND (state = 'done' OR (state = 'running' AND started_at > $3))",
+                AND (state = 'done' OR (state = 'running' AND started_at > $3)) ORDER BY slot_at DESC LIMIT $4",
         )
         .bind(job.as_str())
         .bind(from.micros())
         .bind(stale_before.micros())
+        .bind(if job.covers() == Covers::Tick { 1 } else { -1 })
         .fetch_all(&self.reader)
         .await
         .while_("reading which slots are done")?;

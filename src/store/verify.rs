@@ -244,12 +244,12 @@ impl Store {
     pub async fn verify(
         &self,
         account: Option<&AccountId>,
-        progress: &mut (dyn FnMut(u64, u64) + Send),
+        progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
     ) -> Result<(usize, Vec<Drift>)> {
         let mut drifts = Vec::new();
         let mut tx = self.reader.begin().await.while_("beginning to read")?;
         for (done, (check, sql)) in CHECKS.iter().enumerate() {
-            progress(done as u64, CHECKS.len() as u64);
+            progress(done as u64, Some(CHECKS.len() as u64));
             let rows = sqlx::query(*sql).bind(account.map(AccountId::as_str)).fetch(&mut *tx);
             let rows: Vec<_> = futures_util::TryStreamExt::try_collect(futures_util::StreamExt::take(rows, DRIFTS_MAX))
                 .await
@@ -262,7 +262,7 @@ impl Store {
                 found: shown(row, 3),
             }));
         }
-        progress(CHECKS.len() as u64, CHECKS.len() as u64);
+        progress(CHECKS.len() as u64, Some(CHECKS.len() as u64));
         Ok((CHECKS.len(), drifts))
     }
 }

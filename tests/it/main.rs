@@ -3,6 +3,7 @@
 mod cases;
 mod cli;
 mod import;
+mod jobs;
 mod ledger;
 mod sample_mails;
 mod store;

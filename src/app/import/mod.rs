@@ -15,7 +15,9 @@ use super::{App, AppError};
 use reader::{Fields, Reader};
 use std::collections::HashMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 
 /// Rows that are checked or applied together, in one database transaction.
 const BATCH_ROWS: usize = 5_000;
@@ -119,7 +121,7 @@ pub enum ImportError {
         /// The line reached.
         line: u64,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The first line is not the header of this kind of file.
     #[error("{file}:1: {what}; the header must name the columns {expected}")]
@@ -143,7 +145,7 @@ pub enum ImportError {
         /// That file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The ledger failed.
     #[error(transparent)]
@@ -182,7 +184,7 @@ struct Placed<R> {
 
 /// Imports one file.
 ///
-/// `progress` hears of bytes read and in all; in all is 0 where that is not known.
+/// `progress` hears of bytes read, and of all of them where that is known.
 ///
 /// # Errors
 /// [`ImportError`] when the file or the ledger fails as a whole. Bad rows are no error but part of the report.
@@ -191,12 +193,12 @@ pub async fn import<I: Import>(
     kind: &I,
     mut source: Source,
     options: &ImportOptions,
-    progress: &mut (dyn FnMut(u64, u64) + Send),
+    progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
 ) -> Result<ImportReport, ImportError> {
     let file = source.name().to_owned();
     let read_error = |source| ImportError::Read { file: file.clone(), line: 1, source };
-    if let Some(path) = &options.skip_bad {
-        let mut pass = Pass::new(app, kind, &file, !options.dry_run);
+    if let Some(path) = options.skip_bad.as_ref().filter(|_| !options.dry_run) {
+        let mut pass = Pass::new(app, kind, &file, true);
         let reader = source.open().map_err(read_error)?;
         let bad_file = BadFile::create(path)?;
         return pass.run(reader, Some(bad_file), progress).await;
@@ -232,7 +234,7 @@ impl<'a, I: Import> Pass<'a, I> {
         &mut self,
         mut reader: Reader,
         mut bad_file: Option<BadFile>,
-        progress: &mut (dyn FnMut(u64, u64) + Send),
+        progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
     ) -> Result<ImportReport, ImportError> {
         let header = reader.header(self.file, I::COLUMNS)?;
         if let Some(bad_file) = &mut bad_file {
@@ -334,46 +336,46 @@ impl<'a, I: Import> Pass<'a, I> {
     }
 }
 
-/// The rows that were skipped, as they stood in the file. It appears under its name when it is complete.
+/// The rows that were skipped, as they stood in the file. It appears under its name when it is complete, and not at all
+/// when the import fails.
 struct BadFile {
     path: PathBuf,
-    partial: PathBuf,
-    writer: csv::Writer<std::fs::File>,
+    writer: csv::Writer<NamedTempFile>,
 }
 
 impl BadFile {
-    fn create(path: &std::path::Path) -> Result<BadFile, ImportError> {
+    fn create(path: &Path) -> Result<BadFile, ImportError> {
         let fail = |source| ImportError::BadFile { path: path.to_owned(), source };
         if path.exists() {
-            return Err(fail(std::io::Error::other("the file is there already; move it away or name another")));
+            return Err(fail(io::Error::other("the file is there already; move it away or name another")));
         }
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
-        let file = std::fs::File::create(&partial).map_err(fail)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let file = tempfile::Builder::new().prefix(".creditd-bad-").tempfile_in(folder).map_err(fail)?;
         let writer = csv::WriterBuilder::new().flexible(true).from_writer(file);
-        Ok(BadFile { path: path.to_owned(), partial, writer })
+        Ok(BadFile { path: path.to_owned(), writer })
     }
 
     fn write(&mut self, record: &csv::ByteRecord) -> Result<(), ImportError> {
         self.writer
             .write_byte_record(record)
-            .map_err(|error| ImportError::BadFile { path: self.path.clone(), source: std::io::Error::other(error) })
+            .map_err(|error| ImportError::BadFile { path: self.path.clone(), source: io::Error::other(error) })
     }
 
-    /// Puts the file in place, or removes it when there is nothing in it.
+    /// Puts the file in place, unless there is nothing in it.
     fn finish(self, has_rows: bool) -> Result<Option<PathBuf>, ImportError> {
-        let BadFile { path, partial, writer } = self;
-        let done = || -> std::io::Result<Option<PathBuf>> {
-            let file = writer.into_inner().map_err(|error| std::io::Error::other(error.to_string()))?;
-            if !has_rows {
-                std::fs::remove_file(&partial)?;
-                return Ok(None);
-            }
-            file.sync_all()?;
-            std::fs::rename(&partial, &path)?;
-            Ok(Some(path.clone()))
+        let BadFile { path, writer } = self;
+        if !has_rows {
+            return Ok(None);
+        }
+        let place = || -> io::Result<()> {
+            let file = writer.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
+            file.as_file().sync_all()?;
+            file.persist_noclobber(&path)?;
+            Ok(())
         };
-        done().map_err(|source| ImportError::BadFile { path: path.clone(), source })
+        match place() {
+            Ok(()) => Ok(Some(path)),
+            Err(source) => Err(ImportError::BadFile { path, source }),
+        }
     }
 }

@@ -53,15 +53,15 @@ impl Source {
             Source::Path(path) => {
                 let file = File::open(path)?;
                 let total = file.metadata()?.len();
-                Reader::new(file, total)
+                Reader::new(file, Some(total))
             }
             Source::Spooled(file) => {
                 let mut file = file.try_clone()?;
                 file.rewind()?;
                 let total = file.metadata()?.len();
-                Reader::new(file, total)
+                Reader::new(file, Some(total))
             }
-            Source::Stdin => Reader::new(io::stdin(), 0),
+            Source::Stdin => Reader::new(io::stdin(), None),
         }
     }
 }
@@ -103,11 +103,11 @@ pub(super) struct Reader {
     csv: csv::Reader<Bounded>,
     since_record: Rc<Cell<usize>>,
     bytes_read: Rc<Cell<u64>>,
-    bytes_total: u64,
+    bytes_total: Option<u64>,
 }
 
 impl Reader {
-    fn new(input: impl Read + 'static, bytes_total: u64) -> io::Result<Reader> {
+    fn new(input: impl Read + 'static, bytes_total: Option<u64>) -> io::Result<Reader> {
         let bytes_read = Rc::new(Cell::new(0));
         let mut input = BufReader::new(Counted { inner: input, count: Rc::clone(&bytes_read) });
         let is_gzip = input.fill_buf()?.starts_with(&GZIP_MAGIC);
@@ -122,7 +122,7 @@ impl Reader {
         self.bytes_read.get()
     }
 
-    pub(super) const fn bytes_total(&self) -> u64 {
+    pub(super) const fn bytes_total(&self) -> Option<u64> {
         self.bytes_total
     }
 

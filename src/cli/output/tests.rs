@@ -100,6 +100,17 @@ fn a_table_fits_the_terminal() {
 }
 
 #[test]
+fn numbers_and_short_texts_never_wrap() {
+    let table = written(list(), Layout { mode: OutputMode::Table, width: Some(10) });
+    assert_snapshot!(table, @r#"
+    account    balance  open  comment
+    ─────────────────────────────────────────
+    9e-atl   1,234,567  yes   =1+1, "quoted"
+    -odd            -5  no    -
+    "#);
+}
+
+#[test]
 fn a_long_table_is_written_in_parts() {
     let mut out = Vec::new();
     let mut writer =

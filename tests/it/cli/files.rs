@@ -1,0 +1,129 @@
+//! Files that go in and come out: all or nothing, packed or not, whole or absent.
+
+use super::{Done, Place, USAGE_HEADER, usage};
+use serde_json::{Value, json};
+use std::io::Write as _;
+use std::process::Stdio;
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text.as_bytes()).expect("a vector takes everything");
+    encoder.finish().expect("a vector takes everything")
+}
+
+#[test]
+fn a_file_is_all_or_nothing_and_names_its_bad_rows() {
+    let place = Place::with_acme();
+    let file = usage(&[("a", "erase"), ("b", "no-such"), ("c", "translation"), ("d", "era se")]);
+    place.write("usage.csv", &file);
+    let before = place.balance();
+    let refused = place.run("transactions import usage.csv -o json");
+    refused.fails_with(1, "2 of 4 rows cannot be imported; nothing was imported");
+    refused.fails_with(1, "usage.csv:3: column 4 (action): unknown_action: there is no action no-such");
+    refused.fails_with(1, "usage.csv:5: column 4 (action): the action code has the character ' '");
+    let data = refused.json();
+    assert_eq!((&data["written"], &data["new"], &data["bad"]), (&json!(false), &Value::Null, &json!(2)));
+    assert_eq!(place.balance(), before);
+
+    // The good rows go in, the bad ones into a file beside it, which is mended and imported.
+    let partly = place.run("transactions import usage.csv --skip-bad");
+    partly.fails_with(3, "read 4 rows: 2 new, 0 there already, 2 bad; these are in usage.bad.csv");
+    assert_eq!(place.read("usage.bad.csv").lines().count(), 3);
+    assert_eq!(place.balance(), (before.0, before.1), "January's usage takes January's credits");
+    place
+        .run("transactions import usage.csv --skip-bad")
+        .fails_with(1, "usage.bad.csv: the bad rows cannot be written");
+    place.write("mended.csv", place.read("usage.bad.csv").replace("no-such", "erase").replace("era se", "erase"));
+    assert_eq!(place.ok("transactions import mended.csv").stderr, "read 2 rows: 2 new, 0 there already\n");
+    let again = place.ok("transactions import mended.csv -o json");
+    assert_eq!((&again.json()["new"], &again.json()["already"]), (&json!(0), &json!(2)));
+
+    let checked = place.ok("transactions import mended.csv --dry-run");
+    assert_eq!(checked.stderr, "checked 2 rows: all can be imported; nothing was written\n");
+    place.run("transactions import mended.csv --dry-run --skip-bad").fails_with(2, "cannot be used with");
+    place.run("transactions import absent.csv").fails_with(1, "absent.csv:1: cannot be read: ");
+    place
+        .run("purchase import mended.csv")
+        .fails_with(1, "the header must name the columns occurred_at, account, packs");
+    place.ok("verify");
+}
+
+#[test]
+fn standard_input_is_a_file_like_any_other() {
+    let place = Place::sandbox();
+    let accounts =
+        "account,name,time_zone,opened_on,admin_email\nacme,Acme,America/New_York,2013-01-01,ann@acme.example\n";
+    assert_eq!(place.run_on("account import -", accounts.as_bytes()).code, 0);
+    assert_eq!(place.rows("account list")[0]["admins"], 1);
+    let purchases = "occurred_at,account,packs,reference\n2013-01-02T00:00:00Z,acme,2,inv-1\n";
+    assert_eq!(place.run_on("purchase import -", purchases.as_bytes()).stderr, "read 1 row: 1 new, 0 there already\n");
+
+    // 300 images cost 2,400 of January's 1,500 and the packs' 5,000 credits.
+    let keys: Vec<String> = (0..300).map(|n| format!("k{n}")).collect();
+    let rows: Vec<(&str, &str)> = keys.iter().map(|key| (key.as_str(), "text-to-image")).collect();
+    let file = usage(&rows);
+    let plain = place.run_on("transactions import - -o json", file.as_bytes());
+    assert_eq!((plain.code, &plain.json()["new"]), (0, &json!(300)), "{}", plain.stderr);
+    assert_eq!(place.balance(), (1_500, 4_100));
+    let packed = place.run_on("transactions import - -o json", &gzip(&file));
+    assert_eq!((packed.code, &packed.json()["already"]), (0, &json!(300)), "{}", packed.stderr);
+
+    place.run_on("transactions import - --skip-bad", file.as_bytes()).fails_with(2, "--bad-file");
+    let bad = format!("{USAGE_HEADER}\n2013-01-05T00:00:00Z,nobody,,erase,success,,x\n");
+    let partly = place.run_on("transactions import - --skip-bad --bad-file left.csv", &gzip(&bad));
+    partly.fails_with(3, "standard input:2: column 2 (account): unknown_account");
+    assert_eq!(place.read("left.csv"), bad);
+    place.ok("verify");
+}
+
+#[test]
+fn an_export_is_whole_and_adds_up() {
+    let place = Place::with_acme();
+    place.ok("account create other --name Other --zone Asia/Tokyo --opened-on 2013-01-01");
+    place.ok("purchase --account acme --packs 1 --reference inv-1 --comment =HYPERLINK(1)");
+    let keys: Vec<String> = (0..400).map(|n| format!("a-key-of-ordinary-length-{n}")).collect();
+    let rows: Vec<(&str, &str)> = keys.iter().map(|key| (key.as_str(), "erase")).collect();
+    place.write("usage.csv", usage(&rows));
+    place.ok("transactions import usage.csv");
+    place.ok("balance");
+
+    let said = place.ok("transactions export --out log.csv").stderr;
+    let file = place.read("log.csv");
+    assert_eq!(place.ok("transactions export").stdout, file);
+    assert!(file.contains(",'=HYPERLINK(1),"), "a spreadsheet would run it");
+    let mut reader = csv::Reader::from_reader(file.as_bytes());
+    let header = reader.headers().expect("a header").clone();
+    let column = |name: &str| header.iter().position(|column| column == name).expect(name);
+    let (kind, credits, balance) = (column("kind"), column("credits"), column("balance"));
+    let (mut sum, mut count) = (0, 0);
+    for record in reader.records() {
+        let record = record.expect("a row");
+        let credits: i64 = record[credits].parse().expect("a number");
+        sum += if &record[kind] == "charge" { -credits } else { credits };
+        count += 1;
+        assert_eq!(record[balance].parse::<i64>(), Ok(sum), "row {count}");
+    }
+    assert_eq!(said, format!("{count} transactions are in log.csv.\n"));
+    let log = place.rows("transactions list --limit 10000");
+    assert_eq!(log.len(), count);
+
+    let lines = place.ok("transactions export -o ndjson --account acme").stdout;
+    let mut newest_first: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    newest_first.iter_mut().for_each(|row| drop(row.as_object_mut().expect("an object").remove("schema")));
+    let by_seq = |row: &Value| row["seq"].as_i64();
+    let mut listed = log;
+    listed.sort_by_key(by_seq);
+    assert_eq!(newest_first, listed);
+
+    place.run("transactions export -o table").fails_with(2, "a table is for people");
+    place.run("transactions export --account nobody --out log.csv").fails_with(5, "unknown_account");
+    assert_eq!(place.read("log.csv"), file, "a failed export leaves the old file");
+    assert_eq!(place.names(), ["creditd.db", "creditd.toml", "log.csv", "usage.csv"]);
+
+    // Whoever reads no further (`| head`) has read enough.
+    let mut command = place.command("transactions export");
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    drop(child.stdout.take());
+    let done = Done::of(child.wait_with_output().expect("the binary ends"));
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""));
+}

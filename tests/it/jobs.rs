@@ -1,0 +1,205 @@
+//! The jobs, each run twice: whatever a job does, it does once, and a dry run does nothing.
+
+use crate::support::{Sandbox, account, account_id, instant, month, purchase, usage};
+use chrono_tz::Tz;
+use creditd::app::App;
+use creditd::core::ids::{AccountId, Email};
+use creditd::core::outbox::NoticeKind;
+use creditd::core::schedule::{Job, Slot};
+use creditd::jobs::{Claiming, Done, Kit, Planned, Run, run_slot};
+use creditd::store::{Admin, NewAccount, OutboxRecord, RunState};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+const NEW_YORK: Tz = Tz::America__New_York;
+/// Ample for a bell that takes a second.
+const BELL_MAX: Duration = Duration::from_secs(120);
+
+/// An account in New York with one admin who wants everything.
+async fn open_acme(sandbox: &Sandbox) -> AccountId {
+    let email = Email::new("ann@acme.example").expect("an address");
+    let admin = Admin { daily_report: true, name: "Ann".into(), ..Admin::with_defaults(email) };
+    let new = NewAccount { account: account("acme", "America/New_York", "2013-01-01"), admins: vec![admin] };
+    sandbox.store().open_accounts(&[new]).await.expect("an account");
+    account_id("acme")
+}
+
+async fn run(app: App, job: Job, slot: Slot, dry_run: bool) -> Done {
+    let kit = Kit::new(app).expect("templates and a mail folder");
+    let mut run = Run { dry_run, progress: &mut |_, _| {}, stop: CancellationToken::new() };
+    match run_slot(&kit, job, slot, Claiming::Anyway, &mut run).await.expect("the run is recorded") {
+        Planned::Ran(done) => done.expect("the job ends well"),
+        Planned::Taken => panic!("a run that was asked for is never left out"),
+    }
+}
+
+async fn tick(sandbox: &Sandbox, now: &str, job: Job) -> Done {
+    run(sandbox.at(now), job, Slot::Tick(instant(now)), false).await
+}
+
+async fn mails(sandbox: &Sandbox, kind: NoticeKind) -> Vec<OutboxRecord> {
+    let mut all = sandbox.store().messages(None, None, 1_000).await.expect("the outbox");
+    all.retain(|mail| mail.message.key.kind() == kind);
+    all
+}
+
+/// Takes credits until `left` are available.
+async fn spend_down_to(app: &App, id: &AccountId, left: i64, key: &str) {
+    let available = app.balances(std::slice::from_ref(id)).await.expect("a balance")[0].available.total().get();
+    let quantity = available - left;
+    let usage = creditd::core::ledger::Usage { quantity, ..usage("translation", key) };
+    app.charge(id, &usage).await.expect("a charge");
+}
+
+#[tokio::test]
+async fn reset_opens_every_missed_month_once() {
+    let sandbox = Sandbox::new().await;
+    let id = open_acme(&sandbox).await;
+    let now = "2013-06-01T04:00:00Z"; // the instant June begins in New York
+    let planned = run(sandbox.at(now), Job::Reset, Slot::Tick(instant(now)), true).await;
+    assert_eq!(sandbox.log(&id).await.len(), 0, "a dry run writes nothing");
+    let done = tick(&sandbox, now, Job::Reset).await;
+    assert_eq!(planned.lines, done.lines, "what was planned is what is done");
+    let rows = sandbox.log(&id).await;
+    let kinds: Vec<String> = rows.iter().map(|row| format!("{} {}", row.occurred_at, row.kind)).collect();
+    insta::assert_snapshot!(kinds.join("\n"), @r"
+    2013-01-01T05:00:00Z allocation
+    2013-02-01T05:00:00Z expiry
+    2013-02-01T05:00:00Z allocation
+    2013-03-01T05:00:00Z expiry
+    2013-03-01T05:00:00Z allocation
+    2013-04-01T04:00:00Z expiry
+    2013-04-01T04:00:00Z allocation
+    2013-05-01T04:00:00Z expiry
+    2013-05-01T04:00:00Z allocation
+    2013-06-01T04:00:00Z expiry
+    2013-06-01T04:00:00Z allocation
+    ");
+    let again = tick(&sandbox, now, Job::Reset).await;
+    assert_eq!(again.lines, Vec::<String>::new());
+    assert_eq!(sandbox.log(&id).await, rows);
+    sandbox.assert_verified().await;
+}
+
+#[tokio::test]
+async fn scan_tells_once_per_crossing_and_a_purchase_arms_again() {
+    let sandbox = Sandbox::new().await;
+    let id = open_acme(&sandbox).await;
+    let told = async |sandbox: &Sandbox| mails(sandbox, NoticeKind::LowCredit).await.len();
+
+    spend_down_to(&sandbox.at("2013-01-10T12:00:00Z"), &id, 301, "a").await;
+    tick(&sandbox, "2013-01-10T12:01:00Z", Job::Scan).await;
+    assert_eq!(told(&sandbox).await, 0, "301 of 1,500 is above 20 %");
+
+    spend_down_to(&sandbox.at("2013-01-10T13:00:00Z"), &id, 300, "b").await;
+    let now = "2013-01-10T13:01:00Z";
+    run(sandbox.at(now), Job::Scan, Slot::Tick(instant(now)), true).await;
+    assert_eq!(told(&sandbox).await, 0, "a dry run writes nothing");
+    tick(&sandbox, now, Job::Scan).await;
+    tick(&sandbox, "2013-01-10T13:02:00Z", Job::Scan).await;
+    assert_eq!(told(&sandbox).await, 1, "one mail per crossing, however often it is scanned");
+
+    spend_down_to(&sandbox.at("2013-01-11T13:00:00Z"), &id, 0, "c").await;
+    tick(&sandbox, "2013-01-11T13:01:00Z", Job::Scan).await;
+    let newest = &mails(&sandbox, NoticeKind::LowCredit).await[0];
+    assert_eq!(told(&sandbox).await, 2, "critical and exhausted at once make one notice");
+    assert_eq!(newest.message.key.about(), "exhausted#1");
+
+    sandbox.at("2013-01-12T00:00:00Z").purchase(&id, &purchase(1, "inv-1")).await.expect("a purchase");
+    tick(&sandbox, "2013-01-12T00:01:00Z", Job::Scan).await;
+    assert_eq!(sandbox.store().alerts(None, false, 10).await.expect("alerts"), [], "all are over");
+    spend_down_to(&sandbox.at("2013-01-13T00:00:00Z"), &id, 10, "d").await;
+    tick(&sandbox, "2013-01-13T00:01:00Z", Job::Scan).await;
+    let newest = &mails(&sandbox, NoticeKind::LowCredit).await[0];
+    assert_eq!((told(&sandbox).await, newest.message.key.about()), (3, "critical#2"));
+}
+
+#[tokio::test]
+async fn a_reset_that_no_job_ran_arms_the_levels_again() {
+    let sandbox = Sandbox::new().await;
+    let id = open_acme(&sandbox).await;
+    spend_down_to(&sandbox.at("2013-01-31T12:00:00Z"), &id, 0, "a").await;
+    tick(&sandbox, "2013-01-31T12:01:00Z", Job::Scan).await;
+    assert_eq!(sandbox.store().alerts(None, false, 10).await.expect("alerts").len(), 3);
+    // February begins; the scan sees the new free credits although no reset wrote them.
+    tick(&sandbox, "2013-02-01T05:00:00Z", Job::Scan).await;
+    assert_eq!(sandbox.store().alerts(None, false, 10).await.expect("alerts"), []);
+}
+
+#[tokio::test]
+async fn statements_come_once_and_only_when_the_period_is_over() {
+    let sandbox = Sandbox::new().await;
+    let id = open_acme(&sandbox).await;
+    let app = sandbox.at("2013-01-15T17:00:00Z");
+    app.charge(&id, &usage("erase", "one")).await.expect("a charge");
+    let march = Slot::Month(month("2013-01"), NEW_YORK);
+    let day = Slot::Day("2013-01-15".parse().expect("a date"), NEW_YORK);
+
+    run(sandbox.at("2013-02-01T04:59:59.999999Z"), Job::MonthlyReport, march, false).await;
+    assert_eq!(mails(&sandbox, NoticeKind::MonthlyStatement).await, [], "the month is not over yet");
+    let now = "2013-02-01T05:00:00Z";
+    run(sandbox.at(now), Job::MonthlyReport, march, true).await;
+    assert_eq!(mails(&sandbox, NoticeKind::MonthlyStatement).await, [], "a dry run writes nothing");
+    run(sandbox.at(now), Job::MonthlyReport, march, false).await;
+    run(sandbox.at(now), Job::DailyReport, day, false).await;
+    let monthly = mails(&sandbox, NoticeKind::MonthlyStatement).await;
+    insta::assert_snapshot!(monthly[0].message.subject, @"AI credits in January 2013: 7 used, 0 left (Account acme)");
+    run(sandbox.at("2013-02-02T05:00:00Z"), Job::MonthlyReport, march, false).await;
+    run(sandbox.at("2013-02-02T05:00:00Z"), Job::DailyReport, day, false).await;
+    assert_eq!(mails(&sandbox, NoticeKind::MonthlyStatement).await, monthly);
+    assert_eq!(mails(&sandbox, NoticeKind::DailyStatement).await.len(), 1);
+
+    let delivered = tick(&sandbox, "2013-02-02T05:01:00Z", Job::Deliver).await;
+    assert_eq!((delivered.lines.len(), delivered.problems.len()), (2, 0));
+    assert_eq!(tick(&sandbox, "2013-02-02T05:01:10Z", Job::Deliver).await.lines, Vec::<String>::new());
+    let files = std::fs::read_dir(sandbox.path("mail")).expect("the mail folder");
+    let files = files.filter(|file| file.as_ref().is_ok_and(|f| f.path().extension().is_some_and(|e| e == "eml")));
+    assert_eq!(files.count(), 2);
+}
+
+/// The daemon itself: it does at once what was missed, and stops when it is told to.
+#[tokio::test]
+async fn serve_catches_up_and_stops_cleanly() {
+    let sandbox = Sandbox::new().await;
+    let id = open_acme(&sandbox).await;
+    let daemon = Daemon::start(&sandbox);
+    // A run of verify is the last thing that the first bell does.
+    let first_bell = async {
+        while sandbox.store().runs(Some(Job::Verify), Some(RunState::Done), 1).await.expect("runs").is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(BELL_MAX, first_bell).await.expect("the daemon gets through its first bell in time");
+    daemon.stop();
+    assert!(sandbox.log(&id).await.len() > 300, "every month since 2013 was opened and lapsed");
+    let monthly = mails(&sandbox, NoticeKind::MonthlyStatement).await;
+    assert!((10..=14).contains(&monthly.len()), "the window is 400 days, and {} statements came", monthly.len());
+    sandbox.assert_verified().await;
+}
+
+/// A real `creditd serve` that does not outlive the test.
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(sandbox: &Sandbox) -> Daemon {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_creditd"));
+        command.args(["serve", "--database-url", sandbox.url()]).current_dir(sandbox.path(""));
+        Daemon(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the daemon starts"))
+    }
+
+    /// Asks it to stop as an init system does, and waits until it has.
+    fn stop(mut self) {
+        let id = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &id]).status().expect("kill is there").success());
+        let exit = self.0.wait().expect("the daemon can be waited for");
+        assert!(exit.success(), "the daemon ended with {exit}");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
