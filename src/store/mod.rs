@@ -31,7 +31,7 @@ use crate::core::ids::BadName;
 use include_dir::{Dir, include_dir};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Row, Sqlite};
+use sqlx::{Connection, Row, Sqlite, SqliteConnection};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -58,6 +58,16 @@ pub enum StoreError {
     #[error("there is a ledger at {} already; nothing was changed", path.display())]
     Exists {
         /// Where.
+        path: PathBuf,
+    },
+    /// The file is something else.
+    #[error(
+        "{} is no ledger of creditd; it was left as it is. Name another file in database_url, or move this one away and \
+         make a ledger with `creditd init`",
+        path.display()
+    )]
+    NotALedger {
+        /// The file.
         path: PathBuf,
     },
     /// The URL is of no kind that is supported.
@@ -202,6 +212,7 @@ impl Store {
         if !path.exists() {
             return Err(StoreError::Missing { path });
         }
+        refuse_other_files(&path).await?;
         let (writer, reader) = connect(&path, false).await?;
         refuse_newer_schema(&writer).await?;
         migrator().run(&writer).await?;
@@ -224,6 +235,30 @@ impl Store {
     /// Begins a write. Always IMMEDIATE: a plain BEGIN that later wants to write fails under contention instead of waiting.
     async fn begin(&self) -> Result<sqlx::Transaction<'static, Sqlite>> {
         self.writer.begin_with("BEGIN IMMEDIATE").await.while_("beginning a write")
+    }
+}
+
+/// Looks before anything is written: opening a ledger sets the file's journal mode and migrates its schema, and neither
+/// may happen to a file that is not creditd's.
+async fn refuse_other_files(path: &Path) -> Result<()> {
+    let not_a_ledger = || StoreError::NotALedger { path: path.to_owned() };
+    if !path.is_file() {
+        return Err(not_a_ledger());
+    }
+    let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT);
+    let looked = async {
+        let mut connection = SqliteConnection::connect_with(&options).await?;
+        let tables = "SELECT count(*) FROM sqlite_schema WHERE name IN ('_sqlx_migrations', 'meta', 'transactions')";
+        let tables: i64 = sqlx::query_scalar(tables).fetch_one(&mut connection).await?;
+        connection.close().await?;
+        Ok(tables)
+    };
+    match looked.await {
+        Ok(3) => Ok(()),
+        Ok(_) => Err(not_a_ledger()),
+        // SQLITE_NOTADB.
+        Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == "26") => Err(not_a_ledger()),
+        Err(error) => Err(error).while_("opening the ledger"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The store on a real SQLite file: what the database refuses, what verify finds, and many at once.
 
 use crate::ledger::{History, Request, World, history, statement};
-use crate::support::{Sandbox, account, account_id, instant, month, purchase, usage};
+use crate::support::{Sandbox, account, instant, month, purchase, usage};
 use creditd::app::App;
 use creditd::core::ids::AccountId;
 use creditd::core::ledger::Usage;
@@ -396,10 +396,24 @@ async fn what_is_no_ledger_is_refused_in_words_and_left_alone() {
     // A ledger that is there is not made again, one of a newer creditd is not touched.
     let meta = sandbox.store().meta();
     said.push(Store::create(sandbox.url(), meta).await.map(|_| ()).expect_err("it exists").to_string());
-    said.push(Store::create(&url("no/such/folder.db"), meta).await.map(|_| ()).expect_err("no folder").to_string());
     let newer = "INSERT INTO _sqlx_migrations SELECT 9999, 'from the future', installed_on, success, checksum,
                         execution_time FROM _sqlx_migrations LIMIT 1";
     execute(&sandbox.sql().await, newer).await.expect("a newer schema");
     said.push(open_error(sandbox.url()).await);
-    insta::assert_snapshot!(said.join("\n").replace(&folder, "DIR/"), @"");
+    insta::assert_snapshot!(said.join("\n").replace(&folder, "DIR/"), @r#"
+    DIR/text.db is no ledger of creditd; it was left as it is. Name another file in database_url, or move this one away and make a ledger with `creditd init`
+    DIR/long.db is no ledger of creditd; it was left as it is. Name another file in database_url, or move this one away and make a ledger with `creditd init`
+    DIR/empty.db is no ledger of creditd; it was left as it is. Name another file in database_url, or move this one away and make a ledger with `creditd init`
+    DIR/other.db is no ledger of creditd; it was left as it is. Name another file in database_url, or move this one away and make a ledger with `creditd init`
+    DIR/folder.db is no ledger of creditd; it was left as it is. Name another file in database_url, or move this one away and make a ledger with `creditd init`
+    there is no ledger at DIR/missing.db; `creditd init` makes one
+    there is no ledger at DIR/no/such/folder.db; `creditd init` makes one
+    the database url "postgres://localhost/creditd" is not supported; use sqlite://path/to/creditd.db
+    the database url "sqlite::memory:" is not supported; use sqlite://path/to/creditd.db
+    the database url "sqlite://" is not supported; use sqlite://path/to/creditd.db
+    the database url "creditd.db" is not supported; use sqlite://path/to/creditd.db
+    the database url "sqlite://a.db?mode=ro" is not supported; use sqlite://path/to/creditd.db
+    there is a ledger at DIR/creditd.db already; nothing was changed
+    the ledger has schema 9999, this creditd knows 2; install a newer creditd
+    "#);
 }
