@@ -3,7 +3,8 @@
 
 use crate::support::{Sandbox, account_id, instant};
 use creditd::app::App;
-use creditd::app::import::{Import, ImportError, ImportOptions, ImportReport, Source, import};
+use creditd::app::import::{Import, ImportError, ImportOptions, ImportReport, PurchaseImport, Source, import};
+use creditd::core::credits::Credits;
 use creditd::core::ids::AccountId;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -243,6 +244,74 @@ async fn a_bad_row_is_told_with_its_place_and_nothing_of_its_file_is_kept() {
     file.csv:3: contradicts line 2, which has the same key (or account) and other values
     file.csv:3: column 1 (account): the account is there already and its time zone was America/New_York when it opened, not UTC; it opened at 2013-01-01T05:00:00Z, not 2013-01-01T00:00:00Z; `creditd account set` changes accounts
     "#);
+}
+
+/// `--skip-bad` keeps what is good; the rest is written to a file which, once mended, is imported like any other.
+#[tokio::test]
+async fn bad_rows_are_put_aside_mended_and_imported() {
+    let (sandbox, app, acme) = with_acme().await;
+    let kind = sandbox.usage_kind();
+    let row = |key: &str| format!("2013-01-05T12:00:00Z,acme,ann,erase,success,\"a, \"\"b\"\"\",{key}\n");
+    let bad = [row("k-2").replace("acme", "nobody"), "k-3\n".into(), row("k-4").replace("erase", "eraze")].concat();
+    let file = [USAGE_HEADER, &row("k-1"), &bad, &row("k-5"), &row("k-1")].concat();
+    let (path, aside) = (sandbox.write("usage.csv", file), sandbox.path("bad.csv"));
+    let skip_bad = ImportOptions { skip_bad: Some(aside.clone()), ..ImportOptions::default() };
+
+    let dry_run = ImportOptions { dry_run: true, ..skip_bad.clone() };
+    let report = import_file(&app, &kind, &path, &dry_run).await.expect("a readable file");
+    assert_eq!((report.rows, report.bad, report.written), (6, 3, false));
+    assert!(!aside.exists() && sandbox.log(&acme).await.is_empty());
+
+    let report = import_file(&app, &kind, &path, &skip_bad).await.expect("a readable file");
+    assert_eq!((report.rows, report.new, report.already, report.bad), (6, 2, 1, 3));
+    assert!(report.written && !report.is_rejected());
+    assert_eq!(report.bad_rows.iter().map(|row| row.line).collect::<Vec<_>>(), [3, 4, 5], "in the order of the file");
+    assert_eq!(report.bad_file.as_deref(), Some(&*aside));
+    let written = std::fs::read_to_string(&aside).expect("the bad rows");
+    assert_eq!(written, [USAGE_HEADER, &bad].concat());
+    sandbox.assert_verified().await;
+
+    // The file is not overwritten: it may be all that is left of those rows.
+    let error = import_file(&app, &kind, &path, &skip_bad).await.expect_err("it is there already");
+    assert!(error.to_string().contains("there already"), "{error}");
+
+    let mended = written.replace("nobody", "acme").replace("eraze", "erase").replace("k-3\n", &row("k-3"));
+    let report = import_all(&app, &kind, &sandbox.write("mended.csv", mended)).await;
+    assert_eq!((report.new, report.already), (3, 0));
+    assert_eq!(sandbox.balance(&app, &acme).await.available.free.get(), 1_500);
+    assert_eq!(sandbox.log(&acme).await.len(), 1 + 5);
+    sandbox.assert_verified().await;
+
+    // Where nothing is bad there is no such file.
+    let none = ImportOptions { skip_bad: Some(sandbox.path("none.csv")), ..ImportOptions::default() };
+    let report = import_file(&app, &kind, &sandbox.path("mended.csv"), &none).await.expect("a readable file");
+    assert_eq!((report.already, report.bad, report.bad_file), (3, 0, None));
+    let wrong = sandbox.write("wrong.csv", "a,b\n1,2\n");
+    assert!(import_file(&app, &kind, &wrong, &none).await.is_err());
+    let left: Vec<String> = std::fs::read_dir(sandbox.path(""))
+        .expect("the folder")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with("none") || name.contains("partial"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// What only shows while a file is written (here the sum of all packs leaves the range of credits) cannot undo the rows
+/// before it. The report says so, the ledger holds, and the file can be sent again.
+#[tokio::test]
+async fn a_row_that_fails_while_writing_is_told_as_such() {
+    let (sandbox, app, acme) = with_acme().await;
+    let kind = PurchaseImport { pack_credits: Credits::new(1_000_000_000), ..sandbox.purchases_kind() };
+    let rows: String = (0..100).map(|n| format!("2013-01-05T12:00:00Z,acme,100000,inv-{n}\n")).collect();
+    let path = sandbox.write("purchases.csv", [PURCHASE_HEADER, &rows].concat());
+    for (new, already) in [(92, 0), (0, 92)] {
+        let report = import_file(&app, &kind, &path, &ImportOptions::default()).await.expect("a readable file");
+        assert_eq!((report.new, report.already, report.bad), (new, already, 8));
+        assert!(report.written && !report.is_rejected());
+        assert_eq!(report.bad_rows[0].line, 94);
+        sandbox.assert_verified().await;
+    }
+    assert_eq!(sandbox.balance(&app, &acme).await.available.purchased.get(), 92 * 100_000_000_000_000);
 }
 
 /// Files that are no table, or another, or broken off.
