@@ -21,6 +21,8 @@ use tempfile::NamedTempFile;
 
 /// Rows that are checked or applied together, in one database transaction.
 const BATCH_ROWS: usize = 5_000;
+/// Bytes after which fewer rows make a batch, too: records may be long.
+const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most rows of one file. A fingerprint of each key is kept to find keys that are used for two things; that bounds it.
 pub const FILE_ROWS_MAX: u64 = 5_000_000;
 /// Bad rows reported one by one; the rest is counted.
@@ -175,9 +177,10 @@ pub trait Import {
     fn apply(&self, app: &App, rows: &[Self::Row]) -> impl Future<Output = Result<Vec<Applied>, AppError>>;
 }
 
-/// A row with its place in the file.
+/// A row as it was understood, with its place in the file. Rows that were not understood stay in line with the others, so
+/// that bad rows are told and written in the order of the file, whatever is wrong with them.
 struct Placed<R> {
-    row: R,
+    row: Result<R, Problem>,
     line: u64,
     record: csv::ByteRecord,
 }
@@ -241,6 +244,7 @@ impl<'a, I: Import> Pass<'a, I> {
             bad_file.write(&header.record)?;
         }
         let mut batch: Vec<Placed<I::Row>> = Vec::with_capacity(BATCH_ROWS);
+        let mut batch_bytes = 0;
         loop {
             let record = reader.next(self.file)?;
             let is_end = record.is_none();
@@ -250,12 +254,13 @@ impl<'a, I: Import> Pass<'a, I> {
                     return Err(ImportError::TooLong { file: self.file.to_owned() });
                 }
                 let parsed = Fields::new(&header, &record).and_then(|fields| self.kind.parse(&fields));
-                match parsed.and_then(|row| self.agree(&row, line).map(|()| row)) {
-                    Ok(row) => batch.push(Placed { row, line, record }),
-                    Err(problem) => self.bad(&header, line, &record, problem, &mut bad_file)?,
-                }
+                let row = parsed.and_then(|row| self.agree(&row, line).map(|()| row));
+                batch_bytes += record.as_slice().len();
+                batch.push(Placed { row, line, record });
             }
-            if batch.len() == BATCH_ROWS || (is_end && !batch.is_empty()) {
+            let is_full = batch.len() == BATCH_ROWS || batch_bytes > BATCH_BYTES_MAX;
+            if is_full || (is_end && !batch.is_empty()) {
+                batch_bytes = 0;
                 self.flush(&header, std::mem::take(&mut batch), &mut bad_file).await?;
                 progress(reader.bytes_read(), reader.bytes_total());
             }
@@ -275,15 +280,19 @@ impl<'a, I: Import> Pass<'a, I> {
         batch: Vec<Placed<I::Row>>,
         bad_file: &mut Option<BadFile>,
     ) -> Result<(), ImportError> {
-        let (rows, places): (Vec<I::Row>, Vec<(u64, csv::ByteRecord)>) =
-            batch.into_iter().map(|placed| (placed.row, (placed.line, placed.record))).unzip();
+        let (mut rows, mut places) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+        for Placed { row, line, record } in batch {
+            places.push((line, record, row.map(|row| rows.push(row)).err()));
+        }
         let answers = if self.write {
             self.kind.apply(self.app, &rows).await?
         } else {
             let problems = self.kind.check(self.app, &rows).await?;
             problems.into_iter().map(|problem| problem.map_or(Applied::New, Applied::Bad)).collect()
         };
-        for ((line, record), answer) in places.iter().zip(answers) {
+        let mut answers = answers.into_iter();
+        for (line, record, problem) in &places {
+            let Some(answer) = problem.clone().map(Applied::Bad).or_else(|| answers.next()) else { break };
             match answer {
                 Applied::New => self.report.new += 1,
                 Applied::Refused => {
