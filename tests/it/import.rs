@@ -1,6 +1,8 @@
 //! Importing files: an excerpt of a real year (tests/data), the whole of it where that is at hand, and every kind of file
 //! and row that cannot be imported.
 
+mod trace;
+
 use crate::support::{Sandbox, account_id, instant};
 use creditd::app::App;
 use creditd::app::import::{Import, ImportError, ImportOptions, ImportReport, PurchaseImport, Source, import};
