@@ -3,7 +3,7 @@
 
 mod trace;
 
-use crate::support::{Sandbox, account_id, instant};
+use crate::support::Sandbox;
 use creditd::app::App;
 use creditd::app::import::{Import, ImportError, ImportOptions, ImportReport, PurchaseImport, Source, import};
 use creditd::core::credits::Credits;
