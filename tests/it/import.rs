@@ -1,7 +1,9 @@
 //! Importing files: an excerpt of a real year (tests/data), the whole of it where that is at hand, and every kind of file
 //! and row that cannot be imported.
 
-use crate::support::{Sandbox, account_id, instant};
+mod trace;
+
+use crate::support::Sandbox;
 use creditd::app::App;
 use creditd::app::import::{Import, ImportError, ImportOptions, ImportReport, PurchaseImport, Source, import};
 use creditd::core::credits::Credits;
