@@ -132,6 +132,23 @@ pub(super) fn is_like(pattern: &[&str], lines: &[&str]) -> bool {
 }
 
 #[test]
+fn links_to_files_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut followed = 0;
+    for page in ["README.md", "docs/design.md", "docs/decisions.md", "benches/README.md", "cron/README.md"] {
+        let page = root.join(page);
+        let text = std::fs::read_to_string(&page).expect("the page is there");
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);
+        for target in targets.filter(|target| !target.starts_with('#') && !target.starts_with("http")) {
+            let path = page.parent().expect("a page is in a folder").join(target);
+            assert!(path.exists(), "{}: the link to {target} leads nowhere", page.display());
+            followed += 1;
+        }
+    }
+    assert!(followed > 5, "only {followed} links were found");
+}
+
+#[test]
 fn dots_stand_for_any_lines() {
     for (pattern, lines, expected) in [
         (&["a", "b"][..], &["a", "b  "][..], true),
