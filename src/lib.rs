@@ -4,6 +4,8 @@
 //! credits never lapse. Every AI action costs a fixed number of credits, checked and deducted at once. Jobs do the
 //! month start, write the alerts and statements that are e-mailed, and aggregate the transaction table into reports.
 //!
+//! The words, the rules (R1 to R18) and the sections that the code refers to (`DESIGN 6`) are in `docs/design.md`.
+//!
 //! # How it is built
 //!
 //! Data goes one way. A call or a job *gathers* plain values from the store, a pure function of the core *plans*, and

@@ -39,13 +39,13 @@ pub(super) struct Add {
     #[arg(long, value_parser = args::name)]
     name: Option<String>,
     /// Whether low-credit alerts are wanted
-    #[arg(long, value_name = "YES|NO", value_parser = BoolishValueParser::new())]
+    #[arg(long, value_name = "YES|NO", hide_possible_values = true, value_parser = BoolishValueParser::new())]
     alerts: Option<bool>,
     /// Whether each month's statement is wanted
-    #[arg(long, value_name = "YES|NO", value_parser = BoolishValueParser::new())]
+    #[arg(long, value_name = "YES|NO", hide_possible_values = true, value_parser = BoolishValueParser::new())]
     monthly_report: Option<bool>,
     /// Whether each day's statement is wanted
-    #[arg(long, value_name = "YES|NO", value_parser = BoolishValueParser::new())]
+    #[arg(long, value_name = "YES|NO", hide_possible_values = true, value_parser = BoolishValueParser::new())]
     daily_report: Option<bool>,
 }
 

@@ -165,9 +165,9 @@ async fn tell(
         format!("transactions list --account {} --limit 10", story.example),
         format!("report show statement-monthly --account {} --month {month}", story.example),
         "report show platform-monthly".into(),
-        "alerts list".into(),
+        "alerts list --all --limit 10".into(),
         "jobs next".into(),
-        "run monthly-report --dry-run".into(),
+        format!("run monthly-report --month {month} --dry-run"),
         "verify".into(),
     ] {
         line(format!("  {program} {command}"));

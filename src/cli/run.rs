@@ -38,6 +38,9 @@ impl Run {
         if slots.is_empty() {
             context.say(format!("{}: nothing is due", self.job));
         }
+        for slot in slots.iter().filter(|slot| slot.due_at() > app.now()) {
+            context.say(format!("{}: {slot} has not ended yet", self.job));
+        }
         let mut list = context.list(
             SCHEMA,
             &[Column::text("job"), Column::text("slot"), Column::text("state"), Column::text("outcome")],

@@ -31,7 +31,7 @@ use crate::core::ids::BadName;
 use include_dir::{Dir, include_dir};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Row, Sqlite};
+use sqlx::{Connection, Row, Sqlite, SqliteConnection};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -60,10 +60,14 @@ pub enum StoreError {
         /// Where.
         path: PathBuf,
     },
-    /// Something else is there.
-    #[error("{} is not a ledger and was left as it is; name another file, or move it away for `creditd init`", path.display())]
+    /// The file is something else.
+    #[error(
+        "{} is no ledger of creditd; it was left as it is. Name another file in database_url, or move this one away and \
+         make a ledger with `creditd init`",
+        path.display()
+    )]
     NotALedger {
-        /// Where.
+        /// The file.
         path: PathBuf,
     },
     /// The URL is of no kind that is supported.
@@ -202,14 +206,13 @@ impl Store {
     /// Opens the ledger at `url` and brings its schema up to date.
     ///
     /// # Errors
-    /// [`StoreError::Missing`] when there is none, [`StoreError::NotALedger`] when something else is there,
-    /// [`StoreError::Newer`] when a newer creditd wrote it.
+    /// [`StoreError::Missing`] when there is none, [`StoreError::Newer`] when a newer creditd wrote it.
     pub async fn open(url: &str) -> Result<Store> {
         let path = database_path(url)?;
         if !path.exists() {
             return Err(StoreError::Missing { path });
         }
-        refuse_what_is_no_ledger(&path).await?;
+        refuse_other_files(&path).await?;
         let (writer, reader) = connect(&path, false).await?;
         refuse_newer_schema(&writer).await?;
         migrator().run(&writer).await?;
@@ -232,6 +235,30 @@ impl Store {
     /// Begins a write. Always IMMEDIATE: a plain BEGIN that later wants to write fails under contention instead of waiting.
     async fn begin(&self) -> Result<sqlx::Transaction<'static, Sqlite>> {
         self.writer.begin_with("BEGIN IMMEDIATE").await.while_("beginning a write")
+    }
+}
+
+/// Looks before anything is written: opening a ledger sets the file's journal mode and migrates its schema, and neither
+/// may happen to a file that is not creditd's.
+async fn refuse_other_files(path: &Path) -> Result<()> {
+    let not_a_ledger = || StoreError::NotALedger { path: path.to_owned() };
+    if !path.is_file() {
+        return Err(not_a_ledger());
+    }
+    let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT);
+    let looked = async {
+        let mut connection = SqliteConnection::connect_with(&options).await?;
+        let tables = "SELECT count(*) FROM sqlite_schema WHERE name IN ('_sqlx_migrations', 'meta', 'transactions')";
+        let tables: i64 = sqlx::query_scalar(tables).fetch_one(&mut connection).await?;
+        connection.close().await?;
+        Ok(tables)
+    };
+    match looked.await {
+        Ok(3) => Ok(()),
+        Ok(_) => Err(not_a_ledger()),
+        // SQLITE_NOTADB.
+        Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == "26") => Err(not_a_ledger()),
+        Err(error) => Err(error).while_("opening the ledger"),
     }
 }
 
@@ -277,25 +304,15 @@ fn migrator() -> Migrator {
     Migrator::with_migrations(migrations.collect())
 }
 
-/// Looks without writing, before anything is set or migrated: a database of somebody else must stay as it is.
-async fn refuse_what_is_no_ledger(path: &Path) -> Result<()> {
-    let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT);
-    let mut connection = options.connect().await.while_("opening the ledger")?;
-    let is_ledger: std::result::Result<bool, sqlx::Error> =
-        sqlx::query_scalar("SELECT count(*) = 2 FROM sqlite_schema WHERE name IN ('_sqlx_migrations', 'meta')")
-            .fetch_one(&mut connection)
-            .await;
-    let is_ledger = match is_ledger {
-        // SQLITE_NOTADB
-        Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == "26") => false,
-        other => other.while_("reading the schema")?,
-    };
-    connection.close().await.while_("reading the schema")?;
-    if is_ledger { Ok(()) } else { Err(StoreError::NotALedger { path: path.to_owned() }) }
-}
-
 async fn refuse_newer_schema(pool: &SqlitePool) -> Result<()> {
     let known = migrator().iter().map(|migration| migration.version).max().unwrap_or(0);
+    let has_schema: bool = sqlx::query_scalar("SELECT count(*) > 0 FROM sqlite_schema WHERE name = '_sqlx_migrations'")
+        .fetch_one(pool)
+        .await
+        .while_("reading the schema")?;
+    if !has_schema {
+        return Ok(());
+    }
     let found: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
         .fetch_one(pool)
         .await
@@ -308,7 +325,7 @@ async fn read_meta(pool: &SqlitePool, path: &Path) -> Result<Meta> {
     let rows =
         sqlx::query("SELECT name, value FROM meta").fetch_all(pool).await.while_("reading what the ledger is")?;
     if rows.is_empty() {
-        return Err(StoreError::NotALedger { path: path.to_owned() });
+        return Err(StoreError::Missing { path: path.to_owned() });
     }
     for row in rows {
         let value: String = row.get(1);

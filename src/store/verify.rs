@@ -54,10 +54,27 @@ const CHECKS: &[(&str, &str)] = &[
              OR count(e.delta) <> count(g.grant_id)",
     ),
     (
-        "entries belong to a row",
-        "SELECT e.account_id, 'entry of row ' || e.seq || ', grant ' || e.grant_id, 'a row', 'none'
+        "entries belong to a row and change something",
+        "SELECT e.account_id, 'entry of row ' || e.seq || ', grant ' || e.grant_id, 'a change by a row',
+                e.delta || ' by ' || coalesce(t.kind, 'no row')
            FROM entries AS e LEFT JOIN transactions AS t USING (account_id, seq)
-          WHERE t.seq IS NULL AND ($1 IS NULL OR e.account_id = $1)",
+          WHERE (t.seq IS NULL OR (e.delta = 0 AND t.kind <> 'allocation')) AND ($1 IS NULL OR e.account_id = $1)",
+    ),
+    (
+        "a row happened in its account's time, before it was recorded",
+        "SELECT t.account_id, 'row ' || t.seq || ': occurred_at',
+                coalesce(a.opened_at, 'no account') || ' to ' || t.recorded_at, t.occurred_at
+           FROM transactions AS t LEFT JOIN accounts AS a USING (account_id)
+          WHERE (a.account_id IS NULL OR t.occurred_at NOT BETWEEN a.opened_at AND t.recorded_at)
+            AND ($1 IS NULL OR t.account_id = $1)",
+    ),
+    (
+        "only a charge fails, and only a failed one has a reason",
+        "SELECT account_id, 'row ' || seq || ': kind, quantity, status, reason', 'what can be',
+                kind || ', ' || quantity || ', ' || status || ', ' || coalesce(reason, 'none')
+           FROM transactions
+          WHERE ((status = 'failed' AND kind <> 'charge') OR (status = 'success' AND reason IS NOT NULL)
+                 OR (kind IN ('charge', 'purchase') AND quantity < 1)) AND ($1 IS NULL OR account_id = $1)",
     ),
     (
         "a row's balance is the sum of all changes up to it",
@@ -118,6 +135,43 @@ const CHECKS: &[(&str, &str)] = &[
             AND (purchased_delta <> quantity * unit_price OR free_delta <> 0)",
     ),
     (
+        "a purchase names its payment and its price",
+        "SELECT account_id, 'row ' || seq || ': key, price', 'purchase:' || coalesce(reference, 'a payment') || ', a price',
+                coalesce(key, 'none') || ', ' || coalesce(money_minor || ' ' || currency, 'none')
+           FROM transactions WHERE kind = 'purchase' AND ($1 IS NULL OR account_id = $1)
+            AND (key IS NOT 'purchase:' || reference OR money_minor IS NULL OR currency IS NULL)",
+    ),
+    (
+        "a grant is as the row that made it says",
+        "SELECT g.account_id, 'grant ' || g.grant_id || ': source, label, starts_at',
+                coalesce(t.kind || ', ' || coalesce('pack:' || t.reference, t.comment) || ', ' || t.occurred_at, 'a row'),
+                g.source || ' ' || g.credit_type || ', ' || g.label || ', ' || g.starts_at ||
+                coalesce(' to ' || g.expires_at, '')
+           FROM grants AS g LEFT JOIN transactions AS t ON t.account_id = g.account_id AND t.seq = g.grant_id
+          WHERE ($1 IS NULL OR g.account_id = $1) AND (g.starts_at IS NOT t.occurred_at OR NOT CASE g.source
+                    WHEN 'monthly' THEN t.kind = 'allocation' AND g.credit_type = 'free' AND g.label = t.comment
+                                        AND g.expires_at IS NOT NULL
+                    WHEN 'pack' THEN t.kind = 'purchase' AND g.credit_type = 'purchased'
+                                     AND g.label IS 'pack:' || t.reference AND g.expires_at IS NULL
+                    ELSE t.kind = g.source END)",
+    ),
+    (
+        "a grant names the row that lapsed it",
+        "SELECT g.account_id, g.label || ': lapsed_by', max(t.seq), g.lapsed_by
+           FROM grants AS g LEFT JOIN entries AS e ON e.account_id = g.account_id AND e.grant_id = g.grant_id AND e.delta < 0
+           LEFT JOIN transactions AS t ON t.account_id = e.account_id AND t.seq = e.seq AND t.kind = 'expiry'
+          WHERE $1 IS NULL OR g.account_id = $1 GROUP BY g.account_id, g.grant_id HAVING max(t.seq) IS NOT g.lapsed_by",
+    ),
+    (
+        "a lapse that is taken back is named",
+        "SELECT t.account_id, 'row ' || t.seq || ': corrects', 'a lapse of the same grant', t.corrects
+           FROM transactions AS t JOIN entries AS e USING (account_id, seq)
+          WHERE t.kind = 'expiry' AND ($1 IS NULL OR t.account_id = $1) AND (e.delta > 0 OR t.corrects IS NOT NULL)
+            AND NOT EXISTS (SELECT 1 FROM transactions AS l JOIN entries AS le USING (account_id, seq)
+                             WHERE l.account_id = t.account_id AND l.seq = t.corrects AND l.seq < t.seq
+                               AND l.kind = 'expiry' AND le.grant_id = e.grant_id AND le.delta < 0)",
+    ),
+    (
         "credits are used while their grant lasts",
         "SELECT e.account_id, 'row ' || e.seq || ' on ' || g.label || ': occurred_at',
                 g.starts_at || ' to ' || coalesce(g.expires_at, 'never'), t.occurred_at
@@ -148,10 +202,30 @@ const CHECKS: &[(&str, &str)] = &[
                FROM grants WHERE source = 'monthly' AND ($1 IS NULL OR account_id = $1)) WHERE starts_at <> ended",
     ),
     (
+        "the first month begins when the account opens",
+        "SELECT a.account_id, 'opened_at', min(g.starts_at), a.opened_at
+           FROM accounts AS a JOIN grants AS g ON g.account_id = a.account_id AND g.source = 'monthly'
+          WHERE $1 IS NULL OR a.account_id = $1 GROUP BY a.account_id HAVING min(g.starts_at) <> a.opened_at",
+    ),
+    (
         "the last opened month is the last free grant",
         "SELECT a.account_id, 'opened_through', max(substr(g.label, 6)), a.opened_through
            FROM accounts AS a LEFT JOIN grants AS g ON g.account_id = a.account_id AND g.source = 'monthly'
           WHERE $1 IS NULL OR a.account_id = $1 GROUP BY a.account_id HAVING max(substr(g.label, 6)) IS NOT a.opened_through",
+    ),
+    (
+        "an account is due when its month ends or a grant lapses",
+        "SELECT a.account_id, 'rollover_due_at', coalesce(min(g.expires_at), a.opened_at), a.rollover_due_at
+           FROM accounts AS a LEFT JOIN grants AS g ON g.account_id = a.account_id
+                AND (g.remaining > 0 OR (g.source = 'monthly' AND g.label = 'free:' || a.opened_through))
+          WHERE $1 IS NULL OR a.account_id = $1
+          GROUP BY a.account_id HAVING coalesce(min(g.expires_at), a.opened_at) <> a.rollover_due_at",
+    ),
+    (
+        "an account's newest row was recorded last",
+        "SELECT a.account_id, 'last_recorded_at', max(t.recorded_at), a.last_recorded_at
+           FROM accounts AS a JOIN transactions AS t USING (account_id) WHERE $1 IS NULL OR a.account_id = $1
+          GROUP BY a.account_id HAVING max(t.recorded_at) <> a.last_recorded_at",
     ),
     (
         "nothing is left of a grant that is over",

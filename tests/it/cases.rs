@@ -12,7 +12,7 @@ use creditd::core::credits::{Credits, Split};
 use creditd::core::ids::AccountId;
 use creditd::core::ledger::{Ledger, Purchase};
 use creditd::core::price::PriceVersion;
-use creditd::core::statement::{DateRange, Figures, Grouping, LineType, ReportAccount, ReportSpec, Scope, fold};
+use creditd::core::statement::{DateRange, Figures, Grouping, LineType, ReportSpec, Scope, fold};
 use creditd::core::transaction::{Kind, Status, Transaction};
 use creditd::store::{Load, NewAccount, Opened};
 use parse::{Call, Says, parse, spaced};

@@ -51,6 +51,12 @@ impl Sandbox {
         self.app.at(now).expect("a sandbox takes a fixed clock")
     }
 
+    /// The ledger as another program opens it.
+    pub async fn second_program(&self, now: Instant) -> App {
+        let settings = self.app.settings.clone();
+        App::open(settings, Clock::Fixed(now)).await.expect("a second program opens the ledger")
+    }
+
     /// Its store.
     pub const fn store(&self) -> &Store {
         &self.app.store

@@ -22,8 +22,8 @@ use tempfile::NamedTempFile;
 
 /// Rows that are checked or applied together, in one database transaction.
 const BATCH_ROWS: usize = 5_000;
-/// Bytes of the file after which a batch is full all the same: rows may be long for no good reason.
-const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes after which fewer rows make a batch, too: records may be long.
+const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most rows of one file. A fingerprint of each key is kept to find keys that are used for two things; that bounds it.
 pub const FILE_ROWS_MAX: u64 = 5_000_000;
 /// Bad rows reported one by one; the rest is counted.
@@ -178,28 +178,12 @@ pub trait Import {
     fn apply(&self, app: &App, rows: &[Self::Row]) -> impl Future<Output = Result<Vec<Applied>, AppError>>;
 }
 
-/// Rows that are handled together.
-struct Lines<R> {
-    /// Every row as it stands in the file, with what is wrong with it by itself.
-    places: Vec<(u64, csv::ByteRecord, Option<Problem>)>,
-    /// Those that were understood, in the same order.
-    rows: Vec<R>,
-    /// Bytes of all.
-    bytes: usize,
-}
-
-impl<R> Lines<R> {
-    const EMPTY: Lines<R> = Lines { places: Vec::new(), rows: Vec::new(), bytes: 0 };
-
-    fn add(&mut self, line: u64, record: csv::ByteRecord, row: Result<R, Problem>) {
-        self.bytes += record.as_slice().len();
-        let problem = row.map(|row| self.rows.push(row)).err();
-        self.places.push((line, record, problem));
-    }
-
-    const fn is_full(&self) -> bool {
-        self.places.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES
-    }
+/// A row as it was understood, with its place in the file. Rows that were not understood stay in line with the others, so
+/// that bad rows are told and written in the order of the file, whatever is wrong with them.
+struct Placed<R> {
+    row: Result<R, Problem>,
+    line: u64,
+    record: csv::ByteRecord,
 }
 
 /// Imports one file.
@@ -262,7 +246,8 @@ impl<'a, I: Import> Pass<'a, I> {
         if let Some(bad_file) = &mut bad_file {
             bad_file.write(&header.record)?;
         }
-        let mut batch = Lines::EMPTY;
+        let mut batch: Vec<Placed<I::Row>> = Vec::with_capacity(BATCH_ROWS);
+        let mut batch_bytes = 0;
         loop {
             let record = reader.next(self.file)?;
             let is_end = record.is_none();
@@ -273,10 +258,13 @@ impl<'a, I: Import> Pass<'a, I> {
                 }
                 let parsed = Fields::new(&header, &record).and_then(|fields| self.kind.parse(&fields));
                 let row = parsed.and_then(|row| self.agree(&row, line).map(|()| row));
-                batch.add(line, record, row);
+                batch_bytes += record.as_slice().len();
+                batch.push(Placed { row, line, record });
             }
-            if batch.is_full() || is_end {
-                self.flush(&header, std::mem::replace(&mut batch, Lines::EMPTY), &mut bad_file).await?;
+            let is_full = batch.len() == BATCH_ROWS || batch_bytes > BATCH_BYTES_MAX;
+            if is_full || (is_end && !batch.is_empty()) {
+                batch_bytes = 0;
+                self.flush(&header, std::mem::take(&mut batch), &mut bad_file).await?;
                 progress(reader.bytes_read(), Some(reader.bytes_total()));
             }
             if is_end {
@@ -292,29 +280,30 @@ impl<'a, I: Import> Pass<'a, I> {
     async fn flush(
         &mut self,
         header: &reader::Header,
-        batch: Lines<I::Row>,
+        batch: Vec<Placed<I::Row>>,
         bad_file: &mut Option<BadFile>,
     ) -> Result<(), ImportError> {
-        let Lines { places, rows, .. } = batch;
-        let answers = if rows.is_empty() {
-            Vec::new()
-        } else if self.write {
+        let (mut rows, mut places) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+        for Placed { row, line, record } in batch {
+            places.push((line, record, row.map(|row| rows.push(row)).err()));
+        }
+        let answers = if self.write {
             self.kind.apply(self.app, &rows).await?
         } else {
             let problems = self.kind.check(self.app, &rows).await?;
             problems.into_iter().map(|problem| problem.map_or(Applied::New, Applied::Bad)).collect()
         };
         let mut answers = answers.into_iter();
-        for (line, record, problem) in places {
-            match problem.map(Applied::Bad).or_else(|| answers.next()) {
-                Some(Applied::New) => self.report.new += 1,
-                Some(Applied::Refused) => {
+        for (line, record, problem) in &places {
+            let Some(answer) = problem.clone().map(Applied::Bad).or_else(|| answers.next()) else { break };
+            match answer {
+                Applied::New => self.report.new += 1,
+                Applied::Refused => {
                     self.report.new += 1;
                     self.report.refused += 1;
                 }
-                Some(Applied::Already) => self.report.already += 1,
-                Some(Applied::Bad(problem)) => self.bad(header, line, &record, problem, bad_file)?,
-                None => {}
+                Applied::Already => self.report.already += 1,
+                Applied::Bad(problem) => self.bad(header, *line, record, problem, bad_file)?,
             }
         }
         Ok(())

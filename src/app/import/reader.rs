@@ -3,7 +3,7 @@
 use super::{ImportError, Problem};
 use csv::ByteRecord;
 use flate2::read::MultiGzDecoder;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,8 @@ use std::rc::Rc;
 
 /// Longest record, in bytes: an unclosed quote must not read the rest of the file into memory.
 const RECORD_BYTES_MAX: usize = 1024 * 1024;
+/// Longest reason that is given for a bad field, in characters.
+const REASON_CHARS_MAX: usize = 200;
 /// First bytes of a gzip file (RFC 1952, 2.3.1).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
@@ -71,10 +73,27 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
+/// What was read last, to look back at how a record ended.
+#[derive(Default)]
+struct Chunk {
+    /// Bytes read in all, up to the end of this chunk.
+    ends_at: u64,
+    bytes: Vec<u8>,
+}
+
+impl Chunk {
+    /// The byte before the one at `at`, counted from the beginning of the file.
+    fn byte_before(&self, at: u64) -> Option<u8> {
+        let behind = usize::try_from(self.ends_at.checked_sub(at)?).ok()?;
+        self.bytes.iter().rev().nth(behind).copied()
+    }
+}
+
 /// Fails when too much is read for one record.
 struct Bounded {
     inner: Box<dyn Read>,
     since_record: Rc<Cell<usize>>,
+    chunk: Rc<RefCell<Chunk>>,
 }
 
 impl Read for Bounded {
@@ -85,6 +104,12 @@ impl Read for Bounded {
         }
         let n = self.inner.read(buffer)?;
         self.since_record.set(self.since_record.get() + n);
+        if n > 0 {
+            let mut chunk = self.chunk.borrow_mut();
+            chunk.ends_at += n as u64;
+            chunk.bytes.clear();
+            chunk.bytes.extend_from_slice(&buffer[..n]);
+        }
         Ok(n)
     }
 }
@@ -93,6 +118,7 @@ impl Read for Bounded {
 pub(super) struct Reader {
     csv: csv::Reader<Bounded>,
     since_record: Rc<Cell<usize>>,
+    chunk: Rc<RefCell<Chunk>>,
     bytes_read: Rc<Cell<u64>>,
     bytes_total: u64,
 }
@@ -108,9 +134,10 @@ impl Reader {
         let is_gzip = input.fill_buf()?.starts_with(&GZIP_MAGIC);
         let inner: Box<dyn Read> = if is_gzip { Box::new(MultiGzDecoder::new(input)) } else { Box::new(input) };
         let since_record = Rc::new(Cell::new(0));
-        let bounded = Bounded { inner, since_record: Rc::clone(&since_record) };
+        let chunk = Rc::new(RefCell::new(Chunk::default()));
+        let bounded = Bounded { inner, since_record: Rc::clone(&since_record), chunk: Rc::clone(&chunk) };
         let csv = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bounded);
-        Ok(Reader { csv, since_record, bytes_read, bytes_total })
+        Ok(Reader { csv, since_record, chunk, bytes_read, bytes_total })
     }
 
     pub(super) fn bytes_read(&self) -> u64 {
@@ -128,7 +155,7 @@ impl Reader {
         let line = self.csv.position().line();
         match self.csv.read_byte_record(&mut record) {
             Ok(false) => Ok(None),
-            Ok(true) => Ok(Some((record.position().map_or(line, csv::Position::line), record))),
+            Ok(true) => Ok(Some((self.line_of(&record), record))),
             Err(error) => {
                 let source = match error.into_kind() {
                     csv::ErrorKind::Io(source) => source,
@@ -137,6 +164,15 @@ impl Reader {
                 Err(ImportError::Read { file: file.to_owned(), line, source })
             }
         }
+    }
+
+    /// The line on which the record just read began. csv has counted the line breaks that it has read, and it reads the
+    /// \n of a \r\n and the breaks of empty lines only with the next record; so the line is counted back from the end.
+    fn line_of(&self, record: &ByteRecord) -> u64 {
+        let end = self.csv.position();
+        let is_break_read = self.chunk.borrow().byte_before(end.byte()) == Some(b'\n');
+        let within = record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+        end.line().saturating_sub(within + u64::from(is_break_read))
     }
 
     /// The first record, which must name `columns`, each once, in any order.
@@ -209,6 +245,14 @@ impl<'a> Fields<'a> {
         column: &'static str,
         read: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<T, Problem> {
-        read(self.text(column)?).map_err(|error| Problem { column: Some(column), reason: error.to_string() })
+        read(self.text(column)?).map_err(|error| Problem { column: Some(column), reason: shortened(error.to_string()) })
+    }
+}
+
+/// A reason names the text it is about, and that may be a megabyte.
+fn shortened(reason: String) -> String {
+    match reason.char_indices().nth(REASON_CHARS_MAX) {
+        Some((at, _)) => format!("{}...", &reason[..at]),
+        None => reason,
     }
 }
