@@ -54,6 +54,14 @@ pub enum StoreError {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// Its file cannot be made.
+    #[error("{}: the ledger cannot be made there: {source}", path.display())]
+    Create {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// There is one already.
     #[error("there is a ledger at {} already; nothing was changed", path.display())]
     Exists {
@@ -184,6 +192,7 @@ impl Store {
         if path.exists() {
             return Err(StoreError::Exists { path });
         }
+        create_private(&path).map_err(|source| StoreError::Create { path: path.clone(), source })?;
         let (writer, reader) = connect(&path, true).await?;
         migrator().run(&writer).await?;
         let store = Store { writer, reader, meta };
@@ -260,6 +269,16 @@ async fn refuse_other_files(path: &Path) -> Result<()> {
         Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == "26") => Err(not_a_ledger()),
         Err(error) => Err(error).while_("opening the ledger"),
     }
+}
+
+/// An empty file that only its owner can read, where the system knows of owners. SQLite gives the files beside it the
+/// same permissions.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(|_| ())
 }
 
 async fn connect(path: &Path, create: bool) -> Result<(SqlitePool, SqlitePool)> {

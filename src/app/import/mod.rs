@@ -117,12 +117,14 @@ pub struct ImportOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The file cannot be read on; the line is where.
-    #[error("{file}:{line}: cannot be read: {source}")]
+    #[error("{file}:{line}: cannot be read: {source}{}", kept_note(*kept))]
     Read {
         /// The file as named by the caller.
         file: String,
         /// The line reached.
         line: u64,
+        /// Rows before it that were imported, and stay.
+        kept: u64,
         /// Why.
         source: io::Error,
     },
@@ -153,6 +155,15 @@ pub enum ImportError {
     /// The ledger failed.
     #[error(transparent)]
     App(#[from] AppError),
+}
+
+fn kept_note(kept: u64) -> String {
+    match kept {
+        0 => String::new(),
+        _ => format!(
+            "; {kept} rows before it are imported and stay: mend the file and import it again, which imports the others"
+        ),
+    }
 }
 
 /// A kind of file: its columns, and what a row means.
@@ -200,7 +211,7 @@ pub async fn import<I: Import>(
     progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
 ) -> Result<ImportReport, ImportError> {
     let file = source.name();
-    let read_error = |source| ImportError::Read { file: file.clone(), line: 1, source };
+    let read_error = |source| ImportError::Read { file: file.clone(), line: 1, kept: 0, source };
     // The folder of the ledger has room for what goes into it, where a folder for temporary files may be memory.
     let database = database_path(&app.settings.database_url).map_err(AppError::from)?;
     let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -249,7 +260,7 @@ impl<'a, I: Import> Pass<'a, I> {
         let mut batch: Vec<Placed<I::Row>> = Vec::with_capacity(BATCH_ROWS);
         let mut batch_bytes = 0;
         loop {
-            let record = reader.next(self.file)?;
+            let record = reader.next(self.file).map_err(|error| self.with_kept(error))?;
             let is_end = record.is_none();
             if let Some((line, record)) = record {
                 self.report.rows += 1;
@@ -275,6 +286,15 @@ impl<'a, I: Import> Pass<'a, I> {
             self.report.bad_file = bad_file.finish(self.report.bad > 0)?;
         }
         Ok(std::mem::take(&mut self.report))
+    }
+
+    /// A file that breaks off leaves what was written before: with `skip_bad` alone, for else it was read to its end once.
+    fn with_kept(&self, error: ImportError) -> ImportError {
+        let new = if self.write { self.report.new } else { 0 };
+        match error {
+            ImportError::Read { file, line, source, .. } => ImportError::Read { file, line, kept: new, source },
+            other => other,
+        }
     }
 
     async fn flush(

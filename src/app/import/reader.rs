@@ -161,7 +161,7 @@ impl Reader {
                     csv::ErrorKind::Io(source) => source,
                     other => io::Error::new(io::ErrorKind::InvalidData, format!("{other:?}")),
                 };
-                Err(ImportError::Read { file: file.to_owned(), line, source })
+                Err(ImportError::Read { file: file.to_owned(), line, kept: 0, source })
             }
         }
     }
