@@ -87,10 +87,9 @@ fn conclude(context: &Context, report: &ImportReport) -> Result<(), Failure> {
     let ImportReport { rows, new, refused, already, bad, bad_rows, bad_file, written } = report;
     let read = counted(*rows);
     if !bad_rows.is_empty() {
-        // They were found batch by batch: first what cannot be read, then what the ledger refuses.
-        let mut in_order: Vec<_> = bad_rows.iter().collect();
-        in_order.sort_by_key(|row| row.line);
-        in_order.into_iter().for_each(|row| context.warn(row));
+        for row in bad_rows {
+            context.warn(row);
+        }
         let more = bad.saturating_sub(bad_rows.len() as u64);
         if more > 0 {
             context.warn(format_args!("... and {} more that are bad", counted(more)));

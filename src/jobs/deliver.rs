@@ -3,6 +3,7 @@
 use super::{Done, JobError, Kit, Run};
 use crate::core::calendar::Instant;
 use crate::core::outbox::NoticeKey;
+use crate::report::counted;
 use crate::store::OutboxRecord;
 
 /// Messages taken at once: their bodies are in memory, and what was delivered is recorded after them.
@@ -31,7 +32,8 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         }
         if run.dry_run {
             due.iter().for_each(|record| done.line(format!("deliver {}", record.message.key)));
-            done.summary = format!("{} messages to deliver now; more may follow them", due.len());
+            let now = counted(due.len() as u64, "message");
+            done.summary = format!("{now} to deliver now; more may follow");
             return Ok(done);
         }
         let full = due.len() == BATCH_MESSAGES;
@@ -52,7 +54,7 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
             break;
         }
     }
-    done.summary = format!("{sent} messages delivered, {failed} failed");
+    done.summary = format!("{} delivered, {failed} failed", counted(sent, "message"));
     Ok(done)
 }
 

@@ -7,6 +7,7 @@ use crate::core::calendar::Instant;
 use crate::core::credits::Credits;
 use crate::core::ledger::{Ledger, Refusal};
 use crate::core::transaction::Kind;
+use crate::report::{counted, grouped_count};
 use crate::store::{Batch, Load};
 
 /// Totals of a reset.
@@ -55,8 +56,11 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         (run.progress)(totals.accounts, None);
     }
     done.summary = format!(
-        "{} accounts: {} months opened with {} free credits, {} unused ones lapsed",
-        totals.accounts, totals.months, totals.allocated, totals.lapsed
+        "{}: {} opened with {}, {} lapsed unused",
+        counted(totals.accounts, "account"),
+        counted(totals.months, "month"),
+        counted(totals.allocated.unsigned_abs(), "free credit"),
+        grouped_count(totals.lapsed.unsigned_abs())
     );
     Ok(done)
 }
@@ -76,8 +80,11 @@ fn described(ledger: &Ledger) -> Option<(String, Totals)> {
     let part = Totals { accounts: 1, months, lapsed: -sum(Kind::Expiry), allocated: sum(Kind::Allocation) };
     let through = ledger.opened_through.map_or_else(|| "none".to_owned(), |month| month.to_string());
     let line = format!(
-        "{}: lapse {} free credits, allocate {} in {months} months, through {through}",
-        ledger.account.id, part.lapsed, part.allocated
+        "{}: lapse {}, allocate {} for {}, through {through}",
+        ledger.account.id,
+        counted(part.lapsed.unsigned_abs(), "free credit"),
+        grouped_count(part.allocated.unsigned_abs()),
+        counted(months, "month")
     );
     ledger.is_changed().then_some((line, part))
 }

@@ -11,6 +11,7 @@ use crate::core::outbox::{Mailbox, Message};
 use crate::core::price::PriceMatrix;
 use crate::core::transaction::Money;
 use crate::notice::{LowCredit, Pack};
+use crate::report::counted;
 use crate::store::{AccountRecord, Admin, Load};
 use std::collections::BTreeMap;
 
@@ -41,10 +42,10 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         let messages = word(kit, &findings, &prices, now).await?;
         for finding in &findings {
             describe(finding, &mut done);
-            opened += finding.plan.opened.len();
+            opened += finding.plan.opened.len() as u64;
             resolved += finding.plan.resolved.len();
         }
-        notices += messages.len();
+        notices += messages.len() as u64;
         if !run.dry_run && !findings.is_empty() {
             let plans: Vec<(AccountId, AlertPlan)> =
                 findings.into_iter().map(|finding| (finding.record.account.id, finding.plan)).collect();
@@ -54,8 +55,12 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         (run.progress)(scanned, Some(total));
         after = Some(last);
     }
-    done.summary =
-        format!("{scanned} accounts: {opened} alerts opened, {resolved} resolved, {notices} notices written");
+    done.summary = format!(
+        "{}: {} opened, {resolved} resolved, {} written",
+        counted(scanned, "account"),
+        counted(opened, "alert"),
+        counted(notices, "notice")
+    );
     Ok(done)
 }
 
@@ -173,7 +178,7 @@ fn describe(finding: &Finding, done: &mut Done) {
         done.line(format!("{id}: {over} is over ({} left)", balance.available.total()));
     }
     if let Some(crossing) = &plan.notice {
-        let readers = record.admins.iter().filter(|admin| admin.alerts).count();
-        done.line(format!("{id}: tell {readers} admins of {crossing}"));
+        let readers = record.admins.iter().filter(|admin| admin.alerts).count() as u64;
+        done.line(format!("{id}: tell {} of {crossing}", counted(readers, "admin")));
     }
 }

@@ -9,7 +9,7 @@ use crate::core::ids::AccountId;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
 use crate::core::statement::{Counts, DateRange, Grouping, LINES_PER_PERIOD, Line, ReportSpec, Scope};
 use crate::notice::{Period, StatementMail, TopAction};
-use crate::report::aggregate;
+use crate::report::{aggregate, counted};
 use crate::store::{AccountRecord, ActionUse, Admin};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
@@ -89,7 +89,7 @@ pub(super) async fn run(kit: &Kit, reported: Reported, zone: Tz, run: &mut Run<'
         after = Some(last);
     }
     let would = if run.dry_run { "to write" } else { "written" };
-    done.summary = format!("{written} statements {would}, {there} were there already");
+    done.summary = format!("{} {would}, {there} there already", counted(written, "statement"));
     Ok(done)
 }
 

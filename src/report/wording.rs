@@ -10,7 +10,8 @@ pub(super) fn grouped(number: i64) -> String {
 }
 
 /// A number of things with its thousands apart.
-pub(super) fn grouped_count(number: u64) -> String {
+#[must_use]
+pub fn grouped_count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -22,8 +23,9 @@ pub(super) fn grouped_count(number: u64) -> String {
     text
 }
 
-/// `1 account`, `2 accounts`.
-pub(super) fn counted(number: u64, noun: &str) -> String {
+/// `1 account`, `2,000 accounts`.
+#[must_use]
+pub fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped_count(number), if number == 1 { "" } else { "s" })
 }
 

@@ -2,9 +2,11 @@
 
 mod cases;
 mod cli;
+mod demo;
 mod import;
 mod jobs;
 mod ledger;
+mod readme;
 mod sample_mails;
 mod store;
 mod support;

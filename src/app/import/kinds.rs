@@ -224,6 +224,7 @@ fn problem_of(refusal: Refusal) -> Problem {
         Refusal::InFuture { .. } | Refusal::NotOpened { .. } => Some("occurred_at"),
         Refusal::Quantity { .. } | Refusal::Overflow { .. } => Some("packs"),
         Refusal::NoPrice(_) => Some("action"),
+        Refusal::ReservedKey { .. } => Some("key"),
     };
     Problem { column, reason: refusal.to_string() }
 }

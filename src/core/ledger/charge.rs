@@ -3,7 +3,7 @@
 use super::{Grant, Ledger, Receipt, Refusal, blank};
 use crate::core::calendar::Instant;
 use crate::core::credits::{Credits, Overflow};
-use crate::core::ids::{ActionCode, Key, UserId};
+use crate::core::ids::{ActionCode, Key, PURCHASE_KEY_PREFIX, UserId};
 use crate::core::price::PriceMatrix;
 use crate::core::transaction::{ContentHash, Entry, Kind, Reason, Status, Transaction};
 
@@ -79,6 +79,10 @@ impl Ledger {
         prices: &PriceMatrix,
         now: Instant,
     ) -> Result<Option<(Instant, Credits, Credits)>, Refusal> {
+        if usage.key.as_str().starts_with(PURCHASE_KEY_PREFIX) {
+            let (account, key) = (self.account.id.clone(), usage.key.clone());
+            return Err(Refusal::ReservedKey { account, key });
+        }
         if self.replay(&usage.key, usage.content())? {
             return Ok(None);
         }

@@ -8,6 +8,14 @@ use crate::core::price::NoPrice;
 /// Why an operation wrote nothing. The causes are looked for in the order in which they stand here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
+    /// A key of the kind that payments have (R12).
+    #[error("reserved_key: account {account}: the key {key} begins as those of payments do; give a charge another one")]
+    ReservedKey {
+        /// Whose call.
+        account: AccountId,
+        /// The key.
+        key: Key,
+    },
     /// R9: the key was used for something else.
     #[error(
         "idempotency_conflict: account {account}: the key {key} was used on {first_at} for another call (row {seq}); \
@@ -75,6 +83,7 @@ impl Refusal {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
+            Refusal::ReservedKey { .. } => "reserved_key",
             Refusal::Conflict { .. } => "idempotency_conflict",
             Refusal::NotOpened { .. } => "not_opened",
             Refusal::InFuture { .. } => "in_future",
