@@ -23,7 +23,7 @@ pub enum Source {
     Path(PathBuf),
     /// Standard input.
     Stdin,
-    /// Standard input, kept in a temporary file so that it can be read twice.
+    /// Standard input or a pipe, kept in a temporary file so that it can be read twice.
     Spooled(File),
 }
 
@@ -42,11 +42,15 @@ impl Source {
     }
 
     pub(super) fn make_rereadable(&mut self) -> io::Result<()> {
-        if matches!(self, Source::Stdin) {
-            let mut spool = tempfile::tempfile()?;
-            io::copy(&mut io::stdin().lock(), &mut spool)?;
-            *self = Source::Spooled(spool);
-        }
+        let mut once: Box<dyn Read> = match self {
+            Source::Stdin => Box::new(io::stdin().lock()),
+            // A pipe has a path, too: the shell's <(...) is /dev/fd/63.
+            Source::Path(path) if !path.is_file() && !path.is_dir() => Box::new(File::open(path)?),
+            Source::Path(_) | Source::Spooled(_) => return Ok(()),
+        };
+        let mut spool = tempfile::tempfile()?;
+        io::copy(&mut once, &mut spool)?;
+        *self = Source::Spooled(spool);
         Ok(())
     }
 
