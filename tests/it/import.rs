@@ -383,6 +383,23 @@ async fn a_file_that_cannot_be_read_is_told_with_the_line_and_nothing_of_it_is_k
     assert!(import_file(&app, &kind, &sandbox.path("none.csv"), &ImportOptions::default()).await.is_err());
 }
 
+/// A pipe can be read only once, and a file is gone through twice: the shell's `<(zcat usage.csv.gz)` is imported whole.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_pipe_is_a_file() {
+    let (sandbox, app, _) = with_acme().await;
+    let path = sandbox.path("pipe.csv");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
+    assert!(made.success());
+    let row = "2013-01-05T12:00:00Z,acme,ann,erase,success,,k-1\n";
+    let writer = std::thread::spawn({
+        let path = path.clone();
+        move || std::fs::write(path, [USAGE_HEADER, row].concat())
+    });
+    assert_eq!(import_all(&app, &sandbox.usage_kind(), &path).await.new, 1);
+    writer.join().expect("the writer").expect("written");
+}
+
 /// What spreadsheets and other systems make of a table is the same table.
 #[tokio::test]
 async fn the_same_table_in_other_bytes_is_the_same() {
