@@ -37,9 +37,10 @@ impl App {
     }
 }
 
-/// The first month that a change can still reach: the one after `now`, and after the last that was opened.
+/// The first month that a change can still reach: the one after `now`, after the one in which the account opens (that
+/// instant is fixed in the zone it was opened in), and after the last that was opened.
 fn next_month(ledger: &Ledger, now: Instant) -> Month {
-    let month = ledger.account.calendar.month_of(now);
+    let month = ledger.account.calendar.month_of(now.max(ledger.account.opened_at));
     ledger.opened_through.map_or(month, |opened| opened.max(month)).next()
 }
 
@@ -73,6 +74,8 @@ mod tests {
         let more = AccountChange { allowance: Some(Credits::new(3_000)), ..AccountChange::default() };
         let from = |ledger: &Ledger, now| next_terms(ledger, &more, instant(now)).map(|terms| terms.from.to_string());
 
+        // An account that opens later has its first month by the terms it was opened with.
+        assert_eq!(from(&ledger, "2012-06-15T00:00:00Z").as_deref(), Some("2013-02"));
         // The account's own January lasts until 05:00 UTC.
         assert_eq!(from(&ledger, "2013-02-01T04:59:59Z").as_deref(), Some("2013-02"));
         assert_eq!(from(&ledger, "2013-02-01T05:00:00Z").as_deref(), Some("2013-03"));

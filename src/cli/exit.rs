@@ -118,7 +118,7 @@ impl From<&AppError> for Exit {
 impl From<&StoreError> for Exit {
     fn from(error: &StoreError) -> Exit {
         match error {
-            StoreError::Missing { .. } | StoreError::Url { .. } => Exit::Config,
+            StoreError::Missing { .. } | StoreError::NotALedger { .. } | StoreError::Url { .. } => Exit::Config,
             StoreError::Exists { .. } | StoreError::Locked => Exit::Conflict,
             _ => Exit::Failure,
         }

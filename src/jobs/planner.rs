@@ -39,8 +39,8 @@ pub enum Claiming {
     Anyway,
 }
 
-/// Claims `slot`, runs it and records how it ended. A run that failed or was stopped is tried again at the next bell.
-/// A period that has not ended yet is run without a record, for its own time is still to come.
+/// Claims `slot`, runs it and records how it ended. A run that failed or was stopped is tried again when its schedule
+/// rings next. A period that has not ended yet is run without a record, for its own time is still to come.
 ///
 /// # Errors
 /// [`StoreError`] when the run cannot be recorded.

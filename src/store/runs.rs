@@ -19,7 +19,7 @@ words! {
         Running = "running",
         /// Executed.
         Done = "done",
-        /// Failed; it is tried again at the next bell.
+        /// Failed; it is tried again when its schedule rings next.
         Failed = "failed",
     }
 }

@@ -287,6 +287,16 @@ fn init_makes_settings_and_ledger_or_neither() {
 }
 
 #[test]
+fn what_is_no_ledger_is_left_as_it_is() {
+    let place = Place::empty();
+    for other in ["", "a letter to somebody"] {
+        place.write("creditd.db", other);
+        place.run("balance").fails_with(4, "creditd.db is no ledger of creditd; it was left as it is");
+        assert_eq!((place.read("creditd.db").as_str(), place.names().len()), (other, 1));
+    }
+}
+
+#[test]
 fn the_clock_is_set_on_a_sandbox_only() {
     let mut place = Place::empty();
     place.ok("init");

@@ -12,6 +12,7 @@ pub use kinds::{AccountImport, PurchaseImport, UsageImport};
 pub use reader::Source;
 
 use super::{App, AppError};
+use crate::store::database_path;
 use reader::{Fields, Reader};
 use std::collections::HashMap;
 use std::fmt;
@@ -194,25 +195,27 @@ struct Placed<R> {
 pub async fn import<I: Import>(
     app: &App,
     kind: &I,
-    mut source: Source,
+    source: Source,
     options: &ImportOptions,
     progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
 ) -> Result<ImportReport, ImportError> {
-    let file = source.name().to_owned();
+    let file = source.name();
     let read_error = |source| ImportError::Read { file: file.clone(), line: 1, source };
+    // The folder of the ledger has room for what goes into it, where a folder for temporary files may be memory.
+    let database = database_path(&app.settings.database_url).map_err(AppError::from)?;
+    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let rows = source.into_file(folder.to_owned()).await.map_err(read_error)?;
+    let reader = Reader::new(&rows).map_err(read_error)?;
     if let Some(path) = options.skip_bad.as_ref().filter(|_| !options.dry_run) {
         let mut pass = Pass::new(app, kind, &file, true);
-        let reader = source.open().map_err(read_error)?;
         let bad_file = BadFile::create(path)?;
         return pass.run(reader, Some(bad_file), progress).await;
     }
-    source.make_rereadable().map_err(read_error)?;
-    let reader = source.open().map_err(read_error)?;
     let checked = Pass::new(app, kind, &file, false).run(reader, None, progress).await?;
     if checked.bad > 0 || options.dry_run {
         return Ok(checked);
     }
-    let reader = source.open().map_err(read_error)?;
+    let reader = Reader::new(&rows).map_err(read_error)?;
     Pass::new(app, kind, &file, true).run(reader, None, progress).await
 }
 
@@ -262,7 +265,7 @@ impl<'a, I: Import> Pass<'a, I> {
             if is_full || (is_end && !batch.is_empty()) {
                 batch_bytes = 0;
                 self.flush(&header, std::mem::take(&mut batch), &mut bad_file).await?;
-                progress(reader.bytes_read(), reader.bytes_total());
+                progress(reader.bytes_read(), Some(reader.bytes_total()));
             }
             if is_end {
                 break;

@@ -17,14 +17,12 @@ const REASON_CHARS_MAX: usize = 200;
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Where rows come from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Source {
-    /// A file.
+    /// A file, or a pipe with a name.
     Path(PathBuf),
     /// Standard input.
     Stdin,
-    /// Standard input or a pipe, kept in a temporary file so that it can be read twice.
-    Spooled(File),
 }
 
 impl Source {
@@ -37,39 +35,28 @@ impl Source {
     pub(super) fn name(&self) -> String {
         match self {
             Source::Path(path) => path.display().to_string(),
-            Source::Stdin | Source::Spooled(_) => "standard input".to_owned(),
+            Source::Stdin => "standard input".to_owned(),
         }
     }
 
-    pub(super) fn make_rereadable(&mut self) -> io::Result<()> {
-        let mut once: Box<dyn Read> = match self {
-            Source::Stdin => Box::new(io::stdin().lock()),
-            // A pipe has a path, too: the shell's <(...) is /dev/fd/63.
-            Source::Path(path) if !path.is_file() && !path.is_dir() => Box::new(File::open(path)?),
-            Source::Path(_) | Source::Spooled(_) => return Ok(()),
-        };
-        let mut spool = tempfile::tempfile()?;
-        io::copy(&mut once, &mut spool)?;
-        *self = Source::Spooled(spool);
-        Ok(())
-    }
-
-    pub(super) fn open(&mut self) -> io::Result<Reader> {
-        match self {
+    /// The file itself, or what a pipe had to say in a nameless file in `folder`, for every file is read twice. On a
+    /// thread of its own, for whoever writes into a pipe may take long, and nobody shall have to wait for that to stop.
+    pub(super) async fn into_file(self, folder: PathBuf) -> io::Result<File> {
+        let open = move || match self {
             Source::Path(path) => {
                 let file = File::open(path)?;
-                let total = file.metadata()?.len();
-                Reader::new(file, Some(total))
+                if file.metadata()?.is_file() { Ok(file) } else { stored(file, &folder) }
             }
-            Source::Spooled(file) => {
-                let mut file = file.try_clone()?;
-                file.rewind()?;
-                let total = file.metadata()?.len();
-                Reader::new(file, Some(total))
-            }
-            Source::Stdin => Reader::new(io::stdin(), None),
-        }
+            Source::Stdin => stored(io::stdin(), &folder),
+        };
+        tokio::task::spawn_blocking(open).await.map_err(io::Error::other)?
     }
+}
+
+fn stored(mut pipe: impl Read, folder: &Path) -> io::Result<File> {
+    let mut file = tempfile::tempfile_in(folder)?;
+    io::copy(&mut pipe, &mut file)?;
+    Ok(file)
 }
 
 /// Counts what is read.
@@ -133,11 +120,15 @@ pub(super) struct Reader {
     since_record: Rc<Cell<usize>>,
     chunk: Rc<RefCell<Chunk>>,
     bytes_read: Rc<Cell<u64>>,
-    bytes_total: Option<u64>,
+    bytes_total: u64,
 }
 
 impl Reader {
-    fn new(input: impl Read + 'static, bytes_total: Option<u64>) -> io::Result<Reader> {
+    /// Reads `file` from its begin.
+    pub(super) fn new(file: &File) -> io::Result<Reader> {
+        let mut input = file.try_clone()?;
+        input.rewind()?;
+        let bytes_total = input.metadata()?.len();
         let bytes_read = Rc::new(Cell::new(0));
         let mut input = BufReader::new(Counted { inner: input, count: Rc::clone(&bytes_read) });
         let is_gzip = input.fill_buf()?.starts_with(&GZIP_MAGIC);
@@ -153,7 +144,7 @@ impl Reader {
         self.bytes_read.get()
     }
 
-    pub(super) const fn bytes_total(&self) -> Option<u64> {
+    pub(super) const fn bytes_total(&self) -> u64 {
         self.bytes_total
     }
 
