@@ -88,6 +88,8 @@ impl Instant {
         let parsed = DateTime::parse_from_rfc3339(text).map_err(|_| BadTime::Instant(text.to_owned()))?;
         let utc = parsed.with_timezone(&Utc);
         check_year(utc.year())?;
+        // Clocks run up to 14 hours ahead of UTC, and there, too, the year must be one that is known.
+        check_year((utc + TimeDelta::hours(14)).year())?;
         Ok(Instant(utc.timestamp_micros()))
     }
 
@@ -465,6 +467,8 @@ mod tests {
         }
         assert!(Instant::parse("2013-01-01T00:00:00").is_err());
         assert!(Instant::parse("9999-01-01T00:00:00Z").is_err());
+        assert!(Instant::parse("2199-12-31T09:59:59Z").is_ok());
+        assert_eq!(Instant::parse("2199-12-31T10:00:00Z"), Err(BadTime::Year(2_200))); // it is 2200 in Kiritimati
         assert!(parse_zone("Mars/Olympus").is_err());
     }
 

@@ -8,6 +8,7 @@ use creditd::app::App;
 use creditd::app::import::{Import, ImportError, ImportOptions, ImportReport, PurchaseImport, Source, import};
 use creditd::core::credits::Credits;
 use creditd::core::ids::AccountId;
+use creditd::store::LogFilter;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use std::io::{Read, Write};
@@ -91,13 +92,10 @@ async fn the_excerpt_is_imported_and_importing_it_again_changes_nothing() {
     sandbox.assert_verified().await;
 }
 
-/// The order of rows decides which of them are refused, but no order breaks the ledger.
+/// The order of rows decides which of them are refused, but no order breaks the ledger; and however a file is cut into
+/// parts, each part reaches back to the months that its rows need.
 #[tokio::test]
-async fn an_excerpt_out_of_order_gives_another_ledger_that_verifies() {
-    let sandbox = Sandbox::new().await;
-    let app = sandbox.at("2014-01-02T00:00:00Z");
-    import_all(&app, &sandbox.accounts_kind(), &data("accounts.csv")).await;
-    import_all(&app, &sandbox.purchases_kind(), &data("purchases.csv")).await;
+async fn an_excerpt_out_of_order_gives_the_same_ledger_in_one_file_or_in_many() {
     let mut text = String::new();
     let file = std::fs::File::open(data("usage.csv.gz")).expect("the excerpt");
     flate2::read::GzDecoder::new(file).read_to_string(&mut text).expect("text");
@@ -107,14 +105,29 @@ async fn an_excerpt_out_of_order_gives_another_ledger_that_verifies() {
     let (mut last, first): (Vec<_>, Vec<_>) = rows.into_iter().enumerate().partition(|(at, _)| at % 3 == 0);
     last.reverse();
     let rows: Vec<&str> = first.into_iter().chain(last).map(|(_, row)| row).collect();
-    let path = sandbox.write("reversed.csv", format!("{USAGE_HEADER}{}\n", rows.join("\n")));
-    let report = import_all(&app, &sandbox.usage_kind(), &path).await;
-    assert_eq!((report.new, report.already), (1_881, 0));
-    assert!(report.refused > 0);
-    sandbox.assert_verified().await;
-    let again = import_all(&app, &sandbox.usage_kind(), &data("usage.csv.gz")).await;
-    assert_eq!((again.new, again.already), (0, 1_881));
-    sandbox.assert_verified().await;
+
+    let mut ledgers = Vec::new();
+    for rows_per_file in [usize::MAX, 97] {
+        let sandbox = Sandbox::new().await;
+        let app = sandbox.at("2014-01-02T00:00:00Z");
+        import_all(&app, &sandbox.accounts_kind(), &data("accounts.csv")).await;
+        import_all(&app, &sandbox.purchases_kind(), &data("purchases.csv")).await;
+        let mut refused = 0;
+        for part in rows.chunks(rows_per_file) {
+            let path = sandbox.write("part.csv", format!("{USAGE_HEADER}{}\n", part.join("\n")));
+            let report = import_all(&app, &sandbox.usage_kind(), &path).await;
+            assert_eq!((report.new, report.already), (part.len() as u64, 0));
+            refused += report.refused;
+        }
+        assert!(refused > 0);
+        sandbox.assert_verified().await;
+        let again = import_all(&app, &sandbox.usage_kind(), &data("usage.csv.gz")).await;
+        assert_eq!((again.new, again.already), (0, 1_881));
+        sandbox.assert_verified().await;
+        ledgers.push(app.store.log_page(&LogFilter::default(), None, 10_000).await.expect("the log"));
+    }
+    assert!(ledgers[0].iter().any(|(_, row)| row.corrects.is_some()));
+    assert_eq!(ledgers[0], ledgers[1]);
 }
 
 /// Every kind of row that cannot be, each between two good ones. Nothing of such a file is kept.
@@ -368,6 +381,23 @@ async fn a_file_that_cannot_be_read_is_told_with_the_line_and_nothing_of_it_is_k
     assert_eq!(app.store.count_transactions().await.expect("a count"), 0);
     assert!(import_file(&app, &kind, &sandbox.path(""), &ImportOptions::default()).await.is_err());
     assert!(import_file(&app, &kind, &sandbox.path("none.csv"), &ImportOptions::default()).await.is_err());
+}
+
+/// A pipe can be read only once, and a file is gone through twice: the shell's `<(zcat usage.csv.gz)` is imported whole.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_pipe_is_a_file() {
+    let (sandbox, app, _) = with_acme().await;
+    let path = sandbox.path("pipe.csv");
+    let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo runs");
+    assert!(made.success());
+    let row = "2013-01-05T12:00:00Z,acme,ann,erase,success,,k-1\n";
+    let writer = std::thread::spawn({
+        let path = path.clone();
+        move || std::fs::write(path, [USAGE_HEADER, row].concat())
+    });
+    assert_eq!(import_all(&app, &sandbox.usage_kind(), &path).await.new, 1);
+    writer.join().expect("the writer").expect("written");
 }
 
 /// What spreadsheets and other systems make of a table is the same table.
