@@ -47,10 +47,11 @@ impl Store {
         let mut tx = self.reader.begin().await.while_("beginning to read")?;
         let mut balances = vec![Split::ZERO; ranges.len()];
         let openings = sqlx::query(
-            "SELECT a.key, sum(t.free_delta), sum(t.purchased_delta)
-               FROM jsonb_each($1) AS a CROSS JOIN transactions AS t
-              WHERE t.account_id = a.value ->> 0 AND t.occurred_at - (t.kind = 'expiry') < a.value ->> 1
-                AND t.seq <= a.value ->> 3
+            "WITH a AS MATERIALIZED (
+                 SELECT key, value ->> 0 AS account_id, value ->> 1 AS begins, value ->> 3 AS last_seq FROM jsonb_each($1))
+             SELECT a.key, sum(t.free_delta), sum(t.purchased_delta) FROM a CROSS JOIN transactions AS t
+              WHERE t.account_id = a.account_id AND t.occurred_at - (t.kind = 'expiry') < a.begins
+                AND t.seq <= a.last_seq
               GROUP BY a.key",
         )
         .bind(&asked)
@@ -65,12 +66,16 @@ impl Store {
         }
 
         let offset = u32::try_from(offset).unwrap_or(u32::MAX);
+        // Materialized, the parameter is read once and not for every row.
         // The + keeps SQLite from walking the whole account by seq instead of the range by time.
         let mut found = sqlx::query(
-            "SELECT a.key, t.kind, t.occurred_at, t.status, t.reason, t.free_delta, t.purchased_delta
-               FROM jsonb_each($1) AS a CROSS JOIN transactions AS t
-              WHERE t.account_id = a.value ->> 0 AND t.occurred_at >= a.value ->> 1 AND t.occurred_at <= a.value ->> 2
-                AND +t.seq <= a.value ->> 3",
+            "WITH a AS MATERIALIZED (
+                 SELECT key, value ->> 0 AS account_id, value ->> 1 AS begins, value ->> 2 AS ends, value ->> 3 AS last_seq
+                   FROM jsonb_each($1))
+             SELECT a.key, t.kind, t.occurred_at, t.status, t.reason, t.free_delta, t.purchased_delta
+               FROM a CROSS JOIN transactions AS t
+              WHERE t.account_id = a.account_id AND t.occurred_at >= a.begins AND t.occurred_at <= a.ends
+                AND +t.seq <= a.last_seq",
         )
         .bind(&asked)
         .fetch(&mut *tx);
