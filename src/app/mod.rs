@@ -141,7 +141,7 @@ impl App {
         account: &AccountId,
         load: &Load,
         now: Instant,
-        operation: impl FnOnce(&mut Ledger, &crate::core::price::PriceMatrix) -> Result<(Transaction, bool), Refusal>,
+        operation: impl Fn(&mut Ledger, &crate::core::price::PriceMatrix) -> Result<(Transaction, bool), Refusal>,
     ) -> Result<Answer, AppError> {
         self.store
             .update(load, |Batch { ledgers, prices }| {

@@ -79,7 +79,7 @@ impl Create {
         let opened_at = first_instant_of(opened_on, self.zone);
         let account = CoreAccount { id: self.id.clone(), name: self.name, opened_at, calendar: Calendar::new(terms) };
         let admins = self.admins.into_iter().map(Admin::with_defaults).collect();
-        let opened = app.store.open_accounts(&[NewAccount { account, admins }]).await?;
+        let opened = app.store.open_accounts(&[NewAccount { account, admins }], app.now()).await?;
         match opened.into_iter().next() {
             Some(Opened::Conflict(differences)) => {
                 let what = format!(

@@ -118,8 +118,13 @@ impl From<&AppError> for Exit {
 impl From<&StoreError> for Exit {
     fn from(error: &StoreError) -> Exit {
         match error {
-            StoreError::Missing { .. } | StoreError::NotALedger { .. } | StoreError::Url { .. } => Exit::Config,
-            StoreError::Exists { .. } | StoreError::Locked => Exit::Conflict,
+            StoreError::Missing { .. }
+            | StoreError::NotALedger { .. }
+            | StoreError::NotEmpty { .. }
+            | StoreError::NoDatabase { .. }
+            | StoreError::Credentials { .. }
+            | StoreError::Url { .. } => Exit::Config,
+            StoreError::Exists { .. } | StoreError::Locked | StoreError::Contended { .. } => Exit::Conflict,
             _ => Exit::Failure,
         }
     }
@@ -218,7 +223,7 @@ mod tests {
     #[test]
     fn errors_find_their_code_wherever_they_were_wrapped() {
         let locked = || AppError::Store(StoreError::Locked);
-        let missing = StoreError::Missing { path: "x.db".into() };
+        let missing = StoreError::Missing { place: crate::store::Place::File("x.db".into()) };
         let unknown = AppError::UnknownAccount(crate::core::ids::AccountId::new("a").expect("an id"));
         for (failure, exit) in [
             (Failure::from(ImportError::App(locked())), Exit::Conflict),

@@ -5,7 +5,7 @@ use super::exit::{Exit, Failure};
 use super::files::{WholeFile, sync_folder_of};
 use crate::app::AppError;
 use crate::config::{FILE_NAME, default_file};
-use crate::store::{Meta, Store, StoreError, database_path};
+use crate::store::{Meta, Place, Store, StoreError};
 use anyhow::Context as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -57,7 +57,7 @@ impl Init {
             "creditd.init/1",
             &[
                 ("settings", file.display().to_string().into()),
-                ("ledger", ledger.display().to_string().into()),
+                ("ledger", ledger.to_string().into()),
                 ("sandbox", self.sandbox.into()),
                 ("created_at", meta.created_at.into()),
             ],
@@ -98,7 +98,10 @@ impl Made {
     fn settings(&mut self, path: &Path, database_url: Option<&str>) -> Result<(), Failure> {
         // A path on the command line is seen from here, one in the file from the file's folder.
         let url = match database_url {
-            Some(url) => Some(format!("sqlite://{}", std::path::absolute(database_path(url)?)?.display())),
+            Some(url) => Some(match Place::of(url)? {
+                Place::File(path) => format!("sqlite://{}", std::path::absolute(path)?.display()),
+                Place::Server { .. } => url.to_owned(),
+            }),
             None => None,
         };
         let live: Vec<(&str, &str)> = url.iter().map(|url| ("database_url", url.as_str())).collect();
@@ -122,25 +125,36 @@ impl Drop for Made {
     }
 }
 
-/// Makes the ledger under another name and gives it its own when it is complete, so that whoever finds a ledger finds a
+/// Makes the ledger: all of it or nothing.
+async fn create_ledger(url: &str, meta: Meta) -> Result<Place, Failure> {
+    match Place::of(url)? {
+        Place::File(path) => create_file(&std::path::absolute(path)?, meta).await,
+        place @ Place::Server { .. } => {
+            Store::create(url, meta).await?.close().await;
+            Ok(place)
+        }
+    }
+}
+
+/// Makes the file under another name and gives it its own when it is complete, so that whoever finds a ledger finds a
 /// whole one.
-async fn create_ledger(url: &str, meta: Meta) -> Result<PathBuf, Failure> {
-    let path = std::path::absolute(database_path(url)?)?;
+async fn create_file(path: &Path, meta: Meta) -> Result<Place, Failure> {
+    let place = Place::File(path.to_owned());
     if path.exists() {
-        return Err(StoreError::Exists { path }.into());
+        return Err(StoreError::Exists { place }.into());
     }
     let not_made = || format!("the ledger {} was not made", path.display());
     let folder = path.parent().unwrap_or(Path::new("/"));
     let unfinished = tempfile::Builder::new().prefix(".creditd-init-").tempdir_in(folder).with_context(not_made)?;
     let file = unfinished.path().join("ledger.db");
     Store::create(&format!("sqlite://{}", file.display()), meta).await?.close().await;
-    match tempfile::TempPath::try_from_path(file).with_context(not_made)?.persist_noclobber(&path) {
+    match tempfile::TempPath::try_from_path(file).with_context(not_made)?.persist_noclobber(path) {
         Ok(()) => {}
         Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {
-            return Err(StoreError::Exists { path }.into());
+            return Err(StoreError::Exists { place }.into());
         }
         Err(error) => return Err(anyhow::Error::from(error.error).context(not_made()).into()),
     }
-    sync_folder_of(&path);
-    Ok(path)
+    sync_folder_of(path);
+    Ok(place)
 }

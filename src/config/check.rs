@@ -69,10 +69,13 @@ pub(super) fn path(text: &str, base: &Path) -> Result<String, String> {
     joined.map_err(|path| format!("the path {} is not UTF-8", path.display()))
 }
 
-/// `sqlite://FILE?options` with the file seen from `base`.
+/// `postgres://..` as it is, or `sqlite://FILE?options` with the file seen from `base`.
 pub(super) fn database_url(text: &str, base: &Path) -> Result<String, String> {
-    const EXPECTED: &str = "sqlite://FILE is expected, such as sqlite://creditd.db";
+    const EXPECTED: &str = "sqlite://FILE or postgres://USER@HOST/DATABASE is expected, such as sqlite://creditd.db";
     let (scheme, rest) = text.split_once(':').ok_or_else(|| format!("it has no scheme; {EXPECTED}"))?;
+    if matches!(scheme, "postgres" | "postgresql") && rest.starts_with("//") {
+        return Ok(text.to_owned());
+    }
     if scheme != "sqlite" {
         let shown: String = scheme.chars().take(20).collect();
         return Err(format!("databases of the scheme {shown:?} are not supported by this version; {EXPECTED}"));

@@ -153,7 +153,7 @@ async fn open_accounts(app: &App, companies: &[Company]) -> Result<(), DemoError
         .iter()
         .map(|company| NewAccount { account: company.account(allowance), admins: vec![company.admin()] })
         .collect();
-    app.store.open_accounts(&new).await?;
+    app.store.open_accounts(&new, app.now()).await?;
     Ok(())
 }
 

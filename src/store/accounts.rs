@@ -1,6 +1,9 @@
 //! Accounts, their terms and their admins.
 
+use super::backend::{Tx, in_write};
+use super::digest::digest;
 use super::ledgers::limit_of;
+use super::sql::set;
 use super::{Result, Store, StoreError, While, json};
 use crate::core::alert::Levels;
 use crate::core::calendar::{Calendar, Instant, Month, Terms, parse_zone};
@@ -8,7 +11,6 @@ use crate::core::credits::{Credits, Split};
 use crate::core::ids::{AccountId, Email};
 use crate::core::ledger::{Account, Ledger};
 use serde::Serialize;
-use sqlx::{Row, SqliteConnection};
 use std::collections::BTreeMap;
 
 /// A person of an account who receives mail.
@@ -67,65 +69,84 @@ pub struct AccountRecord {
 
 #[derive(Serialize)]
 struct NewRow<'a> {
-    id: &'a str,
+    account_id: &'a str,
     name: &'a str,
     opened_at: i64,
-    month: Month,
+    created_at: i64,
+    digest: i64,
+    from_month: Month,
     zone: &'static str,
     allowance: Credits,
+    terms_digest: i64,
+}
+
+impl<'a> NewRow<'a> {
+    fn of(account: &'a Account, now: Instant) -> NewRow<'a> {
+        let first = account.calendar.terms()[0];
+        NewRow {
+            account_id: account.id.as_str(),
+            name: &account.name,
+            opened_at: account.opened_at.micros(),
+            created_at: now.micros(),
+            digest: digest_of_account(&account.id, &account.name, account.opened_at, now, None),
+            from_month: first.from,
+            zone: first.zone.name(),
+            allowance: first.allowance,
+            terms_digest: digest_of_terms(&account.id, first),
+        }
+    }
+}
+
+fn digest_of_account(id: &AccountId, name: &str, opened_at: Instant, created_at: Instant, levels: Option<&str>) -> i64 {
+    digest!(id, name, opened_at, created_at, levels)
+}
+
+fn digest_of_terms(id: &AccountId, terms: Terms) -> i64 {
+    digest!(id, terms.from, terms.zone.name(), terms.allowance)
 }
 
 impl Store {
-    /// Opens accounts: all of those that are not there yet, in one database transaction.
+    /// Opens accounts: all of those that are not there yet, in one database transaction. `now` is when creditd learns of
+    /// them.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was written then.
-    pub async fn open_accounts(&self, new: &[NewAccount]) -> Result<Vec<Opened>> {
-        let mut tx = self.begin().await?;
+    pub async fn open_accounts(&self, new: &[NewAccount], now: Instant) -> Result<Vec<Opened>> {
         let ids = json(new.iter().map(|n| &n.account.id).collect::<Vec<_>>())?;
-        let mut there: BTreeMap<AccountId, Account> =
-            read_ledgers(&mut tx, &ids).await?.into_iter().map(|(id, ledger)| (id, ledger.account)).collect();
-        let (mut rows, mut admins, mut answers) = (Vec::new(), Vec::new(), Vec::new());
-        for NewAccount { account, admins: people } in new {
-            if let Some(old) = there.get(&account.id) {
-                answers.push(compare(old, account));
-                continue;
+        in_write!(self.backend, "committing accounts", |tx| {
+            let mut there: BTreeMap<AccountId, Account> =
+                read_ledgers(tx, &ids).await?.into_iter().map(|(id, ledger)| (id, ledger.account)).collect();
+            let (mut rows, mut admins, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+            for NewAccount { account, admins: people } in new {
+                if let Some(old) = there.get(&account.id) {
+                    answers.push(compare(old, account));
+                    continue;
+                }
+                there.insert(account.id.clone(), account.clone());
+                rows.push(NewRow::of(account, now));
+                admins.extend(people.iter().map(|admin| (&account.id, admin)));
+                answers.push(Opened::Created);
             }
-            there.insert(account.id.clone(), account.clone());
-            let first = account.calendar.terms()[0];
-            rows.push(NewRow {
-                id: account.id.as_str(),
-                name: &account.name,
-                opened_at: account.opened_at.micros(),
-                month: first.from,
-                zone: first.zone.name(),
-                allowance: first.allowance,
-            });
-            admins.extend(people.iter().map(|admin| (&account.id, admin)));
-            answers.push(Opened::Created);
-        }
-        let rows = json(rows)?;
-        sqlx::query(
-            "INSERT INTO accounts (account_id, name, opened_at, rollover_due_at)
-             SELECT v ->> 'id', v ->> 'name', v ->> 'opened_at', v ->> 'opened_at'
-               FROM (SELECT value AS v FROM jsonb_each($1))",
-        )
-        .bind(&rows)
-        .execute(&mut *tx)
-        .await
-        .while_("opening accounts")?;
-        sqlx::query(
-            "INSERT INTO terms (account_id, from_month, zone, allowance)
-             SELECT v ->> 'id', v ->> 'month', v ->> 'zone', v ->> 'allowance'
-               FROM (SELECT value AS v FROM jsonb_each($1))",
-        )
-        .bind(&rows)
-        .execute(&mut *tx)
-        .await
-        .while_("writing the terms of accounts")?;
-        write_admins(&mut tx, &admins).await?;
-        tx.commit().await.while_("committing accounts")?;
-        Ok(answers)
+            let rows = json(rows)?;
+            tx.query(set!(account_id text, name text, opened_at bigint, created_at bigint, digest bigint =>
+                "INSERT INTO accounts (account_id, name, opened_at, created_at, digest, due_at)
+                 SELECT account_id, name, opened_at, created_at, digest, opened_at FROM v"
+            ))
+            .bind(rows.as_str())
+            .execute()
+            .await
+            .while_("opening accounts")?;
+            tx.query(set!(account_id text, from_month text, zone text, allowance bigint, terms_digest bigint =>
+                "INSERT INTO terms (account_id, from_month, zone, allowance, digest)
+                 SELECT account_id, from_month, zone, allowance, terms_digest FROM v"
+            ))
+            .bind(rows.as_str())
+            .execute()
+            .await
+            .while_("writing the terms of accounts")?;
+            write_admins(tx, &admins).await?;
+            Ok(answers)
+        })
     }
 
     /// What [`Store::open_accounts`] would answer.
@@ -133,7 +154,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn check_accounts(&self, new: &[NewAccount]) -> Result<Vec<Opened>> {
-        let mut tx = self.reader.begin().await.while_("beginning to read")?;
+        let mut tx = self.read().await?;
         let ids = json(new.iter().map(|n| &n.account.id).collect::<Vec<_>>())?;
         let there = read_ledgers(&mut tx, &ids).await?;
         let check = |n: &NewAccount| {
@@ -147,35 +168,37 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<AccountRecord>> {
-        let mut tx = self.reader.begin().await.while_("beginning to read")?;
+        let mut tx = self.read().await?;
         let ids = json(ids)?;
         let ledgers = read_ledgers(&mut tx, &ids).await?;
         let mut records: BTreeMap<AccountId, AccountRecord> = BTreeMap::new();
         for (id, ledger) in ledgers {
             records.insert(id, AccountRecord { account: ledger.account, levels: None, admins: Vec::new() });
         }
-        let rows = sqlx::query(
-            "SELECT a.account_id, a.levels FROM jsonb_each($1) AS j CROSS JOIN accounts AS a ON a.account_id = j.value
-              WHERE a.levels IS NOT NULL",
-        )
-        .bind(&ids)
-        .fetch_all(&mut *tx)
-        .await
-        .while_("loading alert levels")?;
+        let rows = tx
+            .query(set!(account_id =>
+                "SELECT a.account_id, a.levels FROM v CROSS JOIN accounts AS a
+                  WHERE a.account_id = v.account_id AND a.levels IS NOT NULL"
+            ))
+            .bind(ids.as_str())
+            .fetch_all()
+            .await
+            .while_("loading alert levels")?;
         for row in rows {
             let levels = serde_json::from_str(row.get(1)).map_err(|e| StoreError::Corrupt(e.to_string()))?;
-            if let Some(record) = records.get_mut(row.get::<&str, _>(0)) {
+            if let Some(record) = records.get_mut(row.get::<&str>(0)) {
                 record.levels = Some(levels);
             }
         }
-        let rows = sqlx::query(
-            "SELECT p.account_id, p.email, p.name, p.alerts, p.monthly_report, p.daily_report
-               FROM jsonb_each($1) AS j CROSS JOIN admins AS p ON p.account_id = j.value ORDER BY p.account_id, p.email",
-        )
-        .bind(&ids)
-        .fetch_all(&mut *tx)
-        .await
-        .while_("loading admins")?;
+        let rows = tx
+            .query(set!(account_id =>
+                "SELECT p.account_id, p.email, p.name, p.alerts, p.monthly_report, p.daily_report
+                   FROM v CROSS JOIN admins AS p WHERE p.account_id = v.account_id ORDER BY p.account_id, p.email"
+            ))
+            .bind(ids.as_str())
+            .fetch_all()
+            .await
+            .while_("loading admins")?;
         for row in rows {
             let admin = Admin {
                 email: Email::new(row.get(1))?,
@@ -184,7 +207,7 @@ impl Store {
                 monthly_report: row.get(4),
                 daily_report: row.get(5),
             };
-            if let Some(record) = records.get_mut(row.get::<&str, _>(0)) {
+            if let Some(record) = records.get_mut(row.get::<&str>(0)) {
                 record.admins.push(admin);
             }
         }
@@ -196,14 +219,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn account_ids(&self, after: Option<&AccountId>, limit: usize) -> Result<Vec<AccountId>> {
-        let ids: Vec<String> =
-            sqlx::query_scalar("SELECT account_id FROM accounts WHERE account_id > $1 ORDER BY account_id LIMIT $2")
-                .bind(after.map_or("", AccountId::as_str))
-                .bind(limit_of(limit))
-                .fetch_all(&self.reader)
-                .await
-                .while_("listing accounts")?;
-        ids.iter().map(|id| Ok(AccountId::new(id)?)).collect()
+        let rows = self
+            .query("SELECT account_id FROM accounts WHERE account_id > $1 ORDER BY account_id LIMIT $2")
+            .bind(after.map_or("", AccountId::as_str))
+            .bind(limit_of(limit))
+            .fetch_all()
+            .await
+            .while_("listing accounts")?;
+        rows.iter().map(|row| Ok(AccountId::new(row.get(0))?)).collect()
     }
 
     /// How many accounts there are.
@@ -211,23 +234,19 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn count_accounts(&self) -> Result<u64> {
-        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM accounts")
-            .fetch_one(&self.reader)
-            .await
-            .while_("counting accounts")?;
-        Ok(count.unsigned_abs())
+        let row = self.query("SELECT count(*) FROM accounts").fetch_one().await.while_("counting accounts")?;
+        Ok(row.get::<i64>(0).unsigned_abs())
     }
 
-    /// The zones that any account uses or used.
+    /// The zones that any account uses or used, in order of name.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn zones(&self) -> Result<Vec<chrono_tz::Tz>> {
-        let names: Vec<String> = sqlx::query_scalar("SELECT DISTINCT zone FROM terms ORDER BY zone")
-            .fetch_all(&self.reader)
-            .await
-            .while_("listing zones")?;
-        names.iter().map(|name| Ok(parse_zone(name)?)).collect()
+        let rows = self.query("SELECT DISTINCT zone FROM terms").fetch_all().await.while_("listing zones")?;
+        let mut zones = rows.iter().map(|row| Ok(parse_zone(row.get(0))?)).collect::<Result<Vec<_>>>()?;
+        zones.sort_by_key(|zone| zone.name());
+        Ok(zones)
     }
 
     /// Changes an account's name or own alert levels, and its terms to those that `plan` makes of its ledger; `None`
@@ -243,42 +262,34 @@ impl Store {
         id: &AccountId,
         name: Option<&str>,
         levels: Option<Option<&Levels>>,
-        plan: impl FnOnce(&Ledger) -> Option<Terms>,
+        plan: impl Fn(&Ledger) -> Option<Terms>,
     ) -> Result<Option<Terms>> {
-        let mut tx = self.begin().await?;
-        let ledgers = read_ledgers(&mut tx, &json([id])?).await?;
-        let terms = ledgers.get(id).and_then(plan);
-        if let Some(name) = name {
-            sqlx::query("UPDATE accounts SET name = $2 WHERE account_id = $1")
+        let ids = json([id])?;
+        in_write!(self.backend, "committing an account", |tx| {
+            lock(tx, &ids).await?;
+            let ledgers = read_ledgers(tx, &ids).await?;
+            let Some(ledger) = ledgers.get(id) else { return Ok(None) };
+            if name.is_some() || levels.is_some() {
+                write_facts(tx, &ledger.account, name, levels).await?;
+            }
+            let terms = plan(ledger);
+            if let Some(terms) = terms {
+                tx.query(
+                    "INSERT INTO terms (account_id, from_month, zone, allowance, digest) VALUES ($1, $2, $3, $4, $5)
+                     ON CONFLICT (account_id, from_month) DO UPDATE
+                        SET zone = excluded.zone, allowance = excluded.allowance, digest = excluded.digest",
+                )
                 .bind(id.as_str())
-                .bind(name)
-                .execute(&mut *tx)
+                .bind(terms.from.to_string())
+                .bind(terms.zone.name())
+                .bind(terms.allowance.get())
+                .bind(digest_of_terms(id, terms))
+                .execute()
                 .await
-                .while_("renaming an account")?;
-        }
-        if let Some(terms) = terms {
-            sqlx::query(
-                "INSERT INTO terms (account_id, from_month, zone, allowance) VALUES ($1, $2, $3, $4)
-                 ON CONFLICT (account_id, from_month) DO UPDATE SET zone = excluded.zone, allowance = excluded.allowance",
-            )
-            .bind(id.as_str())
-            .bind(terms.from.to_string())
-            .bind(terms.zone.name())
-            .bind(terms.allowance.get())
-            .execute(&mut *tx)
-            .await
-            .while_("writing the terms of an account")?;
-        }
-        if let Some(levels) = levels {
-            sqlx::query("UPDATE accounts SET levels = $2 WHERE account_id = $1")
-                .bind(id.as_str())
-                .bind(levels.map(serde_json::to_string).transpose()?)
-                .execute(&mut *tx)
-                .await
-                .while_("writing alert levels")?;
-        }
-        tx.commit().await.while_("committing an account")?;
-        Ok(terms)
+                .while_("writing the terms of an account")?;
+            }
+            Ok(terms)
+        })
     }
 
     /// Adds an admin, or replaces what is known of that address.
@@ -286,9 +297,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; nothing was written then.
     pub async fn set_admin(&self, account: &AccountId, admin: &Admin) -> Result<()> {
-        let mut tx = self.begin().await?;
-        write_admins(&mut tx, &[(account, admin)]).await?;
-        tx.commit().await.while_("committing an admin")
+        in_write!(self.backend, "committing an admin", |tx| write_admins(tx, &[(account, admin)]).await)
     }
 
     /// Removes an admin; false when there was none with that address.
@@ -296,16 +305,65 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; nothing was written then.
     pub async fn remove_admin(&self, account: &AccountId, email: &Email) -> Result<bool> {
-        let mut tx = self.begin().await?;
-        let done = sqlx::query("DELETE FROM admins WHERE account_id = $1 AND email = $2")
-            .bind(account.as_str())
-            .bind(email.as_str())
-            .execute(&mut *tx)
-            .await
-            .while_("removing an admin")?;
-        tx.commit().await.while_("committing an admin")?;
-        Ok(done.rows_affected() > 0)
+        in_write!(self.backend, "committing an admin", |tx| {
+            let done = tx
+                .query("DELETE FROM admins WHERE account_id = $1 AND email = $2")
+                .bind(account.as_str())
+                .bind(email.as_str())
+                .execute()
+                .await
+                .while_("removing an admin")?;
+            Ok(done.rows_affected() > 0)
+        })
     }
+}
+
+/// Locks the rows of the accounts in `ids` (a JSON array), in order of id: what is read of them from now on is the newest,
+/// and stays so until the transaction ends. SQLite has one writer and needs none.
+pub(super) async fn lock(tx: &mut Tx, ids: &str) -> Result<()> {
+    if let Tx::Sqlite(_) = tx {
+        return Ok(());
+    }
+    // Not FOR UPDATE: rows of other tables may go on to refer to these accounts.
+    tx.query(set!(account_id =>
+        "SELECT a.account_id FROM v CROSS JOIN accounts AS a WHERE a.account_id = v.account_id
+          ORDER BY a.account_id FOR NO KEY UPDATE OF a"
+    ))
+    .bind(ids)
+    .fetch_all()
+    .await
+    .while_("locking accounts")?;
+    Ok(())
+}
+
+/// Writes the name and the alert levels of an account that is locked; `None` leaves them.
+async fn write_facts(
+    tx: &mut Tx,
+    account: &Account,
+    name: Option<&str>,
+    levels: Option<Option<&Levels>>,
+) -> Result<()> {
+    let old = tx
+        .query("SELECT created_at, levels FROM accounts WHERE account_id = $1")
+        .bind(account.id.as_str())
+        .fetch_one()
+        .await
+        .while_("loading an account")?;
+    let name = name.unwrap_or(&account.name);
+    let levels = match levels {
+        Some(levels) => levels.map(serde_json::to_string).transpose()?,
+        None => old.get(1),
+    };
+    let created_at = Instant::from_micros(old.get(0));
+    tx.query("UPDATE accounts SET name = $2, levels = $3, digest = $4 WHERE account_id = $1")
+        .bind(account.id.as_str())
+        .bind(name)
+        .bind(levels.as_deref())
+        .bind(digest_of_account(&account.id, name, account.opened_at, created_at, levels.as_deref()))
+        .execute()
+        .await
+        .while_("writing the name and levels of an account")?;
+    Ok(())
 }
 
 /// What differs between an account that is there and one that was to be opened. An account's zone may have changed since
@@ -325,51 +383,66 @@ fn compare(old: &Account, new: &Account) -> Opened {
     if differences.is_empty() { Opened::Already } else { Opened::Conflict(differences.join("; ")) }
 }
 
-async fn write_admins(tx: &mut SqliteConnection, admins: &[(&AccountId, &Admin)]) -> Result<()> {
-    sqlx::query(
-        "INSERT INTO admins (account_id, email, name, alerts, monthly_report, daily_report)
-         SELECT v ->> 0, v ->> '$[1].email', v ->> '$[1].name', v ->> '$[1].alerts', v ->> '$[1].monthly_report',
-                v ->> '$[1].daily_report'
-           FROM (SELECT value AS v FROM jsonb_each($1)) WHERE true
+#[derive(Serialize)]
+struct AdminRow<'a> {
+    account_id: &'a AccountId,
+    #[serde(flatten)]
+    admin: &'a Admin,
+    digest: i64,
+}
+
+async fn write_admins(tx: &mut Tx, admins: &[(&AccountId, &Admin)]) -> Result<()> {
+    let row = |(account_id, admin): &(&'_ AccountId, &'_ Admin)| {
+        let Admin { email, name, alerts, monthly_report, daily_report } = *admin;
+        digest!(account_id, email, name.as_str(), alerts, monthly_report, daily_report)
+    };
+    let rows: Vec<AdminRow<'_>> =
+        admins.iter().map(|one| AdminRow { account_id: one.0, admin: one.1, digest: row(one) }).collect();
+    tx.query(set!(
+        account_id text, email text, name text, alerts boolean, monthly_report boolean, daily_report boolean, digest bigint =>
+        "INSERT INTO admins (account_id, email, name, alerts, monthly_report, daily_report, digest)
+         SELECT account_id, email, name, alerts, monthly_report, daily_report, digest FROM v WHERE true
          ON CONFLICT (account_id, email) DO UPDATE
             SET name = excluded.name, alerts = excluded.alerts, monthly_report = excluded.monthly_report,
-                daily_report = excluded.daily_report",
-    )
-    .bind(json(admins)?)
-    .execute(&mut *tx)
+                daily_report = excluded.daily_report, digest = excluded.digest"
+    ))
+    .bind(json(rows)?)
+    .execute()
     .await
     .while_("writing admins")?;
     Ok(())
 }
 
 /// The ledgers of the accounts in `ids` (a JSON array) without grants and rows.
-pub(super) async fn read_ledgers(tx: &mut SqliteConnection, ids: &str) -> Result<BTreeMap<AccountId, Ledger>> {
-    let rows = sqlx::query(
-        "SELECT t.account_id, t.from_month, t.zone, t.allowance
-           FROM jsonb_each($1) AS j CROSS JOIN terms AS t ON t.account_id = j.value",
-    )
-    .bind(ids)
-    .fetch_all(&mut *tx)
-    .await
-    .while_("loading the terms of accounts")?;
+pub(super) async fn read_ledgers(tx: &mut Tx, ids: &str) -> Result<BTreeMap<AccountId, Ledger>> {
+    let rows = tx
+        .query(set!(account_id =>
+            "SELECT t.account_id, t.from_month, t.zone, t.allowance FROM v CROSS JOIN terms AS t
+              WHERE t.account_id = v.account_id ORDER BY t.account_id, t.from_month"
+        ))
+        .bind(ids)
+        .fetch_all()
+        .await
+        .while_("loading the terms of accounts")?;
     let mut calendars: BTreeMap<String, Calendar> = BTreeMap::new();
     for row in rows {
         let terms = Terms {
-            from: row.get::<&str, _>(1).parse()?,
+            from: row.get::<&str>(1).parse()?,
             zone: parse_zone(row.get(2))?,
             allowance: Credits::new(row.get(3)),
         };
         calendars.entry(row.get(0)).and_modify(|c| c.set(terms)).or_insert_with(|| Calendar::new(terms));
     }
-    let rows = sqlx::query(
-        "SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.last_seq, a.last_recorded_at, a.balance_free,
-                a.balance_purchased
-           FROM jsonb_each($1) AS j CROSS JOIN accounts AS a ON a.account_id = j.value",
-    )
-    .bind(ids)
-    .fetch_all(&mut *tx)
-    .await
-    .while_("loading accounts")?;
+    let rows = tx
+        .query(set!(account_id =>
+            "SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.last_seq, a.last_recorded_at, a.balance_free,
+                    a.balance_purchased
+               FROM v CROSS JOIN accounts AS a WHERE a.account_id = v.account_id"
+        ))
+        .bind(ids)
+        .fetch_all()
+        .await
+        .while_("loading accounts")?;
     let mut ledgers = BTreeMap::new();
     for row in rows {
         let id = AccountId::new(row.get(0))?;
@@ -377,7 +450,7 @@ pub(super) async fn read_ledgers(tx: &mut SqliteConnection, ids: &str) -> Result
             calendars.remove(id.as_str()).ok_or_else(|| StoreError::Corrupt(format!("account {id} has no terms")))?;
         let opened_at = Instant::from_micros(row.get(2));
         let mut ledger = Ledger::new(Account { id: id.clone(), name: row.get(1), opened_at, calendar });
-        ledger.opened_through = row.get::<Option<&str>, _>(3).map(str::parse).transpose()?;
+        ledger.opened_through = row.get::<Option<&str>>(3).map(str::parse).transpose()?;
         ledger.last_seq = row.get(4);
         ledger.last_recorded_at = Instant::from_micros(row.get(5));
         ledger.balance = Split { free: Credits::new(row.get(6)), purchased: Credits::new(row.get(7)) };

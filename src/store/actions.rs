@@ -1,11 +1,13 @@
 //! The action credit matrix.
 
+use super::backend::{Tx, in_write};
+use super::digest::digest;
+use super::sql::Sql;
 use super::{Result, Store, While};
 use crate::core::calendar::Instant;
 use crate::core::credits::Credits;
 use crate::core::ids::ActionCode;
 use crate::core::price::{Action, DEFAULT_ACTIONS, PriceMatrix, PriceVersion};
-use sqlx::{Row, SqliteConnection};
 use std::collections::BTreeMap;
 
 impl Store {
@@ -14,7 +16,7 @@ impl Store {
     /// # Errors
     /// [`super::StoreError`].
     pub async fn prices(&self) -> Result<PriceMatrix> {
-        let mut tx = self.reader.begin().await.while_("beginning to read")?;
+        let mut tx = self.read().await?;
         read_prices(&mut tx).await
     }
 
@@ -24,13 +26,11 @@ impl Store {
     /// # Errors
     /// [`super::StoreError`]; nothing was written then.
     pub async fn set_price(&self, code: &ActionCode, title: &str, help: &str, version: PriceVersion) -> Result<()> {
-        let mut tx = self.begin().await?;
-        write_price(&mut tx, code.as_str(), title, help, version).await?;
-        tx.commit().await.while_("committing a price")
+        in_write!(self.backend, "committing a price", |tx| write_price(tx, code.as_str(), title, help, version).await)
     }
 }
 
-pub(super) async fn insert_defaults(tx: &mut SqliteConnection) -> Result<()> {
+pub(super) async fn insert_defaults(tx: &mut Tx) -> Result<()> {
     for (code, credits, title, help) in DEFAULT_ACTIONS {
         // From the beginning of time, so that a history older than the ledger has prices.
         let version = PriceVersion { effective_from: Instant::from_micros(0), credits: Some(Credits::new(*credits)) };
@@ -39,51 +39,59 @@ pub(super) async fn insert_defaults(tx: &mut SqliteConnection) -> Result<()> {
     Ok(())
 }
 
-async fn write_price(
-    tx: &mut SqliteConnection,
-    code: &str,
-    title: &str,
-    help: &str,
-    version: PriceVersion,
-) -> Result<()> {
-    sqlx::query(
-        "INSERT INTO actions (code, title, help) VALUES ($1, CASE $2 WHEN '' THEN $1 ELSE $2 END, $3)
-         ON CONFLICT (code) DO UPDATE SET title = CASE $2 WHEN '' THEN title ELSE $2 END,
-                                          help = CASE $3 WHEN '' THEN help ELSE $3 END",
+async fn write_price(tx: &mut Tx, code: &str, title: &str, help: &str, version: PriceVersion) -> Result<()> {
+    let old = tx
+        .query(Sql {
+            sqlite: "SELECT title, help FROM actions WHERE code = $1",
+            postgres: "SELECT title, help FROM actions WHERE code = $1 FOR NO KEY UPDATE",
+        })
+        .bind(code)
+        .fetch_all()
+        .await
+        .while_("looking for an action")?;
+    let (old_title, old_help) = old.first().map_or((code, ""), |row| (row.get(0), row.get(1)));
+    let title = if title.is_empty() { old_title } else { title };
+    let help = if help.is_empty() { old_help } else { help };
+    tx.query(
+        "INSERT INTO actions (code, title, help, digest) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (code) DO UPDATE SET title = excluded.title, help = excluded.help, digest = excluded.digest",
     )
     .bind(code)
     .bind(title)
     .bind(help)
-    .execute(&mut *tx)
+    .bind(digest!(code, title, help))
+    .execute()
     .await
     .while_("writing an action")?;
-    sqlx::query(
-        "INSERT INTO prices (action, effective_from, credits) VALUES ($1, $2, $3)
-         ON CONFLICT (action, effective_from) DO UPDATE SET credits = excluded.credits",
+    tx.query(
+        "INSERT INTO prices (action, effective_from, credits, digest) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (action, effective_from) DO UPDATE SET credits = excluded.credits, digest = excluded.digest",
     )
     .bind(code)
     .bind(version.effective_from.micros())
     .bind(version.credits.map(Credits::get))
-    .execute(&mut *tx)
+    .bind(digest!(code, version.effective_from, version.credits))
+    .execute()
     .await
     .while_("writing a price")?;
     Ok(())
 }
 
-pub(super) async fn read_prices(tx: &mut SqliteConnection) -> Result<PriceMatrix> {
-    let rows = sqlx::query(
-        "SELECT a.code, a.title, a.help, p.effective_from, p.credits
-           FROM actions AS a JOIN prices AS p ON p.action = a.code ORDER BY a.code, p.effective_from",
-    )
-    .fetch_all(&mut *tx)
-    .await
-    .while_("loading prices")?;
+pub(super) async fn read_prices(tx: &mut Tx) -> Result<PriceMatrix> {
+    let rows = tx
+        .query(
+            "SELECT a.code, a.title, a.help, p.effective_from, p.credits
+               FROM actions AS a JOIN prices AS p ON p.action = a.code ORDER BY a.code, p.effective_from",
+        )
+        .fetch_all()
+        .await
+        .while_("loading prices")?;
     let mut actions: BTreeMap<ActionCode, Action> = BTreeMap::new();
     for row in rows {
         let code = ActionCode::new(row.get(0))?;
         let version = PriceVersion {
             effective_from: Instant::from_micros(row.get(3)),
-            credits: row.get::<Option<i64>, _>(4).map(Credits::new),
+            credits: row.get::<Option<i64>>(4).map(Credits::new),
         };
         actions
             .entry(code.clone())

@@ -1,13 +1,15 @@
 //! Alerts: which levels are crossed, and since when.
 
+use super::backend::in_write;
 use super::ledgers::limit_of;
+use super::sql::set;
 use super::{Result, Store, While, json, outbox};
 use crate::core::alert::{AlertPlan, AlertState, Crossing, OpenAlert};
 use crate::core::calendar::Instant;
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, LevelName};
 use crate::core::outbox::Message;
-use sqlx::Row;
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// An alert as stored.
@@ -25,28 +27,45 @@ pub struct AlertRecord {
     pub resolved_at: Option<Instant>,
 }
 
+#[derive(Serialize)]
+struct OpenedRow<'a> {
+    account_id: &'a AccountId,
+    level: &'a str,
+    crossing: u32,
+    threshold: Credits,
+    opened_at: i64,
+}
+
+#[derive(Serialize)]
+struct ResolvedRow<'a> {
+    account_id: &'a AccountId,
+    level: &'a str,
+    crossing: u32,
+}
+
 impl Store {
     /// What is known of the alerts of these accounts. Accounts without any are left out.
     ///
     /// # Errors
     /// [`super::StoreError`].
     pub async fn alert_states(&self, accounts: &[AccountId]) -> Result<BTreeMap<AccountId, AlertState>> {
-        let rows = sqlx::query(
-            "SELECT a.account_id, a.level, max(a.crossing), max(a.opened_at), count(*) - count(a.resolved_at)
-               FROM jsonb_each($1) AS j CROSS JOIN alerts AS a ON a.account_id = j.value
-              GROUP BY a.account_id, a.level",
-        )
-        .bind(json(accounts)?)
-        .fetch_all(&self.reader)
-        .await
-        .while_("loading alerts")?;
+        let rows = self
+            .query(set!(account_id =>
+                "SELECT a.account_id, a.level, max(a.crossing), max(a.opened_at), count(*) - count(a.resolved_at)
+                   FROM v CROSS JOIN alerts AS a WHERE a.account_id = v.account_id
+                  GROUP BY a.account_id, a.level ORDER BY a.account_id, a.level"
+            ))
+            .bind(json(accounts)?)
+            .fetch_all()
+            .await
+            .while_("loading alerts")?;
         let mut states: BTreeMap<AccountId, AlertState> = BTreeMap::new();
         for row in rows {
             let level = LevelName::new(row.get(1))?;
-            let crossing = u32::try_from(row.get::<i64, _>(2)).unwrap_or(u32::MAX);
+            let crossing = u32::try_from(row.get::<i64>(2)).unwrap_or(u32::MAX);
             let state = states.entry(AccountId::new(row.get(0))?).or_default();
             // Only the newest crossing of a level can be open.
-            if row.get::<i64, _>(4) > 0 {
+            if row.get::<i64>(4) > 0 {
                 let opened_at = Instant::from_micros(row.get(3));
                 state.open.push(OpenAlert { level: level.clone(), crossing, opened_at });
             }
@@ -66,40 +85,51 @@ impl Store {
         notices: &[Message],
         now: Instant,
     ) -> Result<u64> {
-        let opened: Vec<(&AccountId, &str, u32, i64, i64)> = plans
+        let opened: Vec<OpenedRow<'_>> = plans
             .iter()
-            .flat_map(|(id, plan)| {
-                plan.opened
-                    .iter()
-                    .map(move |o| (id, o.level.as_str(), o.crossing, o.threshold.get(), o.opened_at.micros()))
+            .flat_map(|(account_id, plan)| {
+                plan.opened.iter().map(move |opened| OpenedRow {
+                    account_id,
+                    level: opened.level.as_str(),
+                    crossing: opened.crossing,
+                    threshold: opened.threshold,
+                    opened_at: opened.opened_at.micros(),
+                })
             })
             .collect();
-        let resolved: Vec<(&AccountId, &str, u32)> = plans
+        let resolved: Vec<ResolvedRow<'_>> = plans
             .iter()
-            .flat_map(|(id, plan)| plan.resolved.iter().map(move |over| (id, over.level.as_str(), over.crossing)))
+            .flat_map(|(account_id, plan)| {
+                plan.resolved.iter().map(move |over| ResolvedRow {
+                    account_id,
+                    level: over.level.as_str(),
+                    crossing: over.crossing,
+                })
+            })
             .collect();
-        let mut tx = self.begin().await?;
-        sqlx::query(
-            "INSERT INTO alerts (account_id, level, crossing, threshold, opened_at)
-             SELECT v ->> 0, v ->> 1, v ->> 2, v ->> 3, v ->> 4 FROM (SELECT value AS v FROM jsonb_each($1)) WHERE true
-             ON CONFLICT (account_id, level, crossing) DO NOTHING",
-        )
-        .bind(json(opened)?)
-        .execute(&mut *tx)
-        .await
-        .while_("writing alerts")?;
-        sqlx::query(
-            "UPDATE alerts SET resolved_at = $2 FROM (SELECT value AS v FROM jsonb_each($1))
-              WHERE account_id = v ->> 0 AND level = v ->> 1 AND crossing = v ->> 2 AND resolved_at IS NULL",
-        )
-        .bind(json(resolved)?)
-        .bind(now.micros())
-        .execute(&mut *tx)
-        .await
-        .while_("resolving alerts")?;
-        let written = outbox::insert(&mut tx, notices).await?;
-        tx.commit().await.while_("committing alerts")?;
-        Ok(written)
+        let (opened, resolved) = (json(opened)?, json(resolved)?);
+        in_write!(self.backend, "committing alerts", |tx| {
+            tx.query(set!(account_id text, level text, crossing bigint, threshold bigint, opened_at bigint =>
+                "INSERT INTO alerts (account_id, level, crossing, threshold, opened_at)
+                 SELECT account_id, level, crossing, threshold, opened_at FROM v WHERE true
+                 ON CONFLICT (account_id, level, crossing) DO NOTHING"
+            ))
+            .bind(opened.as_str())
+            .execute()
+            .await
+            .while_("writing alerts")?;
+            tx.query(set!(account_id text, level text, crossing bigint =>
+                "UPDATE alerts SET resolved_at = $2 FROM v
+                  WHERE alerts.account_id = v.account_id AND alerts.level = v.level AND alerts.crossing = v.crossing
+                    AND alerts.resolved_at IS NULL"
+            ))
+            .bind(resolved.as_str())
+            .bind(now.micros())
+            .execute()
+            .await
+            .while_("resolving alerts")?;
+            outbox::insert(tx, notices).await
+        })
     }
 
     /// Alerts, newest first; only open ones unless `all`.
@@ -107,28 +137,29 @@ impl Store {
     /// # Errors
     /// [`super::StoreError`].
     pub async fn alerts(&self, account: Option<&AccountId>, all: bool, limit: usize) -> Result<Vec<AlertRecord>> {
-        let rows = sqlx::query(
-            "SELECT account_id, level, crossing, threshold, opened_at, resolved_at FROM alerts
-              WHERE ($1 IS NULL OR account_id = $1) AND ($2 OR resolved_at IS NULL)
-              ORDER BY opened_at DESC, account_id, threshold LIMIT $3",
-        )
-        .bind(account.map(AccountId::as_str))
-        .bind(all)
-        .bind(limit_of(limit))
-        .fetch_all(&self.reader)
-        .await
-        .while_("listing alerts")?;
+        let rows = self
+            .query(
+                "SELECT account_id, level, crossing, threshold, opened_at, resolved_at FROM alerts
+                  WHERE ($1 IS NULL OR account_id = $1) AND ($2 OR resolved_at IS NULL)
+                  ORDER BY opened_at DESC, account_id, threshold, level, crossing LIMIT $3",
+            )
+            .bind(account.map(AccountId::as_str))
+            .bind(all)
+            .bind(limit_of(limit))
+            .fetch_all()
+            .await
+            .while_("listing alerts")?;
         rows.iter()
             .map(|row| {
                 Ok(AlertRecord {
                     account: AccountId::new(row.get(0))?,
                     crossing: Crossing {
                         level: LevelName::new(row.get(1))?,
-                        crossing: u32::try_from(row.get::<i64, _>(2)).unwrap_or(u32::MAX),
+                        crossing: u32::try_from(row.get::<i64>(2)).unwrap_or(u32::MAX),
                     },
                     threshold: Credits::new(row.get(3)),
                     opened_at: Instant::from_micros(row.get(4)),
-                    resolved_at: row.get::<Option<i64>, _>(5).map(Instant::from_micros),
+                    resolved_at: row.get::<Option<i64>>(5).map(Instant::from_micros),
                 })
             })
             .collect()

@@ -1,5 +1,7 @@
 //! Loading ledgers and writing what was planned on them: the one way by which credits move.
 
+use super::backend::{Tx, in_write};
+use super::sql::{Row, set};
 use super::{Result, Store, StoreError, While, accounts, actions, json, transactions};
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::{CreditType, Credits, Split};
@@ -8,8 +10,6 @@ use crate::core::ledger::{Changes, Grant, Ledger};
 use crate::core::price::PriceMatrix;
 use crate::core::transaction::{GrantId, Source, Transaction};
 use serde::Serialize;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 use std::collections::BTreeMap;
 
 /// What a batch is about.
@@ -51,18 +51,21 @@ pub struct Batch {
 impl Store {
     /// Loads what `load` asks for, lets `plan` change it, and writes the changes: one database transaction.
     ///
-    /// When this returns, the changes are on disk; when it fails, none of them is.
+    /// When this returns, the changes are on disk; when it fails, none of them is. `plan` may be asked more than once, each
+    /// time on what was loaded anew.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was written then.
-    pub async fn update<R>(&self, load: &Load, plan: impl FnOnce(&mut Batch) -> R) -> Result<R> {
-        let mut tx = self.begin().await?;
-        let mut batch = read_batch(&mut tx, load).await?;
-        let answer = plan(&mut batch);
-        let changed = batch.ledgers.into_values().filter(Ledger::is_changed);
-        write_changes(&mut tx, changed.collect()).await?;
-        tx.commit().await.while_("committing a batch")?;
-        Ok(answer)
+    pub async fn update<R>(&self, load: &Load, plan: impl Fn(&mut Batch) -> R) -> Result<R> {
+        let ids = json(load.accounts.keys().collect::<Vec<_>>())?;
+        in_write!(self.backend, "committing a batch", |tx| {
+            accounts::lock(tx, &ids).await?;
+            let mut batch = read_batch(tx, load).await?;
+            let answer = plan(&mut batch);
+            let changed = batch.ledgers.into_values().filter(Ledger::is_changed);
+            write_changes(tx, changed.collect()).await?;
+            Ok(answer)
+        })
     }
 
     /// Loads what `load` asks for, to look at.
@@ -70,7 +73,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn load(&self, load: &Load) -> Result<Batch> {
-        let mut tx = self.reader.begin().await.while_("beginning to read")?;
+        let mut tx = self.read().await?;
         read_batch(&mut tx, load).await
     }
 
@@ -84,16 +87,17 @@ impl Store {
         after: Option<&AccountId>,
         limit: usize,
     ) -> Result<Vec<AccountId>> {
-        let ids: Vec<String> = sqlx::query_scalar(
-            "SELECT account_id FROM accounts WHERE rollover_due_at <= $1 AND account_id > $2 ORDER BY account_id LIMIT $3",
-        )
-        .bind(now.micros())
-        .bind(after.map_or("", AccountId::as_str))
-        .bind(limit_of(limit))
-        .fetch_all(&self.reader)
-        .await
-        .while_("looking for accounts whose month has turned")?;
-        ids.iter().map(|id| Ok(AccountId::new(id)?)).collect()
+        let rows = self
+            .query(
+                "SELECT account_id FROM accounts WHERE due_at <= $1 AND account_id > $2 ORDER BY account_id LIMIT $3",
+            )
+            .bind(now.micros())
+            .bind(after.map_or("", AccountId::as_str))
+            .bind(limit_of(limit))
+            .fetch_all()
+            .await
+            .while_("looking for accounts whose month has turned")?;
+        rows.iter().map(|row| Ok(AccountId::new(row.get(0))?)).collect()
     }
 }
 
@@ -101,36 +105,50 @@ pub(super) fn limit_of(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-async fn read_batch(tx: &mut SqliteConnection, load: &Load) -> Result<Batch> {
+#[derive(Serialize)]
+struct Since {
+    account_id: AccountId,
+    at: i64,
+}
+
+#[derive(Serialize)]
+struct Asked<'a> {
+    account_id: &'a AccountId,
+    key: &'a Key,
+}
+
+async fn read_batch(tx: &mut Tx, load: &Load) -> Result<Batch> {
     let ids = json(load.accounts.keys().collect::<Vec<_>>())?;
     let mut ledgers = accounts::read_ledgers(tx, &ids).await?;
 
-    let since: Vec<(&AccountId, i64)> = load.accounts.iter().map(|(id, (at, _))| (id, at.micros())).collect();
+    let since = |(account_id, (at, _)): (&'_ AccountId, &(Instant, Vec<Key>))| Since {
+        account_id: account_id.clone(),
+        at: at.micros(),
+    };
     // Grants with a remainder, and those of which a charge that happened before they lapsed can take the lapse back.
-    let rows = sqlx::query(
-        "SELECT g.account_id, g.grant_id, g.label, g.credit_type, g.source, g.amount, g.starts_at, g.expires_at,
-                g.consumed, g.lapsed, g.remaining, g.lapsed_by
-           FROM jsonb_each($1) AS a CROSS JOIN grants AS g INDEXED BY grants_open
-          WHERE g.account_id = a.value ->> 0 AND g.remaining > 0
-         UNION ALL
-         SELECT g.account_id, g.grant_id, g.label, g.credit_type, g.source, g.amount, g.starts_at, g.expires_at,
-                g.consumed, g.lapsed, g.remaining, g.lapsed_by
-           FROM jsonb_each($1) AS a CROSS JOIN grants AS g INDEXED BY grants_lapsed
-          WHERE g.account_id = a.value ->> 0 AND g.expires_at > a.value ->> 1 AND g.lapsed > 0 AND g.remaining = 0",
-    )
-    .bind(json(since)?)
-    .fetch_all(&mut *tx)
-    .await
-    .while_("loading grants")?;
+    let rows = tx
+        .query(set!(account_id text, at bigint =>
+            "SELECT g.account_id, g.grant_id, g.label, g.credit_type, g.source, g.amount, g.starts_at, g.expires_at,
+                    g.consumed, g.lapsed, g.remaining, g.lapsed_by
+               FROM v CROSS JOIN grants AS g
+              WHERE g.account_id = v.account_id AND (g.remaining > 0 OR (g.expires_at > v.at AND g.lapsed > 0))"
+        ))
+        .bind(json(load.accounts.iter().map(since).collect::<Vec<_>>())?)
+        .fetch_all()
+        .await
+        .while_("loading grants")?;
     for row in rows {
         let grant = read_grant(&row)?;
-        if let Some(ledger) = ledgers.get_mut(row.get::<&str, _>(0)) {
+        if let Some(ledger) = ledgers.get_mut(row.get::<&str>(0)) {
             ledger.grants.insert(grant.id, grant);
         }
     }
 
-    let asked: Vec<(&AccountId, &Key)> =
-        load.accounts.iter().flat_map(|(id, (_, keys))| keys.iter().map(move |key| (id, key))).collect();
+    let asked: Vec<Asked<'_>> = load
+        .accounts
+        .iter()
+        .flat_map(|(account_id, (_, keys))| keys.iter().map(move |key| Asked { account_id, key }))
+        .collect();
     if !asked.is_empty() {
         for (id, row) in transactions::read_known(tx, &json(asked)?).await? {
             if let (Some(ledger), Some(key)) = (ledgers.get_mut(&id), row.key.clone()) {
@@ -141,9 +159,9 @@ async fn read_batch(tx: &mut SqliteConnection, load: &Load) -> Result<Batch> {
     Ok(Batch { ledgers, prices: actions::read_prices(tx).await? })
 }
 
-fn read_grant(row: &SqliteRow) -> Result<Grant> {
+fn read_grant(row: &Row) -> Result<Grant> {
     let credits = |index: usize| Credits::new(row.get(index));
-    let credit_type = match row.get::<&str, _>(3) {
+    let credit_type = match row.get::<&str>(3) {
         "free" => CreditType::Free,
         "purchased" => CreditType::Purchased,
         other => return Err(StoreError::Corrupt(format!("grant of credit type {other:?}"))),
@@ -156,7 +174,7 @@ fn read_grant(row: &SqliteRow) -> Result<Grant> {
         source: Source::from_word(source).ok_or_else(|| StoreError::Corrupt(format!("grant source {source:?}")))?,
         amount: credits(5),
         starts_at: Instant::from_micros(row.get(6)),
-        expires_at: row.get::<Option<i64>, _>(7).map(Instant::from_micros),
+        expires_at: row.get::<Option<i64>>(7).map(Instant::from_micros),
         consumed: credits(8),
         lapsed: credits(9),
         remaining: credits(10),
@@ -184,8 +202,10 @@ struct TransactionRow<'a> {
     money_minor: Option<i64>,
     currency: Option<&'a str>,
     reference: Option<&'a str>,
-    delta: Split,
-    balance: Split,
+    free_delta: Credits,
+    purchased_delta: Credits,
+    free_balance: Credits,
+    purchased_balance: Credits,
 }
 
 impl<'a> TransactionRow<'a> {
@@ -209,8 +229,10 @@ impl<'a> TransactionRow<'a> {
             money_minor: row.money.as_ref().map(|money| money.minor),
             currency: row.money.as_ref().map(|money| money.currency.as_str()),
             reference: row.reference.as_ref().map(|reference| reference.as_str()),
-            delta: row.delta,
-            balance: row.balance,
+            free_delta: row.delta.free,
+            purchased_delta: row.delta.purchased,
+            free_balance: row.balance.free,
+            purchased_balance: row.balance.purchased,
         }
     }
 }
@@ -237,11 +259,12 @@ struct AccountRow<'a> {
     opened_through: Option<Month>,
     last_seq: i64,
     last_recorded_at: i64,
+    #[serde(flatten)]
     balance: Split,
-    rollover_due_at: i64,
+    due_at: i64,
 }
 
-async fn write_changes(tx: &mut SqliteConnection, ledgers: Vec<Ledger>) -> Result<()> {
+async fn write_changes(tx: &mut Tx, ledgers: Vec<Ledger>) -> Result<()> {
     if ledgers.is_empty() {
         return Ok(());
     }
@@ -250,58 +273,53 @@ async fn write_changes(tx: &mut SqliteConnection, ledgers: Vec<Ledger>) -> Resul
         ledgers.into_iter().map(|ledger| (ledger.account.id.clone(), ledger.into_changes())).collect();
 
     let rows = || changes.iter().flat_map(|(id, changes)| changes.rows.iter().map(move |row| (id, row)));
-    sqlx::query(
-        "INSERT INTO transactions
-         SELECT v ->> 'account_id', v ->> 'seq', v ->> 'kind', v ->> 'occurred_at', v ->> 'recorded_at', v ->> 'user_id',
-                v ->> 'action', v ->> 'quantity', v ->> 'unit_price', v ->> 'status', v ->> 'reason', v ->> 'comment',
-                v ->> 'key', v ->> 'content', v ->> 'corrects', v ->> 'money_minor', v ->> 'currency', v ->> 'reference',
-                v ->> '$.delta.free', v ->> '$.delta.purchased', v ->> '$.balance.free', v ->> '$.balance.purchased'
-           FROM (SELECT value AS v FROM jsonb_each($1))",
-    )
+    tx.query(set!(
+        account_id text, seq bigint, kind text, occurred_at bigint, recorded_at bigint, user_id text, action text,
+        quantity bigint, unit_price bigint, status text, reason text, comment text, key text, content bigint,
+        corrects bigint, money_minor bigint, currency text, reference text, free_delta bigint, purchased_delta bigint,
+        free_balance bigint, purchased_balance bigint =>
+        "INSERT INTO transactions (account_id, seq, kind, occurred_at, recorded_at, user_id, action, quantity, unit_price,
+                                   status, reason, comment, key, content, corrects, money_minor, currency, reference,
+                                   free_delta, purchased_delta, free_balance, purchased_balance, entries, digest)
+         SELECT account_id, seq, kind, occurred_at, recorded_at, user_id, action, quantity, unit_price, status, reason,
+                comment, key, content, corrects, money_minor, currency, reference, free_delta, purchased_delta,
+                free_balance, purchased_balance, '[]', 0
+           FROM v"
+    ))
     .bind(json(rows().map(|(id, row)| TransactionRow::of(id, row)).collect::<Vec<_>>())?)
-    .execute(&mut *tx)
+    .execute()
     .await
     .while_("writing transactions")?;
 
-    let entries: Vec<(&str, i64, i64, i64)> = rows()
-        .flat_map(|(id, row)| row.entries.iter().map(|e| (id.as_str(), row.seq, e.grant.0, e.delta.get())))
-        .collect();
-    sqlx::query(
-        "INSERT INTO entries (account_id, seq, grant_id, delta)
-         SELECT v ->> 0, v ->> 1, v ->> 2, v ->> 3 FROM (SELECT value AS v FROM jsonb_each($1))",
-    )
-    .bind(json(entries)?)
-    .execute(&mut *tx)
-    .await
-    .while_("writing entries")?;
-
     let grants: Vec<GrantRow<'_>> =
         changes.iter().flat_map(|(id, changes)| changes.grants.iter().map(move |grant| grant_row(id, grant))).collect();
-    sqlx::query(
-        "INSERT INTO grants (account_id, grant_id, label, credit_type, source, amount, starts_at, expires_at,
-                             consumed, lapsed, remaining, lapsed_by)
-         SELECT v ->> 'account_id', v ->> 'grant_id', v ->> 'label', v ->> 'credit_type', v ->> 'source', v ->> 'amount',
-                v ->> 'starts_at', v ->> 'expires_at', v ->> 'consumed', v ->> 'lapsed', v ->> 'remaining', v ->> 'lapsed_by'
-           FROM (SELECT value AS v FROM jsonb_each($1)) WHERE true
+    tx.query(set!(
+        account_id text, grant_id bigint, label text, credit_type text, source text, amount bigint, starts_at bigint,
+        expires_at bigint, consumed bigint, lapsed bigint, remaining bigint, lapsed_by bigint =>
+        "INSERT INTO grants (account_id, grant_id, label, credit_type, source, amount, starts_at, expires_at, consumed,
+                             refunded, lapsed, lapsed_at_once, returned, adjusted, held, remaining, lapsed_by)
+         SELECT account_id, grant_id, label, credit_type, source, amount, starts_at, expires_at, consumed,
+                0, lapsed, 0, 0, 0, 0, remaining, lapsed_by
+           FROM v WHERE true
          ON CONFLICT (account_id, grant_id) DO UPDATE
             SET consumed = excluded.consumed, lapsed = excluded.lapsed, remaining = excluded.remaining,
-                lapsed_by = excluded.lapsed_by",
-    )
+                lapsed_by = excluded.lapsed_by"
+    ))
     .bind(json(grants)?)
-    .execute(&mut *tx)
+    .execute()
     .await
     .while_("writing grants")?;
 
-    sqlx::query(
+    tx.query(set!(
+        account_id text, opened_through text, last_seq bigint, last_recorded_at bigint, free bigint, purchased bigint,
+        due_at bigint =>
         "UPDATE accounts
-            SET opened_through = v ->> 'opened_through', last_seq = v ->> 'last_seq',
-                last_recorded_at = v ->> 'last_recorded_at', balance_free = v ->> '$.balance.free',
-                balance_purchased = v ->> '$.balance.purchased', rollover_due_at = v ->> 'rollover_due_at'
-           FROM (SELECT value AS v FROM jsonb_each($1))
-          WHERE account_id = v ->> 'account_id'",
-    )
+            SET opened_through = v.opened_through, last_seq = v.last_seq, last_recorded_at = v.last_recorded_at,
+                balance_free = v.free, balance_purchased = v.purchased, due_at = v.due_at
+           FROM v WHERE accounts.account_id = v.account_id"
+    ))
     .bind(projections)
-    .execute(&mut *tx)
+    .execute()
     .await
     .while_("writing balances")?;
     Ok(())
@@ -314,7 +332,7 @@ fn account_row(ledger: &Ledger) -> AccountRow<'_> {
         last_seq: ledger.last_seq,
         last_recorded_at: ledger.last_recorded_at.micros(),
         balance: ledger.balance,
-        rollover_due_at: ledger.rollover_due_at().micros(),
+        due_at: ledger.rollover_due_at().micros(),
     }
 }
 

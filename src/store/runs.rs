@@ -1,12 +1,12 @@
 //! Runs: which slots of which jobs were executed, and what came of it (DESIGN 7).
 
+use super::backend::in_write;
 use super::ledgers::limit_of;
+use super::sql::Row;
 use super::{Result, Store, StoreError, While};
 use crate::core::calendar::Instant;
 use crate::core::schedule::{Covers, Job, Slot};
 use crate::core::transaction::words;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 use std::collections::BTreeSet;
 
 /// Runs kept of a job whose slots are ticks, not periods: enough to look back over a few days, a bound on the table.
@@ -60,35 +60,37 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; nothing was written then.
     pub async fn claim_run(&self, job: Job, slot: Slot, now: Instant, stale_before: Instant) -> Result<Claim> {
-        let mut tx = self.begin().await?;
-        let done = sqlx::query(
-            "INSERT INTO runs (job, slot, slot_at, state, attempts, started_at) VALUES ($1, $2, $3, 'running', 1, $4)
-             ON CONFLICT (job, slot) DO UPDATE
-                SET state = 'running', attempts = attempts + 1, started_at = excluded.started_at, finished_at = NULL,
-                    outcome = NULL
-              WHERE state = 'failed' OR (state = 'running' AND started_at <= $5)",
-        )
-        .bind(job.as_str())
-        .bind(slot.to_string())
-        .bind(slot.due_at().micros())
-        .bind(now.micros())
-        .bind(stale_before.micros())
-        .execute(&mut *tx)
-        .await
-        .while_("claiming a run")?;
-        if job.covers() == Covers::Tick {
-            sqlx::query(
-                "DELETE FROM runs WHERE job = $1 AND slot_at <= (
-                     SELECT slot_at FROM runs WHERE job = $1 ORDER BY slot_at DESC LIMIT 1 OFFSET $2)",
-            )
-            .bind(job.as_str())
-            .bind(TICK_RUNS_MAX)
-            .execute(&mut *tx)
-            .await
-            .while_("forgetting old runs")?;
-        }
-        tx.commit().await.while_("committing a run")?;
-        Ok(if done.rows_affected() > 0 { Claim::Ours } else { Claim::Taken })
+        in_write!(self.backend, "committing a run", |tx| {
+            let done = tx
+                .query(
+                    "INSERT INTO runs (job, slot, slot_at, state, attempts, started_at)
+                     VALUES ($1, $2, $3, 'running', 1, $4)
+                     ON CONFLICT (job, slot) DO UPDATE
+                        SET state = 'running', attempts = runs.attempts + 1, started_at = excluded.started_at,
+                            finished_at = NULL, outcome = NULL
+                      WHERE runs.state = 'failed' OR (runs.state = 'running' AND runs.started_at <= $5)",
+                )
+                .bind(job.as_str())
+                .bind(slot.to_string())
+                .bind(slot.due_at().micros())
+                .bind(now.micros())
+                .bind(stale_before.micros())
+                .execute()
+                .await
+                .while_("claiming a run")?;
+            if job.covers() == Covers::Tick {
+                tx.query(
+                    "DELETE FROM runs WHERE job = $1 AND slot_at <= (
+                         SELECT slot_at FROM runs WHERE job = $1 ORDER BY slot_at DESC LIMIT 1 OFFSET $2)",
+                )
+                .bind(job.as_str())
+                .bind(TICK_RUNS_MAX)
+                .execute()
+                .await
+                .while_("forgetting old runs")?;
+            }
+            Ok(if done.rows_affected() > 0 { Claim::Ours } else { Claim::Taken })
+        })
     }
 
     /// Records how a run ended.
@@ -96,17 +98,18 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; nothing was written then.
     pub async fn finish_run(&self, job: Job, slot: Slot, state: RunState, outcome: &str, now: Instant) -> Result<()> {
-        let mut tx = self.begin().await?;
-        sqlx::query("UPDATE runs SET state = $3, outcome = $4, finished_at = $5 WHERE job = $1 AND slot = $2")
-            .bind(job.as_str())
-            .bind(slot.to_string())
-            .bind(state.as_str())
-            .bind(outcome)
-            .bind(now.micros())
-            .execute(&mut *tx)
-            .await
-            .while_("recording the end of a run")?;
-        tx.commit().await.while_("committing the end of a run")
+        in_write!(self.backend, "committing the end of a run", |tx| {
+            tx.query("UPDATE runs SET state = $3, outcome = $4, finished_at = $5 WHERE job = $1 AND slot = $2")
+                .bind(job.as_str())
+                .bind(slot.to_string())
+                .bind(state.as_str())
+                .bind(outcome)
+                .bind(now.micros())
+                .execute()
+                .await
+                .while_("recording the end of a run")
+        })
+        .map(drop)
     }
 
     /// Marks runs whose process died as failed, so that they are tried again. For the one daemon of a ledger, at start.
@@ -114,17 +117,17 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; nothing was written then.
     pub async fn fail_interrupted_runs(&self, now: Instant) -> Result<u64> {
-        let mut tx = self.begin().await?;
-        let done = sqlx::query(
-            "UPDATE runs SET state = 'failed', outcome = 'its process ended before it did', finished_at = $1
-              WHERE state = 'running'",
-        )
-        .bind(now.micros())
-        .execute(&mut *tx)
-        .await
-        .while_("looking for interrupted runs")?;
-        tx.commit().await.while_("committing interrupted runs")?;
-        Ok(done.rows_affected())
+        Ok(in_write!(self.backend, "committing interrupted runs", |tx| {
+            tx.query(
+                "UPDATE runs SET state = 'failed', outcome = 'its process ended before it did', finished_at = $1
+                  WHERE state = 'running'",
+            )
+            .bind(now.micros())
+            .execute()
+            .await
+            .while_("looking for interrupted runs")
+        })?
+        .rows_affected())
     }
 
     /// The slots of `job` that fell due at `from` or later and need nothing more: done, or being executed by a run
@@ -133,18 +136,19 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn recorded_slots(&self, job: Job, from: Instant, stale_before: Instant) -> Result<BTreeSet<Slot>> {
-        let slots: Vec<String> = sqlx::query_scalar(
-            "SELECT slot FROM runs WHERE job = $1 AND slot_at >= $2
-                AND (state = 'done' OR (state = 'running' AND started_at > $3)) ORDER BY slot_at DESC LIMIT $4",
-        )
-        .bind(job.as_str())
-        .bind(from.micros())
-        .bind(stale_before.micros())
-        .bind(if job.covers() == Covers::Tick { 1 } else { -1 })
-        .fetch_all(&self.reader)
-        .await
-        .while_("reading which slots are done")?;
-        slots.iter().map(|slot| read_slot(slot)).collect()
+        let rows = self
+            .query(
+                "SELECT slot FROM runs WHERE job = $1 AND slot_at >= $2
+                    AND (state = 'done' OR (state = 'running' AND started_at > $3)) ORDER BY slot_at DESC LIMIT $4",
+            )
+            .bind(job.as_str())
+            .bind(from.micros())
+            .bind(stale_before.micros())
+            .bind(if job.covers() == Covers::Tick { 1 } else { i64::MAX })
+            .fetch_all()
+            .await
+            .while_("reading which slots are done")?;
+        rows.iter().map(|row| read_slot(row.get(0))).collect()
     }
 
     /// Runs, newest first.
@@ -152,17 +156,18 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn runs(&self, job: Option<Job>, state: Option<RunState>, limit: usize) -> Result<Vec<RunRecord>> {
-        let rows = sqlx::query(
-            "SELECT job, slot, state, attempts, started_at, finished_at, outcome FROM runs
-              WHERE ($1 IS NULL OR job = $1) AND ($2 IS NULL OR state = $2)
-              ORDER BY started_at DESC, job, slot LIMIT $3",
-        )
-        .bind(job.map(Job::as_str))
-        .bind(state.map(RunState::as_str))
-        .bind(limit_of(limit))
-        .fetch_all(&self.reader)
-        .await
-        .while_("listing runs")?;
+        let rows = self
+            .query(
+                "SELECT job, slot, state, attempts, started_at, finished_at, outcome FROM runs
+                  WHERE ($1 IS NULL OR job = $1) AND ($2 IS NULL OR state = $2)
+                  ORDER BY started_at DESC, job, slot LIMIT $3",
+            )
+            .bind(job.map(Job::as_str))
+            .bind(state.map(RunState::as_str))
+            .bind(limit_of(limit))
+            .fetch_all()
+            .await
+            .while_("listing runs")?;
         rows.iter().map(read_run).collect()
     }
 }
@@ -171,15 +176,15 @@ fn read_slot(text: &str) -> Result<Slot> {
     text.parse().map_err(|_| StoreError::Corrupt(format!("run with slot {text:?}")))
 }
 
-fn read_run(row: &SqliteRow) -> Result<RunRecord> {
+fn read_run(row: &Row) -> Result<RunRecord> {
     let (job, state): (&str, &str) = (row.get(0), row.get(2));
     Ok(RunRecord {
         job: Job::from_word(job).ok_or_else(|| StoreError::Corrupt(format!("run of job {job:?}")))?,
         slot: read_slot(row.get(1))?,
         state: RunState::from_word(state).ok_or_else(|| StoreError::Corrupt(format!("run in state {state:?}")))?,
-        attempts: u32::try_from(row.get::<i64, _>(3)).unwrap_or(u32::MAX),
+        attempts: u32::try_from(row.get::<i64>(3)).unwrap_or(u32::MAX),
         started_at: Instant::from_micros(row.get(4)),
-        finished_at: row.get::<Option<i64>, _>(5).map(Instant::from_micros),
+        finished_at: row.get::<Option<i64>>(5).map(Instant::from_micros),
         outcome: row.get(6),
     })
 }

@@ -1,13 +1,13 @@
 //! Reading the transaction table: the log, and rows under known keys.
 
+use super::backend::Tx;
 use super::ledgers::limit_of;
+use super::sql::{Row, set};
 use super::{Result, Store, StoreError, While};
 use crate::core::calendar::Instant;
 use crate::core::credits::{Credits, Split};
 use crate::core::ids::{AccountId, ActionCode, Key, Reference, UserId};
 use crate::core::transaction::{ContentHash, Kind, Money, Reason, Status, Transaction};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
 
 /// Which rows of the log; `None` is every one.
 #[derive(Clone, Debug, Default)]
@@ -91,7 +91,8 @@ impl Store {
         // An account alone lets the primary key do the work: the page begins in it.
         let start = after.map(|c| (c.account.as_str(), c.seq));
         let start = start.unwrap_or((filter.account.as_ref().map_or("", AccountId::as_str), 0));
-        let rows = sqlx::query(sql)
+        let rows = self
+            .query(sql)
             .bind(filter.account.as_ref().map(AccountId::as_str))
             .bind(filter.from.map(Instant::micros))
             .bind(filter.to.map(Instant::micros))
@@ -102,7 +103,7 @@ impl Store {
             .bind(start.0)
             .bind(start.1)
             .bind(limit_of(limit))
-            .fetch_all(&self.reader)
+            .fetch_all()
             .await
             .while_("reading the transaction log")?;
         rows.iter().map(read_transaction).collect()
@@ -113,50 +114,51 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn count_transactions(&self) -> Result<u64> {
-        let count: i64 = sqlx::query_scalar("SELECT coalesce(sum(last_seq), 0) FROM accounts")
-            .fetch_one(&self.reader)
+        let row = self
+            .query("SELECT CAST(coalesce(sum(last_seq), 0) AS BIGINT) FROM accounts")
+            .fetch_one()
             .await
             .while_("counting transactions")?;
-        Ok(count.unsigned_abs())
+        Ok(row.get::<i64>(0).unsigned_abs())
     }
 }
 
-/// The rows recorded under the keys in `asked`, a JSON array of [account, key] (R9).
-pub(super) async fn read_known(tx: &mut SqliteConnection, asked: &str) -> Result<Vec<(AccountId, Transaction)>> {
-    let rows = sqlx::query(
-        "SELECT t.* FROM jsonb_each($1) AS j CROSS JOIN transactions AS t INDEXED BY transactions_key
-          WHERE t.account_id = j.value ->> 0 AND t.key = j.value ->> 1",
-    )
-    .bind(asked)
-    .fetch_all(&mut *tx)
-    .await
-    .while_("looking for earlier calls with the same keys")?;
+/// The rows recorded under the keys in `asked`, a JSON array of objects with account_id and key (R9).
+pub(super) async fn read_known(tx: &mut Tx, asked: &str) -> Result<Vec<(AccountId, Transaction)>> {
+    let rows = tx
+        .query(set!(account_id text, key text =>
+            "SELECT t.* FROM v CROSS JOIN transactions AS t WHERE t.account_id = v.account_id AND t.key = v.key"
+        ))
+        .bind(asked)
+        .fetch_all()
+        .await
+        .while_("looking for earlier calls with the same keys")?;
     rows.iter().map(read_transaction).collect()
 }
 
-fn read_transaction(row: &SqliteRow) -> Result<(AccountId, Transaction)> {
-    fn word<T>(row: &SqliteRow, column: &'static str, read: fn(&str) -> Option<T>) -> Result<T> {
+fn read_transaction(row: &Row) -> Result<(AccountId, Transaction)> {
+    fn word<T>(row: &Row, column: &'static str, read: fn(&str) -> Option<T>) -> Result<T> {
         let word: &str = row.get(column);
         read(word).ok_or_else(|| StoreError::Corrupt(format!("transaction with {column} {word:?}")))
     }
     fn name<T>(
-        row: &SqliteRow,
+        row: &Row,
         column: &'static str,
         new: fn(&str) -> std::result::Result<T, crate::core::ids::BadName>,
     ) -> Result<Option<T>> {
-        Ok(row.get::<Option<&str>, _>(column).map(new).transpose()?)
+        Ok(row.get::<Option<&str>>(column).map(new).transpose()?)
     }
     let split = |free: &'static str, purchased: &'static str| Split {
         free: Credits::new(row.get(free)),
         purchased: Credits::new(row.get(purchased)),
     };
-    let reason = match row.get::<Option<&str>, _>("reason") {
+    let reason = match row.get::<Option<&str>>("reason") {
         None => None,
         Some(_) => Some(word(row, "reason", Reason::from_word)?),
     };
     let money = row
-        .get::<Option<i64>, _>("money_minor")
-        .map(|minor| Money { minor, currency: row.get::<Option<String>, _>("currency").unwrap_or_default() });
+        .get::<Option<i64>>("money_minor")
+        .map(|minor| Money { minor, currency: row.get::<Option<String>>("currency").unwrap_or_default() });
     let transaction = Transaction {
         seq: row.get("seq"),
         kind: word(row, "kind", Kind::from_word)?,
@@ -170,7 +172,7 @@ fn read_transaction(row: &SqliteRow) -> Result<(AccountId, Transaction)> {
         reason,
         comment: row.get("comment"),
         key: name(row, "key", Key::new)?,
-        content: row.get::<Option<i64>, _>("content").map(ContentHash),
+        content: row.get::<Option<i64>>("content").map(ContentHash),
         corrects: row.get("corrects"),
         money,
         reference: name(row, "reference", Reference::new)?,

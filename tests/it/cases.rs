@@ -100,8 +100,8 @@ impl World {
                     let first = account.calendar.terms()[0];
                     account.calendar.set(Terms { allowance: Credits::new(allowance), ..first });
                 }
-                let opened =
-                    store.open_accounts(&[NewAccount { account, admins: Vec::new() }]).await.expect("an account");
+                let new = NewAccount { account, admins: Vec::new() };
+                let opened = store.open_accounts(&[new], store.meta().created_at).await.expect("an account");
                 assert_eq!(opened, [Opened::Created]);
                 nothing
             }

@@ -21,7 +21,7 @@ async fn open_acme(sandbox: &Sandbox) -> AccountId {
     let email = Email::new("ann@acme.example").expect("an address");
     let admin = Admin { daily_report: true, name: "Ann".into(), ..Admin::with_defaults(email) };
     let new = NewAccount { account: account("acme", "America/New_York", "2013-01-01"), admins: vec![admin] };
-    sandbox.store().open_accounts(&[new]).await.expect("an account");
+    sandbox.store().open_accounts(&[new], instant("2013-01-01T00:00:00Z")).await.expect("an account");
     account_id("acme")
 }
 

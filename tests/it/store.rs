@@ -33,7 +33,7 @@ async fn r3_a_report_beside_a_reset_counts_everything_once() {
     let sandbox = Sandbox::new().await;
     let new = |n: usize| NewAccount { account: account(&format!("a{n:03}"), "UTC", "2013-01-01"), admins: Vec::new() };
     let accounts: Vec<NewAccount> = (0..200).map(new).collect();
-    sandbox.store().open_accounts(&accounts).await.expect("accounts");
+    sandbox.store().open_accounts(&accounts, instant("2013-01-01T00:00:00Z")).await.expect("accounts");
     let range = DateRange::new(month("2013-01").first_day(), month("2014-01").first_day()).expect("a year");
     for moment in ["2013-03-10", "2013-06-10", "2013-09-10", "2013-12-10"] {
         let app = sandbox.at(&format!("{moment}T00:00:00Z"));

@@ -51,7 +51,7 @@ impl Import for AccountImport {
     }
 
     async fn apply(&self, app: &App, rows: &[NewAccount]) -> Result<Vec<Applied>, AppError> {
-        let answers = app.store.open_accounts(rows).await?;
+        let answers = app.store.open_accounts(rows, app.now()).await?;
         Ok(answers
             .into_iter()
             .map(|answer| match conflict(&answer) {

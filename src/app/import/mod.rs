@@ -12,7 +12,6 @@ pub use kinds::{AccountImport, PurchaseImport, UsageImport};
 pub use reader::Source;
 
 use super::{App, AppError};
-use crate::store::database_path;
 use reader::{Fields, Reader};
 use std::collections::HashMap;
 use std::fmt;
@@ -213,9 +212,8 @@ pub async fn import<I: Import>(
     let file = source.name();
     let read_error = |source| ImportError::Read { file: file.clone(), line: 1, kept: 0, source };
     // The folder of the ledger has room for what goes into it, where a folder for temporary files may be memory.
-    let database = database_path(&app.settings.database_url).map_err(AppError::from)?;
-    let folder = database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let rows = source.into_file(folder.to_owned()).await.map_err(read_error)?;
+    let folder = app.store.folder().map_or_else(std::env::temp_dir, Path::to_owned);
+    let rows = source.into_file(folder).await.map_err(read_error)?;
     let reader = Reader::new(&rows).map_err(read_error)?;
     if let Some(path) = options.skip_bad.as_ref().filter(|_| !options.dry_run) {
         let mut pass = Pass::new(app, kind, &file, true);

@@ -1,0 +1,98 @@
+//! A ledger in a database of a Postgres server: how to connect to it, and what is there.
+//!
+//! Nothing here or in the statements needs more than plain tables, row locks and transactions: no advisory locks, no SKIP
+//! LOCKED, nothing that a connection remembers beyond the settings below. TLS and the password are the url's (`sslmode`,
+//! `sslrootcert`, else `PGPASSWORD` or `~/.pgpass`); what is said and logged names host, port and database alone.
+
+use super::backend::Backend;
+use super::error::code_of;
+use super::place::{Place, postgres_options};
+use super::sql::Query;
+use super::{Result, StoreError, While};
+use sqlx::Connection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use std::time::Duration;
+
+/// Connections of one process. A server takes a hundred by default, so ten processes fit with room for people; more
+/// would not charge faster, since writers of one account wait for each other anyway.
+const CONNECTIONS_MAX: u32 = 8;
+/// How long a call waits for a connection, new or given back, before it says that there is none.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the first connection may take: a server that is there answers in a fraction of it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Said once on each connection. A statement waits no longer for a lock than it would on SQLite; none runs longer than a
+/// report over years of the largest ledger; and a process that stopped in a transaction does not hold its locks for
+/// ever.
+const SESSION: &str = "SET lock_timeout = '30s'; SET statement_timeout = '15min'; \
+                       SET idle_in_transaction_session_timeout = '60s'";
+
+/// Connects, which finds out whether the server can be reached and lets us in.
+pub(super) async fn connect(url: &str) -> Result<Backend> {
+    let options = postgres_options(url)?;
+    let options = match options.get_application_name() {
+        None => options.application_name("creditd"),
+        Some(_) => options,
+    };
+    // Once by hand: the pool would take a refused connection for a server that is starting, and wait.
+    let connection = connect_once(&options).await.map_err(|source| why_not(&options, source))?;
+    connection.close().await.while_("closing the first connection")?;
+    let pool = PgPoolOptions::new()
+        .max_connections(CONNECTIONS_MAX)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_connect(|connection, _| {
+            Box::pin(async move { sqlx::raw_sql(SESSION).execute(connection).await.map(drop) })
+        })
+        .connect_lazy_with(options);
+    Ok(Backend::Postgres(pool))
+}
+
+/// Connects to the ledger in a database.
+pub(super) async fn open(url: &str, place: &Place) -> Result<Backend> {
+    let backend = connect(url).await?;
+    match look(backend.query(LOOK)).await? {
+        Found::Ledger => Ok(backend),
+        Found::Nothing => Err(StoreError::Missing { place: place.clone() }),
+        Found::Other(_) => Err(StoreError::NotALedger { place: place.clone() }),
+    }
+}
+
+async fn connect_once(options: &PgConnectOptions) -> std::result::Result<PgConnection, sqlx::Error> {
+    match tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options)).await {
+        Ok(connected) => connected,
+        Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+    }
+}
+
+fn why_not(options: &PgConnectOptions, source: sqlx::Error) -> StoreError {
+    let place = Place::of_options(options);
+    match code_of(&source).as_deref() {
+        // invalid_authorization_specification, invalid_password.
+        Some("28000" | "28P01") => StoreError::Credentials { place, source },
+        // invalid_catalog_name.
+        Some("3D000") => StoreError::NoDatabase { place },
+        _ => StoreError::Unreachable { place, source },
+    }
+}
+
+/// Counts the tables in the schema that new ones would go to, and those that tell a ledger.
+pub(super) const LOOK: &str =
+    "SELECT count(*), count(*) FILTER (WHERE tablename IN ('_sqlx_migrations', 'meta', 'transactions'))
+                                 FROM pg_catalog.pg_tables WHERE schemaname = current_schema()";
+
+/// What is in that schema.
+pub(super) enum Found {
+    Nothing,
+    Ledger,
+    /// This many tables that are no ledger.
+    Other(i64),
+}
+
+/// Looks before anything is written: `query` runs [`LOOK`].
+pub(super) async fn look(query: Query<'_>) -> Result<Found> {
+    let row = query.fetch_one().await.while_("looking at the database")?;
+    Ok(match (row.get::<i64>(0), row.get::<i64>(1)) {
+        (0, _) => Found::Nothing,
+        (_, 3) => Found::Ledger,
+        (tables, _) => Found::Other(tables),
+    })
+}

@@ -1,0 +1,103 @@
+//! A ledger in a file of SQLite: made, opened, looked at before it is touched.
+
+use super::backend::Backend;
+use super::place::Place;
+use super::{Result, StoreError, While};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, SqliteConnection};
+use std::path::Path;
+use std::time::Duration;
+
+/// Oldest SQLite that is safe: before it, a WAL reset could lose commits.
+const VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
+/// How long a statement waits for another process's write to end.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a write waits for the writes of its own process: a backlog of that length is a fault, not a queue.
+const WRITER_TIMEOUT: Duration = Duration::from_secs(300);
+/// Connections that only read, beside the single writer.
+const READERS_MAX: u32 = 4;
+
+/// Makes an empty file for a ledger.
+pub(super) async fn create(path: &Path) -> Result<Backend> {
+    let place = || Place::File(path.to_owned());
+    if path.exists() {
+        return Err(StoreError::Exists { place: place() });
+    }
+    create_private(path).map_err(|source| StoreError::Create { place: place(), source })?;
+    connect(path, true).await
+}
+
+/// Opens the file of a ledger.
+pub(super) async fn open(path: &Path) -> Result<Backend> {
+    if !path.exists() {
+        return Err(StoreError::Missing { place: Place::File(path.to_owned()) });
+    }
+    refuse_other_files(path).await?;
+    connect(path, false).await
+}
+
+/// Looks before anything is written: opening a ledger sets the file's journal mode and migrates its schema, and neither
+/// may happen to a file that is not creditd's.
+async fn refuse_other_files(path: &Path) -> Result<()> {
+    let not_a_ledger = || StoreError::NotALedger { place: Place::File(path.to_owned()) };
+    if !path.is_file() {
+        return Err(not_a_ledger());
+    }
+    let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT);
+    let looked = async {
+        let mut connection = SqliteConnection::connect_with(&options).await?;
+        let tables = "SELECT count(*) FROM sqlite_schema WHERE name IN ('_sqlx_migrations', 'meta', 'transactions')";
+        let tables: i64 = sqlx::query_scalar(tables).fetch_one(&mut connection).await?;
+        connection.close().await?;
+        Ok(tables)
+    };
+    match looked.await {
+        Ok(3) => Ok(()),
+        Ok(_) => Err(not_a_ledger()),
+        // SQLITE_NOTADB.
+        Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == "26") => Err(not_a_ledger()),
+        Err(error) => Err(error).while_("opening the ledger"),
+    }
+}
+
+/// An empty file that only its owner can read, where the system knows of owners. SQLite gives the files beside it the
+/// same permissions.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(|_| ())
+}
+
+async fn connect(path: &Path, create: bool) -> Result<Backend> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(create)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        // Without it, REPLACE would delete a row past the trigger that forbids it.
+        .pragma("recursive_triggers", "ON")
+        .pragma("cache_size", "-32000");
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(WRITER_TIMEOUT)
+        .connect_with(options.clone())
+        .await
+        .while_("opening the ledger")?;
+    check_version(&writer).await?;
+    let reader = SqlitePoolOptions::new()
+        .max_connections(READERS_MAX)
+        .connect_lazy_with(options.read_only(true).create_if_missing(false));
+    Ok(Backend::Sqlite { writer, reader })
+}
+
+async fn check_version(pool: &SqlitePool) -> Result<()> {
+    let found: String =
+        sqlx::query_scalar("SELECT sqlite_version()").fetch_one(pool).await.while_("asking for SQLite's version")?;
+    let mut parts = found.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut part = || parts.next().unwrap_or(0);
+    if (part(), part(), part()) < VERSION_MIN { Err(StoreError::OldSqlite { found }) } else { Ok(()) }
+}
