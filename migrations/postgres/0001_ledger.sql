@@ -96,7 +96,7 @@ CREATE TABLE transactions (
     purchased_delta   BIGINT NOT NULL,
     free_balance      BIGINT NOT NULL CHECK (free_balance >= 0),
     purchased_balance BIGINT NOT NULL CHECK (purchased_balance >= 0),
-    entries           JSONB   NOT NULL,
+    entries           TEXT    NOT NULL,
     digest            BIGINT NOT NULL,            -- of all columns above
     PRIMARY KEY (account_id, seq)
 );

@@ -3,10 +3,12 @@
 //! The calls here are the platform engineer's: charge, purchase, balance. Each is a batch of one on the one way by
 //! which credits move ([`Store::update`]).
 
+mod desk;
 pub mod import;
 mod reading;
 mod terms;
 
+pub use desk::DESK_BATCH_MAX;
 pub use terms::AccountChange;
 
 use crate::clock::Clock;
@@ -14,9 +16,11 @@ use crate::config::Settings;
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::{Credits, Split};
 use crate::core::ids::AccountId;
-use crate::core::ledger::{Ledger, Purchase, Receipt, Refusal, Usage};
+use crate::core::ledger::{Call, Ledger, Purchase, Refusal, Usage};
 use crate::core::transaction::Transaction;
-use crate::store::{Batch, Load, Store, StoreError};
+use crate::store::{Load, Store, StoreError};
+use desk::Desk;
+use std::borrow::Cow;
 
 /// Why a call was not done. Nothing was written then.
 #[derive(Debug, thiserror::Error)]
@@ -30,19 +34,27 @@ pub enum AppError {
     /// The clock may be set on a sandbox only.
     #[error("--now (CREDITD_NOW) sets the clock, which only a sandbox allows; this ledger is a real one. Leave it out")]
     NotASandbox,
+    /// Somebody asks how something was at an instant that has not come.
+    #[error("--as-of {at} is later than now ({now}); ask for an instant that has passed")]
+    AsOfFuture {
+        /// The instant.
+        at: Instant,
+        /// The clock.
+        now: Instant,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The answer to a charge or a purchase.
+/// The answer to a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The row that was written, now or when the call first came.
     pub row: Transaction,
     /// R9: the call came before; nothing moved now.
     pub replayed: bool,
-    /// What is available after it, as of now.
+    /// What is available after it, as of now: free and purchased credits that are unspent, unlapsed and not held.
     pub available: Split,
     /// When the account's next free credits come.
     pub next_reset_at: Instant,
@@ -57,6 +69,10 @@ pub struct Balance {
     pub at: Instant,
     /// What a charge can use.
     pub available: Split,
+    /// What open holds have reserved (R10).
+    pub held: Split,
+    /// Whether the account is open (R18).
+    pub is_open: bool,
     /// The month it is.
     pub month: Month,
     /// Free credits of that month.
@@ -75,6 +91,8 @@ pub struct App {
     /// The ledger's database.
     pub store: Store,
     clock: Clock,
+    /// Where calls of this process meet to be done together.
+    desk: Desk,
 }
 
 impl App {
@@ -95,7 +113,7 @@ impl App {
         if clock.is_fixed() && !store.meta().sandbox {
             return Err(AppError::NotASandbox);
         }
-        Ok(App { settings, store, clock })
+        Ok(App { settings, desk: Desk::new(store.clone()), store, clock })
     }
 
     /// The present instant.
@@ -109,48 +127,35 @@ impl App {
     /// # Errors
     /// [`AppError::NotASandbox`] when this is a real ledger.
     pub fn at(&self, now: Instant) -> Result<App, AppError> {
-        App::new(self.settings.clone(), self.store.clone(), Clock::Fixed(now))
+        let app = App::new(self.settings.clone(), self.store.clone(), Clock::Fixed(now))?;
+        Ok(App { desk: self.desk.clone(), ..app })
     }
 
-    /// Checks the balance and takes the credits of one action at once (R5 to R9). A refusal for want of credits is an
-    /// answer, too: a failed row in the log.
+    /// Does what `call` asks of the ledger of `account`, once (R9). When this returns, it is on disk. Calls that come at the
+    /// same time are done together, each with an answer of its own; one that comes alone waits for nobody.
+    ///
+    /// A charge or hold that is refused for want of credits or by a cap is an answer, too: a failed row in the log.
     ///
     /// # Errors
     /// [`AppError`]; nothing was written then.
+    pub async fn call(&self, account: &AccountId, call: Call) -> Result<Answer, AppError> {
+        self.desk.call(account.clone(), call, self.now()).await
+    }
+
+    /// Checks the balance and takes the credits of one action at once (R5 to R9).
+    ///
+    /// # Errors
+    /// As [`App::call`].
     pub async fn charge(&self, account: &AccountId, usage: &Usage) -> Result<Answer, AppError> {
-        let now = self.now();
-        let mut load = Load::default();
-        load.add(account, usage.occurred_at.unwrap_or(now), Some(usage.key.clone()));
-        self.one(account, &load, now, |ledger, batch_prices| ledger.charge(usage, batch_prices, now).map(owned)).await
+        self.call(account, Call::Charge(usage.clone())).await
     }
 
     /// Adds purchased packs (R12).
     ///
     /// # Errors
-    /// [`AppError`]; nothing was written then.
+    /// As [`App::call`].
     pub async fn purchase(&self, account: &AccountId, purchase: &Purchase) -> Result<Answer, AppError> {
-        let now = self.now();
-        let key = purchase.key().map_err(StoreError::from)?;
-        let mut load = Load::default();
-        load.add(account, purchase.occurred_at.unwrap_or(now), Some(key.clone()));
-        self.one(account, &load, now, |ledger, _| ledger.purchase(purchase, &key, now).map(owned)).await
-    }
-
-    async fn one(
-        &self,
-        account: &AccountId,
-        load: &Load,
-        now: Instant,
-        operation: impl Fn(&mut Ledger, &crate::core::price::PriceMatrix) -> Result<(Transaction, bool), Refusal>,
-    ) -> Result<Answer, AppError> {
-        self.store
-            .update(load, |Batch { ledgers, prices }| {
-                let ledger = ledgers.get_mut(account).ok_or_else(|| AppError::UnknownAccount(account.clone()))?;
-                let (row, replayed) = operation(ledger, prices)?;
-                let balance = balance_of(ledger, now)?;
-                Ok(Answer { row, replayed, available: balance.available, next_reset_at: balance.next_reset_at })
-            })
-            .await?
+        self.call(account, Call::Purchase(purchase.clone())).await
     }
 
     /// What accounts have now, whether or not any job has run (R3). In order of id; unknown accounts are left out.
@@ -159,15 +164,25 @@ impl App {
     /// [`AppError`].
     pub async fn balances(&self, accounts: &[AccountId]) -> Result<Vec<Balance>, AppError> {
         let now = self.now();
-        let mut load = Load::default();
-        accounts.iter().for_each(|account| load.add(account, now, None));
-        let batch = self.store.load(&load).await?;
+        let batch = self.store.load(&Load::accounts(accounts, now)).await?;
         batch.ledgers.values().map(|ledger| Ok(balance_of(ledger, now)?)).collect()
     }
-}
 
-fn owned(receipt: Receipt<'_>) -> (Transaction, bool) {
-    (receipt.row.clone(), receipt.replayed)
+    /// What accounts had at `at`, as creditd knew it then (R15): what was recorded later does not count. In order of id;
+    /// accounts that were not known then are left out.
+    ///
+    /// # Errors
+    /// [`AppError::AsOfFuture`] for an instant to come, others when the store fails.
+    pub async fn balances_as_of(&self, accounts: &[AccountId], at: Instant) -> Result<Vec<Balance>, AppError> {
+        self.check_as_of(at)?;
+        let ledgers = self.store.load_as_of(accounts, at).await?;
+        ledgers.values().map(|ledger| Ok(balance_of(ledger, at)?)).collect()
+    }
+
+    fn check_as_of(&self, at: Instant) -> Result<(), AppError> {
+        let now = self.now();
+        if at > now { Err(AppError::AsOfFuture { at, now }) } else { Ok(()) }
+    }
 }
 
 /// What a ledger has at `now`, rolled over in memory (R3). Before the account opens it has nothing.
@@ -175,16 +190,21 @@ fn owned(receipt: Receipt<'_>) -> (Transaction, bool) {
 /// # Errors
 /// [`Refusal::Overflow`] when a sum leaves the range of credits.
 pub fn balance_of(ledger: &Ledger, now: Instant) -> Result<Balance, Refusal> {
-    let mut ledger = ledger.clone();
-    ledger.roll_over(now, now)?;
-    let available =
-        ledger.available_at(now).map_err(|source| Refusal::Overflow { account: ledger.account.id.clone(), source })?;
+    let mut ledger = Cow::Borrowed(ledger);
+    if ledger.due_at() <= now {
+        ledger.to_mut().roll_over(now, now)?;
+    }
+    let overflow = |source| Refusal::Overflow { account: ledger.account.id.clone(), source };
+    let available = ledger.available_at(now).map_err(overflow)?;
+    let held = ledger.held().map_err(overflow)?;
     let calendar = &ledger.account.calendar;
     let month = calendar.month_of(now.max(ledger.account.opened_at));
     Ok(Balance {
         account: ledger.account.id.clone(),
         at: now,
         available,
+        held,
+        is_open: ledger.is_open_at(now),
         month,
         allowance: calendar.terms_in(month).allowance,
         next_reset_at: calendar.month_end(month),

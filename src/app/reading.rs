@@ -4,8 +4,8 @@ use super::{App, AppError};
 use crate::core::calendar::Instant;
 use crate::core::credits::{Overflow, Split};
 use crate::core::ids::AccountId;
-use crate::core::ledger::{Ledger, Refusal};
-use crate::core::statement::{DateRange, Outcome, ReportAccount, Row, Rows, counts_at};
+use crate::core::ledger::{Account, Ledger, Refusal};
+use crate::core::statement::{DateRange, Outcome, ReportAccount, Row, Rows};
 use crate::store::{Load, ReportRange};
 
 /// Accounts whose ledgers are held at once while their rows are read.
@@ -13,61 +13,70 @@ const ACCOUNTS_PER_READ: usize = 1_000;
 
 impl App {
     /// The rows that count in `range`, read in each account's own calendar, for `accounts` or for all. Right whether or
-    /// not any job has run: what a reset would write by now is counted as if it were written (R3).
+    /// not any job has run: what a reset would write by now is counted as if it were written (R3). With `as_of`, as it
+    /// read at that instant: what was recorded later does not count (R15).
     ///
     /// # Errors
-    /// [`AppError::UnknownAccount`] for the first of `accounts` that does not exist; others when the store fails.
+    /// [`AppError::UnknownAccount`] for the first of `accounts` that does not exist; [`AppError::AsOfFuture`]; others
+    /// when the store fails.
     pub async fn report_rows(
         &self,
         accounts: Option<&[AccountId]>,
         range: DateRange,
+        as_of: Option<Instant>,
         progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
     ) -> Result<(Vec<ReportAccount>, Rows), AppError> {
+        as_of.map_or(Ok(()), |at| self.check_as_of(at))?;
         let (mut all, mut rows) = (Vec::new(), Rows::default());
         let total = match accounts {
             Some(accounts) => accounts.len() as u64,
             None => self.store.count_accounts().await?,
         };
-        let mut last: Option<AccountId> = None;
+        let (mut last, mut read): (Option<AccountId>, usize) = (None, 0);
         loop {
             let ids = match accounts {
-                Some(chosen) => chosen.iter().skip(all.len()).take(ACCOUNTS_PER_READ).cloned().collect(),
+                Some(chosen) => chosen.iter().skip(read).take(ACCOUNTS_PER_READ).cloned().collect(),
                 None => self.store.account_ids(last.as_ref(), ACCOUNTS_PER_READ).await?,
             };
             let Some(newest) = ids.last() else { break };
             last = Some(newest.clone());
-            self.read_some(&ids, range, &mut all, &mut rows).await?;
-            progress(all.len() as u64, Some(total));
+            let mut ledgers = match as_of {
+                Some(at) => self.store.load_as_of(&ids, at).await?,
+                None => self.store.load(&Load::accounts(&ids, self.now())).await?.ledgers,
+            };
+            if let Some(unknown) = ids.iter().find(|id| accounts.is_some() && !ledgers.contains_key(*id)) {
+                return Err(AppError::UnknownAccount(unknown.clone()));
+            }
+            let known = ids.iter().filter_map(|id| ledgers.remove(id)).collect();
+            self.read_some(known, range, as_of.unwrap_or(self.now()), &mut all, &mut rows).await?;
+            read += ids.len();
+            progress(read as u64, Some(total));
         }
         Ok((all, rows))
     }
 
     async fn read_some(
         &self,
-        ids: &[AccountId],
+        ledgers: Vec<Ledger>,
         range: DateRange,
+        now: Instant,
         all: &mut Vec<ReportAccount>,
         rows: &mut Rows,
     ) -> Result<(), AppError> {
-        let now = self.now();
-        let mut ledgers = self.store.load(&Load::accounts(ids)).await?.ledgers;
-        let bounds = ids
-            .iter()
-            .map(|id| {
-                let ledger = ledgers.get(id).ok_or_else(|| AppError::UnknownAccount(id.clone()))?;
-                let calendar = &ledger.account.calendar;
-                let (from, to) = (calendar.day_start(range.from()), calendar.day_start(range.to()));
-                Ok(ReportRange { account: id.clone(), from, to, last_seq: ledger.last_seq })
-            })
-            .collect::<Result<Vec<ReportRange>, AppError>>()?;
+        let bounds = |ledger: &Ledger| {
+            let Ledger { account: Account { id, calendar, .. }, last_seq, .. } = ledger;
+            let (from, to) = (calendar.day_start(range.from()), calendar.day_start(range.to()));
+            ReportRange { account: id.clone(), from, to, last_seq: *last_seq }
+        };
+        let bounds: Vec<ReportRange> = ledgers.iter().map(bounds).collect();
         let offset = all.len();
         let read = self.store.report_rows(&bounds, offset, rows).await?;
-        for (at, ReportRange { account: id, from, to, .. }) in bounds.into_iter().enumerate() {
-            let Some(mut ledger) = ledgers.remove(&id) else { continue };
-            let overflow = |source: Overflow| Refusal::Overflow { account: id.clone(), source };
+        for (at, (mut ledger, ReportRange { from, to, .. })) in ledgers.into_iter().zip(bounds).enumerate() {
             let index = u32::try_from(offset + at).unwrap_or(u32::MAX);
-            let opening = add_unwritten(&mut ledger, read[at], index, (from, to), now, rows).map_err(overflow)?;
-            all.push(ReportAccount { id, calendar: ledger.account.calendar, opening });
+            let opening = add_unwritten(&mut ledger, read[at], index, (from, to), now, rows);
+            let Account { id, calendar, .. } = ledger.account;
+            let opening = opening.map_err(|source| Refusal::Overflow { account: id.clone(), source })?;
+            all.push(ReportAccount { id, calendar, opening });
         }
         Ok(())
     }
@@ -87,7 +96,7 @@ fn add_unwritten(
     }
     let mut before = opening;
     for row in ledger.rows() {
-        let counts_at = counts_at(row.kind, row.occurred_at);
+        let counts_at = row.kind.counts_at(row.occurred_at);
         if counts_at < from {
             before = before.plus(row.delta)?;
         } else if counts_at < to {

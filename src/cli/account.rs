@@ -207,7 +207,9 @@ impl Set {
     async fn run(self, context: &Context) -> Result<(), Failure> {
         let app = context.app().await?;
         let change = AccountChange { name: self.name, zone: self.zone, allowance: self.allowance, levels: self.levels };
-        if let Some(Terms { from, zone, allowance }) = app.change_account(&self.id, &change).await? {
+        if let Some(Terms { from, zone, allowance }) =
+            app.change_account(&self.id, &change, args::key(app.now())?).await?
+        {
             context.say(format_args!(
                 "From {from} on: {} free credits a month, zone {zone}.",
                 super::output::grouped(allowance.get())

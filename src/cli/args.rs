@@ -2,7 +2,7 @@
 
 use crate::core::calendar::{BadTime, Calendar, Instant, first_instant_of, parse_date};
 use crate::core::credits::Credits;
-use crate::core::ids::{BadName, clean_text};
+use crate::core::ids::{BadName, Key, clean_text};
 use chrono::NaiveDate;
 use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
 use std::str::FromStr;
@@ -81,6 +81,11 @@ pub(super) fn comment(text: &str) -> Result<String, BadName> {
 /// A name for a call that came without one (R9): when, and 64 random bits.
 pub(super) fn unique(prefix: &str, now: Instant) -> String {
     format!("{prefix}-{}-{:016x}", now.to_utc().format("%Y%m%dT%H%M%SZ"), fastrand::u64(..))
+}
+
+/// A key for a call that came without one.
+pub(super) fn key(now: Instant) -> Result<Key, BadName> {
+    Key::new(&unique("cli", now))
 }
 
 #[cfg(test)]

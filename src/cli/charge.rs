@@ -43,7 +43,7 @@ impl Charge {
         let key = match self.key {
             Some(key) => key,
             None => {
-                let key = Key::new(&args::unique("cli", app.now()))?;
+                let key = args::key(app.now())?;
                 // Before the charge, so that it can be repeated safely should its answer be lost.
                 context.say(format_args!("key: {key}"));
                 key
@@ -57,11 +57,16 @@ impl Charge {
             quantity: self.quantity,
             status: Status::Success,
             comment: self.comment,
+            post_to_open: false,
         };
         let answer = app.charge(&self.account, &usage).await?;
         show(context, &self.account, &usage.key, &answer)?;
         match answer.row.reason {
             Some(Reason::InsufficientCredits) => Err(insufficient(&self.account, &answer)),
+            Some(Reason::UserCap) => Err(Failure::message(
+                Exit::Refused,
+                "user_cap: the user's cap of this month does not allow it; nothing was taken",
+            )),
             None => Ok(()),
         }
     }

@@ -82,7 +82,7 @@ async fn write_reports(dir: &Path, story: &Story) -> Result<Vec<(PathBuf, &'stat
         let now = story.app.now();
         let spec = definitions.get(name)?.resolve(&overrides, now.to_utc().date_naive(), now)?;
         let chosen = account.map(std::slice::from_ref);
-        let (accounts, rows) = story.app.report_rows(chosen, spec.range(), &mut |_, _| {}).await?;
+        let (accounts, rows) = story.app.report_rows(chosen, spec.range(), None, &mut |_, _| {}).await?;
         let format = if file.ends_with("csv") { Format::Csv } else { Format::Html };
         let bytes = render(&aggregate(&spec, &accounts, &rows)?, format, WIDTH)?;
         let path = out.join(file);

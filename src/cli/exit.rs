@@ -109,6 +109,8 @@ impl From<&AppError> for Exit {
     fn from(error: &AppError) -> Exit {
         match error {
             AppError::Refused(Refusal::Conflict { .. }) => Exit::Conflict,
+            AppError::Refused(Refusal::InsufficientCredits { .. }) => Exit::InsufficientCredits,
+            AppError::AsOfFuture { .. } => Exit::Usage,
             AppError::UnknownAccount(_) | AppError::Refused(_) | AppError::NotASandbox => Exit::Refused,
             AppError::Store(error) => Exit::from(error),
         }
@@ -124,6 +126,7 @@ impl From<&StoreError> for Exit {
             | StoreError::NoDatabase { .. }
             | StoreError::Credentials { .. }
             | StoreError::Url { .. } => Exit::Config,
+            StoreError::Shared(error) => Exit::from(&**error),
             StoreError::Exists { .. } | StoreError::Locked | StoreError::Contended { .. } => Exit::Conflict,
             _ => Exit::Failure,
         }

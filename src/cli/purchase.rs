@@ -5,7 +5,7 @@ use super::import::ImportArgs;
 use super::{Context, args};
 use crate::app::import::PurchaseImport;
 use crate::config::CreditSettings;
-use crate::core::ids::{AccountId, Reference};
+use crate::core::ids::{AccountId, Key, Reference};
 use crate::core::ledger::{PACKS_MAX, Purchase as CorePurchase};
 use crate::core::transaction::Money;
 use anyhow::anyhow;
@@ -75,6 +75,7 @@ impl One {
         let CreditSettings { pack_credits, pack_price_minor, currency, .. } = &app.settings.credits;
         let minor = pack_price_minor.checked_mul(self.packs).ok_or_else(|| anyhow!("the price is beyond counting"))?;
         let purchase = CorePurchase {
+            key: Key::of_purchase(&reference),
             reference,
             occurred_at: None,
             packs: self.packs,

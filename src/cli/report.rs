@@ -4,7 +4,7 @@ use super::Context;
 use super::exit::{Exit, Failure, OrExit};
 use super::files::WholeFile;
 use super::output::{Cell, Column, OutputMode, stdout};
-use crate::core::calendar::{Month, parse_date};
+use crate::core::calendar::{Instant, Month, parse_date};
 use crate::core::ids::AccountId;
 use crate::core::statement::{DateRange, Grouping, ReportModel, Scope};
 use crate::report::{Definition, Definitions, Format, Overrides, aggregate, render};
@@ -59,6 +59,9 @@ pub struct Asked {
     /// Per account, or the sum of the whole platform
     #[arg(long, value_name = "SCOPE", value_parser = super::args::word(Scope::ALL, Scope::as_str))]
     scope: Option<Scope>,
+    /// As it read at this instant: what was recorded later does not count
+    #[arg(long, value_name = "INSTANT")]
+    as_of: Option<Instant>,
 }
 
 impl Report {
@@ -116,7 +119,7 @@ impl Asked {
             Some(range) => (Some(range.from()), Some(range.to())),
             None => (self.from, self.to),
         };
-        let now = app.now();
+        let now = self.as_of.unwrap_or(app.now());
         let overrides = Overrides { from, to, group_by: self.by, scope: self.scope, columns: None };
         // A definition's "today" is UTC's: the same command gives the same report wherever it is typed.
         let spec = definition.resolve(&overrides, now.to_utc().date_naive(), now).or_exit(Exit::Usage)?;
@@ -127,7 +130,7 @@ impl Asked {
         };
         spec.check_size(usize::try_from(count).unwrap_or(usize::MAX)).or_exit(Exit::Usage)?;
         let progress = context.progress("reading");
-        let (accounts, rows) = app.report_rows(chosen, spec.range(), &mut progress.report()).await?;
+        let (accounts, rows) = app.report_rows(chosen, spec.range(), self.as_of, &mut progress.report()).await?;
         drop(progress);
         Ok(aggregate(&spec, &accounts, &rows)?)
     }

@@ -36,7 +36,7 @@ impl Transactions {
         match self {
             Transactions::List(command) => command.run(context).await,
             Transactions::Export(command) => command.run(context).await,
-            Transactions::Import(file) => file.run(context, &UsageImport).await,
+            Transactions::Import(file) => file.run(context, &UsageImport::default()).await,
         }
     }
 }

@@ -30,7 +30,7 @@ impl Verify {
         let (accounts, transactions) = match &self.account {
             Some(id) => {
                 find(app, id).await?;
-                let batch = app.store.load(&Load::accounts([id])).await?;
+                let batch = app.store.load(&Load::accounts([id], app.now())).await?;
                 (1, batch.ledgers.values().map(|ledger| ledger.last_seq).sum())
             }
             None => {

@@ -165,6 +165,15 @@ name_type!(
     Reference, "the reference", REFERENCE_LEN_MAX, "printable ASCII without spaces", is_opaque_char
 );
 
+impl Key {
+    /// The key of the purchase that `reference` paid: one payment, one purchase (R9, R12). A reference is short enough to
+    /// leave room for the prefix.
+    #[must_use]
+    pub fn of_purchase(reference: &Reference) -> Key {
+        Key(format!("{PURCHASE_KEY_PREFIX}{reference}").into())
+    }
+}
+
 /// The e-mail address of an admin: one `@`, a domain with a dot or `localhost`, no space, control or list character.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -48,8 +48,13 @@ words! {
         Purchase = "purchase",
         /// An operator's gift (R13): `bonus`.
         Bonus = "bonus",
-        /// An AI action, done, failed or refused (R7): `consumed`.
+        /// An AI action, done, failed or refused (R7): `consumed`. One that settles a hold names it.
         Charge = "charge",
+        /// Credits reserved before the work (R10). They count as consumed from then on, until they are released.
+        Hold = "hold",
+        /// Held credits given back when a hold is settled (R10), at the instant of the hold: what was captured follows
+        /// as a charge.
+        Release = "release",
         /// Credits of a charge given back (R11): `refunded`.
         Refund = "refund",
         /// What was left of a grant at its end (R3, R4): `lapsed`. A positive change takes a lapse back (R14).
@@ -58,6 +63,40 @@ words! {
         Return = "return",
         /// An operator's correction (R13): `adjusted`.
         Adjustment = "adjustment",
+        /// New terms of the account: its zone or allowance from a month on (R1, R2). Moves no credits, as all below.
+        Terms = "terms",
+        /// A new monthly cap of a user, or its end (R17).
+        Cap = "cap",
+        /// The account was closed (R18).
+        Closing = "closing",
+        /// The account was opened again (R18).
+        Reopening = "reopening",
+        /// The month and all before it take no late usage any more (R14).
+        MonthClose = "month_close",
+        /// The month and all after it take late usage again (R14).
+        MonthReopen = "month_reopen",
+    }
+}
+
+impl Kind {
+    /// False for what is written down without moving credits: terms, caps, closings.
+    #[must_use]
+    pub const fn moves_credits(self) -> bool {
+        !matches!(
+            self,
+            Kind::Terms | Kind::Cap | Kind::Closing | Kind::Reopening | Kind::MonthClose | Kind::MonthReopen
+        )
+    }
+
+    /// The instant at which a row of this kind counts in statements. A lapse is booked at the end of its grant and
+    /// belongs to the range that ends there (DESIGN, end of section 3): it counts one microsecond, the smallest step of
+    /// time, before it occurred. With that, every range is half-open.
+    #[must_use]
+    pub const fn counts_at(self, occurred_at: Instant) -> Instant {
+        match self {
+            Kind::Expiry => occurred_at.plus_micros(-1),
+            _ => occurred_at,
+        }
     }
 }
 
@@ -74,6 +113,8 @@ words! {
 words! {
     /// Why creditd refused an action. A failed row without a reason failed at the platform.
     Reason {
+        /// The user's cap of the month did not allow it (R17). Looked at before the balance.
+        UserCap = "user_cap",
         /// The available credits did not cover the price (R6).
         InsufficientCredits = "insufficient_credits",
     }
@@ -110,8 +151,9 @@ words! {
 #[serde(transparent)]
 pub struct GrantId(pub i64);
 
-/// The change one transaction makes to one grant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The change one transaction makes to one grant. Stored as `[grant, credit_type, delta]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(GrantId, CreditType, Credits)", into = "(GrantId, CreditType, Credits)")]
 pub struct Entry {
     /// The grant.
     pub grant: GrantId,
@@ -119,6 +161,18 @@ pub struct Entry {
     pub credit_type: CreditType,
     /// The change, signed.
     pub delta: Credits,
+}
+
+impl From<(GrantId, CreditType, Credits)> for Entry {
+    fn from((grant, credit_type, delta): (GrantId, CreditType, Credits)) -> Entry {
+        Entry { grant, credit_type, delta }
+    }
+}
+
+impl From<Entry> for (GrantId, CreditType, Credits) {
+    fn from(entry: Entry) -> (GrantId, CreditType, Credits) {
+        (entry.grant, entry.credit_type, entry.delta)
+    }
 }
 
 /// Money of a purchase: minor units of a currency (cents of USD).
@@ -179,22 +233,26 @@ pub struct Transaction {
     pub key: Option<Key>,
     /// What the caller asked, beside the key.
     pub content: Option<ContentHash>,
-    /// The row that this one corrects (R15).
+    /// The row that this one is about (R15): the lapse taken back, the hold settled, the charge refunded, the purchase
+    /// returned.
     pub corrects: Option<i64>,
+    /// When the grant or hold that this row made ends; `None` when it made none, or one without an end.
+    pub expires_at: Option<Instant>,
     /// The price paid (R12).
     pub money: Option<Money>,
-    /// The external payment (R12).
+    /// The external payment (R12); the month of new terms and of the closing of months.
     pub reference: Option<Reference>,
     /// The signed change per credit type.
     pub delta: Split,
     /// Balance after this row in order of recording: the sum of all changes so far.
     pub balance: Split,
-    /// `delta` by grant, in burn order. Filled in rows that were just planned; rows read back leave it empty.
+    /// `delta` by grant, in burn order.
     pub entries: Vec<Entry>,
 }
 
 impl Transaction {
-    /// Credits taken by a charge as a positive number, 0 for a failed one (R7); the signed change of all other kinds.
+    /// Credits taken by a charge or hold as a positive number, 0 for a failed one (R7); the signed change of all other
+    /// kinds.
     #[must_use]
     pub fn credits(&self) -> Credits {
         self.parts().total()
@@ -205,7 +263,7 @@ impl Transaction {
     pub const fn parts(&self) -> Split {
         let Split { free, purchased } = self.delta;
         match self.kind {
-            Kind::Charge => Split { free: free.negated(), purchased: purchased.negated() },
+            Kind::Charge | Kind::Hold => Split { free: free.negated(), purchased: purchased.negated() },
             _ => self.delta,
         }
     }

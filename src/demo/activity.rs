@@ -202,6 +202,7 @@ impl Company {
             quantity: if rng.u32(..20) == 0 { rng.i64(2..=4) } else { 1 },
             status: if failed { Status::Failed } else { Status::Success },
             comment: if failed { "model timed out".into() } else { COMMENTS[rng.usize(..COMMENTS.len())].into() },
+            post_to_open: false,
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::config::schedules::{self, ScheduleError};
 use crate::config::{ConfigError, LoadInput, Settings, default_file};
 use crate::core::calendar::{Instant, Month};
 use crate::core::ids::{AccountId, BadName, Key, Reference};
-use crate::core::ledger::{Purchase, Refusal, Usage};
+use crate::core::ledger::{Call, Purchase, Refusal, Usage};
 use crate::core::schedule::{Job, Schedule};
 use crate::core::statement::{DateRange, Grouping, ReportError, ReportModel, ReportSpec, Scope};
 use crate::core::transaction::Money;
@@ -186,14 +186,13 @@ impl Teller {
         }
         asked.sort_by_key(|(_, usage)| usage.occurred_at);
         let now = app.now();
+        let asked: Vec<(AccountId, Call)> = asked.into_iter().map(|(id, usage)| (id, Call::Charge(usage))).collect();
         let mut load = Load::default();
-        for (id, usage) in &asked {
-            load.add(id, usage.occurred_at.unwrap_or(now), Some(usage.key.clone()));
-        }
+        asked.iter().for_each(|(id, call)| load.call(id, call, now));
         let plan = |Batch { ledgers, prices }: &mut Batch| -> Result<(), Refusal> {
-            for (id, usage) in &asked {
+            for (id, call) in &asked {
                 if let Some(ledger) = ledgers.get_mut(id) {
-                    ledger.charge(usage, prices, now)?;
+                    ledger.apply(call, prices, now)?;
                 }
             }
             Ok(())
@@ -215,8 +214,10 @@ impl Teller {
             let packs = rng.i64(1..=2);
             self.bought[at] += 1;
             self.purchases += 1;
+            let reference = Reference::new(&format!("inv-{}-{:03}", company.id, self.bought[at]))?;
             let purchase = Purchase {
-                reference: Reference::new(&format!("inv-{}-{:03}", company.id, self.bought[at]))?,
+                key: Key::of_purchase(&reference),
+                reference,
                 occurred_at: None,
                 packs,
                 pack_credits: credits.pack_credits,
@@ -255,7 +256,7 @@ impl Teller {
     ) -> Result<Story, DemoError> {
         let app = kit.app.clone();
         let range = DateRange::new(first.first_day(), last.next().first_day())?;
-        let (accounts, rows) = app.report_rows(None, range, &mut |_, _| {}).await?;
+        let (accounts, rows) = app.report_rows(None, range, None, &mut |_, _| {}).await?;
         let spec = ReportSpec::new("The platform by month", range, Grouping::Month, Scope::Platform, app.now())?;
         let report = aggregate(&spec, &accounts, &rows)?;
         let mut zones: Vec<&str> = companies.iter().map(|company| company.zone.name()).collect();

@@ -30,9 +30,9 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
     loop {
         run.check_stop()?;
         let now = app.now();
-        let ids = app.store.accounts_to_roll_over(now, after.as_ref(), app.settings.jobs.batch_accounts).await?;
+        let ids = app.store.accounts_due(now, after.as_ref(), app.settings.jobs.batch_accounts).await?;
         let Some(last) = ids.last().cloned() else { break };
-        let load = Load::accounts(&ids);
+        let load = Load::accounts(&ids, now);
         let planned = if run.dry_run {
             let mut batch = app.store.load(&load).await?;
             plan(&mut batch, now)

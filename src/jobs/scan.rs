@@ -88,7 +88,7 @@ pub(super) async fn preview(
 
 async fn gather(kit: &Kit, ids: &[AccountId], now: Instant, done: &mut Done) -> Result<Vec<Finding>, JobError> {
     let store = &kit.app.store;
-    let batch = store.load(&Load::accounts(ids)).await?;
+    let batch = store.load(&Load::accounts(ids, now)).await?;
     let states = store.alert_states(ids).await?;
     let mut found: BTreeMap<AccountId, (Balance, AlertPlan)> = BTreeMap::new();
     let records = store.accounts(ids).await?;

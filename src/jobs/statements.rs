@@ -153,7 +153,7 @@ async fn word(kit: &Kit, wanted: &[Wanted], reported: Reported, now: Instant) ->
         })
         .collect();
     let range = reported.range()?;
-    let (accounts, rows) = app.report_rows(Some(&ids), range, &mut |_, _| {}).await?;
+    let (accounts, rows) = app.report_rows(Some(&ids), range, None, &mut |_, _| {}).await?;
     let spec = ReportSpec::new("Statement", range, Grouping::Range, Scope::Account, now)?;
     let model = aggregate(&spec, &accounts, &rows)?;
     let uses = app.store.top_actions(&bounds).await?;

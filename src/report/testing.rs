@@ -3,9 +3,7 @@
 use super::aggregate;
 use crate::core::calendar::{Calendar, Terms, parse_date, parse_zone};
 use crate::core::credits::{Credits, Split};
-use crate::core::statement::{
-    DateRange, Grouping, Outcome, ReportAccount, ReportModel, ReportSpec, Row, Rows, Scope, counts_at,
-};
+use crate::core::statement::{DateRange, Grouping, Outcome, ReportAccount, ReportModel, ReportSpec, Row, Rows, Scope};
 use crate::core::transaction::{Kind, Reason, Status};
 
 /// One account, March 2026 in Berlin, with something in every column.
@@ -62,7 +60,7 @@ fn month(account: u32) -> Vec<Row> {
     .into_iter()
     .map(|(at, kind, status, reason, free, purchased)| Row {
         account,
-        counts_at: counts_at(kind, at.parse().expect("an instant")),
+        counts_at: kind.counts_at(at.parse().expect("an instant")),
         kind,
         outcome: Outcome::of(kind, status, reason),
         delta: Split { free: Credits::new(free), purchased: Credits::new(purchased) },

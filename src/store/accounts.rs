@@ -7,9 +7,9 @@ use super::sql::set;
 use super::{Result, Store, StoreError, While, json};
 use crate::core::alert::Levels;
 use crate::core::calendar::{Calendar, Instant, Month, Terms, parse_zone};
-use crate::core::credits::{Credits, Split};
+use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, Email};
-use crate::core::ledger::{Account, Ledger};
+use crate::core::ledger::Account;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -101,7 +101,7 @@ fn digest_of_account(id: &AccountId, name: &str, opened_at: Instant, created_at:
     digest!(id, name, opened_at, created_at, levels)
 }
 
-fn digest_of_terms(id: &AccountId, terms: Terms) -> i64 {
+pub(super) fn digest_of_terms(id: &AccountId, terms: Terms) -> i64 {
     digest!(id, terms.from, terms.zone.name(), terms.allowance)
 }
 
@@ -114,8 +114,7 @@ impl Store {
     pub async fn open_accounts(&self, new: &[NewAccount], now: Instant) -> Result<Vec<Opened>> {
         let ids = json(new.iter().map(|n| &n.account.id).collect::<Vec<_>>())?;
         in_write!(self.backend, "committing accounts", |tx| {
-            let mut there: BTreeMap<AccountId, Account> =
-                read_ledgers(tx, &ids).await?.into_iter().map(|(id, ledger)| (id, ledger.account)).collect();
+            let mut there = read_accounts(tx, &ids).await?;
             let (mut rows, mut admins, mut answers) = (Vec::new(), Vec::new(), Vec::new());
             for NewAccount { account, admins: people } in new {
                 if let Some(old) = there.get(&account.id) {
@@ -156,10 +155,9 @@ impl Store {
     pub async fn check_accounts(&self, new: &[NewAccount]) -> Result<Vec<Opened>> {
         let mut tx = self.read().await?;
         let ids = json(new.iter().map(|n| &n.account.id).collect::<Vec<_>>())?;
-        let there = read_ledgers(&mut tx, &ids).await?;
-        let check = |n: &NewAccount| {
-            there.get(&n.account.id).map_or(Opened::Created, |ledger| compare(&ledger.account, &n.account))
-        };
+        let there = read_accounts(&mut tx, &ids).await?;
+        let check =
+            |n: &NewAccount| there.get(&n.account.id).map_or(Opened::Created, |there| compare(there, &n.account));
         Ok(new.iter().map(check).collect())
     }
 
@@ -170,11 +168,9 @@ impl Store {
     pub async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<AccountRecord>> {
         let mut tx = self.read().await?;
         let ids = json(ids)?;
-        let ledgers = read_ledgers(&mut tx, &ids).await?;
-        let mut records: BTreeMap<AccountId, AccountRecord> = BTreeMap::new();
-        for (id, ledger) in ledgers {
-            records.insert(id, AccountRecord { account: ledger.account, levels: None, admins: Vec::new() });
-        }
+        let record = |account| AccountRecord { account, levels: None, admins: Vec::new() };
+        let mut records: BTreeMap<AccountId, AccountRecord> =
+            read_accounts(&mut tx, &ids).await?.into_iter().map(|(id, account)| (id, record(account))).collect();
         let rows = tx
             .query(set!(account_id =>
                 "SELECT a.account_id, a.levels FROM v CROSS JOIN accounts AS a
@@ -249,11 +245,7 @@ impl Store {
         Ok(zones)
     }
 
-    /// Changes an account's name or own alert levels, and its terms to those that `plan` makes of its ledger; `None`
-    /// leaves them. New terms replace those of their month. They are planned on what no other process can change any
-    /// more, so that a month that opens at this moment is either before them or theirs.
-    ///
-    /// Returns the new terms; `None` when there are none, or no such account.
+    /// Changes an account's name or own alert levels; `None` leaves them. False when there is no such account.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was written then.
@@ -262,33 +254,16 @@ impl Store {
         id: &AccountId,
         name: Option<&str>,
         levels: Option<Option<&Levels>>,
-        plan: impl Fn(&Ledger) -> Option<Terms>,
-    ) -> Result<Option<Terms>> {
+    ) -> Result<bool> {
         let ids = json([id])?;
         in_write!(self.backend, "committing an account", |tx| {
             lock(tx, &ids).await?;
-            let ledgers = read_ledgers(tx, &ids).await?;
-            let Some(ledger) = ledgers.get(id) else { return Ok(None) };
+            let accounts = read_accounts(tx, &ids).await?;
+            let Some(account) = accounts.get(id) else { return Ok(false) };
             if name.is_some() || levels.is_some() {
-                write_facts(tx, &ledger.account, name, levels).await?;
+                write_facts(tx, account, name, levels).await?;
             }
-            let terms = plan(ledger);
-            if let Some(terms) = terms {
-                tx.query(
-                    "INSERT INTO terms (account_id, from_month, zone, allowance, digest) VALUES ($1, $2, $3, $4, $5)
-                     ON CONFLICT (account_id, from_month) DO UPDATE
-                        SET zone = excluded.zone, allowance = excluded.allowance, digest = excluded.digest",
-                )
-                .bind(id.as_str())
-                .bind(terms.from.to_string())
-                .bind(terms.zone.name())
-                .bind(terms.allowance.get())
-                .bind(digest_of_terms(id, terms))
-                .execute()
-                .await
-                .while_("writing the terms of an account")?;
-            }
-            Ok(terms)
+            Ok(true)
         })
     }
 
@@ -413,8 +388,8 @@ async fn write_admins(tx: &mut Tx, admins: &[(&AccountId, &Admin)]) -> Result<()
     Ok(())
 }
 
-/// The ledgers of the accounts in `ids` (a JSON array) without grants and rows.
-pub(super) async fn read_ledgers(tx: &mut Tx, ids: &str) -> Result<BTreeMap<AccountId, Ledger>> {
+/// The accounts in `ids` (a JSON array).
+async fn read_accounts(tx: &mut Tx, ids: &str) -> Result<BTreeMap<AccountId, Account>> {
     let rows = tx
         .query(set!(account_id =>
             "SELECT t.account_id, t.from_month, t.zone, t.allowance FROM v CROSS JOIN terms AS t
@@ -435,26 +410,19 @@ pub(super) async fn read_ledgers(tx: &mut Tx, ids: &str) -> Result<BTreeMap<Acco
     }
     let rows = tx
         .query(set!(account_id =>
-            "SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.last_seq, a.last_recorded_at, a.balance_free,
-                    a.balance_purchased
-               FROM v CROSS JOIN accounts AS a WHERE a.account_id = v.account_id"
+            "SELECT a.account_id, a.name, a.opened_at FROM v CROSS JOIN accounts AS a WHERE a.account_id = v.account_id"
         ))
         .bind(ids)
         .fetch_all()
         .await
         .while_("loading accounts")?;
-    let mut ledgers = BTreeMap::new();
+    let mut accounts = BTreeMap::new();
     for row in rows {
         let id = AccountId::new(row.get(0))?;
         let calendar =
             calendars.remove(id.as_str()).ok_or_else(|| StoreError::Corrupt(format!("account {id} has no terms")))?;
         let opened_at = Instant::from_micros(row.get(2));
-        let mut ledger = Ledger::new(Account { id: id.clone(), name: row.get(1), opened_at, calendar });
-        ledger.opened_through = row.get::<Option<&str>>(3).map(str::parse).transpose()?;
-        ledger.last_seq = row.get(4);
-        ledger.last_recorded_at = Instant::from_micros(row.get(5));
-        ledger.balance = Split { free: Credits::new(row.get(6)), purchased: Credits::new(row.get(7)) };
-        ledgers.insert(id, ledger);
+        accounts.insert(id.clone(), Account { id, name: row.get(1), opened_at, calendar });
     }
-    Ok(ledgers)
+    Ok(accounts)
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 const ATTEMPTS_MAX: u32 = 10;
 /// The pause before the second try; it doubles with each further one. Each is drawn from half to all of it, so that those
 /// who collided once do not collide again.
-const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MIN: Duration = Duration::from_millis(2);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
@@ -57,7 +57,7 @@ impl Tx {
         }
     }
 
-    async fn commit(self) -> std::result::Result<(), sqlx::Error> {
+    pub async fn commit(self) -> std::result::Result<(), sqlx::Error> {
         match self {
             Tx::Sqlite(tx) => tx.commit().await,
             Tx::Postgres(tx) => tx.commit().await,
@@ -69,7 +69,7 @@ impl Backend {
     /// Begins a write. On SQLite always IMMEDIATE: a plain BEGIN that later wants to write fails under contention instead
     /// of waiting. On Postgres each statement sees what was committed before it, so that rows read behind a lock are
     /// the newest.
-    async fn begin(&self) -> Result<Tx> {
+    pub async fn begin(&self) -> Result<Tx> {
         let begun = match self {
             Backend::Sqlite { writer, .. } => writer.begin_with("BEGIN IMMEDIATE").await.map(Tx::Sqlite),
             Backend::Postgres(pool) => begin_whole(pool, "BEGIN ISOLATION LEVEL READ COMMITTED").await,
@@ -93,6 +93,12 @@ impl Backend {
             Backend::Sqlite { reader, .. } => Query::Sqlite(On::Pool(reader), sqlx::query(sql.sqlite)),
             Backend::Postgres(pool) => Query::Postgres(On::Pool(pool), sqlx::query(sql.postgres)),
         }
+    }
+
+    /// One statement that writes and is a transaction of its own. Postgres alone has a use for it: SQLite's writer always
+    /// begins IMMEDIATE.
+    pub fn writing<'t>(pool: &'t PgPool, sql: &'static str) -> Query<'t> {
+        Query::Postgres(On::Pool(pool), sqlx::query(sql))
     }
 
     /// Closes all connections; on SQLite that folds the write-ahead log into the file.
@@ -140,9 +146,15 @@ impl<'a> Tries<'a> {
         Tries { backend, begun: 0 }
     }
 
+    /// Counts a try that begins its transaction itself; true for the first.
+    pub const fn next(&mut self) -> bool {
+        self.begun += 1;
+        self.begun == 1
+    }
+
     /// Begins a try.
     pub async fn begin(&mut self) -> Result<Tx> {
-        self.begun += 1;
+        self.next();
         self.backend.begin().await
     }
 
@@ -155,6 +167,11 @@ impl<'a> Tries<'a> {
                 Err(error)
             }
         };
+        self.again(done).await
+    }
+
+    /// The end of a try that has no transaction of its own. `None` asks for another try, after a pause.
+    pub async fn again<R>(&self, done: Result<R>) -> Option<Result<R>> {
         let error = match done {
             Err(error) if matches!(self.backend, Backend::Postgres(_)) && error.is_passing() => error,
             done => return Some(done),

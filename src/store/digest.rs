@@ -4,6 +4,7 @@
 //! secret, so it does not stop a forger who reads this file. Projections have no part in it: they are proved by the
 //! transactions they sum up.
 
+use super::apply::Cell;
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, Email};
@@ -27,6 +28,12 @@ pub(super) fn of(facts: &[Option<String>]) -> i64 {
     let marked = |fact: &Option<String>| fact.as_ref().map_or_else(|| "-".to_owned(), |text| format!("+{text}"));
     let marked: Vec<String> = facts.iter().map(marked).collect();
     ContentHash::of(&marked.iter().map(String::as_str).collect::<Vec<_>>()).0
+}
+
+/// The digest of a row that is cells already: the same facts give the same digest.
+pub(super) fn of_cells(cells: &[Cell<'_>]) -> i64 {
+    let facts: Vec<Option<String>> = cells.iter().map(Cell::fact).collect();
+    of(&facts)
 }
 
 impl<T: Fact + ?Sized> Fact for &T {

@@ -125,6 +125,12 @@ pub enum StoreError {
         /// What it said.
         source: sqlx::Error,
     },
+    /// The task that did the work ended without an answer. By its key, the call finds what was done.
+    #[error("the work on the ledger was interrupted; repeat the call under the same key")]
+    Interrupted,
+    /// One cause for several calls.
+    #[error(transparent)]
+    Shared(#[from] std::sync::Arc<StoreError>),
     /// A value could not be encoded for the database.
     #[error("a value could not be encoded for the database: {0}")]
     Encode(#[from] serde_json::Error),
@@ -182,9 +188,19 @@ impl StoreError {
         }
     }
 
+    /// Whether it is about what one call asks or what one account has, so that others may do better alone.
+    #[must_use]
+    pub fn is_about_data(&self) -> bool {
+        match self {
+            StoreError::Corrupt(_) | StoreError::Encode(_) => true,
+            StoreError::Sql { source, .. } => source.as_database_error().is_some() && !self.is_passing(),
+            _ => false,
+        }
+    }
+
     /// Whether [`StoreError::is_passing`] because of what others wrote.
     pub(super) fn is_contention(&self) -> bool {
         let StoreError::Sql { source, .. } = self else { return false };
-        matches!(code_of(source).as_deref(), Some("40001" | "40P01"))
+        matches!(code_of(source).as_deref(), Some("40001" | "40P01" | "23505"))
     }
 }

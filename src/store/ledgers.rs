@@ -1,71 +1,47 @@
-//! Loading ledgers and writing what was planned on them: the one way by which credits move.
+//! Ledgers, loaded and changed: the one way by which credits move.
+//!
+//! On SQLite the writer's transaction holds everybody else off. On Postgres a batch locks its accounts first, in order of id.
+//! A call that comes alone does not even do that: a ledger's rows are numbered, so of two writers who planned on the same
+//! ledger the second is refused by the key (account, number), and plans again on what the first has written. Every
+//! change of a ledger is at least one row, so that finds them all. Whoever writes touches the account's own row first,
+//! so two writers never wait for each other in a circle.
 
-use super::backend::{Tx, in_write};
-use super::sql::{Row, set};
-use super::{Result, Store, StoreError, While, accounts, actions, json, transactions};
-use crate::core::calendar::{Instant, Month};
-use crate::core::credits::{CreditType, Credits, Split};
-use crate::core::ids::{AccountId, Key};
-use crate::core::ledger::{Changes, Grant, Ledger};
-use crate::core::price::PriceMatrix;
-use crate::core::transaction::{GrantId, Source, Transaction};
-use serde::Serialize;
+use super::apply::Projected;
+use super::backend::{Backend, Tries};
+use super::load::{self, LOAD};
+use super::sql::{Row, Sql, set};
+use super::stored::{columns, read_transaction};
+use super::{Batch, Load, Result, Store, StoreError, While, accounts, json};
+use crate::core::calendar::Instant;
+use crate::core::ids::AccountId;
+use crate::core::ledger::{Ledger, Refusal};
+use futures_util::TryStreamExt;
+use sqlx::postgres::PgPool;
 use std::collections::BTreeMap;
 
-/// What a batch is about.
-#[derive(Clone, Debug, Default)]
-pub struct Load {
-    /// Per account: the earliest instant at which something in the batch happened, and the keys it uses.
-    accounts: BTreeMap<AccountId, (Instant, Vec<Key>)>,
-}
-
-impl Load {
-    /// The accounts alone, as they are now.
-    pub fn accounts<'a>(ids: impl IntoIterator<Item = &'a AccountId>) -> Load {
-        let mut load = Load::default();
-        ids.into_iter().for_each(|id| load.add(id, Instant::MAX, None));
-        load
-    }
-
-    /// Adds a call on `account` that happened at `at` under `key`.
-    pub fn add(&mut self, account: &AccountId, at: Instant, key: Option<Key>) {
-        if !self.accounts.contains_key(account) {
-            self.accounts.insert(account.clone(), (at, Vec::new()));
-        }
-        if let Some((earliest, keys)) = self.accounts.get_mut(account) {
-            *earliest = at.min(*earliest);
-            keys.extend(key);
-        }
-    }
-}
-
-/// What was loaded: plan on it.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// The ledgers of those accounts that exist.
-    pub ledgers: BTreeMap<AccountId, Ledger>,
-    /// The action credit matrix.
-    pub prices: PriceMatrix,
-}
-
 impl Store {
-    /// Loads what `load` asks for, lets `plan` change it, and writes the changes: one database transaction.
+    /// Loads what `load` asks for, lets `plan` change it, and writes the changes: all of them or none.
     ///
-    /// When this returns, the changes are on disk; when it fails, none of them is. `plan` may be asked more than once, each
-    /// time on what was loaded anew.
+    /// When this returns, the changes are on disk. `plan` is asked again when another process was faster, or when a
+    /// connection was lost while it was unknown whether the changes were committed: by their keys, it finds those that
+    /// were.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing was written then.
-    pub async fn update<R>(&self, load: &Load, plan: impl Fn(&mut Batch) -> R) -> Result<R> {
-        let ids = json(load.accounts.keys().collect::<Vec<_>>())?;
-        in_write!(self.backend, "committing a batch", |tx| {
-            accounts::lock(tx, &ids).await?;
-            let mut batch = read_batch(tx, load).await?;
-            let answer = plan(&mut batch);
-            let changed = batch.ledgers.into_values().filter(Ledger::is_changed);
-            write_changes(tx, changed.collect()).await?;
-            Ok(answer)
-        })
+    /// [`StoreError`]; nothing was written then, unless the connection was lost for good.
+    pub async fn update<R>(&self, load: &Load, mut plan: impl FnMut(&mut Batch) -> R) -> Result<R> {
+        let (parameter, ids) = (load.parameter()?, load.ids()?);
+        let mut tries = Tries::new(&self.backend);
+        loop {
+            let done = match &self.backend {
+                Backend::Postgres(pool) if tries.next() && load.is_one() => {
+                    alone(self, pool, &parameter, &mut plan).await
+                }
+                _ => in_line(&self.backend, &parameter, &ids, &mut plan).await,
+            };
+            if let Some(done) = tries.again(done).await {
+                return done;
+            }
+        }
     }
 
     /// Loads what `load` asks for, to look at.
@@ -73,20 +49,46 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn load(&self, load: &Load) -> Result<Batch> {
+        let rows = self.query(LOAD).bind(load.parameter()?).fetch_all().await.while_("loading ledgers")?;
+        load::read_batch(&rows)
+    }
+
+    /// Ledgers as they were at `at`, as creditd knew them then: made of the rows recorded until then (R15). Accounts that
+    /// were not known then are left out.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn load_as_of(&self, ids: &[AccountId], at: Instant) -> Result<BTreeMap<AccountId, Ledger>> {
+        const KNOWN: Sql = set!(account_id =>
+            "SELECT a.account_id FROM v CROSS JOIN accounts AS a WHERE a.account_id = v.account_id AND a.created_at <= $2");
+        const ROWS: Sql = set!(account_id =>
+            concat!("SELECT ", columns!(), " FROM v CROSS JOIN transactions AS t
+              WHERE t.account_id = v.account_id AND t.recorded_at <= $2 ORDER BY t.account_id, t.seq"));
         let mut tx = self.read().await?;
-        read_batch(&mut tx, load).await
+        let known = tx.query(KNOWN).bind(json(ids)?).bind(at.micros()).fetch_all().await;
+        let known = known.while_("looking for accounts of the past")?;
+        let known = known.iter().map(|row| Ok(AccountId::new(row.get(0))?)).collect::<Result<Vec<AccountId>>>()?;
+        let rows = tx.query(LOAD).bind(Load::accounts(&known, at).parameter()?).fetch_all().await;
+        let batch = load::read_batch(&rows.while_("loading ledgers")?)?;
+        let new = |(id, ledger): (AccountId, Ledger)| (id, Ledger::new(ledger.account));
+        let mut ledgers: BTreeMap<AccountId, Ledger> = batch.ledgers.into_iter().map(new).collect();
+        let mut rows = tx.query(ROWS).bind(json(&known)?).bind(at.micros()).fetch();
+        while let Some(row) = rows.try_next().await.while_("reading the past of ledgers")? {
+            let (id, row) = read_transaction(&row)?;
+            if let Some(ledger) = ledgers.get_mut(&id) {
+                let replayed = ledger.replay_row(&row);
+                replayed
+                    .map_err(|source| StoreError::Corrupt(Refusal::Overflow { account: id, source }.to_string()))?;
+            }
+        }
+        Ok(ledgers)
     }
 
     /// Up to `limit` accounts that have something to roll over at `now`, in order of id after `after` (R3).
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn accounts_to_roll_over(
-        &self,
-        now: Instant,
-        after: Option<&AccountId>,
-        limit: usize,
-    ) -> Result<Vec<AccountId>> {
+    pub async fn accounts_due(&self, now: Instant, after: Option<&AccountId>, limit: usize) -> Result<Vec<AccountId>> {
         let rows = self
             .query(
                 "SELECT account_id FROM accounts WHERE due_at <= $1 AND account_id > $2 ORDER BY account_id LIMIT $3",
@@ -101,254 +103,48 @@ impl Store {
     }
 }
 
+/// A batch on accounts that nobody else can change meanwhile.
+async fn in_line<R>(
+    backend: &Backend,
+    parameter: &str,
+    ids: &str,
+    plan: &mut impl FnMut(&mut Batch) -> R,
+) -> Result<R> {
+    let mut tx = backend.begin().await?;
+    accounts::lock(&mut tx, ids).await?;
+    let rows = tx.query(LOAD).bind(parameter).fetch_all().await.while_("loading ledgers")?;
+    let (answer, projected) = planned(&rows, plan)?;
+    if !projected.is_empty() {
+        projected.written()?.write(&mut tx).await?;
+    }
+    tx.commit().await.while_("committing a batch")?;
+    Ok(answer)
+}
+
+/// A batch on one account, without a lock: two round trips. Who comes second is refused, and gets in line.
+async fn alone<R>(store: &Store, pool: &PgPool, parameter: &str, plan: &mut impl FnMut(&mut Batch) -> R) -> Result<R> {
+    let rows = store.query(LOAD).bind(parameter).fetch_all().await.while_("loading ledgers")?;
+    let (answer, projected) = planned(&rows, plan)?;
+    if projected.is_empty() {
+        return Ok(answer);
+    }
+    let written = projected.written()?;
+    if written.has_more() {
+        let mut tx = store.backend.begin().await?;
+        written.write(&mut tx).await?;
+        tx.commit().await.while_("committing a batch")?;
+    } else {
+        written.write_at_once(pool).await?;
+    }
+    Ok(answer)
+}
+
+fn planned<R>(rows: &[Row], plan: &mut impl FnMut(&mut Batch) -> R) -> Result<(R, Projected)> {
+    let mut batch = load::read_batch(rows)?;
+    let answer = plan(&mut batch);
+    Ok((answer, Projected::of(batch.ledgers.into_values())))
+}
+
 pub(super) fn limit_of(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
-#[derive(Serialize)]
-struct Since {
-    account_id: AccountId,
-    at: i64,
-}
-
-#[derive(Serialize)]
-struct Asked<'a> {
-    account_id: &'a AccountId,
-    key: &'a Key,
-}
-
-async fn read_batch(tx: &mut Tx, load: &Load) -> Result<Batch> {
-    let ids = json(load.accounts.keys().collect::<Vec<_>>())?;
-    let mut ledgers = accounts::read_ledgers(tx, &ids).await?;
-
-    let since = |(account_id, (at, _)): (&'_ AccountId, &(Instant, Vec<Key>))| Since {
-        account_id: account_id.clone(),
-        at: at.micros(),
-    };
-    // Grants with a remainder, and those of which a charge that happened before they lapsed can take the lapse back.
-    let rows = tx
-        .query(set!(account_id text, at bigint =>
-            "SELECT g.account_id, g.grant_id, g.label, g.credit_type, g.source, g.amount, g.starts_at, g.expires_at,
-                    g.consumed, g.lapsed, g.remaining, g.lapsed_by
-               FROM v CROSS JOIN grants AS g
-              WHERE g.account_id = v.account_id AND (g.remaining > 0 OR (g.expires_at > v.at AND g.lapsed > 0))"
-        ))
-        .bind(json(load.accounts.iter().map(since).collect::<Vec<_>>())?)
-        .fetch_all()
-        .await
-        .while_("loading grants")?;
-    for row in rows {
-        let grant = read_grant(&row)?;
-        if let Some(ledger) = ledgers.get_mut(row.get::<&str>(0)) {
-            ledger.grants.insert(grant.id, grant);
-        }
-    }
-
-    let asked: Vec<Asked<'_>> = load
-        .accounts
-        .iter()
-        .flat_map(|(account_id, (_, keys))| keys.iter().map(move |key| Asked { account_id, key }))
-        .collect();
-    if !asked.is_empty() {
-        for (id, row) in transactions::read_known(tx, &json(asked)?).await? {
-            if let (Some(ledger), Some(key)) = (ledgers.get_mut(&id), row.key.clone()) {
-                ledger.known.insert(key, row);
-            }
-        }
-    }
-    Ok(Batch { ledgers, prices: actions::read_prices(tx).await? })
-}
-
-fn read_grant(row: &Row) -> Result<Grant> {
-    let credits = |index: usize| Credits::new(row.get(index));
-    let credit_type = match row.get::<&str>(3) {
-        "free" => CreditType::Free,
-        "purchased" => CreditType::Purchased,
-        other => return Err(StoreError::Corrupt(format!("grant of credit type {other:?}"))),
-    };
-    let source: &str = row.get(4);
-    Ok(Grant {
-        id: GrantId(row.get(1)),
-        label: row.get(2),
-        credit_type,
-        source: Source::from_word(source).ok_or_else(|| StoreError::Corrupt(format!("grant source {source:?}")))?,
-        amount: credits(5),
-        starts_at: Instant::from_micros(row.get(6)),
-        expires_at: row.get::<Option<i64>>(7).map(Instant::from_micros),
-        consumed: credits(8),
-        lapsed: credits(9),
-        remaining: credits(10),
-        lapsed_by: row.get(11),
-    })
-}
-
-#[derive(Serialize)]
-struct TransactionRow<'a> {
-    account_id: &'a str,
-    seq: i64,
-    kind: &'static str,
-    occurred_at: i64,
-    recorded_at: i64,
-    user_id: Option<&'a str>,
-    action: Option<&'a str>,
-    quantity: i64,
-    unit_price: Credits,
-    status: &'static str,
-    reason: Option<&'static str>,
-    comment: &'a str,
-    key: Option<&'a str>,
-    content: Option<i64>,
-    corrects: Option<i64>,
-    money_minor: Option<i64>,
-    currency: Option<&'a str>,
-    reference: Option<&'a str>,
-    free_delta: Credits,
-    purchased_delta: Credits,
-    free_balance: Credits,
-    purchased_balance: Credits,
-}
-
-impl<'a> TransactionRow<'a> {
-    fn of(account: &'a AccountId, row: &'a Transaction) -> TransactionRow<'a> {
-        TransactionRow {
-            account_id: account.as_str(),
-            seq: row.seq,
-            kind: row.kind.as_str(),
-            occurred_at: row.occurred_at.micros(),
-            recorded_at: row.recorded_at.micros(),
-            user_id: row.user.as_ref().map(|user| user.as_str()),
-            action: row.action.as_ref().map(|action| action.as_str()),
-            quantity: row.quantity,
-            unit_price: row.unit_price,
-            status: row.status.as_str(),
-            reason: row.reason.map(crate::core::transaction::Reason::as_str),
-            comment: &row.comment,
-            key: row.key.as_ref().map(|key| key.as_str()),
-            content: row.content.map(|content| content.0),
-            corrects: row.corrects,
-            money_minor: row.money.as_ref().map(|money| money.minor),
-            currency: row.money.as_ref().map(|money| money.currency.as_str()),
-            reference: row.reference.as_ref().map(|reference| reference.as_str()),
-            free_delta: row.delta.free,
-            purchased_delta: row.delta.purchased,
-            free_balance: row.balance.free,
-            purchased_balance: row.balance.purchased,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct GrantRow<'a> {
-    account_id: &'a str,
-    grant_id: GrantId,
-    label: &'a str,
-    credit_type: CreditType,
-    source: Source,
-    amount: Credits,
-    starts_at: i64,
-    expires_at: Option<i64>,
-    consumed: Credits,
-    lapsed: Credits,
-    remaining: Credits,
-    lapsed_by: Option<i64>,
-}
-
-#[derive(Serialize)]
-struct AccountRow<'a> {
-    account_id: &'a str,
-    opened_through: Option<Month>,
-    last_seq: i64,
-    last_recorded_at: i64,
-    #[serde(flatten)]
-    balance: Split,
-    due_at: i64,
-}
-
-async fn write_changes(tx: &mut Tx, ledgers: Vec<Ledger>) -> Result<()> {
-    if ledgers.is_empty() {
-        return Ok(());
-    }
-    let projections = json(ledgers.iter().map(account_row).collect::<Vec<_>>())?;
-    let changes: Vec<(AccountId, Changes)> =
-        ledgers.into_iter().map(|ledger| (ledger.account.id.clone(), ledger.into_changes())).collect();
-
-    let rows = || changes.iter().flat_map(|(id, changes)| changes.rows.iter().map(move |row| (id, row)));
-    tx.query(set!(
-        account_id text, seq bigint, kind text, occurred_at bigint, recorded_at bigint, user_id text, action text,
-        quantity bigint, unit_price bigint, status text, reason text, comment text, key text, content bigint,
-        corrects bigint, money_minor bigint, currency text, reference text, free_delta bigint, purchased_delta bigint,
-        free_balance bigint, purchased_balance bigint =>
-        "INSERT INTO transactions (account_id, seq, kind, occurred_at, recorded_at, user_id, action, quantity, unit_price,
-                                   status, reason, comment, key, content, corrects, money_minor, currency, reference,
-                                   free_delta, purchased_delta, free_balance, purchased_balance, entries, digest)
-         SELECT account_id, seq, kind, occurred_at, recorded_at, user_id, action, quantity, unit_price, status, reason,
-                comment, key, content, corrects, money_minor, currency, reference, free_delta, purchased_delta,
-                free_balance, purchased_balance, '[]', 0
-           FROM v"
-    ))
-    .bind(json(rows().map(|(id, row)| TransactionRow::of(id, row)).collect::<Vec<_>>())?)
-    .execute()
-    .await
-    .while_("writing transactions")?;
-
-    let grants: Vec<GrantRow<'_>> =
-        changes.iter().flat_map(|(id, changes)| changes.grants.iter().map(move |grant| grant_row(id, grant))).collect();
-    tx.query(set!(
-        account_id text, grant_id bigint, label text, credit_type text, source text, amount bigint, starts_at bigint,
-        expires_at bigint, consumed bigint, lapsed bigint, remaining bigint, lapsed_by bigint =>
-        "INSERT INTO grants (account_id, grant_id, label, credit_type, source, amount, starts_at, expires_at, consumed,
-                             refunded, lapsed, lapsed_at_once, returned, adjusted, held, remaining, lapsed_by)
-         SELECT account_id, grant_id, label, credit_type, source, amount, starts_at, expires_at, consumed,
-                0, lapsed, 0, 0, 0, 0, remaining, lapsed_by
-           FROM v WHERE true
-         ON CONFLICT (account_id, grant_id) DO UPDATE
-            SET consumed = excluded.consumed, lapsed = excluded.lapsed, remaining = excluded.remaining,
-                lapsed_by = excluded.lapsed_by"
-    ))
-    .bind(json(grants)?)
-    .execute()
-    .await
-    .while_("writing grants")?;
-
-    tx.query(set!(
-        account_id text, opened_through text, last_seq bigint, last_recorded_at bigint, free bigint, purchased bigint,
-        due_at bigint =>
-        "UPDATE accounts
-            SET opened_through = v.opened_through, last_seq = v.last_seq, last_recorded_at = v.last_recorded_at,
-                balance_free = v.free, balance_purchased = v.purchased, due_at = v.due_at
-           FROM v WHERE accounts.account_id = v.account_id"
-    ))
-    .bind(projections)
-    .execute()
-    .await
-    .while_("writing balances")?;
-    Ok(())
-}
-
-fn account_row(ledger: &Ledger) -> AccountRow<'_> {
-    AccountRow {
-        account_id: ledger.account.id.as_str(),
-        opened_through: ledger.opened_through,
-        last_seq: ledger.last_seq,
-        last_recorded_at: ledger.last_recorded_at.micros(),
-        balance: ledger.balance,
-        due_at: ledger.rollover_due_at().micros(),
-    }
-}
-
-fn grant_row<'a>(account: &'a AccountId, grant: &'a Grant) -> GrantRow<'a> {
-    GrantRow {
-        account_id: account.as_str(),
-        grant_id: grant.id,
-        label: &grant.label,
-        credit_type: grant.credit_type,
-        source: grant.source,
-        amount: grant.amount,
-        starts_at: grant.starts_at.micros(),
-        expires_at: grant.expires_at.map(Instant::micros),
-        consumed: grant.consumed,
-        lapsed: grant.lapsed,
-        remaining: grant.remaining,
-        lapsed_by: grant.lapsed_by,
-    }
 }

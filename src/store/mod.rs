@@ -13,10 +13,12 @@
 mod accounts;
 mod actions;
 mod alerts;
+mod apply;
 mod backend;
 mod digest;
 mod error;
 mod ledgers;
+mod load;
 mod outbox;
 mod place;
 mod postgres;
@@ -25,13 +27,14 @@ mod runs;
 mod schema;
 mod sql;
 mod sqlite;
+mod stored;
 mod transactions;
 mod verify;
 
 pub use accounts::{AccountRecord, Admin, NewAccount, Opened};
 pub use alerts::AlertRecord;
 pub use error::{Result, StoreError};
-pub use ledgers::{Batch, Load};
+pub use load::{Batch, Load};
 pub use outbox::OutboxRecord;
 pub use place::{Place, without_password};
 pub use report::{ActionUse, ReportRange};

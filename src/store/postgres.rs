@@ -39,6 +39,8 @@ pub(super) async fn connect(url: &str) -> Result<Backend> {
     let pool = PgPoolOptions::new()
         .max_connections(CONNECTIONS_MAX)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        // A round trip for each call that would find out what the call finds out itself; a lost connection is tried again.
+        .test_before_acquire(false)
         .after_connect(|connection, _| {
             Box::pin(async move { sqlx::raw_sql(SESSION).execute(connection).await.map(drop) })
         })

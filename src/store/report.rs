@@ -5,7 +5,7 @@ use super::{Result, Store, StoreError, While, json};
 use crate::core::calendar::Instant;
 use crate::core::credits::{Credits, Split};
 use crate::core::ids::AccountId;
-use crate::core::statement::{Outcome, Row as ReportRow, Rows, counts_at};
+use crate::core::statement::{Outcome, Row as ReportRow, Rows};
 use crate::core::transaction::{Kind, Reason, Status};
 use futures_util::TryStreamExt;
 use serde::Serialize;
@@ -105,7 +105,7 @@ impl Store {
             let status = Status::from_word(status).ok_or_else(unknown)?;
             rows.push(ReportRow {
                 account: u32::try_from(row.get::<i64>(0)).unwrap_or(u32::MAX).saturating_add(offset),
-                counts_at: counts_at(kind, Instant::from_micros(row.get(2))),
+                counts_at: kind.counts_at(Instant::from_micros(row.get(2))),
                 kind,
                 outcome: Outcome::of(kind, status, row.get::<Option<&str>>(4).and_then(Reason::from_word)),
                 delta: Split { free: Credits::new(row.get(5)), purchased: Credits::new(row.get(6)) },

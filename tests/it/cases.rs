@@ -9,8 +9,8 @@ use crate::support::{Sandbox, account, purchase};
 use creditd::app::{Answer, App, AppError};
 use creditd::core::calendar::{Instant, Month, Terms};
 use creditd::core::credits::{Credits, Split};
-use creditd::core::ids::AccountId;
-use creditd::core::ledger::{Ledger, Purchase};
+use creditd::core::ids::{AccountId, Key};
+use creditd::core::ledger::{Call as LedgerCall, Ledger, NewTerms, Purchase};
 use creditd::core::price::PriceVersion;
 use creditd::core::statement::{DateRange, Figures, Grouping, LineType, ReportSpec, Scope, fold};
 use creditd::core::transaction::{Kind, Status, Transaction};
@@ -111,10 +111,11 @@ impl World {
                 nothing
             }
             Says::Terms { account, from, zone, allowance } => {
-                let before = *self.calendar(&account).await.terms_in(from);
-                let allowance = allowance.map_or(before.allowance, Credits::new);
-                let terms = Terms { from, zone: zone.unwrap_or(before.zone), allowance };
-                store.set_account(&account, None, None, |_| Some(terms)).await.expect("new terms");
+                let key = Key::new(&format!("terms-{from}")).expect("a key");
+                let allowance = allowance.map(Credits::new);
+                let call = LedgerCall::Terms(NewTerms { key, zone, allowance });
+                let told_at = self.calendar(&account).await.month_start(from.previous());
+                self.sandbox.at_instant(told_at).call(&account, call).await.expect("new terms");
                 nothing
             }
             Says::Call { at, call, expected } => (expected, self.call(&self.sandbox.at_instant(at), call).await),
@@ -147,13 +148,13 @@ impl World {
             }
             Call::Reset => {
                 let (store, now) = (&app.store, app.now());
-                let due = store.accounts_to_roll_over(now, None, 1_000).await.expect("accounts");
+                let due = store.accounts_due(now, None, 1_000).await.expect("accounts");
                 let roll_over = |ledger: &mut Ledger| {
                     ledger.roll_over(now, now).expect("small sums");
                     ledger.rows().len()
                 };
                 let rows: usize = store
-                    .update(&Load::accounts(&due), |batch| batch.ledgers.values_mut().map(roll_over).sum())
+                    .update(&Load::accounts(&due, now), |batch| batch.ledgers.values_mut().map(roll_over).sum())
                     .await
                     .expect("a reset");
                 format!("{rows} rows")
@@ -167,7 +168,7 @@ impl World {
         let spec = ReportSpec::new("", range, Grouping::Range, Scope::Account, Instant::MAX).expect("one period");
         let app = self.sandbox.at_instant(now);
         let chosen = Some(std::slice::from_ref(id));
-        let (accounts, rows) = app.report_rows(chosen, range, &mut |_, _| {}).await.expect("the rows of a month");
+        let (accounts, rows) = app.report_rows(chosen, range, None, &mut |_, _| {}).await.expect("the rows of a month");
         let model = fold(&spec, &accounts, &rows).expect("small sums");
         let line = model.totals.iter().find(|line| line.credit_type == credit_type).expect("three lines");
         assert!(line.figures.closes(), "{line:?}");

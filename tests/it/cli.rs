@@ -171,7 +171,7 @@ fn every_kind_of_outcome_has_its_exit_code() {
         ),
         ("--config absent.toml balance", 4, "absent.toml"),
         ("--database-url sqlite://absent.db balance", 4, "`creditd init` makes one"),
-        ("--database-url postgres://h/d balance", 4, "not supported"),
+        ("--database-url mysql://h/d balance", 4, "not supported"),
         ("charge --account nobody --action erase", 5, "unknown_account"),
         ("charge --account acme --action no-such", 5, "unknown_action: there is no action no-such;"),
         ("balance acme nobody", 5, "unknown_account: there is no account nobody"),

@@ -11,11 +11,11 @@ pub use history::{DAY_US, History, Request, World, history};
 use crate::support::{ALLOWANCE, account, account_id, default_prices, instant, month, purchase, usage};
 use creditd::core::calendar::{Calendar, Instant, Month, Terms, first_instant_of, parse_zone};
 use creditd::core::credits::{CreditType, Credits, Split};
-use creditd::core::ledger::{Account, Grant, Ledger, Purchase, Usage};
+use creditd::core::ids::Key;
+use creditd::core::ledger::{Account, Call, Grant, Ledger, Purchase, Usage};
 use creditd::core::price::{Action, PriceMatrix, PriceVersion};
 use creditd::core::statement::{
-    Counts, DateRange, Grouping, LineType, Outcome, ReportAccount, ReportModel, ReportSpec, Row, Rows, Scope,
-    counts_at, fold,
+    Counts, DateRange, Grouping, LineType, Outcome, ReportAccount, ReportModel, ReportSpec, Row, Rows, Scope, fold,
 };
 use creditd::core::transaction::{GrantId, Kind, Status, Transaction};
 use creditd::report::aggregate;
@@ -80,7 +80,7 @@ fn grants_by_label(ledger: &Ledger) -> BTreeMap<String, Grant> {
 fn report_rows(ledger: &Ledger) -> Rows {
     let row = |row: &Transaction| Row {
         account: 0,
-        counts_at: counts_at(row.kind, row.occurred_at),
+        counts_at: row.kind.counts_at(row.occurred_at),
         kind: row.kind,
         outcome: Outcome::of(row.kind, row.status, row.reason),
         delta: row.delta,
@@ -127,7 +127,7 @@ proptest! {
         let take = |quantity| {
             let mut ledger = world.ledger.clone();
             let usage = Usage { quantity, ..usage("translation", "last") };
-            let row = ledger.charge(&usage, &default_prices(), world.now).expect("a good call").row.clone();
+            let row = ledger.apply(&Call::Charge(usage), &default_prices(), world.now).expect("a good call").row;
             (row.status, ledger.available_at(world.now).expect("small sums").total().get())
         };
         prop_assert_eq!(take(available + 1), (Status::Failed, available));
@@ -152,7 +152,7 @@ proptest! {
             let rows = stepwise.rows().len();
             stepwise.roll_over(now, now).expect("small sums");
             prop_assert_eq!(rows, stepwise.rows().len(), "twice is once");
-            prop_assert!(stepwise.rollover_due_at() > now, "nothing is due any more");
+            prop_assert!(stepwise.due_at() > now, "nothing is due any more");
         }
         at_once.roll_over(end, end).expect("small sums");
         prop_assert_eq!(&stepwise.grants, &at_once.grants);
@@ -234,7 +234,7 @@ fn counted(ledger: &Ledger) -> Counts {
 fn r3_after_five_months_of_silence_each_month_opens_and_lapses_in_order() {
     let mut ledger = Ledger::new(account("acme", "America/New_York", "2013-01-01"));
     let charged_at = instant("2013-01-15T12:00:00Z");
-    ledger.charge(&usage("erase", "a"), &default_prices(), charged_at).expect("a good call");
+    ledger.apply(&Call::Charge(usage("erase", "a")), &default_prices(), charged_at).expect("a good call");
     let now = instant("2013-06-15T00:00:00Z");
     ledger.roll_over(now, now).expect("small sums");
     let shown: Vec<String> = ledger
@@ -269,12 +269,12 @@ fn an_amount_beyond_the_range_of_credits_writes_nothing() {
     let version = PriceVersion { effective_from: Instant::from_micros(0), credits: Some(Credits::LIMIT) };
     let dear = Action { code, title: "Erase".into(), help: String::new(), versions: vec![version] };
     let two = Usage { quantity: 2, ..usage("erase", "a") };
-    let refusal = ledger.charge(&two, &PriceMatrix::from_iter([dear]), now).expect_err("beyond the range");
+    let refusal = ledger.apply(&Call::Charge(two), &PriceMatrix::from_iter([dear]), now).expect_err("beyond the range");
     assert_eq!(refusal.code(), "overflow");
     assert_eq!(ledger, before);
 
     let packs = Purchase { pack_credits: Credits::LIMIT, ..purchase(2, "inv-1") };
-    let refusal = ledger.purchase(&packs, &packs.key().expect("short"), now).expect_err("beyond the range");
+    let refusal = ledger.apply(&Call::Purchase(packs), &default_prices(), now).expect_err("beyond the range");
     assert_eq!(refusal.code(), "overflow");
     assert_eq!(ledger, before);
 }
@@ -283,7 +283,7 @@ fn an_amount_beyond_the_range_of_credits_writes_nothing() {
 #[test]
 fn the_longest_reference_is_still_a_key() {
     let longest = "r".repeat(creditd::core::ids::REFERENCE_LEN_MAX);
-    assert!(purchase(1, &longest).key().is_ok());
+    assert!(Key::new(purchase(1, &longest).key.as_str()).is_ok());
     assert!(creditd::core::ids::Reference::new(&format!("{longest}r")).is_err());
 }
 
@@ -297,7 +297,7 @@ fn check_month_end(zone: chrono_tz::Tz, ending: Month) {
     let end = Instant::from_micros(naive::midnight(zone, ending.next().first_day()));
     let mut ledger = Ledger::new(acme);
     for (key, at, month) in [("before", end.plus_micros(-1), ending), ("at", end, ending.next())] {
-        let row = ledger.charge(&usage("erase", key), &default_prices(), at).expect("a good call").row.clone();
+        let row = ledger.apply(&Call::Charge(usage("erase", key)), &default_prices(), at).expect("a good call").row;
         let grant = &ledger.grants[&row.entries[0].grant];
         assert_eq!(grant.label, format!("free:{month}"), "{zone}: {key} the end of {ending}, {at}");
         assert_eq!(ledger.available_at(at).expect("small").free.get(), ALLOWANCE - 7, "{zone}: {ending}");

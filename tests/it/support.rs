@@ -134,7 +134,7 @@ impl Sandbox {
 
     /// How usage is imported.
     pub const fn usage_kind(&self) -> UsageImport {
-        UsageImport
+        UsageImport { post_to_open: false }
     }
 }
 
@@ -181,14 +181,17 @@ pub fn usage(action: &str, key: &str) -> Usage {
         quantity: 1,
         status: Status::Success,
         comment: String::new(),
+        post_to_open: false,
     }
 }
 
 /// Packs bought now.
 #[track_caller]
 pub fn purchase(packs: i64, reference: &str) -> Purchase {
+    let reference = Reference::new(reference).expect("a reference");
     Purchase {
-        reference: Reference::new(reference).expect("a reference"),
+        key: Key::of_purchase(&reference),
+        reference,
         occurred_at: None,
         packs,
         pack_credits: Credits::new(PACK),

@@ -6,7 +6,7 @@ use crate::app::{App, AppError};
 use crate::core::calendar::{Calendar, Instant, Month, Terms, first_instant_of, parse_date, parse_zone};
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, ActionCode, Email, Key, Reference, UserId, clean_text};
-use crate::core::ledger::{Account, Purchase, Refusal, Usage};
+use crate::core::ledger::{Account, Call, Purchase, Refusal, Usage};
 use crate::core::transaction::{ContentHash, Money, Status};
 use crate::store::{Admin, Batch, Load, NewAccount, Opened};
 
@@ -79,7 +79,7 @@ pub struct PurchaseImport {
 }
 
 impl Import for PurchaseImport {
-    type Row = (AccountId, Purchase, Key);
+    type Row = (AccountId, Call);
     const COLUMNS: &'static [&'static str] = &["occurred_at", "account", "packs", "reference"];
 
     fn parse(&self, fields: &Fields<'_>) -> Result<Self::Row, Problem> {
@@ -91,64 +91,40 @@ impl Import for PurchaseImport {
             column: Some("packs"),
             reason: format!("{packs} packs cost more than can be counted"),
         })?;
-        let money = Money { minor, currency: self.pack_price.currency.clone() };
         let purchase = Purchase {
+            key: Key::of_purchase(&reference),
             reference,
             occurred_at: Some(occurred_at),
             packs,
             pack_credits: self.pack_credits,
-            money,
+            money: Money { minor, currency: self.pack_price.currency.clone() },
             comment: String::new(),
         };
-        let key = purchase.key().map_err(|error| Problem { column: Some("reference"), reason: error.to_string() })?;
-        Ok((account, purchase, key))
+        Ok((account, Call::Purchase(purchase)))
     }
 
-    fn identity((account, purchase, key): &Self::Row) -> (String, i64) {
-        (format!("{account} {key}"), purchase.content().0)
+    fn identity(row: &Self::Row) -> (String, i64) {
+        identity_of(row)
     }
 
     async fn check(&self, app: &App, rows: &[Self::Row]) -> Result<Vec<Option<Problem>>, AppError> {
-        let now = app.now();
-        let batch = app.store.load(&load_of(rows, now)).await?;
-        let check = |(account, purchase, key): &Self::Row| match batch.ledgers.get(account) {
-            None => Some(unknown(account)),
-            Some(ledger) => ledger.check_purchase(purchase, key, now).err().map(problem_of),
-        };
-        Ok(rows.iter().map(check).collect())
+        check_calls(app, rows, "packs").await
     }
 
     async fn apply(&self, app: &App, rows: &[Self::Row]) -> Result<Vec<Applied>, AppError> {
-        let now = app.now();
-        let plan = |Batch { ledgers, .. }: &mut Batch| {
-            let apply = |(account, purchase, key): &Self::Row| match ledgers.get_mut(account) {
-                None => Applied::Bad(unknown(account)),
-                Some(ledger) => match ledger.purchase(purchase, key, now) {
-                    Ok(receipt) if receipt.replayed => Applied::Already,
-                    Ok(_) => Applied::New,
-                    Err(refusal) => Applied::Bad(problem_of(refusal)),
-                },
-            };
-            rows.iter().map(apply).collect()
-        };
-        Ok(app.store.update(&load_of(rows, now), plan).await?)
+        apply_calls(app, rows, "packs").await
     }
-}
-
-fn load_of(rows: &[(AccountId, Purchase, Key)], now: Instant) -> Load {
-    let mut load = Load::default();
-    for (account, purchase, key) in rows {
-        load.add(account, purchase.occurred_at.unwrap_or(now), Some(key.clone()));
-    }
-    load
 }
 
 /// `usage.csv`: occurred_at, account, user, action, status, comment, key.
-#[derive(Clone, Copy, Debug)]
-pub struct UsageImport;
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UsageImport {
+    /// Usage of a closed month counts at the start of the first open month instead of being refused (R14).
+    pub post_to_open: bool,
+}
 
 impl Import for UsageImport {
-    type Row = (AccountId, Usage);
+    type Row = (AccountId, Call);
     const COLUMNS: &'static [&'static str] = &["occurred_at", "account", "user", "action", "status", "comment", "key"];
 
     fn parse(&self, fields: &Fields<'_>) -> Result<Self::Row, Problem> {
@@ -164,46 +140,73 @@ impl Import for UsageImport {
         })?;
         let comment = fields.read("comment", |text| clean_text("the comment", text))?;
         let key = fields.read("key", Key::new)?;
-        Ok((account, Usage { key, occurred_at: Some(occurred_at), user, action, quantity: 1, status, comment }))
+        let UsageImport { post_to_open } = *self;
+        let occurred_at = Some(occurred_at);
+        Ok((
+            account,
+            Call::Charge(Usage { key, occurred_at, user, action, quantity: 1, status, comment, post_to_open }),
+        ))
     }
 
-    fn identity((account, usage): &Self::Row) -> (String, i64) {
-        (format!("{account} {}", usage.key), usage.content().0)
+    fn identity(row: &Self::Row) -> (String, i64) {
+        identity_of(row)
     }
 
     async fn check(&self, app: &App, rows: &[Self::Row]) -> Result<Vec<Option<Problem>>, AppError> {
-        let now = app.now();
-        let batch = app.store.load(&load_of_usage(rows, now)).await?;
-        let check = |(account, usage): &Self::Row| match batch.ledgers.get(account) {
-            None => Some(unknown(account)),
-            Some(ledger) => ledger.check_charge(usage, &batch.prices, now).err().map(problem_of),
-        };
-        Ok(rows.iter().map(check).collect())
+        check_calls(app, rows, "action").await
     }
 
     async fn apply(&self, app: &App, rows: &[Self::Row]) -> Result<Vec<Applied>, AppError> {
-        let now = app.now();
-        let plan = |Batch { ledgers, prices }: &mut Batch| {
-            let apply = |(account, usage): &Self::Row| match ledgers.get_mut(account) {
-                None => Applied::Bad(unknown(account)),
-                Some(ledger) => match ledger.charge(usage, prices, now) {
-                    Ok(receipt) if receipt.replayed => Applied::Already,
-                    Ok(receipt) if receipt.row.reason.is_some() => Applied::Refused,
-                    Ok(_) => Applied::New,
-                    Err(refusal) => Applied::Bad(problem_of(refusal)),
-                },
-            };
-            rows.iter().map(apply).collect()
-        };
-        Ok(app.store.update(&load_of_usage(rows, now), plan).await?)
+        apply_calls(app, rows, "action").await
     }
 }
 
-fn load_of_usage(rows: &[(AccountId, Usage)], now: Instant) -> Load {
+fn identity_of((account, call): &(AccountId, Call)) -> (String, i64) {
+    (format!("{account} {}", call.key()), call.content().0)
+}
+
+/// What speaks against each of `calls`; `amount` is the column that says how much.
+async fn check_calls(
+    app: &App,
+    calls: &[(AccountId, Call)],
+    amount: &'static str,
+) -> Result<Vec<Option<Problem>>, AppError> {
+    let now = app.now();
+    let batch = app.store.load(&load_of(calls, now)).await?;
+    let check = |(account, call): &(AccountId, Call)| match batch.ledgers.get(account) {
+        None => Some(unknown(account)),
+        Some(ledger) => ledger.check(call, &batch.prices, now).err().map(|refusal| problem_of(refusal, amount)),
+    };
+    Ok(calls.iter().map(check).collect())
+}
+
+async fn apply_calls(app: &App, calls: &[(AccountId, Call)], amount: &'static str) -> Result<Vec<Applied>, AppError> {
+    let now = app.now();
+    // The plan may be made again, when another process was faster: what was new then is not what was there before.
+    let mut was_new = vec![false; calls.len()];
+    let plan = |Batch { ledgers, prices }: &mut Batch| {
+        let apply = |((account, call), was_new): (&(AccountId, Call), &mut bool)| match ledgers.get_mut(account) {
+            None => Applied::Bad(unknown(account)),
+            Some(ledger) => match ledger.apply(call, prices, now) {
+                Ok(receipt) => {
+                    *was_new |= !receipt.replayed;
+                    match receipt.row.reason {
+                        _ if !*was_new => Applied::Already,
+                        Some(_) => Applied::Refused,
+                        None => Applied::New,
+                    }
+                }
+                Err(refusal) => Applied::Bad(problem_of(refusal, amount)),
+            },
+        };
+        calls.iter().zip(&mut was_new).map(apply).collect()
+    };
+    Ok(app.store.update(&load_of(calls, now), plan).await?)
+}
+
+fn load_of(calls: &[(AccountId, Call)], now: Instant) -> Load {
     let mut load = Load::default();
-    for (account, usage) in rows {
-        load.add(account, usage.occurred_at.unwrap_or(now), Some(usage.key.clone()));
-    }
+    calls.iter().for_each(|(account, call)| load.call(account, call, now));
     load
 }
 
@@ -218,13 +221,14 @@ fn unknown(account: &AccountId) -> Problem {
     Problem { column: Some("account"), reason: AppError::UnknownAccount(account.clone()).to_string() }
 }
 
-fn problem_of(refusal: Refusal) -> Problem {
+fn problem_of(refusal: Refusal, amount: &'static str) -> Problem {
     let column = match &refusal {
-        Refusal::Conflict { .. } => None,
-        Refusal::InFuture { .. } | Refusal::NotOpened { .. } => Some("occurred_at"),
-        Refusal::Quantity { .. } | Refusal::Overflow { .. } => Some("packs"),
+        Refusal::InFuture { .. } | Refusal::NotOpened { .. } | Refusal::MonthClosed { .. } => Some("occurred_at"),
+        Refusal::Quantity { .. } | Refusal::Overflow { .. } => Some(amount),
         Refusal::NoPrice(_) => Some("action"),
         Refusal::ReservedKey { .. } => Some("key"),
+        Refusal::AccountClosed { .. } => Some("account"),
+        _ => None,
     };
     Problem { column, reason: refusal.to_string() }
 }

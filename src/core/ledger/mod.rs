@@ -8,19 +8,34 @@
 //! remaining (R16); the balance is the sum of remainders and of all changes (R16); `seq` has no gaps and
 //! `recorded_at` never decreases (R15).
 
+mod account;
+mod call;
 mod charge;
+mod grant;
+mod hold;
+mod month;
+mod operator;
 mod purchase;
+mod refund;
 mod refusal;
+mod replay;
 mod rollover;
 
+pub use account::{Cap, Closing, NewTerms};
+pub use call::Call;
 pub use charge::{QUANTITY_MAX, Usage};
-pub use purchase::{PACKS_MAX, Purchase};
+pub use grant::Grant;
+pub use hold::{Capture, HOLD_TTL_SECONDS, HOLD_TTL_SECONDS_MAX, Hold, OpenHold, Void};
+pub use month::MonthClosing;
+pub use operator::{Adjust, Bonus};
+pub use purchase::{PACKS_MAX, Purchase, Return};
+pub use refund::Refund;
 pub use refusal::Refusal;
 
-use super::calendar::{Calendar, Instant, Month};
+use super::calendar::{Calendar, Instant, Month, Terms};
 use super::credits::{CreditType, Credits, Overflow, Split};
-use super::ids::{AccountId, Key};
-use super::transaction::{ContentHash, Entry, GrantId, Kind, Source, Status, Transaction};
+use super::ids::{AccountId, Key, UserId};
+use super::transaction::{Entry, GrantId, Kind, Source, Status, Transaction};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A tenant.
@@ -36,55 +51,29 @@ pub struct Account {
     pub calendar: Calendar,
 }
 
-/// A lot of credits of one type with its own remainder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant {
-    /// Which grant of the account.
-    pub id: GrantId,
-    /// Unique within the account: `free:2013-01`, `pack:<reference>`.
-    pub label: String,
-    /// Its pool.
-    pub credit_type: CreditType,
-    /// Where it came from.
-    pub source: Source,
-    /// Credits it began with.
-    pub amount: Credits,
-    /// First instant at which it is usable (R4).
-    pub starts_at: Instant,
-    /// First instant at which it is not; `None` never lapses.
-    pub expires_at: Option<Instant>,
-    /// Credits taken by charges.
-    pub consumed: Credits,
-    /// Credits lapsed.
-    pub lapsed: Credits,
-    /// Credits left.
-    pub remaining: Credits,
-    /// The row that lapsed it, which a late charge corrects (R14).
-    pub lapsed_by: Option<i64>,
+/// A time in which an account was closed (R18): `[closed_at, reopened_at)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closure {
+    /// When it was closed.
+    pub closed_at: Instant,
+    /// When it was opened again; `None` while it is closed.
+    pub reopened_at: Option<Instant>,
 }
 
-impl Grant {
-    /// R4: usable for `starts_at <= t < expires_at`.
-    fn is_usable_at(&self, t: Instant) -> bool {
-        self.starts_at <= t && self.expires_at.is_none_or(|end| t < end)
-    }
-
-    /// R5: earliest expiry first, never-expiring last, then earlier start, then order of arrival.
-    fn burn_order(&self) -> (Instant, Instant, GrantId) {
-        (self.expires_at.unwrap_or(Instant::MAX), self.starts_at, self.id)
-    }
-
-    /// What a charge at an instant inside the window may take: the remainder, and what lapsed since (R14).
-    fn unspent(&self) -> Result<Credits, Overflow> {
-        self.remaining.plus(self.lapsed)
-    }
+/// What a user may use in a month, and did (R17).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CapUse {
+    /// Most credits in a month.
+    pub limit: Credits,
+    /// Credits charged and held by the user, less what was released and refunded, by the month in which that occurred.
+    pub used: BTreeMap<Month, Credits>,
 }
 
 /// The row that answers a call.
-#[derive(Clone, Copy, Debug)]
-pub struct Receipt<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
     /// The row, just planned or first written long ago.
-    pub row: &'a Transaction,
+    pub row: Transaction,
     /// R9: the same call came before; nothing moved now.
     pub replayed: bool,
 }
@@ -102,21 +91,57 @@ pub struct Ledger {
     pub last_recorded_at: Instant,
     /// Sum of all changes so far.
     pub balance: Split,
-    /// The grants that can still change, by id: those with a remainder and, for late usage, those that lapsed.
+    /// The last month that takes no late usage any more (R14).
+    pub closed_through: Option<Month>,
+    /// When the account was closed (R18), oldest first.
+    pub closures: Vec<Closure>,
+    /// The grants that can still change, by id: those with a remainder or held credits and, for late usage, those that
+    /// lapsed.
     pub grants: BTreeMap<GrantId, Grant>,
+    /// The open holds, by the `seq` of their row (R10).
+    pub holds: BTreeMap<i64, OpenHold>,
+    /// The caps of the users this batch is about (R17).
+    pub caps: BTreeMap<UserId, CapUse>,
     /// Rows written earlier under the keys this batch asks about (R9).
     pub known: BTreeMap<Key, Transaction>,
+    /// Rows that correct one of those: settlements of a hold, refunds of a charge, the return of a purchase.
+    pub about: Vec<Transaction>,
+    /// What a user moved, and when: for a new cap (R17).
+    pub user_history: Vec<(Instant, Credits)>,
     rows: Vec<Transaction>,
-    changed: BTreeSet<GrantId>,
+    changed: Changed,
 }
 
-/// What an operation did to a ledger, for the store to write.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What operations touched beside the rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Changed {
+    grants: BTreeSet<GrantId>,
+    holds: BTreeSet<i64>,
+    caps: BTreeMap<UserId, Option<Credits>>,
+    cap_months: BTreeSet<(UserId, Month)>,
+    terms: Option<Terms>,
+    closure: bool,
+}
+
+/// What operations did to a ledger, for the store to write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Rows to append, in order.
     pub rows: Vec<Transaction>,
     /// Grants to insert or update, as they are now.
     pub grants: Vec<Grant>,
+    /// Holds that were opened, with their end.
+    pub holds_opened: Vec<(i64, Instant)>,
+    /// Holds that were settled.
+    pub holds_settled: Vec<i64>,
+    /// Caps to insert or update, and those that ended.
+    pub caps: Vec<(UserId, Option<Credits>)>,
+    /// What capped users used in months, as it is now.
+    pub cap_months: Vec<(UserId, Month, Credits)>,
+    /// Terms to insert or replace.
+    pub terms: Option<Terms>,
+    /// The newest closure, to insert or update.
+    pub closure: Option<Closure>,
 }
 
 impl Ledger {
@@ -129,10 +154,16 @@ impl Ledger {
             last_seq: 0,
             last_recorded_at: Instant::MIN,
             balance: Split::ZERO,
+            closed_through: None,
+            closures: Vec::new(),
             grants: BTreeMap::new(),
+            holds: BTreeMap::new(),
+            caps: BTreeMap::new(),
             known: BTreeMap::new(),
+            about: Vec::new(),
+            user_history: Vec::new(),
             rows: Vec::new(),
-            changed: BTreeSet::new(),
+            changed: Changed::default(),
         }
     }
 
@@ -151,8 +182,29 @@ impl Ledger {
     /// What to write.
     #[must_use]
     pub fn into_changes(mut self) -> Changes {
-        let grants = self.changed.iter().filter_map(|id| self.grants.remove(id)).collect();
-        Changes { rows: self.rows, grants }
+        let Changed { grants, holds, caps, cap_months, terms, closure } = self.changed;
+        let (opened, settled): (Vec<i64>, Vec<i64>) = holds.into_iter().partition(|id| self.holds.contains_key(id));
+        let used = |(user, month): (UserId, Month)| {
+            let credits = *self.caps.get(&user)?.used.get(&month)?;
+            Some((user, month, credits))
+        };
+        Changes {
+            grants: grants.iter().filter_map(|id| self.grants.remove(id)).collect(),
+            holds_opened: opened.into_iter().map(|id| (id, self.holds[&id].expires_at)).collect(),
+            holds_settled: settled,
+            caps: caps.into_iter().collect(),
+            cap_months: cap_months.into_iter().filter_map(used).collect(),
+            terms,
+            closure: self.closures.last().copied().filter(|_| closure),
+            rows: self.rows,
+        }
+    }
+
+    /// R18: whether the account was open at `t`.
+    #[must_use]
+    pub fn is_open_at(&self, t: Instant) -> bool {
+        self.account.opened_at <= t
+            && !self.closures.iter().any(|c| c.closed_at <= t && c.reopened_at.is_none_or(|end| t < end))
     }
 
     /// What a charge at `t` can use, once the ledger was brought up to `t` (R6). Where the clock was set back behind a
@@ -167,11 +219,16 @@ impl Ledger {
             .try_fold(Split::ZERO, |sum, grant| sum.plus(Split::of(grant.credit_type, grant.unspent()?)))
     }
 
-    /// Adds a grant that starts when `row` occurred, and the row that made it.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "private; a parameter struct would be Grant itself with half its fields"
-    )]
+    /// What open holds have reserved (R10).
+    ///
+    /// # Errors
+    /// [`Overflow`] when a sum leaves the range of credits.
+    pub fn held(&self) -> Result<Split, Overflow> {
+        let held = |grant: &Grant| Split::of(grant.credit_type, grant.held);
+        self.grants.values().try_fold(Split::ZERO, |sum, grant| sum.plus(held(grant)))
+    }
+
+    /// Adds a grant that starts when `row` occurred and ends when it says, and the row.
     fn grant(
         &mut self,
         row: Transaction,
@@ -179,46 +236,38 @@ impl Ledger {
         credit_type: CreditType,
         source: Source,
         amount: Credits,
-        expires_at: Option<Instant>,
         now: Instant,
-    ) -> Result<(), Overflow> {
+    ) -> Result<Transaction, Overflow> {
         let id = GrantId(self.last_seq + 1);
-        let grant = Grant {
-            id,
-            label,
-            credit_type,
-            source,
-            amount,
-            starts_at: row.occurred_at,
-            expires_at,
-            consumed: Credits::ZERO,
-            lapsed: Credits::ZERO,
-            remaining: Credits::ZERO,
-            lapsed_by: None,
-        };
+        let grant = Grant::new(id, label, credit_type, source, amount, &row);
         self.grants.insert(id, grant);
         let row = Transaction { entries: vec![Entry { grant: id, credit_type, delta: amount }], ..row };
-        let appended = self.append(row, now).map(|_| ());
+        let appended = self.append(row, now);
         if appended.is_err() {
             self.grants.remove(&id);
         }
         appended
     }
 
-    /// R9: true when the same call came before.
-    fn replay(&self, key: &Key, content: ContentHash) -> Result<bool, Refusal> {
-        match self.known.get(key) {
-            None => Ok(false),
-            Some(first) if first.content == Some(content) => Ok(true),
-            Some(first) => Err(Refusal::Conflict {
-                account: self.account.id.clone(),
-                key: key.clone(),
-                seq: first.seq,
-                first_at: first.recorded_at,
-            }),
+    /// The entries that take `cost` from what is unspent at `at`, in burn order (R5); `None` when it does not suffice
+    /// (R6). Only credits of `of_type`, where one is named.
+    fn take(&self, cost: Credits, at: Instant, of_type: Option<CreditType>) -> Result<Option<Vec<Entry>>, Overflow> {
+        let of_type = |grant: &&Grant| of_type.is_none_or(|wanted| grant.credit_type == wanted);
+        let mut usable: Vec<&Grant> = self.grants.values().filter(|g| g.is_usable_at(at)).filter(of_type).collect();
+        usable.sort_by_key(|grant| grant.burn_order());
+        let mut entries = Vec::new();
+        let mut missing = cost;
+        for grant in usable {
+            let part = missing.min(grant.unspent()?);
+            if !part.is_zero() {
+                entries.push(Entry { grant: grant.id, credit_type: grant.credit_type, delta: part.negated() });
+                missing = missing.minus(part)?;
+            }
         }
+        Ok(missing.is_zero().then_some(entries))
     }
 
+    /// When a call happened: not in the future, and not before the account opened.
     fn check_time(&self, occurred_at: Option<Instant>, now: Instant) -> Result<Instant, Refusal> {
         let at = occurred_at.unwrap_or(now);
         if at > now {
@@ -244,35 +293,53 @@ impl Ledger {
 
     /// Numbers the row, moves its credits and keeps it. Everything that changes a ledger passes here, and all sums are
     /// taken before anything is changed, so an overflow leaves the ledger as it was.
-    fn append(&mut self, mut row: Transaction, now: Instant) -> Result<&Transaction, Overflow> {
+    fn append(&mut self, mut row: Transaction, now: Instant) -> Result<Transaction, Overflow> {
         let mut moved = Vec::with_capacity(row.entries.len());
         for entry in &row.entries {
-            let mut grant = self.grants[&entry.grant].clone();
-            grant.remaining = grant.remaining.plus(entry.delta)?;
-            match row.kind {
-                Kind::Charge => grant.consumed = grant.consumed.minus(entry.delta)?,
-                Kind::Expiry => grant.lapsed = grant.lapsed.minus(entry.delta)?,
-                _ => {}
-            }
+            // What lapses because of another row is what that row gave back to a grant that was over (R11).
+            let is_at_once = row.corrects.is_some() && entry.delta < Credits::ZERO;
+            moved.push(self.grants[&entry.grant].after(row.kind, entry.delta, is_at_once)?);
             row.delta = row.delta.plus(Split::of(entry.credit_type, entry.delta))?;
-            moved.push(grant);
         }
         row.balance = self.balance.plus(row.delta)?;
+        let use_of_cap = self.use_of_cap(&row)?;
         row.seq = self.last_seq + 1;
-        row.recorded_at = now.max(self.last_recorded_at);
+        row.recorded_at = now.max(self.last_recorded_at).max(row.occurred_at);
 
         self.balance = row.balance;
         self.last_seq = row.seq;
         self.last_recorded_at = row.recorded_at;
         for grant in moved {
-            self.changed.insert(grant.id);
+            self.changed.grants.insert(grant.id);
             self.grants.insert(grant.id, grant);
+        }
+        if let Some((user, month, used)) = use_of_cap {
+            if let Some(cap) = self.caps.get_mut(&user) {
+                cap.used.insert(month, used);
+            }
+            self.changed.cap_months.insert((user, month));
         }
         if let Some(key) = &row.key {
             self.known.insert(key.clone(), row.clone());
         }
-        self.rows.push(row);
-        Ok(&self.rows[self.rows.len() - 1])
+        if row.corrects.is_some() && row.kind != Kind::Expiry {
+            self.about.push(row.clone());
+        }
+        self.rows.push(row.clone());
+        Ok(row)
+    }
+
+    /// R17: what the row's user used in the row's month, with it; `None` when the user has no cap.
+    fn use_of_cap(&self, row: &Transaction) -> Result<Option<(UserId, Month, Credits)>, Overflow> {
+        let Some((user, cap)) = row.user.as_ref().and_then(|user| self.caps.get_key_value(user)) else {
+            return Ok(None);
+        };
+        if row.delta == Split::ZERO {
+            return Ok(None);
+        }
+        let month = self.account.calendar.month_of(row.occurred_at);
+        let used = cap.used.get(&month).copied().unwrap_or(Credits::ZERO).minus(row.delta.total())?;
+        Ok(Some((user.clone(), month, used)))
     }
 }
 
@@ -293,6 +360,7 @@ fn blank(kind: Kind, occurred_at: Instant) -> Transaction {
         key: None,
         content: None,
         corrects: None,
+        expires_at: None,
         money: None,
         reference: None,
         delta: Split::ZERO,

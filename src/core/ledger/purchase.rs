@@ -1,10 +1,11 @@
-//! Purchases (R12): packs of credits that never lapse.
+//! Purchases and their return (R12): packs of credits that never lapse.
 
-use super::{Ledger, Receipt, Refusal, blank};
+use super::call::Done;
+use super::{Call, Ledger, Refusal, blank};
 use crate::core::calendar::Instant;
 use crate::core::credits::{CreditType, Credits};
-use crate::core::ids::{Key, PURCHASE_KEY_PREFIX, Reference};
-use crate::core::transaction::{ContentHash, Kind, Money, Source, Transaction};
+use crate::core::ids::{Key, Reference};
+use crate::core::transaction::{Entry, GrantId, Kind, Money, Source, Transaction};
 
 /// Most packs in one purchase.
 pub const PACKS_MAX: i64 = 100_000;
@@ -12,6 +13,8 @@ pub const PACKS_MAX: i64 = 100_000;
 /// Packs bought (R12). The payment's reference is also the idempotency key: one payment, one grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Purchase {
+    /// [`Key::of_purchase`] of the reference.
+    pub key: Key,
     /// The external payment.
     pub reference: Reference,
     /// When it was made, for a purchase that is told later; `None` is now.
@@ -26,36 +29,24 @@ pub struct Purchase {
     pub comment: String,
 }
 
-impl Purchase {
-    /// The idempotency key of a payment.
-    ///
-    /// # Errors
-    /// None in practice: a reference is short enough to leave room for the prefix.
-    pub fn key(&self) -> Result<Key, crate::core::ids::BadName> {
-        Key::new(&format!("{PURCHASE_KEY_PREFIX}{}", self.reference))
-    }
-
-    /// What decides whether a second call for the same payment is the same call (R9). What a pack holds and costs comes
-    /// from the configuration, not from the caller, so it does not count.
-    #[must_use]
-    pub fn content(&self) -> ContentHash {
-        let at = self.occurred_at.map(|t| t.micros().to_string()).unwrap_or_default();
-        ContentHash::of(&["purchase", &at, &self.packs.to_string(), &self.comment])
-    }
+/// A purchase to return.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Return {
+    /// The idempotency key (R9).
+    pub key: Key,
+    /// [`Key::of_purchase`] of the payment's reference.
+    pub purchase: Key,
+    /// Why.
+    pub comment: String,
 }
 
 impl Ledger {
-    /// Adds purchased packs (R12).
+    /// Adds purchased packs (R12). A closed account takes them, too: a payment is never lost.
     ///
     /// A purchase depends on nothing before it, so one told late does not open months: usage that is still to be told
     /// finds them as they were.
-    ///
-    /// # Errors
-    /// [`Refusal`]; nothing is written then.
-    pub fn purchase(&mut self, purchase: &Purchase, key: &Key, now: Instant) -> Result<Receipt<'_>, Refusal> {
-        let Some((at, amount)) = self.check_purchase(purchase, key, now)? else {
-            return Ok(Receipt { row: &self.known[key], replayed: true });
-        };
+    pub(super) fn purchase(&mut self, purchase: &Purchase, now: Instant) -> Done {
+        let (at, amount) = self.check_purchase(purchase, now)?;
         if purchase.occurred_at.is_none() {
             self.roll_over(at, now)?;
         }
@@ -63,35 +54,52 @@ impl Ledger {
             quantity: purchase.packs,
             unit_price: purchase.pack_credits,
             comment: purchase.comment.clone(),
-            key: Some(key.clone()),
-            content: Some(purchase.content()),
+            key: Some(purchase.key.clone()),
+            content: Some(Call::Purchase(purchase.clone()).content()),
             money: Some(purchase.money.clone()),
             reference: Some(purchase.reference.clone()),
             ..blank(Kind::Purchase, at)
         };
         let label = format!("pack:{}", purchase.reference);
-        self.grant(row, label, CreditType::Purchased, Source::Pack, amount, None, now)
-            .map_err(|source| self.overflow(source))?;
-        Ok(Receipt { row: &self.known[key], replayed: false })
+        self.grant(row, label, CreditType::Purchased, Source::Pack, amount, now).map_err(|source| self.overflow(source))
     }
 
-    /// What a purchase would be refused for, without doing it; `None` for a replay (R9), else when it happens and how many
-    /// credits it adds.
-    ///
-    /// # Errors
-    /// [`Refusal`].
-    pub fn check_purchase(
-        &self,
-        purchase: &Purchase,
-        key: &Key,
-        now: Instant,
-    ) -> Result<Option<(Instant, Credits)>, Refusal> {
-        if self.replay(key, purchase.content())? {
-            return Ok(None);
-        }
+    /// Whether the call is in order: when it happens and how many credits it adds.
+    pub(super) fn check_purchase(&self, purchase: &Purchase, now: Instant) -> Result<(Instant, Credits), Refusal> {
         let at = self.check_time(purchase.occurred_at, now)?;
         self.check_count("the number of packs", purchase.packs, PACKS_MAX)?;
         let amount = purchase.pack_credits.times(purchase.packs).map_err(|source| self.overflow(source))?;
-        Ok(Some((at, amount)))
+        self.check_month(at)?;
+        Ok((at, amount))
+    }
+
+    /// Removes what is unspent of a purchase (R12), once.
+    pub(super) fn return_purchase(&mut self, call: &Return, now: Instant) -> Done {
+        let at = self.check_time(None, now)?;
+        // A hold that ends now gives its credits back first.
+        self.roll_over(at, now)?;
+        let nothing =
+            |why| Refusal::NothingToReturn { account: self.account.id.clone(), key: call.purchase.clone(), why };
+        let bought = self.known.get(&call.purchase).filter(|row| row.kind == Kind::Purchase);
+        let bought = bought.cloned().ok_or_else(|| nothing("there is no such purchase"))?;
+        let id = GrantId(bought.seq);
+        let unspent = self.grants.get(&id).map_or(Credits::ZERO, |grant| grant.remaining);
+        if self.about.iter().any(|row| row.kind == Kind::Return && row.corrects == Some(bought.seq)) {
+            return Err(nothing("it was returned before"));
+        }
+        if unspent.is_zero() {
+            return Err(nothing("all of it is spent or held"));
+        }
+        let entry = Entry { grant: id, credit_type: CreditType::Purchased, delta: unspent.negated() };
+        let row = Transaction {
+            comment: call.comment.clone(),
+            key: Some(call.key.clone()),
+            content: Some(Call::Return(call.clone()).content()),
+            corrects: Some(bought.seq),
+            reference: bought.reference,
+            entries: vec![entry],
+            ..blank(Kind::Return, at)
+        };
+        self.append(row, now).map_err(|source| self.overflow(source))
     }
 }

@@ -1,15 +1,17 @@
 //! Why an operation on a ledger wrote nothing: one code per cause.
 
-use crate::core::calendar::Instant;
-use crate::core::credits::Overflow;
+use crate::core::calendar::{Instant, Month};
+use crate::core::credits::{Credits, Overflow};
 use crate::core::ids::{AccountId, Key};
 use crate::core::price::NoPrice;
 
-/// Why an operation wrote nothing. The causes are looked for in the order in which they stand here.
+/// Why an operation wrote nothing. The causes are looked for in the order in which they stand here, after which a charge
+/// or hold may still be refused, and logged, by `user_cap` and then `insufficient_credits`
+/// ([`Reason`](crate::core::transaction::Reason)).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// A key of the kind that payments have (R12).
-    #[error("reserved_key: account {account}: the key {key} begins as those of payments do; give a charge another one")]
+    #[error("reserved_key: account {account}: the key {key} begins as those of payments do; give the call another one")]
     ReservedKey {
         /// Whose call.
         account: AccountId,
@@ -33,7 +35,7 @@ pub enum Refusal {
     },
     /// Later than the clock.
     #[error(
-        "in_future: account {account}: {at} is later than now ({now}); check the file's time and this machine's clock"
+        "in_future: account {account}: {at} is later than now ({now}); check the time that is told and this machine's clock"
     )]
     InFuture {
         /// Which account.
@@ -65,9 +67,171 @@ pub enum Refusal {
         /// The bound.
         max: i64,
     },
+    /// R13, R14, R18: what an operator does needs a reason.
+    #[error("no_reason: account {account}: say why, with a comment; it is kept in the log")]
+    NoReason {
+        /// Which account.
+        account: AccountId,
+    },
+    /// R13: a grant that would be over before it begins.
+    #[error("expires_in_past: account {account}: {expires_at} is not later than now ({now})")]
+    ExpiresInPast {
+        /// Which account.
+        account: AccountId,
+        /// The end that was asked for.
+        expires_at: Instant,
+        /// The clock.
+        now: Instant,
+    },
     /// R8: the action has no price.
     #[error(transparent)]
     NoPrice(#[from] NoPrice),
+    /// R10: no hold has this key.
+    #[error("unknown_hold: account {account}: there is no hold under the key {hold}")]
+    UnknownHold {
+        /// Which account.
+        account: AccountId,
+        /// The key.
+        hold: Key,
+    },
+    /// R10: the hold was captured before.
+    #[error("hold_captured: account {account}: the hold {hold} was captured on {at}; a hold is captured once")]
+    HoldCaptured {
+        /// Which account.
+        account: AccountId,
+        /// The hold's key.
+        hold: Key,
+        /// When.
+        at: Instant,
+    },
+    /// R10: the hold was voided before.
+    #[error("hold_voided: account {account}: the hold {hold} was voided on {at}; make a new one")]
+    HoldVoided {
+        /// Which account.
+        account: AccountId,
+        /// The hold's key.
+        hold: Key,
+        /// When.
+        at: Instant,
+    },
+    /// R10: the hold's time is over.
+    #[error(
+        "hold_expired: account {account}: the hold {hold} was open until {at}; charge the action, or make a new hold"
+    )]
+    HoldExpired {
+        /// Which account.
+        account: AccountId,
+        /// The hold's key.
+        hold: Key,
+        /// The first instant at which it was over.
+        at: Instant,
+    },
+    /// R10: more than is held. The hold stays.
+    #[error("exceeds_hold: account {account}: {asked} credits cannot be captured of the hold {hold}, which has {held}")]
+    ExceedsHold {
+        /// Which account.
+        account: AccountId,
+        /// The hold's key.
+        hold: Key,
+        /// Credits asked for.
+        asked: Credits,
+        /// Credits held.
+        held: Credits,
+    },
+    /// R11: no charge has this key.
+    #[error("unknown_charge: account {account}: there is no charge under the key {charge}")]
+    UnknownCharge {
+        /// Which account.
+        account: AccountId,
+        /// The key.
+        charge: Key,
+    },
+    /// R11: more than was taken and not yet given back.
+    #[error(
+        "exceeds_refundable: account {account}: {asked} credits cannot be refunded of the charge {charge}; {refundable} \
+         are left to refund"
+    )]
+    ExceedsRefundable {
+        /// Which account.
+        account: AccountId,
+        /// The charge's key.
+        charge: Key,
+        /// Credits asked for.
+        asked: Credits,
+        /// Credits that can be given back.
+        refundable: Credits,
+    },
+    /// R12: nothing of the purchase can be returned.
+    #[error("nothing_to_return: account {account}: {key}: {why}")]
+    NothingToReturn {
+        /// Which account.
+        account: AccountId,
+        /// The purchase's key.
+        key: Key,
+        /// Why not.
+        why: &'static str,
+    },
+    /// R18: the account was closed then.
+    #[error("account_closed: account {account} was closed on {closed_at}; `creditd account reopen {account}` opens it")]
+    AccountClosed {
+        /// Which account.
+        account: AccountId,
+        /// Since when.
+        closed_at: Instant,
+    },
+    /// R18: the account is open.
+    #[error("account_open: account {account} is open; nothing was changed")]
+    AccountOpen {
+        /// Which account.
+        account: AccountId,
+    },
+    /// R14: the month takes no late usage any more.
+    #[error(
+        "month_closed: account {account}: {month} is closed (all months through {through} are); --post-to-open counts late \
+         usage in the open month, `creditd month reopen` opens the month again"
+    )]
+    MonthClosed {
+        /// Which account.
+        account: AccountId,
+        /// The month.
+        month: Month,
+        /// The last closed month.
+        through: Month,
+    },
+    /// R14: the month is open.
+    #[error("month_open: account {account}: {month} is open; nothing was changed")]
+    MonthOpen {
+        /// Which account.
+        account: AccountId,
+        /// The month.
+        month: Month,
+    },
+    /// R14: the month, or a hold made in it, has not ended.
+    #[error("month_not_over: account {account}: {month} can be closed from {over_at} on")]
+    MonthNotOver {
+        /// Which account.
+        account: AccountId,
+        /// The month.
+        month: Month,
+        /// When it and the holds made in it are over.
+        over_at: Instant,
+    },
+    /// R6: the credits to take away are not there.
+    #[error(
+        "insufficient_credits: account {account}: {needed} credits are needed, {available} are available, {} are missing; \
+         nothing was taken. The next reset is at {next_reset_at}",
+        needed.get().saturating_sub(available.get())
+    )]
+    InsufficientCredits {
+        /// Which account.
+        account: AccountId,
+        /// Credits to take.
+        needed: Credits,
+        /// Credits of that type that are there.
+        available: Credits,
+        /// When the next free credits come.
+        next_reset_at: Instant,
+    },
     /// A sum beyond the range of credits.
     #[error("overflow: account {account}: {source}")]
     Overflow {
@@ -85,10 +249,26 @@ impl Refusal {
         match self {
             Refusal::ReservedKey { .. } => "reserved_key",
             Refusal::Conflict { .. } => "idempotency_conflict",
-            Refusal::NotOpened { .. } => "not_opened",
             Refusal::InFuture { .. } => "in_future",
+            Refusal::NotOpened { .. } => "not_opened",
             Refusal::Quantity { .. } => "bad_quantity",
+            Refusal::NoReason { .. } => "no_reason",
+            Refusal::ExpiresInPast { .. } => "expires_in_past",
             Refusal::NoPrice(no_price) => no_price.code(),
+            Refusal::UnknownHold { .. } => "unknown_hold",
+            Refusal::HoldCaptured { .. } => "hold_captured",
+            Refusal::HoldVoided { .. } => "hold_voided",
+            Refusal::HoldExpired { .. } => "hold_expired",
+            Refusal::ExceedsHold { .. } => "exceeds_hold",
+            Refusal::UnknownCharge { .. } => "unknown_charge",
+            Refusal::ExceedsRefundable { .. } => "exceeds_refundable",
+            Refusal::NothingToReturn { .. } => "nothing_to_return",
+            Refusal::AccountClosed { .. } => "account_closed",
+            Refusal::AccountOpen { .. } => "account_open",
+            Refusal::MonthClosed { .. } => "month_closed",
+            Refusal::MonthOpen { .. } => "month_open",
+            Refusal::MonthNotOver { .. } => "month_not_over",
+            Refusal::InsufficientCredits { .. } => "insufficient_credits",
             Refusal::Overflow { .. } => "overflow",
         }
     }

@@ -173,7 +173,7 @@ fn figures(carried_in: Credits, change: impl Fn(Kind) -> Credits) -> Result<Figu
         allocated: change(Kind::Allocation),
         purchased: change(Kind::Purchase),
         bonus: change(Kind::Bonus),
-        consumed: change(Kind::Charge).negated(),
+        consumed: change(Kind::Charge).plus(change(Kind::Hold))?.plus(change(Kind::Release))?.negated(),
         refunded: change(Kind::Refund),
         lapsed: change(Kind::Expiry).negated(),
         returned: change(Kind::Return).negated(),
@@ -226,13 +226,14 @@ mod tests {
             for line in model.lines.iter().filter(|line| line.credit_type == LineType::Total) {
                 let id = line.account.as_ref().expect("a line of an account");
                 let account = input.accounts.iter().position(|a| a.id == *id).expect("one of them");
+                let is_consumed = |kind| matches!(kind, Kind::Charge | Kind::Hold | Kind::Release);
                 let of_account = |row: &Row| row.account as usize == account;
                 let inside: Vec<&Row> = days.iter()
                     .filter(|(row, day)| of_account(row) && (line.range.from()..line.range.to()).contains(day))
                     .map(|(row, _)| row)
                     .collect();
                 let consumed: i64 =
-                    inside.iter().filter(|row| row.kind == Kind::Charge).map(|row| -row.delta.total().get()).sum();
+                    inside.iter().filter(|row| is_consumed(row.kind)).map(|row| -row.delta.total().get()).sum();
                 prop_assert_eq!(line.figures.consumed.get(), consumed);
                 let change: i64 = inside.iter().map(|row| row.delta.total().get()).sum();
                 prop_assert_eq!(line.figures.remaining.get() - line.figures.carried_in.get(), change);

@@ -21,7 +21,7 @@ pub(crate) mod testing;
 
 pub use fold::{Tally, assemble, fold};
 pub use periods::Grid;
-pub use rows::{Outcome, Row, Rows, counts_at};
+pub use rows::{Outcome, Row, Rows};
 pub use spec::{DateRange, Grouping, PERIOD_DAYS_MAX, PERIOD_MONTHS_MAX, REPORT_LINES_MAX, ReportSpec, Scope};
 
 use super::calendar::Calendar;
@@ -49,7 +49,7 @@ words! {
         Purchased = "purchased",
         /// Credits granted by operators (R13).
         Bonus = "bonus",
-        /// Credits taken by actions, gross (R7).
+        /// Credits taken by actions, gross (R7), and those held for actions that are not settled (R10).
         Consumed = "consumed",
         /// Credits given back of earlier charges (R11).
         Refunded = "refunded",
@@ -151,7 +151,7 @@ pub struct ReportAccount {
     /// Its months and days.
     pub calendar: Calendar,
     /// The balance just before the range begins in this calendar: the sum of the changes of all rows whose
-    /// [`counts_at`] is earlier.
+    /// [`Kind::counts_at`](super::transaction::Kind::counts_at) is earlier.
     pub opening: Split,
 }
 

@@ -31,23 +31,12 @@ impl Outcome {
     }
 }
 
-/// The instant at which a row counts. A lapse is booked at the end of its grant and belongs to the range that ends
-/// there (DESIGN, end of section 3): it counts one microsecond, the smallest step of time, before it occurred.
-/// With that, every range is half-open.
-#[must_use]
-pub const fn counts_at(kind: Kind, occurred_at: Instant) -> Instant {
-    match kind {
-        Kind::Expiry => occurred_at.plus_micros(-1),
-        _ => occurred_at,
-    }
-}
-
 /// One transaction, as a report reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     /// Index of the account among the accounts of the report.
     pub account: u32,
-    /// See [`counts_at`].
+    /// See [`Kind::counts_at`].
     pub counts_at: Instant,
     /// What it is.
     pub kind: Kind,
@@ -155,8 +144,8 @@ mod tests {
     #[test]
     fn a_lapse_counts_in_the_range_that_it_ends() {
         let end = Instant::from_micros(1_000);
-        assert_eq!(counts_at(Kind::Expiry, end).micros(), 999);
-        assert_eq!(counts_at(Kind::Allocation, end), end);
+        assert_eq!(Kind::Expiry.counts_at(end).micros(), 999);
+        assert_eq!(Kind::Allocation.counts_at(end), end);
     }
 
     #[test]

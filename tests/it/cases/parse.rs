@@ -189,6 +189,7 @@ impl Reader {
                     quantity: 1,
                     status: Status::Success,
                     comment: String::new(),
+                    post_to_open: false,
                 };
                 let mut has_key = false;
                 while let Some(option) = words.next_option() {

@@ -96,12 +96,12 @@ fn simulate(folder: &Path) -> Year {
 /// Rolls all accounts over in batches.
 async fn reset(app: &App) {
     let now = app.now();
-    let due = app.store.accounts_to_roll_over(now, None, 10_000).await.expect("due accounts");
+    let due = app.store.accounts_due(now, None, 10_000).await.expect("due accounts");
     for ids in due.chunks(50) {
         let plan = |batch: &mut Batch| {
             batch.ledgers.values_mut().for_each(|ledger| ledger.roll_over(now, now).expect("small sums"));
         };
-        app.store.update(&Load::accounts(ids), plan).await.expect("a batch");
+        app.store.update(&Load::accounts(ids, now), plan).await.expect("a batch");
     }
 }
 
@@ -163,7 +163,7 @@ async fn check_year(folder: &Path) -> Year {
 /// The year of the platform by credit type (carried in, allocated, purchased, consumed, lapsed, remaining) and the actions.
 async fn statement_of_2013(app: &App) -> ([[i64; 6]; 2], Option<Counts>) {
     let range = DateRange::new(month("2013-01").first_day(), month("2014-01").first_day()).expect("a year");
-    let (accounts, rows) = app.report_rows(None::<&[AccountId]>, range, &mut |_, _| {}).await.expect("the rows");
+    let (accounts, rows) = app.report_rows(None::<&[AccountId]>, range, None, &mut |_, _| {}).await.expect("the rows");
     let spec = ReportSpec::new("2013", range, Grouping::Month, Scope::Platform, app.now()).expect("twelve periods");
     let model = aggregate(&spec, &accounts, &rows).expect("a report");
     let figures = [0, 1].map(|at| {

@@ -4,7 +4,7 @@ use super::naive::{Answer, Call, Naive, What};
 use crate::support::{ALLOWANCE, account, default_prices, purchase, usage};
 use creditd::core::calendar::{Instant, parse_date, parse_zone};
 use creditd::core::credits::Credits;
-use creditd::core::ledger::{Ledger, Purchase, Receipt, Refusal, Usage};
+use creditd::core::ledger::{Call as LedgerCall, Ledger, Purchase, Refusal, Usage};
 use creditd::core::transaction::{GrantId, Status, Transaction};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -270,12 +270,9 @@ impl World {
 }
 
 fn ask(ledger: &mut Ledger, call: &Call, now: Instant) -> Result<(Transaction, bool), Refusal> {
-    let owned = |receipt: Receipt<'_>| (receipt.row.clone(), receipt.replayed);
-    match call.request() {
-        Request::Charge(usage) => ledger.charge(&usage, &default_prices(), now).map(owned),
-        Request::Purchase(purchase) => {
-            let key = purchase.key().expect("a short reference");
-            ledger.purchase(&purchase, &key, now).map(owned)
-        }
-    }
+    let call = match call.request() {
+        Request::Charge(usage) => LedgerCall::Charge(usage),
+        Request::Purchase(purchase) => LedgerCall::Purchase(purchase),
+    };
+    ledger.apply(&call, &default_prices(), now).map(|receipt| (receipt.row, receipt.replayed))
 }

@@ -1,0 +1,155 @@
+//! Changes of an account that its ledger must know in their order: terms (R1, R2), caps (R17), closing (R18).
+//!
+//! Each is a row of its own, so the log tells who was entitled to what, and two writers who planned on the same ledger
+//! cannot both be right: they collide on the row's number.
+
+use super::call::Done;
+use super::{Call, CapUse, Closure, Ledger, Refusal, blank};
+use crate::core::calendar::{Instant, Month, Terms};
+use crate::core::credits::Credits;
+use crate::core::ids::{Key, Reference, UserId};
+use crate::core::transaction::{Kind, Transaction};
+use chrono_tz::Tz;
+
+/// A new zone, allowance or both, from the next month on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTerms {
+    /// The idempotency key (R9).
+    pub key: Key,
+    /// The time zone (R1).
+    pub zone: Option<Tz>,
+    /// Free credits per month (R2).
+    pub allowance: Option<Credits>,
+}
+
+/// A user's monthly cap (R17).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cap {
+    /// The idempotency key (R9).
+    pub key: Key,
+    /// Whose.
+    pub user: UserId,
+    /// Most credits in a month of the account; `None` ends the cap.
+    pub credits: Option<Credits>,
+}
+
+/// The closing of an account, or its reopening (R18).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closing {
+    /// The idempotency key (R9).
+    pub key: Key,
+    /// Open it again.
+    pub reopen: bool,
+    /// Why.
+    pub comment: String,
+}
+
+impl Ledger {
+    /// Changes the terms from the next month on (R1, R2): the one after now, after the one in which the account opens
+    /// (that instant is fixed in the zone it was opened in), and after the last that was opened.
+    pub(super) fn change_terms(&mut self, new: &NewTerms, now: Instant) -> Done {
+        self.roll_over(now, now)?;
+        let month = self.account.calendar.month_of(now.max(self.account.opened_at));
+        let from = self.opened_through.map_or(month, |opened| opened.max(month)).next();
+        self.set_terms(new, from, now)
+    }
+
+    fn set_terms(&mut self, new: &NewTerms, from: Month, now: Instant) -> Done {
+        let old = self.account.calendar.terms_in(from);
+        let terms =
+            Terms { from, zone: new.zone.unwrap_or(old.zone), allowance: new.allowance.unwrap_or(old.allowance) };
+        self.account.calendar.set(terms);
+        self.changed.terms = Some(terms);
+        let row = Transaction {
+            comment: format!("{}, {} free credits a month", terms.zone, terms.allowance),
+            key: Some(new.key.clone()),
+            content: Some(Call::Terms(new.clone()).content()),
+            reference: Reference::new(&from.to_string()).ok(),
+            ..blank(Kind::Terms, now)
+        };
+        self.append(row, now).map_err(|source| self.overflow(source))
+    }
+
+    /// Sets or ends a user's cap (R17). What the user has used counts at once, whenever it was.
+    pub(super) fn cap(&mut self, cap: &Cap, now: Instant) -> Done {
+        let at = self.check_time(None, now)?;
+        self.roll_over(at, now)?;
+        match cap.credits {
+            Some(limit) if self.caps.contains_key(&cap.user) => {
+                self.caps.entry(cap.user.clone()).and_modify(|known| known.limit = limit);
+            }
+            Some(limit) => {
+                let mut known = CapUse { limit, ..CapUse::default() };
+                let rows = self.rows.iter().filter(|row| row.user.as_ref() == Some(&cap.user));
+                let planned = rows.map(|row| (row.occurred_at, row.delta.total()));
+                for (at, delta) in self.user_history.iter().copied().chain(planned) {
+                    let used = known.used.entry(self.account.calendar.month_of(at)).or_insert(Credits::ZERO);
+                    *used = used.minus(delta).map_err(|source| self.overflow(source))?;
+                }
+                self.changed.cap_months.extend(known.used.keys().map(|month| (cap.user.clone(), *month)));
+                self.caps.insert(cap.user.clone(), known);
+            }
+            None => {
+                self.caps.remove(&cap.user);
+                self.changed.cap_months.retain(|(user, _)| *user != cap.user);
+            }
+        }
+        self.changed.caps.insert(cap.user.clone(), cap.credits);
+        let comment = cap.credits.map_or_else(|| "no cap".to_owned(), |limit| format!("{limit} credits a month"));
+        let row = Transaction {
+            user: Some(cap.user.clone()),
+            comment,
+            key: Some(cap.key.clone()),
+            content: Some(Call::Cap(cap.clone()).content()),
+            ..blank(Kind::Cap, at)
+        };
+        self.append(row, now).map_err(|source| self.overflow(source))
+    }
+
+    /// Closes the account or opens it again (R18). It gets no free credits while it is closed; what it has stays and
+    /// lapses in its time.
+    pub(super) fn close_or_reopen(&mut self, call: &Closing, now: Instant) -> Done {
+        let at = self.check_time(None, now)?;
+        self.check_comment(&call.comment)?;
+        let account = || self.account.id.clone();
+        match (call.reopen, self.closures.last().filter(|closure| closure.reopened_at.is_none())) {
+            (false, Some(closure)) => {
+                return Err(Refusal::AccountClosed { account: account(), closed_at: closure.closed_at });
+            }
+            (true, None) => return Err(Refusal::AccountOpen { account: account() }),
+            _ => {}
+        }
+        self.roll_over(at, now)?;
+        // The clock may have been set back; closures follow each other all the same, each with an instant of its own.
+        let latest = self.closures.last().map(|last| last.reopened_at.unwrap_or(last.closed_at));
+        let at = latest.map_or(at, |latest| at.max(latest.plus_micros(1)));
+        if call.reopen {
+            if let Some(closure) = self.closures.last_mut() {
+                closure.reopened_at = Some(at);
+            }
+        } else {
+            self.closures.push(Closure { closed_at: at, reopened_at: None });
+        }
+        self.changed.closure = true;
+        let row = Transaction {
+            comment: call.comment.clone(),
+            key: Some(call.key.clone()),
+            content: Some(Call::Closing(call.clone()).content()),
+            ..blank(if call.reopen { Kind::Reopening } else { Kind::Closing }, at)
+        };
+        let row = self.append(row, now).map_err(|source| self.overflow(source))?;
+        self.roll_over(at, now)?;
+        Ok(row)
+    }
+
+    /// R18: nothing is charged to an account that was closed at `at`.
+    pub(super) fn check_open(&self, at: Instant) -> Result<(), Refusal> {
+        let closed = self.closures.iter().find(|c| c.closed_at <= at && c.reopened_at.is_none_or(|end| at < end));
+        match closed {
+            Some(closure) => {
+                Err(Refusal::AccountClosed { account: self.account.id.clone(), closed_at: closure.closed_at })
+            }
+            None => Ok(()),
+        }
+    }
+}

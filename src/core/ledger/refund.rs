@@ -1,0 +1,110 @@
+//! Refunds (R11): credits of a charge go back to the grants they came from.
+
+use super::call::Done;
+use super::{Call, Ledger, Refusal, blank};
+use crate::core::calendar::Instant;
+use crate::core::credits::{Credits, Overflow};
+use crate::core::ids::Key;
+use crate::core::transaction::{Entry, GrantId, Kind, Transaction};
+use std::collections::BTreeMap;
+
+/// Credits of a charge to give back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refund {
+    /// The idempotency key (R9).
+    pub key: Key,
+    /// The key of the charge, or of the capture that made it.
+    pub charge: Key,
+    /// Credits to give back, at least 1; `None` gives back all that is not yet.
+    pub credits: Option<Credits>,
+    /// Why.
+    pub comment: String,
+}
+
+impl Ledger {
+    /// Gives credits of a charge back (R11): the last grant it used first, to the same grants. What goes to a grant that
+    /// is over lapses at once.
+    pub(super) fn refund(&mut self, refund: &Refund, now: Instant) -> Done {
+        let unknown = || Refusal::UnknownCharge { account: self.account.id.clone(), charge: refund.charge.clone() };
+        let is_charge = |row: &&Transaction| row.kind == Kind::Charge;
+        let charge = self.known.get(&refund.charge).filter(is_charge).cloned().ok_or_else(unknown)?;
+        let refundable = self.refundable(&charge).map_err(|source| self.overflow(source))?;
+        let total = refundable.iter().try_fold(Credits::ZERO, |sum, entry| sum.plus(entry.delta));
+        let total = total.map_err(|source| self.overflow(source))?;
+        let asked = refund.credits.unwrap_or(total);
+        if asked <= Credits::ZERO && refund.credits.is_some() {
+            let (given, max) = (asked.get(), total.get());
+            return Err(Refusal::Quantity {
+                account: self.account.id.clone(),
+                what: "the credits to refund",
+                given,
+                max,
+            });
+        }
+        if asked > total || asked.is_zero() {
+            let (account, charge) = (self.account.id.clone(), refund.charge.clone());
+            return Err(Refusal::ExceedsRefundable { account, charge, asked, refundable: total });
+        }
+        let at = self.check_time(None, now)?;
+        self.roll_over(at, now)?;
+        let row = Transaction {
+            user: charge.user.clone(),
+            action: charge.action.clone(),
+            comment: refund.comment.clone(),
+            key: Some(refund.key.clone()),
+            content: Some(Call::Refund(refund.clone()).content()),
+            corrects: Some(charge.seq),
+            ..blank(Kind::Refund, at)
+        };
+        self.give_back(row, &refundable, asked, now).map_err(|source| self.overflow(source))
+    }
+
+    /// What of a charge is not refunded yet, by grant, the last used first.
+    fn refundable(&self, charge: &Transaction) -> Result<Vec<Entry>, Overflow> {
+        let mut refunded: BTreeMap<GrantId, Credits> = BTreeMap::new();
+        let refunds = self.about.iter().filter(|row| row.kind == Kind::Refund && row.corrects == Some(charge.seq));
+        for entry in refunds.flat_map(|row| &row.entries) {
+            let sum = refunded.entry(entry.grant).or_insert(Credits::ZERO);
+            *sum = sum.plus(entry.delta)?;
+        }
+        let rest = |entry: &Entry| {
+            let done = refunded.get(&entry.grant).copied().unwrap_or(Credits::ZERO);
+            Ok(Entry { delta: entry.delta.negated().minus(done)?, ..*entry })
+        };
+        charge.entries.iter().rev().map(rest).collect()
+    }
+
+    fn give_back(
+        &mut self,
+        row: Transaction,
+        refundable: &[Entry],
+        asked: Credits,
+        now: Instant,
+    ) -> Result<Transaction, Overflow> {
+        let mut missing = asked;
+        let mut entries = Vec::new();
+        for entry in refundable {
+            let part = missing.min(entry.delta);
+            if !part.is_zero() {
+                entries.push(Entry { delta: part, ..*entry });
+                missing = missing.minus(part)?;
+            }
+        }
+        let row = self.append(Transaction { entries, ..row }, now)?;
+        for entry in &row.entries {
+            let grant = &self.grants[&entry.grant];
+            if grant.expires_at.is_some_and(|end| end <= row.occurred_at) {
+                // The credits were back for the smallest step of time, so that the lapse, which counts in the range that
+                // ends with it, counts where the refund does.
+                let lapse = Transaction {
+                    comment: format!("{} lapsed", grant.label),
+                    corrects: Some(row.seq),
+                    entries: vec![Entry { delta: entry.delta.negated(), ..*entry }],
+                    ..blank(Kind::Expiry, row.occurred_at.plus_micros(1))
+                };
+                self.append(lapse, now)?;
+            }
+        }
+        Ok(row)
+    }
+}

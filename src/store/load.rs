@@ -1,0 +1,365 @@
+//! Loading ledgers: what a batch is about, in one statement (DESIGN 8).
+//!
+//! One row comes back per account, with its terms, grants, holds and earlier rows as JSON beside it. So a batch costs one
+//! statement to load, whatever is in it, and all of it was true at one instant.
+
+use super::sql::{Row, Sql};
+use super::stored::StoredTransaction;
+use super::{Result, StoreError, json};
+use crate::core::calendar::{Calendar, Instant, Month, Terms, parse_zone};
+use crate::core::credits::{CreditType, Credits, Split};
+use crate::core::ids::{AccountId, ActionCode, Key, UserId};
+use crate::core::ledger::{Account, Call, CapUse, Closure, Grant, Ledger, OpenHold};
+use crate::core::price::{Action, PriceMatrix, PriceVersion};
+use crate::core::transaction::{GrantId, Source};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What a batch is about.
+#[derive(Clone, Debug, Default)]
+pub struct Load {
+    accounts: BTreeMap<AccountId, Asked>,
+    with_prices: bool,
+}
+
+/// What is asked of one account.
+#[derive(Clone, Debug)]
+struct Asked {
+    /// The earliest instant at which something in the batch happened.
+    since: Instant,
+    /// The keys that calls come under or name (R9).
+    keys: Vec<Key>,
+    /// Keys of calls that later calls are about: what corrects their rows is loaded, too.
+    about: Vec<Key>,
+    /// Users whose caps count (R17).
+    users: Vec<UserId>,
+    /// The user whose history is needed, for a new cap.
+    history: Option<UserId>,
+    /// Whether grants that are used up are needed, too.
+    everything: bool,
+}
+
+impl Load {
+    /// The accounts alone, as they are at `now`.
+    pub fn accounts<'a>(ids: impl IntoIterator<Item = &'a AccountId>, now: Instant) -> Load {
+        let mut load = Load::default();
+        for id in ids {
+            load.account(id, now);
+        }
+        load
+    }
+
+    /// Adds what `call` on `account` needs to be planned at `now`.
+    pub fn call(&mut self, account: &AccountId, call: &Call, now: Instant) {
+        self.with_prices = true;
+        let asked = self.account(account, call.occurred_at().unwrap_or(now));
+        asked.keys.push(call.key().clone());
+        asked.keys.extend(call.about().cloned());
+        asked.about.extend(call.about().cloned());
+        asked.users.extend(call.user().cloned());
+        match call {
+            Call::Refund(_) => asked.everything = true,
+            Call::Cap(cap) => asked.history = Some(cap.user.clone()),
+            _ => {}
+        }
+    }
+
+    fn account(&mut self, id: &AccountId, since: Instant) -> &mut Asked {
+        // Most accounts come more than once, and need their id cloned only once.
+        if !self.accounts.contains_key(id) {
+            let asked = Asked {
+                since,
+                keys: Vec::new(),
+                about: Vec::new(),
+                users: Vec::new(),
+                history: None,
+                everything: false,
+            };
+            self.accounts.insert(id.clone(), asked);
+        }
+        let asked = self.accounts.get_mut(id).unwrap_or_else(|| unreachable!("it was inserted"));
+        asked.since = asked.since.min(since);
+        asked
+    }
+
+    /// Whether it is about one account.
+    pub(super) fn is_one(&self) -> bool {
+        self.accounts.len() == 1
+    }
+
+    /// The accounts, as a JSON array.
+    pub(super) fn ids(&self) -> Result<String> {
+        json(self.accounts.keys().collect::<Vec<_>>())
+    }
+
+    /// The parameter of [`LOAD`].
+    pub(super) fn parameter(&self) -> Result<String> {
+        let ask = |(n, (id, asked)): (usize, (&AccountId, &Asked))| AskedRow {
+            account_id: id.to_string(),
+            since: asked.since.micros(),
+            everything: asked.everything,
+            keys: asked.keys.clone(),
+            about: asked.about.clone(),
+            users: asked.users.clone(),
+            history: asked.history.clone(),
+            prices: self.with_prices && n == 0,
+        };
+        json(self.accounts.iter().enumerate().map(ask).collect::<Vec<_>>())
+    }
+}
+
+/// As in the parameter; what is empty is left out.
+#[derive(Serialize)]
+struct AskedRow {
+    account_id: String,
+    since: i64,
+    everything: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    keys: Vec<Key>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    about: Vec<Key>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    users: Vec<UserId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<UserId>,
+    prices: bool,
+}
+
+/// What was loaded: plan on it.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The ledgers of those accounts that exist.
+    pub ledgers: BTreeMap<AccountId, Ledger>,
+    /// The prices of actions, without their texts.
+    pub prices: PriceMatrix,
+}
+
+/// One row of `transactions AS t` as an object.
+macro_rules! row_of_sqlite {
+    () => {
+        "json_object('seq', t.seq, 'kind', t.kind, 'occurred_at', t.occurred_at, 'recorded_at', t.recorded_at,
+                     'user_id', t.user_id, 'action', t.action, 'quantity', t.quantity, 'unit_price', t.unit_price,
+                     'status', t.status, 'reason', t.reason, 'comment', t.comment, 'key', t.key, 'content', t.content,
+                     'corrects', t.corrects, 'expires_at', t.expires_at, 'money_minor', t.money_minor,
+                     'currency', t.currency, 'reference', t.reference, 'free_delta', t.free_delta,
+                     'purchased_delta', t.purchased_delta, 'free_balance', t.free_balance,
+                     'purchased_balance', t.purchased_balance, 'entries', t.entries)"
+    };
+}
+
+/// The columns of a grant, as [`StoredGrant`] reads them.
+macro_rules! grant {
+    () => {
+        "g.grant_id, g.label, g.credit_type, g.source, g.amount, g.starts_at, g.expires_at, g.consumed, g.refunded,
+         g.lapsed, g.lapsed_at_once, g.returned, g.adjusted, g.held, g.remaining, g.lapsed_by"
+    };
+}
+
+/// Loads ledgers: `$1` is [`Load::parameter`]. The two texts say the same in the words of each database.
+///
+/// Open grants are found by their own index. Grants that are used up or over matter only to what happened before the
+/// newest row, and to refunds.
+pub(super) const LOAD: Sql = Sql {
+    sqlite: concat!(
+        "WITH v AS MATERIALIZED (
+             SELECT value ->> 'account_id' AS account_id, value ->> 'since' AS since, value ->> 'everything' AS everything,
+                    value ->> 'keys' AS keys, value ->> 'about' AS about, value ->> 'users' AS users,
+                    value ->> 'history' AS history, value ->> 'prices' AS prices FROM jsonb_each($1))
+         SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
+                a.balance_free, a.balance_purchased,
+                (SELECT json_group_array(json_array(t.from_month, t.zone, t.allowance)) FROM terms AS t
+                  WHERE t.account_id = a.account_id),
+                (SELECT json_group_array(json_array(c.closed_at, c.reopened_at)) FROM closures AS c
+                  WHERE c.account_id = a.account_id),
+                (SELECT json_group_array(json_array(", grant!(), ")) FROM grants AS g INDEXED BY grants_open
+                  WHERE g.account_id = a.account_id AND (g.remaining > 0 OR g.held > 0)),
+                CASE WHEN v.everything OR v.since < a.last_recorded_at THEN
+                    (SELECT json_group_array(json_array(", grant!(), ")) FROM grants AS g
+                      WHERE g.account_id = a.account_id AND g.remaining = 0 AND g.held = 0
+                        AND (v.everything OR (g.lapsed > 0 AND g.expires_at > v.since))) END,
+                (SELECT json_group_array(", row_of_sqlite!(), ") FROM holds AS h CROSS JOIN transactions AS t
+                  WHERE h.account_id = a.account_id AND t.account_id = h.account_id AND t.seq = h.hold_id),
+                (SELECT json_group_array(", row_of_sqlite!(), ") FROM json_each(v.keys) AS k
+                  CROSS JOIN transactions AS t INDEXED BY transactions_key
+                  WHERE t.account_id = a.account_id AND t.key = k.value),
+                CASE WHEN v.about IS NOT NULL THEN
+                    (SELECT json_group_array(", row_of_sqlite!(), ") FROM json_each(v.about) AS k
+                      CROSS JOIN transactions AS o INDEXED BY transactions_key
+                      CROSS JOIN transactions AS t INDEXED BY transactions_corrects
+                      WHERE o.account_id = a.account_id AND o.key = k.value
+                        AND t.account_id = o.account_id AND t.corrects = o.seq) END,
+                (SELECT json_group_array(json_array(c.user_id, c.credits,
+                            (SELECT json_group_array(json_array(m.month, m.used)) FROM cap_months AS m
+                              WHERE m.account_id = c.account_id AND m.user_id = c.user_id)))
+                   FROM caps AS c WHERE c.account_id = a.account_id
+                    AND (c.user_id IN (SELECT value FROM json_each(v.users))
+                         OR c.user_id IN (SELECT t.user_id FROM holds AS h CROSS JOIN transactions AS t
+                                           WHERE h.account_id = a.account_id AND t.account_id = h.account_id
+                                             AND t.seq = h.hold_id)
+                         OR c.user_id IN (SELECT t.user_id FROM json_each(v.about) AS k
+                                           CROSS JOIN transactions AS t INDEXED BY transactions_key
+                                           WHERE t.account_id = a.account_id AND t.key = k.value))),
+                CASE WHEN v.history IS NOT NULL THEN
+                    (SELECT json_group_array(json_array(t.occurred_at, t.free_delta + t.purchased_delta))
+                       FROM transactions AS t WHERE t.account_id = a.account_id AND t.user_id = v.history
+                        AND (t.free_delta <> 0 OR t.purchased_delta <> 0)) END,
+                CASE WHEN v.prices THEN
+                    (SELECT json_group_array(json_array(p.action, p.effective_from, p.credits)) FROM prices AS p) END
+           FROM v LEFT JOIN accounts AS a ON a.account_id = v.account_id"
+    ),
+    postgres: concat!(
+        "WITH v AS MATERIALIZED (
+             SELECT * FROM jsonb_to_recordset($1::jsonb) AS j (account_id text, since bigint, everything bool, keys jsonb,
+                                                               about jsonb, users jsonb, history text, prices bool))
+         SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
+                a.balance_free, a.balance_purchased,
+                (SELECT jsonb_agg(jsonb_build_array(t.from_month, t.zone, t.allowance)) FROM terms AS t
+                  WHERE t.account_id = a.account_id)::text,
+                (SELECT jsonb_agg(jsonb_build_array(c.closed_at, c.reopened_at)) FROM closures AS c
+                  WHERE c.account_id = a.account_id)::text,
+                (SELECT jsonb_agg(jsonb_build_array(", grant!(), ")) FROM grants AS g
+                  WHERE g.account_id = a.account_id AND (g.remaining > 0 OR g.held > 0))::text,
+                CASE WHEN v.everything OR v.since < a.last_recorded_at THEN
+                    (SELECT jsonb_agg(jsonb_build_array(", grant!(), ")) FROM grants AS g
+                      WHERE g.account_id = a.account_id AND g.remaining = 0 AND g.held = 0
+                        AND (v.everything OR (g.lapsed > 0 AND g.expires_at > v.since)))::text END,
+                (SELECT jsonb_agg(to_jsonb(t)) FROM holds AS h JOIN transactions AS t
+                     ON t.account_id = h.account_id AND t.seq = h.hold_id WHERE h.account_id = a.account_id)::text,
+                CASE WHEN v.keys IS NOT NULL THEN
+                    (SELECT jsonb_agg(to_jsonb(t)) FROM jsonb_array_elements_text(v.keys) AS k (key)
+                       JOIN transactions AS t ON t.account_id = a.account_id AND t.key = k.key)::text END,
+                CASE WHEN v.about IS NOT NULL THEN
+                    (SELECT jsonb_agg(to_jsonb(t)) FROM jsonb_array_elements_text(v.about) AS k (key)
+                       JOIN transactions AS o ON o.account_id = a.account_id AND o.key = k.key
+                       JOIN transactions AS t ON t.account_id = o.account_id AND t.corrects = o.seq)::text END,
+                (SELECT jsonb_agg(jsonb_build_array(c.user_id, c.credits,
+                            (SELECT jsonb_agg(jsonb_build_array(m.month, m.used)) FROM cap_months AS m
+                              WHERE m.account_id = c.account_id AND m.user_id = c.user_id)))
+                   FROM caps AS c WHERE c.account_id = a.account_id
+                    AND (c.user_id IN (SELECT jsonb_array_elements_text(v.users))
+                         OR c.user_id IN (SELECT t.user_id FROM holds AS h JOIN transactions AS t
+                                              ON t.account_id = h.account_id AND t.seq = h.hold_id
+                                           WHERE h.account_id = a.account_id)
+                         OR c.user_id IN (SELECT t.user_id FROM jsonb_array_elements_text(v.about) AS k (key)
+                                            JOIN transactions AS t ON t.account_id = a.account_id AND t.key = k.key)))::text,
+                CASE WHEN v.history IS NOT NULL THEN
+                    (SELECT jsonb_agg(jsonb_build_array(t.occurred_at, t.free_delta + t.purchased_delta))
+                       FROM transactions AS t WHERE t.account_id = a.account_id AND t.user_id = v.history
+                        AND (t.free_delta <> 0 OR t.purchased_delta <> 0))::text END,
+                CASE WHEN v.prices THEN
+                    (SELECT jsonb_agg(jsonb_build_array(p.action, p.effective_from, p.credits)) FROM prices AS p)::text END
+           FROM v LEFT JOIN accounts AS a ON a.account_id = v.account_id"
+    ),
+};
+
+/// Reads what [`LOAD`] returned.
+pub(super) fn read_batch(rows: &[Row]) -> Result<Batch> {
+    let (mut ledgers, mut prices) = (BTreeMap::new(), PriceMatrix::default());
+    for row in rows {
+        if row.get::<Option<&str>>(0).is_some() {
+            let ledger = read_ledger(row)?;
+            ledgers.insert(ledger.account.id.clone(), ledger);
+        }
+        let versions: Vec<StoredPrice> = column(row, 18)?;
+        if !versions.is_empty() {
+            prices = read_prices(versions);
+        }
+    }
+    Ok(Batch { ledgers, prices })
+}
+
+/// A column of JSON; NULL is what an aggregate over nothing is on one of the databases.
+fn column<T: for<'de> Deserialize<'de>>(row: &Row, at: usize) -> Result<Vec<T>> {
+    match row.get::<Option<&str>>(at) {
+        None | Some("[]") => Ok(Vec::new()),
+        Some(text) => serde_json::from_str(text).map_err(|error| StoreError::Corrupt(error.to_string())),
+    }
+}
+
+fn read_ledger(row: &Row) -> Result<Ledger> {
+    let id = AccountId::new(row.get(0))?;
+    let month = |at: usize| row.get::<Option<&str>>(at).map(str::parse::<Month>).transpose();
+    let mut ledger = Ledger::new(Account {
+        calendar: read_calendar(&id, column(row, 9)?)?,
+        id,
+        name: row.get(1),
+        opened_at: Instant::from_micros(row.get(2)),
+    });
+    (ledger.opened_through, ledger.closed_through) = (month(3)?, month(4)?);
+    ledger.last_seq = row.get(5);
+    ledger.last_recorded_at = Instant::from_micros(row.get(6));
+    ledger.balance = Split { free: Credits::new(row.get(7)), purchased: Credits::new(row.get(8)) };
+    ledger.closures = column::<(i64, Option<i64>)>(row, 10)?.into_iter().map(read_closure).collect();
+    ledger.closures.sort_by_key(|closure| closure.closed_at);
+    for grant in column::<StoredGrant>(row, 11)?.into_iter().chain(column(row, 12)?) {
+        let grant = read_grant(grant);
+        ledger.grants.insert(grant.id, grant);
+    }
+    for held in column::<StoredTransaction>(row, 13)? {
+        let row = held.read()?;
+        let expires_at = row.expires_at.ok_or_else(|| StoreError::Corrupt("a hold without an end".to_owned()))?;
+        ledger.holds.insert(row.seq, OpenHold { row, expires_at });
+    }
+    for known in column::<StoredTransaction>(row, 14)? {
+        let row = known.read()?;
+        if let Some(key) = row.key.clone() {
+            ledger.known.insert(key, row);
+        }
+    }
+    ledger.about =
+        column::<StoredTransaction>(row, 15)?.into_iter().map(StoredTransaction::read).collect::<Result<_>>()?;
+    for (user, limit, used) in column::<StoredCap>(row, 16)? {
+        ledger.caps.insert(user, CapUse { limit, used: used.unwrap_or_default().into_iter().collect() });
+    }
+    let history: Vec<(i64, Credits)> = column(row, 17)?;
+    ledger.user_history = history.into_iter().map(|(at, delta)| (Instant::from_micros(at), delta)).collect();
+    Ok(ledger)
+}
+
+pub(super) fn read_calendar(id: &AccountId, terms: Vec<StoredTerms>) -> Result<Calendar> {
+    let read = |(from, zone, allowance): StoredTerms| Ok(Terms { from, zone: parse_zone(&zone)?, allowance });
+    let terms = terms.into_iter().map(read).collect::<Result<Vec<Terms>>>()?;
+    Calendar::from_terms(terms).ok_or_else(|| StoreError::Corrupt(format!("account {id} has no terms")))
+}
+
+fn read_closure((closed_at, reopened_at): (i64, Option<i64>)) -> Closure {
+    Closure { closed_at: Instant::from_micros(closed_at), reopened_at: reopened_at.map(Instant::from_micros) }
+}
+
+/// From month, zone, allowance.
+pub(super) type StoredTerms = (Month, String, Credits);
+/// User, credits a month, and what was used in each month.
+type StoredCap = (UserId, Credits, Option<Vec<(Month, Credits)>>);
+/// Action, first instant, credits.
+type StoredPrice = (ActionCode, i64, Option<Credits>);
+/// The columns of `grant!`.
+#[rustfmt::skip]
+type StoredGrant = (
+    GrantId, String, CreditType, Source, Credits, i64, Option<i64>,
+    Credits, Credits, Credits, Credits, Credits, Credits, Credits, Credits, Option<i64>,
+);
+
+fn read_grant(stored: StoredGrant) -> Grant {
+    #[rustfmt::skip]
+    let (
+        id, label, credit_type, source, amount, starts_at, expires_at,
+        consumed, refunded, lapsed, lapsed_at_once, returned, adjusted, held, remaining, lapsed_by,
+    ) = stored;
+    let (starts_at, expires_at) = (Instant::from_micros(starts_at), expires_at.map(Instant::from_micros));
+    #[rustfmt::skip]
+    let grant = Grant {
+        id, label, credit_type, source, amount, starts_at, expires_at,
+        consumed, refunded, lapsed, lapsed_at_once, returned, adjusted, held, remaining, lapsed_by,
+    };
+    grant
+}
+
+fn read_prices(versions: Vec<StoredPrice>) -> PriceMatrix {
+    let mut actions: BTreeMap<ActionCode, Action> = BTreeMap::new();
+    for (code, effective_from, credits) in versions {
+        let version = PriceVersion { effective_from: Instant::from_micros(effective_from), credits };
+        let new = |code| Action { code, title: String::new(), help: String::new(), versions: Vec::new() };
+        actions.entry(code.clone()).or_insert_with(|| new(code)).versions.push(version);
+    }
+    actions.into_values().collect()
+}
