@@ -21,7 +21,7 @@
 //! | module | what it is | start reading at |
 //! |---|---|---|
 //! | [`core`] | the rules: pure functions over plain values; no clock, no I/O, no floats | [`core::ledger::Ledger`], [`core::calendar::Calendar`] |
-//! | [`store`] | how values are kept, on SQLite; the only user of sqlx | [`store::Store::update`] |
+//! | [`store`] | how values are kept, on SQLite or Postgres; the only user of sqlx | [`store::Store::update`] |
 //! | [`mail`] | how messages leave; the only user of lettre | [`mail::FileMailer`] |
 //! | [`config`] | flags, environment and file become settings | [`config::Settings::load`] |
 //! | [`clock`] | the only "now" | [`clock::Clock`] |

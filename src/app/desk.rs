@@ -119,8 +119,7 @@ async fn apply(store: &Store, batch: &[Asked]) -> Result<Vec<Result<Answer, AppE
     for Asked { account, call, now, .. } in batch {
         load.call(account, call, *now);
     }
-    // The plan may be made again, when another process was faster or a connection was lost while it was committed. What was
-    // new the first time is no replay of somebody else's when it is found written the second time.
+    // The plan may be made again. What was new to it is no replay when it is found written after a connection was lost.
     let mut was_new = vec![false; batch.len()];
     let plan = |loaded: &mut Batch| {
         let answers = batch.iter().zip(&mut was_new);
@@ -129,11 +128,16 @@ async fn apply(store: &Store, batch: &[Asked]) -> Result<Vec<Result<Answer, AppE
     store.update(&load, plan).await
 }
 
-fn answer(Batch { ledgers, prices }: &mut Batch, asked: &Asked, was_new: &mut bool) -> Result<Answer, AppError> {
+fn answer(
+    Batch { ledgers, prices, may_be_written }: &mut Batch,
+    asked: &Asked,
+    was_new: &mut bool,
+) -> Result<Answer, AppError> {
     let Asked { account, call, now, .. } = asked;
     let ledger = ledgers.get_mut(account).ok_or_else(|| AppError::UnknownAccount(account.clone()))?;
     let receipt = ledger.apply(call, prices, *now)?;
     let Balance { available, next_reset_at, .. } = balance_of(ledger, *now)?;
+    let replayed = receipt.replayed && !(*may_be_written && *was_new);
     *was_new |= !receipt.replayed;
-    Ok(Answer { row: receipt.row, replayed: receipt.replayed && !*was_new, available, next_reset_at })
+    Ok(Answer { row: receipt.row, replayed, available, next_reset_at })
 }

@@ -64,7 +64,7 @@ pub struct Global {
     /// The settings file [env: CREDITD_CONFIG; default: creditd.toml, if it is there]
     #[arg(long, global = true, value_name = "PATH")]
     config: Option<PathBuf>,
-    /// The ledger, instead of the one that the settings name: sqlite://FILE
+    /// The ledger, instead of the one that the settings name: sqlite://FILE or postgres://USER@HOST/DATABASE
     #[arg(long, global = true, value_name = "URL")]
     database_url: Option<String>,
     /// Set the clock, on a sandbox only: 2013-03-01T00:00:00Z [env: CREDITD_NOW]

@@ -69,6 +69,28 @@ pub(super) fn path(text: &str, base: &Path) -> Result<String, String> {
     joined.map_err(|path| format!("the path {} is not UTF-8", path.display()))
 }
 
+/// A database url as it may be shown: without its password, wherever that stands.
+pub(super) fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    // A password with an unescaped slash or question mark reaches beyond the host, so the last @ counts.
+    let (login, rest) = rest.rsplit_once('@').map_or((None, rest), |(login, rest)| (Some(login), rest));
+    let login = login.map(|login| match login.split_once(':') {
+        Some((user, _)) => format!("{user}:***@"),
+        None => format!("{login}@"),
+    });
+    let rest = match rest.split_once('?') {
+        Some((rest, query)) => {
+            let shown = query.split('&').map(|pair| match pair.split_once('=') {
+                Some((name, _)) if name.to_ascii_lowercase().contains("pass") => format!("{name}=***"),
+                _ => pair.to_owned(),
+            });
+            format!("{rest}?{}", shown.collect::<Vec<_>>().join("&"))
+        }
+        None => rest.to_owned(),
+    };
+    format!("{scheme}://{}{rest}", login.unwrap_or_default())
+}
+
 /// `postgres://..` as it is, or `sqlite://FILE?options` with the file seen from `base`.
 pub(super) fn database_url(text: &str, base: &Path) -> Result<String, String> {
     const EXPECTED: &str = "sqlite://FILE or postgres://USER@HOST/DATABASE is expected, such as sqlite://creditd.db";

@@ -300,7 +300,10 @@ impl Settings {
         match serde_path_to_error::deserialize::<_, Settings>(toml::Value::Table(layers.table())) {
             Ok(settings) => {
                 check::settings(&settings, &mut |key, what| layers.refuse(key, &what));
-                let shown = layers.without_problems()?.shown();
+                let mut shown = layers.without_problems()?.shown();
+                for setting in shown.iter_mut().filter(|setting| setting.key == "database_url") {
+                    setting.value = setting.value.as_deref().map(check::without_password);
+                }
                 Ok(Settings { shown, ..settings })
             }
             Err(error) => {

@@ -160,15 +160,31 @@ fn a_value_of_the_wrong_kind_is_refused_where_it_stands() {
 }
 
 #[test]
-fn only_a_sqlite_file_is_a_database_and_no_password_is_repeated() {
-    let complaints = ["postgres://u:secret@h/db", "creditd.db", "sqlite::memory:", "sqlite://"]
+fn a_database_is_a_file_or_a_postgres_server_and_no_password_is_repeated() {
+    let complaints = ["mysql://u:secret@h/db", "creditd.db", "sqlite::memory:", "sqlite://"]
         .map(|url| complaint(&format!("database_url = \"{url}\""), &[]));
     assert_snapshot!(complaints.join("\n"), @r#"
-    creditd.toml:1: database_url: databases of the scheme "postgres" are not supported by this version; sqlite://FILE is expected, such as sqlite://creditd.db
-    creditd.toml:1: database_url: it has no scheme; sqlite://FILE is expected, such as sqlite://creditd.db
-    creditd.toml:1: database_url: a ledger in memory would be forgotten; sqlite://FILE is expected, such as sqlite://creditd.db
-    creditd.toml:1: database_url: a ledger in memory would be forgotten; sqlite://FILE is expected, such as sqlite://creditd.db
+    creditd.toml:1: database_url: databases of the scheme "mysql" are not supported by this version; sqlite://FILE or postgres://USER@HOST/DATABASE is expected, such as sqlite://creditd.db
+    creditd.toml:1: database_url: it has no scheme; sqlite://FILE or postgres://USER@HOST/DATABASE is expected, such as sqlite://creditd.db
+    creditd.toml:1: database_url: a ledger in memory would be forgotten; sqlite://FILE or postgres://USER@HOST/DATABASE is expected, such as sqlite://creditd.db
+    creditd.toml:1: database_url: a ledger in memory would be forgotten; sqlite://FILE or postgres://USER@HOST/DATABASE is expected, such as sqlite://creditd.db
     "#);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (url, shown) in [
+        ("postgres://u:secret@h:6432/db?sslmode=require", "postgres://u:***@h:6432/db?sslmode=require"),
+        ("postgresql://u:se/c?r@et@h/db", "postgresql://u:***@h/db"),
+        ("postgres://u@h/db", "postgres://u@h/db"),
+        ("postgres:///db?user=u&password=secret&host=/tmp", "postgres:///db?user=u&password=***&host=/tmp"),
+    ] {
+        let flags = vec![("database_url".to_owned(), url.to_owned())];
+        let input = LoadInput { folder: folder.path().to_owned(), flags, ..LoadInput::default() };
+        let settings = Settings::load(input).expect("a Postgres url is taken as it is");
+        assert_eq!(settings.database_url, url);
+        let value = settings.shown().iter().find(|s| s.key == "database_url").and_then(|s| s.value.clone());
+        assert_eq!(value.as_deref(), Some(format!("\"{shown}\"").as_str()));
+        // The file that `init` writes must work.
+        assert!(default_file(&[("database_url", url)]).expect("known").contains(url));
+    }
 }
 
 #[test]

@@ -189,7 +189,7 @@ impl Teller {
         let asked: Vec<(AccountId, Call)> = asked.into_iter().map(|(id, usage)| (id, Call::Charge(usage))).collect();
         let mut load = Load::default();
         asked.iter().for_each(|(id, call)| load.call(id, call, now));
-        let plan = |Batch { ledgers, prices }: &mut Batch| -> Result<(), Refusal> {
+        let plan = |Batch { ledgers, prices, .. }: &mut Batch| -> Result<(), Refusal> {
             for (id, call) in &asked {
                 if let Some(ledger) = ledgers.get_mut(id) {
                     ledger.apply(call, prices, now)?;

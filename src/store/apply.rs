@@ -97,17 +97,11 @@ macro_rules! transactions_postgres {
             account_id, seq, kind, occurred_at, recorded_at, user_id, action, quantity, unit_price, status, reason,
             comment, key, content, corrects, expires_at, money_minor, currency, reference, free_delta,
             purchased_delta, free_balance, purchased_balance, entries, digest)
-         SELECT account_id, seq, kind, occurred_at, recorded_at, user_id, action, quantity, unit_price, status, reason,
-            comment, key, content, corrects, expires_at, money_minor, currency, reference, free_delta,
-            purchased_delta, free_balance, purchased_balance, digest
-           FROM unnest(
+         SELECT * FROM unnest(
             $1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::bigint[],
             $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[], $14::bigint[], $15::bigint[],
             $16::bigint[], $17::bigint[], $18::text[], $19::text[], $20::bigint[], $21::bigint[], $22::bigint[],
-            $23::bigint[], $24::text[], $25::bigint[])
-             AS v (account_id, seq, kind, occurred_at, recorded_at, user_id, action, quantity, unit_price, status, reason,
-            comment, key, content, corrects, expires_at, money_minor, currency, reference, free_delta,
-            purchased_delta, free_balance, purchased_balance, entries, digest)"
+            $23::bigint[], $24::text[], $25::bigint[])"
     };
 }
 macro_rules! grants_postgres {

@@ -47,11 +47,13 @@ pub enum StoreError {
     },
     /// The URL is of no kind that is supported.
     #[error(
-        "the database url {url:?} is not supported; use sqlite://path/to/creditd.db or postgres://user@host/database"
+        "the database url {url:?} is not supported: {what}. Use sqlite://path/to/creditd.db or postgres://user@host/database"
     )]
     Url {
-        /// The url as given, without a password.
+        /// The url, without what may be a secret.
         url: String,
+        /// What is wrong with it.
+        what: String,
     },
     /// The database was written by a newer creditd.
     #[error("the ledger has schema {found}, this creditd knows {known}; install a newer creditd")]
@@ -106,6 +108,11 @@ pub enum StoreError {
     /// Another process holds the write lock.
     #[error("the ledger is locked by another process for more than {} s; try again when it is done", BUSY_TIMEOUT.as_secs())]
     Locked,
+    /// No connection became free, or the server went away.
+    #[error(
+        "no connection to the ledger could be had in time: its server is down, or this process has too much to do. Try again"
+    )]
+    NoConnection,
     /// Other writers got in the way each time.
     #[error(
         "others wrote to the same rows each of the {attempts} times this was tried; nothing was written. Try again"
@@ -161,6 +168,7 @@ impl<T> While<T> for std::result::Result<T, sqlx::Error> {
         self.map_err(|source| match code_of(&source).as_deref() {
             // SQLITE_BUSY and its extended codes after the busy timeout; lock_not_available after the lock timeout.
             Some("5" | "261" | "517" | "55P03") => StoreError::Locked,
+            None if matches!(source, sqlx::Error::PoolTimedOut) => StoreError::NoConnection,
             _ => StoreError::Sql { doing, source },
         })
     }
@@ -196,6 +204,11 @@ impl StoreError {
             StoreError::Sql { source, .. } => source.as_database_error().is_some() && !self.is_passing(),
             _ => false,
         }
+    }
+
+    /// Whether [`StoreError::is_passing`] because the connection was lost: what was to be committed may be.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_passing() && !self.is_contention()
     }
 
     /// Whether [`StoreError::is_passing`] because of what others wrote.

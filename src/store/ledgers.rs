@@ -31,13 +31,20 @@ impl Store {
     pub async fn update<R>(&self, load: &Load, mut plan: impl FnMut(&mut Batch) -> R) -> Result<R> {
         let (parameter, ids) = (load.parameter()?, load.ids()?);
         let mut tries = Tries::new(&self.backend);
+        let mut may_be_written = false;
+        let mut plan = |batch: &mut Batch, may_be_written| {
+            batch.may_be_written = may_be_written;
+            plan(batch)
+        };
         loop {
+            let mut plan = |batch: &mut Batch| plan(batch, may_be_written);
             let done = match &self.backend {
                 Backend::Postgres(pool) if tries.next() && load.is_one() => {
                     alone(self, pool, &parameter, &mut plan).await
                 }
                 _ => in_line(&self.backend, &parameter, &ids, &mut plan).await,
             };
+            may_be_written |= done.as_ref().is_err_and(StoreError::is_lost);
             if let Some(done) = tries.again(done).await {
                 return done;
             }

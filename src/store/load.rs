@@ -132,6 +132,8 @@ pub struct Batch {
     pub ledgers: BTreeMap<AccountId, Ledger>,
     /// The prices of actions, without their texts.
     pub prices: PriceMatrix,
+    /// The connection was lost in an earlier try, so that what was planned then may be written already.
+    pub may_be_written: bool,
 }
 
 /// One row of `transactions AS t` as an object.
@@ -265,7 +267,7 @@ pub(super) fn read_batch(rows: &[Row]) -> Result<Batch> {
             prices = read_prices(versions);
         }
     }
-    Ok(Batch { ledgers, prices })
+    Ok(Batch { ledgers, prices, may_be_written: false })
 }
 
 /// A column of JSON; NULL is what an aggregate over nothing is on one of the databases.

@@ -36,7 +36,7 @@ pub use alerts::AlertRecord;
 pub use error::{Result, StoreError};
 pub use load::{Batch, Load};
 pub use outbox::OutboxRecord;
-pub use place::{Place, without_password};
+pub use place::Place;
 pub use report::{ActionUse, ReportRange};
 pub use runs::{Claim, RunRecord, RunState};
 pub use transactions::{Cursor, LogFilter};

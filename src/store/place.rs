@@ -35,7 +35,9 @@ impl Place {
             Some(path) if !path.is_empty() && !path.contains(['?', '#']) && path != ":memory:" => {
                 Ok(Place::File(PathBuf::from(path)))
             }
-            _ => Err(StoreError::Url { url: without_password(url) }),
+            _ => {
+                Err(StoreError::Url { url: shown(url), what: "it is neither a file nor a Postgres server".to_owned() })
+            }
         }
     }
 
@@ -73,9 +75,6 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::File(path) => path.display().fmt(f),
-            Place::Server { host, port, database } if host.starts_with('/') => {
-                write!(f, "{database} at {host}:{port}")
-            }
             Place::Server { host, port, database } => write!(f, "{database} at {host}:{port}"),
         }
     }
@@ -88,33 +87,78 @@ pub(super) fn is_postgres(url: &str) -> bool {
 
 /// How to connect, as the url says.
 pub(super) fn postgres_options(url: &str) -> Result<PgConnectOptions> {
+    let bad = |what: String| StoreError::Url { url: shown(url), what };
+    let query = url.split_once('?').map_or("", |(_, query)| query).split('#').next().unwrap_or_default();
+    let names = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split('=').next().unwrap_or_default());
+    // sqlx passes over what it does not know, and logs it with its value.
+    if let Some(name) = names.into_iter().find(|name| !PARAMETERS.contains(name) && !name.starts_with("options")) {
+        return Err(bad(format!(
+            "creditd knows no parameter {name:?}; leave it out, or use {}",
+            PARAMETERS.join(", ")
+        )));
+    }
     // What sqlx says of a bad url may quote parts of it.
-    url.parse().map_err(|_| StoreError::Url { url: without_password(url) })
+    url.parse().map_err(|_| bad("it cannot be understood; write special characters in a password as %XX".to_owned()))
 }
 
-/// The url with what may be a password left out, wherever it stands.
-#[must_use]
-pub fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    // A password with an unescaped slash ends the host early: what stands before the last @ is not shown then either.
-    let (login, rest) = match rest[..end].rfind('@').or_else(|| rest.rfind('@')) {
-        Some(at) => (Some(&rest[..at]), &rest[at + 1..]),
-        None => (None, rest),
-    };
-    let rest = match rest.split_once('?') {
-        Some((rest, query)) => {
-            let shown = query.split('&').map(|pair| match pair.split_once('=') {
-                Some((name, _)) if name.to_ascii_lowercase().contains("pass") => format!("{name}=***"),
-                _ => pair.to_owned(),
-            });
-            format!("{rest}?{}", shown.collect::<Vec<_>>().join("&"))
+/// What may stand behind the `?` of a Postgres url, beside `options[NAME]`.
+const PARAMETERS: &[&str] = &[
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "statement-cache-capacity",
+    "options",
+];
+
+/// What may be said of a url: nothing behind its scheme where a password can stand.
+fn shown(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) if is_postgres(url) || rest.contains('@') => format!("{scheme}://..."),
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(url: &str) -> String {
+        Place::of(url).map_or_else(|error| error.to_string(), |place| place.to_string())
+    }
+
+    #[test]
+    fn a_place_names_neither_user_nor_password() {
+        assert_eq!(place("sqlite:///srv/creditd.db"), "/srv/creditd.db");
+        assert_eq!(
+            place("postgres://ann:secret@db.example:6432/credits?sslmode=require"),
+            "credits at db.example:6432"
+        );
+        assert_eq!(place("postgresql://ann@%2Frun%2Fpostgresql/credits"), "credits at /run/postgresql:5432");
+        assert_eq!(place("postgres:///credits?host=/tmp&user=ann&password=secret"), "credits at /tmp:5432");
+        assert_eq!(place("postgres://ann:secret@db.example"), "ann at db.example:5432");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_url_is_said_without_its_secrets() {
+        for bad in [
+            "postgres://ann:secret@db.example:port/credits",
+            "postgres://ann:secret@db.example/credits?sslmode=sure",
+            "postgres://ann:secret@db.example/credits?pass=secret",
+            "mysql://ann:secret@db.example/credits",
+            "sqlite://ann:secret@db.example/credits?x",
+        ] {
+            let said = place(bad);
+            assert!(said.starts_with("the database url") && !said.contains("secret"), "{bad}: {said}");
         }
-        None => rest.to_owned(),
-    };
-    match login.map(|login| login.split_once(':').map_or((login, false), |(user, _)| (user, true))) {
-        Some((user, true)) => format!("{scheme}://{user}:***@{rest}"),
-        Some((user, false)) => format!("{scheme}://{user}@{rest}"),
-        None => format!("{scheme}://{rest}"),
+        let said = place("postgres://ann@db.example/credits?sslmode=require&channel_binding=secret");
+        assert!(said.contains("knows no parameter \"channel_binding\""), "{said}");
     }
 }

@@ -1,7 +1,7 @@
 //! The store on a real SQLite file: what the database refuses, what verify finds, and many at once.
 
 use crate::ledger::{History, Request, World, history, statement};
-use crate::support::{Sandbox, account, instant, month, purchase, usage};
+use crate::support::{Backend, Sandbox, account, both_databases, instant, month, purchase, usage};
 use creditd::app::App;
 use creditd::core::ids::AccountId;
 use creditd::core::ledger::Usage;
@@ -27,32 +27,32 @@ async fn reset(app: &App, batch: usize) {
     }
 }
 
-/// R3: a report counts what a reset would write. While a reset writes it, nothing may be counted twice or not at all.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn r3_a_report_beside_a_reset_counts_everything_once() {
-    let sandbox = Sandbox::new().await;
-    let new = |n: usize| NewAccount { account: account(&format!("a{n:03}"), "UTC", "2013-01-01"), admins: Vec::new() };
-    let accounts: Vec<NewAccount> = (0..200).map(new).collect();
-    sandbox.store().open_accounts(&accounts, instant("2013-01-01T00:00:00Z")).await.expect("accounts");
-    let range = DateRange::new(month("2013-01").first_day(), month("2014-01").first_day()).expect("a year");
-    for moment in ["2013-03-10", "2013-06-10", "2013-09-10", "2013-12-10"] {
-        let app = sandbox.at(&format!("{moment}T00:00:00Z"));
-        let writing = tokio::spawn({
-            let app = app.clone();
-            async move { reset(&app, 10).await }
-        });
-        let months = moment[5..7].parse::<i64>().expect("a month");
-        while !writing.is_finished() {
-            let (accounts, rows) = app.report_rows(None, range, None, &mut |_, _| {}).await.expect("rows");
-            let spec = ReportSpec::new("", range, Grouping::Range, Scope::Platform, app.now()).expect("one period");
-            let model = fold(&spec, &accounts, &rows).expect("small sums");
-            let figures = model.totals[0].figures;
-            assert_eq!(figures.allocated.get(), 200 * 1_500 * months, "{moment}");
-            assert_eq!(figures.remaining.get(), 200 * 1_500, "{moment}");
+both_databases! {
+    /// R3: a report counts what a reset would write. While a reset writes it, nothing may be counted twice or not at all.
+    async fn r3_a_report_beside_a_reset_counts_everything_once(sandbox: Sandbox) {
+        let new = |n: usize| NewAccount { account: account(&format!("a{n:03}"), "UTC", "2013-01-01"), admins: Vec::new() };
+        let accounts: Vec<NewAccount> = (0..200).map(new).collect();
+        sandbox.store().open_accounts(&accounts, instant("2013-01-01T00:00:00Z")).await.expect("accounts");
+        let range = DateRange::new(month("2013-01").first_day(), month("2014-01").first_day()).expect("a year");
+        for moment in ["2013-03-10", "2013-06-10", "2013-09-10", "2013-12-10"] {
+            let app = sandbox.at(&format!("{moment}T00:00:00Z"));
+            let writing = tokio::spawn({
+                let app = app.clone();
+                async move { reset(&app, 10).await }
+            });
+            let months = moment[5..7].parse::<i64>().expect("a month");
+            while !writing.is_finished() {
+                let (accounts, rows) = app.report_rows(None, range, None, &mut |_, _| {}).await.expect("rows");
+                let spec = ReportSpec::new("", range, Grouping::Range, Scope::Platform, app.now()).expect("one period");
+                let model = fold(&spec, &accounts, &rows).expect("small sums");
+                let figures = model.totals[0].figures;
+                assert_eq!(figures.allocated.get(), 200 * 1_500 * months, "{moment}");
+                assert_eq!(figures.remaining.get(), 200 * 1_500, "{moment}");
+            }
+            writing.await.expect("the reset");
         }
-        writing.await.expect("the reset");
+        sandbox.assert_verified().await;
     }
-    sandbox.assert_verified().await;
 }
 
 /// An account with a row of every kind: free and purchased credits, a charge of both, failed and refused ones, lapses,
@@ -250,73 +250,70 @@ async fn charge_at_once(apps: &[App], account: &AccountId, tasks: usize) -> usiz
     succeeded
 }
 
-/// R6: room for five charges is room for five, however many come at once.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn r6_of_many_charges_at_once_exactly_those_succeed_that_fit() {
-    let sandbox = Sandbox::new().await;
-    let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
-    let app = sandbox.at("2013-01-10T00:00:00Z");
-    app.purchase(&acme, &purchase(1, "inv-1")).await.expect("a purchase");
-    assert_eq!(charge_at_once(std::slice::from_ref(&app), &acme, 40).await, 5); // 4,000 credits
-    assert_eq!(sandbox.balance(&app, &acme).await.available.total().get(), 4_000 - 5 * 700);
-    assert_eq!(sandbox.log(&acme).await.len(), 2 + 40);
-    sandbox.assert_verified().await;
-}
-
-/// The same with two programs on one file: each has its own queue, and SQLite stands between.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn r6_two_programs_on_one_ledger_share_its_room() {
-    let sandbox = Sandbox::new().await;
-    let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
-    let first = sandbox.at("2013-03-10T00:00:00Z"); // three months are opened by whoever comes first
-    let second = sandbox.second_program(first.now()).await;
-    let both = [first, second.clone()];
-    let (charged, ()) = tokio::join!(charge_at_once(&both, &acme, 30), reset(&second, 1));
-    assert_eq!(charged, 2); // 1,500 credits
-    for app in &both {
-        assert_eq!(sandbox.balance(app, &acme).await.available.total().get(), 100);
+both_databases! {
+    /// R6: room for five charges is room for five, however many come at once.
+    async fn r6_of_many_charges_at_once_exactly_those_succeed_that_fit(sandbox: Sandbox) {
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        let app = sandbox.at("2013-01-10T00:00:00Z");
+        app.purchase(&acme, &purchase(1, "inv-1")).await.expect("a purchase");
+        assert_eq!(charge_at_once(std::slice::from_ref(&app), &acme, 40).await, 5); // 4,000 credits
+        assert_eq!(sandbox.balance(&app, &acme).await.available.total().get(), 4_000 - 5 * 700);
+        assert_eq!(sandbox.log(&acme).await.len(), 2 + 40);
+        sandbox.assert_verified().await;
     }
-    sandbox.assert_verified().await;
-}
 
-/// R9: one call, sent many times at once, is done once.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn r9_one_key_used_many_times_at_once_charges_once() {
-    let sandbox = Sandbox::new().await;
-    let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
-    let app = sandbox.at("2013-01-10T00:00:00Z");
-    let apps = [app.clone(), sandbox.second_program(app.now()).await];
-    let tasks: Vec<_> = (0..20)
-        .map(|n| {
-            let (app, acme) = (apps[n % 2].clone(), acme.clone());
-            tokio::spawn(async move { app.charge(&acme, &usage("erase", "same")).await.expect("an answer") })
-        })
-        .collect();
-    let mut answers = Vec::new();
-    for task in tasks {
-        answers.push(task.await.expect("a task"));
+    /// The same with two programs on one ledger: each has its own queue, and the database stands between.
+    async fn r6_two_programs_on_one_ledger_share_its_room(sandbox: Sandbox) {
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        let first = sandbox.at("2013-03-10T00:00:00Z"); // three months are opened by whoever comes first
+        let second = sandbox.second_program(first.now()).await;
+        let both = [first, second.clone()];
+        let (charged, ()) = tokio::join!(charge_at_once(&both, &acme, 30), reset(&second, 1));
+        assert_eq!(charged, 2); // 1,500 credits
+        for app in &both {
+            assert_eq!(sandbox.balance(app, &acme).await.available.total().get(), 100);
+        }
+        sandbox.assert_verified().await;
     }
-    assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
-    assert!(answers.iter().all(|answer| answer.row.seq == answers[0].row.seq));
-    assert_eq!(sandbox.balance(&app, &acme).await.available.free.get(), 1_493);
-    sandbox.assert_verified().await;
+
+    /// R9: one call, sent many times at once, is done once.
+    async fn r9_one_key_used_many_times_at_once_charges_once(sandbox: Sandbox) {
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        let app = sandbox.at("2013-01-10T00:00:00Z");
+        let apps = [app.clone(), sandbox.second_program(app.now()).await];
+        let tasks: Vec<_> = (0..20)
+            .map(|n| {
+                let (app, acme) = (apps[n % 2].clone(), acme.clone());
+                tokio::spawn(async move { app.charge(&acme, &usage("erase", "same")).await.expect("an answer") })
+            })
+            .collect();
+        let mut answers = Vec::new();
+        for task in tasks {
+            answers.push(task.await.expect("a task"));
+        }
+        assert_eq!(answers.iter().filter(|answer| !answer.replayed).count(), 1);
+        assert!(answers.iter().all(|answer| answer.row.seq == answers[0].row.seq));
+        assert_eq!(sandbox.balance(&app, &acme).await.available.free.get(), 1_493);
+        sandbox.assert_verified().await;
+    }
 }
 
-/// The database is loaded and written in parts; whatever is left out must not matter. So a history that goes through
-/// the store leaves the rows, balances and statements that it leaves in memory.
-#[test]
-fn any_history_goes_through_the_store_as_in_memory() {
-    let runtime = tokio::runtime::Runtime::new().expect("threads");
-    let config = ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() };
-    let through_the_store = |history: History| {
-        let world = World::played(&history, &history.steps)?;
-        runtime.block_on(replay(&history, &world))
-    };
-    TestRunner::new(config).run(&history(), through_the_store).expect("as in memory");
+both_databases! {
+    /// The database is loaded and written in parts; whatever is left out must not matter. So a history that goes through
+    /// the store leaves the rows, balances and statements that it leaves in memory.
+    fn any_history_goes_through_the_store_as_in_memory(backend: Backend) {
+        let runtime = tokio::runtime::Runtime::new().expect("threads");
+        let config = ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() };
+        let through_the_store = |history: History| {
+            let world = World::played(&history, &history.steps)?;
+            runtime.block_on(replay(backend, &history, &world))
+        };
+        TestRunner::new(config).run(&history(), through_the_store).expect("as in memory");
+    }
 }
 
-async fn replay(history: &History, world: &World) -> Result<(), TestCaseError> {
-    let sandbox = Sandbox::new().await;
+async fn replay(backend: Backend, history: &History, world: &World) -> Result<(), TestCaseError> {
+    let sandbox = Sandbox::on(backend).await;
     let acme = sandbox.open_account("acme", history.zone, history.opened_on).await;
     for (now, call) in &world.done {
         let app = sandbox.at_instant(*now);
@@ -395,10 +392,10 @@ async fn what_is_no_ledger_is_refused_in_words_and_left_alone() {
     DIR/folder.db is no ledger of creditd; it was left as it is. Name another file in database_url, or move this one away and make a ledger with `creditd init`
     there is no ledger at DIR/missing.db; `creditd init` makes one
     there is no ledger at DIR/no/such/folder.db; `creditd init` makes one
-    the database url "sqlite::memory:" is not supported; use sqlite://path/to/creditd.db or postgres://user@host/database
-    the database url "sqlite://" is not supported; use sqlite://path/to/creditd.db or postgres://user@host/database
-    the database url "creditd.db" is not supported; use sqlite://path/to/creditd.db or postgres://user@host/database
-    the database url "sqlite://a.db?mode=ro" is not supported; use sqlite://path/to/creditd.db or postgres://user@host/database
+    the database url "sqlite::memory:" is not supported: it is neither a file nor a Postgres server. Use sqlite://path/to/creditd.db or postgres://user@host/database
+    the database url "sqlite://" is not supported: it is neither a file nor a Postgres server. Use sqlite://path/to/creditd.db or postgres://user@host/database
+    the database url "creditd.db" is not supported: it is neither a file nor a Postgres server. Use sqlite://path/to/creditd.db or postgres://user@host/database
+    the database url "sqlite://a.db?mode=ro" is not supported: it is neither a file nor a Postgres server. Use sqlite://path/to/creditd.db or postgres://user@host/database
     there is a ledger at DIR/creditd.db already; nothing was changed
     the ledger has schema 9999, this creditd knows 2; install a newer creditd
     "#);

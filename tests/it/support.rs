@@ -1,7 +1,9 @@
 //! A ledger in a folder of its own, and short names for the values that tests are made of.
 //!
-//! Everything here goes the way a program goes: settings as `Settings::load` reads them, a real SQLite file, a clock
-//! that stands. The folder vanishes with the value.
+//! Everything here goes the way a program goes: settings as `Settings::load` reads them, a real SQLite file or a
+//! database on a real Postgres server, a clock that stands. Folder and database vanish with the value.
+
+mod cluster;
 
 use creditd::app::import::{AccountImport, PurchaseImport, UsageImport};
 use creditd::app::{App, Balance};
@@ -13,7 +15,8 @@ use creditd::core::ids::{AccountId, ActionCode, Key, Reference};
 use creditd::core::ledger::{Account, Purchase, Usage};
 use creditd::core::price::{Action, DEFAULT_ACTIONS, PriceMatrix, PriceVersion};
 use creditd::core::transaction::{Money, Status, Transaction};
-use creditd::store::{Drift, LogFilter, Meta, NewAccount, Opened, Store};
+use creditd::store::{Drift, LogFilter, NewAccount, Opened, Store};
+use sqlx::{AssertSqlSafe, Row};
 use std::path::PathBuf;
 
 /// Free credits a month of accounts in tests.
@@ -21,24 +24,115 @@ pub const ALLOWANCE: i64 = 1_500;
 /// Credits of one pack in tests.
 pub const PACK: i64 = 2_500;
 
+/// Makes two tests of each function, `name::sqlite` and `name::postgres`. A function that takes a [`Sandbox`] gets an
+/// empty ledger; one that takes a [`Backend`] makes what it needs.
+macro_rules! both_databases {
+    ($($(#[$attribute:meta])* async fn $name:ident($sandbox:ident: Sandbox) $body:block)+) => {$(
+        $(#[$attribute])*
+        async fn $name($sandbox: $crate::support::Sandbox) $body
+
+        mod $name {
+            use crate::support::{Backend, Sandbox};
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn sqlite() {
+                super::$name(Sandbox::on(Backend::Sqlite).await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn postgres() {
+                if Backend::Postgres.is_there() {
+                    super::$name(Sandbox::on(Backend::Postgres).await).await;
+                }
+            }
+        }
+    )+};
+    ($($(#[$attribute:meta])* fn $name:ident($backend:ident: Backend) $body:block)+) => {$(
+        $(#[$attribute])*
+        fn $name($backend: $crate::support::Backend) $body
+
+        mod $name {
+            use crate::support::Backend;
+
+            #[test]
+            fn sqlite() {
+                super::$name(Backend::Sqlite);
+            }
+
+            #[test]
+            fn postgres() {
+                if Backend::Postgres.is_there() {
+                    super::$name(Backend::Postgres);
+                }
+            }
+        }
+    )+};
+}
+pub(crate) use both_databases;
+
+/// Where a sandbox keeps its ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// A file in its folder.
+    Sqlite,
+    /// A database on the server of the tests.
+    Postgres,
+}
+
+impl Backend {
+    /// Whether it can be tested on here. What cannot says so once, loudly, or fails where it is required.
+    pub fn is_there(self) -> bool {
+        self == Backend::Sqlite || cluster::cluster().is_some()
+    }
+}
+
 /// A ledger whose clock may be set, in a folder that vanishes with this value.
 pub struct Sandbox {
-    folder: tempfile::TempDir,
     app: App,
+    folder: tempfile::TempDir,
+    database: Option<cluster::Database>,
 }
 
 impl Sandbox {
-    /// An empty ledger.
+    /// An empty ledger on SQLite.
     pub async fn new() -> Sandbox {
+        Sandbox::on(Backend::Sqlite).await
+    }
+
+    /// An empty ledger.
+    pub async fn on(backend: Backend) -> Sandbox {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let flags = vec![("database_url".to_owned(), "sqlite://creditd.db".to_owned())];
+        let database = match backend {
+            Backend::Sqlite => None,
+            Backend::Postgres => Some(new_database(false).await),
+        };
+        let url = database.as_ref().map_or("sqlite://creditd.db", |database| database.url.as_str());
+        let flags = vec![("database_url".to_owned(), url.to_owned())];
         let input = LoadInput { folder: folder.path().to_owned(), flags, ..LoadInput::default() };
         let settings = Settings::load(input).expect("the defaults are valid");
-        let created_at = instant("2013-01-01T00:00:00Z");
-        let meta = Meta { created_at, sandbox: true };
-        let store = Store::create(&settings.database_url, meta).await.expect("a new ledger");
-        let app = App::new(settings, store, Clock::Fixed(created_at)).expect("a sandbox takes a fixed clock");
-        Sandbox { folder, app }
+        let store = match backend {
+            Backend::Sqlite => Store::create(&settings.database_url, cluster::META).await.expect("a new ledger"),
+            Backend::Postgres => Store::open(&settings.database_url).await.expect("a copy of a new ledger"),
+        };
+        let app = App::new(settings, store, Clock::Fixed(cluster::META.created_at));
+        let app = app.expect("a sandbox takes a fixed clock");
+        Sandbox { app, folder, database }
+    }
+
+    /// Where it keeps its ledger.
+    pub const fn backend(&self) -> Backend {
+        if self.database.is_some() { Backend::Postgres } else { Backend::Sqlite }
+    }
+
+    /// The url of a place of this kind without a ledger, which lasts as long as the value beside it.
+    pub async fn empty_place(&self) -> (String, Option<cluster::Database>) {
+        match self.backend() {
+            Backend::Sqlite => (format!("sqlite://{}", self.path("empty-place.db").display()), None),
+            Backend::Postgres => {
+                let database = new_database(true).await;
+                (database.url.clone(), Some(database))
+            }
+        }
     }
 
     /// The ledger at an instant such as `2013-01-31T00:00:00Z`.
@@ -89,12 +183,48 @@ impl Sandbox {
 
     /// A second connection to the file, past creditd.
     pub async fn sql(&self) -> sqlx::SqlitePool {
+        assert_eq!(self.backend(), Backend::Sqlite, "a test on both databases asks by execute and texts");
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.path("creditd.db"));
         sqlx::SqlitePool::connect_with(options).await.expect("a second connection")
     }
 
+    /// Connections to the database on the server, past creditd.
+    pub async fn postgres(&self) -> sqlx::PgPool {
+        assert_eq!(self.backend(), Backend::Postgres);
+        sqlx::PgPool::connect(self.url()).await.expect("a second connection")
+    }
+
+    /// Runs statements past creditd; how many rows the last one changed, or what the database said.
+    pub async fn execute(&self, sql: &str) -> Result<u64, String> {
+        let sql = sqlx::raw_sql(AssertSqlSafe(sql));
+        let done = match self.backend() {
+            Backend::Sqlite => sql.execute(&self.sql().await).await.map(|done| done.rows_affected()),
+            Backend::Postgres => sql.execute(&self.postgres().await).await.map(|done| done.rows_affected()),
+        };
+        done.map_err(|error| error.to_string())
+    }
+
+    /// The texts in the first column of what a query past creditd finds; NULL is left out.
+    pub async fn texts(&self, sql: &str) -> Vec<String> {
+        let query = sqlx::raw_sql(AssertSqlSafe(sql));
+        let texts: Vec<Option<String>> = match self.backend() {
+            Backend::Sqlite => {
+                let rows = query.fetch_all(&self.sql().await).await.expect(sql);
+                rows.iter().map(|row| row.get(0)).collect()
+            }
+            Backend::Postgres => {
+                let rows = query.fetch_all(&self.postgres().await).await.expect(sql);
+                rows.iter().map(|row| row.get(0)).collect()
+            }
+        };
+        texts.into_iter().flatten().collect()
+    }
+
     /// What `creditd verify` finds.
     pub async fn drifts(&self) -> Vec<Drift> {
+        if self.backend() == Backend::Postgres {
+            return Vec::new(); // verify knows SQLite only
+        }
         let (checks, drifts) = self.store().verify(None, &mut |_, _| {}).await.expect("verify runs");
         assert!(checks > 10, "verify did {checks} checks");
         drifts
@@ -136,6 +266,11 @@ impl Sandbox {
     pub const fn usage_kind(&self) -> UsageImport {
         UsageImport { post_to_open: false }
     }
+}
+
+async fn new_database(empty: bool) -> cluster::Database {
+    let cluster = cluster::cluster().expect("a test on Postgres asks first whether it is there");
+    cluster.create_database(empty).await
 }
 
 /// An instant such as `2013-01-31T00:00:00Z`.

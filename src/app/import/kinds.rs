@@ -182,16 +182,17 @@ async fn check_calls(
 
 async fn apply_calls(app: &App, calls: &[(AccountId, Call)], amount: &'static str) -> Result<Vec<Applied>, AppError> {
     let now = app.now();
-    // The plan may be made again, when another process was faster: what was new then is not what was there before.
+    // The plan may be made again. What was new to it is not there already when it is found after a connection was lost.
     let mut was_new = vec![false; calls.len()];
-    let plan = |Batch { ledgers, prices }: &mut Batch| {
+    let plan = |Batch { ledgers, prices, may_be_written }: &mut Batch| {
         let apply = |((account, call), was_new): (&(AccountId, Call), &mut bool)| match ledgers.get_mut(account) {
             None => Applied::Bad(unknown(account)),
             Some(ledger) => match ledger.apply(call, prices, now) {
                 Ok(receipt) => {
+                    let replayed = receipt.replayed && !(*may_be_written && *was_new);
                     *was_new |= !receipt.replayed;
                     match receipt.row.reason {
-                        _ if !*was_new => Applied::Already,
+                        _ if replayed => Applied::Already,
                         Some(_) => Applied::Refused,
                         None => Applied::New,
                     }
