@@ -1,0 +1,231 @@
+//! The speed of the ledger, each figure beside its floor in the same run: charges one by one and many at once, spread
+//! over many accounts and all on one, and the reset of many accounts with charges beside it. On SQLite and on Postgres.
+//!
+//! `cargo bench --bench ledger` runs everything; `-- charges`, `-- reset`, `-- sqlite`, `-- postgres` choose, and
+//! `-- accounts=100000` sets how many accounts are reset. benches/README.md says what the figures mean.
+
+#[path = "../tests/it/support/cluster.rs"]
+#[allow(dead_code, reason = "the tests use all of it")]
+mod cluster;
+#[path = "ledger/postgres.rs"]
+mod postgres;
+#[path = "ledger/sqlite.rs"]
+mod sqlite;
+
+use creditd::app::App;
+use creditd::clock::Clock;
+use creditd::config::{LoadInput, Settings};
+use creditd::core::calendar::{Calendar, Instant, Terms, parse_zone};
+use creditd::core::credits::Credits;
+use creditd::core::ids::{AccountId, ActionCode, Key};
+use creditd::core::ledger::{Account, Usage};
+use creditd::core::schedule::{Job, Slot};
+use creditd::core::transaction::Status;
+use creditd::jobs::{Kit, Run, execute};
+use creditd::store::{NewAccount, Store};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Accounts that charges are spread over.
+const SPREAD: usize = 100_000;
+/// Accounts that are reset, unless told otherwise.
+const RESET: usize = 1_000_000;
+/// How long each figure is measured.
+const MEASURED: Duration = Duration::from_secs(5);
+/// Accounts opened in one transaction while a ledger is made.
+const OPENED_AT_ONCE: usize = 5_000;
+/// Enough free credits for any bench.
+const ALLOWANCE: i64 = 1_000_000_000;
+
+/// Before the reset: the month of this instant is open.
+const BEFORE: &str = "2026-03-15T00:00:00Z";
+/// After the month's end.
+const AFTER: &str = "2026-04-02T00:00:00Z";
+
+/// What a kind of caller got.
+struct Charged {
+    per_second: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+fn main() {
+    let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let is_asked = |one: &str, all: [&str; 2]| {
+        asked.iter().any(|word| word == one) || !all.iter().any(|word| asked.iter().any(|asked| asked == word))
+    };
+    let accounts = asked.iter().find_map(|word| word.strip_prefix("accounts=")?.parse().ok()).unwrap_or(RESET);
+    if write_through() {
+        return;
+    }
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        for database in ["sqlite", "postgres"].into_iter().filter(|one| is_asked(one, ["sqlite", "postgres"])) {
+            let is_sqlite = database == "sqlite";
+            if !is_sqlite && cluster::cluster().is_none() {
+                continue;
+            }
+            if is_asked("charges", ["charges", "reset"]) {
+                if is_sqlite { sqlite::charges().await } else { postgres::charges().await }
+            }
+            if is_asked("reset", ["charges", "reset"]) {
+                if is_sqlite { sqlite::reset(accounts).await } else { postgres::reset(accounts).await }
+            }
+        }
+    });
+}
+
+/// The server of the tests does without the disk; a bench does not. True when the work was done by a child that knows.
+#[expect(clippy::disallowed_methods, reason = "a bench tells the server by the environment to write through")]
+fn write_through() -> bool {
+    const NAME: &str = "CREDITD_POSTGRES_FSYNC";
+    if std::env::var_os(NAME).is_some() {
+        return false;
+    }
+    let program = std::env::current_exe().expect("this program");
+    let status = std::process::Command::new(program).args(std::env::args_os().skip(1)).env(NAME, "1").status();
+    assert!(status.expect("this program starts").success(), "the bench failed");
+    true
+}
+
+fn instant(text: &str) -> Instant {
+    Instant::parse(text).expect("an instant")
+}
+
+/// The id of account number `n`; pgbench makes the same from its number.
+fn account_id(n: usize) -> AccountId {
+    AccountId::new(&format!("a{n:07}")).expect("an id")
+}
+
+/// Settings for a ledger at `url`, with a folder for mail that nobody gets.
+fn settings(folder: &Path, url: &str) -> Settings {
+    let flags = vec![("database_url".to_owned(), url.to_owned())];
+    Settings::load(LoadInput { folder: folder.to_owned(), flags, ..LoadInput::default() })
+        .expect("the defaults are valid")
+}
+
+/// An app on a store, at an instant.
+fn app_at(settings: &Settings, store: &Store, now: &str) -> App {
+    App::new(settings.clone(), store.clone(), Clock::Fixed(instant(now))).expect("a sandbox")
+}
+
+/// Opens accounts number 0 to `count` and their month.
+async fn fill(app: &App, count: usize) {
+    let zone = parse_zone("UTC").expect("a zone");
+    let terms = Terms { from: "2026-03".parse().expect("a month"), zone, allowance: Credits::new(ALLOWANCE) };
+    let new = |n: usize| NewAccount {
+        account: Account {
+            id: account_id(n),
+            name: format!("Account {n}"),
+            opened_at: instant("2026-03-01T00:00:00Z"),
+            calendar: Calendar::new(terms),
+        },
+        admins: Vec::new(),
+    };
+    for first in (0..count).step_by(OPENED_AT_ONCE) {
+        let accounts: Vec<NewAccount> = (first..count.min(first + OPENED_AT_ONCE)).map(new).collect();
+        app.store.open_accounts(&accounts, app.now()).await.expect("accounts");
+    }
+    reset_all(app).await;
+}
+
+/// The reset as the job does it; seconds.
+async fn reset_all(app: &App) -> f64 {
+    let kit = Kit::new(app.clone()).expect("a kit");
+    let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop: CancellationToken::new() };
+    let begin = clock();
+    let done = execute(&kit, Job::Reset, Slot::Tick(app.now()), &mut run).await.expect("a reset");
+    assert!(done.problems.is_empty(), "{:?}", done.problems);
+    begin.elapsed().as_secs_f64()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
+fn clock() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+fn usage(key: String) -> Usage {
+    Usage {
+        key: Key::new(&key).expect("a key"),
+        occurred_at: None,
+        user: None,
+        action: ActionCode::new("erase").expect("an action"),
+        quantity: 1,
+        status: Status::Success,
+        comment: String::new(),
+        post_to_open: false,
+    }
+}
+
+/// `callers` who charge one after the other until `stop`, each a random one of the first `accounts`.
+async fn charge_until(app: &App, callers: usize, accounts: usize, stop: Arc<AtomicBool>) -> Vec<f64> {
+    let tasks: Vec<_> = (0..callers)
+        .map(|_| {
+            let (app, stop) = (app.clone(), Arc::clone(&stop));
+            tokio::spawn(async move {
+                let mut latencies = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let account = account_id(fastrand::usize(..accounts));
+                    let usage = usage(format!("{:032x}", fastrand::u128(..)));
+                    let begin = clock();
+                    let answer = app.charge(&account, &usage).await.expect("an answer");
+                    latencies.push(begin.elapsed().as_secs_f64() * 1_000.0);
+                    assert!(answer.row.status == Status::Success, "{answer:?}");
+                }
+                latencies
+            })
+        })
+        .collect();
+    let mut latencies = Vec::new();
+    for task in tasks {
+        latencies.extend(task.await.expect("a caller"));
+    }
+    latencies.sort_by(f64::total_cmp);
+    latencies
+}
+
+async fn charges_of(app: &App, callers: usize, accounts: usize) -> Charged {
+    let stop = Arc::new(AtomicBool::new(false));
+    let charging = charge_until(app, callers, accounts, Arc::clone(&stop));
+    let timer = async {
+        tokio::time::sleep(MEASURED).await;
+        stop.store(true, Ordering::Relaxed);
+    };
+    let (latencies, ()) = tokio::join!(charging, timer);
+    charged(&latencies)
+}
+
+fn charged(latencies: &[f64]) -> Charged {
+    let at = |percent: usize| latencies.get((latencies.len() * percent / 100).min(latencies.len() - 1)).copied();
+    Charged {
+        per_second: u32::try_from(latencies.len()).map_or(0.0, f64::from) / MEASURED.as_secs_f64(),
+        p50_ms: at(50).unwrap_or(0.0),
+        p99_ms: at(99).unwrap_or(0.0),
+    }
+}
+
+/// A reset with one caller beside it who charges: seconds, and how long the caller waited.
+async fn reset_beside_charges(app: &App, accounts: usize) -> (f64, Charged) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let charging = charge_until(app, 1, accounts, Arc::clone(&stop));
+    let resetting = async {
+        let seconds = reset_all(app).await;
+        stop.store(true, Ordering::Relaxed);
+        seconds
+    };
+    let (latencies, seconds) = tokio::join!(charging, resetting);
+    (seconds, charged(&latencies))
+}
+
+fn line(database: &str, what: &str, callers: usize, charged: &Charged, floor: f64) {
+    let Charged { per_second, p50_ms, p99_ms } = charged;
+    println!(
+        "{database:<9} {what:<7} {callers:>4} callers: {per_second:>7.0}/s  p50 {p50_ms:>6.2} ms  p99 {p99_ms:>6.2} ms  \
+         floor {floor:>6.0}/s  ratio {:.2}",
+        per_second / floor
+    );
+}
