@@ -31,15 +31,15 @@ async fn why_a_database_cannot_be_used_is_said_without_its_password() {
     let error = open_error(&other("with_password:wrong@")).await;
     assert!(matches!(error, StoreError::Credentials { .. }), "{error:?}");
     let said = error.to_string();
-    assert!(said.starts_with(&format!("the database {database} at /tmp/creditd-pg-")), "{said}");
+    assert!(said.starts_with(&format!("the database {database} on /tmp/creditd-pg-")), "{said}");
     assert!(said.contains("refuses the login") && said.contains("password authentication failed"), "{said}");
     assert!(!format!("{error:?}{said}").contains("wrong"), "{error:?}");
     assert!(matches!(open_error(&other("no_such_user@")).await, StoreError::Credentials { .. }));
 
     let error = open_error(&url.replace(database, "no_such_database")).await;
-    assert!(error.to_string().starts_with("there is no database no_such_database at /tmp/"), "{error}");
+    assert!(error.to_string().starts_with("there is no database no_such_database on /tmp/"), "{error}");
     let error = open_error("postgres://ann:secret@127.0.0.1:1/credits").await;
-    assert!(error.to_string().starts_with("the database credits at 127.0.0.1:1 cannot be reached: "), "{error}");
+    assert!(error.to_string().starts_with("the database credits on 127.0.0.1:1 cannot be reached: "), "{error}");
     assert!(!format!("{error:?}").contains("secret"), "{error:?}");
     let error = open_error("postgres:///credits?host=/no/such/folder").await;
     assert!(matches!(error, StoreError::Unreachable { .. }), "{error}");
