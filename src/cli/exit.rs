@@ -232,6 +232,8 @@ mod tests {
             (Failure::from(ImportError::App(locked())), Exit::Conflict),
             (Failure::from(anyhow::Error::from(locked()).context("while importing")), Exit::Conflict),
             (Failure::from(missing), Exit::Config),
+            (Failure::from(StoreError::Contended { attempts: 10 }), Exit::Conflict),
+            (Failure::from(StoreError::NoConnection), Exit::Failure),
             (Failure::from(unknown), Exit::Refused),
             (Failure::from(ConfigError::Settings(Vec::new())), Exit::Config),
             (Failure::from(anyhow::anyhow!("whatever")), Exit::Failure),

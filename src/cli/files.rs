@@ -17,9 +17,17 @@ pub(super) struct WholeFile {
 impl WholeFile {
     /// Begins a file that shall be at `path`.
     pub(super) fn create(path: &Path) -> anyhow::Result<WholeFile> {
+        WholeFile::begin(path, tempfile::Builder::new().permissions(readable_by_umask()))
+    }
+
+    /// Begins a file that shall be at `path` and that nobody but its owner can read.
+    pub(super) fn create_private(path: &Path) -> anyhow::Result<WholeFile> {
+        WholeFile::begin(path, &mut tempfile::Builder::new())
+    }
+
+    fn begin(path: &Path, builder: &mut tempfile::Builder<'_, '_>) -> anyhow::Result<WholeFile> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let file = tempfile::Builder::new().prefix(".creditd-").permissions(readable_by_umask()).tempfile_in(folder);
-        let file = file.with_context(|| not_written(path))?;
+        let file = builder.prefix(".creditd-").tempfile_in(folder).with_context(|| not_written(path))?;
         Ok(WholeFile { path: path.to_owned(), out: BufWriter::new(file) })
     }
 

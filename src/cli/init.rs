@@ -105,7 +105,9 @@ impl Made {
             None => None,
         };
         let live: Vec<(&str, &str)> = url.iter().map(|url| ("database_url", url.as_str())).collect();
-        let mut file = WholeFile::create(path)?;
+        // The url of a server may have a password in it.
+        let is_server = url.as_deref().map(Place::of).transpose()?.is_some_and(|place| place.file().is_none());
+        let mut file = if is_server { WholeFile::create_private(path)? } else { WholeFile::create(path)? };
         file.write_all(default_file(&live)?.as_bytes())?;
         file.add()?;
         self.settings = Some(path.to_owned());

@@ -11,7 +11,7 @@ use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, Email};
 use crate::core::ledger::Account;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A person of an account who receives mail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -112,7 +112,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; nothing was written then.
     pub async fn open_accounts(&self, new: &[NewAccount], now: Instant) -> Result<Vec<Opened>> {
-        let ids = json(new.iter().map(|n| &n.account.id).collect::<Vec<_>>())?;
+        let ids = id_set(new.iter().map(|n| &n.account.id))?;
         in_write!(self.backend, "committing accounts", |tx| {
             let mut there = read_accounts(tx, &ids).await?;
             let (mut rows, mut admins, mut answers) = (Vec::new(), Vec::new(), Vec::new());
@@ -154,7 +154,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn check_accounts(&self, new: &[NewAccount]) -> Result<Vec<Opened>> {
         let mut tx = self.read().await?;
-        let ids = json(new.iter().map(|n| &n.account.id).collect::<Vec<_>>())?;
+        let ids = id_set(new.iter().map(|n| &n.account.id))?;
         let there = read_accounts(&mut tx, &ids).await?;
         let check =
             |n: &NewAccount| there.get(&n.account.id).map_or(Opened::Created, |there| compare(there, &n.account));
@@ -167,7 +167,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn accounts(&self, ids: &[AccountId]) -> Result<Vec<AccountRecord>> {
         let mut tx = self.read().await?;
-        let ids = json(ids)?;
+        let ids = id_set(ids)?;
         let record = |account| AccountRecord { account, levels: None, admins: Vec::new() };
         let mut records: BTreeMap<AccountId, AccountRecord> =
             read_accounts(&mut tx, &ids).await?.into_iter().map(|(id, account)| (id, record(account))).collect();
@@ -293,6 +293,11 @@ impl Store {
     }
 }
 
+/// The ids as the JSON array that the statements below take, each once: an id given twice would be read twice.
+fn id_set<'a>(ids: impl IntoIterator<Item = &'a AccountId>) -> Result<String> {
+    json(ids.into_iter().collect::<BTreeSet<_>>())
+}
+
 /// Locks the rows of the accounts in `ids` (a JSON array), in order of id: what is read of them from now on is the newest,
 /// and stays so until the transaction ends. SQLite has one writer and needs none.
 pub(super) async fn lock(tx: &mut Tx, ids: &str) -> Result<()> {
@@ -366,13 +371,19 @@ struct AdminRow<'a> {
     digest: i64,
 }
 
+impl<'a> AdminRow<'a> {
+    fn of(account_id: &'a AccountId, admin: &'a Admin) -> AdminRow<'a> {
+        let Admin { email, name, alerts, monthly_report, daily_report } = admin;
+        let digest = digest!(account_id, email, name, alerts, monthly_report, daily_report);
+        AdminRow { account_id, admin, digest }
+    }
+}
+
 async fn write_admins(tx: &mut Tx, admins: &[(&AccountId, &Admin)]) -> Result<()> {
-    let row = |(account_id, admin): &(&'_ AccountId, &'_ Admin)| {
-        let Admin { email, name, alerts, monthly_report, daily_report } = *admin;
-        digest!(account_id, email, name.as_str(), alerts, monthly_report, daily_report)
-    };
-    let rows: Vec<AdminRow<'_>> =
-        admins.iter().map(|one| AdminRow { account_id: one.0, admin: one.1, digest: row(one) }).collect();
+    // Of one address given twice, the last counts: Postgres does not write one row twice in one statement.
+    let last: BTreeMap<(&AccountId, &Email), &Admin> =
+        admins.iter().map(|(account, admin)| ((*account, &admin.email), *admin)).collect();
+    let rows: Vec<AdminRow<'_>> = last.into_iter().map(|((account, _), admin)| AdminRow::of(account, admin)).collect();
     tx.query(set!(
         account_id text, email text, name text, alerts boolean, monthly_report boolean, daily_report boolean, digest bigint =>
         "INSERT INTO admins (account_id, email, name, alerts, monthly_report, daily_report, digest)

@@ -121,19 +121,28 @@ macro_rules! in_write {
     ($backend:expr, $doing:literal, |$tx:ident| $unit:expr) => {{
         let mut tries = $crate::store::backend::Tries::new(&$backend);
         loop {
-            let mut begun = match tries.begin().await {
-                Ok(begun) => begun,
-                Err(error) => break Err(error),
+            let done = match tries.begin().await {
+                Ok(mut begun) => {
+                    let $tx = &mut begun;
+                    let done: $crate::store::Result<_> = async { $unit }.await;
+                    $crate::store::backend::end(begun, done, $doing).await
+                }
+                Err(error) => Err(error),
             };
-            let $tx = &mut begun;
-            let done: $crate::store::Result<_> = async { $unit }.await;
-            if let Some(done) = tries.end(begun, done, $doing).await {
+            if let Some(done) = tries.again(done).await {
                 break done;
             }
         }
     }};
 }
 pub(super) use in_write;
+
+/// Commits what was done, or undoes what was not.
+pub(super) async fn end<R>(tx: Tx, done: Result<R>, doing: &'static str) -> Result<R> {
+    let answer = done?;
+    tx.commit().await.while_(doing)?;
+    Ok(answer)
+}
 
 /// The tries of one unit of work.
 pub(super) struct Tries<'a> {
@@ -158,19 +167,7 @@ impl<'a> Tries<'a> {
         self.backend.begin().await
     }
 
-    /// Commits what was done, or undoes what was not. `None` asks for another try, after a pause.
-    pub async fn end<R>(&self, tx: Tx, done: Result<R>, doing: &'static str) -> Option<Result<R>> {
-        let done = match done {
-            Ok(answer) => tx.commit().await.while_(doing).map(|()| answer),
-            Err(error) => {
-                drop(tx);
-                Err(error)
-            }
-        };
-        self.again(done).await
-    }
-
-    /// The end of a try that has no transaction of its own. `None` asks for another try, after a pause.
+    /// The end of a try. `None` asks for another one, after a pause.
     pub async fn again<R>(&self, done: Result<R>) -> Option<Result<R>> {
         let error = match done {
             Err(error) if matches!(self.backend, Backend::Postgres(_)) && error.is_passing() => error,

@@ -36,8 +36,9 @@ pub enum StoreError {
     },
     /// There are tables where the ledger's were to be made.
     #[error(
-        "the database {place} has {tables} tables of something else; it was left as it is. A ledger needs an empty \
-         database, or an empty schema of its own: add ?options=-csearch_path%3DSCHEMA to database_url"
+        "the database {place} has {tables} table{} of something else; it was left as it is. A ledger needs an empty \
+         database, or an empty schema of its own: add ?options=-csearch_path%3DSCHEMA to database_url",
+        if *tables == 1 { "" } else { "s" }
     )]
     NotEmpty {
         /// The database.

@@ -5,7 +5,7 @@
 //! nothing but the store inserts a transaction.
 //!
 //! The database url alone chooses between the two. The same code serves both: what differs is the text of some statements
-//! ([`sql`]), what a transaction is ([`backend`]), and how a ledger is opened ([`sqlite`], [`postgres`]).
+//! (`sql`), what a transaction is (`backend`), and how a ledger is opened (`sqlite`, `postgres`).
 //!
 //! All statements are static. Sets of values go in as one JSON parameter, so a batch costs a handful of statements,
 //! however many rows it has.

@@ -75,7 +75,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::File(path) => path.display().fmt(f),
-            Place::Server { host, port, database } => write!(f, "{database} at {host}:{port}"),
+            Place::Server { host, port, database } => write!(f, "{database} on {host}:{port}"),
         }
     }
 }
@@ -139,11 +139,11 @@ mod tests {
         assert_eq!(place("sqlite:///srv/creditd.db"), "/srv/creditd.db");
         assert_eq!(
             place("postgres://ann:secret@db.example:6432/credits?sslmode=require"),
-            "credits at db.example:6432"
+            "credits on db.example:6432"
         );
-        assert_eq!(place("postgresql://ann@%2Frun%2Fpostgresql/credits"), "credits at /run/postgresql:5432");
-        assert_eq!(place("postgres:///credits?host=/tmp&user=ann&password=secret"), "credits at /tmp:5432");
-        assert_eq!(place("postgres://ann:secret@db.example"), "ann at db.example:5432");
+        assert_eq!(place("postgresql://ann@%2Frun%2Fpostgresql/credits"), "credits on /run/postgresql:5432");
+        assert_eq!(place("postgres:///credits?host=/tmp&user=ann&password=secret"), "credits on /tmp:5432");
+        assert_eq!(place("postgres://ann:secret@db.example"), "ann on db.example:5432");
     }
 
     #[test]

@@ -26,6 +26,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const SESSION: &str = "SET lock_timeout = '30s'; SET statement_timeout = '15min'; \
                        SET idle_in_transaction_session_timeout = '60s'";
 
+/// Pages are in memory or on flash. By its default, for turning disks, Postgres would walk all of a few thousand accounts
+/// to find the one that is charged.
+const PLANNING: &str = "SET random_page_cost = 1.1";
+
 /// Connects, which finds out whether the server can be reached and lets us in.
 pub(super) async fn connect(url: &str) -> Result<Backend> {
     let options = postgres_options(url)?;
@@ -42,7 +46,12 @@ pub(super) async fn connect(url: &str) -> Result<Backend> {
         // A round trip for each call that would find out what the call finds out itself; a lost connection is tried again.
         .test_before_acquire(false)
         .after_connect(|connection, _| {
-            Box::pin(async move { sqlx::raw_sql(SESSION).execute(connection).await.map(drop) })
+            Box::pin(async move {
+                sqlx::raw_sql(SESSION).execute(&mut *connection).await?;
+                // An engine that does not know the setting plans in its own way.
+                let _ = sqlx::raw_sql(PLANNING).execute(connection).await;
+                Ok(())
+            })
         })
         .connect_lazy_with(options);
     Ok(Backend::Postgres(pool))

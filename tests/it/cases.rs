@@ -5,7 +5,7 @@
 
 mod parse;
 
-use crate::support::{Sandbox, account, purchase};
+use crate::support::{Backend, Sandbox, account, purchase};
 use creditd::app::{Answer, App, AppError};
 use creditd::core::calendar::{Instant, Month, Terms};
 use creditd::core::credits::{Credits, Split};
@@ -16,14 +16,24 @@ use creditd::core::statement::{DateRange, Figures, Grouping, LineType, ReportSpe
 use creditd::core::transaction::{Kind, Status, Transaction};
 use creditd::store::{Load, NewAccount, Opened};
 use parse::{Call, Says, parse, spaced};
-use sqlx::Row;
 use std::path::Path;
 
 macro_rules! cases {
     ($($name:ident)+) => {
-        $(#[tokio::test]
-        async fn $name() {
-            check(concat!(stringify!($name), ".txt")).await;
+        $(mod $name {
+            use crate::support::Backend;
+
+            #[tokio::test]
+            async fn sqlite() {
+                super::check(concat!(stringify!($name), ".txt"), Backend::Sqlite).await;
+            }
+
+            #[tokio::test]
+            async fn postgres() {
+                if Backend::Postgres.is_there() {
+                    super::check(concat!(stringify!($name), ".txt"), Backend::Postgres).await;
+                }
+            }
         })+
 
         /// A file that no test reads would be a promise that nobody keeps.
@@ -54,20 +64,20 @@ cases! {
     r16_conservation
 }
 
-async fn check(name: &str) {
+async fn check(name: &str, backend: Backend) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(name);
     let text = std::fs::read_to_string(path).expect("the scenario");
-    let differences = run(&format!("tests/cases/{name}"), &text).await;
+    let differences = run(&format!("tests/cases/{name}"), &text, backend).await;
     assert!(differences.is_empty(), "\n\n{}\n", differences.join("\n\n"));
 }
 
 /// What is not as the scenario says, each with its place.
-async fn run(file: &str, text: &str) -> Vec<String> {
+async fn run(file: &str, text: &str, backend: Backend) -> Vec<String> {
     let lines = match parse(file, text) {
         Ok(lines) => lines,
         Err(error) => return vec![error],
     };
-    let world = World { sandbox: Sandbox::new().await };
+    let world = World { sandbox: Sandbox::on(backend).await };
     let mut differences = Vec::new();
     let mut latest = Instant::MIN;
     for line in lines {
@@ -250,15 +260,11 @@ impl World {
 
     /// The grants, a line each: R16 as it is stored.
     async fn grants(&self, id: &AccountId) -> Vec<String> {
-        let rows = sqlx::query(
+        let sql = format!(
             "SELECT label || ' ' || amount || ' = consumed ' || consumed || ' + lapsed ' || lapsed || ' + remaining ' || remaining
-               FROM grants WHERE account_id = $1 ORDER BY grant_id",
-        )
-        .bind(id.as_str())
-        .fetch_all(&self.sandbox.sql().await)
-        .await
-        .expect("grants");
-        rows.iter().map(|row| row.get(0)).collect()
+               FROM grants WHERE account_id = '{id}' ORDER BY grant_id"
+        );
+        self.sandbox.texts(&sql).await
     }
 }
 
@@ -303,7 +309,7 @@ account acme in America/New_York from 2013-01-01
 ledger:
     1 allocation
 ";
-    insta::assert_snapshot!(run("wrong.txt", wrong).await.join("\n"), @r"
+    insta::assert_snapshot!(run("wrong.txt", wrong, Backend::Sqlite).await.join("\n"), @r"
     wrong.txt:2:
       expected: success 20 free
       found:    success 21 free

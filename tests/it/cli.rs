@@ -4,6 +4,7 @@
 
 mod files;
 mod ledger;
+mod postgres;
 
 use serde_json::{Value, json};
 use std::fmt::Write as _;

@@ -2,10 +2,12 @@
 
 mod cases;
 mod cli;
+mod conformance;
 mod demo;
 mod import;
 mod jobs;
 mod ledger;
+mod postgres;
 mod readme;
 mod sample_mails;
 mod store;

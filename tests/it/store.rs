@@ -57,8 +57,7 @@ both_databases! {
 
 /// An account with a row of every kind: free and purchased credits, a charge of both, failed and refused ones, lapses,
 /// and a lapse taken back.
-async fn with_history() -> (Sandbox, AccountId) {
-    let sandbox = Sandbox::new().await;
+async fn with_history(sandbox: &Sandbox) -> AccountId {
     let acme = sandbox.open_account("acme", "America/New_York", "2013-01-01").await;
     let charge = |key, quantity| Usage { quantity, ..usage("erase", key) };
     let january = sandbox.at("2013-01-10T00:00:00Z");
@@ -73,7 +72,7 @@ async fn with_history() -> (Sandbox, AccountId) {
     reset(&sandbox.at("2013-04-10T00:00:00Z"), 100).await;
     sandbox.open_account("other", "UTC", "2013-01-01").await;
     sandbox.assert_verified().await;
-    (sandbox, acme)
+    acme
 }
 
 async fn execute(pool: &SqlitePool, sql: &str) -> Result<u64, String> {
@@ -81,31 +80,34 @@ async fn execute(pool: &SqlitePool, sql: &str) -> Result<u64, String> {
     done.map(|done| done.rows_affected()).map_err(|error| error.to_string())
 }
 
-/// R15: not creditd but the database refuses, so any other program on the file is held, too.
-#[tokio::test]
-async fn r15_the_database_itself_refuses_to_change_the_past() {
-    let (sandbox, acme) = with_history().await;
-    let before = sandbox.log(&acme).await;
-    let sql = sandbox.sql().await;
-    for (statement, table) in [
-        ("UPDATE transactions SET comment = 'x'", "transactions"),
-        ("UPDATE transactions SET seq = seq + 100 WHERE seq = 3", "transactions"),
-        ("UPDATE OR REPLACE transactions SET seq = 2 WHERE seq = 3", "transactions"),
-        ("UPDATE OR IGNORE transactions SET free_delta = 0", "transactions"),
-        ("DELETE FROM transactions", "transactions"),
-        ("DELETE FROM transactions WHERE account_id = 'acme' AND seq = 3", "transactions"),
-        (
+both_databases! {
+    /// R15: not creditd but the database refuses, so any other program on the ledger is held, too.
+    async fn r15_the_database_itself_refuses_to_change_the_past(sandbox: Sandbox) {
+        let acme = with_history(&sandbox).await;
+        let before = sandbox.log(&acme).await;
+        let both = [
+            "UPDATE transactions SET comment = 'x'",
+            "UPDATE transactions SET seq = seq + 100 WHERE seq = 3",
+            "DELETE FROM transactions",
+            "DELETE FROM transactions WHERE account_id = 'acme' AND seq = 3",
             "INSERT INTO transactions SELECT * FROM transactions WHERE seq = 3
              ON CONFLICT (account_id, seq) DO UPDATE SET free_delta = 0",
-            "transactions",
-        ),
-    ] {
-        let refusal = execute(&sql, statement).await.expect_err(statement);
-        let expected = format!("{table} are append-only: correct a row by a new one");
-        assert!(refusal.contains(&expected), "{statement}: {refusal}");
+        ];
+        let one: &[&str] = match sandbox.backend() {
+            Backend::Sqlite => &[
+                "UPDATE OR REPLACE transactions SET seq = 2 WHERE seq = 3",
+                "UPDATE OR IGNORE transactions SET free_delta = 0",
+            ],
+            Backend::Postgres => &["TRUNCATE transactions", "TRUNCATE accounts CASCADE"],
+        };
+        for statement in both.iter().chain(one) {
+            let refusal = sandbox.execute(statement).await.expect_err(statement);
+            let expected = "transactions are append-only: correct a row by a new one";
+            assert!(refusal.contains(expected), "{statement}: {refusal}");
+        }
+        assert_eq!(sandbox.log(&acme).await, before);
+        sandbox.assert_verified().await;
     }
-    assert_eq!(sandbox.log(&acme).await, before);
-    sandbox.assert_verified().await;
 }
 
 /// Changes made behind creditd's back: what a person might do with the SQLite shell, or a broken disk with a bit. Each
@@ -219,7 +221,8 @@ async fn tampered(sandbox: &Sandbox, bytes: &[u8], script: &str) -> Store {
 
 #[tokio::test]
 async fn r16_verify_finds_whatever_was_changed_behind_its_back() {
-    let (sandbox, _) = with_history().await;
+    let sandbox = Sandbox::new().await;
+    with_history(&sandbox).await;
     sandbox.store().close().await;
     let bytes = std::fs::read(sandbox.path("creditd.db")).expect("the ledger");
     let mut missed = Vec::new();
@@ -374,7 +377,7 @@ async fn what_is_no_ledger_is_refused_in_words_and_left_alone() {
     said.push(open_error(&url("folder.db")).await);
     said.push(open_error(&url("missing.db")).await);
     said.push(open_error(&url("no/such/folder.db")).await);
-    for bad in ["sqlite::memory:", "sqlite://", "creditd.db", "sqlite://a.db?mode=ro"] {
+    for bad in ["mysql://localhost/creditd", "sqlite::memory:", "sqlite://", "creditd.db", "sqlite://a.db?mode=ro"] {
         said.push(open_error(bad).await);
     }
     // A ledger that is there is not made again, one of a newer creditd is not touched.
@@ -392,6 +395,7 @@ async fn what_is_no_ledger_is_refused_in_words_and_left_alone() {
     DIR/folder.db is no ledger of creditd; it was left as it is. Name another file in database_url, or move this one away and make a ledger with `creditd init`
     there is no ledger at DIR/missing.db; `creditd init` makes one
     there is no ledger at DIR/no/such/folder.db; `creditd init` makes one
+    the database url "mysql://localhost/creditd" is not supported: it is neither a file nor a Postgres server. Use sqlite://path/to/creditd.db or postgres://user@host/database
     the database url "sqlite::memory:" is not supported: it is neither a file nor a Postgres server. Use sqlite://path/to/creditd.db or postgres://user@host/database
     the database url "sqlite://" is not supported: it is neither a file nor a Postgres server. Use sqlite://path/to/creditd.db or postgres://user@host/database
     the database url "creditd.db" is not supported: it is neither a file nor a Postgres server. Use sqlite://path/to/creditd.db or postgres://user@host/database

@@ -5,6 +5,8 @@
 
 mod cluster;
 
+pub use cluster::META;
+
 use creditd::app::import::{AccountImport, PurchaseImport, UsageImport};
 use creditd::app::{App, Balance};
 use creditd::clock::Clock;
@@ -29,7 +31,7 @@ pub const PACK: i64 = 2_500;
 macro_rules! both_databases {
     ($($(#[$attribute:meta])* async fn $name:ident($sandbox:ident: Sandbox) $body:block)+) => {$(
         $(#[$attribute])*
-        async fn $name($sandbox: $crate::support::Sandbox) $body
+        async fn $name($sandbox: Sandbox) $body
 
         mod $name {
             use crate::support::{Backend, Sandbox};
@@ -49,7 +51,7 @@ macro_rules! both_databases {
     )+};
     ($($(#[$attribute:meta])* fn $name:ident($backend:ident: Backend) $body:block)+) => {$(
         $(#[$attribute])*
-        fn $name($backend: $crate::support::Backend) $body
+        fn $name($backend: Backend) $body
 
         mod $name {
             use crate::support::Backend;
@@ -111,10 +113,10 @@ impl Sandbox {
         let input = LoadInput { folder: folder.path().to_owned(), flags, ..LoadInput::default() };
         let settings = Settings::load(input).expect("the defaults are valid");
         let store = match backend {
-            Backend::Sqlite => Store::create(&settings.database_url, cluster::META).await.expect("a new ledger"),
+            Backend::Sqlite => Store::create(&settings.database_url, META).await.expect("a new ledger"),
             Backend::Postgres => Store::open(&settings.database_url).await.expect("a copy of a new ledger"),
         };
-        let app = App::new(settings, store, Clock::Fixed(cluster::META.created_at));
+        let app = App::new(settings, store, Clock::Fixed(META.created_at));
         let app = app.expect("a sandbox takes a fixed clock");
         Sandbox { app, folder, database }
     }

@@ -34,6 +34,7 @@ trap '' INT TERM HUP
 bin=$1; dir=$2; fsync=$3; connections=$4
 init() { "$bin/initdb" -D "$dir/data" -U creditd -A trust -E UTF8 --locale=C --no-sync "$@" </dev/null; }
 { init --locale-provider=icu --icu-locale=en || { rm -rf "$dir/data"; init; }; } >"$dir/log" 2>&1
+printf 'local all with_password scram-sha-256\nlocal all all trust\n' >"$dir/data/pg_hba.conf"
 "$bin/postgres" -D "$dir/data" -k "$dir" -c listen_addresses= -c max_connections="$connections" -c autovacuum=off \
     -c fsync="$fsync" -c full_page_writes="$fsync" -c log_min_messages=fatal >>"$dir/log" 2>&1 </dev/null &
 pid=$!
@@ -205,6 +206,7 @@ async fn connect(supervisor: &mut Child, folder: &Path) -> PgConnection {
 const TEMPLATE: &str = "ledger";
 
 async fn make_template(folder: &Path, mut admin: PgConnection) {
+    execute(&mut admin, "CREATE ROLE with_password LOGIN PASSWORD 'right'").await;
     execute(&mut admin, &format!("CREATE DATABASE {TEMPLATE}")).await;
     let store = Store::create(&url(folder, TEMPLATE), META).await.expect("a new ledger");
     store.close().await;

@@ -1,0 +1,96 @@
+//! Making, opening and closing ledgers, and what is said of places where there is none.
+
+use crate::support::{Backend, Sandbox, account, both_databases, instant};
+use creditd::store::{Meta, NewAccount, Store, StoreError};
+use std::future::Future;
+
+/// Does `make` as many times at once as there are in a small fleet.
+async fn at_once<T: Send + 'static>(make: impl Fn() -> std::pin::Pin<Box<dyn Future<Output = T> + Send>>) -> Vec<T> {
+    let tasks: Vec<_> = (0..6).map(|_| tokio::spawn(make())).collect();
+    let mut answers = Vec::new();
+    for task in tasks {
+        answers.push(task.await.expect("a task"));
+    }
+    answers
+}
+
+both_databases! {
+    async fn a_ledger_is_made_once_and_remembers_what_it_is(sandbox: Sandbox) {
+        let (url, _database) = sandbox.empty_place().await;
+        assert!(matches!(Store::open(&url).await, Err(StoreError::Missing { .. })));
+        let meta = Meta { created_at: instant("2013-05-06T07:08:09.123456Z"), sandbox: false };
+        let store = Store::create(&url, meta).await.expect("a new ledger");
+        let new = NewAccount { account: account("acme", "UTC", "2013-01-01"), admins: Vec::new() };
+        store.open_accounts(&[new], meta.created_at).await.expect("an account");
+        store.close().await;
+        assert!(matches!(Store::create(&url, meta).await, Err(StoreError::Exists { .. })));
+        let store = Store::open(&url).await.expect("it is there");
+        assert_eq!(store.meta(), meta);
+        assert_eq!(store.count_accounts().await.expect("a count"), 1);
+        assert_eq!(store.place().file().is_some(), sandbox.backend() == Backend::Sqlite);
+        assert_eq!(store.folder().is_some(), sandbox.backend() == Backend::Sqlite);
+        store.close().await;
+        assert_eq!(sandbox.store().meta(), crate::support::META);
+    }
+
+    /// Two replicas that `init` at once: one makes the ledger, the others find it.
+    async fn of_many_who_make_a_ledger_at_once_one_does(sandbox: Sandbox) {
+        let (url, _database) = sandbox.empty_place().await;
+        let answers = at_once(|| {
+            let url = url.clone();
+            Box::pin(async move { Store::create(&url, crate::support::META).await })
+        });
+        let (made, refused): (Vec<_>, Vec<_>) = answers.await.into_iter().partition(Result::is_ok);
+        assert_eq!(made.len(), 1);
+        for refused in refused {
+            let error = refused.map(|_| ()).expect_err("refused");
+            assert!(matches!(error, StoreError::Exists { .. }), "{error}");
+        }
+        let store = Store::open(&url).await.expect("a whole ledger");
+        assert_eq!(store.prices().await.expect("prices"), crate::support::default_prices());
+    }
+
+    /// Replicas of a new version that start at once on an old ledger.
+    async fn of_many_who_bring_a_schema_up_to_date_one_does(sandbox: Sandbox) {
+        sandbox
+            .execute("DROP TABLE alerts; DROP TABLE outbox; DROP TABLE runs; DELETE FROM _sqlx_migrations WHERE version = 2")
+            .await
+            .expect("a ledger of before");
+        let opened = at_once(|| {
+            let url = sandbox.url().to_owned();
+            Box::pin(async move { Store::open(&url).await })
+        });
+        for opened in opened.await {
+            let store = opened.expect("the ledger, up to date");
+            assert_eq!(store.runs(None, None, 1).await.expect("the new table"), []);
+            store.close().await;
+        }
+        let versions = sandbox.texts("SELECT CAST(version AS TEXT) FROM _sqlx_migrations ORDER BY version").await;
+        assert_eq!(versions, ["1", "2"]);
+    }
+
+    async fn a_schema_of_another_build_is_left_as_it_is(sandbox: Sandbox) {
+        let blob = if sandbox.backend() == Backend::Sqlite { "x'00'" } else { "'\\x00'" };
+        let changed = format!("UPDATE _sqlx_migrations SET checksum = {blob} WHERE version = 2");
+        sandbox.execute(&changed).await.expect("another build's");
+        let error = Store::open(sandbox.url()).await.map(|_| ()).expect_err("another build's");
+        let said = error.to_string();
+        assert!(matches!(error, StoreError::Changed { version: 2, .. }), "{said}");
+        assert!(said.contains("was made by another build of creditd: its schema 2 is not schema 2 of this one"), "{said}");
+
+        let newer = "INSERT INTO _sqlx_migrations
+                     SELECT 9999, 'from the future', installed_on, success, checksum, execution_time
+                       FROM _sqlx_migrations WHERE version = 1";
+        sandbox.execute(newer).await.expect("a newer schema");
+        let error = Store::open(sandbox.url()).await.map(|_| ()).expect_err("a newer schema");
+        assert_eq!(error.to_string(), "the ledger has schema 9999, this creditd knows 2; install a newer creditd");
+    }
+
+    async fn a_place_with_something_else_is_left_as_it_is(sandbox: Sandbox) {
+        sandbox.execute("DROP TABLE transactions").await.expect("no ledger any more");
+        let error = Store::open(sandbox.url()).await.map(|_| ()).expect_err("no ledger");
+        assert!(matches!(error, StoreError::NotALedger { .. }), "{error}");
+        assert!(Store::create(sandbox.url(), sandbox.store().meta()).await.is_err());
+        assert_eq!(sandbox.texts("SELECT CAST(count(*) AS TEXT) FROM meta").await, ["2"]);
+    }
+}
