@@ -5,6 +5,7 @@
 //! queue up. Each caller gets its own answer, and only after the commit that holds it.
 
 use super::{Answer, AppError, Balance, balance_of};
+use crate::clock::Clock;
 use crate::core::calendar::Instant;
 use crate::core::ids::AccountId;
 use crate::core::ledger::Call;
@@ -36,7 +37,7 @@ struct Waiting {
 struct Asked {
     account: AccountId,
     call: Call,
-    now: Instant,
+    clock: Clock,
     answer: oneshot::Sender<Result<Answer, AppError>>,
 }
 
@@ -46,11 +47,11 @@ impl Desk {
     }
 
     /// Asks, and waits for the answer. Whoever stops waiting does not stop the call.
-    pub(super) async fn call(&self, account: AccountId, call: Call, now: Instant) -> Result<Answer, AppError> {
+    pub(super) async fn call(&self, account: AccountId, call: Call, clock: Clock) -> Result<Answer, AppError> {
         let (answer, answered) = oneshot::channel();
         let must_serve = {
             let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.calls.push(Asked { account, call, now, answer });
+            waiting.calls.push(Asked { account, call, clock, answer });
             !std::mem::replace(&mut waiting.is_served, true)
         };
         if must_serve {
@@ -115,28 +116,30 @@ async fn do_batch(store: &Store, batch: Vec<Asked>) {
 
 /// Plans and writes a batch: one answer for each call, in order.
 async fn apply(store: &Store, batch: &[Asked]) -> Result<Vec<Result<Answer, AppError>>, StoreError> {
+    // A call happens when its turn comes: so the ledger of an account is never behind what it has recorded.
+    let nows: Vec<Instant> = batch.iter().map(|asked| asked.clock.now()).collect();
     let mut load = Load::default();
-    for Asked { account, call, now, .. } in batch {
+    for (Asked { account, call, .. }, now) in batch.iter().zip(&nows) {
         load.call(account, call, *now);
     }
     // The plan may be made again. What was new to it is no replay when it is found written after a connection was lost.
     let mut was_new = vec![false; batch.len()];
     let plan = |loaded: &mut Batch| {
-        let answers = batch.iter().zip(&mut was_new);
-        answers.map(|(asked, was_new)| answer(loaded, asked, was_new)).collect()
+        let answers = batch.iter().zip(&nows).zip(&mut was_new);
+        answers.map(|((asked, now), was_new)| answer(loaded, asked, *now, was_new)).collect()
     };
     store.update(&load, plan).await
 }
 
 fn answer(
     Batch { ledgers, prices, may_be_written }: &mut Batch,
-    asked: &Asked,
+    Asked { account, call, .. }: &Asked,
+    now: Instant,
     was_new: &mut bool,
 ) -> Result<Answer, AppError> {
-    let Asked { account, call, now, .. } = asked;
     let ledger = ledgers.get_mut(account).ok_or_else(|| AppError::UnknownAccount(account.clone()))?;
-    let receipt = ledger.apply(call, prices, *now)?;
-    let Balance { available, next_reset_at, .. } = balance_of(ledger, *now)?;
+    let receipt = ledger.apply(call, prices, now)?;
+    let Balance { available, next_reset_at, .. } = balance_of(ledger, now)?;
     let replayed = receipt.replayed && !(*may_be_written && *was_new);
     *was_new |= !receipt.replayed;
     Ok(Answer { row: receipt.row, replayed, available, next_reset_at })

@@ -139,7 +139,7 @@ impl App {
     /// # Errors
     /// [`AppError`]; nothing was written then.
     pub async fn call(&self, account: &AccountId, call: Call) -> Result<Answer, AppError> {
-        self.desk.call(account.clone(), call, self.now()).await
+        self.desk.call(account.clone(), call, self.clock).await
     }
 
     /// Checks the balance and takes the credits of one action at once (R5 to R9).

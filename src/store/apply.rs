@@ -78,10 +78,7 @@ impl Table<'_> {
                 for (at, column) in self.columns.iter().enumerate() {
                     query = match column {
                         b'i' => query.bind(self.rows.iter().map(|row| row[at].int()).collect::<Vec<Option<i64>>>()),
-                        _ => {
-                            let texts = self.rows.iter().map(|row| row[at].text().map(str::to_owned));
-                            query.bind(texts.collect::<Vec<Option<String>>>())
-                        }
+                        _ => query.bind(self.rows.iter().map(|row| row[at].text()).collect::<Vec<Option<&str>>>()),
                     };
                 }
                 Ok(Query::Postgres(on, query))

@@ -8,7 +8,7 @@
 
 use super::apply::Projected;
 use super::backend::{Backend, Tries};
-use super::load::{self, LOAD};
+use super::load::{self, LOAD, LOAD_PLAIN};
 use super::sql::{Row, Sql, set};
 use super::stored::{columns, read_transaction};
 use super::{Batch, Load, Result, Store, StoreError, While, accounts, json};
@@ -40,7 +40,7 @@ impl Store {
             let mut plan = |batch: &mut Batch| plan(batch, may_be_written);
             let done = match &self.backend {
                 Backend::Postgres(pool) if tries.next() && load.is_one() => {
-                    alone(self, pool, &parameter, &mut plan).await
+                    alone(self, pool, (&parameter, load.is_plain()), &mut plan).await
                 }
                 _ => in_line(&self.backend, &parameter, &ids, &mut plan).await,
             };
@@ -129,8 +129,20 @@ async fn in_line<R>(
 }
 
 /// A batch on one account, without a lock: two round trips. Who comes second is refused, and gets in line.
-async fn alone<R>(store: &Store, pool: &PgPool, parameter: &str, plan: &mut impl FnMut(&mut Batch) -> R) -> Result<R> {
-    let rows = store.query(LOAD).bind(parameter).fetch_all().await.while_("loading ledgers")?;
+async fn alone<R>(
+    store: &Store,
+    pool: &PgPool,
+    (parameter, is_plain): (&str, bool),
+    plan: &mut impl FnMut(&mut Batch) -> R,
+) -> Result<R> {
+    let plain = is_plain.then(|| store.query(LOAD_PLAIN).bind(parameter));
+    let mut rows = match plain {
+        Some(query) => query.fetch_all().await.while_("loading a ledger")?,
+        None => Vec::new(),
+    };
+    if rows.is_empty() || load::has_more(&rows) {
+        rows = store.query(LOAD).bind(parameter).fetch_all().await.while_("loading ledgers")?;
+    }
     let (answer, projected) = planned(&rows, plan)?;
     if projected.is_empty() {
         return Ok(answer);
