@@ -12,8 +12,8 @@ use sqlx::{Postgres, SqlSafeStr, Sqlite};
 use std::time::Duration;
 
 /// How often a unit of work is tried. Writers of the same rows wait for each other's locks, so that more than two tries
-/// are rare; ten, with the pauses below, also outlast the restart of a server.
-const ATTEMPTS_MAX: u32 = 10;
+/// are rare; twenty, with the pauses below, use up every broken connection of the pool and outlast the restart of a server.
+const ATTEMPTS_MAX: u32 = 20;
 /// The pause before the second try; it doubles with each further one. Each is drawn from half to all of it, so that those
 /// who collided once do not collide again.
 const PAUSE_MIN: Duration = Duration::from_millis(2);
