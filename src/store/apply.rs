@@ -255,7 +255,7 @@ impl Written<'_> {
     /// Writes everything in one statement, which is a transaction of its own, on Postgres. The statement that it ends with
     /// runs first there: the update of the account.
     pub async fn write_at_once(&self, pool: &PgPool) -> Result<()> {
-        let query = Backend::writing(pool, ALL_AT_ONCE);
+        let query = Backend::on_its_own(pool, ALL_AT_ONCE);
         let query = self.accounts.bind(self.grants.bind(self.transactions.bind(query)?)?)?;
         query.execute().await.while_("writing a call").map(drop)
     }

@@ -28,7 +28,12 @@ pub(super) enum Backend {
         writer: SqlitePool,
         reader: SqlitePool,
     },
-    Postgres(PgPool),
+    Postgres {
+        /// For what is planned once and run a thousand times a second.
+        writer: PgPool,
+        /// For what is planned anew for what it is asked.
+        reader: PgPool,
+    },
 }
 
 /// A database transaction. Dropped before [`Tx::commit`], it is rolled back.
@@ -72,7 +77,7 @@ impl Backend {
     pub async fn begin(&self) -> Result<Tx> {
         let begun = match self {
             Backend::Sqlite { writer, .. } => writer.begin_with("BEGIN IMMEDIATE").await.map(Tx::Sqlite),
-            Backend::Postgres(pool) => begin_whole(pool, "BEGIN ISOLATION LEVEL READ COMMITTED").await,
+            Backend::Postgres { writer, .. } => begin_whole(writer, "BEGIN ISOLATION LEVEL READ COMMITTED").await,
         };
         begun.while_("beginning a write")
     }
@@ -81,7 +86,9 @@ impl Backend {
     async fn read(&self) -> Result<Tx> {
         let begun = match self {
             Backend::Sqlite { reader, .. } => reader.begin().await.map(Tx::Sqlite),
-            Backend::Postgres(pool) => begin_whole(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await,
+            Backend::Postgres { reader, .. } => {
+                begin_whole(reader, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+            }
         };
         begun.while_("beginning to read")
     }
@@ -91,13 +98,13 @@ impl Backend {
         let sql = sql.into();
         match self {
             Backend::Sqlite { reader, .. } => Query::Sqlite(On::Pool(reader), sqlx::query(sql.sqlite)),
-            Backend::Postgres(pool) => Query::Postgres(On::Pool(pool), sqlx::query(sql.postgres)),
+            Backend::Postgres { reader, .. } => Query::Postgres(On::Pool(reader), sqlx::query(sql.postgres)),
         }
     }
 
-    /// One statement that writes and is a transaction of its own. Postgres alone has a use for it: SQLite's writer always
-    /// begins IMMEDIATE.
-    pub fn writing<'t>(pool: &'t PgPool, sql: &'static str) -> Query<'t> {
+    /// One statement of the writer that is a transaction of its own. Postgres alone has a use for it: SQLite's writer
+    /// always begins IMMEDIATE.
+    pub fn on_its_own<'t>(pool: &'t PgPool, sql: &'static str) -> Query<'t> {
         Query::Postgres(On::Pool(pool), sqlx::query(sql))
     }
 
@@ -108,7 +115,10 @@ impl Backend {
                 reader.close().await;
                 writer.close().await;
             }
-            Backend::Postgres(pool) => pool.close().await,
+            Backend::Postgres { writer, reader } => {
+                reader.close().await;
+                writer.close().await;
+            }
         }
     }
 }
@@ -170,7 +180,7 @@ impl<'a> Tries<'a> {
     /// The end of a try. `None` asks for another one, after a pause.
     pub async fn again<R>(&self, done: Result<R>) -> Option<Result<R>> {
         let error = match done {
-            Err(error) if matches!(self.backend, Backend::Postgres(_)) && error.is_passing() => error,
+            Err(error) if matches!(self.backend, Backend::Postgres { .. }) && error.is_passing() => error,
             done => return Some(done),
         };
         let attempts = self.begun;

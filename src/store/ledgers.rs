@@ -29,20 +29,20 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; nothing was written then, unless the connection was lost for good.
     pub async fn update<R>(&self, load: &Load, mut plan: impl FnMut(&mut Batch) -> R) -> Result<R> {
-        let (parameter, ids) = (load.parameter()?, load.ids()?);
+        let asked = Parameter { loaded: load.parameter()?, ids: load.ids()?, is_plain: load.is_plain() };
         let mut tries = Tries::new(&self.backend);
         let mut may_be_written = false;
-        let mut plan = |batch: &mut Batch, may_be_written| {
-            batch.may_be_written = may_be_written;
-            plan(batch)
-        };
         loop {
-            let mut plan = |batch: &mut Batch| plan(batch, may_be_written);
+            let is_first = tries.next();
+            let mut plan = |batch: &mut Batch| {
+                batch.may_be_written = may_be_written;
+                plan(batch)
+            };
             let done = match &self.backend {
-                Backend::Postgres(pool) if tries.next() && load.is_one() => {
-                    alone(self, pool, (&parameter, load.is_plain()), &mut plan).await
+                Backend::Postgres { writer, .. } if is_first && load.is_one() => {
+                    alone(&self.backend, writer, &asked, &mut plan).await
                 }
-                _ => in_line(&self.backend, &parameter, &ids, &mut plan).await,
+                _ => in_line(&self.backend, &asked, &mut plan).await,
             };
             may_be_written |= done.as_ref().is_err_and(StoreError::is_lost);
             if let Some(done) = tries.again(done).await {
@@ -110,16 +110,27 @@ impl Store {
     }
 }
 
+/// What a batch asks of the database.
+struct Parameter {
+    /// [`Load::parameter`].
+    loaded: String,
+    /// The accounts, as a JSON array.
+    ids: String,
+    /// Whether [`LOAD_PLAIN`] may do.
+    is_plain: bool,
+}
+
 /// A batch on accounts that nobody else can change meanwhile.
-async fn in_line<R>(
-    backend: &Backend,
-    parameter: &str,
-    ids: &str,
-    plan: &mut impl FnMut(&mut Batch) -> R,
-) -> Result<R> {
+async fn in_line<R>(backend: &Backend, asked: &Parameter, plan: &mut impl FnMut(&mut Batch) -> R) -> Result<R> {
     let mut tx = backend.begin().await?;
-    accounts::lock(&mut tx, ids).await?;
-    let rows = tx.query(LOAD).bind(parameter).fetch_all().await.while_("loading ledgers")?;
+    accounts::lock(&mut tx, &asked.ids).await?;
+    let mut rows = Vec::new();
+    if asked.is_plain {
+        rows = tx.query(LOAD_PLAIN).bind(asked.loaded.as_str()).fetch_all().await.while_("loading ledgers")?;
+    }
+    if rows.is_empty() || load::has_more(&rows) {
+        rows = tx.query(LOAD).bind(asked.loaded.as_str()).fetch_all().await.while_("loading ledgers")?;
+    }
     let (answer, projected) = planned(&rows, plan)?;
     if !projected.is_empty() {
         projected.written()?.write(&mut tx).await?;
@@ -130,18 +141,18 @@ async fn in_line<R>(
 
 /// A batch on one account, without a lock: two round trips. Who comes second is refused, and gets in line.
 async fn alone<R>(
-    store: &Store,
+    backend: &Backend,
     pool: &PgPool,
-    (parameter, is_plain): (&str, bool),
+    asked: &Parameter,
     plan: &mut impl FnMut(&mut Batch) -> R,
 ) -> Result<R> {
-    let plain = is_plain.then(|| store.query(LOAD_PLAIN).bind(parameter));
-    let mut rows = match plain {
-        Some(query) => query.fetch_all().await.while_("loading a ledger")?,
-        None => Vec::new(),
-    };
+    let query = |sql: Sql| Backend::on_its_own(pool, sql.postgres).bind(asked.loaded.as_str());
+    let mut rows = Vec::new();
+    if asked.is_plain {
+        rows = query(LOAD_PLAIN).fetch_all().await.while_("loading a ledger")?;
+    }
     if rows.is_empty() || load::has_more(&rows) {
-        rows = store.query(LOAD).bind(parameter).fetch_all().await.while_("loading ledgers")?;
+        rows = query(LOAD).fetch_all().await.while_("loading a ledger")?;
     }
     let (answer, projected) = planned(&rows, plan)?;
     if projected.is_empty() {
@@ -149,7 +160,7 @@ async fn alone<R>(
     }
     let written = projected.written()?;
     if written.has_more() {
-        let mut tx = store.backend.begin().await?;
+        let mut tx = backend.begin().await?;
         written.write(&mut tx).await?;
         tx.commit().await.while_("committing a batch")?;
     } else {

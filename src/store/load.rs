@@ -87,10 +87,10 @@ impl Load {
         self.accounts.len() == 1
     }
 
-    /// Whether [`LOAD_PLAIN`] may do: one account, and no call that is about an earlier one.
+    /// Whether [`LOAD_PLAIN`] may do: no call is about an earlier one.
     pub(super) fn is_plain(&self) -> bool {
         let is_plain = |asked: &Asked| asked.about.is_empty() && asked.history.is_none() && !asked.everything;
-        self.is_one() && self.accounts.values().all(is_plain)
+        self.accounts.values().all(is_plain)
     }
 
     /// The accounts, as a JSON array.
@@ -283,34 +283,63 @@ pub(super) const LOAD: Sql = Sql {
     ),
 };
 
-/// The same for one account as most are, on Postgres: without closures, holds, caps, and calls that are about earlier
-/// ones. It costs half, and a call that comes alone is half of it. Its last column says whether the account has more.
-pub(super) const LOAD_PLAIN: &str = concat!(
-    "WITH v AS MATERIALIZED (
-         SELECT * FROM jsonb_to_recordset($1::jsonb) AS j (account_id text, since bigint, keys jsonb, prices bool))
-     SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
-            a.balance_free, a.balance_purchased,
-            (SELECT jsonb_agg(jsonb_build_array(t.from_month, t.zone, t.allowance)) FROM terms AS t
-              WHERE t.account_id = a.account_id)::text,
-            NULL,
-            (SELECT jsonb_agg(jsonb_build_array(",
-    grant!(),
-    ")) FROM grants AS g
-              WHERE g.account_id = a.account_id AND (g.remaining > 0 OR g.held > 0))::text,
-            NULL, NULL,
-            (SELECT jsonb_agg(k.row) FILTER (WHERE k.row IS NOT NULL) FROM (
-                 SELECT ",
-    row_of_key!("to_jsonb(t)"),
-    " AS row FROM jsonb_array_elements_text(v.keys) AS k (key)
-             ) AS k)::text,
-            NULL, NULL, NULL,
-            (SELECT jsonb_agg(jsonb_build_array(p.action, p.effective_from, p.credits)) FROM prices AS p
-              WHERE v.prices)::text,
-            v.since < a.last_recorded_at OR EXISTS (SELECT 1 FROM holds AS h WHERE h.account_id = a.account_id)
-                OR EXISTS (SELECT 1 FROM caps AS c WHERE c.account_id = a.account_id)
-                OR EXISTS (SELECT 1 FROM closures AS c WHERE c.account_id = a.account_id)
-       FROM v LEFT JOIN accounts AS a ON a.account_id = v.account_id"
-);
+/// The same for accounts as most are: without closures, holds, caps, and calls that are about earlier ones. It costs half.
+/// Its last column says whether the account has more.
+pub(super) const LOAD_PLAIN: Sql = Sql {
+    sqlite: concat!(
+        "WITH v AS MATERIALIZED (
+             SELECT value ->> 'account_id' AS account_id, value ->> 'since' AS since, value ->> 'keys' AS keys,
+                    value ->> 'prices' AS prices FROM jsonb_each($1))
+         SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
+                a.balance_free, a.balance_purchased,
+                (SELECT json_group_array(json_array(t.from_month, t.zone, t.allowance)) FROM terms AS t
+                  WHERE t.account_id = a.account_id),
+                NULL,
+                (SELECT json_group_array(json_array(",
+        grant!(),
+        ")) FROM grants AS g INDEXED BY grants_open
+                  WHERE g.account_id = a.account_id AND (g.remaining > 0 OR g.held > 0)),
+                NULL, NULL,
+                (SELECT json_group_array(",
+        row_of_sqlite!(),
+        ") FROM json_each(v.keys) AS k
+                  CROSS JOIN transactions AS t INDEXED BY transactions_key
+                  WHERE t.account_id = a.account_id AND t.key = k.value),
+                NULL, NULL, NULL,
+                CASE WHEN v.prices THEN
+                    (SELECT json_group_array(json_array(p.action, p.effective_from, p.credits)) FROM prices AS p) END,
+                v.since < a.last_recorded_at OR EXISTS (SELECT 1 FROM holds AS h WHERE h.account_id = a.account_id)
+                    OR EXISTS (SELECT 1 FROM caps AS c WHERE c.account_id = a.account_id)
+                    OR EXISTS (SELECT 1 FROM closures AS c WHERE c.account_id = a.account_id)
+           FROM v LEFT JOIN accounts AS a ON a.account_id = v.account_id"
+    ),
+    postgres: concat!(
+        "WITH v AS MATERIALIZED (
+             SELECT * FROM jsonb_to_recordset($1::jsonb) AS j (account_id text, since bigint, keys jsonb, prices bool))
+         SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
+                a.balance_free, a.balance_purchased,
+                (SELECT jsonb_agg(jsonb_build_array(t.from_month, t.zone, t.allowance)) FROM terms AS t
+                  WHERE t.account_id = a.account_id)::text,
+                NULL,
+                (SELECT jsonb_agg(jsonb_build_array(",
+        grant!(),
+        ")) FROM grants AS g
+                  WHERE g.account_id = a.account_id AND (g.remaining > 0 OR g.held > 0))::text,
+                NULL, NULL,
+                (SELECT jsonb_agg(k.row) FILTER (WHERE k.row IS NOT NULL) FROM (
+                     SELECT ",
+        row_of_key!("to_jsonb(t)"),
+        " AS row FROM jsonb_array_elements_text(v.keys) AS k (key)
+                 ) AS k)::text,
+                NULL, NULL, NULL,
+                (SELECT jsonb_agg(jsonb_build_array(p.action, p.effective_from, p.credits)) FROM prices AS p
+                  WHERE v.prices)::text,
+                v.since < a.last_recorded_at OR EXISTS (SELECT 1 FROM holds AS h WHERE h.account_id = a.account_id)
+                    OR EXISTS (SELECT 1 FROM caps AS c WHERE c.account_id = a.account_id)
+                    OR EXISTS (SELECT 1 FROM closures AS c WHERE c.account_id = a.account_id)
+           FROM v LEFT JOIN accounts AS a ON a.account_id = v.account_id"
+    ),
+};
 
 /// Whether the row of [`LOAD_PLAIN`] says that [`LOAD`] must be asked.
 pub(super) fn has_more(rows: &[Row]) -> bool {

@@ -13,9 +13,9 @@ use sqlx::Connection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use std::time::Duration;
 
-/// Connections of one process. A server takes a hundred by default, so ten processes fit with room for people; more
-/// would not charge faster, since writers of one account wait for each other anyway.
-const CONNECTIONS_MAX: u32 = 8;
+/// Connections of one process that write, and that read. A server takes a hundred by default, so several processes fit
+/// with room for people; more would not charge faster, since what comes together is one batch.
+const CONNECTIONS_MAX: u32 = 6;
 /// How long a call waits for a connection, new or given back, before it says that there is none.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the first connection may take: a server that is there answers in a fraction of it.
@@ -29,6 +29,9 @@ const SESSION: &str = "SET lock_timeout = '30s'; SET statement_timeout = '15min'
 /// Pages are in memory or on flash. By its default, for turning disks, Postgres would walk all of a few thousand accounts
 /// to find the one that is charged.
 const PLANNING: &str = "SET random_page_cost = 1.1";
+/// The same for the writer, whose few statements look up what they are asked by key whatever that is: planning them anew
+/// for each call, as Postgres may think wise, costs more than running them.
+const PLANNED_ONCE: &str = "SET random_page_cost = 1.1; SET plan_cache_mode = force_generic_plan; SET jit = off";
 
 /// Connects, which finds out whether the server can be reached and lets us in.
 pub(super) async fn connect(url: &str) -> Result<Backend> {
@@ -40,21 +43,26 @@ pub(super) async fn connect(url: &str) -> Result<Backend> {
     // Once by hand: the pool would take a refused connection for a server that is starting, and wait.
     let connection = connect_once(&options).await.map_err(|source| why_not(&options, source))?;
     connection.close().await.while_("closing the first connection")?;
-    let pool = PgPoolOptions::new()
-        .max_connections(CONNECTIONS_MAX)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        // A round trip for each call that would find out what the call finds out itself; a lost connection is tried again.
-        .test_before_acquire(false)
-        .after_connect(|connection, _| {
+    // A round trip before each call of the writer would find out what the call finds out itself; it is tried again then.
+    let writer = pool(PLANNED_ONCE).test_before_acquire(false);
+    let reader = pool(PLANNING);
+    Ok(Backend::Postgres {
+        writer: writer.connect_lazy_with(options.clone()),
+        reader: reader.connect_lazy_with(options),
+    })
+}
+
+fn pool(planning: &'static str) -> PgPoolOptions {
+    PgPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(ACQUIRE_TIMEOUT).after_connect(
+        move |connection, _| {
             Box::pin(async move {
                 sqlx::raw_sql(SESSION).execute(&mut *connection).await?;
                 // An engine that does not know the setting plans in its own way.
-                let _ = sqlx::raw_sql(PLANNING).execute(connection).await;
+                let _ = sqlx::raw_sql(planning).execute(connection).await;
                 Ok(())
             })
-        })
-        .connect_lazy_with(options);
-    Ok(Backend::Postgres(pool))
+        },
+    )
 }
 
 /// Connects to the ledger in a database.

@@ -145,7 +145,7 @@ impl Backend {
     fn migrations(&self) -> Vec<Migration> {
         match self {
             Backend::Sqlite { .. } => read("sqlite"),
-            Backend::Postgres(_) => read("postgres"),
+            Backend::Postgres { .. } => read("postgres"),
         }
     }
 }
