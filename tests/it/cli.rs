@@ -374,10 +374,11 @@ fn one_check_finds_everything_that_is_wrong() {
         rows.iter().filter(|row| row["ok"] == false).filter_map(|row| row["part"].as_str()).collect();
     assert_eq!(parts, ["schedules", "mail templates"]);
 
-    place.write("creditd.toml", "[credits]\npack_credits = 0\n[jobs]\nbatch_accounts = 0\n");
+    place.write("creditd.toml", "[credits]\npack_credits = 0\nlate_usage_days = 367\n[jobs]\nbatch_accounts = 0\n");
     let wrong = place.run("config check");
     wrong.fails_with(4, "creditd: creditd.toml:2: credits.pack_credits = 0: allowed are 1 to");
-    wrong.fails_with(4, "creditd: creditd.toml:4: jobs.batch_accounts = 0: allowed are 1 to");
+    wrong.fails_with(4, "creditd: creditd.toml:3: credits.late_usage_days = 367: allowed are 0 to 366");
+    wrong.fails_with(4, "creditd: creditd.toml:5: jobs.batch_accounts = 0: allowed are 1 to");
     place.write("creditd.toml", "[alerts]\nlevels = [{ name = \"low\", percent = 200 }]\n");
     place.run("config check").fails_with(4, "creditd.toml:2: alerts.levels[0]: the alert level low is at 200 percent");
 }
