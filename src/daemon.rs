@@ -141,9 +141,13 @@ pub fn by_hand(job: Job) -> &'static str {
     }
 }
 
-/// A run for every ten seconds in which nothing waits would only fill the table of runs.
+/// A run for every ten seconds or minute in which nothing waits would only fill the table of runs.
 async fn has_work(app: &App, job: Job, now: Instant) -> Result<bool, StoreError> {
-    Ok(job != Job::Deliver || !app.store.due_messages(now, 1).await?.is_empty())
+    Ok(match job {
+        Job::Deliver => !app.store.due_messages(now, 1).await?.is_empty(),
+        Job::ExpireHolds => !app.store.accounts_with_expired_holds(now, None, 1).await?.is_empty(),
+        _ => true,
+    })
 }
 
 /// Runs a slot in a task of its own, so that a panic ends the run and not the daemon.

@@ -27,7 +27,7 @@
 //! | [`clock`] | the only "now" | [`clock::Clock`] |
 //! | [`report`] | rows become figures (polars) and figures become bytes | [`report::aggregate`], [`report::render`] |
 //! | [`notice`] | facts become messages, by Tera templates | [`notice::Templates`] |
-//! | [`app`] | what creditd offers: charge, purchase, balance, import | [`app::App`] |
+//! | [`app`] | what creditd offers: charges, holds and every other call, balances, imports | [`app::App`] |
 //! | [`jobs`] | what creditd does by itself, one file per job | [`jobs::execute`] |
 //! | [`daemon`] | the bell, and what happens when it rings | [`daemon::ring`] |
 //! | [`demo`] | three made-up months on a fast clock, through the real jobs | [`demo::make`] |

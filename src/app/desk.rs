@@ -4,6 +4,7 @@
 //! waits for a batch to fill: a call that finds the desk free is a batch of one, and while that is written the next ones
 //! queue up. Each caller gets its own answer, and only after the commit that holds it.
 
+use super::caps::cap_of;
 use super::{Answer, AppError, Balance, balance_of};
 use crate::clock::Clock;
 use crate::core::calendar::Instant;
@@ -142,5 +143,7 @@ fn answer(
     let Balance { available, next_reset_at, .. } = balance_of(ledger, now)?;
     let replayed = receipt.replayed && !(*may_be_written && *was_new);
     *was_new |= !receipt.replayed;
-    Ok(Answer { row: receipt.row, replayed, available, next_reset_at })
+    let row = receipt.row;
+    let cap = row.user.as_ref().and_then(|user| cap_of(ledger, user, row.occurred_at));
+    Ok(Answer { row, replayed, available, next_reset_at, cap })
 }

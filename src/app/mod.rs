@@ -3,11 +3,13 @@
 //! The calls here are the platform engineer's: charge, purchase, balance. Each is a batch of one on the one way by
 //! which credits move ([`Store::update`]).
 
+mod caps;
 mod desk;
 pub mod import;
 mod reading;
 mod terms;
 
+pub use caps::UserCap;
 pub use desk::DESK_BATCH_MAX;
 pub use terms::AccountChange;
 
@@ -58,6 +60,8 @@ pub struct Answer {
     pub available: Split,
     /// When the account's next free credits come.
     pub next_reset_at: Instant,
+    /// The cap of the row's user, where there is one, in the month of the row (R17).
+    pub cap: Option<UserCap>,
 }
 
 /// What an account has at an instant.
@@ -142,6 +146,12 @@ impl App {
         self.desk.call(account.clone(), call, self.clock).await
     }
 
+    /// Does many calls, each for itself: as many together as the desk takes at a time. One answer for each, in order.
+    pub async fn call_all(&self, calls: Vec<(AccountId, Call)>) -> Vec<Result<Answer, AppError>> {
+        let calls = calls.into_iter().map(async |(account, call)| self.call(&account, call).await);
+        futures_util::future::join_all(calls).await
+    }
+
     /// Checks the balance and takes the credits of one action at once (R5 to R9).
     ///
     /// # Errors
@@ -174,14 +184,18 @@ impl App {
     /// # Errors
     /// [`AppError::AsOfFuture`] for an instant to come, others when the store fails.
     pub async fn balances_as_of(&self, accounts: &[AccountId], at: Instant) -> Result<Vec<Balance>, AppError> {
-        self.check_as_of(at)?;
+        self.check_as_of(Some(at))?;
         let ledgers = self.store.load_as_of(accounts, at).await?;
         ledgers.values().map(|ledger| Ok(balance_of(ledger, at)?)).collect()
     }
 
-    fn check_as_of(&self, at: Instant) -> Result<(), AppError> {
+    /// Whether one can ask how things were at `as_of`: not before it has come.
+    ///
+    /// # Errors
+    /// [`AppError::AsOfFuture`].
+    pub fn check_as_of(&self, as_of: Option<Instant>) -> Result<(), AppError> {
         let now = self.now();
-        if at > now { Err(AppError::AsOfFuture { at, now }) } else { Ok(()) }
+        as_of.filter(|at| *at > now).map_or(Ok(()), |at| Err(AppError::AsOfFuture { at, now }))
     }
 }
 

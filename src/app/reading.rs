@@ -26,7 +26,7 @@ impl App {
         as_of: Option<Instant>,
         progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
     ) -> Result<(Vec<ReportAccount>, Rows), AppError> {
-        as_of.map_or(Ok(()), |at| self.check_as_of(at))?;
+        self.check_as_of(as_of)?;
         let (mut all, mut rows) = (Vec::new(), Rows::default());
         let total = match accounts {
             Some(accounts) => accounts.len() as u64,

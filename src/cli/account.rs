@@ -1,29 +1,36 @@
 //! `creditd account`: tenants.
 
-use super::balance::{Pages, amounts};
+use super::balance::{Pages, amounts, status};
+use super::call::{self, KeyArg};
 use super::exit::{Exit, Failure};
 use super::import::ImportArgs;
 use super::output::{Cell, Column};
 use super::{Context, args};
 use crate::app::import::AccountImport;
-use crate::app::{AccountChange, App, AppError, Balance};
+use crate::app::{AccountChange, Answer, App, AppError, Balance};
 use crate::core::alert::{BadLevel, Levels};
 use crate::core::calendar::{Calendar, Instant, Month, Terms, first_instant_of, parse_date, parse_zone};
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, Email};
-use crate::core::ledger::Account as CoreAccount;
+use crate::core::ledger::{Account as CoreAccount, Call, Closing};
 use crate::store::{AccountRecord, Admin, NewAccount, Opened};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use clap::ArgGroup;
 
-/// Accounts: open, look at, change, import
+/// Accounts: open, look at, change, close, import
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Account {
     Create(Create),
     List(List),
     Show(Show),
     Set(Set),
+    /// Close an account: it gets no free credits and refuses charges, and keeps what it has
+    ///
+    /// Free credits that are left lapse at the end of their month; purchased ones are there when it opens again.
+    Close(Change),
+    /// Open an account again; free credits come at once when it was closed at the beginning of the month
+    Reopen(Change),
     /// Open accounts from a CSV file with the columns account, name, time_zone, opened_on, admin_email
     Import(ImportArgs),
 }
@@ -35,6 +42,8 @@ impl Account {
             Account::List(command) => command.run(context).await,
             Account::Show(command) => command.run(context).await,
             Account::Set(command) => command.run(context).await,
+            Account::Close(command) => command.run(context, false).await,
+            Account::Reopen(command) => command.run(context, true).await,
             Account::Import(file) => {
                 let allowance = context.app().await?.settings.credits.monthly_allowance;
                 file.run(context, &AccountImport { allowance }).await
@@ -103,8 +112,9 @@ pub(super) struct List {
     balance: bool,
 }
 
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 8] = [
     Column::text("account"),
+    Column::text("status"),
     Column::text("name"),
     Column::text("zone"),
     Column::number("allowance"),
@@ -112,7 +122,8 @@ const COLUMNS: [Column; 7] = [
     Column::number("admins"),
     Column::text("levels"),
 ];
-const BALANCE_COLUMNS: [Column; 3] = [Column::number("free"), Column::number("purchased"), Column::number("available")];
+const BALANCE_COLUMNS: [Column; 4] =
+    [Column::number("free"), Column::number("purchased"), Column::number("available"), Column::number("held")];
 
 impl List {
     async fn run(self, context: &Context) -> Result<(), Failure> {
@@ -123,10 +134,11 @@ impl List {
         let mut shown = 0_u64;
         let mut pages = Pages::new(app, &[]);
         while let Some(ids) = pages.next().await? {
-            let mut balances = if self.balance { app.balances(&ids).await? } else { Vec::new() }.into_iter();
-            for record in app.store.accounts(&ids).await? {
-                let mut cells = facts(&record, now);
-                if let Some(balance) = balances.next() {
+            // Both come in order of id.
+            let records = app.store.accounts(&ids).await?;
+            for (record, balance) in records.iter().zip(app.balances(&ids).await?) {
+                let mut cells = facts(record, &balance, now);
+                if self.balance {
                     cells.extend(amounts(&balance));
                 }
                 list.row(cells)?;
@@ -141,11 +153,12 @@ impl List {
     }
 }
 
-fn facts(record: &AccountRecord, now: Instant) -> Vec<Cell> {
+fn facts(record: &AccountRecord, balance: &Balance, now: Instant) -> Vec<Cell> {
     let account = &record.account;
     let terms = terms_at(account, now);
     vec![
         account.id.as_str().into(),
+        status(balance).into(),
         account.name.as_str().into(),
         terms.zone.name().into(),
         terms.allowance.into(),
@@ -219,6 +232,30 @@ impl Set {
     }
 }
 
+/// An account to close or to open again.
+#[derive(Debug, clap::Args)]
+pub(super) struct Change {
+    /// Which one
+    #[arg(value_name = "ACCOUNT")]
+    id: AccountId,
+    /// Why; the log keeps it
+    #[arg(long, value_parser = args::reason)]
+    comment: String,
+    #[command(flatten)]
+    key: KeyArg,
+}
+
+impl Change {
+    async fn run(self, context: &Context, reopen: bool) -> Result<(), Failure> {
+        let key = self.key.or_made(context, context.app().await?)?;
+        let (schema, status) =
+            if reopen { ("creditd.account-reopen/1", "open") } else { ("creditd.account-close/1", "closed") };
+        let about = |answer: &Answer| vec![("status", status.into()), ("comment", answer.row.comment.as_str().into())];
+        let call = Call::Closing(Closing { key, reopen, comment: self.comment });
+        call::make(context, schema, &self.id, call, about).await
+    }
+}
+
 /// The account with this id.
 pub(super) async fn find(app: &App, id: &AccountId) -> Result<AccountRecord, Failure> {
     let found = app.store.accounts(std::slice::from_ref(id)).await?.pop();
@@ -236,12 +273,13 @@ async fn show(context: &Context, app: &App, id: &AccountId) -> Result<(), Failur
     let pending = account.calendar.terms().iter().find(|later| later.from > month);
     let levels = record.levels.as_ref().unwrap_or(&app.settings.alerts.levels);
     let admins: Vec<&str> = record.admins.iter().map(|admin| admin.email.as_str()).collect();
-    let [free, purchased, available] = amounts(&balance);
+    let [free, purchased, available, held] = amounts(&balance);
     context.show(
         "creditd.account/1",
         &[
             ("account", account.id.as_str().into()),
             ("name", account.name.as_str().into()),
+            ("status", status(&balance).into()),
             ("opened_at", account.opened_at.into()),
             ("zone", terms.zone.name().into()),
             ("allowance", terms.allowance.into()),
@@ -256,6 +294,7 @@ async fn show(context: &Context, app: &App, id: &AccountId) -> Result<(), Failur
             ("free", free),
             ("purchased", purchased),
             ("available", available),
+            ("held", held),
         ],
     )
 }

@@ -10,13 +10,13 @@ use crate::core::credits::Credits;
 use crate::core::ids::{ActionCode, BadName, clean_text};
 use crate::core::ledger::Refusal;
 use crate::core::price::{Action, NoPrice, PriceVersion};
-use clap::ArgGroup;
 
 /// The action credit matrix: what each AI action costs
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Actions {
     List(List),
     Set(Set),
+    Retire(Retire),
 }
 
 impl Actions {
@@ -24,6 +24,7 @@ impl Actions {
         match self {
             Actions::List(command) => command.run(context).await,
             Actions::Set(command) => command.run(context).await,
+            Actions::Retire(command) => command.run(context).await,
         }
     }
 }
@@ -81,23 +82,19 @@ fn cells(action: &Action, at: Instant) -> Vec<Cell> {
     ]
 }
 
-/// Set the price of an action from an instant on, or retire it; a new code adds an action
+/// Set the price of an action from an instant on; a new code adds an action
 ///
 /// What was charged before keeps its price. Example:
 ///   creditd actions set erase --credits 9 --from 2013-03-01
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
-#[command(group(ArgGroup::new("price").required(true).args(["credits", "retire"])))]
 pub(super) struct Set {
     /// Its code: letters, digits, '-', '_' and '.'
     #[arg(value_name = "ACTION")]
     code: ActionCode,
     /// Credits of one action
     #[arg(long, value_parser = args::amount)]
-    credits: Option<Credits>,
-    /// The action can no longer be done
-    #[arg(long)]
-    retire: bool,
+    credits: Credits,
     /// Its name for people
     #[arg(long, default_value = "", hide_default_value = true, value_parser = args::name)]
     title: String,
@@ -115,23 +112,53 @@ fn help_text(text: &str) -> Result<String, BadName> {
 
 impl Set {
     async fn run(self, context: &Context) -> Result<(), Failure> {
-        let app = context.app().await?;
-        let now = app.now();
-        let code = self.code;
-        if self.retire && app.store.prices().await?.get(&code).is_none() {
-            return Err(AppError::from(Refusal::from(NoPrice::Unknown { action: code })).into());
-        }
-        let effective_from = self.from.map_or(now, |moment| moment.instant(None));
-        let version = PriceVersion { effective_from, credits: self.credits };
-        app.store.set_price(&code, &self.title, &self.help_text, version).await?;
-        if effective_from < now {
-            context.say("The price counts from an instant that is past: usage imported for that time will cost it.");
-        }
-        let prices = app.store.prices().await?;
-        let mut list = context.list(SCHEMA, COLUMNS)?;
-        if let Some(action) = prices.get(&code) {
-            list.row(cells(action, now))?;
-        }
-        Ok(list.finish()?)
+        set(context, &self.code, (&self.title, &self.help_text), self.from, Some(self.credits)).await
     }
+}
+
+/// Retire an action from an instant on: it can no longer be done
+///
+/// What was charged before stays; `creditd actions set` brings the action back. Example:
+///   creditd actions retire erase --from 2013-03-01
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Retire {
+    /// Its code
+    #[arg(value_name = "ACTION")]
+    code: ActionCode,
+    /// From this instant or day (in UTC) on [default: now]
+    #[arg(long, value_name = "DATE|INSTANT")]
+    from: Option<Moment>,
+}
+
+impl Retire {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        if context.app().await?.store.prices().await?.get(&self.code).is_none() {
+            return Err(AppError::from(Refusal::from(NoPrice::Unknown { action: self.code })).into());
+        }
+        set(context, &self.code, ("", ""), self.from, None).await
+    }
+}
+
+async fn set(
+    context: &Context,
+    code: &ActionCode,
+    (title, help): (&str, &str),
+    from: Option<Moment>,
+    credits: Option<Credits>,
+) -> Result<(), Failure> {
+    let app = context.app().await?;
+    let now = app.now();
+    let effective_from = from.map_or(now, |moment| moment.instant(None));
+    app.store.set_price(code, title, help, PriceVersion { effective_from, credits }).await?;
+    if effective_from < now {
+        let then = if credits.is_some() { "cost it" } else { "be refused" };
+        context.say(format_args!("It counts from an instant that is past: usage imported for that time will {then}."));
+    }
+    let prices = app.store.prices().await?;
+    let mut list = context.list(SCHEMA, COLUMNS)?;
+    if let Some(action) = prices.get(code) {
+        list.row(cells(action, now))?;
+    }
+    Ok(list.finish()?)
 }

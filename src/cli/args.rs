@@ -3,6 +3,7 @@
 use crate::core::calendar::{BadTime, Calendar, Instant, first_instant_of, parse_date};
 use crate::core::credits::Credits;
 use crate::core::ids::{BadName, Key, clean_text};
+use crate::core::ledger::HOLD_TTL_SECONDS_MAX;
 use chrono::NaiveDate;
 use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
 use std::str::FromStr;
@@ -53,11 +54,34 @@ impl Moment {
 
 /// A number of free credits or a price: not negative, and not a slip of the keyboard.
 pub(super) fn amount(text: &str) -> Result<Credits, String> {
-    let allowed = 0..=crate::config::AMOUNT_MAX;
+    credits_from(0, text)
+}
+
+/// A number of credits to move: at least one, and not a slip of the keyboard.
+pub(super) fn some_credits(text: &str) -> Result<Credits, String> {
+    credits_from(1, text)
+}
+
+fn credits_from(least: i64, text: &str) -> Result<Credits, String> {
+    let allowed = least..=crate::config::AMOUNT_MAX;
     match text.parse() {
         Ok(credits) if allowed.contains(&credits) => Ok(Credits::new(credits)),
-        _ => Err(format!("a whole number of credits is expected, {} to {}", allowed.start(), allowed.end())),
+        _ => Err(format!("a whole number of credits is expected, {least} to {}", allowed.end())),
     }
+}
+
+/// How long a hold is open, in seconds: a number with its unit (`s`, `m`, `h`), or of seconds.
+pub(super) fn ttl(text: &str) -> Result<i64, String> {
+    let (number, seconds) = match text.char_indices().next_back() {
+        Some((at, 's')) => (&text[..at], 1),
+        Some((at, 'm')) => (&text[..at], 60),
+        Some((at, 'h')) => (&text[..at], 3_600),
+        _ => (text, 1),
+    };
+    let ttl = number.parse::<i64>().ok().and_then(|number| number.checked_mul(seconds));
+    ttl.filter(|ttl| (1..=HOLD_TTL_SECONDS_MAX).contains(ttl)).ok_or_else(|| {
+        format!("a time such as 90s, 15m or 2h is expected, 1 second to {} hours", HOLD_TTL_SECONDS_MAX / 3_600)
+    })
 }
 
 /// How many entries of a list are wanted.
@@ -78,6 +102,14 @@ pub(super) fn comment(text: &str) -> Result<String, BadName> {
     clean_text("the comment", text)
 }
 
+/// Why somebody does what is not done by itself: something must be said.
+pub(super) fn reason(text: &str) -> Result<String, BadName> {
+    match comment(text)? {
+        blank if blank.trim().is_empty() => Err(BadName::Empty { what: "the comment, which says why," }),
+        reason => Ok(reason),
+    }
+}
+
 /// A name for a call that came without one (R9): when, and 64 random bits.
 pub(super) fn unique(prefix: &str, now: Instant) -> String {
     format!("{prefix}-{}-{:016x}", now.to_utc().format("%Y%m%dT%H%M%SZ"), fastrand::u64(..))
@@ -91,6 +123,7 @@ pub(super) fn key(now: Instant) -> Result<Key, BadName> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::ledger::HOLD_TTL_SECONDS;
 
     #[test]
     fn a_day_begins_where_the_account_is() {
@@ -111,8 +144,18 @@ mod tests {
     #[test]
     fn amounts_are_whole_and_not_negative() {
         assert_eq!(amount("1500"), Ok(Credits::new(1_500)));
+        assert_eq!((amount("0"), some_credits("1")), (Ok(Credits::ZERO), Ok(Credits::new(1))));
         for bad in ["-1", "1.5", "1e3", "", "1000000001"] {
-            assert!(amount(bad).is_err(), "{bad}");
+            assert!(amount(bad).is_err() && some_credits(bad).is_err(), "{bad}");
+        }
+        assert_eq!(some_credits("0"), Err("a whole number of credits is expected, 1 to 1000000000".to_owned()));
+    }
+
+    #[test]
+    fn a_hold_is_open_for_a_second_to_a_day() {
+        assert_eq!([ttl("1"), ttl("90s"), ttl("15m"), ttl("24h")], [Ok(1), Ok(90), Ok(HOLD_TTL_SECONDS), Ok(86_400)]);
+        for bad in ["", "0", "0m", "-1s", "m", "25h", "86401", "1d", "1.5h", "9223372036854775807h", "1h30m", "1é"] {
+            assert!(ttl(bad).is_err(), "{bad}");
         }
     }
 }

@@ -1,20 +1,24 @@
-//! `creditd balance`: what accounts have, now.
+//! `creditd balance`: what accounts have, now or at an instant that has passed.
 
 use super::Context;
 use super::exit::Failure;
 use super::output::{Cell, Column};
 use crate::app::{App, AppError, Balance as AppBalance};
+use crate::core::calendar::Instant;
 use crate::core::ids::AccountId;
 
 /// Accounts read at once.
 pub(super) const PAGE_ACCOUNTS: usize = 1_000;
 
-/// Show what accounts can use now, free and purchased credits apart
+/// Show what accounts can use, free and purchased credits apart, and what is held of them
 #[derive(Debug, clap::Args)]
 pub(super) struct Balance {
     /// Accounts; all of them when none is named
     #[arg(value_name = "ACCOUNT")]
     accounts: Vec<AccountId>,
+    /// As it was known at this instant, instead of now: what was recorded later does not count
+    #[arg(long, value_name = "INSTANT")]
+    as_of: Option<Instant>,
 }
 
 const COLUMNS: &[Column] = &[
@@ -22,6 +26,8 @@ const COLUMNS: &[Column] = &[
     Column::number("free"),
     Column::number("purchased"),
     Column::number("available"),
+    Column::number("held"),
+    Column::text("status"),
     Column::text("month"),
     Column::number("allowance"),
     Column::text("next_reset_at"),
@@ -31,21 +37,31 @@ const COLUMNS: &[Column] = &[
 impl Balance {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let app = context.app().await?;
-        for ids in self.accounts.chunks(PAGE_ACCOUNTS) {
-            refuse_unknown(app, ids).await?;
-        }
+        refuse_unknown(app, &self.accounts).await?;
+        app.check_as_of(self.as_of)?;
         let mut list = context.list("creditd.balance/1", COLUMNS)?;
         let mut shown = 0_u64;
         let mut pages = Pages::new(app, &self.accounts);
         while let Some(ids) = pages.next().await? {
-            for balance in app.balances(&ids).await? {
+            let balances = match self.as_of {
+                Some(at) => app.balances_as_of(&ids, at).await?,
+                None => app.balances(&ids).await?,
+            };
+            for id in self.accounts.iter().filter(|id| ids.contains(id)) {
+                if !balances.iter().any(|balance| balance.account == *id) {
+                    context.say(format_args!("The account {id} was not known then."));
+                }
+            }
+            for balance in balances {
                 list.row(cells(&balance))?;
                 shown += 1;
             }
         }
         list.finish()?;
-        if shown == 0 {
-            context.say("There are no accounts yet; `creditd account create` opens one.");
+        match self.as_of {
+            None if shown == 0 => context.say("There are no accounts yet; `creditd account create` opens one."),
+            Some(_) if shown == 0 => context.say("No account was known then."),
+            _ => {}
         }
         Ok(())
     }
@@ -55,6 +71,7 @@ fn cells(balance: &AppBalance) -> Vec<Cell> {
     let mut cells = vec![balance.account.as_str().into()];
     cells.extend(amounts(balance));
     cells.extend([
+        status(balance).into(),
         balance.month.to_string().into(),
         balance.allowance.into(),
         balance.next_reset_at.into(),
@@ -63,19 +80,26 @@ fn cells(balance: &AppBalance) -> Vec<Cell> {
     cells
 }
 
-/// Free, purchased and both.
-pub(super) fn amounts(balance: &AppBalance) -> [Cell; 3] {
-    let available = balance.available;
-    [available.free.into(), available.purchased.into(), available.total().into()]
+/// Free, purchased and both, and what is held.
+pub(super) fn amounts(balance: &AppBalance) -> [Cell; 4] {
+    let AppBalance { available, held, .. } = balance;
+    [available.free.into(), available.purchased.into(), available.total().into(), held.total().into()]
 }
 
-/// Ends with the first of `ids` that does not exist, before anything is shown.
-async fn refuse_unknown(app: &App, ids: &[AccountId]) -> Result<(), Failure> {
-    let there = app.store.accounts(ids).await?;
-    match ids.iter().find(|id| !there.iter().any(|record| record.account.id == **id)) {
-        Some(unknown) => Err(AppError::UnknownAccount(unknown.clone()).into()),
-        None => Ok(()),
+/// Whether the account is open (R18).
+pub(super) const fn status(balance: &AppBalance) -> &'static str {
+    if balance.is_open { "open" } else { "closed" }
+}
+
+/// Ends with the first of `ids` that does not exist, before anything is done or shown.
+pub(super) async fn refuse_unknown(app: &App, ids: &[AccountId]) -> Result<(), Failure> {
+    for ids in ids.chunks(PAGE_ACCOUNTS) {
+        let there = app.store.accounts(ids).await?;
+        if let Some(unknown) = ids.iter().find(|id| !there.iter().any(|record| record.account.id == **id)) {
+            return Err(AppError::UnknownAccount(unknown.clone()).into());
+        }
     }
+    Ok(())
 }
 
 /// Accounts page by page: there may be a million.

@@ -5,7 +5,7 @@ use crate::app::AppError;
 use crate::app::import::ImportError;
 use crate::config::ConfigError;
 use crate::config::schedules::ScheduleError;
-use crate::core::ledger::Refusal;
+use crate::core::ledger::Cause;
 use crate::notice::BadTemplates;
 use crate::store::StoreError;
 use std::fmt;
@@ -108,11 +108,20 @@ impl From<&anyhow::Error> for Exit {
 impl From<&AppError> for Exit {
     fn from(error: &AppError) -> Exit {
         match error {
-            AppError::Refused(Refusal::Conflict { .. }) => Exit::Conflict,
-            AppError::Refused(Refusal::InsufficientCredits { .. }) => Exit::InsufficientCredits,
+            AppError::Refused(refusal) => Exit::from(refusal.cause()),
+            AppError::UnknownAccount(_) | AppError::NotASandbox => Exit::Refused,
             AppError::AsOfFuture { .. } => Exit::Usage,
-            AppError::UnknownAccount(_) | AppError::Refused(_) | AppError::NotASandbox => Exit::Refused,
             AppError::Store(error) => Exit::from(error),
+        }
+    }
+}
+
+impl From<Cause> for Exit {
+    fn from(cause: Cause) -> Exit {
+        match cause {
+            Cause::Conflict => Exit::Conflict,
+            Cause::InsufficientCredits => Exit::InsufficientCredits,
+            _ => Exit::Refused,
         }
     }
 }

@@ -1,14 +1,16 @@
-//! `creditd help`: a command explained, or the exit codes.
+//! `creditd help`: a command explained, the exit codes, or the causes of refusals.
 
 use super::Cli;
 use super::exit::{Exit, Failure};
 use super::output::stdout;
+use crate::core::ledger::Cause;
 use clap::CommandFactory;
 use std::io::Write;
 
 const EXIT_CODES: &str = "exit-codes";
+const REFUSALS: &str = "refusals";
 
-/// Explain a command; `creditd help exit-codes` lists the exit codes
+/// Explain a command, or list the exit codes (exit-codes) or the causes of refusals (refusals)
 #[derive(Debug, clap::Args)]
 pub(super) struct Help {
     /// The command, such as: account create
@@ -21,6 +23,8 @@ impl Help {
         let mut out = stdout();
         if self.path == [EXIT_CODES] {
             out.write_all(Exit::help().as_bytes())?;
+        } else if self.path == [REFUSALS] {
+            out.write_all(refusals().as_bytes())?;
         } else {
             let mut command = Cli::command();
             command.build();
@@ -28,6 +32,14 @@ impl Help {
         }
         Ok(out.flush()?)
     }
+}
+
+/// Every cause of a refusal with its exit code, in the order in which they are looked for.
+fn refusals() -> String {
+    let line = |exit: Exit, code: &str, meaning: &str| format!("{:>4}  {code:<20}  {meaning}\n", exit.code());
+    let unknown = line(Exit::Refused, "unknown_account", "there is no such account");
+    let causes = Cause::ALL.iter().map(|cause| line(Exit::from(*cause), cause.as_str(), cause.meaning()));
+    std::iter::once(unknown).chain(causes).collect()
 }
 
 fn find(mut command: clap::Command, path: &[String]) -> Result<clap::Command, Failure> {

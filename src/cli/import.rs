@@ -98,7 +98,7 @@ fn conclude(context: &Context, report: &ImportReport) -> Result<(), Failure> {
     let done = format!(
         "read {read}: {} new{}, {} there already",
         grouped_u64(*new),
-        if *refused > 0 { format!(" ({} refused for want of credits)", grouped_u64(*refused)) } else { String::new() },
+        if *refused > 0 { format!(" ({} refused)", grouped_u64(*refused)) } else { String::new() },
         grouped_u64(*already)
     );
     match (bad, written, bad_file) {

@@ -9,6 +9,8 @@ mod admin;
 mod alerts;
 mod args;
 mod balance;
+mod call;
+mod cap;
 mod charge;
 mod completions;
 mod config;
@@ -18,14 +20,18 @@ mod email;
 pub mod exit;
 mod files;
 mod help;
+mod hold;
 mod import;
 mod init;
 mod jobs;
 mod log;
+mod month;
+mod operator;
 mod outbox;
 pub mod output;
 pub mod progress;
 mod purchase;
+mod refund;
 mod report;
 mod run;
 mod serve;
@@ -91,9 +97,22 @@ enum Command {
     Account(account::Account),
     #[command(subcommand)]
     Admin(admin::Admin),
-    Purchase(purchase::Purchase),
-    Charge(charge::Charge),
     Balance(balance::Balance),
+    Charge(charge::Charge),
+    Hold(hold::Hold),
+    Capture(hold::Capture),
+    Void(hold::Void),
+    #[command(subcommand)]
+    Holds(hold::Holds),
+    Refund(refund::Refund),
+    Purchase(purchase::Purchase),
+    Return(purchase::Return),
+    Grant(operator::Grant),
+    Adjust(operator::Adjust),
+    #[command(subcommand)]
+    Cap(cap::Cap),
+    #[command(subcommand)]
+    Month(month::Month),
     #[command(subcommand)]
     Transactions(transactions::Transactions),
     #[command(subcommand)]
@@ -128,9 +147,19 @@ impl Command {
             Command::Jobs(command) => command.run(context).await,
             Command::Account(command) => command.run(context).await,
             Command::Admin(command) => command.run(context).await,
-            Command::Purchase(command) => command.run(context).await,
-            Command::Charge(command) => command.run(context).await,
             Command::Balance(command) => command.run(context).await,
+            Command::Charge(command) => command.run(context).await,
+            Command::Hold(command) => command.run(context).await,
+            Command::Capture(command) => command.run(context).await,
+            Command::Void(command) => command.run(context).await,
+            Command::Holds(command) => command.run(context).await,
+            Command::Refund(command) => command.run(context).await,
+            Command::Purchase(command) => command.run(context).await,
+            Command::Return(command) => command.run(context).await,
+            Command::Grant(command) => command.run(context).await,
+            Command::Adjust(command) => command.run(context).await,
+            Command::Cap(command) => command.run(context).await,
+            Command::Month(command) => command.run(context).await,
             Command::Transactions(command) => command.run(context).await,
             Command::Actions(command) => command.run(context).await,
             Command::Report(command) => command.run(context).await,

@@ -1,12 +1,14 @@
-//! `creditd purchase`: adds packs that were paid for.
+//! `creditd purchase` and `creditd return`: packs that were paid for, and what is unspent of them (R12).
 
+use super::call::{self, KeyArg};
 use super::exit::{Exit, Failure};
 use super::import::ImportArgs;
 use super::{Context, args};
+use crate::app::Answer;
 use crate::app::import::PurchaseImport;
 use crate::config::CreditSettings;
 use crate::core::ids::{AccountId, Key, Reference};
-use crate::core::ledger::{PACKS_MAX, Purchase as CorePurchase};
+use crate::core::ledger::{Call, PACKS_MAX, Purchase as CorePurchase, Return as CoreReturn};
 use crate::core::transaction::Money;
 use anyhow::anyhow;
 
@@ -83,25 +85,51 @@ impl One {
             money: Money { minor, currency: currency.clone() },
             comment: self.comment,
         };
-        let answer = app.purchase(&self.account, &purchase).await?;
-        let row = &answer.row;
-        let money = row.money.as_ref();
-        context.show(
-            "creditd.purchase/1",
-            &[
-                ("account", self.account.as_str().into()),
-                ("seq", row.seq.into()),
-                ("occurred_at", row.occurred_at.into()),
+        let about = |Answer { row, .. }: &Answer| {
+            let money = row.money.as_ref();
+            vec![
                 ("packs", row.quantity.into()),
                 ("credits", row.credits().into()),
                 ("price_minor", money.map(|money| money.minor).into()),
                 ("currency", money.map(|money| money.currency.as_str()).into()),
                 ("reference", row.reference.as_ref().map(Reference::as_str).into()),
-                ("replayed", answer.replayed.into()),
-                ("available", answer.available.total().into()),
-                ("available_free", answer.available.free.into()),
-                ("available_purchased", answer.available.purchased.into()),
-            ],
-        )
+            ]
+        };
+        call::make(context, "creditd.purchase/1", &self.account, Call::Purchase(purchase), about).await
+    }
+}
+
+/// Return what is unspent of a purchase; the money is yours to give back
+///
+/// Credits that are held stay held. A purchase is returned once. Example:
+///   creditd return inv-2013-0042 --account acme --comment "cancelled by the customer"
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Return {
+    /// The reference of the payment
+    reference: Reference,
+    /// Who bought
+    #[arg(long)]
+    account: AccountId,
+    /// Why; the log keeps it
+    #[arg(long, value_parser = args::reason)]
+    comment: String,
+    #[command(flatten)]
+    key: KeyArg,
+}
+
+impl Return {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let Return { reference, account, comment, key } = self;
+        let key = key.or_made(context, context.app().await?)?;
+        let about = |Answer { row, .. }: &Answer| {
+            vec![
+                ("reference", row.reference.as_ref().map(Reference::as_str).into()),
+                ("returned", row.credits().negated().into()),
+                ("comment", row.comment.as_str().into()),
+            ]
+        };
+        let call = Call::Return(CoreReturn { key, purchase: Key::of_purchase(&reference), comment });
+        call::make(context, "creditd.return/1", &account, call, about).await
     }
 }

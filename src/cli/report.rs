@@ -113,6 +113,7 @@ fn described(definition: &Definition) -> Vec<Cell> {
 impl Asked {
     async fn model(&self, context: &Context) -> Result<ReportModel, Failure> {
         let app = context.app().await?;
+        app.check_as_of(self.as_of)?;
         let definitions = definitions(context)?;
         let definition = definitions.get(&self.name).or_exit(Exit::Usage)?;
         let (from, to) = match self.month.map(DateRange::of_month).transpose().or_exit(Exit::Usage)? {

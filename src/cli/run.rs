@@ -16,7 +16,7 @@ const SCHEMA: &str = "creditd.run/1";
 /// Jobs are safe to repeat: each effect has a key, so what was done is not done again.
 #[derive(Debug, clap::Args)]
 pub struct Run {
-    /// The job: reset, scan, deliver, daily-report, monthly-report or verify
+    /// The job
     #[arg(value_parser = super::args::word(Job::ALL, Job::as_str))]
     job: Job,
     /// Report this month in every zone, also if it was reported before: 2013-03

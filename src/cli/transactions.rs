@@ -9,6 +9,7 @@ use super::output::{Cell, Column, Layout, OutputMode, RecordWriter, stdout};
 use super::{Context, args};
 use crate::app::App;
 use crate::app::import::UsageImport;
+use crate::core::calendar::Instant;
 use crate::core::ids::{AccountId, ActionCode, Key, Reference, UserId};
 use crate::core::transaction::{Kind, Reason, Status, Transaction, touched};
 use crate::store::{Cursor, LogFilter};
@@ -28,7 +29,7 @@ pub(super) enum Transactions {
     ///
     /// A file is all or nothing: when one row is bad, nothing is imported. Rows that are there already change nothing, so
     /// an import that was interrupted is finished by running it again.
-    Import(ImportArgs),
+    Import(Import),
 }
 
 impl Transactions {
@@ -36,9 +37,21 @@ impl Transactions {
         match self {
             Transactions::List(command) => command.run(context).await,
             Transactions::Export(command) => command.run(context).await,
-            Transactions::Import(file) => file.run(context, &UsageImport::default()).await,
+            Transactions::Import(Import { file, post_to_open }) => {
+                file.run(context, &UsageImport { post_to_open }).await
+            }
         }
     }
+}
+
+/// A file of usage.
+#[derive(Debug, clap::Args)]
+pub(super) struct Import {
+    #[command(flatten)]
+    file: ImportArgs,
+    /// Count usage of months that are closed at the beginning of the first open one, instead of refusing it
+    #[arg(long)]
+    post_to_open: bool,
 }
 
 /// List transactions, newest first
@@ -67,6 +80,9 @@ pub(super) struct List {
     /// Only with this status
     #[arg(long, value_parser = args::word(Status::ALL, Status::as_str))]
     status: Option<Status>,
+    /// As the log read at this instant: what was recorded later does not count
+    #[arg(long, value_name = "INSTANT")]
+    as_of: Option<Instant>,
     /// At most so many
     #[arg(long, default_value_t = 50, value_parser = args::limit)]
     limit: usize,
@@ -80,9 +96,10 @@ impl List {
             None => None,
         };
         let calendar = record.as_ref().map(|record| &record.account.calendar);
-        let List { account, from, to, user, action, kind, status, limit } = self;
+        let List { account, from, to, user, action, kind, status, as_of, limit } = self;
+        app.check_as_of(as_of)?;
         let [from, to] = [from, to].map(|moment| moment.map(|moment| moment.instant(calendar)));
-        let filter = LogFilter { account, from, to, user, action, kind, status };
+        let filter = LogFilter { account, from, to, user, action, kind, status, recorded_until: as_of };
         let rows = app.store.log_newest(&filter, limit.saturating_add(1)).await?;
 
         // A table has room for what people look at; every other form has everything.
@@ -115,6 +132,9 @@ pub(super) struct Export {
     /// Only of this account
     #[arg(long)]
     account: Option<AccountId>,
+    /// As the log read at this instant: what was recorded later does not count
+    #[arg(long, value_name = "INSTANT")]
+    as_of: Option<Instant>,
 }
 
 impl Export {
@@ -132,6 +152,7 @@ impl Export {
         if let Some(id) = &self.account {
             find(app, id).await?;
         }
+        app.check_as_of(self.as_of)?;
         if self.out == Path::new("-") {
             self.write(context, app, stdout(), layout).await?;
             return Ok(());
@@ -145,11 +166,11 @@ impl Export {
 
     async fn write(&self, context: &Context, app: &App, out: impl Write, layout: Layout) -> Result<i64, Failure> {
         let progress = context.progress("exporting");
-        let total = match &self.account {
-            Some(_) => None,
-            None => Some(app.store.count_transactions().await?),
+        let total = match (&self.account, self.as_of) {
+            (None, None) => Some(app.store.count_transactions().await?),
+            _ => None,
         };
-        let filter = LogFilter { account: self.account.clone(), ..LogFilter::default() };
+        let filter = LogFilter { account: self.account.clone(), recorded_until: self.as_of, ..LogFilter::default() };
         let columns: Vec<Column> = FIELDS.iter().map(Field::column).collect();
         let mut list = RecordWriter::new(out, layout, SCHEMA, &columns)?;
         let mut after: Option<Cursor> = None;
@@ -218,6 +239,7 @@ const FIELDS: &[Field] = &[
     number("balance_free", false, |_, row| row.balance.free.into()),
     number("balance_purchased", false, |_, row| row.balance.purchased.into()),
     text("recorded_at", false, |_, row| row.recorded_at.into()),
+    text("expires_at", false, |_, row| row.expires_at.into()),
     number("unit_price", false, |_, row| row.unit_price.into()),
     text("reference", false, |_, row| row.reference.as_ref().map(Reference::as_str).into()),
     number("price_minor", false, |_, row| row.money.as_ref().map(|money| money.minor).into()),

@@ -166,6 +166,9 @@ pub struct CreditSettings {
     pub pack_price_minor: i64,
     /// ISO 4217, three capital letters.
     pub currency: String,
+    /// Days after its end for which a month takes usage that is told late (R14), and days after creditd learned of an account
+    /// for which all its months do.
+    pub late_usage_days: i64,
     /// The page where packs are ordered, http or https.
     pub buy_url: Option<String>,
 }

@@ -19,17 +19,13 @@ pub enum ScheduleError {
         source: std::io::Error,
     },
     /// A file whose name is no job's.
-    #[error("{} is named for no job; did you mean {near}.toml? Jobs are {}", path.display(), jobs())]
+    #[error("{} is named for no job; did you mean {near}.toml? Jobs are {}", path.display(), Job::words())]
     NoSuchJob {
         /// The file.
         path: PathBuf,
         /// The most similar job.
         near: &'static str,
     },
-}
-
-fn jobs() -> String {
-    Job::ALL.iter().map(|job| job.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// The schedule of every job, in the order of [`Job::ALL`]; files `JOB.toml` in `dir` replace the built-in ones.
@@ -74,7 +70,9 @@ fn refuse_strangers(dir: &Path) -> Result<(), ScheduleError> {
 const fn embedded(job: Job) -> &'static str {
     match job {
         Job::Reset => include_str!("../../cron/reset.toml"),
+        Job::ExpireHolds => include_str!("../../cron/expire-holds.toml"),
         Job::Scan => include_str!("../../cron/scan.toml"),
+        Job::Close => include_str!("../../cron/close.toml"),
         Job::Deliver => include_str!("../../cron/deliver.toml"),
         Job::DailyReport => include_str!("../../cron/daily-report.toml"),
         Job::MonthlyReport => include_str!("../../cron/monthly-report.toml"),
@@ -96,9 +94,11 @@ mod tests {
             next,
             [
                 "reset 2026-01-01T00:05:00Z",
+                "expire-holds 2026-01-01T00:01:00Z",
                 "scan 2026-01-01T00:01:00Z",
                 "daily-report 2026-01-01T00:15:00Z",
                 "monthly-report 2026-01-01T00:15:00Z",
+                "close 2026-01-01T04:15:00Z",
                 "deliver 2026-01-01T00:00:10Z",
                 "verify 2026-01-01T03:30:00Z",
             ]

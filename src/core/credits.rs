@@ -97,6 +97,9 @@ pub enum CreditType {
 }
 
 impl CreditType {
+    /// Both.
+    pub const ALL: &'static [CreditType] = &[CreditType::Free, CreditType::Purchased];
+
     /// The word used in every format.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -5,8 +5,8 @@
 //! [`Schedule::due`] is a pure function of what is recorded and of `now`.
 //!
 //! Two families of jobs:
-//! - *tick* jobs (reset, scan, deliver, verify) do all there is to do at an instant, so only the newest occurrence
-//!   of the cron expression matters and older missed ones are covered by it;
+//! - *tick* jobs (reset, expire-holds, scan, close, deliver, verify) do all there is to do at an instant, so only the
+//!   newest occurrence of the cron expression matters and older missed ones are covered by it;
 //! - *period* jobs (daily-report, monthly-report) cover one local day or month in one zone. A period is due once
 //!   it has ended; the cron expression merely says when to look.
 
@@ -35,12 +35,16 @@ words! {
     Job {
         /// Opens the month of every account whose month has turned (R2, R3).
         Reset = "reset",
+        /// Gives back the credits of holds that ran out (R3, R10).
+        ExpireHolds = "expire-holds",
         /// Finds accounts at or below a level.
         Scan = "scan",
         /// Reports each account's day once it has ended.
         DailyReport = "daily-report",
         /// Reports each account's month once it has ended.
         MonthlyReport = "monthly-report",
+        /// Closes months to late usage once they were reported (R14).
+        Close = "close",
         /// Sends what is in the outbox: after those that fill it.
         Deliver = "deliver",
         /// Proves conservation over the whole ledger (R16).
@@ -60,11 +64,17 @@ pub enum Covers {
 }
 
 impl Job {
+    /// The words of all jobs, for people.
+    #[must_use]
+    pub fn words() -> String {
+        Job::ALL.iter().map(|job| job.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
     /// What one slot of this job stands for.
     #[must_use]
     pub const fn covers(self) -> Covers {
         match self {
-            Job::Reset | Job::Scan | Job::Deliver | Job::Verify => Covers::Tick,
+            Job::Reset | Job::ExpireHolds | Job::Scan | Job::Close | Job::Deliver | Job::Verify => Covers::Tick,
             Job::DailyReport => Covers::Day,
             Job::MonthlyReport => Covers::Month,
         }
@@ -80,7 +90,7 @@ impl FromStr for Job {
 
 /// There is no such job.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a job; jobs are reset, scan, deliver, daily-report, monthly-report and verify")]
+#[error("{:?} is not a job; jobs are {}", .0, Job::words())]
 pub struct BadJob(String);
 
 words! {

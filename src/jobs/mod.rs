@@ -4,12 +4,15 @@
 //! writes that in one database transaction. A dry run is the same way without the last step. Each effect has a unique
 //! key, so a job that runs twice, or was killed half-way and runs again, does everything once.
 
+pub mod close;
 pub mod daily_report;
 pub mod deliver;
+pub mod expire_holds;
 pub mod monthly_report;
 mod planner;
 pub mod preview;
 pub mod reset;
+mod rollover;
 pub mod scan;
 mod statements;
 pub mod verify;
@@ -154,7 +157,9 @@ impl Done {
 pub async fn execute(kit: &Kit, job: Job, slot: Slot, run: &mut Run<'_>) -> Result<Done, JobError> {
     match (job, slot) {
         (Job::Reset, Slot::Tick(_)) => reset::run(kit, run).await,
+        (Job::ExpireHolds, Slot::Tick(_)) => expire_holds::run(kit, run).await,
         (Job::Scan, Slot::Tick(_)) => scan::run(kit, run).await,
+        (Job::Close, Slot::Tick(_)) => close::run(kit, run).await,
         (Job::Deliver, Slot::Tick(_)) => deliver::run(kit, run).await,
         (Job::Verify, Slot::Tick(_)) => verify::run(kit, run).await,
         (Job::DailyReport, Slot::Day(day, zone)) => daily_report::run(kit, day, zone, run).await,

@@ -64,6 +64,11 @@ impl Load {
         }
     }
 
+    /// Adds the cap of a user of `account`, as it is at `now`.
+    pub fn user(&mut self, account: &AccountId, user: &UserId, now: Instant) {
+        self.account(account, now).users.push(user.clone());
+    }
+
     fn account(&mut self, id: &AccountId, since: Instant) -> &mut Asked {
         // Most accounts come more than once, and need their id cloned only once.
         if !self.accounts.contains_key(id) {

@@ -27,6 +27,7 @@ mod runs;
 mod schema;
 mod sql;
 mod sqlite;
+mod standing;
 mod stored;
 mod transactions;
 mod verify;

@@ -24,6 +24,8 @@ pub struct LogFilter {
     pub kind: Option<Kind>,
     /// With this status.
     pub status: Option<Status>,
+    /// Recorded at this instant or earlier: the log as it read then (R15).
+    pub recorded_until: Option<Instant>,
 }
 
 /// Where a page of the log begins: behind this row.
@@ -39,7 +41,7 @@ impl Store {
     /// One page of the log in order of account and `seq`, behind `after`.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`](super::StoreError).
     pub async fn log_page(
         &self,
         filter: &LogFilter,
@@ -54,8 +56,8 @@ impl Store {
               WHERE (account_id, seq) > ($8, $9) AND ($1 IS NULL OR account_id = $1)
                 AND ($2 IS NULL OR occurred_at >= $2) AND ($3 IS NULL OR occurred_at < $3)
                 AND ($4 IS NULL OR user_id = $4) AND ($5 IS NULL OR action = $5) AND ($6 IS NULL OR kind = $6)
-                AND ($7 IS NULL OR status = $7)
-              ORDER BY account_id, seq LIMIT $10"
+                AND ($7 IS NULL OR status = $7) AND ($10 IS NULL OR recorded_at <= $10)
+              ORDER BY account_id, seq LIMIT $11"
             ),
             filter,
             after,
@@ -67,7 +69,7 @@ impl Store {
     /// The newest `limit` rows of the log, newest first.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`](super::StoreError).
     pub async fn log_newest(&self, filter: &LogFilter, limit: usize) -> Result<Vec<(AccountId, Transaction)>> {
         self.log(
             concat!(
@@ -78,7 +80,8 @@ impl Store {
                 AND ($2 IS NULL OR occurred_at >= $2) AND ($3 IS NULL OR occurred_at < $3)
                 AND ($4 IS NULL OR user_id = $4) AND ($5 IS NULL OR action = $5) AND ($6 IS NULL OR kind = $6)
                 AND ($7 IS NULL OR status = $7) AND (account_id, seq) > ($8, $9)
-              ORDER BY occurred_at DESC, account_id DESC, seq DESC LIMIT $10"
+                AND ($10 IS NULL OR recorded_at <= $10)
+              ORDER BY occurred_at DESC, account_id DESC, seq DESC LIMIT $11"
             ),
             filter,
             None,
@@ -108,6 +111,7 @@ impl Store {
             .bind(filter.status.map(Status::as_str))
             .bind(start.0)
             .bind(start.1)
+            .bind(filter.recorded_until.map(Instant::micros))
             .bind(limit_of(limit))
             .fetch_all()
             .await
@@ -118,7 +122,7 @@ impl Store {
     /// How many rows the log has.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`](super::StoreError).
     pub async fn count_transactions(&self) -> Result<u64> {
         let row = self
             .query("SELECT CAST(coalesce(sum(last_seq), 0) AS BIGINT) FROM accounts")

@@ -3,7 +3,9 @@
 //! Ledgers here are sandboxes whose clock stands at [`NOW`], so every figure and every instant is known.
 
 mod files;
+mod holds;
 mod ledger;
+mod operator;
 mod postgres;
 
 use serde_json::{Value, json};
@@ -112,6 +114,16 @@ impl Place {
         self.json(args)["rows"].as_array().expect("a list").clone()
     }
 
+    /// What a call answers that is made twice: the second time it is a replay, and nothing moves.
+    #[track_caller]
+    fn once(&self, args: &str) -> Value {
+        let first = self.json(args);
+        let again = self.json(args);
+        assert_eq!((&first["replayed"], &again["replayed"]), (&json!(false), &json!(true)), "{args}");
+        assert_eq!((&first["seq"], &first["available"]), (&again["seq"], &again["available"]), "{args}");
+        first
+    }
+
     /// Free and purchased credits of `acme`.
     #[track_caller]
     fn balance(&self) -> (i64, i64) {
@@ -158,6 +170,7 @@ fn every_kind_of_outcome_has_its_exit_code() {
     for (args, code, reason) in [
         ("no-such-command", 2, "unrecognized subcommand"),
         ("charge --account acme", 2, "--action"),
+        ("balance --as-of 2014-01-01T00:00:00Z", 2, "2014-01-01T00:00:00Z is later than now"),
         ("charge --account a/b --action erase", 2, "the account id has the character"),
         ("charge --account acme --action erase --quantity 0", 2, "1..=1000000"),
         ("purchase", 2, "--packs"),
@@ -192,6 +205,7 @@ fn every_kind_of_outcome_has_its_exit_code() {
         ("help", "Commands:"),
         ("help account create", "--opened-on"),
         ("help exit-codes", "\n   6  insufficient credits"),
+        ("help refusals", "\n   7  idempotency_conflict"),
         ("completions bash", "complete -F _creditd"),
     ] {
         let done = Place::empty().ok(args);
@@ -210,6 +224,13 @@ fn lists_and_answers_name_their_schema() {
         ("purchase --account acme --packs 1", "creditd.purchase/1"),
         ("charge --account acme --action upscale", "creditd.charge/1"),
         ("balance", "creditd.balance/1"),
+        ("hold --account acme --action erase", "creditd.hold/1"),
+        ("holds list", "creditd.holds/1"),
+        ("grant --account acme --type free --credits 1 --comment why", "creditd.grant/1"),
+        ("adjust --account acme --type free --credits 1 --comment why", "creditd.adjust/1"),
+        ("cap set ann --account acme --credits 1", "creditd.cap/1"),
+        ("cap list", "creditd.caps/1"),
+        ("month close 2013-01 --account acme", "creditd.month-close/1"),
         ("transactions list", "creditd.transactions/1"),
         ("actions list", "creditd.actions/1"),
         ("alerts list", "creditd.alerts/1"),
@@ -233,7 +254,11 @@ fn lists_and_answers_name_their_schema() {
 fn data_goes_to_stdout_and_talk_to_stderr() {
     let place = Place::sandbox();
     let empty = place.ok("account list");
-    assert!(empty.stdout.starts_with("account  name") && empty.stderr.contains("no accounts yet"), "{}", empty.stderr);
+    assert!(
+        empty.stdout.starts_with("account  status  name") && empty.stderr.contains("no accounts yet"),
+        "{}",
+        empty.stderr
+    );
     assert_eq!(place.ok("alerts list -q").stderr, "");
     assert_eq!(place.ok("alerts list").stderr, "No alert is open.\n");
     assert_eq!(place.ok("outbox list -o csv").stdout.lines().count(), 1);
@@ -349,10 +374,11 @@ fn one_check_finds_everything_that_is_wrong() {
         rows.iter().filter(|row| row["ok"] == false).filter_map(|row| row["part"].as_str()).collect();
     assert_eq!(parts, ["schedules", "mail templates"]);
 
-    place.write("creditd.toml", "[credits]\npack_credits = 0\n[jobs]\nbatch_accounts = 0\n");
+    place.write("creditd.toml", "[credits]\npack_credits = 0\nlate_usage_days = 367\n[jobs]\nbatch_accounts = 0\n");
     let wrong = place.run("config check");
     wrong.fails_with(4, "creditd: creditd.toml:2: credits.pack_credits = 0: allowed are 1 to");
-    wrong.fails_with(4, "creditd: creditd.toml:4: jobs.batch_accounts = 0: allowed are 1 to");
+    wrong.fails_with(4, "creditd: creditd.toml:3: credits.late_usage_days = 367: allowed are 0 to 366");
+    wrong.fails_with(4, "creditd: creditd.toml:5: jobs.batch_accounts = 0: allowed are 1 to");
     place.write("creditd.toml", "[alerts]\nlevels = [{ name = \"low\", percent = 200 }]\n");
     place.run("config check").fails_with(4, "creditd.toml:2: alerts.levels[0]: the alert level low is at 200 percent");
 }

@@ -7,3 +7,4 @@ mod accounts;
 mod jobs;
 mod outbox;
 mod places;
+mod standing;

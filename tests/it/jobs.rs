@@ -1,9 +1,12 @@
 //! The jobs, each run twice: whatever a job does, it does once, and a dry run does nothing.
 
-use crate::support::{Sandbox, account, account_id, instant, month, purchase, usage};
+mod close;
+
+use crate::support::{Sandbox, account, account_id, both_databases, instant, month, purchase, usage};
 use chrono_tz::Tz;
 use creditd::app::App;
 use creditd::core::ids::{AccountId, Email};
+use creditd::core::ledger::{Call, Hold, Usage};
 use creditd::core::outbox::NoticeKind;
 use creditd::core::schedule::{Job, Slot};
 use creditd::jobs::{Claiming, Done, Kit, Planned, Run, run_slot};
@@ -48,7 +51,7 @@ async fn mails(sandbox: &Sandbox, kind: NoticeKind) -> Vec<OutboxRecord> {
 async fn spend_down_to(app: &App, id: &AccountId, left: i64, key: &str) {
     let available = app.balances(std::slice::from_ref(id)).await.expect("a balance")[0].available.total().get();
     let quantity = available - left;
-    let usage = creditd::core::ledger::Usage { quantity, ..usage("translation", key) };
+    let usage = Usage { quantity, ..usage("translation", key) };
     app.charge(id, &usage).await.expect("a charge");
 }
 
@@ -80,6 +83,40 @@ async fn reset_opens_every_missed_month_once() {
     assert_eq!(again.lines, Vec::<String>::new());
     assert_eq!(sandbox.log(&id).await, rows);
     sandbox.assert_verified().await;
+}
+
+both_databases! {
+    async fn expire_holds_gives_back_what_ran_out_once(sandbox: Sandbox) {
+        let id = sandbox.open_account("acme", "America/New_York", "2013-01-01").await;
+        let hold = async |now: &str, key: &str, ttl_seconds: i64| {
+            let Usage { key, user, action, quantity, comment, .. } = usage("erase", key);
+            let hold = Call::Hold(Hold { key, user, action, quantity, ttl_seconds, comment });
+            sandbox.at(now).call(&id, hold).await.expect("a hold");
+        };
+        let expire = async |now: &str| tick(&sandbox, now, Job::ExpireHolds).await;
+        hold("2013-01-31T12:00:00Z", "short", 60).await;
+        hold("2013-01-31T12:00:00Z", "over-the-month", 86_400).await;
+        assert_eq!(expire("2013-01-31T12:00:59.999999Z").await.lines, Vec::<String>::new());
+
+        let now = "2013-01-31T12:01:00Z";
+        let before = sandbox.log(&id).await;
+        let planned = run(sandbox.at(now), Job::ExpireHolds, Slot::Tick(instant(now)), true).await;
+        assert_eq!(sandbox.log(&id).await, before, "a dry run writes nothing");
+        let done = expire(now).await;
+        assert_eq!(planned.lines, done.lines, "what was planned is what is done");
+        assert_eq!(done.lines, ["acme: give back 7 credits of 1 hold that ran out"]);
+        assert_eq!(done.summary, "1 account: 1 hold ran out, 7 credits given back");
+        let after = sandbox.log(&id).await;
+        assert_eq!(expire(now).await.lines, Vec::<String>::new());
+        assert_eq!(sandbox.log(&id).await, after);
+
+        // What comes back to a month that is over does not leak into the next one.
+        tick(&sandbox, "2013-02-01T05:00:00Z", Job::Reset).await;
+        let done = expire("2013-02-01T12:00:00Z").await;
+        assert_eq!(done.lines, ["acme: give back 7 credits of 1 hold that ran out, lapse 7 free credits"]);
+        let balance = sandbox.balance(&sandbox.at("2013-02-01T12:00:00Z"), &id).await;
+        assert_eq!((balance.available.total().get(), balance.held.total().get()), (1_500, 0));
+    }
 }
 
 #[tokio::test]

@@ -80,7 +80,7 @@ pub struct ImportReport {
     pub rows: u64,
     /// Rows recorded.
     pub new: u64,
-    /// Of those, actions refused for want of credits.
+    /// Of those, actions refused for want of credits or by a cap.
     pub refused: u64,
     /// Rows that were there already.
     pub already: u64,

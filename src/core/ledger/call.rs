@@ -160,7 +160,7 @@ impl Ledger {
     /// Does what `call` asks, at `now`: the one entrance for everything that comes from outside.
     ///
     /// A call that came before is answered with its first row and moves nothing (R9). Causes of refusal are looked for in
-    /// the order of [`Refusal`].
+    /// the order of [`Cause`](super::Cause).
     ///
     /// # Errors
     /// [`Refusal`]; the ledger is as it was then. A charge or hold refused for want of credits or by a cap is no error

@@ -10,6 +10,7 @@
 
 mod account;
 mod call;
+mod cause;
 mod charge;
 mod grant;
 mod hold;
@@ -23,6 +24,7 @@ mod rollover;
 
 pub use account::{Cap, Closing, NewTerms};
 pub use call::Call;
+pub use cause::Cause;
 pub use charge::{QUANTITY_MAX, Usage};
 pub use grant::Grant;
 pub use hold::{Capture, HOLD_TTL_SECONDS, HOLD_TTL_SECONDS_MAX, Hold, OpenHold, Void};

@@ -1,13 +1,13 @@
-//! Why an operation on a ledger wrote nothing: one code per cause.
+//! Why an operation on a ledger wrote nothing: the cause, and what the caller needs to know of it.
 
+use super::Cause;
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::{Credits, Overflow};
 use crate::core::ids::{AccountId, Key};
 use crate::core::price::NoPrice;
 
-/// Why an operation wrote nothing. The causes are looked for in the order in which they stand here, after which a charge
-/// or hold may still be refused, and logged, by `user_cap` and then `insufficient_credits`
-/// ([`Reason`](crate::core::transaction::Reason)).
+/// Why an operation wrote nothing. Causes are looked for in the order of [`Cause`]; a charge or hold that comes to the last
+/// of them, `user_cap` and `insufficient_credits`, is logged instead ([`Reason`](crate::core::transaction::Reason)).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// A key of the kind that payments have (R12).
@@ -243,33 +243,40 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The cause, whatever the circumstances.
+    #[must_use]
+    pub const fn cause(&self) -> Cause {
+        match self {
+            Refusal::ReservedKey { .. } => Cause::ReservedKey,
+            Refusal::Conflict { .. } => Cause::Conflict,
+            Refusal::InFuture { .. } => Cause::InFuture,
+            Refusal::NotOpened { .. } => Cause::NotOpened,
+            Refusal::Quantity { .. } => Cause::Quantity,
+            Refusal::NoReason { .. } => Cause::NoReason,
+            Refusal::ExpiresInPast { .. } => Cause::ExpiresInPast,
+            Refusal::NoPrice(NoPrice::Unknown { .. } | NoPrice::NotYet { .. }) => Cause::UnknownAction,
+            Refusal::NoPrice(NoPrice::Retired { .. }) => Cause::RetiredAction,
+            Refusal::UnknownHold { .. } => Cause::UnknownHold,
+            Refusal::HoldCaptured { .. } => Cause::HoldCaptured,
+            Refusal::HoldVoided { .. } => Cause::HoldVoided,
+            Refusal::HoldExpired { .. } => Cause::HoldExpired,
+            Refusal::ExceedsHold { .. } => Cause::ExceedsHold,
+            Refusal::UnknownCharge { .. } => Cause::UnknownCharge,
+            Refusal::ExceedsRefundable { .. } => Cause::ExceedsRefundable,
+            Refusal::NothingToReturn { .. } => Cause::NothingToReturn,
+            Refusal::AccountClosed { .. } => Cause::AccountClosed,
+            Refusal::AccountOpen { .. } => Cause::AccountOpen,
+            Refusal::MonthClosed { .. } => Cause::MonthClosed,
+            Refusal::MonthOpen { .. } => Cause::MonthOpen,
+            Refusal::MonthNotOver { .. } => Cause::MonthNotOver,
+            Refusal::InsufficientCredits { .. } => Cause::InsufficientCredits,
+            Refusal::Overflow { .. } => Cause::Overflow,
+        }
+    }
+
     /// The result code: one word per cause.
     #[must_use]
     pub const fn code(&self) -> &'static str {
-        match self {
-            Refusal::ReservedKey { .. } => "reserved_key",
-            Refusal::Conflict { .. } => "idempotency_conflict",
-            Refusal::InFuture { .. } => "in_future",
-            Refusal::NotOpened { .. } => "not_opened",
-            Refusal::Quantity { .. } => "bad_quantity",
-            Refusal::NoReason { .. } => "no_reason",
-            Refusal::ExpiresInPast { .. } => "expires_in_past",
-            Refusal::NoPrice(no_price) => no_price.code(),
-            Refusal::UnknownHold { .. } => "unknown_hold",
-            Refusal::HoldCaptured { .. } => "hold_captured",
-            Refusal::HoldVoided { .. } => "hold_voided",
-            Refusal::HoldExpired { .. } => "hold_expired",
-            Refusal::ExceedsHold { .. } => "exceeds_hold",
-            Refusal::UnknownCharge { .. } => "unknown_charge",
-            Refusal::ExceedsRefundable { .. } => "exceeds_refundable",
-            Refusal::NothingToReturn { .. } => "nothing_to_return",
-            Refusal::AccountClosed { .. } => "account_closed",
-            Refusal::AccountOpen { .. } => "account_open",
-            Refusal::MonthClosed { .. } => "month_closed",
-            Refusal::MonthOpen { .. } => "month_open",
-            Refusal::MonthNotOver { .. } => "month_not_over",
-            Refusal::InsufficientCredits { .. } => "insufficient_credits",
-            Refusal::Overflow { .. } => "overflow",
-        }
+        self.cause().as_str()
     }
 }

@@ -13,8 +13,8 @@ fn a_charge_is_done_once_refused_once_and_never_taken_for_another() {
         first,
         json!({
             "schema": "creditd.charge/1", "account": "acme", "seq": 4, "occurred_at": NOW, "action": "erase",
-            "quantity": 3, "status": "success", "reason": null, "credits": 21, "free": 21, "purchased": 0,
-            "replayed": false, "available": 1479, "available_free": 1479, "available_purchased": 0,
+            "quantity": 3, "user": "ann", "status": "success", "reason": null, "credits": 21, "free": 21, "purchased": 0,
+            "cap": null, "cap_used": null, "cap_left": null, "replayed": false, "available": 1479, "available_free": 1479, "available_purchased": 0,
             "next_reset_at": "2013-03-01T05:00:00Z", "key": "job-1"
         })
     );
@@ -158,11 +158,12 @@ fn a_price_counts_from_its_instant() {
 
     place.ok("actions set poem --credits 2 --title Poem --help-text Writes\u{a0}a\u{a0}poem.");
     assert_eq!(place.json("charge --account acme --action poem")["credits"], 2);
-    place.ok("actions set poem --retire --now 2013-02-11T00:00:00Z");
+    place.ok("actions retire poem --now 2013-02-11T00:00:00Z");
     place.run("charge --account acme --action poem --now 2013-02-11T00:00:00Z").fails_with(5, "retired_action");
-    place.run("actions set nothing --retire").fails_with(5, "unknown_action");
+    assert_eq!(of("actions retire erase --from 2013-04-01", "erase")[..3], [json!("active"), json!(7), json!(9)]);
+    assert_eq!(of("actions list --at 2013-04-01", "erase")[..2], [json!("retired"), json!(null)]);
+    place.run("actions retire nothing").fails_with(5, "unknown_action");
     place.run("actions set poem").fails_with(2, "--credits");
-    place.run("actions set poem --credits 1 --retire").fails_with(2, "cannot be used with");
     assert!(place.ok("actions set poem --credits 1 --from 2013-01-01").stderr.contains("past"));
 }
 

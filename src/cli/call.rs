@@ -1,0 +1,143 @@
+//! What all commands share that change a ledger: a call is made under a key, and its answer is shown.
+
+use super::exit::{Exit, Failure};
+use super::output::{Cell, grouped};
+use super::{Context, args};
+use crate::app::{Answer, App, UserCap};
+use crate::core::credits::Split;
+use crate::core::ids::{AccountId, ActionCode, Key, UserId};
+use crate::core::ledger::Call;
+use crate::core::transaction::{Reason, Transaction};
+
+/// Names and values that an answer shows.
+pub(super) type Fields = Vec<(&'static str, Cell)>;
+
+/// The key of a call (R9).
+#[derive(Debug, clap::Args)]
+pub(super) struct KeyArg {
+    /// The idempotency key; a missing one is made and printed on stderr
+    #[arg(long)]
+    key: Option<Key>,
+}
+
+impl KeyArg {
+    /// The key that was given, or a new one.
+    pub(super) fn or_made(self, context: &Context, app: &App) -> Result<Key, Failure> {
+        if let Some(key) = self.key {
+            return Ok(key);
+        }
+        let key = args::key(app.now())?;
+        // Before the call, so that it can be repeated safely should its answer be lost.
+        context.say(format_args!("key: {key}"));
+        Ok(key)
+    }
+}
+
+/// Makes `call` and shows the answer as `schema`: `about` says what it was about, and the rest is the same for all. A
+/// charge or hold that was refused is shown, too, and fails the command.
+pub(super) async fn make(
+    context: &Context,
+    schema: &'static str,
+    account: &AccountId,
+    call: Call,
+    about: impl FnOnce(&Answer) -> Fields,
+) -> Result<(), Failure> {
+    let app = context.app().await?;
+    let key = call.key().clone();
+    let answer = app.call(account, call).await?;
+    show(context, schema, account, &key, &answer, about(&answer))?;
+    match answer.row.reason {
+        Some(reason) => Err(refused(account, reason, &answer)),
+        None => Ok(()),
+    }
+}
+
+/// Shows an answer; `about` stands between what all answers begin and end with.
+pub(super) fn show(
+    context: &Context,
+    schema: &'static str,
+    account: &AccountId,
+    key: &Key,
+    answer: &Answer,
+    about: Fields,
+) -> Result<(), Failure> {
+    let Answer { row, replayed, available, next_reset_at, .. } = answer;
+    let mut fields =
+        vec![("account", account.as_str().into()), ("seq", row.seq.into()), ("occurred_at", row.occurred_at.into())];
+    fields.extend(about);
+    fields.extend([
+        ("replayed", (*replayed).into()),
+        ("available", available.total().into()),
+        ("available_free", available.free.into()),
+        ("available_purchased", available.purchased.into()),
+        ("next_reset_at", (*next_reset_at).into()),
+        ("key", key.as_str().into()),
+    ]);
+    if context.is_for_people() {
+        // Programs can rely on every name; people need not read what is not there.
+        fields.retain(|(_, cell)| *cell != Cell::Null);
+    }
+    context.show(schema, &fields)
+}
+
+/// What is shown of an action that was charged or held, or refused.
+pub(super) fn of_action(answer: &Answer) -> Fields {
+    let Answer { row, cap, .. } = answer;
+    let mut fields = vec![
+        ("action", row.action.as_ref().map(ActionCode::as_str).into()),
+        ("quantity", row.quantity.into()),
+        ("user", row.user.as_ref().map(UserId::as_str).into()),
+        ("status", row.status.as_str().into()),
+        ("reason", row.reason.map(Reason::as_str).into()),
+    ];
+    fields.extend(amounts(row));
+    fields.extend([
+        ("cap", cap.as_ref().map(|cap| cap.limit).into()),
+        ("cap_used", cap.as_ref().map(|cap| cap.used).into()),
+        ("cap_left", cap.as_ref().map(UserCap::left).into()),
+    ]);
+    fields
+}
+
+/// How many credits a row moved, as the log shows them, and of which types.
+pub(super) fn amounts(row: &Transaction) -> [(&'static str, Cell); 3] {
+    let Split { free, purchased } = row.parts();
+    [("credits", row.credits().into()), ("free", free.into()), ("purchased", purchased.into())]
+}
+
+/// What the caller needs to know of a refusal: how much is missing, and what helps.
+fn refused(account: &AccountId, reason: Reason, answer: &Answer) -> Failure {
+    let Answer { row, replayed, available, next_reset_at, cap } = answer;
+    let available = grouped(available.total().get());
+    let exit = match reason {
+        Reason::InsufficientCredits => Exit::InsufficientCredits,
+        Reason::UserCap => Exit::Refused,
+    };
+    let needed = row.unit_price.get().saturating_mul(row.quantity);
+    let what = match (reason, cap) {
+        _ if *replayed => format!(
+            "this call was refused on {} (row {}), and its key stands for that refusal for ever; {available} credits are \
+             available now. Use a new key to try again",
+            row.recorded_at, row.seq
+        ),
+        (Reason::UserCap, Some(cap)) => {
+            let UserCap { user, limit, used, ends_at, .. } = cap;
+            format!(
+                "{} credits are needed; user {user} may use {} a month, has used {} and has {} left; nothing was taken. The \
+                 next month begins at {ends_at}; `creditd cap set` changes the cap",
+                grouped(needed),
+                grouped(limit.get()),
+                grouped(used.get()),
+                grouped(cap.left().get())
+            )
+        }
+        (Reason::UserCap, None) => format!("{} credits are more than the user's cap allows", grouped(needed)),
+        (Reason::InsufficientCredits, _) => format!(
+            "{} credits are needed, {available} are available, {} are missing; nothing was taken. Purchase credits, or wait \
+             for the next reset at {next_reset_at}",
+            grouped(needed),
+            grouped(needed.saturating_sub(answer.available.total().get()))
+        ),
+    };
+    Failure::message(exit, format!("{reason}: account {account}: {what}"))
+}

@@ -1,0 +1,177 @@
+//! `creditd month`: closes months to late usage, and opens them again (R14).
+
+use super::balance::{Pages, refuse_unknown};
+use super::call::{self, KeyArg};
+use super::exit::{Exit, Failure};
+use super::output::{Cell, Column};
+use super::{Context, args};
+use crate::app::{Answer, AppError, DESK_BATCH_MAX};
+use crate::core::calendar::Month as CoreMonth;
+use crate::core::ids::{AccountId, Key};
+use crate::core::ledger::{Call, MonthClosing, Refusal};
+
+/// Failures that are said one by one.
+const FAILURES_SHOWN_MAX: usize = 20;
+
+/// Months: close them to usage that is told late, or open them again
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Month {
+    Close(Close),
+    Reopen(Reopen),
+}
+
+impl Month {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        match self {
+            Month::Close(command) => command.run(context).await,
+            Month::Reopen(command) => command.run(context).await,
+        }
+    }
+}
+
+/// Close a month, and all before it, to late usage
+///
+/// The job `close` does so by itself, a while after the month has been reported. Examples:
+///   creditd month close 2013-01 --account acme
+///   creditd month close 2013-01 --all
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Close {
+    /// The month: 2013-01
+    month: CoreMonth,
+    /// Of this account; may be given several times
+    #[arg(long = "account", value_name = "ACCOUNT", required_unless_present = "all", conflicts_with = "all")]
+    accounts: Vec<AccountId>,
+    /// Of all accounts
+    #[arg(long)]
+    all: bool,
+    /// What the log shall say about it
+    #[arg(long, default_value = "", hide_default_value = true, value_parser = args::comment)]
+    comment: String,
+    #[command(flatten)]
+    key: KeyArg,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::text("account"),
+    Column::text("month"),
+    Column::text("outcome"),
+    Column::text("closed_through"),
+    Column::text("replayed"),
+    Column::text("key"),
+];
+
+impl Close {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        let app = context.app().await?;
+        refuse_unknown(app, &self.accounts).await?;
+        let key = self.key.or_made(context, app)?;
+        let month = self.month;
+        // A key is an account's own, so all accounts can have the same.
+        let closing = MonthClosing { key: key.clone(), month, reopen: false, comment: self.comment };
+        let mut list = context.list("creditd.month-close/1", COLUMNS)?;
+        let (mut done, mut failures) = (0_u64, Failures::default());
+        let mut pages = Pages::new(app, &self.accounts);
+        while let Some(ids) = pages.next().await? {
+            for ids in ids.chunks(DESK_BATCH_MAX) {
+                let calls = ids.iter().map(|id| (id.clone(), Call::Month(closing.clone()))).collect();
+                for (id, answer) in ids.iter().zip(app.call_all(calls).await) {
+                    list.row(cells(id, month, &key, &answer))?;
+                    match answer {
+                        Ok(_) | Err(AppError::Refused(Refusal::MonthClosed { .. })) => done += 1,
+                        // It would fail for all others, too.
+                        Err(error @ AppError::Store(_)) => {
+                            list.finish()?;
+                            return Err(error.into());
+                        }
+                        Err(error) => failures.add(error),
+                    }
+                }
+            }
+        }
+        list.finish()?;
+        failures.conclude(done)
+    }
+}
+
+fn cells(id: &AccountId, month: CoreMonth, key: &Key, answer: &Result<Answer, AppError>) -> Vec<Cell> {
+    let (outcome, through) = match answer {
+        Ok(_) => ("closed", Some(month)),
+        // It is as it shall be.
+        Err(AppError::Refused(Refusal::MonthClosed { through, .. })) => ("was closed", Some(*through)),
+        Err(AppError::Refused(refusal)) => (refusal.code(), None),
+        Err(_) => ("failed", None),
+    };
+    let replayed = answer.as_ref().ok().map(|answer| answer.replayed);
+    vec![
+        id.as_str().into(),
+        month.to_string().into(),
+        outcome.into(),
+        through.map(|month| month.to_string()).into(),
+        replayed.into(),
+        replayed.map(|_| key.as_str()).into(),
+    ]
+}
+
+/// What went wrong for some accounts while it went well for others.
+#[derive(Default)]
+struct Failures {
+    first: Vec<AppError>,
+    more: u64,
+}
+
+impl Failures {
+    fn add(&mut self, error: AppError) {
+        if self.first.len() < FAILURES_SHOWN_MAX {
+            self.first.push(error);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// One failure alone keeps its own exit code.
+    fn conclude(mut self, done: u64) -> Result<(), Failure> {
+        if done == 0 && self.first.len() == 1 {
+            return self.first.pop().map_or(Ok(()), |error| Err(error.into()));
+        }
+        if self.first.is_empty() {
+            return Ok(());
+        }
+        let mut lines: Vec<String> = self.first.iter().map(AppError::to_string).collect();
+        if self.more > 0 {
+            lines.push(format!("... and {} more accounts", self.more));
+        }
+        Err(Failure::message(Exit::PartlyDone, lines.join("\n")))
+    }
+}
+
+/// Open a month, and all after it, to late usage again
+///
+/// It stays open until it, or a later one, is closed. Example:
+///   creditd month reopen 2013-01 --account acme --comment "the platform found usage that it had not told"
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Reopen {
+    /// The month: 2013-01
+    month: CoreMonth,
+    /// Of which account
+    #[arg(long)]
+    account: AccountId,
+    /// Why; the log keeps it
+    #[arg(long, value_parser = args::reason)]
+    comment: String,
+    #[command(flatten)]
+    key: KeyArg,
+}
+
+impl Reopen {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        let Reopen { month, account, comment, key } = self;
+        let key = key.or_made(context, context.app().await?)?;
+        let about = |answer: &Answer| {
+            vec![("month", month.to_string().into()), ("comment", answer.row.comment.as_str().into())]
+        };
+        let call = Call::Month(MonthClosing { key, month, reopen: true, comment });
+        call::make(context, "creditd.month-reopen/1", &account, call, about).await
+    }
+}

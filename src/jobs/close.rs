@@ -1,0 +1,164 @@
+//! `close`: closes months to late usage (R14), once that has had its time and their statements were written.
+//!
+//! It never looks at months that ended before the ledger was made: whoever loads a history is merely early, and
+//! `creditd month close` is there for them. Nor does it close anything in the first days in which creditd knows an account.
+
+use super::{Done, JobError, Kit, Run};
+use crate::core::calendar::{Instant, Month};
+use crate::core::ids::{AccountId, Key};
+use crate::core::ledger::{Call, Ledger, MonthClosing, Receipt, Refusal};
+use crate::core::schedule::{Job, Slot};
+use crate::report::counted;
+use crate::store::{Batch, Load};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the log says. It is part of the call, so it is the same for ever (R9).
+const COMMENT: &str = "late usage had its time";
+/// The first zone in which a day begins is this many hours before UTC.
+const ZONE_HOURS_MAX: i64 = 14;
+/// Periods that are named as not reported.
+const PERIODS_NAMED_MAX: usize = 20;
+
+/// What decides whether a month is closed.
+struct Policy {
+    now: Instant,
+    /// When the ledger was made.
+    since: Instant,
+    late_usage_days: i64,
+    /// Months that were reported, by zone.
+    reported: BTreeSet<Slot>,
+}
+
+/// What is to be done with an account.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Plan {
+    /// The last month to close, and with it all before.
+    close: Option<Month>,
+    /// The first month that would be closed had it been reported.
+    waits_for: Option<Slot>,
+}
+
+/// Closes what is due, of every account.
+///
+/// # Errors
+/// [`JobError`].
+pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
+    let app = &kit.app;
+    let now = app.now();
+    let (since, late_usage_days) = (app.store.meta().created_at, app.settings.credits.late_usage_days);
+    // Only runs that are done, however young those are that are not.
+    let reported = app.store.recorded_slots(Job::MonthlyReport, since, Instant::MAX).await?;
+    let policy = Policy { now, since, late_usage_days, reported };
+    let known_by = now.plus_days(-late_usage_days);
+    let latest = Month::of(known_by.plus_seconds(ZONE_HOURS_MAX * 3_600).to_utc().date_naive()).previous();
+    let (mut done, mut seen, mut closed, mut there) = (Done::default(), 0_u64, 0_u64, 0_u64);
+    let mut waiting: BTreeMap<Slot, u64> = BTreeMap::new();
+    let mut after = None;
+    loop {
+        run.check_stop()?;
+        let batch = app.settings.jobs.batch_accounts;
+        let ids = app.store.accounts_to_close(latest, known_by, after.as_ref(), batch).await?;
+        let Some(last) = ids.last().cloned() else { break };
+        let ledgers = app.store.load(&Load::accounts(&ids, now)).await?.ledgers;
+        let mut calls = Vec::new();
+        for (id, ledger) in ledgers {
+            let Plan { close, waits_for } = plan(&ledger, &policy);
+            calls.extend(close.map(|month| (id, month)));
+            waits_for.into_iter().for_each(|slot| *waiting.entry(slot).or_default() += 1);
+        }
+        for ((id, month), answer) in calls.iter().zip(apply(kit, &calls, run.dry_run, now).await?) {
+            match answer {
+                Ok(Receipt { replayed: false, .. }) => {
+                    done.line(format!("{id}: close {month}"));
+                    closed += 1;
+                }
+                // Somebody has opened it again since: it stays open until a later one is closed.
+                Ok(Receipt { replayed: true, .. }) => there += 1,
+                Err(refusal) => done.problems.push(refusal.to_string()),
+            }
+        }
+        seen += ids.len() as u64;
+        (run.progress)(seen, None);
+        after = Some(last);
+    }
+    let more = waiting.len().saturating_sub(PERIODS_NAMED_MAX);
+    done.problems.extend(waiting.iter().take(PERIODS_NAMED_MAX).map(|(slot, accounts)| unreported(*slot, *accounts)));
+    if more > 0 {
+        done.problems.push(format!("and {more} more periods that were not reported"));
+    }
+    let reopened = if there > 0 { format!(", {there} left as they were opened again") } else { String::new() };
+    done.summary = format!("{} closed to late usage{reopened}", counted(closed, "account"));
+    Ok(done)
+}
+
+/// The months of an account that are due, in one step: closing a month closes all before it. It stops at the first that is
+/// not due, or was not reported.
+fn plan(ledger: &Ledger, policy: &Policy) -> Plan {
+    let calendar = &ledger.account.calendar;
+    let first = ledger.closed_through.map_or_else(|| calendar.month_of(ledger.account.opened_at), Month::next);
+    let mut month = first.max(calendar.month_of(policy.since));
+    let mut plan = Plan::default();
+    loop {
+        let had_its_time_at = calendar.month_end(month).plus_days(policy.late_usage_days);
+        if policy.now < had_its_time_at.max(ledger.month_over_at(month)) {
+            return plan;
+        }
+        let slot = Slot::Month(month, calendar.terms_in(month).zone);
+        if !policy.reported.contains(&slot) {
+            return Plan { waits_for: Some(slot), ..plan };
+        }
+        plan.close = Some(month);
+        month = month.next();
+    }
+}
+
+/// Makes the calls, or in a dry run only plans them.
+async fn apply(
+    kit: &Kit,
+    months: &[(AccountId, Month)],
+    dry_run: bool,
+    now: Instant,
+) -> Result<Vec<Result<Receipt, Refusal>>, JobError> {
+    let mut load = Load::default();
+    let mut calls = Vec::with_capacity(months.len());
+    for (id, month) in months {
+        let key = Key::new(&format!("close:{month}")).map_err(crate::store::StoreError::from)?;
+        let call = Call::Month(MonthClosing { key, month: *month, reopen: false, comment: COMMENT.to_owned() });
+        load.call(id, &call, now);
+        calls.push((id, call));
+    }
+    // What was new is no replay when the plan is made again after a connection was lost.
+    let mut was_new = vec![false; calls.len()];
+    let mut plan = |Batch { ledgers, prices, may_be_written }: &mut Batch| {
+        let receipt = |((id, call), was_new): (&(&AccountId, Call), &mut bool)| {
+            let mut done = ledgers.get_mut(*id)?.apply(call, prices, now);
+            if let Ok(receipt) = &mut done {
+                let is_new = !receipt.replayed;
+                receipt.replayed &= !(*may_be_written && *was_new);
+                *was_new |= is_new;
+            }
+            Some(done)
+        };
+        calls.iter().zip(&mut was_new).filter_map(receipt).collect()
+    };
+    if calls.is_empty() {
+        return Ok(Vec::new());
+    }
+    if dry_run {
+        Ok(plan(&mut kit.app.store.load(&load).await?))
+    } else {
+        Ok(kit.app.store.update(&load, plan).await?)
+    }
+}
+
+fn unreported(slot: Slot, accounts: u64) -> String {
+    let month = match slot {
+        Slot::Month(month, _) => month.to_string(),
+        other => other.to_string(),
+    };
+    format!(
+        "{slot} was not reported, so it stays open to late usage ({}); `creditd run monthly-report --month {month}` \
+         reports it",
+        counted(accounts, "account")
+    )
+}

@@ -1,0 +1,126 @@
+//! What `reset` and `expire-holds` both do: write for many accounts what every touch of one of them would write (R3).
+//!
+//! Both roll whole ledgers over; they differ in which accounts they look for, and in what they say.
+
+use super::{Done, JobError, Kit, Run};
+use crate::app::App;
+use crate::core::calendar::Instant;
+use crate::core::credits::Credits;
+use crate::core::ids::AccountId;
+use crate::core::ledger::{Ledger, Refusal};
+use crate::core::transaction::Kind;
+use crate::report::{counted, grouped_count};
+use crate::store::{Batch, Load, StoreError};
+
+/// Which accounts are looked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Looking {
+    /// Those whose month has turned, or that have anything else to roll over.
+    ForAnything,
+    /// Those with a hold that ran out.
+    ForExpiredHolds,
+}
+
+impl Looking {
+    async fn next(self, app: &App, now: Instant, after: Option<&AccountId>) -> Result<Vec<AccountId>, StoreError> {
+        let limit = app.settings.jobs.batch_accounts;
+        match self {
+            Looking::ForAnything => app.store.accounts_due(now, after, limit).await,
+            Looking::ForExpiredHolds => app.store.accounts_with_expired_holds(now, after, limit).await,
+        }
+    }
+}
+
+/// What was done, over all accounts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Totals {
+    pub accounts: u64,
+    pub months: u64,
+    pub lapsed: i64,
+    pub allocated: i64,
+    pub holds: u64,
+    pub given_back: i64,
+}
+
+impl Totals {
+    fn of(ledger: &Ledger) -> Totals {
+        let rows = |kind: Kind| ledger.rows().iter().filter(move |row| row.kind == kind);
+        let sum = |kind: Kind| {
+            rows(kind).map(|row| row.delta.total()).fold(Credits::ZERO, |sum, c| sum.plus(c).unwrap_or(sum)).get()
+        };
+        Totals {
+            accounts: 1,
+            months: rows(Kind::Allocation).count() as u64,
+            lapsed: -sum(Kind::Expiry),
+            allocated: sum(Kind::Allocation),
+            holds: rows(Kind::Release).count() as u64,
+            given_back: sum(Kind::Release),
+        }
+    }
+
+    fn add(&mut self, part: Totals) {
+        self.accounts += part.accounts;
+        self.months += part.months;
+        self.lapsed = self.lapsed.saturating_add(part.lapsed);
+        self.allocated = self.allocated.saturating_add(part.allocated);
+        self.holds += part.holds;
+        self.given_back = self.given_back.saturating_add(part.given_back);
+    }
+}
+
+/// Rolls over all accounts that `looking` finds, batch by batch.
+pub(super) async fn run(kit: &Kit, run: &mut Run<'_>, looking: Looking) -> Result<(Done, Totals), JobError> {
+    let app = &kit.app;
+    let (mut done, mut totals) = (Done::default(), Totals::default());
+    let mut after = None;
+    loop {
+        run.check_stop()?;
+        let now = app.now();
+        let ids = looking.next(app, now, after.as_ref()).await?;
+        let Some(last) = ids.last().cloned() else { break };
+        let load = Load::accounts(&ids, now);
+        let planned = if run.dry_run {
+            let mut batch = app.store.load(&load).await?;
+            plan(&mut batch, now)
+        } else {
+            app.store.update(&load, |batch| plan(batch, now)).await?
+        };
+        for answer in planned {
+            match answer {
+                Ok(Some((line, part))) => {
+                    done.line(line);
+                    totals.add(part);
+                }
+                Ok(None) => {}
+                Err(refusal) => done.problems.push(refusal.to_string()),
+            }
+        }
+        after = Some(last);
+        (run.progress)(totals.accounts, None);
+    }
+    Ok((done, totals))
+}
+
+/// Rolls every ledger of the batch over (R2, R3, R10), and says what that did to each. An account that cannot be moved on
+/// is a problem of its own and holds up no other.
+fn plan(batch: &mut Batch, now: Instant) -> Vec<Result<Option<(String, Totals)>, Refusal>> {
+    batch.ledgers.values_mut().map(|ledger| ledger.roll_over(now, now).map(|()| described(ledger))).collect()
+}
+
+fn described(ledger: &Ledger) -> Option<(String, Totals)> {
+    let part = Totals::of(ledger);
+    let mut what = Vec::new();
+    if part.holds > 0 {
+        let holds = counted(part.holds, "hold");
+        what.push(format!("give back {} of {holds} that ran out", counted(part.given_back.unsigned_abs(), "credit")));
+    }
+    if part.lapsed != 0 || part.months > 0 {
+        what.push(format!("lapse {}", counted(part.lapsed.unsigned_abs(), "free credit")));
+    }
+    if part.months > 0 {
+        let through = ledger.opened_through.map_or_else(|| "none".to_owned(), |month| month.to_string());
+        let allocated = grouped_count(part.allocated.unsigned_abs());
+        what.push(format!("allocate {allocated} for {}, through {through}", counted(part.months, "month")));
+    }
+    ledger.is_changed().then(|| (format!("{}: {}", ledger.account.id, what.join(", ")), part))
+}

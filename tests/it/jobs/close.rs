@@ -1,0 +1,125 @@
+//! The job `close`: which months it closes, and when it leaves them alone (R14).
+
+use super::{NEW_YORK, run, tick};
+use crate::support::{Sandbox, account, account_id, both_databases, instant, month, usage};
+use chrono_tz::Tz;
+use creditd::app::AppError;
+use creditd::core::ids::{AccountId, Key};
+use creditd::core::ledger::{Call, MonthClosing, Usage};
+use creditd::core::schedule::{Job, Slot};
+use creditd::core::transaction::Kind;
+use creditd::jobs::Done;
+use creditd::store::NewAccount;
+
+/// A week after January has ended in New York.
+const WEEK_AFTER: &str = "2013-02-08T05:00:00Z";
+
+async fn close(sandbox: &Sandbox, now: &str) -> Done {
+    tick(sandbox, now, Job::Close).await
+}
+
+async fn report(sandbox: &Sandbox, now: &str, zone: Tz, months: &[&str]) {
+    for reported in months {
+        run(sandbox.at(now), Job::MonthlyReport, Slot::Month(month(reported), zone), false).await;
+    }
+}
+
+/// What closing and opening again did to the months of `id`, as the log tells it.
+async fn closings(sandbox: &Sandbox, id: &AccountId) -> Vec<String> {
+    let of_months = |kind| matches!(kind, Kind::MonthClose | Kind::MonthReopen);
+    let rows = sandbox.log(id).await.into_iter().filter(|row| of_months(row.kind));
+    rows.map(|row| format!("{} {}", row.kind, row.reference.map(|month| month.to_string()).unwrap_or_default()))
+        .collect()
+}
+
+/// What comes of usage of January that is told at `now`.
+async fn told_late(sandbox: &Sandbox, id: &AccountId, now: &str, key: &str) -> String {
+    let late = Usage { occurred_at: Some(instant("2013-01-20T00:00:00Z")), ..usage("erase", key) };
+    match sandbox.at(now).charge(id, &late).await {
+        Ok(answer) => answer.row.status.to_string(),
+        Err(AppError::Refused(refusal)) => refusal.code().to_owned(),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+both_databases! {
+    async fn a_month_is_closed_once_it_had_its_time_and_was_reported(sandbox: Sandbox) {
+        let id = sandbox.open_account("acme", "America/New_York", "2013-01-01").await;
+        let early = close(&sandbox, "2013-02-08T04:59:59.999999Z").await;
+        assert_eq!((early.lines, early.problems), (vec![], vec![]), "late usage has a week");
+
+        let waiting = close(&sandbox, WEEK_AFTER).await;
+        assert_eq!(waiting.lines, Vec::<String>::new(), "its statement comes first");
+        assert_eq!(
+            waiting.problems,
+            ["2013-01@America/New_York was not reported, so it stays open to late usage (1 account); `creditd run \
+              monthly-report --month 2013-01` reports it"]
+        );
+        report(&sandbox, WEEK_AFTER, NEW_YORK, &["2013-01"]).await;
+
+        assert_eq!(told_late(&sandbox, &id, WEEK_AFTER, "u-1").await, "success");
+        let planned = run(sandbox.at(WEEK_AFTER), Job::Close, Slot::Tick(instant(WEEK_AFTER)), true).await;
+        assert_eq!(closings(&sandbox, &id).await, Vec::<String>::new(), "a dry run writes nothing");
+        let done = close(&sandbox, WEEK_AFTER).await;
+        assert_eq!((&done.lines, &done.problems), (&planned.lines, &vec![]));
+        assert_eq!(done.lines, ["acme: close 2013-01"]);
+        assert_eq!(done.summary, "1 account closed to late usage");
+        let again = close(&sandbox, "2013-02-09T05:00:00Z").await;
+        assert_eq!((again.lines, again.problems), (vec![], vec![]));
+        assert_eq!(closings(&sandbox, &id).await, ["month_close 2013-01"]);
+        assert_eq!(told_late(&sandbox, &id, WEEK_AFTER, "u-2").await, "month_closed");
+    }
+
+    async fn a_month_that_was_opened_again_waits_for_the_next(sandbox: Sandbox) {
+        let id = sandbox.open_account("acme", "America/New_York", "2013-01-01").await;
+        report(&sandbox, WEEK_AFTER, NEW_YORK, &["2013-01"]).await;
+        close(&sandbox, WEEK_AFTER).await;
+        let key = Key::new("reopen-1").expect("a key");
+        let reopen = MonthClosing { key, month: month("2013-01"), reopen: true, comment: "more to tell".into() };
+        sandbox.at(WEEK_AFTER).call(&id, Call::Month(reopen)).await.expect("reopened");
+        let left = close(&sandbox, "2013-02-09T05:00:00Z").await;
+        assert_eq!((left.lines, left.problems), (vec![], vec![]));
+        assert_eq!(left.summary, "0 accounts closed to late usage, 1 left as they were opened again");
+        assert_eq!(told_late(&sandbox, &id, "2013-02-10T00:00:00Z", "u-1").await, "success");
+
+        let next = "2013-03-08T05:00:00Z";
+        report(&sandbox, next, NEW_YORK, &["2013-02"]).await;
+        assert_eq!(close(&sandbox, next).await.lines, ["acme: close 2013-02"]);
+        assert_eq!(
+            closings(&sandbox, &id).await,
+            ["month_close 2013-01", "month_reopen 2013-01", "month_close 2013-02"]
+        );
+        assert_eq!(told_late(&sandbox, &id, next, "u-2").await, "month_closed");
+    }
+
+    async fn months_are_caught_up_but_none_passes_one_that_was_not_reported(sandbox: Sandbox) {
+        let id = sandbox.open_account("acme", "America/New_York", "2013-01-01").await;
+        let now = "2013-05-20T00:00:00Z";
+        report(&sandbox, now, NEW_YORK, &["2013-01", "2013-02", "2013-04"]).await;
+        let done = close(&sandbox, now).await;
+        assert_eq!(done.lines, ["acme: close 2013-02"], "in one step");
+        assert_eq!(done.problems.len(), 1);
+        assert!(done.problems[0].starts_with("2013-03@America/New_York was not reported"), "{}", done.problems[0]);
+        report(&sandbox, now, NEW_YORK, &["2013-03"]).await;
+        assert_eq!(close(&sandbox, now).await.lines, ["acme: close 2013-04"]);
+        assert_eq!(closings(&sandbox, &id).await, ["month_close 2013-02", "month_close 2013-04"]);
+    }
+
+    async fn a_first_load_of_history_is_merely_early(sandbox: Sandbox) {
+        // The ledger was made on 1 January 2013: nobody but a person closes what ended before.
+        sandbox.open_account("old", "UTC", "2012-10-01").await;
+        let quiet = close(&sandbox, "2013-02-01T00:00:00Z").await;
+        assert_eq!((quiet.lines, quiet.problems), (vec![], vec![]));
+
+        let learned = instant("2013-03-05T00:00:00Z");
+        let new = NewAccount { account: account("new", "America/New_York", "2013-01-01"), admins: Vec::new() };
+        sandbox.store().open_accounts(&[new], learned).await.expect("an account");
+        for zone in [Tz::UTC, NEW_YORK] {
+            report(&sandbox, "2013-03-09T00:00:00Z", zone, &["2013-01", "2013-02"]).await;
+        }
+        let done = close(&sandbox, "2013-03-11T23:59:59Z").await;
+        assert_eq!(done.lines, ["old: close 2013-02"], "creditd knows the other account for less than a week");
+        assert_eq!(close(&sandbox, "2013-03-12T00:00:00Z").await.lines, ["new: close 2013-02"]);
+        assert_eq!(told_late(&sandbox, &account_id("new"), "2013-03-12T00:00:00Z", "u-1").await, "month_closed");
+    }
+}
