@@ -21,6 +21,7 @@ mod help;
 mod import;
 mod init;
 mod jobs;
+mod journal;
 mod log;
 mod outbox;
 pub mod output;
