@@ -6,6 +6,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 /// A program that proves a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,17 +33,21 @@ impl Prover {
         }
     }
 
-    /// Whether it is installed.
+    /// Whether it is installed. What is not says so once, loudly, or fails where it is required.
     pub fn is_there(self) -> bool {
-        if Command::new(self.program()).arg("--version").output().is_ok() {
-            return true;
-        }
-        let (name, required) = (self.program(), format!("CREDITD_REQUIRE_{}", self.format().to_uppercase()));
-        assert!(!is_set(&required), "{name} is not installed and {required} is set");
-        // Past the capture of the tests' output: whoever looks at a green run must see what was not tested.
-        let said = format!("NOT TESTED: journals by {name}; install it (Debian: {}) to test them", self.format());
-        let _ = writeln!(std::io::stderr().lock(), "\n{said}\n");
-        false
+        static THERE: [OnceLock<bool>; Prover::ALL.len()] = [const { OnceLock::new() }; Prover::ALL.len()];
+        *THERE[self as usize].get_or_init(|| {
+            let is_there = Command::new(self.program()).arg("--version").output().is_ok();
+            let (name, required) = (self.program(), format!("CREDITD_REQUIRE_{}", self.format().to_uppercase()));
+            assert!(is_there || !is_set(&required), "{name} is not installed and {required} is set");
+            if !is_there {
+                // Past the capture of the tests' output: whoever looks at a green run must see what was not tested.
+                let said =
+                    format!("NOT TESTED: journals by {name}; install it (Debian: {}) to test them", self.format());
+                let _ = writeln!(std::io::stderr().lock(), "\n{said}\n");
+            }
+            is_there
+        })
     }
 
     /// Whether the journal adds up; what is wrong otherwise.
