@@ -24,6 +24,7 @@ mod hold;
 mod import;
 mod init;
 mod jobs;
+mod journal;
 mod log;
 mod month;
 mod operator;

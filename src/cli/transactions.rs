@@ -6,12 +6,13 @@ use super::exit::{Exit, Failure};
 use super::files::WholeFile;
 use super::import::ImportArgs;
 use super::output::{Cell, Column, Layout, OutputMode, RecordWriter, stdout};
-use super::{Context, args};
+use super::{Context, args, journal};
 use crate::app::App;
 use crate::app::import::UsageImport;
 use crate::core::calendar::Instant;
 use crate::core::ids::{AccountId, ActionCode, Key, Reference, UserId};
-use crate::core::transaction::{Kind, Reason, Status, Transaction, touched};
+use crate::core::transaction::{Kind, Reason, Status, Transaction, touched, words};
+use crate::report::journal::JournalFormat;
 use crate::store::{Cursor, LogFilter};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -121,14 +122,23 @@ impl List {
     }
 }
 
-/// Write the whole log, by account and in order
+/// Write the whole log, by account and in order, or the ledger as a double-entry journal
 ///
-/// The file appears under its name when it is complete. Example: creditd transactions export --out log.csv
+/// The file appears under its name when it is complete. A journal is for somebody else's program to prove that the ledger
+/// adds up. Examples:
+///
+///   creditd transactions export --out log.csv
+///
+///   creditd transactions export --out ledger.journal && hledger --file ledger.journal check --strict
 #[derive(Debug, clap::Args)]
 pub(super) struct Export {
-    /// The file, in the form of --output (csv when that is not given); - for stdout
+    /// The file; - is stdout
     #[arg(long, default_value = "-", value_name = "FILE")]
     out: PathBuf,
+    /// The form: csv, json, ndjson, or a journal for hledger or beancount; else --output decides, else the file's ending
+    /// (.csv, .json, .ndjson, .journal, .beancount), else it is csv
+    #[arg(long, value_name = "FORM", value_parser = args::word(ExportForm::ALL, ExportForm::as_str), hide_possible_values = true)]
+    format: Option<ExportForm>,
     /// Only of this account
     #[arg(long)]
     account: Option<AccountId>,
@@ -137,42 +147,101 @@ pub(super) struct Export {
     as_of: Option<Instant>,
 }
 
+words! {
+    /// What an export is written as.
+    ExportForm {
+        /// The log, comma-separated, with a head.
+        Csv = "csv",
+        /// The log as one JSON document.
+        Json = "json",
+        /// The log, one JSON object per line.
+        Ndjson = "ndjson",
+        /// A journal for hledger.
+        Hledger = "hledger",
+        /// A journal for Beancount.
+        Beancount = "beancount",
+    }
+}
+
+impl ExportForm {
+    /// The form that was asked for by itself, else as that of all data, else by the name of the file.
+    fn choose(format: Option<ExportForm>, output: Option<OutputMode>, out: &Path) -> Result<ExportForm, Failure> {
+        match (format, output) {
+            (Some(form), _) => Ok(form),
+            (None, Some(OutputMode::Csv)) => Ok(ExportForm::Csv),
+            (None, Some(OutputMode::Json)) => Ok(ExportForm::Json),
+            (None, Some(OutputMode::Ndjson)) => Ok(ExportForm::Ndjson),
+            (None, Some(OutputMode::Table)) => {
+                let forms: Vec<&str> = ExportForm::ALL.iter().map(|form| form.as_str()).collect();
+                let what = format!("a table is for people; export with --format {}", forms.join(", "));
+                Err(Failure::message(Exit::Usage, what))
+            }
+            (None, None) => {
+                let ending = out.extension().and_then(|ending| ending.to_str());
+                Ok(ending.and_then(ExportForm::of_ending).unwrap_or(ExportForm::Csv))
+            }
+        }
+    }
+
+    fn of_ending(ending: &str) -> Option<ExportForm> {
+        match ending {
+            "journal" => Some(ExportForm::Hledger),
+            word => ExportForm::from_word(word),
+        }
+    }
+}
+
 impl Export {
     async fn run(self, context: &Context) -> Result<(), Failure> {
-        let mode = match context.output() {
-            None => OutputMode::Csv,
-            Some(OutputMode::Table) => {
-                let what = "a table is for people; export with --output csv, ndjson or json";
-                return Err(Failure::message(Exit::Usage, what));
-            }
-            Some(mode) => mode,
-        };
-        let layout = Layout { mode, width: None };
+        let form = ExportForm::choose(self.format, context.output(), &self.out)?;
         let app = context.app().await?;
         if let Some(id) = &self.account {
             find(app, id).await?;
         }
         app.check_as_of(self.as_of)?;
         if self.out == Path::new("-") {
-            self.write(context, app, stdout(), layout).await?;
+            self.write(context, app, stdout(), form).await?;
             return Ok(());
         }
         let mut file = WholeFile::create(&self.out)?;
-        let rows = self.write(context, app, &mut file, layout).await?;
+        let rows = self.write(context, app, &mut file, form).await?;
         file.replace()?;
+        let rows = i64::try_from(rows).unwrap_or(i64::MAX);
         context.say(format_args!("{} transactions are in {}.", super::output::grouped(rows), self.out.display()));
         Ok(())
     }
 
-    async fn write(&self, context: &Context, app: &App, out: impl Write, layout: Layout) -> Result<i64, Failure> {
+    async fn write(&self, context: &Context, app: &App, out: impl Write, form: ExportForm) -> Result<u64, Failure> {
         let progress = context.progress("exporting");
         let total = match (&self.account, self.as_of) {
             (None, None) => Some(app.store.count_transactions().await?),
             _ => None,
         };
+        let mut progress = |written| progress.set(written, total);
+        let journal = match form {
+            ExportForm::Csv => return self.write_log(app, out, OutputMode::Csv, &mut progress).await,
+            ExportForm::Json => return self.write_log(app, out, OutputMode::Json, &mut progress).await,
+            ExportForm::Ndjson => return self.write_log(app, out, OutputMode::Ndjson, &mut progress).await,
+            ExportForm::Hledger => JournalFormat::Hledger,
+            ExportForm::Beancount => JournalFormat::Beancount,
+        };
+        if self.as_of.is_some() {
+            let what = "a journal is always of now; leave out --as-of, or export the log with --format csv";
+            return Err(Failure::message(Exit::Usage, what));
+        }
+        journal::write(app, self.account.as_ref(), journal, out, &mut progress).await
+    }
+
+    async fn write_log(
+        &self,
+        app: &App,
+        out: impl Write,
+        mode: OutputMode,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<u64, Failure> {
         let filter = LogFilter { account: self.account.clone(), recorded_until: self.as_of, ..LogFilter::default() };
         let columns: Vec<Column> = FIELDS.iter().map(Field::column).collect();
-        let mut list = RecordWriter::new(out, layout, SCHEMA, &columns)?;
+        let mut list = RecordWriter::new(out, Layout { mode, width: None }, SCHEMA, &columns)?;
         let mut after: Option<Cursor> = None;
         let mut written = 0_u64;
         loop {
@@ -181,12 +250,12 @@ impl Export {
                 list.row(FIELDS.iter().map(|field| (field.cell)(account, row)).collect())?;
             }
             written += page.len() as u64;
-            progress.set(written, total);
+            progress(written);
             let Some((account, row)) = page.into_iter().next_back() else { break };
             after = Some(Cursor { account, seq: row.seq });
         }
         list.finish()?;
-        Ok(i64::try_from(written).unwrap_or(i64::MAX))
+        Ok(written)
     }
 }
 

@@ -184,6 +184,23 @@ pub struct Money {
     pub currency: String,
 }
 
+/// Currencies of ISO 4217 whose minor unit is not a hundredth.
+const NO_MINOR_UNIT: [&str; 16] =
+    ["BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"];
+const THOUSANDTHS: [&str; 7] = ["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"];
+
+impl Money {
+    /// How many digits after the point the minor unit is: 2 for USD, none for JPY, 3 for KWD.
+    #[must_use]
+    pub fn decimals(&self) -> u32 {
+        match self.currency.as_str() {
+            currency if NO_MINOR_UNIT.contains(&currency) => 0,
+            currency if THOUSANDTHS.contains(&currency) => 3,
+            _ => 2,
+        }
+    }
+}
+
 /// A fingerprint of what a call asked for; tells a replay from a conflict (R9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ContentHash(pub i64);

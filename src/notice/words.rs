@@ -50,22 +50,11 @@ fn zone_at(at: Instant, zone: Tz) -> String {
     if short.starts_with(['+', '-']) { format!("UTC{short}") } else { short }
 }
 
-/// Currencies of ISO 4217 whose minor unit is not a hundredth.
-const NO_MINOR_UNIT: [&str; 16] =
-    ["BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"];
-const THOUSANDTHS: [&str; 7] = ["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"];
-
 /// `$25`, `$25.50`, `2,500 JPY`.
 #[must_use]
 pub(super) fn price(money: &Money) -> String {
     let currency = one_line(&money.currency);
-    let decimals = if NO_MINOR_UNIT.contains(&currency.as_str()) {
-        0
-    } else if THOUSANDTHS.contains(&currency.as_str()) {
-        3
-    } else {
-        2
-    };
+    let decimals = money.decimals();
     let unit = 10_u64.pow(decimals);
     let magnitude = money.minor.unsigned_abs();
     let sign = if money.minor < 0 { "-" } else { "" };

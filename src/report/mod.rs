@@ -1,14 +1,15 @@
 //! Reports: rows in, bytes out.
 //!
 //! [`aggregate`] adds up ledger rows with polars into the [`ReportModel`] of the core; [`render`] shows a model in a
-//! [`Format`]; [`Definitions`] say which reports there are. Nothing here reads a database, a clock or a setting, and
-//! the same model gives the same bytes.
+//! [`Format`]; [`Definitions`] say which reports there are; [`journal`] has the whole ledger for programs of double-entry
+//! bookkeeping. Nothing here reads a database, a clock or a setting, and the same model gives the same bytes.
 
 mod chart;
 mod csv;
 mod definitions;
 mod frames;
 mod html;
+pub mod journal;
 mod json;
 mod table;
 mod wording;

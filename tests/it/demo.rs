@@ -1,5 +1,6 @@
 //! `creditd demo` from outside, as the README's first command runs it. It makes three months, so all is asked of one run.
 
+use super::journal::provers::Prover;
 use super::readme::{blocks, is_like, readme};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -70,6 +71,19 @@ fn the_demo_tells_a_true_story_and_overwrites_nothing() {
     let config = ["--config", "creditd-demo/creditd.toml"];
     let verified = creditd(place.path(), &[&config[..], &["verify"]].concat());
     assert_eq!(verified.status.code(), Some(0), "{}", text(&verified.stderr));
+
+    // Others find the same: the journal proves the whole ledger.
+    for prover in Prover::ALL {
+        let name = format!("ledger.{}", prover.format());
+        let exported = creditd(
+            place.path(),
+            &[&config[..], &["transactions", "export", "--format", prover.format(), "--out", &name]].concat(),
+        );
+        assert_eq!(exported.status.code(), Some(0), "{}", text(&exported.stderr));
+        if prover.is_there() {
+            assert_eq!(prover.prove(&place.path().join(&name)), Ok(()), "{prover:?}");
+        }
+    }
     let before = files(place.path());
     let again = creditd(place.path(), &["demo", "creditd-demo"]);
     assert_eq!(again.status.code(), Some(1), "{}", text(&again.stdout));

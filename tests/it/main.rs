@@ -6,6 +6,7 @@ mod conformance;
 mod demo;
 mod import;
 mod jobs;
+mod journal;
 mod ledger;
 mod postgres;
 mod readme;

@@ -132,3 +132,44 @@ fn an_export_is_whole_and_adds_up() {
     let done = Done::of(child.wait_with_output().expect("the binary ends"));
     assert_eq!((done.code, done.stderr.as_str()), (0, ""));
 }
+
+#[test]
+fn an_export_has_the_form_that_was_asked_for_or_that_of_its_file() {
+    let place = Place::with_acme();
+    place.ok("purchase --account acme --packs 1 --reference inv-1");
+    let begins = |args: &str, beginning: &str| {
+        let name = args.split(' ').find(|arg| arg.contains("log")).map_or("log", |name| name);
+        let done = place.ok(&format!("transactions export {args}"));
+        let written = if args.contains("--out log") { place.read(name) } else { done.stdout };
+        assert!(written.starts_with(beginning), "{args}: {written}");
+    };
+    let (csv, json, ndjson) = (
+        "account,seq,",
+        "{\"schema\":\"creditd.transactions/1\",\"rows\":[",
+        "{\"schema\":\"creditd.transactions/1\",\"account\"",
+    );
+    let (hledger, beancount) = ("; The ledger of creditd", "; The ledger of creditd");
+    for (args, beginning) in [
+        ("--out -", csv),
+        ("--out log", csv),
+        ("--out log.txt", csv),
+        ("--out log.json", json),
+        ("--out log.ndjson", ndjson),
+        ("--out log.journal", hledger),
+        ("--out log.hledger", hledger),
+        ("--out log.beancount", beancount),
+        ("--out log.json -o csv", csv),
+        ("--out log.csv -o ndjson --format json", json),
+        ("-o table --format hledger --account acme", hledger),
+    ] {
+        begins(args, beginning);
+    }
+    assert!(place.read("log.journal").contains("\ndecimal-mark ."));
+    assert!(place.read("log.beancount").contains("\noption \"title\""));
+    let refused = place.run("transactions export --format hleger");
+    refused.fails_with(2, "invalid value 'hleger'");
+    refused.fails_with(2, "similar value exists: 'hledger'");
+    place.run("transactions export -o table").fails_with(2, "--format csv, json, ndjson, hledger, beancount");
+    place.run("transactions export --format hledger --account nobody").fails_with(5, "unknown_account");
+    assert_eq!(place.ok("transactions export --out log.journal").stderr, "4 transactions are in log.journal.\n");
+}

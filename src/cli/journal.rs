@@ -1,0 +1,123 @@
+//! The ledger as a double-entry journal: what `transactions export --format hledger` and `--format beancount` gather.
+//!
+//! The postings are the log; the balances that the journal asserts come another way. What remained of a month is what its
+//! report says: sums that the database and polars take. The last balance is what the grants hold that are stored beside
+//! the log. So when any two of the three disagree, the journal does not check.
+//!
+//! All that is said of one account is cut at one row of its log and read at one instant, however much is written meanwhile.
+
+use super::exit::{Exit, Failure};
+use crate::app::{App, AppError, balance_of};
+use crate::core::calendar::{Instant, Month};
+use crate::core::credits::Split;
+use crate::core::ids::AccountId;
+use crate::core::ledger::{Account, Ledger};
+use crate::core::statement::{DateRange, Grouping, LINES_PER_PERIOD, ReportSpec, Scope};
+use crate::core::transaction::Transaction;
+use crate::report::aggregate;
+use crate::report::journal::{Book, Journal, JournalFormat};
+use crate::store::{Cursor, Load, LogFilter};
+use std::io::Write;
+
+/// Most rows of one account: they are sorted in memory, some 500 bytes each.
+const ROWS_MAX: i64 = 2_000_000;
+/// Rows read at once.
+const PAGE_ROWS: usize = 5_000;
+/// Accounts whose ids are read at once.
+const PAGE_ACCOUNTS: usize = 1_000;
+/// Months reported at once. Their rows are in memory beside the log's.
+const MONTHS_PER_REPORT: usize = 12;
+
+/// Writes the journal of `account`, or of all accounts in order of id, one after the other; `progress` hears how many rows
+/// are done. Returns how many rows are in it.
+///
+/// # Errors
+/// [`Failure`] when an account has more than [`ROWS_MAX`] rows, a read fails or `out` does.
+pub(super) async fn write(
+    app: &App,
+    account: Option<&AccountId>,
+    format: JournalFormat,
+    out: impl Write,
+    progress: &mut dyn FnMut(u64),
+) -> Result<u64, Failure> {
+    let now = app.now();
+    let mut journal = Journal::begin(out, format, now)?;
+    let mut written = 0;
+    let mut ids = match account {
+        Some(id) => vec![id.clone()],
+        None => app.store.account_ids(None, PAGE_ACCOUNTS).await?,
+    };
+    while let Some(last) = ids.last().cloned() {
+        for id in &ids {
+            let book = read(app, id, now).await?;
+            written += book.rows.len() as u64;
+            journal.add(book)?;
+            progress(written);
+        }
+        ids = match account {
+            Some(_) => Vec::new(),
+            None => app.store.account_ids(Some(&last), PAGE_ACCOUNTS).await?,
+        };
+    }
+    journal.finish()?;
+    Ok(written)
+}
+
+/// All about one account at `now`. What is due by then and not written yet is made up for in memory (R3).
+async fn read(app: &App, id: &AccountId, now: Instant) -> Result<Book, Failure> {
+    let ledger = app.store.load(&Load::accounts([id], now)).await?.ledgers.remove(id);
+    let ledger = ledger.ok_or_else(|| AppError::UnknownAccount(id.clone()))?;
+    let last_seq = ledger.last_seq;
+    if last_seq > ROWS_MAX {
+        let what = format!(
+            "{id} has {last_seq} transactions; a journal takes at most {ROWS_MAX} of one account. Export it with --format csv"
+        );
+        return Err(Failure::message(Exit::Failure, what));
+    }
+    // Where the clock was set back, the ledger is ahead of it.
+    let at = now.max(ledger.last_recorded_at);
+    let mut rows = log(app, id, last_seq).await?;
+    let month_ends = month_ends(app, &ledger, at).await?;
+    let balance = balance_of(&ledger, at)?;
+    let mut due = ledger;
+    due.roll_over(at, at)?;
+    rows.extend_from_slice(due.rows());
+    let (available, held) = (balance.available, balance.held);
+    Ok(Book { account: due.account, rows, last_seq, month_ends, at, available, held })
+}
+
+/// The log of an account up to the row `last_seq`.
+async fn log(app: &App, id: &AccountId, last_seq: i64) -> Result<Vec<Transaction>, Failure> {
+    let filter = LogFilter { account: Some(id.clone()), ..LogFilter::default() };
+    let mut rows: Vec<Transaction> = Vec::new();
+    while let Some(seq) = Some(rows.last().map_or(0, |row| row.seq)).filter(|seq| *seq < last_seq) {
+        let after = Cursor { account: id.clone(), seq };
+        let page = app.store.log_page(&filter, Some(&after), PAGE_ROWS).await?;
+        if page.is_empty() {
+            break;
+        }
+        rows.extend(page.into_iter().map(|(_, row)| row).filter(|row| row.seq <= last_seq));
+    }
+    Ok(rows)
+}
+
+/// What the monthly report says remained of each month that was over at `at`.
+async fn month_ends(app: &App, ledger: &Ledger, at: Instant) -> Result<Vec<(Month, Split)>, Failure> {
+    let Account { calendar, opened_at, .. } = &ledger.account;
+    let (mut from, current) = (calendar.month_of(*opened_at), calendar.month_of(at));
+    let mut ends = Vec::new();
+    while from < current {
+        let to = (0..MONTHS_PER_REPORT).fold(from, |month, _| month.next()).min(current);
+        let range = DateRange::new(from.first_day(), to.first_day())?;
+        let spec = ReportSpec::new("journal", range, Grouping::Month, Scope::Account, at)?;
+        let (accounts, rows) = app.report_rows_of(vec![ledger.clone()], range, at).await?;
+        for triple in aggregate(&spec, &accounts, &rows)?.lines.chunks_exact(LINES_PER_PERIOD) {
+            if let [free, purchased, _] = triple {
+                let left = Split { free: free.figures.remaining, purchased: purchased.figures.remaining };
+                ends.push((Month::of(free.range.from()), left));
+            }
+        }
+        from = to;
+    }
+    Ok(ends)
+}
