@@ -210,13 +210,29 @@ impl ContentHash {
     /// only ever compared between two calls of one account under one key, so 64 bits are ample.
     #[must_use]
     pub fn of(fields: &[&str]) -> ContentHash {
-        let mut hash = Sha256::new();
-        for field in fields {
-            hash.update(u64::try_from(field.len()).unwrap_or(u64::MAX).to_be_bytes());
-            hash.update(field.as_bytes());
-        }
+        let mut hash = ContentHasher::default();
+        fields.iter().for_each(|field| hash.field(&[field.as_bytes()]));
+        hash.finish()
+    }
+}
+
+/// Takes the fields of a [`ContentHash`] one by one.
+#[derive(Clone, Debug, Default)]
+pub struct ContentHasher(Sha256);
+
+impl ContentHasher {
+    /// The next field, in parts that belong together.
+    pub fn field(&mut self, parts: &[&[u8]]) {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        self.0.update(u64::try_from(length).unwrap_or(u64::MAX).to_be_bytes());
+        parts.iter().for_each(|part| self.0.update(part));
+    }
+
+    /// The fingerprint of all fields so far.
+    #[must_use]
+    pub fn finish(self) -> ContentHash {
         let mut first = [0; 8];
-        first.copy_from_slice(&hash.finalize()[..8]);
+        first.copy_from_slice(&self.0.finalize()[..8]);
         ContentHash(i64::from_be_bytes(first))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Both roll whole ledgers over; they differ in which accounts they look for, and in what they say.
 
-use super::{Done, JobError, Kit, Run};
+use super::{Done, JobError, Kit, PLAN_LINES_MAX, Run};
 use crate::app::App;
 use crate::core::calendar::Instant;
 use crate::core::credits::Credits;
@@ -79,20 +79,20 @@ pub(super) async fn run(kit: &Kit, run: &mut Run<'_>, looking: Looking) -> Resul
         let ids = looking.next(app, now, after.as_ref()).await?;
         let Some(last) = ids.last().cloned() else { break };
         let load = Load::accounts(&ids, now);
+        // Lines that are not kept are not worded: there may be a million.
+        let worded = PLAN_LINES_MAX.saturating_sub(done.lines.len());
         let planned = if run.dry_run {
             let mut batch = app.store.load(&load).await?;
-            plan(&mut batch, now)
+            plan(&mut batch, now, worded)
         } else {
-            app.store.update(&load, |batch| plan(batch, now)).await?
+            app.store.update(&load, |batch| plan(batch, now, worded)).await?
         };
-        for answer in planned {
-            match answer {
-                Ok(Some((line, part))) => {
-                    done.line(line);
-                    totals.add(part);
-                }
-                Ok(None) => {}
-                Err(refusal) => done.problems.push(refusal.to_string()),
+        for part in planned {
+            totals.add(part.totals);
+            match part.line {
+                Some(Ok(line)) => done.line(line),
+                Some(Err(refusal)) => done.problems.push(refusal.to_string()),
+                None => done.more_lines += part.totals.accounts,
             }
         }
         after = Some(last);
@@ -103,12 +103,29 @@ pub(super) async fn run(kit: &Kit, run: &mut Run<'_>, looking: Looking) -> Resul
 
 /// Rolls every ledger of the batch over (R2, R3, R10), and says what that did to each. An account that cannot be moved on
 /// is a problem of its own and holds up no other.
-fn plan(batch: &mut Batch, now: Instant) -> Vec<Result<Option<(String, Totals)>, Refusal>> {
-    batch.ledgers.values_mut().map(|ledger| ledger.roll_over(now, now).map(|()| described(ledger))).collect()
+fn plan(batch: &mut Batch, now: Instant, worded: usize) -> Vec<Part> {
+    let ledgers = batch.ledgers.values_mut().enumerate();
+    ledgers.map(|(at, ledger)| part(ledger, now, at < worded)).collect()
 }
 
-fn described(ledger: &Ledger) -> Option<(String, Totals)> {
-    let part = Totals::of(ledger);
+/// What was done to one account, and the line about it where that is wanted.
+struct Part {
+    totals: Totals,
+    line: Option<Result<String, Refusal>>,
+}
+
+fn part(ledger: &mut Ledger, now: Instant, is_worded: bool) -> Part {
+    if let Err(refusal) = ledger.roll_over(now, now) {
+        return Part { totals: Totals::default(), line: Some(Err(refusal)) };
+    }
+    if !ledger.is_changed() {
+        return Part { totals: Totals::default(), line: None };
+    }
+    let totals = Totals::of(ledger);
+    Part { totals, line: is_worded.then(|| Ok(described(ledger, totals))) }
+}
+
+fn described(ledger: &Ledger, part: Totals) -> String {
     let mut what = Vec::new();
     if part.holds > 0 {
         let holds = counted(part.holds, "hold");
@@ -122,5 +139,5 @@ fn described(ledger: &Ledger) -> Option<(String, Totals)> {
         let allocated = grouped_count(part.allocated.unsigned_abs());
         what.push(format!("allocate {allocated} for {}, through {through}", counted(part.months, "month")));
     }
-    ledger.is_changed().then(|| (format!("{}: {}", ledger.account.id, what.join(", ")), part))
+    format!("{}: {}", ledger.account.id, what.join(", "))
 }

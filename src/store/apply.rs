@@ -49,11 +49,6 @@ impl Cell<'_> {
         }
     }
 
-    /// The value as the fact that a digest counts.
-    pub fn fact(&self) -> Option<String> {
-        self.int().map(|number| number.to_string()).or_else(|| self.text().map(str::to_owned))
-    }
-
     fn of_int(number: Option<i64>) -> Cell<'static> {
         number.map_or(Cell::Null, Cell::Int)
     }

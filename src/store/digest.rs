@@ -8,7 +8,7 @@ use super::apply::Cell;
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, Email};
-use crate::core::transaction::ContentHash;
+use crate::core::transaction::{ContentHash, ContentHasher};
 
 /// A value of a column, as text; `None` is NULL.
 pub(super) trait Fact {
@@ -32,8 +32,16 @@ pub(super) fn of(facts: &[Option<String>]) -> i64 {
 
 /// The digest of a row that is cells already: the same facts give the same digest.
 pub(super) fn of_cells(cells: &[Cell<'_>]) -> i64 {
-    let facts: Vec<Option<String>> = cells.iter().map(Cell::fact).collect();
-    of(&facts)
+    let mut hash = ContentHasher::default();
+    for cell in cells {
+        match cell {
+            Cell::Null => hash.field(&[b"-"]),
+            Cell::Int(number) => hash.field(&[b"+", number.to_string().as_bytes()]),
+            Cell::Text(text) => hash.field(&[b"+", text.as_bytes()]),
+            Cell::Own(text) => hash.field(&[b"+", text.as_bytes()]),
+        }
+    }
+    hash.finish().0
 }
 
 impl<T: Fact + ?Sized> Fact for &T {

@@ -99,7 +99,7 @@ async fn a_unit_that_always_collides_is_given_up() {
     fail_updates(&sandbox, 1_000, "40001").await;
     let app = sandbox.at("2013-01-10T00:00:00Z");
     let error = app.charge(&acme, &usage("erase", "k")).await.expect_err("given up");
-    assert!(error.to_string().contains("each of the 10 times this was tried; nothing was written"), "{error}");
+    assert!(error.to_string().contains("each of the 20 times this was tried; nothing was written"), "{error}");
     assert_eq!(sandbox.log(&acme).await, before);
 }
 
