@@ -4,13 +4,14 @@
 //! waits for a batch to fill: a call that finds the desk free is a batch of one, and while that is written the next ones
 //! queue up. Each caller gets its own answer, and only after the commit that holds it.
 
+use super::batch::{self, InTurn};
 use super::caps::cap_of;
 use super::{Answer, AppError, Balance, balance_of};
 use crate::clock::Clock;
 use crate::core::calendar::Instant;
 use crate::core::ids::AccountId;
-use crate::core::ledger::Call;
-use crate::store::{Batch, Load, Store, StoreError};
+use crate::core::ledger::{Call, Ledger, Receipt, Refusal};
+use crate::store::{Store, StoreError};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
@@ -115,35 +116,16 @@ async fn do_batch(store: &Store, batch: Vec<Asked>) {
     }
 }
 
-/// Plans and writes a batch: one answer for each call, in order.
+/// Does a batch: one answer for each call, in order.
 async fn apply(store: &Store, batch: &[Asked]) -> Result<Vec<Result<Answer, AppError>>, StoreError> {
     // A call happens when its turn comes: so the ledger of an account is never behind what it has recorded.
-    let nows: Vec<Instant> = batch.iter().map(|asked| asked.clock.now()).collect();
-    let mut load = Load::default();
-    for (Asked { account, call, .. }, now) in batch.iter().zip(&nows) {
-        load.call(account, call, *now);
-    }
-    // The plan may be made again. What was new to it is no replay when it is found written after a connection was lost.
-    let mut was_new = vec![false; batch.len()];
-    let plan = |loaded: &mut Batch| {
-        let answers = batch.iter().zip(&nows).zip(&mut was_new);
-        answers.map(|((asked, now), was_new)| answer(loaded, asked, *now, was_new)).collect()
-    };
-    store.update(&load, plan).await
+    let calls: Vec<InTurn<'_>> =
+        batch.iter().map(|Asked { account, call, clock, .. }| (account, call, clock.now())).collect();
+    batch::apply(store, &calls, answer).await
 }
 
-fn answer(
-    Batch { ledgers, prices, may_be_written }: &mut Batch,
-    Asked { account, call, .. }: &Asked,
-    now: Instant,
-    was_new: &mut bool,
-) -> Result<Answer, AppError> {
-    let ledger = ledgers.get_mut(account).ok_or_else(|| AppError::UnknownAccount(account.clone()))?;
-    let receipt = ledger.apply(call, prices, now)?;
+fn answer(ledger: &Ledger, Receipt { row, replayed }: Receipt, now: Instant) -> Result<Answer, Refusal> {
     let Balance { available, next_reset_at, .. } = balance_of(ledger, now)?;
-    let replayed = receipt.replayed && !(*may_be_written && *was_new);
-    *was_new |= !receipt.replayed;
-    let row = receipt.row;
     let cap = row.user.as_ref().and_then(|user| cap_of(ledger, user, row.occurred_at));
     Ok(Answer { row, replayed, available, next_reset_at, cap })
 }

@@ -3,6 +3,7 @@
 //! The calls here are the platform engineer's: charge, purchase, balance. Each is a batch of one on the one way by
 //! which credits move ([`Store::update`]).
 
+mod batch;
 mod caps;
 mod desk;
 pub mod import;

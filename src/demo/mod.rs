@@ -18,7 +18,7 @@ use crate::core::transaction::Money;
 use crate::daemon::{Looked, Ran, ring};
 use crate::jobs::{JobError, Kit};
 use crate::report::aggregate;
-use crate::store::{Admin, Batch, Load, Meta, NewAccount, Store, StoreError};
+use crate::store::{Admin, Meta, NewAccount, Store, StoreError};
 use activity::Company;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -187,17 +187,7 @@ impl Teller {
         asked.sort_by_key(|(_, usage)| usage.occurred_at);
         let now = app.now();
         let asked: Vec<(AccountId, Call)> = asked.into_iter().map(|(id, usage)| (id, Call::Charge(usage))).collect();
-        let mut load = Load::default();
-        asked.iter().for_each(|(id, call)| load.call(id, call, now));
-        let plan = |Batch { ledgers, prices, .. }: &mut Batch| -> Result<(), Refusal> {
-            for (id, call) in &asked {
-                if let Some(ledger) = ledgers.get_mut(id) {
-                    ledger.apply(call, prices, now)?;
-                }
-            }
-            Ok(())
-        };
-        app.store.update(&load, plan).await??;
+        app.apply(&asked, now).await?.into_iter().collect::<Result<Vec<_>, AppError>>()?;
         self.buy(app, companies, rng).await
     }
 

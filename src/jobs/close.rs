@@ -4,12 +4,13 @@
 //! `creditd month close` is there for them. Nor does it close anything in the first days in which creditd knows an account.
 
 use super::{Done, JobError, Kit, Run};
+use crate::app::AppError;
 use crate::core::calendar::{Instant, Month};
 use crate::core::ids::{AccountId, Key};
-use crate::core::ledger::{Call, Ledger, MonthClosing, Receipt, Refusal};
+use crate::core::ledger::{Call, Ledger, MonthClosing, Receipt};
 use crate::core::schedule::{Job, Slot};
 use crate::report::counted;
-use crate::store::{Batch, Load};
+use crate::store::{Load, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the log says. It is part of the call, so it is the same for ever (R9).
@@ -118,37 +119,16 @@ async fn apply(
     months: &[(AccountId, Month)],
     dry_run: bool,
     now: Instant,
-) -> Result<Vec<Result<Receipt, Refusal>>, JobError> {
-    let mut load = Load::default();
-    let mut calls = Vec::with_capacity(months.len());
-    for (id, month) in months {
-        let key = Key::new(&format!("close:{month}")).map_err(crate::store::StoreError::from)?;
-        let call = Call::Month(MonthClosing { key, month: *month, reopen: false, comment: COMMENT.to_owned() });
-        load.call(id, &call, now);
-        calls.push((id, call));
-    }
-    // What was new is no replay when the plan is made again after a connection was lost.
-    let mut was_new = vec![false; calls.len()];
-    let mut plan = |Batch { ledgers, prices, may_be_written }: &mut Batch| {
-        let receipt = |((id, call), was_new): (&(&AccountId, Call), &mut bool)| {
-            let mut done = ledgers.get_mut(*id)?.apply(call, prices, now);
-            if let Ok(receipt) = &mut done {
-                let is_new = !receipt.replayed;
-                receipt.replayed &= !(*may_be_written && *was_new);
-                *was_new |= is_new;
-            }
-            Some(done)
-        };
-        calls.iter().zip(&mut was_new).filter_map(receipt).collect()
-    };
-    if calls.is_empty() {
+) -> Result<Vec<Result<Receipt, AppError>>, JobError> {
+    if months.is_empty() {
         return Ok(Vec::new());
     }
-    if dry_run {
-        Ok(plan(&mut kit.app.store.load(&load).await?))
-    } else {
-        Ok(kit.app.store.update(&load, plan).await?)
-    }
+    let call = |(id, month): &(AccountId, Month)| {
+        let (key, comment) = (Key::new(&format!("close:{month}"))?, COMMENT.to_owned());
+        Ok((id.clone(), Call::Month(MonthClosing { key, month: *month, reopen: false, comment })))
+    };
+    let calls = months.iter().map(call).collect::<Result<Vec<(AccountId, Call)>, StoreError>>()?;
+    Ok(if dry_run { kit.app.plan(&calls, now).await? } else { kit.app.apply(&calls, now).await? })
 }
 
 fn unreported(slot: Slot, accounts: u64) -> String {

@@ -6,9 +6,9 @@ use crate::app::{App, AppError};
 use crate::core::calendar::{Calendar, Instant, Month, Terms, first_instant_of, parse_date, parse_zone};
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, ActionCode, Email, Key, Reference, UserId, clean_text};
-use crate::core::ledger::{Account, Call, Purchase, Refusal, Usage};
+use crate::core::ledger::{Account, Call, Purchase, Receipt, Refusal, Usage};
 use crate::core::transaction::{ContentHash, Money, Status};
-use crate::store::{Admin, Batch, Load, NewAccount, Opened};
+use crate::store::{Admin, NewAccount, Opened};
 
 /// `accounts.csv`: account, name, time_zone, opened_on, admin_email.
 #[derive(Clone, Copy, Debug)]
@@ -171,44 +171,18 @@ async fn check_calls(
     calls: &[(AccountId, Call)],
     amount: &'static str,
 ) -> Result<Vec<Option<Problem>>, AppError> {
-    let now = app.now();
-    let batch = app.store.load(&load_of(calls, now)).await?;
-    let check = |(account, call): &(AccountId, Call)| match batch.ledgers.get(account) {
-        None => Some(unknown(account)),
-        Some(ledger) => ledger.check(call, &batch.prices, now).err().map(|refusal| problem_of(refusal, amount)),
-    };
-    Ok(calls.iter().map(check).collect())
+    let problem = |answer: Result<(), AppError>| answer.err().map(|error| problem_of(&error, amount));
+    Ok(app.check(calls, app.now()).await?.into_iter().map(problem).collect())
 }
 
 async fn apply_calls(app: &App, calls: &[(AccountId, Call)], amount: &'static str) -> Result<Vec<Applied>, AppError> {
-    let now = app.now();
-    // The plan may be made again. What was new to it is not there already when it is found after a connection was lost.
-    let mut was_new = vec![false; calls.len()];
-    let plan = |Batch { ledgers, prices, may_be_written }: &mut Batch| {
-        let apply = |((account, call), was_new): (&(AccountId, Call), &mut bool)| match ledgers.get_mut(account) {
-            None => Applied::Bad(unknown(account)),
-            Some(ledger) => match ledger.apply(call, prices, now) {
-                Ok(receipt) => {
-                    let replayed = receipt.replayed && !(*may_be_written && *was_new);
-                    *was_new |= !receipt.replayed;
-                    match receipt.row.reason {
-                        _ if replayed => Applied::Already,
-                        Some(_) => Applied::Refused,
-                        None => Applied::New,
-                    }
-                }
-                Err(refusal) => Applied::Bad(problem_of(refusal, amount)),
-            },
-        };
-        calls.iter().zip(&mut was_new).map(apply).collect()
+    let applied = |answer: Result<Receipt, AppError>| match answer {
+        Ok(Receipt { replayed: true, .. }) => Applied::Already,
+        Ok(Receipt { row, .. }) if row.reason.is_some() => Applied::Refused,
+        Ok(_) => Applied::New,
+        Err(error) => Applied::Bad(problem_of(&error, amount)),
     };
-    Ok(app.store.update(&load_of(calls, now), plan).await?)
-}
-
-fn load_of(calls: &[(AccountId, Call)], now: Instant) -> Load {
-    let mut load = Load::default();
-    calls.iter().for_each(|(account, call)| load.call(account, call, now));
-    load
+    Ok(app.apply(calls, app.now()).await?.into_iter().map(applied).collect())
 }
 
 /// A whole number in digits, perhaps with a minus: no sign, space or fraction that a spreadsheet might have added.
@@ -218,18 +192,16 @@ fn whole_number(text: &str) -> Result<i64, String> {
     text.parse().ok().filter(|_| is_number).ok_or_else(|| format!("must be a whole number, not {text:?}"))
 }
 
-fn unknown(account: &AccountId) -> Problem {
-    Problem { column: Some("account"), reason: AppError::UnknownAccount(account.clone()).to_string() }
-}
-
-fn problem_of(refusal: Refusal, amount: &'static str) -> Problem {
-    let column = match &refusal {
-        Refusal::InFuture { .. } | Refusal::NotOpened { .. } | Refusal::MonthClosed { .. } => Some("occurred_at"),
-        Refusal::Quantity { .. } | Refusal::Overflow { .. } => Some(amount),
-        Refusal::NoPrice(_) => Some("action"),
-        Refusal::ReservedKey { .. } => Some("key"),
-        Refusal::AccountClosed { .. } => Some("account"),
+fn problem_of(error: &AppError, amount: &'static str) -> Problem {
+    let column = match error {
+        AppError::UnknownAccount(_) | AppError::Refused(Refusal::AccountClosed { .. }) => Some("account"),
+        AppError::Refused(Refusal::InFuture { .. } | Refusal::NotOpened { .. } | Refusal::MonthClosed { .. }) => {
+            Some("occurred_at")
+        }
+        AppError::Refused(Refusal::Quantity { .. } | Refusal::Overflow { .. }) => Some(amount),
+        AppError::Refused(Refusal::NoPrice(_)) => Some("action"),
+        AppError::Refused(Refusal::ReservedKey { .. }) => Some("key"),
         _ => None,
     };
-    Problem { column, reason: refusal.to_string() }
+    Problem { column, reason: error.to_string() }
 }
