@@ -5,9 +5,10 @@
 //! the log. So when any two of the three disagree, the journal does not check.
 //!
 //! All that is said of one account is cut at one row of its log and read at one instant, however much is written meanwhile.
+//! As of an earlier instant there are no stored grants: they are made of the log then, and only the reports are another way.
 
 use super::exit::{Exit, Failure};
-use crate::app::{App, AppError, balance_of};
+use crate::app::{App, balance_of};
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::Split;
 use crate::core::ids::AccountId;
@@ -28,19 +29,20 @@ const PAGE_ACCOUNTS: usize = 1_000;
 /// Months reported at once. Their rows are in memory beside the log's.
 const MONTHS_PER_REPORT: usize = 12;
 
-/// Writes the journal of `account`, or of all accounts in order of id, one after the other; `progress` hears how many rows
-/// are done. Returns how many rows are in it.
+/// Writes the journal of `account`, or of all accounts in order of id, one after the other: as they are, or as they were
+/// known at `as_of` (R15). `progress` hears how many rows are done. Returns how many rows are in it.
 ///
 /// # Errors
 /// [`Failure`] when an account has more than [`ROWS_MAX`] rows, a read fails or `out` does.
 pub(super) async fn write(
     app: &App,
     account: Option<&AccountId>,
+    as_of: Option<Instant>,
     format: JournalFormat,
     out: impl Write,
     progress: &mut dyn FnMut(u64),
 ) -> Result<u64, Failure> {
-    let now = app.now();
+    let now = as_of.unwrap_or(app.now());
     let mut journal = Journal::begin(out, format, now)?;
     let mut written = 0;
     let mut ids = match account {
@@ -49,7 +51,7 @@ pub(super) async fn write(
     };
     while let Some(last) = ids.last().cloned() {
         for id in &ids {
-            let book = read(app, id, now).await?;
+            let Some(book) = read(app, id, as_of, now).await? else { continue };
             written += book.rows.len() as u64;
             journal.add(book)?;
             progress(written);
@@ -63,10 +65,13 @@ pub(super) async fn write(
     Ok(written)
 }
 
-/// All about one account at `now`. What is due by then and not written yet is made up for in memory (R3).
-async fn read(app: &App, id: &AccountId, now: Instant) -> Result<Book, Failure> {
-    let ledger = app.store.load(&Load::accounts([id], now)).await?.ledgers.remove(id);
-    let ledger = ledger.ok_or_else(|| AppError::UnknownAccount(id.clone()))?;
+/// All about one account at `now`, with what is due by then and not written yet (R3); none where it was not known then.
+async fn read(app: &App, id: &AccountId, as_of: Option<Instant>, now: Instant) -> Result<Option<Book>, Failure> {
+    let mut ledgers = match as_of {
+        Some(at) => app.store.load_as_of(std::slice::from_ref(id), at).await?,
+        None => app.store.load(&Load::accounts([id], now)).await?.ledgers,
+    };
+    let Some(ledger) = ledgers.remove(id) else { return Ok(None) };
     let last_seq = ledger.last_seq;
     if last_seq > ROWS_MAX {
         let what = format!(
@@ -83,7 +88,7 @@ async fn read(app: &App, id: &AccountId, now: Instant) -> Result<Book, Failure> 
     due.roll_over(at, at)?;
     rows.extend_from_slice(due.rows());
     let (available, held) = (balance.available, balance.held);
-    Ok(Book { account: due.account, rows, last_seq, month_ends, at, available, held })
+    Ok(Some(Book { account: due.account, rows, last_seq, month_ends, at, available, held }))
 }
 
 /// The log of an account up to the row `last_seq`.

@@ -225,11 +225,7 @@ impl Export {
             ExportForm::Hledger => JournalFormat::Hledger,
             ExportForm::Beancount => JournalFormat::Beancount,
         };
-        if self.as_of.is_some() {
-            let what = "a journal is always of now; leave out --as-of, or export the log with --format csv";
-            return Err(Failure::message(Exit::Usage, what));
-        }
-        journal::write(app, self.account.as_ref(), journal, out, &mut progress).await
+        journal::write(app, self.account.as_ref(), self.as_of, journal, out, &mut progress).await
     }
 
     async fn write_log(

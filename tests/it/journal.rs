@@ -15,12 +15,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Instants in the middle of it all: one hour into a month that just began in Tokyo, and one on the day that begins at
+/// one in the morning in São Paulo.
+const AS_OF: [&str; 2] = ["2018-07-31T16:00:00Z", "2018-11-04T12:00:00Z"];
+
 /// Writes the journal through the real binary.
-fn export(sandbox: &Sandbox, prover: Prover) -> PathBuf {
+fn export(sandbox: &Sandbox, prover: Prover, more: &[&str]) -> PathBuf {
     let path = sandbox.path(&format!("ledger.{}", prover.format()));
     let mut command = Command::new(env!("CARGO_BIN_EXE_creditd"));
     command.env_clear().current_dir(sandbox.path(".")).args(["--now", year::END, "--database-url", sandbox.url()]);
-    command.args(["transactions", "export", "--format", prover.format(), "--out"]).arg(&path);
+    command.args(["transactions", "export", "--format", prover.format(), "--out"]).arg(&path).args(more);
     let output = command.output().expect("the binary runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     path
@@ -38,7 +42,11 @@ both_databases! {
         let log = logs.values().flatten();
         assert!(log.clone().count() > 1_500 && log.filter(|row| row.status == Status::Failed).count() > 50);
         for prover in Prover::ALL.into_iter().filter(|prover| prover.is_there()) {
-            let path = export(&sandbox, prover);
+            for as_of in AS_OF {
+                let path = export(&sandbox, prover, &["--as-of", as_of]);
+                assert_eq!(prover.prove(&path), Ok(()), "{prover:?} as of {as_of}");
+            }
+            let path = export(&sandbox, prover, &[]);
             assert_eq!(prover.prove(&path), Ok(()), "{prover:?}");
             assert_one_wrong_figure_is_found(prover, &path);
             if prover == Prover::Hledger {
@@ -53,7 +61,7 @@ both_databases! {
         let wrong = "UPDATE grants SET remaining = remaining - 1, consumed = consumed + 1 WHERE remaining > 0";
         assert!(sandbox.execute(wrong).await.expect("a projection can be overwritten") > 0);
         for prover in Prover::ALL.into_iter().filter(|prover| prover.is_there()) {
-            let said = prover.prove(&export(&sandbox, prover)).expect_err("the stored balance is wrong");
+            let said = prover.prove(&export(&sandbox, prover, &[])).expect_err("the stored balance is wrong");
             assert!(said.to_lowercase().contains("balance"), "{said}");
         }
     }

@@ -16,8 +16,8 @@ pub(super) fn head(out: &mut impl Write, at: Instant) -> io::Result<()> {
 ;   bean-check FILE
 ;
 ; proves that it adds up: every transaction balances, and so does every account at every balance that is asserted. These
-; come from another source than the transactions: what the statement of a month says remained, and at the end what is
-; stored as the balance.
+; come from another source than the transactions: what the statement of a month says remained, and at the end the balance
+; that creditd keeps beside them.
 ;
 ; Credits are counted as those see it who have them. What an account can use is in Assets:Credits:ACCOUNT:Free and
 ; :Purchased, what open holds have reserved in Assets:Credits:ACCOUNT:Held. The other side is the column of statements:
