@@ -33,8 +33,8 @@ struct Asked {
     about: Vec<Key>,
     /// Users whose caps count (R17).
     users: Vec<UserId>,
-    /// The user whose history is needed, for a new cap.
-    history: Option<UserId>,
+    /// Users whose history is needed, for new caps.
+    history: Vec<UserId>,
     /// Whether grants that are used up are needed, too.
     everything: bool,
 }
@@ -59,7 +59,7 @@ impl Load {
         asked.users.extend(call.user().cloned());
         match call {
             Call::Refund(_) => asked.everything = true,
-            Call::Cap(cap) => asked.history = Some(cap.user.clone()),
+            Call::Cap(cap) => asked.history.push(cap.user.clone()),
             _ => {}
         }
     }
@@ -77,7 +77,7 @@ impl Load {
                 keys: Vec::new(),
                 about: Vec::new(),
                 users: Vec::new(),
-                history: None,
+                history: Vec::new(),
                 everything: false,
             };
             self.accounts.insert(id.clone(), asked);
@@ -94,7 +94,7 @@ impl Load {
 
     /// Whether [`LOAD_PLAIN`] may do: no call is about an earlier one.
     pub(super) fn is_plain(&self) -> bool {
-        let is_plain = |asked: &Asked| asked.about.is_empty() && asked.history.is_none() && !asked.everything;
+        let is_plain = |asked: &Asked| asked.about.is_empty() && asked.history.is_empty() && !asked.everything;
         self.accounts.values().all(is_plain)
     }
 
@@ -131,8 +131,8 @@ struct AskedRow {
     about: Vec<Key>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     users: Vec<UserId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    history: Option<UserId>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    history: Vec<UserId>,
     prices: bool,
 }
 
@@ -235,8 +235,9 @@ pub(super) const LOAD: Sql = Sql {
                                            CROSS JOIN transactions AS t INDEXED BY transactions_key
                                            WHERE t.account_id = a.account_id AND t.key = k.value))),
                 CASE WHEN v.history IS NOT NULL THEN
-                    (SELECT json_group_array(json_array(t.occurred_at, t.free_delta + t.purchased_delta))
-                       FROM transactions AS t WHERE t.account_id = a.account_id AND t.user_id = v.history
+                    (SELECT json_group_array(json_array(t.user_id, t.occurred_at, t.free_delta + t.purchased_delta))
+                       FROM transactions AS t WHERE t.account_id = a.account_id
+                        AND t.user_id IN (SELECT value FROM json_each(v.history))
                         AND (t.free_delta <> 0 OR t.purchased_delta <> 0)) END,
                 CASE WHEN v.prices THEN
                     (SELECT json_group_array(json_array(p.action, p.effective_from, p.credits)) FROM prices AS p) END
@@ -245,7 +246,7 @@ pub(super) const LOAD: Sql = Sql {
     postgres: concat!(
         "WITH v AS MATERIALIZED (
              SELECT * FROM jsonb_to_recordset($1::jsonb) AS j (account_id text, since bigint, everything bool, keys jsonb,
-                                                               about jsonb, users jsonb, history text, prices bool))
+                                                               about jsonb, users jsonb, history jsonb, prices bool))
          SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
                 a.balance_free, a.balance_purchased,
                 (SELECT jsonb_agg(jsonb_build_array(t.from_month, t.zone, t.allowance)) FROM terms AS t
@@ -279,8 +280,9 @@ pub(super) const LOAD: Sql = Sql {
                          OR c.user_id IN (SELECT ", row_of_key!("t.user_id"), "
                                             FROM jsonb_array_elements_text(v.about) AS k (key))))::text,
                 CASE WHEN v.history IS NOT NULL THEN
-                    (SELECT jsonb_agg(jsonb_build_array(t.occurred_at, t.free_delta + t.purchased_delta))
-                       FROM transactions AS t WHERE t.account_id = a.account_id AND t.user_id = v.history
+                    (SELECT jsonb_agg(jsonb_build_array(t.user_id, t.occurred_at, t.free_delta + t.purchased_delta))
+                       FROM transactions AS t WHERE t.account_id = a.account_id
+                        AND t.user_id IN (SELECT jsonb_array_elements_text(v.history))
                         AND (t.free_delta <> 0 OR t.purchased_delta <> 0))::text END,
                 CASE WHEN v.prices THEN
                     (SELECT jsonb_agg(jsonb_build_array(p.action, p.effective_from, p.credits)) FROM prices AS p)::text END
@@ -410,8 +412,9 @@ fn read_ledger(row: &Row) -> Result<Ledger> {
     for (user, limit, used) in column::<StoredCap>(row, 16)? {
         ledger.caps.insert(user, CapUse { limit, used: used.unwrap_or_default().into_iter().collect() });
     }
-    let history: Vec<(i64, Credits)> = column(row, 17)?;
-    ledger.user_history = history.into_iter().map(|(at, delta)| (Instant::from_micros(at), delta)).collect();
+    for (user, at, delta) in column::<(UserId, i64, Credits)>(row, 17)? {
+        ledger.history.entry(user).or_default().push((Instant::from_micros(at), delta));
+    }
     Ok(ledger)
 }
 

@@ -108,8 +108,8 @@ pub struct Ledger {
     pub known: BTreeMap<Key, Transaction>,
     /// Rows that correct one of those: settlements of a hold, refunds of a charge, the return of a purchase.
     pub about: Vec<Transaction>,
-    /// What a user moved, and when: for a new cap (R17).
-    pub user_history: Vec<(Instant, Credits)>,
+    /// What users moved, and when: for new caps (R17).
+    pub history: BTreeMap<UserId, Vec<(Instant, Credits)>>,
     rows: Vec<Transaction>,
     changed: Changed,
 }
@@ -121,8 +121,8 @@ struct Changed {
     holds: BTreeSet<i64>,
     caps: BTreeMap<UserId, Option<Credits>>,
     cap_months: BTreeSet<(UserId, Month)>,
-    terms: Option<Terms>,
-    closure: bool,
+    terms: BTreeMap<Month, Terms>,
+    closures: BTreeSet<Instant>,
 }
 
 /// What operations did to a ledger, for the store to write.
@@ -141,9 +141,9 @@ pub struct Changes {
     /// What capped users used in months, as it is now.
     pub cap_months: Vec<(UserId, Month, Credits)>,
     /// Terms to insert or replace.
-    pub terms: Option<Terms>,
-    /// The newest closure, to insert or update.
-    pub closure: Option<Closure>,
+    pub terms: Vec<Terms>,
+    /// Closures to insert or update.
+    pub closures: Vec<Closure>,
 }
 
 impl Ledger {
@@ -163,7 +163,7 @@ impl Ledger {
             caps: BTreeMap::new(),
             known: BTreeMap::new(),
             about: Vec::new(),
-            user_history: Vec::new(),
+            history: BTreeMap::new(),
             rows: Vec::new(),
             changed: Changed::default(),
         }
@@ -184,7 +184,7 @@ impl Ledger {
     /// What to write.
     #[must_use]
     pub fn into_changes(mut self) -> Changes {
-        let Changed { grants, holds, caps, cap_months, terms, closure } = self.changed;
+        let Changed { grants, holds, caps, cap_months, terms, closures } = self.changed;
         let (opened, settled): (Vec<i64>, Vec<i64>) = holds.into_iter().partition(|id| self.holds.contains_key(id));
         let used = |(user, month): (UserId, Month)| {
             let credits = *self.caps.get(&user)?.used.get(&month)?;
@@ -196,8 +196,8 @@ impl Ledger {
             holds_settled: settled,
             caps: caps.into_iter().collect(),
             cap_months: cap_months.into_iter().filter_map(used).collect(),
-            terms,
-            closure: self.closures.last().copied().filter(|_| closure),
+            terms: terms.into_values().collect(),
+            closures: self.closures.into_iter().filter(|closure| closures.contains(&closure.closed_at)).collect(),
             rows: self.rows,
         }
     }
