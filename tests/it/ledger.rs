@@ -3,6 +3,7 @@
 //! No database: the ledger is a pure value. A history is a list of steps (the clock moves, a charge or purchase comes,
 //! a job passes); the zones are those that move their clocks at the worst moments.
 
+mod corners;
 mod history;
 mod naive;
 
