@@ -306,7 +306,7 @@ impl Ledger {
         row.balance = self.balance.plus(row.delta)?;
         let use_of_cap = self.use_of_cap(&row)?;
         row.seq = self.last_seq + 1;
-        row.recorded_at = now.max(self.last_recorded_at).max(row.occurred_at);
+        row.recorded_at = now.max(self.last_recorded_at).max(row.kind.counts_at(row.occurred_at));
 
         self.balance = row.balance;
         self.last_seq = row.seq;
