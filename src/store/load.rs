@@ -11,7 +11,7 @@ use crate::core::credits::{CreditType, Credits, Split};
 use crate::core::ids::{AccountId, ActionCode, Key, UserId};
 use crate::core::ledger::{Account, Call, CapUse, Closure, Grant, Ledger, OpenHold};
 use crate::core::price::{Action, PriceMatrix, PriceVersion};
-use crate::core::transaction::{GrantId, Source};
+use crate::core::transaction::{GrantId, Source, Transaction};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -35,6 +35,8 @@ struct Asked {
     users: Vec<UserId>,
     /// Users whose history is needed, for new caps.
     history: Vec<UserId>,
+    /// Whether usage is told late: what was refunded since it happened was not there then (R14).
+    is_late: bool,
     /// Whether grants that are used up are needed, too.
     everything: bool,
 }
@@ -57,6 +59,7 @@ impl Load {
         asked.keys.extend(call.about().cloned());
         asked.about.extend(call.about().cloned());
         asked.users.extend(call.user().cloned());
+        asked.is_late |= matches!(call, Call::Charge(usage) if usage.occurred_at.is_some());
         match call {
             Call::Refund(_) => asked.everything = true,
             Call::Cap(cap) => asked.history.push(cap.user.clone()),
@@ -78,6 +81,7 @@ impl Load {
                 about: Vec::new(),
                 users: Vec::new(),
                 history: Vec::new(),
+                is_late: false,
                 everything: false,
             };
             self.accounts.insert(id.clone(), asked);
@@ -108,6 +112,7 @@ impl Load {
         let ask = |(n, (id, asked)): (usize, (&AccountId, &Asked))| AskedRow {
             account_id: id.to_string(),
             since: asked.since.micros(),
+            late: asked.is_late,
             everything: asked.everything,
             keys: asked.keys.clone(),
             about: asked.about.clone(),
@@ -124,6 +129,7 @@ impl Load {
 struct AskedRow {
     account_id: String,
     since: i64,
+    late: bool,
     everything: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keys: Vec<Key>,
@@ -197,7 +203,8 @@ macro_rules! row_of_key {
 pub(super) const LOAD: Sql = Sql {
     sqlite: concat!(
         "WITH v AS MATERIALIZED (
-             SELECT value ->> 'account_id' AS account_id, value ->> 'since' AS since, value ->> 'everything' AS everything,
+             SELECT value ->> 'account_id' AS account_id, value ->> 'since' AS since, value ->> 'late' AS late,
+                    value ->> 'everything' AS everything,
                     value ->> 'keys' AS keys, value ->> 'about' AS about, value ->> 'users' AS users,
                     value ->> 'history' AS history, value ->> 'prices' AS prices FROM jsonb_each($1))
          SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
@@ -239,13 +246,16 @@ pub(super) const LOAD: Sql = Sql {
                        FROM transactions AS t WHERE t.account_id = a.account_id
                         AND t.user_id IN (SELECT value FROM json_each(v.history))
                         AND (t.free_delta <> 0 OR t.purchased_delta <> 0)) END,
+                CASE WHEN v.late THEN
+                    (SELECT json_group_array(", row_of_sqlite!(), ") FROM transactions AS t INDEXED BY transactions_refunds
+                      WHERE t.account_id = a.account_id AND t.kind = 'refund' AND t.occurred_at > v.since) END,
                 CASE WHEN v.prices THEN
                     (SELECT json_group_array(json_array(p.action, p.effective_from, p.credits)) FROM prices AS p) END
            FROM v LEFT JOIN accounts AS a ON a.account_id = v.account_id"
     ),
     postgres: concat!(
         "WITH v AS MATERIALIZED (
-             SELECT * FROM jsonb_to_recordset($1::jsonb) AS j (account_id text, since bigint, everything bool, keys jsonb,
+             SELECT * FROM jsonb_to_recordset($1::jsonb) AS j (account_id text, since bigint, late bool, everything bool, keys jsonb,
                                                                about jsonb, users jsonb, history jsonb, prices bool))
          SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
                 a.balance_free, a.balance_purchased,
@@ -284,6 +294,9 @@ pub(super) const LOAD: Sql = Sql {
                        FROM transactions AS t WHERE t.account_id = a.account_id
                         AND t.user_id IN (SELECT jsonb_array_elements_text(v.history))
                         AND (t.free_delta <> 0 OR t.purchased_delta <> 0))::text END,
+                CASE WHEN v.late THEN
+                    (SELECT jsonb_agg(to_jsonb(t)) FROM transactions AS t
+                      WHERE t.account_id = a.account_id AND t.kind = 'refund' AND t.occurred_at > v.since)::text END,
                 CASE WHEN v.prices THEN
                     (SELECT jsonb_agg(jsonb_build_array(p.action, p.effective_from, p.credits)) FROM prices AS p)::text END
            FROM v LEFT JOIN accounts AS a ON a.account_id = v.account_id"
@@ -312,7 +325,7 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
         ") FROM json_each(v.keys) AS k
                   CROSS JOIN transactions AS t INDEXED BY transactions_key
                   WHERE t.account_id = a.account_id AND t.key = k.value),
-                NULL, NULL, NULL,
+                NULL, NULL, NULL, NULL,
                 CASE WHEN v.prices THEN
                     (SELECT json_group_array(json_array(p.action, p.effective_from, p.credits)) FROM prices AS p) END,
                 v.since < a.last_recorded_at OR EXISTS (SELECT 1 FROM holds AS h WHERE h.account_id = a.account_id)
@@ -338,7 +351,7 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
         row_of_key!("to_jsonb(t)"),
         " AS row FROM jsonb_array_elements_text(v.keys) AS k (key)
                  ) AS k)::text,
-                NULL, NULL, NULL,
+                NULL, NULL, NULL, NULL,
                 (SELECT jsonb_agg(jsonb_build_array(p.action, p.effective_from, p.credits)) FROM prices AS p
                   WHERE v.prices)::text,
                 v.since < a.last_recorded_at OR EXISTS (SELECT 1 FROM holds AS h WHERE h.account_id = a.account_id)
@@ -350,7 +363,7 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
 
 /// Whether the row of [`LOAD_PLAIN`] says that [`LOAD`] must be asked.
 pub(super) fn has_more(rows: &[Row]) -> bool {
-    rows.iter().any(|row| row.get::<Option<bool>>(19).unwrap_or(false))
+    rows.iter().any(|row| row.get::<Option<bool>>(20).unwrap_or(false))
 }
 
 /// Reads what [`LOAD`] returned.
@@ -361,7 +374,7 @@ pub(super) fn read_batch(rows: &[Row]) -> Result<Batch> {
             let ledger = read_ledger(row)?;
             ledgers.insert(ledger.account.id.clone(), ledger);
         }
-        let versions: Vec<StoredPrice> = column(row, 18)?;
+        let versions: Vec<StoredPrice> = column(row, 19)?;
         if !versions.is_empty() {
             prices = read_prices(versions);
         }
@@ -407,8 +420,10 @@ fn read_ledger(row: &Row) -> Result<Ledger> {
             ledger.known.insert(key, row);
         }
     }
-    ledger.about =
-        column::<StoredTransaction>(row, 15)?.into_iter().map(StoredTransaction::read).collect::<Result<_>>()?;
+    let transactions = |at: usize| -> Result<Vec<Transaction>> {
+        column::<StoredTransaction>(row, at)?.into_iter().map(StoredTransaction::read).collect()
+    };
+    (ledger.about, ledger.refunds) = (transactions(15)?, transactions(18)?);
     for (user, limit, used) in column::<StoredCap>(row, 16)? {
         ledger.caps.insert(user, CapUse { limit, used: used.unwrap_or_default().into_iter().collect() });
     }

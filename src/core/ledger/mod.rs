@@ -108,6 +108,8 @@ pub struct Ledger {
     pub known: BTreeMap<Key, Transaction>,
     /// Rows that correct one of those: settlements of a hold, refunds of a charge, the return of a purchase.
     pub about: Vec<Transaction>,
+    /// Refunds that occurred after the earliest instant of this batch: what came back by them was not there before (R14).
+    pub refunds: Vec<Transaction>,
     /// What users moved, and when: for new caps (R17).
     pub history: BTreeMap<UserId, Vec<(Instant, Credits)>>,
     rows: Vec<Transaction>,
@@ -163,6 +165,7 @@ impl Ledger {
             caps: BTreeMap::new(),
             known: BTreeMap::new(),
             about: Vec::new(),
+            refunds: Vec::new(),
             history: BTreeMap::new(),
             rows: Vec::new(),
             changed: Changed::default(),
@@ -252,21 +255,43 @@ impl Ledger {
     }
 
     /// The entries that take `cost` from what is unspent at `at`, in burn order (R5); `None` when it does not suffice
-    /// (R6). Only credits of `of_type`, where one is named.
-    fn take(&self, cost: Credits, at: Instant, of_type: Option<CreditType>) -> Result<Option<Vec<Entry>>, Overflow> {
+    /// (R6). Usage told late takes only what was unspent then, too. Only credits of `of_type`, where one is named.
+    fn take(
+        &self,
+        cost: Credits,
+        at: Instant,
+        is_late: bool,
+        of_type: Option<CreditType>,
+    ) -> Result<Option<Vec<Entry>>, Overflow> {
         let of_type = |grant: &&Grant| of_type.is_none_or(|wanted| grant.credit_type == wanted);
         let mut usable: Vec<&Grant> = self.grants.values().filter(|g| g.is_usable_at(at)).filter(of_type).collect();
         usable.sort_by_key(|grant| grant.burn_order());
         let mut entries = Vec::new();
         let mut missing = cost;
         for grant in usable {
-            let part = missing.min(grant.unspent()?);
+            let unspent = if is_late { self.unspent_then(grant, at)? } else { grant.unspent()? };
+            let part = missing.min(unspent);
             if !part.is_zero() {
                 entries.push(Entry { grant: grant.id, credit_type: grant.credit_type, delta: part.negated() });
                 missing = missing.minus(part)?;
             }
         }
         Ok(missing.is_zero().then_some(entries))
+    }
+
+    /// What usage told late may take of a grant: what is unspent and was unspent at `at`, too (R14). What was refunded
+    /// only later was not; a statement would show less than nothing in between.
+    fn unspent_then(&self, grant: &Grant, at: Instant) -> Result<Credits, Overflow> {
+        let mut unspent = grant.unspent()?;
+        let came_back = |refund: &&Transaction| {
+            // What came back after the grant's end lapsed at once, so it is not in `unspent`.
+            at < refund.occurred_at && grant.expires_at.is_none_or(|end| refund.occurred_at < end)
+        };
+        let entries = self.refunds.iter().filter(came_back).flat_map(|refund| &refund.entries);
+        for entry in entries.filter(|entry| entry.grant == grant.id) {
+            unspent = unspent.minus(entry.delta)?;
+        }
+        Ok(unspent.max(Credits::ZERO))
     }
 
     /// When a call happened: not in the future, and not before the account opened.
@@ -326,6 +351,9 @@ impl Ledger {
         }
         if row.corrects.is_some() && row.kind != Kind::Expiry {
             self.about.push(row.clone());
+        }
+        if row.kind == Kind::Refund {
+            self.refunds.push(row.clone());
         }
         self.rows.push(row.clone());
         Ok(row)

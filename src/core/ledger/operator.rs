@@ -66,7 +66,7 @@ impl Ledger {
         self.check_count("the number of credits", adjust.credits.get(), CREDITS_MAX)?;
         self.check_comment(&adjust.comment)?;
         self.roll_over(at, now)?;
-        let entries = self.take(adjust.credits, at, Some(adjust.credit_type));
+        let entries = self.take(adjust.credits, at, false, Some(adjust.credit_type));
         let Some(entries) = entries.map_err(|source| self.overflow(source))? else {
             let available = self.available_at(at).map_err(|source| self.overflow(source))?;
             return Err(Refusal::InsufficientCredits {

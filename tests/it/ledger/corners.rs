@@ -1,10 +1,10 @@
 //! Corners of the ledger in which something was wrong once, each without chance.
 
-use crate::support::{account, default_prices, instant, usage};
+use crate::support::{account, default_prices, instant, purchase, usage};
 use creditd::core::credits::Credits;
 use creditd::core::ids::Key;
 use creditd::core::ledger::{Call, Ledger, Refund, Refusal, Usage};
-use creditd::core::transaction::{Kind, Transaction};
+use creditd::core::transaction::{Kind, Reason, Transaction};
 
 fn key(text: &str) -> Key {
     Key::new(text).expect("a key")
@@ -45,4 +45,24 @@ fn r11_a_refund_to_a_month_that_is_over_is_recorded_at_one_instant() {
     assert_eq!((refund.kind, lapse.kind), (Kind::Refund, Kind::Expiry));
     assert_eq!(lapse.occurred_at, refund.occurred_at.plus_micros(1));
     assert_eq!(lapse.recorded_at, refund.recorded_at);
+}
+
+/// R14: what came back on the 20th was not there on the 15th, so usage of the 15th cannot have it: a statement of the 15th
+/// would show less than nothing. What is charged now can have it, whatever the clock shows.
+#[test]
+fn r14_late_usage_cannot_have_what_was_refunded_later() {
+    let mut ledger = ledger();
+    ask(&mut ledger, "2013-01-01T00:00:00Z", Call::Purchase(purchase(1, "inv-1"))).expect("bought");
+    ask(&mut ledger, "2013-01-10T00:00:00Z", charge(4_000, "all")).expect("charged");
+    ask(&mut ledger, "2013-01-20T00:00:00Z", refund("all", Some(100), "r")).expect("refunded");
+    let late = |key: &str, at: &str| {
+        let occurred_at = Some(instant(at));
+        Call::Charge(Usage { occurred_at, ..usage("translation", key) })
+    };
+    let row = ask(&mut ledger, "2013-01-21T00:00:00Z", late("before", "2013-01-19T23:59:59Z")).expect("logged");
+    assert_eq!(row.reason, Some(Reason::InsufficientCredits));
+    let row = ask(&mut ledger, "2013-01-21T00:00:00Z", late("at", "2013-01-20T00:00:00Z")).expect("logged");
+    assert_eq!(row.reason, None);
+    let row = ask(&mut ledger, "2013-01-19T00:00:00Z", charge(1, "now")).expect("logged");
+    assert_eq!(row.reason, None);
 }
