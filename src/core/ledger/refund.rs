@@ -40,6 +40,7 @@ impl Ledger {
             let (account, charge) = (self.account.id.clone(), refund.charge.clone());
             return Err(Refusal::ExceedsRefundable { account, charge, asked, refundable: total });
         }
+        self.check_month(at)?;
         self.roll_over(at, now)?;
         let row = Transaction {
             user: charge.user.clone(),

@@ -1,9 +1,9 @@
 //! Corners of the ledger in which something was wrong once, each without chance.
 
 use crate::support::{account, default_prices, instant, purchase, usage};
-use creditd::core::credits::Credits;
+use creditd::core::credits::{CreditType, Credits};
 use creditd::core::ids::Key;
-use creditd::core::ledger::{Call, Ledger, Refund, Refusal, Usage};
+use creditd::core::ledger::{Adjust, Bonus, Call, Ledger, MonthClosing, Refund, Refusal, Return, Usage};
 use creditd::core::transaction::{Kind, Reason, Transaction};
 
 fn key(text: &str) -> Key {
@@ -65,4 +65,34 @@ fn r14_late_usage_cannot_have_what_was_refunded_later() {
     assert_eq!(row.reason, None);
     let row = ask(&mut ledger, "2013-01-19T00:00:00Z", charge(1, "now")).expect("logged");
     assert_eq!(row.reason, None);
+}
+
+/// R14: a month that is closed stays as it is, though the clock may be set back into it.
+#[test]
+fn r14_nothing_happens_in_a_closed_month_on_a_clock_that_was_set_back() {
+    let (january, february) = ("2013-01-31T23:00:00Z", "2013-02-01T00:00:00Z");
+    let mut ledger = ledger();
+    ask(&mut ledger, january, Call::Purchase(purchase(1, "inv-1"))).expect("bought");
+    ask(&mut ledger, january, charge(10, "a")).expect("charged");
+    let month = "2013-01".parse().expect("a month");
+    let closing = MonthClosing { key: key("m"), month, reopen: false, comment: String::new() };
+    ask(&mut ledger, february, Call::Month(closing)).expect("closed");
+    let (credit_type, credits, comment) = (CreditType::Purchased, Credits::new(1), "a slip".to_owned());
+    let bonus = Bonus { key: key("b"), credit_type, credits, expires_at: None, comment: comment.clone() };
+    let adjust = Adjust { key: key("x"), credit_type, credits, comment: comment.clone() };
+    let returned = Return { key: key("y"), purchase: purchase(1, "inv-1").key, comment };
+    let late = Usage { occurred_at: Some(instant(january)), ..usage("erase", "l") };
+    for call in [
+        charge(1, "b1"),
+        Call::Charge(late),
+        refund("a", None, "r"),
+        Call::Bonus(bonus),
+        Call::Adjust(adjust),
+        Call::Return(returned),
+    ] {
+        for now in [january, "2013-01-31T23:59:59.999999Z"] {
+            let refusal = ask(&mut ledger, now, call.clone()).expect_err("closed");
+            assert_eq!(refusal.code(), "month_closed", "{call:?}");
+        }
+    }
 }
