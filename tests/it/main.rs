@@ -9,6 +9,7 @@ mod import;
 mod jobs;
 mod journal;
 mod ledger;
+mod model;
 mod postgres;
 mod readme;
 mod sample_mails;
