@@ -11,6 +11,7 @@ mod journal;
 mod ledger;
 mod model;
 mod postgres;
+mod races;
 mod readme;
 mod sample_mails;
 mod store;
