@@ -103,6 +103,7 @@ CREATE TABLE transactions (
 CREATE UNIQUE INDEX transactions_key ON transactions (account_id, key) WHERE key IS NOT NULL;
 CREATE INDEX transactions_occurred ON transactions (account_id, occurred_at);
 CREATE INDEX transactions_corrects ON transactions (account_id, corrects) WHERE corrects IS NOT NULL;
+CREATE INDEX transactions_refunds ON transactions (account_id, occurred_at) WHERE kind = 'refund';
 
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'transactions are append-only: correct a row by a new one'; END $$;

@@ -235,10 +235,10 @@ impl Projected {
 
 /// Whether there is more than rows, grants and balances.
 fn has_more(changes: &Changes) -> bool {
-    let Changes { rows: _, grants: _, holds_opened, holds_settled, caps, cap_months, terms, closure } = changes;
+    let Changes { rows: _, grants: _, holds_opened, holds_settled, caps, cap_months, terms, closures } = changes;
     !(holds_opened.is_empty() && holds_settled.is_empty() && caps.is_empty() && cap_months.is_empty())
-        || terms.is_some()
-        || closure.is_some()
+        || !terms.is_empty()
+        || !closures.is_empty()
 }
 
 impl Written<'_> {
@@ -294,7 +294,7 @@ impl Written<'_> {
         }
         for (id, changes) in each() {
             write_caps(tx, id, changes).await?;
-            if let Some(terms) = changes.terms {
+            for terms in &changes.terms {
                 tx.query(
                     "INSERT INTO terms (account_id, from_month, zone, allowance, digest) VALUES ($1, $2, $3, $4, $5)
                      ON CONFLICT (account_id, from_month)
@@ -304,12 +304,12 @@ impl Written<'_> {
                 .bind(terms.from.to_string())
                 .bind(terms.zone.name())
                 .bind(terms.allowance.get())
-                .bind(digest_of_terms(id, terms))
+                .bind(digest_of_terms(id, *terms))
                 .execute()
                 .await
                 .while_("writing the terms of an account")?;
             }
-            if let Some(closure) = changes.closure {
+            for closure in &changes.closures {
                 tx.query(
                     "INSERT INTO closures (account_id, closed_at, reopened_at) VALUES ($1, $2, $3)
                      ON CONFLICT (account_id, closed_at) DO UPDATE SET reopened_at = excluded.reopened_at",

@@ -11,7 +11,7 @@ use crate::core::credits::{CreditType, Credits, Split};
 use crate::core::ids::{AccountId, ActionCode, Key, UserId};
 use crate::core::ledger::{Account, Call, CapUse, Closure, Grant, Ledger, OpenHold};
 use crate::core::price::{Action, PriceMatrix, PriceVersion};
-use crate::core::transaction::{GrantId, Source};
+use crate::core::transaction::{GrantId, Source, Transaction};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -33,8 +33,10 @@ struct Asked {
     about: Vec<Key>,
     /// Users whose caps count (R17).
     users: Vec<UserId>,
-    /// The user whose history is needed, for a new cap.
-    history: Option<UserId>,
+    /// Users whose history is needed, for new caps.
+    history: Vec<UserId>,
+    /// Whether usage is told late: what was refunded since it happened was not there then (R14).
+    is_late: bool,
     /// Whether grants that are used up are needed, too.
     everything: bool,
 }
@@ -57,9 +59,10 @@ impl Load {
         asked.keys.extend(call.about().cloned());
         asked.about.extend(call.about().cloned());
         asked.users.extend(call.user().cloned());
+        asked.is_late |= matches!(call, Call::Charge(usage) if usage.occurred_at.is_some());
         match call {
             Call::Refund(_) => asked.everything = true,
-            Call::Cap(cap) => asked.history = Some(cap.user.clone()),
+            Call::Cap(cap) => asked.history.push(cap.user.clone()),
             _ => {}
         }
     }
@@ -77,7 +80,8 @@ impl Load {
                 keys: Vec::new(),
                 about: Vec::new(),
                 users: Vec::new(),
-                history: None,
+                history: Vec::new(),
+                is_late: false,
                 everything: false,
             };
             self.accounts.insert(id.clone(), asked);
@@ -94,7 +98,7 @@ impl Load {
 
     /// Whether [`LOAD_PLAIN`] may do: no call is about an earlier one.
     pub(super) fn is_plain(&self) -> bool {
-        let is_plain = |asked: &Asked| asked.about.is_empty() && asked.history.is_none() && !asked.everything;
+        let is_plain = |asked: &Asked| asked.about.is_empty() && asked.history.is_empty() && !asked.everything;
         self.accounts.values().all(is_plain)
     }
 
@@ -108,6 +112,7 @@ impl Load {
         let ask = |(n, (id, asked)): (usize, (&AccountId, &Asked))| AskedRow {
             account_id: id.to_string(),
             since: asked.since.micros(),
+            late: asked.is_late,
             everything: asked.everything,
             keys: asked.keys.clone(),
             about: asked.about.clone(),
@@ -124,6 +129,7 @@ impl Load {
 struct AskedRow {
     account_id: String,
     since: i64,
+    late: bool,
     everything: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keys: Vec<Key>,
@@ -131,8 +137,8 @@ struct AskedRow {
     about: Vec<Key>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     users: Vec<UserId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    history: Option<UserId>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    history: Vec<UserId>,
     prices: bool,
 }
 
@@ -197,7 +203,8 @@ macro_rules! row_of_key {
 pub(super) const LOAD: Sql = Sql {
     sqlite: concat!(
         "WITH v AS MATERIALIZED (
-             SELECT value ->> 'account_id' AS account_id, value ->> 'since' AS since, value ->> 'everything' AS everything,
+             SELECT value ->> 'account_id' AS account_id, value ->> 'since' AS since, value ->> 'late' AS late,
+                    value ->> 'everything' AS everything,
                     value ->> 'keys' AS keys, value ->> 'about' AS about, value ->> 'users' AS users,
                     value ->> 'history' AS history, value ->> 'prices' AS prices FROM jsonb_each($1))
          SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
@@ -235,17 +242,21 @@ pub(super) const LOAD: Sql = Sql {
                                            CROSS JOIN transactions AS t INDEXED BY transactions_key
                                            WHERE t.account_id = a.account_id AND t.key = k.value))),
                 CASE WHEN v.history IS NOT NULL THEN
-                    (SELECT json_group_array(json_array(t.occurred_at, t.free_delta + t.purchased_delta))
-                       FROM transactions AS t WHERE t.account_id = a.account_id AND t.user_id = v.history
+                    (SELECT json_group_array(json_array(t.user_id, t.occurred_at, t.free_delta + t.purchased_delta))
+                       FROM transactions AS t WHERE t.account_id = a.account_id
+                        AND t.user_id IN (SELECT value FROM json_each(v.history))
                         AND (t.free_delta <> 0 OR t.purchased_delta <> 0)) END,
+                CASE WHEN v.late THEN
+                    (SELECT json_group_array(", row_of_sqlite!(), ") FROM transactions AS t INDEXED BY transactions_refunds
+                      WHERE t.account_id = a.account_id AND t.kind = 'refund' AND t.occurred_at > v.since) END,
                 CASE WHEN v.prices THEN
                     (SELECT json_group_array(json_array(p.action, p.effective_from, p.credits)) FROM prices AS p) END
            FROM v LEFT JOIN accounts AS a ON a.account_id = v.account_id"
     ),
     postgres: concat!(
         "WITH v AS MATERIALIZED (
-             SELECT * FROM jsonb_to_recordset($1::jsonb) AS j (account_id text, since bigint, everything bool, keys jsonb,
-                                                               about jsonb, users jsonb, history text, prices bool))
+             SELECT * FROM jsonb_to_recordset($1::jsonb) AS j (account_id text, since bigint, late bool, everything bool, keys jsonb,
+                                                               about jsonb, users jsonb, history jsonb, prices bool))
          SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
                 a.balance_free, a.balance_purchased,
                 (SELECT jsonb_agg(jsonb_build_array(t.from_month, t.zone, t.allowance)) FROM terms AS t
@@ -279,9 +290,13 @@ pub(super) const LOAD: Sql = Sql {
                          OR c.user_id IN (SELECT ", row_of_key!("t.user_id"), "
                                             FROM jsonb_array_elements_text(v.about) AS k (key))))::text,
                 CASE WHEN v.history IS NOT NULL THEN
-                    (SELECT jsonb_agg(jsonb_build_array(t.occurred_at, t.free_delta + t.purchased_delta))
-                       FROM transactions AS t WHERE t.account_id = a.account_id AND t.user_id = v.history
+                    (SELECT jsonb_agg(jsonb_build_array(t.user_id, t.occurred_at, t.free_delta + t.purchased_delta))
+                       FROM transactions AS t WHERE t.account_id = a.account_id
+                        AND t.user_id IN (SELECT jsonb_array_elements_text(v.history))
                         AND (t.free_delta <> 0 OR t.purchased_delta <> 0))::text END,
+                CASE WHEN v.late THEN
+                    (SELECT jsonb_agg(to_jsonb(t)) FROM transactions AS t
+                      WHERE t.account_id = a.account_id AND t.kind = 'refund' AND t.occurred_at > v.since)::text END,
                 CASE WHEN v.prices THEN
                     (SELECT jsonb_agg(jsonb_build_array(p.action, p.effective_from, p.credits)) FROM prices AS p)::text END
            FROM v LEFT JOIN accounts AS a ON a.account_id = v.account_id"
@@ -310,7 +325,7 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
         ") FROM json_each(v.keys) AS k
                   CROSS JOIN transactions AS t INDEXED BY transactions_key
                   WHERE t.account_id = a.account_id AND t.key = k.value),
-                NULL, NULL, NULL,
+                NULL, NULL, NULL, NULL,
                 CASE WHEN v.prices THEN
                     (SELECT json_group_array(json_array(p.action, p.effective_from, p.credits)) FROM prices AS p) END,
                 v.since < a.last_recorded_at OR EXISTS (SELECT 1 FROM holds AS h WHERE h.account_id = a.account_id)
@@ -336,7 +351,7 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
         row_of_key!("to_jsonb(t)"),
         " AS row FROM jsonb_array_elements_text(v.keys) AS k (key)
                  ) AS k)::text,
-                NULL, NULL, NULL,
+                NULL, NULL, NULL, NULL,
                 (SELECT jsonb_agg(jsonb_build_array(p.action, p.effective_from, p.credits)) FROM prices AS p
                   WHERE v.prices)::text,
                 v.since < a.last_recorded_at OR EXISTS (SELECT 1 FROM holds AS h WHERE h.account_id = a.account_id)
@@ -348,7 +363,7 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
 
 /// Whether the row of [`LOAD_PLAIN`] says that [`LOAD`] must be asked.
 pub(super) fn has_more(rows: &[Row]) -> bool {
-    rows.iter().any(|row| row.get::<Option<bool>>(19).unwrap_or(false))
+    rows.iter().any(|row| row.get::<Option<bool>>(20).unwrap_or(false))
 }
 
 /// Reads what [`LOAD`] returned.
@@ -359,7 +374,7 @@ pub(super) fn read_batch(rows: &[Row]) -> Result<Batch> {
             let ledger = read_ledger(row)?;
             ledgers.insert(ledger.account.id.clone(), ledger);
         }
-        let versions: Vec<StoredPrice> = column(row, 18)?;
+        let versions: Vec<StoredPrice> = column(row, 19)?;
         if !versions.is_empty() {
             prices = read_prices(versions);
         }
@@ -405,13 +420,16 @@ fn read_ledger(row: &Row) -> Result<Ledger> {
             ledger.known.insert(key, row);
         }
     }
-    ledger.about =
-        column::<StoredTransaction>(row, 15)?.into_iter().map(StoredTransaction::read).collect::<Result<_>>()?;
+    let transactions = |at: usize| -> Result<Vec<Transaction>> {
+        column::<StoredTransaction>(row, at)?.into_iter().map(StoredTransaction::read).collect()
+    };
+    (ledger.about, ledger.refunds) = (transactions(15)?, transactions(18)?);
     for (user, limit, used) in column::<StoredCap>(row, 16)? {
         ledger.caps.insert(user, CapUse { limit, used: used.unwrap_or_default().into_iter().collect() });
     }
-    let history: Vec<(i64, Credits)> = column(row, 17)?;
-    ledger.user_history = history.into_iter().map(|(at, delta)| (Instant::from_micros(at), delta)).collect();
+    for (user, at, delta) in column::<(UserId, i64, Credits)>(row, 17)? {
+        ledger.history.entry(user).or_default().push((Instant::from_micros(at), delta));
+    }
     Ok(ledger)
 }
 

@@ -1,16 +1,16 @@
-//! Scenarios in files that a person reads and writes (tests/cases/README.md), run on a real ledger.
+//! Scenarios in files that a person reads and writes (tests/cases/README.md), run on a real ledger of each kind.
 //!
 //! Every file is run whole, and every difference is reported with its line, so that one run tells all. Afterwards
 //! `creditd verify` must find nothing.
 
 mod parse;
 
-use crate::support::{Backend, Sandbox, account, purchase};
+use crate::support::{Backend, Sandbox, account};
 use creditd::app::{Answer, App, AppError};
-use creditd::core::calendar::{Instant, Month, Terms};
+use creditd::core::calendar::{Calendar, Instant, Month, Terms};
 use creditd::core::credits::{Credits, Split};
-use creditd::core::ids::{AccountId, Key};
-use creditd::core::ledger::{Call as LedgerCall, Ledger, NewTerms, Purchase};
+use creditd::core::ids::AccountId;
+use creditd::core::ledger::Ledger;
 use creditd::core::price::PriceVersion;
 use creditd::core::statement::{DateRange, Figures, Grouping, LineType, ReportSpec, Scope, fold};
 use creditd::core::transaction::{Kind, Status, Transaction};
@@ -58,10 +58,15 @@ cases! {
     r07_log
     r08_price
     r09_idempotency
+    r10_hold
+    r11_refund
     r12_purchase
+    r13_bonus_adjustment
     r14_late_usage
     r15_append_only
     r16_conservation
+    r17_caps
+    r18_closing
 }
 
 async fn check(name: &str, backend: Backend) {
@@ -120,17 +125,9 @@ impl World {
                 store.set_price(&action, "", "", version).await.expect("a price");
                 nothing
             }
-            Says::Terms { account, from, zone, allowance } => {
-                let key = Key::new(&format!("terms-{from}")).expect("a key");
-                let allowance = allowance.map(Credits::new);
-                let call = LedgerCall::Terms(NewTerms { key, zone, allowance });
-                let told_at = self.calendar(&account).await.month_start(from.previous());
-                self.sandbox.at_instant(told_at).call(&account, call).await.expect("new terms");
-                nothing
-            }
             Says::Call { at, call, expected } => (expected, self.call(&self.sandbox.at_instant(at), call).await),
-            Says::Statement { account, month, credit_type, expected } => {
-                (expected, self.statement(&account, latest, month, credit_type).await)
+            Says::Statement { account, month, credit_type, as_of, expected } => {
+                (expected, self.statement(&account, latest, month, credit_type, as_of).await)
             }
             Says::Ledger { account, expected } => {
                 let ledger = self.ledger(&account).await;
@@ -140,21 +137,25 @@ impl World {
         }
     }
 
-    async fn calendar(&self, account: &AccountId) -> creditd::core::calendar::Calendar {
+    async fn calendar(&self, account: &AccountId) -> Calendar {
         let accounts = self.sandbox.store().accounts(std::slice::from_ref(account)).await.expect("accounts");
         accounts[0].account.calendar.clone()
     }
 
     async fn call(&self, app: &App, call: Call) -> String {
         match call {
-            Call::Charge { account, usage } => shown(app.charge(&account, &usage).await),
-            Call::Purchase { account, packs, reference, occurred_at } => {
-                let purchase = Purchase { occurred_at, ..purchase(packs, reference.as_str()) };
-                shown(app.purchase(&account, &purchase).await)
-            }
-            Call::Balance { account } => {
-                let Split { free, purchased } = self.sandbox.balance(app, &account).await.available;
-                format!("{free} free {purchased} purchased")
+            Call::Ledger { account, call } => shown(app.call(&account, *call).await),
+            Call::Balance { account, as_of } => {
+                let accounts = std::slice::from_ref(&account);
+                let balances = match as_of {
+                    None => app.balances(accounts).await,
+                    Some(at) => app.balances_as_of(accounts, at).await,
+                };
+                let Some(balance) = balances.expect("balances").pop() else { return "unknown".to_owned() };
+                let Split { free, purchased } = balance.available;
+                let held = if balance.held == Split::ZERO { String::new() } else { unsigned(balance.held) };
+                let held = if held.is_empty() { held } else { format!(" held {held}") };
+                format!("{free} free {purchased} purchased{held}")
             }
             Call::Reset => {
                 let (store, now) = (&app.store, app.now());
@@ -173,12 +174,20 @@ impl World {
     }
 
     /// The figures of one line of a month's statement that are not 0, and the actions on a line `total`.
-    async fn statement(&self, id: &AccountId, now: Instant, month: Month, credit_type: LineType) -> String {
+    async fn statement(
+        &self,
+        id: &AccountId,
+        now: Instant,
+        month: Month,
+        credit_type: LineType,
+        as_of: Option<Instant>,
+    ) -> String {
         let range = DateRange::of_month(month).expect("a month");
         let spec = ReportSpec::new("", range, Grouping::Range, Scope::Account, Instant::MAX).expect("one period");
         let app = self.sandbox.at_instant(now);
         let chosen = Some(std::slice::from_ref(id));
-        let (accounts, rows) = app.report_rows(chosen, range, None, &mut |_, _| {}).await.expect("the rows of a month");
+        let (accounts, rows) =
+            app.report_rows(chosen, range, as_of, &mut |_, _| {}).await.expect("the rows of a month");
         let model = fold(&spec, &accounts, &rows).expect("small sums");
         let line = model.totals.iter().find(|line| line.credit_type == credit_type).expect("three lines");
         assert!(line.figures.closes(), "{line:?}");
@@ -223,49 +232,65 @@ impl World {
         let calendar = self.calendar(id).await;
         let local = |t: Instant| t.in_zone(calendar.zone_at(t)).format("%Y-%m-%dT%H:%M:%S%.f").to_string();
         let line = |row: Transaction| {
+            let (kind, at, moved) = (row.kind, local(row.occurred_at), moved(row.delta));
             let Split { free, purchased } = row.balance;
-            let mut line = format!(
-                "{} {} {} {} leaves {free} free {purchased} purchased",
-                row.seq,
-                row.kind,
-                local(row.occurred_at),
-                moved(row.delta)
-            );
-            let mut notes = Vec::new();
-            match (&row.action, row.kind) {
-                (Some(action), _) => notes.push(format!("{action} x{} at {}", row.quantity, row.unit_price)),
-                (None, Kind::Purchase) => {
-                    let money = row.money.as_ref().map_or_else(String::new, |m| format!("{} {}", m.minor, m.currency));
-                    notes.push(format!("{} packs of {} for {money}", row.quantity, row.unit_price));
-                }
-                _ => notes.push(row.comment.clone()),
-            }
-            notes.extend(row.user.as_ref().map(|user| format!("user {user}")));
-            if row.action.is_some() && !row.comment.is_empty() {
-                notes.push(format!("comment {}", row.comment));
-            }
-            if row.status == Status::Failed {
-                notes.push(spaced(&format!("failed {}", row.reason.map_or("", |reason| reason.as_str()))));
-            }
-            notes.extend(row.corrects.map(|seq| format!("corrects {seq}")));
-            if row.recorded_at != row.occurred_at {
-                notes.push(format!("recorded {}", local(row.recorded_at)));
-            }
-            notes.retain(|note| !note.is_empty());
-            line.push_str(&format!(" ({})", notes.join(", ")));
-            spaced(&line)
+            let (seq, notes) = (row.seq, notes(&row, &local).join(", "));
+            spaced(&format!("{seq} {kind} {at} {moved} leaves {free} free {purchased} purchased ({notes})"))
         };
         self.sandbox.log(id).await.into_iter().map(line).collect()
     }
 
     /// The grants, a line each: R16 as it is stored.
     async fn grants(&self, id: &AccountId) -> Vec<String> {
+        let figures = ["consumed", "-refunded", "lapsed", "returned", "adjusted", "held", "remaining"].map(|name| {
+            let (sign, column) = name.strip_prefix('-').map_or(('+', name), |column| ('-', column));
+            format!("CASE {column} WHEN 0 THEN '' ELSE ' {sign} {column} ' || {column} END")
+        });
         let sql = format!(
-            "SELECT label || ' ' || amount || ' = consumed ' || consumed || ' + lapsed ' || lapsed || ' + remaining ' || remaining
-               FROM grants WHERE account_id = '{id}' ORDER BY grant_id"
+            "SELECT label || ' ' || amount || ' =' || {} FROM grants WHERE account_id = '{id}' ORDER BY grant_id",
+            figures.join(" || ")
         );
-        self.sandbox.texts(&sql).await
+        let plain = |line: String| match line.split_once('=') {
+            Some((before, "")) => format!("{before}= nothing"),
+            _ => line.replacen("= + ", "= ", 1),
+        };
+        self.sandbox.texts(&sql).await.into_iter().map(plain).collect()
     }
+}
+
+/// What a row says beside what it moved.
+fn notes(row: &Transaction, local: &impl Fn(Instant) -> String) -> Vec<String> {
+    let mut notes = Vec::new();
+    match (&row.action, &row.money) {
+        (Some(action), _) if row.quantity > 0 => {
+            notes.push(format!("{action} x{} at {}", row.quantity, row.unit_price))
+        }
+        (Some(action), _) => notes.push(action.to_string()),
+        (None, Some(money)) => {
+            let (packs, credits) = (row.quantity, row.unit_price);
+            notes.push(format!("{packs} packs of {credits} for {} {}", money.minor, money.currency));
+        }
+        (None, None) => {
+            notes.extend(row.reference.as_ref().map(ToString::to_string));
+            notes.push(row.comment.clone());
+        }
+    }
+    notes.extend(row.user.as_ref().map(|user| format!("user {user}")));
+    if row.action.is_some() && !row.comment.is_empty() {
+        notes.push(format!("comment {}", row.comment));
+    }
+    if row.status == Status::Failed {
+        notes.push(spaced(&format!("failed {}", row.reason.map_or("", |reason| reason.as_str()))));
+    }
+    // A month's free credits end with the month.
+    let ends = row.expires_at.filter(|_| row.kind != Kind::Allocation);
+    notes.extend(ends.map(|end| format!("until {}", local(end))));
+    notes.extend(row.corrects.map(|seq| format!("corrects {seq}")));
+    if row.recorded_at != row.occurred_at {
+        notes.push(format!("recorded {}", local(row.recorded_at)));
+    }
+    notes.retain(|note| !note.is_empty());
+    notes
 }
 
 fn block(lines: Vec<String>) -> String {
@@ -282,6 +307,11 @@ fn moved(delta: Split) -> String {
     }
 }
 
+/// The same without signs, where it is clear who gives and who takes.
+fn unsigned(delta: Split) -> String {
+    moved(delta).replace(['+', '-'], "")
+}
+
 /// An answer in the words of the scenarios. What moved is shown without a sign: a charge takes, a purchase gives.
 fn shown(answer: Result<Answer, AppError>) -> String {
     let answer = match answer {
@@ -292,12 +322,13 @@ fn shown(answer: Result<Answer, AppError>) -> String {
     };
     let row = &answer.row;
     let replayed = if answer.replayed { "replayed " } else { "" };
-    let reason = row.reason.map_or("", |reason| reason.as_str());
-    let moved = moved(row.delta).replace(['+', '-'], "");
-    match row.status {
-        Status::Success => format!("{replayed}success {moved}"),
-        Status::Failed => spaced(&format!("{replayed}failed {reason}")),
-    }
+    let what = match (row.status, row.reason, &row.reference) {
+        (Status::Failed, reason, _) => format!("failed {}", reason.map_or("", |reason| reason.as_str())),
+        (Status::Success, _, Some(month)) if row.kind == Kind::Terms => format!("success from {month}"),
+        (Status::Success, ..) if !row.kind.moves_credits() => "success".to_owned(),
+        (Status::Success, ..) => format!("success {}", unsigned(row.delta)),
+    };
+    spaced(&format!("{replayed}{what}"))
 }
 
 #[tokio::test]
@@ -336,6 +367,14 @@ fn a_line_that_cannot_be_read_is_an_error_with_its_line() {
         "2013-01-05 New_York: charge erase xx key=a -> success",
         "2013-01-05 New_York: charge erase colour=red key=a -> success",
         "2013-01-05 New_York: pay erase -> success",
+        "2013-01-05 New_York: hold erase key=a ttl=15 -> success",
+        "2013-01-05 New_York: capture key=a -> success",
+        "2013-01-05 New_York: capture -> success",
+        "2013-01-05 New_York: bonus 5 gold key=a -> success",
+        "2013-01-05 New_York: bonus 5 free key=a until=noon -> success",
+        "2013-01-05 New_York: cap ann many key=a -> success",
+        "2013-01-05 New_York: close shop key=a -> success",
+        "2013-01-05 New_York: balance as if 2013-01-04 -> 0 free",
         "2013-01-05 Atlantis: balance -> 0 free",
         "2013-01-05T25:00 New_York: balance -> 0 free",
         "2013-03-10T02:30 New_York: balance -> 0 free",
@@ -353,7 +392,7 @@ fn a_line_that_cannot_be_read_is_an_error_with_its_line() {
         .chain([parse("bad.txt", "").expect_err("no account")])
         .collect();
     insta::assert_snapshot!(errors.join("\n"), @r#"
-    bad.txt:2: "acount" begins no line; they begin with account, price, terms, statement, ledger, grants or a time such as 2013-01-31T23:59:59 New_York:
+    bad.txt:2: "acount" begins no line; they begin with account, price, statement, ledger, grants or a time such as 2013-01-31T23:59:59 New_York:
     bad.txt:2: "Mars/Olympus" is not a time zone of the IANA database, such as Europe/Berlin
     bad.txt:2: "2013-1-1" is not a date such as 2026-03-01
     bad.txt:2: nothing is expected at "please"
@@ -361,8 +400,16 @@ fn a_line_that_cannot_be_read_is_an_error_with_its_line() {
     bad.txt:2: expected `->`, found "the end of the line"
     bad.txt:2: nothing is expected: write it behind ->
     bad.txt:2: "x" is not a whole number
-    bad.txt:2: a charge has no "colour=red"; it has xN, key=, user=, at=, comment= and failed
-    bad.txt:2: "pay" is no call; there are charge, purchase, balance and reset
+    bad.txt:2: a charge has no "colour=red"; it has xN, key=, user=, at=, comment=, failed, post-to-open
+    bad.txt:2: "pay" is no call; there are charge, hold, capture, void, refund, purchase, return, bonus, adjust, terms, cap, close, reopen, balance and reset
+    bad.txt:2: "15" is no length of time; write for example 30s, 15m or 24h
+    bad.txt:2: a capture needs key=
+    bad.txt:2: the key of the hold is missing
+    bad.txt:2: must be free or purchased, not "gold"
+    bad.txt:2: "noon" is no time; write for example 2013-01-31, 2013-01-31T23:59 or 2013-01-31T23:59:59.999999
+    bad.txt:2: "many" is not a whole number
+    bad.txt:2: an account or a month is closed, not "shop"
+    bad.txt:2: expected `of`, found "if"
     bad.txt:2: "Atlantis" is no time zone; write for example New_York, America/New_York or UTC
     bad.txt:2: "2013-01-05T25:00" is no time; write for example 2013-01-31, 2013-01-31T23:59 or 2013-01-31T23:59:59.999999
     bad.txt:2: the clocks in America/New_York skip 2013-03-10T02:30; write it in UTC

@@ -1,5 +1,6 @@
 //! Everything that is tested from outside, in one binary: each would link polars and SQLite again.
 
+mod batches;
 mod cases;
 mod cli;
 mod conformance;
@@ -8,7 +9,9 @@ mod import;
 mod jobs;
 mod journal;
 mod ledger;
+mod model;
 mod postgres;
+mod races;
 mod readme;
 mod sample_mails;
 mod store;

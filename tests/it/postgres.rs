@@ -128,12 +128,13 @@ async fn every_connection_has_its_bounds() {
     sandbox.execute(script).await.expect("a trigger");
     sandbox.at("2013-01-10T00:00:00Z").charge(&acme, &usage("erase", "k")).await.expect("charged");
     let bounds = "SELECT name || ' ' || setting FROM seen WHERE name IN ('lock_timeout', 'statement_timeout',
-                  'idle_in_transaction_session_timeout', 'random_page_cost', 'application_name') ORDER BY 1";
+                  'idle_in_transaction_session_timeout', 'random_page_cost', 'jit', 'application_name') ORDER BY 1";
     assert_eq!(
         sandbox.texts(bounds).await,
         [
             "application_name creditd",
             "idle_in_transaction_session_timeout 1min",
+            "jit off",
             "lock_timeout 30s",
             "random_page_cost 1.1",
             "statement_timeout 15min",

@@ -1,6 +1,5 @@
 //! The store on a real SQLite file: what the database refuses, what verify finds, and many at once.
 
-use crate::ledger::{History, Request, World, history, statement};
 use crate::support::{Backend, Sandbox, account, both_databases, instant, month, purchase, usage};
 use creditd::app::App;
 use creditd::core::ids::AccountId;
@@ -8,8 +7,6 @@ use creditd::core::ledger::Usage;
 use creditd::core::statement::{DateRange, Grouping, ReportSpec, Scope, fold};
 use creditd::core::transaction::Status;
 use creditd::store::{Load, NewAccount, Store};
-use proptest::prelude::*;
-use proptest::test_runner::TestRunner;
 use sqlx::{AssertSqlSafe, SqlitePool};
 
 /// Brings every account up to the time of `app` in batches, as the reset job does.
@@ -299,48 +296,6 @@ both_databases! {
         assert_eq!(sandbox.balance(&app, &acme).await.available.free.get(), 1_493);
         sandbox.assert_verified().await;
     }
-}
-
-both_databases! {
-    /// The database is loaded and written in parts; whatever is left out must not matter. So a history that goes through
-    /// the store leaves the rows, balances and statements that it leaves in memory.
-    fn any_history_goes_through_the_store_as_in_memory(backend: Backend) {
-        let runtime = tokio::runtime::Runtime::new().expect("threads");
-        let config = ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() };
-        let through_the_store = |history: History| {
-            let world = World::played(&history, &history.steps)?;
-            runtime.block_on(replay(backend, &history, &world))
-        };
-        TestRunner::new(config).run(&history(), through_the_store).expect("as in memory");
-    }
-}
-
-async fn replay(backend: Backend, history: &History, world: &World) -> Result<(), TestCaseError> {
-    let sandbox = Sandbox::on(backend).await;
-    let acme = sandbox.open_account("acme", history.zone, history.opened_on).await;
-    for (now, call) in &world.done {
-        let app = sandbox.at_instant(*now);
-        // Every error was compared in memory; here it is enough that it leaves no row.
-        let _ = match call.as_ref().map(|call| call.request()) {
-            None => {
-                reset(&app, 1).await;
-                continue;
-            }
-            Some(Request::Charge(usage)) => app.charge(&acme, &usage).await,
-            Some(Request::Purchase(purchase)) => app.purchase(&acme, &purchase).await,
-        };
-    }
-    prop_assert_eq!(sandbox.log(&acme).await, world.ledger.rows());
-    let drifts = sandbox.drifts().await;
-    prop_assert!(drifts.is_empty(), "{:#?}", drifts);
-    let available = world.up_to_date().available_at(world.now).expect("small sums");
-    prop_assert_eq!(sandbox.balance(&sandbox.at_instant(world.now), &acme).await.available, available);
-
-    let app = sandbox.at_instant(world.latest);
-    let model = statement(&world.up_to_date_at(world.latest), world.latest, Grouping::Month);
-    let (accounts, rows) = app.report_rows(None, model.spec.range(), None, &mut |_, _| {}).await.expect("rows");
-    prop_assert_eq!(fold(&model.spec, &accounts, &rows).expect("small sums"), model);
-    Ok(())
 }
 
 async fn open_error(url: &str) -> String {

@@ -59,7 +59,7 @@ impl Ledger {
         let terms =
             Terms { from, zone: new.zone.unwrap_or(old.zone), allowance: new.allowance.unwrap_or(old.allowance) };
         self.account.calendar.set(terms);
-        self.changed.terms = Some(terms);
+        self.changed.terms.insert(from, terms);
         let row = Transaction {
             comment: format!("{}, {} free credits a month", terms.zone, terms.allowance),
             key: Some(new.key.clone()),
@@ -82,7 +82,8 @@ impl Ledger {
                 let mut known = CapUse { limit, ..CapUse::default() };
                 let rows = self.rows.iter().filter(|row| row.user.as_ref() == Some(&cap.user));
                 let planned = rows.map(|row| (row.occurred_at, row.delta.total()));
-                for (at, delta) in self.user_history.iter().copied().chain(planned) {
+                let written = self.history.get(&cap.user).into_iter().flatten().copied();
+                for (at, delta) in written.chain(planned) {
                     let used = known.used.entry(self.account.calendar.month_of(at)).or_insert(Credits::ZERO);
                     *used = used.minus(delta).map_err(|source| self.overflow(source))?;
                 }
@@ -126,11 +127,12 @@ impl Ledger {
         if call.reopen {
             if let Some(closure) = self.closures.last_mut() {
                 closure.reopened_at = Some(at);
+                self.changed.closures.insert(closure.closed_at);
             }
         } else {
             self.closures.push(Closure { closed_at: at, reopened_at: None });
+            self.changed.closures.insert(at);
         }
-        self.changed.closure = true;
         let row = Transaction {
             comment: call.comment.clone(),
             key: Some(call.key.clone()),

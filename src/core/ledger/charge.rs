@@ -63,7 +63,7 @@ impl Ledger {
             content: Some(super::Call::Charge(usage.clone()).content()),
             ..blank(Kind::Charge, at)
         };
-        self.burn_for(row, cost, now).map_err(|source| self.overflow(source))
+        self.burn_for(row, cost, usage.occurred_at.is_some(), now).map_err(|source| self.overflow(source))
     }
 
     /// Whether the call is in order: when it happens, the price of one and the price of all.
@@ -78,9 +78,15 @@ impl Ledger {
         Ok(Checked { at, unit_price, cost })
     }
 
-    fn burn_for(&mut self, mut row: Transaction, cost: Credits, now: Instant) -> Result<Transaction, Overflow> {
+    fn burn_for(
+        &mut self,
+        mut row: Transaction,
+        cost: Credits,
+        is_late: bool,
+        now: Instant,
+    ) -> Result<Transaction, Overflow> {
         if row.status == Status::Success {
-            match self.refusal_of(row.user.as_ref(), cost, row.occurred_at)? {
+            match self.refusal_of(row.user.as_ref(), cost, row.occurred_at, is_late)? {
                 Err(reason) => (row.status, row.reason) = (Status::Failed, Some(reason)),
                 Ok(entries) => {
                     self.take_back_lapses(&entries, now)?;
@@ -98,6 +104,7 @@ impl Ledger {
         user: Option<&UserId>,
         cost: Credits,
         at: Instant,
+        is_late: bool,
     ) -> Result<Result<Vec<Entry>, Reason>, Overflow> {
         if let Some(cap) = user.and_then(|user| self.caps.get(user)) {
             let used = cap.used.get(&self.account.calendar.month_of(at)).copied().unwrap_or(Credits::ZERO);
@@ -105,7 +112,7 @@ impl Ledger {
                 return Ok(Err(Reason::UserCap));
             }
         }
-        Ok(self.take(cost, at, None)?.ok_or(Reason::InsufficientCredits))
+        Ok(self.take(cost, at, is_late, None)?.ok_or(Reason::InsufficientCredits))
     }
 
     /// R14: where `entries` need more of a grant than is left, the difference had lapsed and is taken back first, by a

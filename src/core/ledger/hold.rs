@@ -106,7 +106,7 @@ impl Ledger {
             content: Some(Call::Hold(hold.clone()).content()),
             ..blank(Kind::Hold, at)
         };
-        let appended = match self.refusal_of(hold.user.as_ref(), cost, at) {
+        let appended = match self.refusal_of(hold.user.as_ref(), cost, at, false) {
             Ok(Ok(entries)) => self.open_hold(row, entries, at.plus_seconds(hold.ttl_seconds), now),
             Ok(Err(reason)) => {
                 let row = Transaction { kind: Kind::Charge, status: Status::Failed, reason: Some(reason), ..row };

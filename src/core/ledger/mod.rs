@@ -108,8 +108,10 @@ pub struct Ledger {
     pub known: BTreeMap<Key, Transaction>,
     /// Rows that correct one of those: settlements of a hold, refunds of a charge, the return of a purchase.
     pub about: Vec<Transaction>,
-    /// What a user moved, and when: for a new cap (R17).
-    pub user_history: Vec<(Instant, Credits)>,
+    /// Refunds that occurred after the earliest instant of this batch: what came back by them was not there before (R14).
+    pub refunds: Vec<Transaction>,
+    /// What users moved, and when: for new caps (R17).
+    pub history: BTreeMap<UserId, Vec<(Instant, Credits)>>,
     rows: Vec<Transaction>,
     changed: Changed,
 }
@@ -121,8 +123,8 @@ struct Changed {
     holds: BTreeSet<i64>,
     caps: BTreeMap<UserId, Option<Credits>>,
     cap_months: BTreeSet<(UserId, Month)>,
-    terms: Option<Terms>,
-    closure: bool,
+    terms: BTreeMap<Month, Terms>,
+    closures: BTreeSet<Instant>,
 }
 
 /// What operations did to a ledger, for the store to write.
@@ -141,9 +143,9 @@ pub struct Changes {
     /// What capped users used in months, as it is now.
     pub cap_months: Vec<(UserId, Month, Credits)>,
     /// Terms to insert or replace.
-    pub terms: Option<Terms>,
-    /// The newest closure, to insert or update.
-    pub closure: Option<Closure>,
+    pub terms: Vec<Terms>,
+    /// Closures to insert or update.
+    pub closures: Vec<Closure>,
 }
 
 impl Ledger {
@@ -163,7 +165,8 @@ impl Ledger {
             caps: BTreeMap::new(),
             known: BTreeMap::new(),
             about: Vec::new(),
-            user_history: Vec::new(),
+            refunds: Vec::new(),
+            history: BTreeMap::new(),
             rows: Vec::new(),
             changed: Changed::default(),
         }
@@ -184,7 +187,7 @@ impl Ledger {
     /// What to write.
     #[must_use]
     pub fn into_changes(mut self) -> Changes {
-        let Changed { grants, holds, caps, cap_months, terms, closure } = self.changed;
+        let Changed { grants, holds, caps, cap_months, terms, closures } = self.changed;
         let (opened, settled): (Vec<i64>, Vec<i64>) = holds.into_iter().partition(|id| self.holds.contains_key(id));
         let used = |(user, month): (UserId, Month)| {
             let credits = *self.caps.get(&user)?.used.get(&month)?;
@@ -196,8 +199,8 @@ impl Ledger {
             holds_settled: settled,
             caps: caps.into_iter().collect(),
             cap_months: cap_months.into_iter().filter_map(used).collect(),
-            terms,
-            closure: self.closures.last().copied().filter(|_| closure),
+            terms: terms.into_values().collect(),
+            closures: self.closures.into_iter().filter(|closure| closures.contains(&closure.closed_at)).collect(),
             rows: self.rows,
         }
     }
@@ -252,21 +255,43 @@ impl Ledger {
     }
 
     /// The entries that take `cost` from what is unspent at `at`, in burn order (R5); `None` when it does not suffice
-    /// (R6). Only credits of `of_type`, where one is named.
-    fn take(&self, cost: Credits, at: Instant, of_type: Option<CreditType>) -> Result<Option<Vec<Entry>>, Overflow> {
+    /// (R6). Usage told late takes only what was unspent then, too. Only credits of `of_type`, where one is named.
+    fn take(
+        &self,
+        cost: Credits,
+        at: Instant,
+        is_late: bool,
+        of_type: Option<CreditType>,
+    ) -> Result<Option<Vec<Entry>>, Overflow> {
         let of_type = |grant: &&Grant| of_type.is_none_or(|wanted| grant.credit_type == wanted);
         let mut usable: Vec<&Grant> = self.grants.values().filter(|g| g.is_usable_at(at)).filter(of_type).collect();
         usable.sort_by_key(|grant| grant.burn_order());
         let mut entries = Vec::new();
         let mut missing = cost;
         for grant in usable {
-            let part = missing.min(grant.unspent()?);
+            let unspent = if is_late { self.unspent_then(grant, at)? } else { grant.unspent()? };
+            let part = missing.min(unspent);
             if !part.is_zero() {
                 entries.push(Entry { grant: grant.id, credit_type: grant.credit_type, delta: part.negated() });
                 missing = missing.minus(part)?;
             }
         }
         Ok(missing.is_zero().then_some(entries))
+    }
+
+    /// What usage told late may take of a grant: what is unspent and was unspent at `at`, too (R14). What was refunded
+    /// only later was not; a statement would show less than nothing in between.
+    fn unspent_then(&self, grant: &Grant, at: Instant) -> Result<Credits, Overflow> {
+        let mut unspent = grant.unspent()?;
+        let came_back = |refund: &&Transaction| {
+            // What came back after the grant's end lapsed at once, so it is not in `unspent`.
+            at < refund.occurred_at && grant.expires_at.is_none_or(|end| refund.occurred_at < end)
+        };
+        let entries = self.refunds.iter().filter(came_back).flat_map(|refund| &refund.entries);
+        for entry in entries.filter(|entry| entry.grant == grant.id) {
+            unspent = unspent.minus(entry.delta)?;
+        }
+        Ok(unspent.max(Credits::ZERO))
     }
 
     /// When a call happened: not in the future, and not before the account opened.
@@ -306,7 +331,7 @@ impl Ledger {
         row.balance = self.balance.plus(row.delta)?;
         let use_of_cap = self.use_of_cap(&row)?;
         row.seq = self.last_seq + 1;
-        row.recorded_at = now.max(self.last_recorded_at).max(row.occurred_at);
+        row.recorded_at = now.max(self.last_recorded_at).max(row.kind.counts_at(row.occurred_at));
 
         self.balance = row.balance;
         self.last_seq = row.seq;
@@ -326,6 +351,9 @@ impl Ledger {
         }
         if row.corrects.is_some() && row.kind != Kind::Expiry {
             self.about.push(row.clone());
+        }
+        if row.kind == Kind::Refund {
+            self.refunds.push(row.clone());
         }
         self.rows.push(row.clone());
         Ok(row)

@@ -47,6 +47,7 @@ impl Ledger {
         if let Some(expires_at) = bonus.expires_at.filter(|end| *end <= at) {
             return Err(Refusal::ExpiresInPast { account: self.account.id.clone(), expires_at, now });
         }
+        self.check_month(at)?;
         self.roll_over(at, now)?;
         let row = Transaction {
             comment: bonus.comment.clone(),
@@ -65,8 +66,9 @@ impl Ledger {
         let at = self.check_time(None, now)?;
         self.check_count("the number of credits", adjust.credits.get(), CREDITS_MAX)?;
         self.check_comment(&adjust.comment)?;
+        self.check_month(at)?;
         self.roll_over(at, now)?;
-        let entries = self.take(adjust.credits, at, Some(adjust.credit_type));
+        let entries = self.take(adjust.credits, at, false, Some(adjust.credit_type));
         let Some(entries) = entries.map_err(|source| self.overflow(source))? else {
             let available = self.available_at(at).map_err(|source| self.overflow(source))?;
             return Err(Refusal::InsufficientCredits {

@@ -76,6 +76,7 @@ impl Ledger {
     /// Removes what is unspent of a purchase (R12), once.
     pub(super) fn return_purchase(&mut self, call: &Return, now: Instant) -> Done {
         let at = self.check_time(None, now)?;
+        self.check_month(at)?;
         // A hold that ends now gives its credits back first.
         self.roll_over(at, now)?;
         let nothing =

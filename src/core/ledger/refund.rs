@@ -25,6 +25,10 @@ impl Ledger {
     /// Gives credits of a charge back (R11): the last grant it used first, to the same grants. What goes to a grant that
     /// is over lapses at once.
     pub(super) fn refund(&mut self, refund: &Refund, now: Instant) -> Done {
+        let at = self.check_time(None, now)?;
+        if let Some(credits) = refund.credits {
+            self.check_count("the credits to refund", credits.get(), Credits::LIMIT.get())?;
+        }
         let unknown = || Refusal::UnknownCharge { account: self.account.id.clone(), charge: refund.charge.clone() };
         let is_charge = |row: &&Transaction| row.kind == Kind::Charge;
         let charge = self.known.get(&refund.charge).filter(is_charge).cloned().ok_or_else(unknown)?;
@@ -32,20 +36,11 @@ impl Ledger {
         let total = refundable.iter().try_fold(Credits::ZERO, |sum, entry| sum.plus(entry.delta));
         let total = total.map_err(|source| self.overflow(source))?;
         let asked = refund.credits.unwrap_or(total);
-        if asked <= Credits::ZERO && refund.credits.is_some() {
-            let (given, max) = (asked.get(), total.get());
-            return Err(Refusal::Quantity {
-                account: self.account.id.clone(),
-                what: "the credits to refund",
-                given,
-                max,
-            });
-        }
         if asked > total || asked.is_zero() {
             let (account, charge) = (self.account.id.clone(), refund.charge.clone());
             return Err(Refusal::ExceedsRefundable { account, charge, asked, refundable: total });
         }
-        let at = self.check_time(None, now)?;
+        self.check_month(at)?;
         self.roll_over(at, now)?;
         let row = Transaction {
             user: charge.user.clone(),

@@ -1,21 +1,14 @@
-//! Random histories of one account: what happens, and a world in which it happens to a ledger and to the oracle at once.
+//! Random histories of one account: what happens, before anything is known of what comes of it.
 
-use super::naive::{Answer, Call, Naive, What};
-use crate::support::{ALLOWANCE, account, default_prices, purchase, usage};
-use creditd::core::calendar::{Instant, parse_date, parse_zone};
-use creditd::core::credits::Credits;
-use creditd::core::ledger::{Call as LedgerCall, Ledger, Purchase, Refusal, Usage};
-use creditd::core::transaction::{GrantId, Status, Transaction};
+use crate::support::usage;
+use creditd::core::ids::ActionCode;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use proptest::sample::Index;
 
-/// Small, so that a few charges exhaust it.
-const PACK: i64 = 400;
-const HOUR_US: i64 = 3_600 * 1_000_000;
+pub const HOUR_US: i64 = 3_600 * 1_000_000;
 pub const DAY_US: i64 = 24 * HOUR_US;
-/// Longest history that a random one can be, in months.
-const MONTHS_MAX: u32 = 240;
+/// Small, so that a few charges exhaust it.
+pub const PACK: i64 = 400;
 
 /// Where and when accounts open: each zone does something odd to a month's start, or a day, soon after.
 const PLACES: [(&str, &str); 12] = [
@@ -33,7 +26,8 @@ const PLACES: [(&str, &str); 12] = [
     ("Pacific/Honolulu", "2013-01-01"),
 ];
 
-const ACTIONS: [(&str, i64); 4] = [("text-to-image", 8), ("erase", 7), ("upscale", 0), ("translation", 1)];
+const ACTIONS: [&str; 4] = ["text-to-image", "erase", "upscale", "translation"];
+pub const USERS: [&str; 2] = ["ann", "bob"];
 
 /// One step of a history.
 #[derive(Clone, Debug)]
@@ -42,10 +36,14 @@ pub enum Step {
     Wait(i64),
     /// Time passes until that many microseconds after the end of the month.
     WaitForMonthEnd(i64),
+    /// Time passes until that many microseconds after the end of the hold that ends next.
+    WaitForHoldEnd(i64),
     /// Something is asked for the first time.
-    Ask(Told, What),
-    /// Something is asked again; with one more of it under the same key when `other`.
-    AskAgain { index: prop::sample::Index, other: bool },
+    Ask(Told, Wish),
+    /// Something is asked again; with something else under the same key when `other`.
+    AskAgain { index: Index, other: bool },
+    /// An action gets a new price, or is retired, so many microseconds from now.
+    Price { action: &'static str, credits: Option<i64>, in_us: i64 },
     /// The reset job passes.
     Job,
 }
@@ -57,10 +55,100 @@ pub enum Told {
     /// At some point between the opening and now, in thousandths.
     Ago(i64),
     /// So many microseconds from the end of some month.
-    NearMonthEnd(prop::sample::Index, i64),
+    NearMonthEnd(Index, i64),
     /// Where no call may be: later than now, or before the account opened.
     Future(i64),
     BeforeOpening(i64),
+}
+
+/// How much of something.
+#[derive(Clone, Copy, Debug)]
+pub enum Share {
+    /// Whatever there is.
+    All,
+    /// So many thousandths of it.
+    Part(i64),
+    /// So many credits more than there are.
+    Beyond(i64),
+}
+
+/// What somebody wants, before it is known which earlier call it is about.
+#[derive(Clone, Debug)]
+pub enum Wish {
+    Charge {
+        action: &'static str,
+        quantity: i64,
+        user: Option<&'static str>,
+        failed: bool,
+        post_to_open: bool,
+    },
+    Hold {
+        action: &'static str,
+        quantity: i64,
+        user: Option<&'static str>,
+        ttl_s: i64,
+    },
+    /// As much as there is for a user now, or one more.
+    ChargeAll {
+        user: Option<&'static str>,
+        more: i64,
+    },
+    Capture {
+        hold: Index,
+        share: Share,
+    },
+    Void {
+        hold: Index,
+    },
+    Refund {
+        charge: Index,
+        share: Share,
+    },
+    Purchase {
+        packs: i64,
+    },
+    Return {
+        purchase: Index,
+    },
+    /// With an end so many microseconds from now, or from the end of the month.
+    Bonus {
+        is_free: bool,
+        credits: i64,
+        ends: Ends,
+        comment: &'static str,
+    },
+    Adjust {
+        is_free: bool,
+        share: Share,
+        comment: &'static str,
+    },
+    Terms {
+        zone: Option<&'static str>,
+        allowance: Option<i64>,
+    },
+    Cap {
+        user: &'static str,
+        credits: Option<i64>,
+    },
+    /// Close it when it is open, and the reverse; the wrong way round when `wrong`.
+    Closing {
+        wrong: bool,
+        comment: &'static str,
+    },
+    /// Close the month so many months ago, or open it again.
+    Month {
+        ago: i32,
+        reopen: bool,
+        comment: &'static str,
+    },
+}
+
+/// When a bonus ends.
+#[derive(Clone, Copy, Debug)]
+pub enum Ends {
+    Never,
+    In(i64),
+    WithTheMonth,
 }
 
 /// An account to be, and what happens to it.
@@ -71,208 +159,112 @@ pub struct History {
     pub steps: Vec<Step>,
 }
 
-/// The oracle of each place before anything happens: laying out its months is the slow part.
-static NAIVE: LazyLock<BTreeMap<&'static str, Naive>> = LazyLock::new(|| {
-    let naive = |(zone, opened_on): (&'static str, &str)| {
-        let (tz, date) = (parse_zone(zone).expect("a zone"), parse_date(opened_on).expect("a date"));
-        (zone, Naive::new(tz, date, ALLOWANCE, MONTHS_MAX))
-    };
-    PLACES.into_iter().map(naive).collect()
-});
+impl History {
+    /// The same without steps that set the clock back.
+    pub fn on_a_good_clock(mut self) -> History {
+        self.steps.retain(|step| !matches!(step, Step::Wait(us) if *us < 0));
+        self
+    }
+}
+
+/// The code of an action.
+pub fn action(code: &str) -> ActionCode {
+    usage(code, "any").action
+}
 
 fn told() -> impl Strategy<Value = Told> {
     prop_oneof![
         6 => Just(Told::Now),
         4 => (0_i64..=1_000).prop_map(Told::Ago),
-        4 => (any::<prop::sample::Index>(), -1_i64..=1).prop_map(|(index, us)| Told::NearMonthEnd(index, us)),
+        4 => (any::<Index>(), -1_i64..=1).prop_map(|(index, us)| Told::NearMonthEnd(index, us)),
         1 => (1_i64..DAY_US).prop_map(Told::Future),
         1 => (1_i64..DAY_US).prop_map(Told::BeforeOpening),
     ]
 }
 
-fn what() -> impl Strategy<Value = What> {
-    let quantity = prop_oneof![8 => 1_i64..250, 1 => Just(0), 1 => Just(1_000_001), 1 => Just(1_000_000)];
-    let charge = (prop::sample::select(&ACTIONS[..]), quantity, prop::bool::weighted(0.1))
-        .prop_map(|((action, price), quantity, failed)| What::Charge { action, price, quantity, failed });
+fn share() -> impl Strategy<Value = Share> {
+    prop_oneof![
+        3 => Just(Share::All),
+        4 => (0_i64..=1_000).prop_map(Share::Part),
+        1 => (1_i64..3).prop_map(Share::Beyond),
+    ]
+}
+
+fn user() -> impl Strategy<Value = Option<&'static str>> {
+    prop_oneof![1 => Just(None), 2 => prop::sample::select(&USERS[..]).prop_map(Some)]
+}
+
+/// Mostly there is one.
+fn comment() -> impl Strategy<Value = &'static str> {
+    prop_oneof![12 => Just("why not"), 1 => Just(" ")]
+}
+
+fn what() -> impl Strategy<Value = Wish> {
+    let action = || prop::sample::select(&ACTIONS[..]);
+    let quantity = || prop_oneof![16 => 1_i64..250, 1 => Just(0), 1 => Just(1_000_001), 1 => Just(1_000_000)];
+    let charge = (action(), quantity(), user(), prop::bool::weighted(0.1), prop::bool::weighted(0.2)).prop_map(
+        |(action, quantity, user, failed, post_to_open)| Wish::Charge { action, quantity, user, failed, post_to_open },
+    );
+    let ttl_s =
+        prop_oneof![4 => Just(900_i64), 4 => 1_i64..=86_400, 4 => Just(86_400), 1 => Just(0), 1 => Just(86_401)];
+    let hold = (action(), quantity(), user(), ttl_s).prop_map(|(action, quantity, user, ttl_s)| Wish::Hold {
+        action,
+        quantity,
+        user,
+        ttl_s,
+    });
+    let all = (user(), 0_i64..=1).prop_map(|(user, more)| Wish::ChargeAll { user, more });
+    let capture = (any::<Index>(), share()).prop_map(|(hold, share)| Wish::Capture { hold, share });
+    let void = any::<Index>().prop_map(|hold| Wish::Void { hold });
+    let refund = (any::<Index>(), share()).prop_map(|(charge, share)| Wish::Refund { charge, share });
     let packs = prop_oneof![12 => 1_i64..3, 1 => Just(0), 1 => Just(100_001)];
-    prop_oneof![4 => charge, 1 => packs.prop_map(|packs| What::Purchase { packs })]
+    let returned = any::<Index>().prop_map(|purchase| Wish::Return { purchase });
+    let ends = prop_oneof![
+        1 => Just(Ends::Never),
+        1 => Just(Ends::WithTheMonth),
+        2 => (-1_i64..100 * DAY_US).prop_map(Ends::In),
+    ];
+    let bonus = (any::<bool>(), prop_oneof![12 => 1_i64..500, 1 => Just(0)], ends, comment())
+        .prop_map(|(is_free, credits, ends, comment)| Wish::Bonus { is_free, credits, ends, comment });
+    let adjust = (any::<bool>(), share(), comment()).prop_map(|(is_free, share, comment)| Wish::Adjust {
+        is_free,
+        share,
+        comment,
+    });
+    let zone = prop::option::of(prop::sample::select(&PLACES[..]).prop_map(|(zone, _)| zone));
+    let terms = (zone, prop::option::of(prop_oneof![Just(0_i64), 1_i64..2_000]))
+        .prop_map(|(zone, allowance)| Wish::Terms { zone, allowance });
+    let cap = (prop::sample::select(&USERS[..]), prop::option::weighted(0.8, 0_i64..2_000))
+        .prop_map(|(user, credits)| Wish::Cap { user, credits });
+    let closing = (prop::bool::weighted(0.1), comment()).prop_map(|(wrong, comment)| Wish::Closing { wrong, comment });
+    let month = (-1_i32..4, prop::bool::weighted(0.3), comment()).prop_map(|(ago, reopen, comment)| Wish::Month {
+        ago,
+        reopen,
+        comment,
+    });
+    prop_oneof![
+        12 => charge, 1 => all, 4 => hold, 4 => capture, 1 => void, 4 => refund, 3 => packs.prop_map(|packs| Wish::Purchase { packs }),
+        2 => returned, 2 => bonus, 2 => adjust, 1 => terms, 1 => cap, 1 => closing, 2 => month,
+    ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let wait = prop_oneof![Just(1), 1..DAY_US, DAY_US..60 * DAY_US, 60 * DAY_US..160 * DAY_US, -2 * HOUR_US..0];
+    let price = (prop::sample::select(&ACTIONS[..]), prop::option::weighted(0.9, 0_i64..12), -DAY_US..60 * DAY_US);
     prop_oneof![
-        2 => wait.prop_map(Step::Wait),
-        2 => (-1_i64..=1).prop_map(Step::WaitForMonthEnd),
-        8 => (told(), what()).prop_map(|(told, what)| Step::Ask(told, what)),
-        1 => (any::<prop::sample::Index>(), any::<bool>())
-            .prop_map(|(index, other)| Step::AskAgain { index, other }),
-        1 => Just(Step::Job),
+        4 => wait.prop_map(Step::Wait),
+        3 => (-1_i64..=1).prop_map(Step::WaitForMonthEnd),
+        2 => (-1_i64..=1).prop_map(Step::WaitForHoldEnd),
+        24 => (told(), what()).prop_map(|(told, what)| Step::Ask(told, what)),
+        3 => (any::<Index>(), any::<bool>()).prop_map(|(index, other)| Step::AskAgain { index, other }),
+        1 => price.prop_map(|(action, credits, in_us)| Step::Price { action, credits, in_us }),
+        2 => Just(Step::Job),
     ]
 }
 
-/// Any history of up to forty steps.
+/// Any history of up to sixty steps.
 pub fn history() -> impl Strategy<Value = History> {
     let place = prop::sample::select(&PLACES[..]);
-    let steps = prop::collection::vec(step(), 1..40);
+    let steps = prop::collection::vec(step(), 1..60);
     (place, steps).prop_map(|((zone, opened_on), steps)| History { zone, opened_on, steps })
-}
-
-/// What a call asks of a ledger.
-pub enum Request {
-    Charge(Usage),
-    Purchase(Purchase),
-}
-
-impl Call {
-    pub fn request(&self) -> Request {
-        let occurred_at = self.told_us.map(Instant::from_micros);
-        match self.what {
-            What::Charge { action, quantity, failed, .. } => {
-                let status = if failed { Status::Failed } else { Status::Success };
-                Request::Charge(Usage { occurred_at, quantity, status, ..usage(action, &self.key) })
-            }
-            What::Purchase { packs } => {
-                let pack_credits = Credits::new(PACK);
-                Request::Purchase(Purchase { occurred_at, pack_credits, ..purchase(packs, &self.key) })
-            }
-        }
-    }
-}
-
-/// A ledger, the oracle, and the clock of both.
-pub struct World {
-    pub ledger: Ledger,
-    pub naive: Naive,
-    pub now: Instant,
-    /// The latest that the clock was: it may have gone back since.
-    pub latest: Instant,
-    /// What was done to the ledger, and when: a call, or the reset job.
-    pub done: Vec<(Instant, Option<Call>)>,
-    asked: Vec<Call>,
-    /// When each grant that a row names started: kept apart, as the oracle names lots by that.
-    starts: BTreeMap<GrantId, i64>,
-}
-
-impl World {
-    pub fn new(history: &History) -> World {
-        let History { zone, opened_on, .. } = history;
-        let ledger = Ledger::new(account("acme", zone, opened_on));
-        let naive = NAIVE[zone].clone();
-        let now = ledger.account.opened_at;
-        World { ledger, naive, now, latest: now, done: Vec::new(), asked: Vec::new(), starts: BTreeMap::new() }
-    }
-
-    /// The world after `steps` of `history`.
-    pub fn played(history: &History, steps: &[Step]) -> Result<World, TestCaseError> {
-        let mut world = World::new(history);
-        steps.iter().try_for_each(|step| world.step(step))?;
-        Ok(world)
-    }
-
-    /// Does one step to the ledger and to the oracle, and compares what they answer.
-    pub fn step(&mut self, step: &Step) -> Result<(), TestCaseError> {
-        match step {
-            Step::Wait(us) => self.now = self.now.plus_micros(*us).max(self.ledger.account.opened_at),
-            Step::WaitForMonthEnd(us) => {
-                let month = self.ledger.account.calendar.month_of(self.now);
-                self.now = self.ledger.account.calendar.month_end(month).plus_micros(*us);
-            }
-            Step::Ask(told, what) => {
-                let key = format!("k{}", self.asked.len());
-                let call = Call { key, told_us: self.told(told), what: what.clone() };
-                self.ask(call)?;
-            }
-            Step::AskAgain { index, other } => {
-                if let Some(mut call) = self.asked.get(index.index(self.asked.len().max(1))).cloned() {
-                    match &mut call.what {
-                        What::Charge { quantity, .. } if *other => *quantity += 1,
-                        What::Purchase { packs } if *other => *packs += 1,
-                        _ => {}
-                    }
-                    self.ask(call)?;
-                }
-            }
-            Step::Job => {
-                self.ledger.roll_over(self.now, self.now).expect("small sums");
-                self.done.push((self.now, None));
-            }
-        }
-        self.latest = self.latest.max(self.now);
-        Ok(())
-    }
-
-    fn told(&self, told: &Told) -> Option<i64> {
-        let (opened_us, now_us) = (self.ledger.account.opened_at.micros(), self.now.micros());
-        match told {
-            Told::Now => None,
-            Told::Ago(thousandths) => Some(opened_us + (now_us - opened_us) / 1_000 * thousandths),
-            Told::NearMonthEnd(index, us) => {
-                let ends: Vec<i64> = self.naive.month_ends().filter(|end| *end <= now_us).collect();
-                if ends.is_empty() { None } else { Some(index.get(&ends) + us) }
-            }
-            Told::Future(us) => Some(now_us + us),
-            Told::BeforeOpening(us) => Some(opened_us - us),
-        }
-    }
-
-    fn ask(&mut self, call: Call) -> Result<(), TestCaseError> {
-        let before = self.ledger.clone();
-        let rows_before = before.rows().len();
-        let (expected, replayed) = self.naive.answer(&call, PACK, self.now.micros());
-        let found = ask(&mut self.ledger, &call, self.now);
-        for grant in self.ledger.grants.values() {
-            self.starts.insert(grant.id, grant.starts_at.micros());
-        }
-        match found {
-            Ok((row, was_replayed)) => {
-                prop_assert_eq!(was_replayed, replayed, "{:?}", call);
-                prop_assert_eq!(self.answer_of(&row), expected, "{:?} at {}", call, self.now);
-                if replayed {
-                    prop_assert_eq!(&self.ledger, &before, "R9: a replay changes nothing");
-                    prop_assert!(before.rows().contains(&row), "R9: a replay answers with the first row");
-                } else {
-                    prop_assert_eq!(self.ledger.rows().last(), Some(&row));
-                    prop_assert_eq!(row.occurred_at.micros(), call.told_us.unwrap_or(self.now.micros()));
-                }
-            }
-            Err(refusal) => {
-                prop_assert_eq!(Answer::Error(refusal.code()), expected, "{}", refusal);
-                prop_assert_eq!(&self.ledger, &before, "nothing is written for {}", refusal);
-            }
-        }
-        prop_assert_eq!(&self.ledger.rows()[..rows_before], before.rows(), "R15: rows stay as they are");
-        self.done.push((self.now, Some(call.clone())));
-        self.asked.push(call);
-        Ok(())
-    }
-
-    fn answer_of(&self, row: &Transaction) -> Answer {
-        match (row.status, row.reason) {
-            (Status::Success, _) => {
-                Answer::Moved(row.entries.iter().map(|e| (self.starts[&e.grant], e.delta.get())).collect())
-            }
-            (Status::Failed, None) => Answer::Failed,
-            (Status::Failed, Some(_)) => Answer::Insufficient,
-        }
-    }
-
-    /// The ledger as any reader sees it now.
-    pub fn up_to_date(&self) -> Ledger {
-        self.up_to_date_at(self.now)
-    }
-
-    /// The ledger as any reader sees it at `t`.
-    pub fn up_to_date_at(&self, t: Instant) -> Ledger {
-        let mut ledger = self.ledger.clone();
-        ledger.roll_over(t, t).expect("small sums");
-        ledger
-    }
-}
-
-fn ask(ledger: &mut Ledger, call: &Call, now: Instant) -> Result<(Transaction, bool), Refusal> {
-    let call = match call.request() {
-        Request::Charge(usage) => LedgerCall::Charge(usage),
-        Request::Purchase(purchase) => LedgerCall::Purchase(purchase),
-    };
-    ledger.apply(&call, &default_prices(), now).map(|receipt| (receipt.row, receipt.replayed))
 }
