@@ -12,11 +12,15 @@ use crate::core::calendar::Instant;
 use crate::core::ids::AccountId;
 use crate::core::ledger::{Call, Ledger, Receipt, Refusal};
 use crate::store::{Store, StoreError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 /// Most calls in one batch: more would make the first of them wait for the last, and gain little.
 pub const DESK_BATCH_MAX: usize = 256;
+/// Calls that must wait for a second batch to begin beside the first, where the database takes two: fewer are better
+/// off in the next.
+const BESIDE_MIN: usize = 16;
 
 /// The desk of one process on one ledger.
 #[derive(Clone, Debug)]
@@ -25,14 +29,17 @@ pub(super) struct Desk(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     store: Store,
-    waiting: Mutex<Waiting>,
+    queue: Mutex<Queue>,
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
-    calls: Vec<Asked>,
-    /// Whether a task is at work on batches.
-    is_served: bool,
+struct Queue {
+    /// In the order in which they came.
+    waiting: Vec<Asked>,
+    /// Tasks at work on batches.
+    clerks: usize,
+    /// The accounts in those batches: what else is asked of them waits, so no two batches plan on one ledger.
+    at_work: BTreeSet<AccountId>,
 }
 
 #[derive(Debug)]
@@ -45,16 +52,19 @@ struct Asked {
 
 impl Desk {
     pub(super) fn new(store: Store) -> Desk {
-        Desk(Arc::new(Inner { store, waiting: Mutex::default() }))
+        Desk(Arc::new(Inner { store, queue: Mutex::default() }))
     }
 
     /// Asks, and waits for the answer. Whoever stops waiting does not stop the call.
     pub(super) async fn call(&self, account: AccountId, call: Call, clock: Clock) -> Result<Answer, AppError> {
         let (answer, answered) = oneshot::channel();
+        let batches_max = self.0.store.batches_at_once();
         let must_serve = {
-            let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.calls.push(Asked { account, call, clock, answer });
-            !std::mem::replace(&mut waiting.is_served, true)
+            let mut queue = self.0.queue();
+            queue.waiting.push(Asked { account, call, clock, answer });
+            let wants_clerk = queue.clerks == 0 || (queue.clerks < batches_max && queue.waiting.len() >= BESIDE_MIN);
+            queue.clerks += usize::from(wants_clerk);
+            wants_clerk
         };
         if must_serve {
             // In a task of its own: the batch may hold the calls of others, who must not suffer when this caller leaves.
@@ -64,32 +74,58 @@ impl Desk {
     }
 }
 
-/// Does what waits, batch by batch, until nothing does.
-async fn serve(desk: Arc<Inner>) {
-    loop {
-        let batch: Vec<Asked> = {
-            let mut waiting = desk.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            let size = waiting.calls.len().min(DESK_BATCH_MAX);
-            waiting.is_served = size > 0;
-            waiting.calls.drain(..size).collect()
-        };
-        if batch.is_empty() {
-            return;
-        }
-        let mut unserved = Unserved(Some(&desk));
-        do_batch(&desk.store, batch).await;
-        unserved.0 = None;
+impl Inner {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Should a batch panic, its callers are told by their closed channels, and the next call serves again.
-struct Unserved<'a>(Option<&'a Inner>);
+/// What waits, batch by batch, until there is nothing that does not wait for another clerk.
+async fn serve(desk: Arc<Inner>) {
+    let mut clerk = Clerk { desk, accounts: BTreeSet::new() };
+    while let Some(batch) = clerk.take() {
+        do_batch(&clerk.desk.store, batch).await;
+    }
+}
 
-impl Drop for Unserved<'_> {
-    fn drop(&mut self) {
-        if let Some(desk) = self.0 {
-            desk.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_served = false;
+/// A task at work on batches, and the accounts in the present one.
+struct Clerk {
+    desk: Arc<Inner>,
+    accounts: BTreeSet<AccountId>,
+}
+
+impl Clerk {
+    /// Puts the last batch away and takes the next: calls on accounts that nobody else is at, in order. Once there are
+    /// none, this clerk is counted no more.
+    fn take(&mut self) -> Option<Vec<Asked>> {
+        let mut queue = self.desk.queue();
+        let done = std::mem::take(&mut self.accounts);
+        queue.at_work.retain(|account| !done.contains(account));
+        let (mut batch, mut left) = (Vec::new(), Vec::new());
+        for asked in std::mem::take(&mut queue.waiting) {
+            let is_free = !queue.at_work.contains(&asked.account);
+            if is_free && batch.len() < DESK_BATCH_MAX { batch.push(asked) } else { left.push(asked) }
         }
+        queue.waiting = left;
+        if batch.is_empty() {
+            queue.clerks -= 1;
+            return None;
+        }
+        self.accounts = batch.iter().map(|asked| asked.account.clone()).collect();
+        queue.at_work.extend(self.accounts.iter().cloned());
+        Some(batch)
+    }
+}
+
+impl Drop for Clerk {
+    /// Should a batch panic, its callers are told by their closed channels, and another clerk takes over.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let accounts = std::mem::take(&mut self.accounts);
+        self.desk.queue().at_work.retain(|account| !accounts.contains(account));
+        tokio::spawn(serve(Arc::clone(&self.desk)));
     }
 }
 

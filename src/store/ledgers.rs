@@ -20,6 +20,16 @@ use sqlx::postgres::PgPool;
 use std::collections::BTreeMap;
 
 impl Store {
+    /// How many batches are best written at once: SQLite has one writer; on a server, one batch can be planned while
+    /// another is committed.
+    #[must_use]
+    pub const fn batches_at_once(&self) -> usize {
+        match self.backend {
+            Backend::Sqlite { .. } => 1,
+            Backend::Postgres { .. } => 2,
+        }
+    }
+
     /// Loads what `load` asks for, lets `plan` change it, and writes the changes: all of them or none.
     ///
     /// When this returns, the changes are on disk. `plan` is asked again when another process was faster, or when a
