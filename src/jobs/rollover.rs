@@ -3,7 +3,7 @@
 //! Both roll whole ledgers over; they differ in which accounts they look for, and in what they say.
 
 use super::{Done, JobError, Kit, PLAN_LINES_MAX, Run};
-use crate::app::App;
+use crate::app::{App, AppError};
 use crate::core::calendar::Instant;
 use crate::core::credits::Credits;
 use crate::core::ids::AccountId;
@@ -23,7 +23,7 @@ pub(super) enum Looking {
 
 impl Looking {
     async fn next(self, app: &App, now: Instant, after: Option<&AccountId>) -> Result<Vec<AccountId>, StoreError> {
-        let limit = app.settings.jobs.batch_accounts;
+        let limit = app.settings.jobs.batch_accounts * app.store.batches_at_once();
         match self {
             Looking::ForAnything => app.store.accounts_due(now, after, limit).await,
             Looking::ForExpiredHolds => app.store.accounts_with_expired_holds(now, after, limit).await,
@@ -78,16 +78,20 @@ pub(super) async fn run(kit: &Kit, run: &mut Run<'_>, looking: Looking) -> Resul
         let now = app.now();
         let ids = looking.next(app, now, after.as_ref()).await?;
         let Some(last) = ids.last().cloned() else { break };
-        let load = Load::accounts(&ids, now);
         // Lines that are not kept are not worded: there may be a million.
         let worded = PLAN_LINES_MAX.saturating_sub(done.lines.len());
-        let planned = if run.dry_run {
-            let mut batch = app.store.load(&load).await?;
-            plan(&mut batch, now, worded)
-        } else {
-            app.store.update(&load, |batch| plan(batch, now, worded)).await?
+        let dry_run = run.dry_run;
+        let roll_over = async |ids: &[AccountId]| {
+            let load = Load::accounts(ids, now);
+            if dry_run {
+                let mut batch = app.store.load(&load).await?;
+                return Ok(plan(&mut batch, now, worded));
+            }
+            app.store.update(&load, |batch| plan(batch, now, worded)).await
         };
-        for part in planned {
+        let batches = ids.chunks(app.settings.jobs.batch_accounts).map(roll_over);
+        let planned: Vec<Vec<Part>> = futures_util::future::try_join_all(batches).await.map_err(AppError::Store)?;
+        for part in planned.into_iter().flatten() {
             totals.add(part.totals);
             match part.line {
                 Some(Ok(line)) => done.line(line),
