@@ -55,6 +55,22 @@ impl App {
         Ok((all, rows))
     }
 
+    /// The same rows of ledgers that are loaded, as of their last row: what was written since does not count, and what a
+    /// reset at `now` would write does. They come in the order of `ledgers`.
+    ///
+    /// # Errors
+    /// [`AppError`] when the store fails or a sum leaves the range of credits.
+    pub async fn report_rows_of(
+        &self,
+        ledgers: Vec<Ledger>,
+        range: DateRange,
+        now: Instant,
+    ) -> Result<(Vec<ReportAccount>, Rows), AppError> {
+        let (mut all, mut rows) = (Vec::new(), Rows::default());
+        self.read_some(ledgers, range, now, &mut all, &mut rows).await?;
+        Ok((all, rows))
+    }
+
     async fn read_some(
         &self,
         ledgers: Vec<Ledger>,
