@@ -3,8 +3,9 @@
 -- A digest is the first 64 bits of a hash over the facts beside it: `creditd verify` finds what else was changed.
 
 CREATE TABLE meta (
-    name  TEXT NOT NULL PRIMARY KEY,
-    value TEXT NOT NULL
+    name   TEXT NOT NULL PRIMARY KEY,
+    value  TEXT NOT NULL,
+    digest BIGINT NOT NULL
 );
 
 CREATE TABLE accounts (
@@ -59,7 +60,7 @@ CREATE TABLE actions (
     code   TEXT COLLATE "C"    NOT NULL PRIMARY KEY,
     title  TEXT    NOT NULL,
     help   TEXT    NOT NULL,
-    digest BIGINT NOT NULL
+    digest BIGINT NOT NULL                        -- of all columns above, and of the action's prices
 );
 
 CREATE TABLE prices (

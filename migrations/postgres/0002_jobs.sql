@@ -8,6 +8,7 @@ CREATE TABLE alerts (
     threshold   BIGINT NOT NULL,
     opened_at   BIGINT NOT NULL,
     resolved_at BIGINT,
+    digest      BIGINT NOT NULL,                  -- of all columns above
     PRIMARY KEY (account_id, level, crossing)
 );
 CREATE INDEX alerts_open ON alerts (account_id) WHERE resolved_at IS NULL;
@@ -24,6 +25,8 @@ CREATE TABLE outbox (
     body_html      TEXT    NOT NULL,
     message_id     TEXT    NOT NULL,
     created_at     BIGINT NOT NULL,
+    digest         BIGINT NOT NULL,               -- of all columns above
+    -- what became of it
     state          TEXT COLLATE "C"    NOT NULL CHECK (state IN ('pending', 'sent', 'failed')),
     attempts       BIGINT NOT NULL DEFAULT 0,
     due_at         BIGINT NOT NULL,

@@ -8,6 +8,7 @@ CREATE TABLE alerts (
     threshold   INTEGER NOT NULL,
     opened_at   INTEGER NOT NULL,
     resolved_at INTEGER,
+    digest      INTEGER NOT NULL,                  -- of all columns above
     PRIMARY KEY (account_id, level, crossing)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX alerts_open ON alerts (account_id) WHERE resolved_at IS NULL;
@@ -24,6 +25,8 @@ CREATE TABLE outbox (
     body_html      TEXT    NOT NULL,
     message_id     TEXT    NOT NULL,
     created_at     INTEGER NOT NULL,
+    digest         INTEGER NOT NULL,               -- of all columns above
+    -- what became of it
     state          TEXT    NOT NULL CHECK (state IN ('pending', 'sent', 'failed')),
     attempts       INTEGER NOT NULL DEFAULT 0,
     due_at         INTEGER NOT NULL,

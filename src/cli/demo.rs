@@ -9,10 +9,13 @@ use crate::core::outbox::NoticeKind;
 use crate::core::schedule::Job;
 use crate::core::statement::{Grouping, Scope};
 use crate::demo::{self, Story};
+use crate::jobs::Run;
+use crate::jobs::verify::{Proof, prove};
 use crate::report::{Definitions, Format, Overrides, aggregate, render};
 use crate::store::OutboxRecord;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use tokio_util::sync::CancellationToken;
 
 /// Demo folders that are tried in turn when none is named: a demo never overwrites anything.
 const FOLDERS_MAX: u32 = 100;
@@ -105,7 +108,8 @@ async fn tell(
     let open = alerts.iter().filter(|alert| alert.resolved_at.is_none()).count();
     let mails = store.messages(None, None, 100_000).await?;
     let transactions = store.count_transactions().await?;
-    let (checks, drifts) = store.verify(None, &mut |_, _| {}).await?;
+    let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop: CancellationToken::new() };
+    let Proof { checks, drifts } = prove(&story.app, None, &mut run).await?;
     let number = |n: u64| grouped(i64::try_from(n).unwrap_or(i64::MAX));
     let size = |n: usize| number(n as u64);
     let runs = |job: Job| story.runs.iter().find(|(known, _)| *known == job).map_or(0, |(_, count)| *count);

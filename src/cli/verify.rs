@@ -2,9 +2,11 @@
 
 use super::Context;
 use super::account::find;
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::output::{Column, grouped};
 use crate::core::ids::AccountId;
+use crate::jobs::verify::{Proof, prove};
+use crate::jobs::{JobError, Run};
 use crate::store::{Drift, Load};
 use anyhow::anyhow;
 
@@ -39,8 +41,15 @@ impl Verify {
             }
         };
         let progress = context.progress("verifying");
-        let (checks, drifts) = app.store.verify(self.account.as_ref(), &mut progress.report()).await?;
+        let mut report = progress.report();
+        let mut run = Run { dry_run: false, progress: &mut report, stop: context.stop.clone() };
+        let proved = prove(app, self.account.as_ref(), &mut run).await;
+        drop(report);
         drop(progress);
+        let Proof { checks, drifts } = match proved {
+            Err(JobError::Stopped) => return Err(Failure::new(Exit::Interrupted, JobError::Stopped)),
+            proved => proved?,
+        };
         if !(drifts.is_empty() && context.is_for_people()) {
             let mut list = context.list("creditd.verify/1", COLUMNS)?;
             for Drift { check, account, what, expected, found } in &drifts {

@@ -1,7 +1,7 @@
 //! The action credit matrix.
 
 use super::backend::{Tx, in_write};
-use super::digest::digest;
+use super::digest::{self, Fact, digest};
 use super::sql::Sql;
 use super::{Result, Store, While};
 use crate::core::calendar::Instant;
@@ -53,13 +53,12 @@ async fn write_price(tx: &mut Tx, code: &str, title: &str, help: &str, version: 
     let title = if title.is_empty() { old_title } else { title };
     let help = if help.is_empty() { old_help } else { help };
     tx.query(
-        "INSERT INTO actions (code, title, help, digest) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (code) DO UPDATE SET title = excluded.title, help = excluded.help, digest = excluded.digest",
+        "INSERT INTO actions (code, title, help, digest) VALUES ($1, $2, $3, 0)
+         ON CONFLICT (code) DO UPDATE SET title = excluded.title, help = excluded.help",
     )
     .bind(code)
     .bind(title)
     .bind(help)
-    .bind(digest!(code, title, help))
     .execute()
     .await
     .while_("writing an action")?;
@@ -74,6 +73,27 @@ async fn write_price(tx: &mut Tx, code: &str, title: &str, help: &str, version: 
     .execute()
     .await
     .while_("writing a price")?;
+    write_digest(tx, code, title, help).await
+}
+
+/// An action's digest counts all its prices: a price that is gone would be missed by nothing else.
+async fn write_digest(tx: &mut Tx, code: &str, title: &str, help: &str) -> Result<()> {
+    let prices = tx
+        .query("SELECT effective_from, credits FROM prices WHERE action = $1 ORDER BY effective_from")
+        .bind(code)
+        .fetch_all()
+        .await
+        .while_("reading the prices of an action")?;
+    let mut facts = vec![code.text(), title.text(), help.text()];
+    for price in prices {
+        facts.extend([price.get::<i64>(0).text(), price.get::<Option<i64>>(1).text()]);
+    }
+    tx.query("UPDATE actions SET digest = $2 WHERE code = $1")
+        .bind(code)
+        .bind(digest::of(&facts))
+        .execute()
+        .await
+        .while_("writing the digest of an action")?;
     Ok(())
 }
 

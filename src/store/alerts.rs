@@ -1,10 +1,11 @@
 //! Alerts: which levels are crossed, and since when.
 
-use super::backend::in_write;
+use super::backend::{Tx, in_write};
+use super::digest::digest;
 use super::ledgers::limit_of;
-use super::sql::set;
+use super::sql::{Row, set};
 use super::{Result, Store, While, json, outbox};
-use crate::core::alert::{AlertPlan, AlertState, Crossing, OpenAlert};
+use crate::core::alert::{AlertPlan, AlertState, Crossing, OpenAlert, Opened};
 use crate::core::calendar::Instant;
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, LevelName};
@@ -34,13 +35,32 @@ struct OpenedRow<'a> {
     crossing: u32,
     threshold: Credits,
     opened_at: i64,
+    digest: i64,
 }
 
+/// An alert that is over; `digest` counts when, too.
 #[derive(Serialize)]
 struct ResolvedRow<'a> {
     account_id: &'a AccountId,
     level: &'a str,
     crossing: u32,
+    digest: i64,
+}
+
+impl<'a> ResolvedRow<'a> {
+    fn of(account_id: &'a AccountId, over: &'a Crossing, digest: i64) -> ResolvedRow<'a> {
+        ResolvedRow { account_id, level: over.level.as_str(), crossing: over.crossing, digest }
+    }
+}
+
+fn digest_of_alert(
+    account: &AccountId,
+    crossing: &Crossing,
+    threshold: Credits,
+    opened_at: Instant,
+    resolved_at: Option<Instant>,
+) -> i64 {
+    digest!(account, crossing.level.as_str(), i64::from(crossing.crossing), threshold, opened_at, resolved_at)
 }
 
 impl Store {
@@ -85,49 +105,22 @@ impl Store {
         notices: &[Message],
         now: Instant,
     ) -> Result<u64> {
-        let opened: Vec<OpenedRow<'_>> = plans
-            .iter()
-            .flat_map(|(account_id, plan)| {
-                plan.opened.iter().map(move |opened| OpenedRow {
-                    account_id,
-                    level: opened.level.as_str(),
-                    crossing: opened.crossing,
-                    threshold: opened.threshold,
-                    opened_at: opened.opened_at.micros(),
-                })
-            })
-            .collect();
-        let resolved: Vec<ResolvedRow<'_>> = plans
-            .iter()
-            .flat_map(|(account_id, plan)| {
-                plan.resolved.iter().map(move |over| ResolvedRow {
-                    account_id,
-                    level: over.level.as_str(),
-                    crossing: over.crossing,
-                })
-            })
-            .collect();
-        let (opened, resolved) = (json(opened)?, json(resolved)?);
+        let opened = plans.iter().flat_map(|(account, plan)| plan.opened.iter().map(move |one| opened_row(account, one)));
+        let opened = json(opened.collect::<Vec<_>>())?;
+        let over = plans.iter().flat_map(|(account, plan)| plan.resolved.iter().map(move |over| (account, over)));
+        let over: Vec<(&AccountId, &Crossing)> = over.collect();
         in_write!(self.backend, "committing alerts", |tx| {
-            tx.query(set!(account_id text, level text, crossing bigint, threshold bigint, opened_at bigint =>
-                "INSERT INTO alerts (account_id, level, crossing, threshold, opened_at)
-                 SELECT account_id, level, crossing, threshold, opened_at FROM v WHERE true
+            tx.query(set!(
+                account_id text, level text, crossing bigint, threshold bigint, opened_at bigint, digest bigint =>
+                "INSERT INTO alerts (account_id, level, crossing, threshold, opened_at, digest)
+                 SELECT account_id, level, crossing, threshold, opened_at, digest FROM v WHERE true
                  ON CONFLICT (account_id, level, crossing) DO NOTHING"
             ))
             .bind(opened.as_str())
             .execute()
             .await
             .while_("writing alerts")?;
-            tx.query(set!(account_id text, level text, crossing bigint =>
-                "UPDATE alerts SET resolved_at = $2 FROM v
-                  WHERE alerts.account_id = v.account_id AND alerts.level = v.level AND alerts.crossing = v.crossing
-                    AND alerts.resolved_at IS NULL"
-            ))
-            .bind(resolved.as_str())
-            .bind(now.micros())
-            .execute()
-            .await
-            .while_("resolving alerts")?;
+            resolve(tx, &over, now).await?;
             outbox::insert(tx, notices).await
         })
     }
@@ -153,10 +146,7 @@ impl Store {
             .map(|row| {
                 Ok(AlertRecord {
                     account: AccountId::new(row.get(0))?,
-                    crossing: Crossing {
-                        level: LevelName::new(row.get(1))?,
-                        crossing: u32::try_from(row.get::<i64>(2)).unwrap_or(u32::MAX),
-                    },
+                    crossing: crossing_of(row, 1)?,
                     threshold: Credits::new(row.get(3)),
                     opened_at: Instant::from_micros(row.get(4)),
                     resolved_at: row.get::<Option<i64>>(5).map(Instant::from_micros),
@@ -164,4 +154,61 @@ impl Store {
             })
             .collect()
     }
+}
+
+fn opened_row<'a>(account_id: &'a AccountId, opened: &'a Opened) -> OpenedRow<'a> {
+    let Opened { level, crossing, threshold, opened_at } = opened;
+    let name = Crossing { level: level.clone(), crossing: *crossing };
+    OpenedRow {
+        account_id,
+        level: level.as_str(),
+        crossing: *crossing,
+        threshold: *threshold,
+        opened_at: opened_at.micros(),
+        digest: digest_of_alert(account_id, &name, *threshold, *opened_at, None),
+    }
+}
+
+/// Ends those of the alerts in `over` that are open.
+async fn resolve(tx: &mut Tx, over: &[(&AccountId, &Crossing)], now: Instant) -> Result<()> {
+    if over.is_empty() {
+        return Ok(());
+    }
+    let asked = json(over.iter().map(|(account, over)| ResolvedRow::of(account, over, 0)).collect::<Vec<_>>())?;
+    let open = tx
+        .query(set!(account_id text, level text, crossing bigint =>
+            "SELECT a.account_id, a.level, a.crossing, a.threshold, a.opened_at FROM v CROSS JOIN alerts AS a
+              WHERE a.account_id = v.account_id AND a.level = v.level AND a.crossing = v.crossing
+                AND a.resolved_at IS NULL"
+        ))
+        .bind(asked.as_str())
+        .fetch_all()
+        .await
+        .while_("looking at alerts that are over")?;
+    let digests = open.iter().map(|row| {
+        let (account, crossing) = (AccountId::new(row.get(0))?, crossing_of(row, 1)?);
+        let (threshold, opened_at) = (Credits::new(row.get(3)), Instant::from_micros(row.get(4)));
+        let digest = digest_of_alert(&account, &crossing, threshold, opened_at, Some(now));
+        Ok((account, crossing, digest))
+    });
+    let digests = digests.collect::<Result<Vec<_>>>()?;
+    let resolved = digests.iter().map(|(account, over, digest)| ResolvedRow::of(account, over, *digest));
+    let resolved = json(resolved.collect::<Vec<_>>())?;
+    tx.query(set!(account_id text, level text, crossing bigint, digest bigint =>
+        "UPDATE alerts SET resolved_at = $2, digest = v.digest FROM v
+          WHERE alerts.account_id = v.account_id AND alerts.level = v.level AND alerts.crossing = v.crossing
+            AND alerts.resolved_at IS NULL"
+    ))
+    .bind(resolved)
+    .bind(now.micros())
+    .execute()
+    .await
+    .while_("resolving alerts")?;
+    Ok(())
+}
+
+/// The crossing in two columns.
+fn crossing_of(row: &Row, at: usize) -> Result<Crossing> {
+    let crossing = u32::try_from(row.get::<i64>(at + 1)).unwrap_or(u32::MAX);
+    Ok(Crossing { level: LevelName::new(row.get(at))?, crossing })
 }

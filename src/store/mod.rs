@@ -41,7 +41,7 @@ pub use place::Place;
 pub use report::{ActionUse, ReportRange};
 pub use runs::{Claim, RunRecord, RunState};
 pub use transactions::{Cursor, LogFilter};
-pub use verify::Drift;
+pub use verify::{Audit, Drift, StatementSums};
 
 use crate::core::calendar::Instant;
 use backend::Backend;

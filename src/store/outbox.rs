@@ -1,6 +1,7 @@
 //! The outbox: messages frozen when they were written, and what became of them (DESIGN 6).
 
 use super::backend::{Tx, in_write};
+use super::digest::digest;
 use super::ledgers::limit_of;
 use super::sql::{Row, set};
 use super::{Result, Store, StoreError, While, json};
@@ -40,33 +41,44 @@ struct NewMessage<'a> {
     body_html: &'a str,
     message_id: &'a str,
     created_at: i64,
+    digest: i64,
+}
+
+impl<'a> NewMessage<'a> {
+    fn of(message: &'a Message) -> NewMessage<'a> {
+        let Message { key, recipient_name, subject, text, html, message_id, created_at } = message;
+        let (account_id, kind, recipient) = (key.account(), key.kind().as_str(), key.recipient().as_str());
+        let key = key.to_string();
+        let digest = digest!(
+            account_id, key, kind, recipient, recipient_name, subject, text, html, message_id, created_at
+        );
+        NewMessage {
+            account_id,
+            key,
+            kind,
+            recipient,
+            recipient_name,
+            subject,
+            body_text: text,
+            body_html: html,
+            message_id,
+            created_at: created_at.micros(),
+            digest,
+        }
+    }
 }
 
 /// Adds messages whose keys are new; returns how many those were.
 pub(super) async fn insert(tx: &mut Tx, messages: &[Message]) -> Result<u64> {
-    let rows: Vec<NewMessage<'_>> = messages
-        .iter()
-        .map(|message| NewMessage {
-            account_id: message.key.account(),
-            key: message.key.to_string(),
-            kind: message.key.kind().as_str(),
-            recipient: message.key.recipient().as_str(),
-            recipient_name: &message.recipient_name,
-            subject: &message.subject,
-            body_text: &message.text,
-            body_html: &message.html,
-            message_id: &message.message_id,
-            created_at: message.created_at.micros(),
-        })
-        .collect();
+    let rows: Vec<NewMessage<'_>> = messages.iter().map(NewMessage::of).collect();
     let done = tx
         .query(set!(
             account_id text, key text, kind text, recipient text, recipient_name text, subject text, body_text text,
-            body_html text, message_id text, created_at bigint =>
+            body_html text, message_id text, created_at bigint, digest bigint =>
             "INSERT INTO outbox (account_id, key, kind, recipient, recipient_name, subject, body_text, body_html,
-                                 message_id, created_at, due_at, state)
+                                 message_id, created_at, digest, due_at, state)
              SELECT account_id, key, kind, recipient, recipient_name, subject, body_text, body_html, message_id,
-                    created_at, created_at, 'pending'
+                    created_at, digest, created_at, 'pending'
                FROM v WHERE true
              ON CONFLICT (account_id, key) DO NOTHING"
         ))

@@ -5,6 +5,7 @@
 //! and sees at its next look that nothing is left to do. So no lock is needed that some engine lacks.
 
 use super::backend::{Backend, Tx, in_write};
+use super::digest::digest;
 use super::place::Place;
 use super::postgres::{self, Found};
 use super::sql::{Query, Sql};
@@ -47,8 +48,9 @@ pub(super) async fn create(backend: &Backend, place: &Place, meta: Meta) -> Resu
         for (name, value) in
             [("created_at", meta.created_at.to_string()), ("sandbox", u8::from(meta.sandbox).to_string())]
         {
-            let insert = tx.query("INSERT INTO meta (name, value) VALUES ($1, $2)").bind(name).bind(value);
-            insert.execute().await.while_("writing what the ledger is")?;
+            let digest = digest!(name, value);
+            let insert = tx.query("INSERT INTO meta (name, value, digest) VALUES ($1, $2, $3)");
+            insert.bind(name).bind(value).bind(digest).execute().await.while_("writing what the ledger is")?;
         }
         actions::insert_defaults(tx).await
     })
@@ -151,7 +153,8 @@ impl Backend {
 }
 
 impl Tx {
-    fn migrations(&self) -> Vec<Migration> {
+    /// The schema's versions, as this program knows them.
+    pub fn migrations(&self) -> Vec<Migration> {
         match self {
             Tx::Sqlite(_) => read("sqlite"),
             Tx::Postgres(_) => read("postgres"),

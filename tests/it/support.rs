@@ -17,9 +17,12 @@ use creditd::core::ids::{AccountId, ActionCode, Key, Reference};
 use creditd::core::ledger::{Account, Purchase, Usage};
 use creditd::core::price::{Action, DEFAULT_ACTIONS, PriceMatrix, PriceVersion};
 use creditd::core::transaction::{Money, Status, Transaction};
+use creditd::jobs::Run;
+use creditd::jobs::verify::{Proof, prove};
 use creditd::store::{Drift, LogFilter, NewAccount, Opened, Store};
 use sqlx::{AssertSqlSafe, Row};
 use std::path::PathBuf;
+use tokio_util::sync::CancellationToken;
 
 /// Free credits a month of accounts in tests.
 pub const ALLOWANCE: i64 = 1_500;
@@ -224,12 +227,7 @@ impl Sandbox {
 
     /// What `creditd verify` finds.
     pub async fn drifts(&self) -> Vec<Drift> {
-        if self.backend() == Backend::Postgres {
-            return Vec::new(); // verify knows SQLite only
-        }
-        let (checks, drifts) = self.store().verify(None, &mut |_, _| {}).await.expect("verify runs");
-        assert!(checks > 10, "verify did {checks} checks");
-        drifts
+        drifts(&self.app).await
     }
 
     /// Fails unless every stored figure is what the transactions say.
@@ -268,6 +266,14 @@ impl Sandbox {
     pub const fn usage_kind(&self) -> UsageImport {
         UsageImport { post_to_open: false }
     }
+}
+
+/// What `creditd verify` finds at the time of `app`.
+pub async fn drifts(app: &App) -> Vec<Drift> {
+    let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop: CancellationToken::new() };
+    let Proof { checks, drifts } = prove(app, None, &mut run).await.expect("verify runs");
+    assert!(checks > 10, "verify did {checks} checks");
+    drifts
 }
 
 async fn new_database(empty: bool) -> cluster::Database {

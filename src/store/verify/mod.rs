@@ -1,0 +1,267 @@
+//! `creditd verify`: proves R16 and its kin over the whole ledger, by code that shares nothing with the writers.
+//!
+//! The ledger is gone through in slices: accounts that follow each other, with not too many rows among them. A slice is
+//! read in one database transaction of its own, for what is written of an account is written together. So memory, what
+//! the database sorts, and how long it must keep old versions of rows do not grow with the ledger, and the time grows no
+//! faster than it. One account is a slice, too.
+//!
+//! What a slice must fulfil is said in three ways:
+//! - sets: each [`Group`] is one statement that recomputes figures from the transactions and returns those that are stored
+//!   otherwise ([`rows`], [`grants`], [`about`]);
+//! - one row after the other, where their order counts or a calendar is needed ([`reading`], [`account`]);
+//! - digests of what no sum would miss ([`facts`]).
+//!
+//! What is not of an account ([`platform`]) is checked once. Statements are proved by the layers that make them, with
+//! [`statements`] as what they are compared with.
+
+mod about;
+mod account;
+mod facts;
+mod grants;
+mod platform;
+mod reading;
+mod rows;
+mod statements;
+
+pub use statements::StatementSums;
+
+use super::backend::Tx;
+use super::sql::Sql;
+use super::{Result, Store, While};
+use crate::core::ids::AccountId;
+use futures_util::TryStreamExt;
+
+/// Differing rows kept per check: the first ones tell what is wrong, a million of them would not tell more.
+const DRIFTS_MAX: usize = 20;
+/// Most accounts in a slice.
+const SLICE_ACCOUNTS_MAX: i64 = 10_000;
+/// Most rows in a slice, unless one account has more. What a statement sorts or keeps of a slice is some 10 MB.
+const SLICE_ROWS_MAX: i64 = 100_000;
+/// An end behind every account: the last character there is.
+const END: &str = "\u{10ffff}";
+
+/// A stored figure that is not what the transactions say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// Which check.
+    pub check: &'static str,
+    /// Which account; `-` for what belongs to none.
+    pub account: String,
+    /// Which row and column.
+    pub what: String,
+    /// What the transactions say.
+    pub expected: String,
+    /// What is stored.
+    pub found: String,
+}
+
+/// What was checked and found so far.
+#[derive(Debug, Default)]
+struct Findings {
+    /// The checks that were done, each with its first drifts, up to [`DRIFTS_MAX`].
+    by_check: Vec<(&'static str, Vec<Drift>)>,
+}
+
+impl Findings {
+    /// Notes that a check is done.
+    fn does(&mut self, checks: impl IntoIterator<Item = &'static str>) {
+        for check in checks {
+            self.drifts_of(check);
+        }
+    }
+
+    fn drifts_of(&mut self, check: &'static str) -> &mut Vec<Drift> {
+        let known = self.by_check.iter().position(|(done, _)| *done == check);
+        let at = known.unwrap_or(self.by_check.len());
+        if known.is_none() {
+            self.by_check.push((check, Vec::new()));
+        }
+        &mut self.by_check[at].1
+    }
+
+    fn add(&mut self, drift: Drift) {
+        let drifts = self.drifts_of(drift.check);
+        if drifts.len() < DRIFTS_MAX {
+            drifts.push(drift);
+        }
+    }
+
+    /// Adds a drift of `check` unless both texts are the same.
+    fn compare(&mut self, check: &'static str, account: &str, what: &str, expected: &str, found: &str) {
+        if expected != found {
+            self.add(Drift {
+                check,
+                account: account.to_owned(),
+                what: what.to_owned(),
+                expected: expected.to_owned(),
+                found: found.to_owned(),
+            });
+        }
+    }
+}
+
+/// Accounts `from <= account_id < to`.
+#[derive(Clone, Debug)]
+struct Slice {
+    from: String,
+    to: String,
+}
+
+/// Checks that one statement does. It takes a slice as `$1` and `$2`, and returns for each drift the name of the check,
+/// account, what, expected and found.
+struct Group {
+    checks: &'static [&'static str],
+    sql: Sql,
+}
+
+/// A [`Group`]: the common table expressions in the words of each database, and for each check a SELECT of account, what,
+/// expected and found. Names of checks have no apostrophe.
+macro_rules! group {
+    (sqlite: $sqlite:expr, postgres: $postgres:expr; $check:literal => $select:expr; $($checks:literal => $selects:expr;)*) => {
+        $crate::store::verify::Group {
+            checks: &[$check, $($checks),*],
+            sql: $crate::store::sql::Sql {
+                sqlite: concat!(
+                    $sqlite, " SELECT '", $check, "', q.* FROM (", $select, ") AS q",
+                    $(" UNION ALL SELECT '", $checks, "', q.* FROM (", $selects, ") AS q",)*
+                ),
+                postgres: concat!(
+                    $postgres, " SELECT '", $check, "', q.* FROM (", $select, ") AS q",
+                    $(" UNION ALL SELECT '", $checks, "', q.* FROM (", $selects, ") AS q",)*
+                ),
+            },
+        }
+    };
+}
+use group;
+
+/// The condition that a table, by its alias, is in the slice.
+macro_rules! slice {
+    ($table:literal) => {
+        concat!($table, ".account_id >= $1 AND ", $table, ".account_id < $2")
+    };
+}
+use slice;
+
+/// The entries of the rows of a table, by its alias, as the table `j` for [`entry`]'s columns.
+macro_rules! entries {
+    (sqlite $table:literal) => {
+        concat!("jsonb_each(", $table, ".entries) AS j")
+    };
+    (postgres $table:literal) => {
+        concat!("jsonb_array_elements(", $table, ".entries::jsonb) AS j (value)")
+    };
+}
+use entries;
+
+/// The columns `grant_id`, `credit_type` and `delta` of an entry.
+macro_rules! entry {
+    () => {
+        "CAST(j.value ->> 0 AS BIGINT) AS grant_id, j.value ->> 1 AS credit_type, CAST(j.value ->> 2 AS BIGINT) AS delta"
+    };
+}
+use entry;
+
+/// Goes through a ledger, slice by slice.
+#[derive(Debug)]
+pub struct Audit<'a> {
+    store: &'a Store,
+    only: Option<AccountId>,
+    /// Where the next slice begins; `None` when all is done.
+    from: Option<String>,
+    findings: Findings,
+}
+
+impl Store {
+    /// Begins to verify the ledger, or only one account.
+    #[must_use]
+    pub fn audit(&self, only: Option<&AccountId>) -> Audit<'_> {
+        let from = only.map_or_else(String::new, |account| account.as_str().to_owned());
+        Audit { store: self, only: only.cloned(), from: Some(from), findings: Findings::default() }
+    }
+}
+
+impl Audit<'_> {
+    /// Checks the next slice, and returns its accounts; `None` when everything was checked.
+    ///
+    /// # Errors
+    /// [`super::StoreError`].
+    pub async fn step(&mut self) -> Result<Option<Vec<AccountId>>> {
+        let Some(from) = self.from.take() else { return Ok(None) };
+        let mut tx = self.store.read().await?;
+        if let Tx::Postgres(_) = tx {
+            // One account may have any number of rows.
+            tx.run_script("SET LOCAL statement_timeout = 0").await.while_("preparing to verify the ledger")?;
+        }
+        if self.only.is_none() && from.is_empty() {
+            platform::check(&mut tx, &mut self.findings).await?;
+        }
+        let (slice, accounts, next) = self.slice(&mut tx, from).await?;
+        let are_readable = reading::check(&mut tx, &slice, &mut self.findings).await?;
+        for group in rows::GROUPS {
+            check_group(&mut tx, group, &slice, &mut self.findings).await?;
+        }
+        // These look into the entries of rows.
+        for group in grants::GROUPS.iter().chain(about::GROUPS) {
+            if are_readable {
+                check_group(&mut tx, group, &slice, &mut self.findings).await?;
+            }
+        }
+        self.from = next;
+        Ok(Some(accounts))
+    }
+
+    /// Notes a check that was done elsewhere, with what it found.
+    pub fn note(&mut self, check: &'static str, drifts: impl IntoIterator<Item = Drift>) {
+        self.findings.does([check]);
+        drifts.into_iter().for_each(|drift| self.findings.add(drift));
+    }
+
+    /// How many checks were done, and the first drifts that each found.
+    #[must_use]
+    pub fn finish(self) -> (usize, Vec<Drift>) {
+        let checks = self.findings.by_check.len();
+        (checks, self.findings.by_check.into_iter().flat_map(|(_, drifts)| drifts).collect())
+    }
+
+    /// The slice that begins at `from`, its accounts, and where the next one begins.
+    async fn slice(&self, tx: &mut Tx, from: String) -> Result<(Slice, Vec<AccountId>, Option<String>)> {
+        if let Some(account) = &self.only {
+            // No account's id has a character below this one.
+            let slice = Slice { to: format!("{from}\u{1}"), from };
+            return Ok((slice, vec![account.clone()], None));
+        }
+        let mut listed = tx
+            .query("SELECT account_id, last_seq FROM accounts WHERE account_id >= $1 ORDER BY account_id LIMIT $2")
+            .bind(from.as_str())
+            .bind(SLICE_ACCOUNTS_MAX + 1)
+            .fetch();
+        let (mut accounts, mut rows, mut next) = (Vec::new(), 0_i64, None);
+        while let Some(row) = listed.try_next().await.while_("listing accounts")? {
+            let id: String = row.get(0);
+            rows = rows.saturating_add(row.get(1));
+            let is_full = accounts.len() as u64 >= SLICE_ACCOUNTS_MAX.unsigned_abs() || rows > SLICE_ROWS_MAX;
+            if is_full && !accounts.is_empty() {
+                next = Some(id);
+                break;
+            }
+            accounts.push(id);
+        }
+        let to = next.clone().unwrap_or_else(|| END.to_owned());
+        // What is no id of an account differs from its digest.
+        let accounts = accounts.iter().filter_map(|id| AccountId::new(id).ok()).collect();
+        Ok((Slice { from, to }, accounts, next))
+    }
+}
+
+async fn check_group(tx: &mut Tx, group: &Group, slice: &Slice, findings: &mut Findings) -> Result<()> {
+    findings.does(group.checks.iter().copied());
+    let mut rows = tx.query(group.sql).bind(slice.from.as_str()).bind(slice.to.as_str()).fetch();
+    while let Some(row) = rows.try_next().await.while_("verifying the ledger")? {
+        let text = |at: usize| row.get::<Option<String>>(at).unwrap_or_else(|| "nothing".to_owned());
+        let name: &str = row.get(0);
+        let Some(check) = group.checks.iter().find(|check| **check == name) else { continue };
+        findings.add(Drift { check, account: text(1), what: text(2), expected: text(3), found: text(4) });
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! What belongs to no account: the action credit matrix, what `init` recorded, the schema's versions and the runs of jobs.
+
+use super::Findings;
+use super::facts::{Facts, facts};
+use super::reading::{check_digest, drift};
+use crate::core::schedule::{Job, Slot};
+use crate::store::backend::Tx;
+use crate::store::runs::RunState;
+use crate::store::sql::Sql;
+use crate::store::{Result, While};
+use futures_util::TryStreamExt;
+use std::collections::{BTreeMap, BTreeSet};
+
+const META: &str = "what the ledger is stands as it was written";
+const PRICE: &str = "a price is as it was written";
+const MATRIX: &str = "an action and all its prices are as they were written";
+const SCHEMA: &str = "the schema is that of this program";
+const RUN: &str = "a run is one that a job can have";
+
+/// Where the name of an account stands in a drift otherwise.
+const NO_ACCOUNT: &str = "-";
+
+const META_FACTS: Sql = facts!(" FROM meta AS t"; t "name", t "value");
+const PRICE_FACTS: Sql =
+    facts!(" FROM prices AS t ORDER BY t.action, t.effective_from"; t "action", i "effective_from", i "credits");
+const ACTION_FACTS: Sql = facts!(" FROM actions AS t ORDER BY t.code"; t "code", t "title", t "help");
+
+pub(super) async fn check(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
+    findings.does([META, PRICE, MATRIX, SCHEMA, RUN]);
+    check_meta(tx, findings).await?;
+    check_matrix(tx, findings).await?;
+    check_schema(tx, findings).await?;
+    check_runs(tx, findings).await
+}
+
+/// The digest and the facts of each row.
+async fn read(tx: &mut Tx, sql: Sql) -> Result<Vec<(i64, String)>> {
+    let rows = tx.query(sql).fetch_all().await.while_("reading what belongs to no account")?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+async fn check_meta(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
+    let mut names = BTreeSet::new();
+    for (digest, text) in read(tx, META_FACTS).await? {
+        check_digest(META, "meta", digest, &text, findings);
+        names.extend(Facts::read(&text).and_then(|facts| facts.text(0).map(str::to_owned)));
+    }
+    for name in ["created_at", "sandbox"] {
+        if !names.contains(name) {
+            findings.add(drift(META, NO_ACCOUNT, "names", name, "none"));
+        }
+    }
+    Ok(())
+}
+
+/// An action's digest counts its prices, too, so that none is lost or added.
+async fn check_matrix(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
+    let prices = read(tx, PRICE_FACTS).await?;
+    let mut prices_of: BTreeMap<&str, Vec<Option<&str>>> = BTreeMap::new();
+    for (digest, text) in &prices {
+        check_digest(PRICE, "price", *digest, text, findings);
+        let Some(facts) = Facts::read(text) else { continue };
+        prices_of.entry(facts.text(0).unwrap_or_default()).or_default().extend([facts.text(1), facts.text(2)]);
+    }
+    for (digest, text) in &read(tx, ACTION_FACTS).await? {
+        let Some(facts) = Facts::read(text) else { continue };
+        let code = facts.text(0).unwrap_or_default();
+        let facts = facts.and(prices_of.remove(code).unwrap_or_default());
+        if facts.digest() != *digest {
+            findings.add(drift(MATRIX, NO_ACCOUNT, format!("action {code}: digest"), facts.digest(), digest));
+        }
+    }
+    for action in prices_of.keys() {
+        findings.add(drift(MATRIX, NO_ACCOUNT, format!("prices of {action}"), "an action", "none"));
+    }
+    Ok(())
+}
+
+async fn check_schema(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
+    let rows = tx
+        .query("SELECT version, description, success, checksum, execution_time FROM _sqlx_migrations ORDER BY version")
+        .fetch_all()
+        .await
+        .while_("reading the schema's versions")?;
+    let shown = |version: i64, description: &str, success: bool, checksum: &[u8], time: i64| {
+        let sum: String = checksum.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        format!("{version} {description}, {}, {sum}, {time}", if success { "applied" } else { "not applied" })
+    };
+    let found: Vec<String> = rows
+        .iter()
+        .map(|row| shown(row.get(0), row.get(1), row.get(2), &row.get::<Vec<u8>>(3), row.get(4)))
+        .collect();
+    let known = tx.migrations();
+    let expected: Vec<String> = known.iter().map(|m| shown(m.version, &m.description, true, &m.checksum, 0)).collect();
+    findings.compare(SCHEMA, NO_ACCOUNT, "versions", &expected.join("; "), &found.join("; "));
+    Ok(())
+}
+
+/// What a run can be: its slot falls due when it says, it ended or it did not, and one that ended says how. When it was
+/// begun, how often and what came of it is the job's own word.
+async fn check_runs(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
+    let mut rows =
+        tx.query("SELECT job, slot, slot_at, state, attempts, finished_at, outcome FROM runs ORDER BY job, slot").fetch();
+    while let Some(row) = rows.try_next().await.while_("reading the runs of jobs")? {
+        let (job, slot, state): (&str, &str, &str) = (row.get(0), row.get(1), row.get(3));
+        let (slot_at, attempts) = (row.get::<i64>(2), row.get::<i64>(4));
+        let (finished_at, outcome) = (row.get::<Option<i64>>(5), row.get::<Option<String>>(6));
+        let what = |column: &str| format!("run of {job} for {slot}: {column}");
+        let due = slot.parse::<Slot>().ok().map(Slot::due_at);
+        if Job::from_word(job).is_none() || RunState::from_word(state).is_none() || attempts < 1 {
+            let found = format!("{job}, {state}, {attempts}");
+            findings.add(drift(RUN, NO_ACCOUNT, what("job, state, attempts"), "what there is", found));
+        }
+        if due.is_none_or(|due| due.micros() != slot_at) {
+            let expected = due.map_or_else(|| "of a slot".to_owned(), |due| due.micros().to_string());
+            findings.add(drift(RUN, NO_ACCOUNT, what("slot_at"), expected, slot_at));
+        }
+        let has_ended = state != RunState::Running.as_str();
+        if finished_at.is_some() != has_ended || outcome.is_some() != has_ended {
+            let found = format!("{finished_at:?}, {outcome:?}");
+            findings.add(drift(RUN, NO_ACCOUNT, what("finished_at, outcome"), format!("as {state}"), found));
+        }
+    }
+    Ok(())
+}

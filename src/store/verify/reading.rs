@@ -1,0 +1,334 @@
+//! One row after the other: what each was when it was written, what the rows of an account make in their order, and the
+//! digests of what stands beside them.
+
+use super::account::{Account, Seen};
+use super::facts::{Facts, facts};
+use super::{Drift, Findings, Slice, slice};
+use crate::store::backend::Tx;
+use crate::store::sql::Sql;
+use crate::store::{Result, While};
+use futures_util::TryStreamExt;
+use std::collections::BTreeSet;
+
+const WRITTEN: &str = "a transaction is as it was written";
+const ENTRIES: &str = "a row's change is the sum of its entries";
+const BALANCE: &str = "a row's balance is the sum of all changes up to it";
+const RECORDED: &str = "recording time never decreases";
+const ACTION: &str = "an action is one of the matrix";
+
+const ROWS: Sql = facts!(
+    concat!(" FROM transactions AS t WHERE ", slice!("t"), " ORDER BY t.account_id, t.seq");
+    t "account_id", i "seq", t "kind", i "occurred_at", i "recorded_at", t "user_id", t "action", i "quantity",
+    i "unit_price", t "status", t "reason", t "comment", t "key", i "content", i "corrects", i "expires_at",
+    i "money_minor", t "currency", t "reference", i "free_delta", i "purchased_delta", i "free_balance",
+    i "purchased_balance", t "entries"
+);
+
+/// Tables beside the ledger whose rows have digests: the check, what a row is called, and its facts.
+const TABLES: &[(&str, &str, Sql)] = &[
+    (
+        "an account is as it was written",
+        "the account",
+        facts!(
+            concat!(" FROM accounts AS t WHERE ", slice!("t"));
+            t "account_id", t "name", i "opened_at", i "created_at", t "levels"
+        ),
+    ),
+    (
+        "terms are as they were written",
+        "terms from",
+        facts!(
+            concat!(" FROM terms AS t WHERE ", slice!("t"));
+            t "account_id", t "from_month", t "zone", i "allowance"
+        ),
+    ),
+    (
+        "an admin is as it was written",
+        "admin",
+        facts!(
+            concat!(" FROM admins AS t WHERE ", slice!("t"));
+            t "account_id", t "email", t "name", b "alerts", b "monthly_report", b "daily_report"
+        ),
+    ),
+    (
+        "an alert is as it was written",
+        "alert",
+        facts!(
+            concat!(" FROM alerts AS t WHERE ", slice!("t"));
+            t "account_id", t "level", i "crossing", i "threshold", i "opened_at", i "resolved_at"
+        ),
+    ),
+    (
+        "a message is as it was written",
+        "message",
+        facts!(
+            concat!(" FROM outbox AS t WHERE ", slice!("t"));
+            t "account_id", t "key", t "kind", t "recipient", t "recipient_name", t "subject", t "body_text",
+            t "body_html", t "message_id", i "created_at"
+        ),
+    ),
+];
+
+/// A row of `transactions` as it is read here, by the places of its columns.
+pub(super) struct Row<'a> {
+    facts: Facts<'a>,
+}
+
+impl<'a> Row<'a> {
+    fn text(&self, at: usize) -> &'a str {
+        self.facts.text(at).unwrap_or_default()
+    }
+
+    fn number(&self, at: usize) -> i64 {
+        self.facts.number(at).unwrap_or_default()
+    }
+
+    pub fn account(&self) -> &'a str {
+        self.text(0)
+    }
+
+    pub fn seq(&self) -> i64 {
+        self.number(1)
+    }
+
+    pub fn kind(&self) -> &'a str {
+        self.text(2)
+    }
+
+    pub fn occurred_at(&self) -> i64 {
+        self.number(3)
+    }
+
+    fn recorded_at(&self) -> i64 {
+        self.number(4)
+    }
+
+    pub fn user(&self) -> Option<&'a str> {
+        self.facts.text(5)
+    }
+
+    fn action(&self) -> Option<&'a str> {
+        self.facts.text(6)
+    }
+
+    pub fn comment(&self) -> &'a str {
+        self.text(11)
+    }
+
+    pub fn corrects(&self) -> Option<i64> {
+        self.facts.number(14)
+    }
+
+    pub fn expires_at(&self) -> Option<i64> {
+        self.facts.number(15)
+    }
+
+    pub fn reference(&self) -> &'a str {
+        self.text(18)
+    }
+
+    /// The change of free and of purchased credits.
+    pub fn change(&self) -> (i128, i128) {
+        (self.number(19).into(), self.number(20).into())
+    }
+
+    fn balance(&self) -> (i128, i128) {
+        (self.number(21).into(), self.number(22).into())
+    }
+
+    fn entries(&self) -> &'a str {
+        self.text(23)
+    }
+
+    fn name(&self, column: &str) -> String {
+        format!("row {} ({}): {column}", self.seq(), self.kind())
+    }
+}
+
+/// What an account's rows have come to so far.
+#[derive(Default)]
+struct Sums {
+    recorded_at: Option<i64>,
+    balance: (i128, i128),
+    seen: Seen,
+}
+
+/// Reads the slice. False when there are entries that cannot be read, so that nothing else may try to.
+pub(super) async fn check(tx: &mut Tx, slice: &Slice, findings: &mut Findings) -> Result<bool> {
+    findings.does([WRITTEN, ENTRIES, BALANCE, RECORDED, ACTION]);
+    findings.does(TABLES.iter().map(|(check, ..)| *check));
+    findings.does(super::account::CHECKS.iter().copied());
+    for (check, what, sql) in TABLES {
+        check_table(tx, slice, check, what, *sql, findings).await?;
+    }
+    let actions = read_actions(tx).await?;
+    let mut accounts = super::account::read(tx, slice, findings).await?;
+    let mut are_readable = true;
+    let mut sums = Sums::default();
+    let mut account: Option<(String, Option<Account>)> = None;
+    let mut rows = tx.query(ROWS).bind(slice.from.as_str()).bind(slice.to.as_str()).fetch();
+    while let Some(stored) = rows.try_next().await.while_("reading the transactions")? {
+        let text: &str = stored.get(1);
+        let Some(facts) = Facts::read(text) else { continue };
+        let row = Row { facts };
+        if account.as_ref().is_none_or(|(id, _)| id != row.account()) {
+            let id = row.account().to_owned();
+            let next = accounts.remove(&id);
+            if let Some((_, Some(before))) = account.replace((id, next)) {
+                before.check(&std::mem::take(&mut sums).seen, findings);
+            }
+            sums = Sums::default();
+        }
+        let digest = row.facts.digest();
+        if digest != stored.get::<i64>(0) {
+            findings.add(drift(WRITTEN, row.account(), row.name("digest"), digest, stored.get::<i64>(0)));
+        }
+        are_readable &= sums.add(&row, findings);
+        if row.action().is_some_and(|action| !actions.contains(action)) {
+            let found = row.action().unwrap_or_default();
+            findings.compare(ACTION, row.account(), &row.name("action"), "an action of the matrix", found);
+        }
+        if let Some((_, Some(account))) = &account {
+            sums.seen.add(&row, account, findings);
+        }
+    }
+    if let Some((_, Some(last))) = account {
+        last.check(&sums.seen, findings);
+    }
+    // Those without a row.
+    accounts.values().for_each(|account| account.check(&Seen::default(), findings));
+    Ok(are_readable)
+}
+
+impl Sums {
+    /// Adds the next row of the account. False when its entries cannot be read.
+    fn add(&mut self, row: &Row<'_>, findings: &mut Findings) -> bool {
+        if let Some(before) = self.recorded_at.replace(row.recorded_at()).filter(|before| row.recorded_at() < *before) {
+            let expected = format!("{before} or later");
+            findings.add(drift(RECORDED, row.account(), row.name("recorded_at"), expected, row.recorded_at()));
+        }
+        let change = row.change();
+        self.balance = (self.balance.0 + change.0, self.balance.1 + change.1);
+        let both = |(free, purchased): (i128, i128)| format!("{free} + {purchased}");
+        if self.balance != row.balance() {
+            let (expected, found) = (both(self.balance), both(row.balance()));
+            findings.add(drift(BALANCE, row.account(), row.name("balance of free + purchased"), expected, found));
+            // One wrong balance is one drift, not one for each row behind it.
+            self.balance = row.balance();
+        }
+        let sum = sum_of_entries(row.entries());
+        if sum.is_none() {
+            let what = row.name("entries");
+            findings.add(drift(ENTRIES, row.account(), what, "[[grant,\"credit_type\",change],..]", row.entries()));
+        } else if sum != Some(change) {
+            let (expected, found) = (both(sum.unwrap_or_default()), both(change));
+            findings.add(drift(ENTRIES, row.account(), row.name("change of free + purchased"), expected, found));
+        }
+        sum.is_some()
+    }
+}
+
+/// The sums of free and of purchased credits in a list of entries: no grant twice and, but for a grant of no credits, no
+/// change by nothing. `None` when it is not written as one.
+fn sum_of_entries(text: &str) -> Option<(i128, i128)> {
+    let entries = text.strip_prefix('[')?.strip_suffix(']')?;
+    if entries.is_empty() {
+        return Some((0, 0));
+    }
+    let entries: Vec<&str> = entries.strip_prefix('[')?.strip_suffix(']')?.split("],[").collect();
+    let (mut free, mut purchased, mut grants) = (0, 0, BTreeSet::new());
+    for entry in &entries {
+        let (grant, rest) = entry.split_once(",\"")?;
+        let (credit_type, delta) = rest.split_once("\",")?;
+        let delta = whole_number(delta)?;
+        if !grants.insert(whole_number(grant)?) || (delta == 0 && entries.len() > 1) {
+            return None;
+        }
+        match credit_type {
+            "free" => free += i128::from(delta),
+            "purchased" => purchased += i128::from(delta),
+            _ => return None,
+        }
+    }
+    Some((free, purchased))
+}
+
+/// A number in the one way of writing it.
+fn whole_number(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_plain = !digits.starts_with('+') && (digits == "0" || !digits.starts_with('0')) && text != "-0";
+    text.parse().ok().filter(|_| is_plain)
+}
+
+async fn check_table(
+    tx: &mut Tx,
+    slice: &Slice,
+    check: &'static str,
+    what: &str,
+    sql: Sql,
+    findings: &mut Findings,
+) -> Result<()> {
+    let mut rows = tx.query(sql).bind(slice.from.as_str()).bind(slice.to.as_str()).fetch();
+    while let Some(row) = rows.try_next().await.while_("reading what stands beside the transactions")? {
+        check_digest(check, what, row.get(0), row.get(1), findings);
+    }
+    Ok(())
+}
+
+/// Compares the digest of a row outside the log with its facts, of which the first is its account and the second its name.
+pub(super) fn check_digest(check: &'static str, what: &str, digest: i64, facts: &str, findings: &mut Findings) {
+    let Some(facts) = Facts::read(facts) else { return };
+    if facts.digest() != digest {
+        let (account, name) = (facts.text(0).unwrap_or("-"), facts.text(1).unwrap_or_default());
+        findings.add(drift(check, account, format!("{what} {name}: digest"), facts.digest(), digest));
+    }
+}
+
+async fn read_actions(tx: &mut Tx) -> Result<BTreeSet<String>> {
+    let rows = tx.query("SELECT code FROM actions").fetch_all().await.while_("reading the actions")?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+pub(super) fn drift(
+    check: &'static str,
+    account: &str,
+    what: impl Into<String>,
+    expected: impl ToString,
+    found: impl ToString,
+) -> Drift {
+    Drift {
+        check,
+        account: account.to_owned(),
+        what: what.into(),
+        expected: expected.to_string(),
+        found: found.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_have_one_spelling() {
+        assert_eq!(sum_of_entries("[]"), Some((0, 0)));
+        assert_eq!(sum_of_entries(r#"[[1,"free",0]]"#), Some((0, 0)));
+        assert_eq!(sum_of_entries(r#"[[1,"free",-5],[12,"purchased",-7],[3,"free",1]]"#), Some((-4, -7)));
+        for bad in [
+            "",
+            "[",
+            "[[]]",
+            r#"[[1,"free",-5]"#,
+            r#"[[1, "free", -5]]"#,
+            r#"[[1,"bonus",-5]]"#,
+            r#"[[1,"free",-5],[1,"free",-5]]"#,
+            r#"[[1,"free",-5],[2,"free",0]]"#,
+            r#"[[01,"free",-5]]"#,
+            r#"[[1,"free",+5]]"#,
+            r#"[[1,"free",-0]]"#,
+            r#"[[1,"free",99999999999999999999]]"#,
+        ] {
+            assert_eq!(sum_of_entries(bad), None, "{bad}");
+        }
+    }
+}
