@@ -175,8 +175,18 @@ fn differences(account: &AccountId, lines: [&Line; LINES_PER_PERIOD], sums: &Sta
     let mut drifts = Vec::new();
     let both = std::array::from_fn(|at| sums.free[at] + sums.purchased[at]);
     for (line, expected) in lines.into_iter().zip([sums.free, sums.purchased, both]) {
-        let Figures { carried_in, allocated, purchased, bonus, consumed, refunded, lapsed, returned, adjusted, remaining } =
-            line.figures;
+        let Figures {
+            carried_in,
+            allocated,
+            purchased,
+            bonus,
+            consumed,
+            refunded,
+            lapsed,
+            returned,
+            adjusted,
+            remaining,
+        } = line.figures;
         let found = [allocated, purchased, bonus, consumed, refunded, lapsed, returned, adjusted, remaining];
         if found.map(Credits::get) != expected || !carried_in.is_zero() {
             let what = format!(

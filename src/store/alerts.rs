@@ -105,7 +105,8 @@ impl Store {
         notices: &[Message],
         now: Instant,
     ) -> Result<u64> {
-        let opened = plans.iter().flat_map(|(account, plan)| plan.opened.iter().map(move |one| opened_row(account, one)));
+        let opened =
+            plans.iter().flat_map(|(account, plan)| plan.opened.iter().map(move |one| opened_row(account, one)));
         let opened = json(opened.collect::<Vec<_>>())?;
         let over = plans.iter().flat_map(|(account, plan)| plan.resolved.iter().map(move |over| (account, over)));
         let over: Vec<(&AccountId, &Crossing)> = over.collect();

@@ -49,9 +49,8 @@ impl<'a> NewMessage<'a> {
         let Message { key, recipient_name, subject, text, html, message_id, created_at } = message;
         let (account_id, kind, recipient) = (key.account(), key.kind().as_str(), key.recipient().as_str());
         let key = key.to_string();
-        let digest = digest!(
-            account_id, key, kind, recipient, recipient_name, subject, text, html, message_id, created_at
-        );
+        let digest =
+            digest!(account_id, key, kind, recipient, recipient_name, subject, text, html, message_id, created_at);
         NewMessage {
             account_id,
             key,

@@ -113,7 +113,9 @@ macro_rules! holds {
         concat!(
             "WITH o AS MATERIALIZED (
                  SELECT t.account_id, t.seq, t.expires_at FROM transactions AS t
-                  WHERE t.kind = 'hold' AND ", slice!("t"), " AND NOT EXISTS (
+                  WHERE t.kind = 'hold' AND ",
+            slice!("t"),
+            " AND NOT EXISTS (
                         SELECT 1 FROM transactions AS c
                          WHERE c.account_id = t.account_id AND c.corrects = t.seq AND c.kind = 'charge'))"
         )

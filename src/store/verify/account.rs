@@ -78,11 +78,7 @@ struct Closure {
 }
 
 /// The accounts of a slice, by id.
-pub(super) async fn read(
-    tx: &mut Tx,
-    slice: &Slice,
-    findings: &mut Findings,
-) -> Result<BTreeMap<String, Account>> {
+pub(super) async fn read(tx: &mut Tx, slice: &Slice, findings: &mut Findings) -> Result<BTreeMap<String, Account>> {
     let mut accounts: BTreeMap<String, Account> = BTreeMap::new();
     const ACCOUNTS: &str = concat!(
         "SELECT a.account_id, a.opened_at, a.opened_through, a.closed_through, a.due_at FROM accounts AS a WHERE ",
@@ -123,16 +119,22 @@ pub(super) async fn read(
     each(rows(tx, slice, CAPS_OF).await?, |account, row| {
         account.caps.insert(row.get(1), row.get(2));
     });
-    const CAP_MONTHS_OF: &str =
-        concat!("SELECT m.account_id, m.user_id, m.month, m.used FROM cap_months AS m WHERE m.used <> 0 AND ", slice!("m"));
+    const CAP_MONTHS_OF: &str = concat!(
+        "SELECT m.account_id, m.user_id, m.month, m.used FROM cap_months AS m WHERE m.used <> 0 AND ",
+        slice!("m")
+    );
     each(rows(tx, slice, CAP_MONTHS_OF).await?, |account, row| {
         account.cap_months.insert((row.get(1), row.get(2)), row.get::<i64>(3).into());
     });
     const NEXT_ENDS: &str = concat!(
         "SELECT g.account_id, min(g.expires_at) FROM grants AS g
-          WHERE g.remaining > 0 AND g.expires_at IS NOT NULL AND ", slice!("g"), " GROUP BY g.account_id
+          WHERE g.remaining > 0 AND g.expires_at IS NOT NULL AND ",
+        slice!("g"),
+        " GROUP BY g.account_id
          UNION ALL
-         SELECT h.account_id, min(h.expires_at) FROM holds AS h WHERE ", slice!("h"), " GROUP BY h.account_id"
+         SELECT h.account_id, min(h.expires_at) FROM holds AS h WHERE ",
+        slice!("h"),
+        " GROUP BY h.account_id"
     );
     each(rows(tx, slice, NEXT_ENDS).await?, |account, row| {
         let end = row.get::<i64>(1);
@@ -169,7 +171,8 @@ impl Seen {
         let at = row.occurred_at();
         match row.kind() {
             "charge" | "hold" | "purchase" => {
-                let until = self.closed_until.map(Instant::micros).filter(|until| at < *until && row.corrects().is_none());
+                let until =
+                    self.closed_until.map(Instant::micros).filter(|until| at < *until && row.corrects().is_none());
                 if let Some(until) = until {
                     let what = format!("row {}: occurred_at", row.seq());
                     findings.add(drift(LATE, &account.id, what, format!("{until} or later"), at));
@@ -197,8 +200,10 @@ impl Seen {
             "month_close" | "month_reopen" => {
                 if let (Some(calendar), Ok(month)) = (&account.calendar, row.reference().parse::<Month>()) {
                     let first = calendar.month_of(Instant::from_micros(account.opened_at));
-                    let through = if row.kind() == "month_close" { month } else { month.previous() };
-                    self.closed_through = Some(through).filter(|through| *through >= first);
+                    self.closed_through = match row.kind() {
+                        "month_close" => Some(month),
+                        _ => Some(month.previous()).filter(|through| *through >= first),
+                    };
                     self.closed_until = self.closed_through.map(|through| calendar.month_end(through));
                 }
             }
@@ -246,8 +251,7 @@ impl Account {
             .iter()
             .map(|closure| format!("{} to {}", closure.closed_at, end(closure.reopened.map(|(_, at)| at))))
             .collect();
-        let found: Vec<String> =
-            self.closures.iter().map(|(from, to)| format!("{from} to {}", end(*to))).collect();
+        let found: Vec<String> = self.closures.iter().map(|(from, to)| format!("{from} to {}", end(*to))).collect();
         findings.compare(CLOSURES, &self.id, "closures", &expected.join("; "), &found.join("; "));
         let expected = seen.closed_through.map_or_else(|| "none".to_owned(), |month| month.to_string());
         let found = self.closed_through.as_deref().unwrap_or("none");
@@ -287,7 +291,8 @@ impl Account {
                 month = month.next();
             }
             let start = self.first_open(calendar, month, seen, opened.seq);
-            let expected = format!("{month} from {}", start.map_or_else(|| "no instant".to_owned(), |at| at.to_string()));
+            let expected =
+                format!("{month} from {}", start.map_or_else(|| "no instant".to_owned(), |at| at.to_string()));
             let found = format!("{label} from {}", opened.starts_at);
             findings.compare(MONTHS, &self.id, &what("month and start"), &expected, &found);
             let allowance = calendar.terms_in(label).allowance;

@@ -86,10 +86,8 @@ async fn check_schema(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
         let sum: String = checksum.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         format!("{version} {description}, {}, {sum}, {time}", if success { "applied" } else { "not applied" })
     };
-    let found: Vec<String> = rows
-        .iter()
-        .map(|row| shown(row.get(0), row.get(1), row.get(2), &row.get::<Vec<u8>>(3), row.get(4)))
-        .collect();
+    let found: Vec<String> =
+        rows.iter().map(|row| shown(row.get(0), row.get(1), row.get(2), &row.get::<Vec<u8>>(3), row.get(4))).collect();
     let known = tx.migrations();
     let expected: Vec<String> = known.iter().map(|m| shown(m.version, &m.description, true, &m.checksum, 0)).collect();
     findings.compare(SCHEMA, NO_ACCOUNT, "versions", &expected.join("; "), &found.join("; "));
@@ -99,8 +97,9 @@ async fn check_schema(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
 /// What a run can be: its slot falls due when it says, it ended or it did not, and one that ended says how. When it was
 /// begun, how often and what came of it is the job's own word.
 async fn check_runs(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
-    let mut rows =
-        tx.query("SELECT job, slot, slot_at, state, attempts, finished_at, outcome FROM runs ORDER BY job, slot").fetch();
+    let mut rows = tx
+        .query("SELECT job, slot, slot_at, state, attempts, finished_at, outcome FROM runs ORDER BY job, slot")
+        .fetch();
     while let Some(row) = rows.try_next().await.while_("reading the runs of jobs")? {
         let (job, slot, state): (&str, &str, &str) = (row.get(0), row.get(1), row.get(3));
         let (slot_at, attempts) = (row.get::<i64>(2), row.get::<i64>(4));

@@ -18,7 +18,7 @@ macro_rules! misshapen {
             "WITH bad AS MATERIALIZED (SELECT * FROM (
              SELECT t.account_id, t.seq, t.kind, t.status, t.reason, t.quantity, t.unit_price, t.free_delta,
                     t.purchased_delta, CASE
-                WHEN t.recorded_at < t.occurred_at THEN 'recorded_at'
+                WHEN t.recorded_at < t.occurred_at - CASE WHEN t.kind = 'expiry' THEN 1 ELSE 0 END THEN 'recorded_at'
                 WHEN (t.content IS NULL) <> (t.key IS NULL) THEN 'content'
                 WHEN t.free_balance < 0 OR t.purchased_balance < 0 THEN 'balance'
                 WHEN t.kind = 'charge' THEN CASE

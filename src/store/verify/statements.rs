@@ -36,12 +36,17 @@ macro_rules! figures {
             sum!($delta, "t.kind = 'allocation'"),
             sum!($delta, "t.kind = 'purchase'"),
             sum!($delta, "t.kind = 'bonus'"),
-            "-", sum!($delta, "t.kind IN ('charge', 'hold', 'release')"),
+            "-",
+            sum!($delta, "t.kind IN ('charge', 'hold', 'release')"),
             sum!($delta, "t.kind = 'refund'"),
-            "-", sum!($delta, "t.kind = 'expiry'"),
-            "-", sum!($delta, "t.kind = 'return'"),
+            "-",
+            sum!($delta, "t.kind = 'expiry'"),
+            "-",
+            sum!($delta, "t.kind = 'return'"),
             sum!($delta, "t.kind = 'adjustment'"),
-            "CAST(sum(", $delta, ") AS BIGINT), "
+            "CAST(sum(",
+            $delta,
+            ") AS BIGINT), "
         )
     };
 }
@@ -58,7 +63,10 @@ impl Store {
     /// # Errors
     /// [`crate::store::StoreError`].
     pub async fn statement_sums(&self, through: &[(AccountId, i64)]) -> Result<BTreeMap<AccountId, StatementSums>> {
-        let asked = |(account_id, last_seq): &'_ (AccountId, i64)| Asked { account_id: account_id.clone(), last_seq: *last_seq };
+        let asked = |(account_id, last_seq): &'_ (AccountId, i64)| Asked {
+            account_id: account_id.clone(),
+            last_seq: *last_seq,
+        };
         let rows = self
             .query(set!(account_id text, last_seq bigint => concat!(
                 "SELECT t.account_id, ", figures!("t.free_delta"), figures!("t.purchased_delta"),
