@@ -236,9 +236,9 @@ impl Projected {
 /// Whether there is more than rows, grants and balances.
 fn has_more(changes: &Changes) -> bool {
     let Changes { rows: _, grants: _, holds_opened, holds_settled, caps, cap_months, terms, closures } = changes;
-    !(holds_opened.is_empty() && holds_settled.is_empty() && caps.is_empty() && cap_months.is_empty())
-        || !terms.is_empty()
-        || !closures.is_empty()
+    let has_holds = !holds_opened.is_empty() || !holds_settled.is_empty();
+    let has_caps = !caps.is_empty() || !cap_months.is_empty();
+    has_holds || has_caps || !terms.is_empty() || !closures.is_empty()
 }
 
 impl Written<'_> {
