@@ -154,9 +154,8 @@ async fn do_batch(store: &Store, batch: Vec<Asked>) {
 
 /// Does a batch: one answer for each call, in order.
 async fn apply(store: &Store, batch: &[Asked]) -> Result<Vec<Result<Answer, AppError>>, StoreError> {
-    // A call happens when its turn comes: so the ledger of an account is never behind what it has recorded.
     let calls: Vec<InTurn<'_>> =
-        batch.iter().map(|Asked { account, call, clock, .. }| (account, call, clock.now())).collect();
+        batch.iter().map(|Asked { account, call, clock, .. }| (account, call, *clock)).collect();
     batch::apply(store, &calls, answer).await
 }
 

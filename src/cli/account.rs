@@ -207,6 +207,8 @@ pub(super) struct Set {
     /// Its alert levels: "low=20%,critical=75", "none", or "default" for those of the settings
     #[arg(long, value_parser = own_levels)]
     levels: Option<OwnLevels>,
+    #[command(flatten)]
+    key: KeyArg,
 }
 
 /// Levels of an account; `None` takes those of the settings.
@@ -220,9 +222,10 @@ impl Set {
     async fn run(self, context: &Context) -> Result<(), Failure> {
         let app = context.app().await?;
         let change = AccountChange { name: self.name, zone: self.zone, allowance: self.allowance, levels: self.levels };
-        if let Some(Terms { from, zone, allowance }) =
-            app.change_account(&self.id, &change, args::key(app.now())?).await?
-        {
+        // Only new terms are a call of the ledger.
+        let has_terms = change.zone.is_some() || change.allowance.is_some();
+        let key = if has_terms { self.key.or_made(context, app)? } else { args::key(app.now())? };
+        if let Some(Terms { from, zone, allowance }) = app.change_account(&self.id, &change, key).await? {
             context.say(format_args!(
                 "From {from} on: {} free credits a month, zone {zone}.",
                 super::output::grouped(allowance.get())

@@ -12,6 +12,8 @@ pub const NAME_LEN_MAX: usize = 64;
 pub const OPAQUE_LEN_MAX: usize = 200;
 /// What makes a payment's reference the idempotency key of its purchase (R9, R12).
 pub const PURCHASE_KEY_PREFIX: &str = "purchase:";
+/// What the keys begin with under which the job `close` closes months (R14).
+pub const CLOSE_KEY_PREFIX: &str = "close:";
 /// Longest payment reference, in bytes: with the prefix it is still a key.
 pub const REFERENCE_LEN_MAX: usize = OPAQUE_LEN_MAX - PURCHASE_KEY_PREFIX.len();
 /// Longest free text (account name, comment), in characters.

@@ -185,9 +185,8 @@ impl Teller {
             }
         }
         asked.sort_by_key(|(_, usage)| usage.occurred_at);
-        let now = app.now();
         let asked: Vec<(AccountId, Call)> = asked.into_iter().map(|(id, usage)| (id, Call::Charge(usage))).collect();
-        app.apply(&asked, now).await?.into_iter().collect::<Result<Vec<_>, AppError>>()?;
+        app.apply(&asked).await?.into_iter().collect::<Result<Vec<_>, AppError>>()?;
         self.buy(app, companies, rng).await
     }
 

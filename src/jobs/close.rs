@@ -6,7 +6,7 @@
 use super::{Done, JobError, Kit, Run};
 use crate::app::AppError;
 use crate::core::calendar::{Instant, Month};
-use crate::core::ids::{AccountId, Key};
+use crate::core::ids::{AccountId, CLOSE_KEY_PREFIX, Key};
 use crate::core::ledger::{Call, Ledger, MonthClosing, Receipt};
 use crate::core::schedule::{Job, Slot};
 use crate::report::counted;
@@ -67,7 +67,7 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
             calls.extend(close.map(|month| (id, month)));
             waits_for.into_iter().for_each(|slot| *waiting.entry(slot).or_default() += 1);
         }
-        for ((id, month), answer) in calls.iter().zip(apply(kit, &calls, run.dry_run, now).await?) {
+        for ((id, month), answer) in calls.iter().zip(apply(kit, &calls, run.dry_run).await?) {
             match answer {
                 Ok(Receipt { replayed: false, .. }) => {
                     done.line(format!("{id}: close {month}"));
@@ -118,17 +118,16 @@ async fn apply(
     kit: &Kit,
     months: &[(AccountId, Month)],
     dry_run: bool,
-    now: Instant,
 ) -> Result<Vec<Result<Receipt, AppError>>, JobError> {
     if months.is_empty() {
         return Ok(Vec::new());
     }
     let call = |(id, month): &(AccountId, Month)| {
-        let (key, comment) = (Key::new(&format!("close:{month}"))?, COMMENT.to_owned());
+        let (key, comment) = (Key::new(&format!("{CLOSE_KEY_PREFIX}{month}"))?, COMMENT.to_owned());
         Ok((id.clone(), Call::Month(MonthClosing { key, month: *month, reopen: false, comment })))
     };
     let calls = months.iter().map(call).collect::<Result<Vec<(AccountId, Call)>, StoreError>>()?;
-    Ok(if dry_run { kit.app.plan(&calls, now).await? } else { kit.app.apply(&calls, now).await? })
+    Ok(if dry_run { kit.app.plan(&calls).await? } else { kit.app.apply(&calls).await? })
 }
 
 fn unreported(slot: Slot, accounts: u64) -> String {

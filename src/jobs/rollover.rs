@@ -87,7 +87,8 @@ pub(super) async fn run(kit: &Kit, run: &mut Run<'_>, looking: Looking) -> Resul
                 let mut batch = app.store.load(&load).await?;
                 return Ok(plan(&mut batch, now, worded));
             }
-            app.store.update(&load, |batch| plan(batch, now, worded)).await
+            // At the instant at which nobody else can write to these accounts.
+            app.store.update(&load, |batch| plan(batch, app.now(), worded)).await
         };
         let batches = ids.chunks(app.settings.jobs.batch_accounts).map(roll_over);
         let planned: Vec<Vec<Part>> = futures_util::future::try_join_all(batches).await.map_err(AppError::Store)?;

@@ -207,6 +207,12 @@ impl StoreError {
         }
     }
 
+    /// Whether a constraint of the schema forbids it (SQLSTATE class 23).
+    pub(super) fn breaks_a_constraint(&self) -> bool {
+        let StoreError::Sql { source, .. } = self else { return false };
+        code_of(source).is_some_and(|code| code.len() == 5 && code.starts_with("23"))
+    }
+
     /// Whether [`StoreError::is_passing`] because the connection was lost: what was to be committed may be.
     pub(super) fn is_lost(&self) -> bool {
         self.is_passing() && !self.is_contention()

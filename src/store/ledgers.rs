@@ -50,7 +50,12 @@ impl Store {
             };
             let done = match &self.backend {
                 Backend::Postgres { writer, .. } if is_first && load.is_one() => {
-                    alone(&self.backend, writer, &asked, &mut plan).await
+                    let done = alone(&self.backend, writer, &asked, &mut plan).await;
+                    if done.as_ref().is_err_and(StoreError::breaks_a_constraint) {
+                        // Somebody else was first, whichever constraint it was that found out: get in line.
+                        continue;
+                    }
+                    done
                 }
                 _ => in_line(&self.backend, &asked, &mut plan).await,
             };

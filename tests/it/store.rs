@@ -94,6 +94,11 @@ both_databases! {
             Backend::Sqlite => &[
                 "UPDATE OR REPLACE transactions SET seq = 2 WHERE seq = 3",
                 "UPDATE OR IGNORE transactions SET free_delta = 0",
+                "REPLACE INTO transactions SELECT * FROM transactions WHERE seq = 3",
+                "INSERT OR REPLACE INTO transactions SELECT account_id, 99, kind, occurred_at, recorded_at, user_id, action,
+                        quantity, unit_price, status, reason, comment, key, content, corrects, expires_at, money_minor,
+                        currency, reference, free_delta, purchased_delta, free_balance, purchased_balance, entries, digest
+                   FROM transactions WHERE seq = 3",
             ],
             Backend::Postgres => &["TRUNCATE transactions", "TRUNCATE accounts CASCADE"],
         };
@@ -207,7 +212,9 @@ async fn tampered(sandbox: &Sandbox, bytes: &[u8], script: &str) -> Store {
         .foreign_keys(false)
         .pragma("ignore_check_constraints", "ON");
     let pool = SqlitePool::connect_with(options).await.expect("the copy");
-    for trigger in ["transactions_are_never_updated", "transactions_are_never_deleted"] {
+    for trigger in
+        ["transactions_are_never_updated", "transactions_are_never_deleted", "transactions_are_never_replaced"]
+    {
         execute(&pool, &format!("DROP TRIGGER {trigger}")).await.expect("the trigger is there");
     }
     let changed = execute(&pool, script).await.expect(script);

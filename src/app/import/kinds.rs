@@ -172,7 +172,7 @@ async fn check_calls(
     amount: &'static str,
 ) -> Result<Vec<Option<Problem>>, AppError> {
     let problem = |answer: Result<(), AppError>| answer.err().map(|error| problem_of(&error, amount));
-    Ok(app.check(calls, app.now()).await?.into_iter().map(problem).collect())
+    Ok(app.check(calls).await?.into_iter().map(problem).collect())
 }
 
 async fn apply_calls(app: &App, calls: &[(AccountId, Call)], amount: &'static str) -> Result<Vec<Applied>, AppError> {
@@ -182,7 +182,7 @@ async fn apply_calls(app: &App, calls: &[(AccountId, Call)], amount: &'static st
         Ok(_) => Applied::New,
         Err(error) => Applied::Bad(problem_of(&error, amount)),
     };
-    Ok(app.apply(calls, app.now()).await?.into_iter().map(applied).collect())
+    Ok(app.apply(calls).await?.into_iter().map(applied).collect())
 }
 
 /// A whole number in digits, perhaps with a minus: no sign, space or fraction that a spreadsheet might have added.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::core::calendar::Instant;
 use crate::core::credits::Credits;
-use crate::core::ids::{Key, PURCHASE_KEY_PREFIX, UserId};
+use crate::core::ids::{CLOSE_KEY_PREFIX, Key, PURCHASE_KEY_PREFIX, UserId};
 use crate::core::price::PriceMatrix;
 use crate::core::transaction::{ContentHash, Transaction};
 
@@ -147,9 +147,11 @@ impl Call {
         }
     }
 
-    /// Whether the key is of the kind that only payments have, without being one (R12).
+    /// Whether the key is of a kind that others have: payments (R12), or the job that closes months (R14).
     fn has_reserved_key(&self) -> bool {
-        self.key().as_str().starts_with(PURCHASE_KEY_PREFIX) && !matches!(self, Call::Purchase(_))
+        let begins = |prefix: &str| self.key().as_str().starts_with(prefix);
+        (begins(PURCHASE_KEY_PREFIX) && !matches!(self, Call::Purchase(_)))
+            || (begins(CLOSE_KEY_PREFIX) && !matches!(self, Call::Month(_)))
     }
 }
 

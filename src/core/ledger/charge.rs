@@ -74,6 +74,7 @@ impl Ledger {
         let cost = unit_price.times(usage.quantity).map_err(|source| self.overflow(source))?;
         self.check_open(told)?;
         let at = if usage.post_to_open { self.first_open_instant(told) } else { told };
+        self.check_open(at)?;
         self.check_month(at)?;
         Ok(Checked { at, unit_price, cost })
     }

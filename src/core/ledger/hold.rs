@@ -173,7 +173,10 @@ impl Ledger {
 
     /// R3, R10: settles every hold whose time is over at `now`, in the order in which they end.
     pub(super) fn expire_holds(&mut self, now: Instant) -> Result<(), Overflow> {
-        while let Some(hold) = self.next_expiring_hold().filter(|hold| hold.expires_at <= now).cloned() {
+        let is_over = |hold: &&OpenHold| hold.expires_at <= now;
+        let mut over: Vec<OpenHold> = self.holds.values().filter(is_over).cloned().collect();
+        over.sort_by_key(|hold| (hold.expires_at, hold.row.seq));
+        for hold in over {
             let comment = "the hold expired";
             self.settle(&hold, &Settlement { call: None, captured: None, comment }, now)?;
         }

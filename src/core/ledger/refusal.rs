@@ -11,7 +11,9 @@ use crate::core::price::NoPrice;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// A key of the kind that payments have (R12).
-    #[error("reserved_key: account {account}: the key {key} begins as those of payments do; give the call another one")]
+    #[error(
+        "reserved_key: account {account}: the key {key} begins as those of payments or of closed months do; give the call another one"
+    )]
     ReservedKey {
         /// Whose call.
         account: AccountId,

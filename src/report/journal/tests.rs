@@ -332,7 +332,7 @@ fn every_kind_of_row_has_its_place() {
         expenses:refunded:free:text-to-image                    -8 CREDIT
 
     2026-02-04 * (acme_1.x/23) acme_1.x | expiry: free:2026-01 lapsed
-        ; seq:23, kind:expiry, occurred_at:2026-02-04T15:00:00.000001Z, corrects:22
+        ; seq:23, kind:expiry, occurred_at:2026-02-04T15:00:00.000001Z, recorded_at:2026-02-04T15:00:00Z, corrects:22
         assets:credits:acme_1.x:free                            -8 CREDIT
         expenses:lapsed:free                                     8 CREDIT
 

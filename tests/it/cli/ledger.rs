@@ -89,9 +89,9 @@ fn accounts_change_from_their_next_month_on() {
     assert!(place.ok(create).stderr.contains("was there already"));
     place.run(&create.replace("2013-01-01", "2013-01-02")).fails_with(7, "it opened at 2013-01-01T05:00:00Z");
 
-    let said = place.ok("account set acme --allowance 3000 --name Acme\u{a0}Inc.").stderr;
+    let said = place.ok("account set acme --allowance 3000 --name Acme\u{a0}Inc. --key more").stderr;
     assert_eq!(said, "From 2013-03 on: 3,000 free credits a month, zone America/New_York.\n");
-    let said = place.ok("account set acme --zone Europe/Berlin").stderr;
+    let said = place.ok("account set acme --zone Europe/Berlin --key moved").stderr;
     assert_eq!(said, "From 2013-03 on: 3,000 free credits a month, zone Europe/Berlin.\n");
     let shown = place.json("account show acme");
     assert_eq!(

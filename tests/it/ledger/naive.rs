@@ -388,6 +388,7 @@ impl Naive {
         let cost = self.price(action, told_us)? * quantity;
         self.check_open(told_us)?;
         let at_us = if *post_to_open { told_us.max(self.open_from()) } else { told_us };
+        self.check_open(at_us)?;
         self.check_month(at_us)?;
         self.reach(at_us, now_us);
         let parts = match *failed {
