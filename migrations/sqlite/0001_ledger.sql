@@ -110,6 +110,11 @@ CREATE TRIGGER transactions_are_never_updated BEFORE UPDATE ON transactions
 BEGIN SELECT RAISE(ABORT, 'transactions are append-only: correct a row by a new one'); END;
 CREATE TRIGGER transactions_are_never_deleted BEFORE DELETE ON transactions
 BEGIN SELECT RAISE(ABORT, 'transactions are append-only: correct a row by a new one'); END;
+-- REPLACE deletes without a trigger, unless the one who asks for it says otherwise.
+CREATE TRIGGER transactions_are_never_replaced BEFORE INSERT ON transactions
+WHEN EXISTS (SELECT 1 FROM transactions WHERE account_id = new.account_id AND seq = new.seq)
+  OR EXISTS (SELECT 1 FROM transactions WHERE account_id = new.account_id AND key = new.key)
+BEGIN SELECT RAISE(ABORT, 'transactions are append-only: correct a row by a new one'); END;
 
 -- Lots of credits, as projections of the entries. grant_id is the seq of the transaction that made the grant.
 CREATE TABLE grants (
