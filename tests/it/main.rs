@@ -16,4 +16,5 @@ mod readme;
 mod sample_mails;
 mod store;
 mod support;
+mod tampering;
 mod tidy;

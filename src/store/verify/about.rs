@@ -20,7 +20,8 @@ macro_rules! about {
                         CASE WHEN c.kind = 'expiry' THEN ", $grant_of_c, " END AS grant_id,
                         CASE WHEN c.kind = 'expiry' THEN ", $grant_of_o, " END AS o_grant_id
                    FROM transactions AS c ", $index, "
-                   LEFT JOIN transactions AS o ON o.account_id = c.account_id AND o.seq = c.corrects
+                   LEFT JOIN transactions AS o
+                     ON o.account_id = c.account_id AND o.seq = c.corrects AND ", slice!("o"), "
                   WHERE c.corrects IS NOT NULL AND ", slice!("c"), "),
              r AS MATERIALIZED (
                  SELECT c.account_id, c.seq, c.kind, c.occurred_at, c.corrects, ", entry!(), "
@@ -86,16 +87,16 @@ const ABOUT: Group = group! {
                 'up to ' || coalesce(-p.delta, 0), CAST(s.credits AS TEXT)
            FROM s LEFT JOIN p ON p.account_id = s.account_id AND p.corrects = s.corrects AND p.grant_id = s.grant_id
           WHERE p.delta IS NULL OR s.credits > -p.delta";
-    "what is refunded to a grant that is over lapses at once" =>
+    "what is refunded to a grant that is over lapses at once" => concat!(
         "SELECT q.* FROM (
              SELECT r.account_id, 'row ' || r.seq || ', ' || g.label || ': lapses at once',
                     CASE WHEN g.expires_at <= r.occurred_at THEN '1' ELSE '0' END AS expected, CAST((
                         SELECT count(*) FROM transactions AS l
-                         WHERE l.account_id = r.account_id AND l.corrects = r.seq AND l.kind = 'expiry'
+                         WHERE ", slice!("l"), " AND l.account_id = r.account_id AND l.corrects = r.seq AND l.kind = 'expiry'
                            AND l.entries = '[[' || r.grant_id || ',\"' || r.credit_type || '\",-' || r.delta || ']]'
                            AND l.occurred_at = r.occurred_at + 1) AS TEXT) AS found
-               FROM r JOIN grants AS g ON g.account_id = r.account_id AND g.grant_id = r.grant_id WHERE r.kind = 'refund'
-             ) AS q WHERE q.expected <> q.found";
+               FROM r JOIN grants AS g ON g.account_id = r.account_id AND g.grant_id = r.grant_id AND ", slice!("g"), "
+              WHERE r.kind = 'refund') AS q WHERE q.expected <> q.found");
     "what lapses at once was refunded" =>
         "SELECT account_id, 'row ' || seq || ': entries, occurred_at', 'of ' || o_entries || ', ' || (o_occurred_at + 1),
                 entries || ', ' || occurred_at FROM c
@@ -117,7 +118,10 @@ macro_rules! holds {
             slice!("t"),
             " AND NOT EXISTS (
                         SELECT 1 FROM transactions AS c
-                         WHERE c.account_id = t.account_id AND c.corrects = t.seq AND c.kind = 'charge'))"
+                         WHERE ",
+            slice!("c"),
+            " AND c.account_id = t.account_id AND c.corrects = t.seq
+                           AND c.kind = 'charge'))"
         )
     };
 }
@@ -126,7 +130,7 @@ const HOLDS: Group = group! {
     sqlite: holds!(), postgres: holds!();
     "a hold is open until it is settled" => concat!(
         "SELECT o.account_id, 'hold ' || o.seq || ': expires_at', CAST(o.expires_at AS TEXT), CAST(h.expires_at AS TEXT)
-           FROM o LEFT JOIN holds AS h ON h.account_id = o.account_id AND h.hold_id = o.seq
+           FROM o LEFT JOIN holds AS h ON h.account_id = o.account_id AND h.hold_id = o.seq AND ", slice!("h"), "
           WHERE h.expires_at IS DISTINCT FROM o.expires_at
          UNION ALL
          SELECT h.account_id, 'hold ' || h.hold_id || ': expires_at', NULL, CAST(h.expires_at AS TEXT)
@@ -142,8 +146,13 @@ macro_rules! closed {
             "WITH k AS MATERIALIZED (
                  SELECT c.account_id, c.closed_at, c.reopened_at, (
                         SELECT max(t.seq) FROM transactions AS t
-                         WHERE t.account_id = c.account_id AND t.occurred_at = c.closed_at AND t.kind = 'closing') AS seq
-                   FROM closures AS c WHERE ", slice!("c"), ")"
+                         WHERE ",
+            slice!("t"),
+            " AND t.account_id = c.account_id AND t.occurred_at = c.closed_at
+                           AND t.kind = 'closing') AS seq
+                   FROM closures AS c WHERE ",
+            slice!("c"),
+            ")"
         )
     };
 }
@@ -151,11 +160,11 @@ macro_rules! closed {
 const CLOSED: Group = group! {
     sqlite: closed!(), postgres: closed!();
     // What is posted to the open month counts at its start, whenever it happened.
-    "nothing is charged to a closed account" =>
+    "nothing is charged to a closed account" => concat!(
         "SELECT t.account_id, 'row ' || t.seq || ': occurred_at', 'not ' || k.closed_at || ' to ' ||
                 coalesce(CAST(k.reopened_at AS TEXT), 'now'), CAST(t.occurred_at AS TEXT)
            FROM k CROSS JOIN transactions AS t
-          WHERE t.account_id = k.account_id AND t.seq > k.seq AND t.occurred_at >= k.closed_at
+          WHERE ", slice!("t"), " AND t.account_id = k.account_id AND t.seq > k.seq AND t.occurred_at >= k.closed_at
             AND (k.reopened_at IS NULL OR t.occurred_at < k.reopened_at) AND t.kind IN ('charge', 'hold')
-            AND t.corrects IS NULL AND t.comment NOT LIKE '%posted to the open month)'";
+            AND t.corrects IS NULL AND t.comment NOT LIKE '%posted to the open month)'");
 };

@@ -6,36 +6,32 @@
 //! bytes, the highest first.
 //!
 //! The database hands out the facts of a row as one text, because one long value costs far less than twenty short ones:
-//! for each fact its length in bytes, a colon and the value; for NULL the colon alone.
+//! first the digest that is stored, then each fact, as its length in bytes, a colon and the value; for NULL the colon
+//! alone. Rows may follow each other in such a text.
 
 use sha2::{Digest, Sha256};
 
-/// The facts of one row.
+/// One row: the digest that is stored with it, and its facts.
 #[derive(Clone, Debug)]
-pub(super) struct Facts<'a>(Vec<Option<&'a str>>);
+pub(super) struct Facts<'a> {
+    stored: i64,
+    facts: Vec<Option<&'a str>>,
+}
 
 impl<'a> Facts<'a> {
-    /// Reads what a statement of [`facts!`] returned; `None` when it is not of that form.
-    pub fn read(mut text: &'a str) -> Option<Facts<'a>> {
-        const USUAL: usize = 24;
-        let mut facts = Vec::with_capacity(USUAL);
-        while !text.is_empty() {
-            let (length, rest) = text.split_once(':')?;
-            if length.is_empty() {
-                facts.push(None);
-                text = rest;
-            } else {
-                let length = length.parse().ok()?;
-                facts.push(Some(rest.get(..length)?));
-                text = rest.get(length..)?;
-            }
+    /// Takes the next row of `count` facts from what a statement of [`facts!`] returned; `None` when there is none.
+    pub fn next(text: &mut &'a str, count: usize) -> Option<Facts<'a>> {
+        let stored = next_fact(text)??.parse().ok()?;
+        let mut facts = Vec::with_capacity(count);
+        for _ in 0..count {
+            facts.push(next_fact(text)?);
         }
-        Some(Facts(facts))
+        Some(Facts { stored, facts })
     }
 
     /// The text of a column, by its place.
     pub fn text(&self, at: usize) -> Option<&'a str> {
-        self.0.get(at).copied().flatten()
+        self.facts.get(at).copied().flatten()
     }
 
     /// The number in a column, by its place.
@@ -45,15 +41,20 @@ impl<'a> Facts<'a> {
 
     /// These facts and others behind them.
     pub fn and(mut self, others: impl IntoIterator<Item = Option<&'a str>>) -> Facts<'a> {
-        self.0.extend(others);
+        self.facts.extend(others);
         self
     }
 
-    /// The digest of the row.
+    /// The digest that is stored with the row.
+    pub const fn stored(&self) -> i64 {
+        self.stored
+    }
+
+    /// The digest that the row must have.
     pub fn digest(&self) -> i64 {
         const USUAL: usize = 512;
         let mut bytes = Vec::with_capacity(USUAL);
-        for fact in &self.0 {
+        for fact in &self.facts {
             let length = fact.map_or(0, str::len) + 1;
             bytes.extend_from_slice(&u64::try_from(length).unwrap_or(u64::MAX).to_be_bytes());
             bytes.push(if fact.is_some() { b'+' } else { b'-' });
@@ -65,20 +66,38 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// A statement on facts: `facts!(rest of the SELECT; t "a text", i "a number", b "a truth", ..)`. It returns the stored
-/// digest and the facts, and then what the rest of the SELECT lists.
+/// Takes one fact, which may be NULL; `None` when there is none or it is not of that form.
+fn next_fact<'a>(text: &mut &'a str) -> Option<Option<&'a str>> {
+    let (length, rest) = text.split_once(':')?;
+    if length.is_empty() {
+        *text = rest;
+        return Some(None);
+    }
+    let (fact, rest) = rest.split_at_checked(length.parse().ok()?)?;
+    *text = rest;
+    Some(Some(fact))
+}
+
+/// A statement on facts: `facts!("SELECT ", " FROM .. AS t ..", t "a text", i "a number", b "a truth", ..)` has the stored
+/// digest and the facts where the two texts meet. With a text for each database in the first place, `facts!(("..", ".."),
+/// ..)`, they may differ.
 ///
 /// Lengths are those in UTF-8, whatever the encoding of the database.
 macro_rules! facts {
-    ($rest:expr; $($kind:ident $column:literal),+) => {
+    (($sqlite:expr, $postgres:expr), $rest:expr, $($kind:ident $column:literal),+) => {
         $crate::store::sql::Sql {
             sqlite: concat!(
-                "SELECT t.digest, concat(''", $($crate::store::verify::facts::fact_sqlite!($kind $column),)+ ")", $rest
+                $sqlite, "concat(length(t.digest), ':', t.digest",
+                $($crate::store::verify::facts::fact_sqlite!($kind $column),)+ ")", $rest
             ),
             postgres: concat!(
-                "SELECT t.digest, concat(''", $($crate::store::verify::facts::fact_postgres!($kind $column),)+ ")", $rest
+                $postgres, "concat(length(t.digest::text), ':', t.digest",
+                $($crate::store::verify::facts::fact_postgres!($kind $column),)+ ")", $rest
             ),
         }
+    };
+    ($begin:literal, $rest:expr, $($kind:ident $column:literal),+) => {
+        $crate::store::verify::facts::facts!(($begin, $begin), $rest, $($kind $column),+)
     };
 }
 pub(super) use facts;
@@ -115,11 +134,15 @@ mod tests {
 
     #[test]
     fn facts_are_read_as_they_stand() {
-        let facts = Facts::read("4:acme:0:2:-12:é:").expect("facts");
-        assert_eq!(facts.0, [Some("acme"), None, Some(""), Some("-1"), Some("é"), None]);
-        assert_eq!((facts.number(3), facts.number(0), facts.number(9)), (Some(-1), None, None));
-        for broken in ["4:acm", "x:acme", "1:é", "5", "-1:x"] {
-            assert!(Facts::read(broken).is_none(), "{broken}");
+        let mut text = "2:-74:acme:0:2:-12:é:1:93:one2:é";
+        let first = Facts::next(&mut text, 6).expect("a row");
+        assert_eq!((first.stored(), &first.facts[..3]), (-7, &[Some("acme"), None, Some("")][..]));
+        assert_eq!(first.facts[3..], [Some("-1"), Some("é"), None]);
+        assert_eq!((first.number(3), first.number(0), first.number(9)), (Some(-1), None, None));
+        let second = Facts::next(&mut text, 2).expect("a row");
+        assert_eq!((second.stored(), second.text(0), second.text(1)), (9, Some("one"), Some("é")));
+        for mut broken in ["", "1:", "1:x1:a", ":1:a", "1:9", "1:94:acm", "1:9x:acme", "1:91:é", "1:9-1:x"] {
+            assert!(Facts::next(&mut broken, 1).is_none(), "{broken}");
         }
     }
 
@@ -127,7 +150,7 @@ mod tests {
     #[test]
     fn what_the_writers_compute_is_what_is_defined_here() {
         let written = digest!("acme", None::<String>, Credits::new(1_500), Instant::from_micros(-1), true, "", "é");
-        let facts = Facts::read("4:acme:4:15002:-11:10:2:é").expect("facts");
+        let facts = Facts::next(&mut "1:04:acme:4:15002:-11:10:2:é", 7).expect("facts");
         assert_eq!(facts.digest(), written);
     }
 }

@@ -36,7 +36,7 @@ macro_rules! grants {
                         g.consumed AS g_consumed, g.refunded AS g_refunded, g.lapsed AS g_lapsed,
                         g.lapsed_at_once AS g_lapsed_at_once, g.returned AS g_returned, g.adjusted AS g_adjusted,
                         g.held AS g_held, g.remaining AS g_remaining, g.lapsed_by AS g_lapsed_by
-                   FROM x LEFT JOIN grants AS g ON g.account_id = x.account_id AND g.grant_id = x.grant_id)"
+                   FROM x LEFT JOIN grants AS g ON g.account_id = x.account_id AND g.grant_id = x.grant_id AND ", slice!("g"), ")"
         )
     };
 }
@@ -73,12 +73,13 @@ const GRANTS: Group = group! {
         "SELECT account_id, label || ': lapsed_by', CAST(lapsed_by AS TEXT), CAST(g_lapsed_by AS TEXT) FROM y
           WHERE label IS NOT NULL AND lapsed_by IS DISTINCT FROM g_lapsed_by";
     // Only what a hold gave back just now waits for the next row to lapse it.
-    "nothing is left of a grant that is over" =>
+    "nothing is left of a grant that is over" => concat!(
         "SELECT y.account_id, y.label || ': remaining', '0', CAST(y.g_remaining AS TEXT) FROM y
           WHERE y.g_remaining <> 0 AND y.expires_at IS NOT NULL AND EXISTS (
                 SELECT 1 FROM transactions AS t
-                 WHERE t.account_id = y.account_id AND t.occurred_at >= y.expires_at AND t.seq > y.filled_by
-                   AND t.kind NOT IN ('purchase', 'expiry', 'release') AND (t.kind <> 'charge' OR t.corrects IS NULL))";
+                 WHERE ", slice!("t"), " AND t.account_id = y.account_id AND t.occurred_at >= y.expires_at
+                   AND t.seq > y.filled_by AND t.kind NOT IN ('purchase', 'expiry', 'release')
+                   AND (t.kind <> 'charge' OR t.corrects IS NULL))");
     "a grant is as the row that made it says" => concat!(
         "SELECT g.account_id, 'grant ' || g.grant_id || ': source, label, credits, starts_at, expires_at',
                 coalesce(CASE t.kind WHEN 'allocation' THEN 'monthly, ' || t.comment
@@ -87,7 +88,8 @@ const GRANTS: Group = group! {
                          || ', ' || t.entries || ', ' || t.occurred_at || coalesce(', ' || t.expires_at, ''), 'no grant'),
                 g.source || ', ' || g.label || ', [[' || g.grant_id || ',\"' || g.credit_type || '\",' || g.amount ||
                 ']], ' || g.starts_at || coalesce(', ' || g.expires_at, '')
-           FROM grants AS g LEFT JOIN transactions AS t ON t.account_id = g.account_id AND t.seq = g.grant_id
+           FROM grants AS g LEFT JOIN transactions AS t
+             ON t.account_id = g.account_id AND t.seq = g.grant_id AND ", slice!("t"), "
           WHERE ", slice!("g"), " AND coalesce(
                 CASE t.kind WHEN 'allocation' THEN g.source <> 'monthly' OR g.label <> t.comment
                             WHEN 'purchase' THEN g.source <> 'pack' OR g.label <> 'pack:' || t.reference

@@ -40,6 +40,13 @@ const SLICE_ROWS_MAX: i64 = 100_000;
 /// An end behind every account: the last character there is.
 const END: &str = "\u{10ffff}";
 
+/// Settings of Postgres for one transaction, of those that the server knows: one account may have any number of rows;
+/// a plan made for any slice is right for all of them, as slices are alike; compiling it would take longer than it runs;
+/// and what is sorted of a slice has room in memory.
+const SETTINGS: &str = "SELECT set_config(s.name, v.value, true)
+   FROM (VALUES ('statement_timeout', '0'), ('plan_cache_mode', 'force_generic_plan'), ('jit', 'off'),
+                ('work_mem', '64MB')) AS v (name, value) JOIN pg_settings AS s ON s.name = v.name";
+
 /// A stored figure that is not what the transactions say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drift {
@@ -190,8 +197,7 @@ impl Audit<'_> {
         let Some(from) = self.from.take() else { return Ok(None) };
         let mut tx = self.store.read().await?;
         if let Tx::Postgres(_) = tx {
-            // One account may have any number of rows.
-            tx.run_script("SET LOCAL statement_timeout = 0").await.while_("preparing to verify the ledger")?;
+            tx.query(SETTINGS).fetch_all().await.while_("preparing to verify the ledger")?;
         }
         if self.only.is_none() && from.is_empty() {
             platform::check(&mut tx, &mut self.findings).await?;

@@ -6,7 +6,7 @@ use super::reading::{check_digest, drift};
 use crate::core::schedule::{Job, Slot};
 use crate::store::backend::Tx;
 use crate::store::runs::RunState;
-use crate::store::sql::Sql;
+use crate::store::sql::{Row as Stored, Sql};
 use crate::store::{Result, While};
 use futures_util::TryStreamExt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,10 +20,12 @@ const RUN: &str = "a run is one that a job can have";
 /// Where the name of an account stands in a drift otherwise.
 const NO_ACCOUNT: &str = "-";
 
-const META_FACTS: Sql = facts!(" FROM meta AS t"; t "name", t "value");
-const PRICE_FACTS: Sql =
-    facts!(" FROM prices AS t ORDER BY t.action, t.effective_from"; t "action", i "effective_from", i "credits");
-const ACTION_FACTS: Sql = facts!(" FROM actions AS t ORDER BY t.code"; t "code", t "title", t "help");
+const META_FACTS: Sql = facts!("SELECT ", " FROM meta AS t", t "name", t "value");
+const PRICE_FACTS: Sql = facts!(
+    "SELECT ", " FROM prices AS t ORDER BY t.action, t.effective_from",
+    t "action", i "effective_from", i "credits"
+);
+const ACTION_FACTS: Sql = facts!("SELECT ", " FROM actions AS t ORDER BY t.code", t "code", t "title", t "help");
 
 pub(super) async fn check(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
     findings.does([META, PRICE, MATRIX, SCHEMA, RUN]);
@@ -33,17 +35,21 @@ pub(super) async fn check(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
     check_runs(tx, findings).await
 }
 
-/// The digest and the facts of each row.
-async fn read(tx: &mut Tx, sql: Sql) -> Result<Vec<(i64, String)>> {
-    let rows = tx.query(sql).fetch_all().await.while_("reading what belongs to no account")?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+/// The facts of each row.
+async fn read(tx: &mut Tx, sql: Sql) -> Result<Vec<Stored>> {
+    tx.query(sql).fetch_all().await.while_("reading what belongs to no account")
+}
+
+fn facts(row: &Stored, count: usize) -> Option<Facts<'_>> {
+    Facts::next(&mut row.get(0), count)
 }
 
 async fn check_meta(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
     let mut names = BTreeSet::new();
-    for (digest, text) in read(tx, META_FACTS).await? {
-        check_digest(META, "meta", digest, &text, findings);
-        names.extend(Facts::read(&text).and_then(|facts| facts.text(0).map(str::to_owned)));
+    let rows = read(tx, META_FACTS).await?;
+    for row in rows.iter().filter_map(|row| facts(row, 2)) {
+        check_digest(META, NO_ACCOUNT, row.text(0).unwrap_or_default(), &row, findings);
+        names.extend(row.text(0));
     }
     for name in ["created_at", "sandbox"] {
         if !names.contains(name) {
@@ -57,18 +63,16 @@ async fn check_meta(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
 async fn check_matrix(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
     let prices = read(tx, PRICE_FACTS).await?;
     let mut prices_of: BTreeMap<&str, Vec<Option<&str>>> = BTreeMap::new();
-    for (digest, text) in &prices {
-        check_digest(PRICE, "price", *digest, text, findings);
-        let Some(facts) = Facts::read(text) else { continue };
-        prices_of.entry(facts.text(0).unwrap_or_default()).or_default().extend([facts.text(1), facts.text(2)]);
+    for price in prices.iter().filter_map(|row| facts(row, 3)) {
+        let what = format!("price of {} from {}", price.text(0).unwrap_or_default(), price.text(1).unwrap_or_default());
+        check_digest(PRICE, NO_ACCOUNT, &what, &price, findings);
+        prices_of.entry(price.text(0).unwrap_or_default()).or_default().extend([price.text(1), price.text(2)]);
     }
-    for (digest, text) in &read(tx, ACTION_FACTS).await? {
-        let Some(facts) = Facts::read(text) else { continue };
-        let code = facts.text(0).unwrap_or_default();
-        let facts = facts.and(prices_of.remove(code).unwrap_or_default());
-        if facts.digest() != *digest {
-            findings.add(drift(MATRIX, NO_ACCOUNT, format!("action {code}: digest"), facts.digest(), digest));
-        }
+    let actions = read(tx, ACTION_FACTS).await?;
+    for action in actions.iter().filter_map(|row| facts(row, 3)) {
+        let code = action.text(0).unwrap_or_default();
+        let action = action.and(prices_of.remove(code).unwrap_or_default());
+        check_digest(MATRIX, NO_ACCOUNT, &format!("action {code}"), &action, findings);
     }
     for action in prices_of.keys() {
         findings.add(drift(MATRIX, NO_ACCOUNT, format!("prices of {action}"), "an action", "none"));
@@ -83,7 +87,7 @@ async fn check_schema(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
         .await
         .while_("reading the schema's versions")?;
     let shown = |version: i64, description: &str, success: bool, checksum: &[u8], time: i64| {
-        let sum: String = checksum.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let sum: String = checksum.iter().map(|byte| format!("{byte:02x}")).collect();
         format!("{version} {description}, {}, {sum}, {time}", if success { "applied" } else { "not applied" })
     };
     let found: Vec<String> =

@@ -156,7 +156,7 @@ const TOTALS: Group = group! {
              UNION ALL SELECT x.account_id, 'caps' FROM caps AS x WHERE ", slice!("x"), "
              UNION ALL SELECT x.account_id, 'cap_months' FROM cap_months AS x WHERE ", slice!("x"), "
              UNION ALL SELECT x.account_id, 'alerts' FROM alerts AS x WHERE ", slice!("x"), ") AS o
-          WHERE NOT EXISTS (SELECT 1 FROM accounts AS z WHERE z.account_id = o.account_id)");
+          WHERE NOT EXISTS (SELECT 1 FROM accounts AS z WHERE ", slice!("z"), " AND z.account_id = o.account_id)");
 };
 
 const BESIDE: Group = group! {
