@@ -141,7 +141,36 @@ const UNPROVED: &[(&str, &[&str], &str)] = &[
 ];
 
 /// What no row of the log says, so that a digest alone keeps it.
-const BY_DIGEST_ALONE: &[(&str, &[&str], &str)] = &[];
+const BY_DIGEST_ALONE: &[(&str, &[&str], &str)] = &[
+    ("accounts", &["created_at", "digest", "levels", "name"], "what an account is called, and how it is warned"),
+    ("actions", &["code", "digest", "help", "title"], "what an action is called"),
+    (
+        "admins",
+        &["alerts", "daily_report", "digest", "email", "monthly_report", "name"],
+        "who gets mail is no matter of the ledger",
+    ),
+    ("alerts", &["digest", "opened_at", "threshold"], "what a level was when it was crossed"),
+    ("meta", &["digest", "name", "value"], "what `init` recorded"),
+    (
+        "outbox",
+        &[
+            "account_id",
+            "body_html",
+            "body_text",
+            "digest",
+            "key",
+            "kind",
+            "message_id",
+            "recipient",
+            "recipient_name",
+            "subject",
+        ],
+        "a message is frozen as it was worded",
+    ),
+    ("prices", &["action", "credits", "digest", "effective_from"], "a price may change; rows keep the one they had"),
+    ("terms", &["digest"], "the digest itself"),
+    ("transactions", &["digest"], "the digest itself"),
+];
 
 fn is_listed(list: &[(&str, &[&str], &str)], table: &str, what: &str) -> bool {
     list.iter().any(|(of_table, whats, _)| *of_table == table && whats.contains(&what))
