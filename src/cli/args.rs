@@ -124,6 +124,7 @@ pub(super) fn key(now: Instant) -> Result<Key, BadName> {
 mod tests {
     use super::*;
     use crate::core::ledger::HOLD_TTL_SECONDS;
+    use proptest::prelude::*;
 
     #[test]
     fn a_day_begins_where_the_account_is() {
@@ -138,6 +139,17 @@ mod tests {
         assert_eq!(read("2013-01-31T01:00:00+01:00").instant(Some(&calendar)).to_string(), "2013-01-31T00:00:00Z");
         for bad in ["", "2013-02-30", "yesterday", "20133-01-01", "2013-01-01T00:00"] {
             assert!(bad.parse::<Moment>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        /// Whatever is typed is refused or is an instant.
+        #[test]
+        fn any_text_is_a_moment_or_refused(text in "[0-9]{1,6}-[0-9]{1,3}-[0-9]{1,3}([Tt ][0-9:.+Z-]{0,20})?|.{0,40}") {
+            if let Ok(moment) = text.parse::<Moment>() {
+                let instant = moment.instant(None);
+                prop_assert_eq!(Instant::parse(&instant.to_string()), Ok(instant));
+            }
         }
     }
 

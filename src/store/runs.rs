@@ -1,6 +1,6 @@
 //! Runs: which slots of which jobs were executed, and what came of it (DESIGN 7).
 
-use super::backend::in_write;
+use super::backend::{Tx, in_write};
 use super::ledgers::limit_of;
 use super::sql::Row;
 use super::{Result, Store, StoreError, While};
@@ -60,6 +60,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; nothing was written then.
     pub async fn claim_run(&self, job: Job, slot: Slot, now: Instant, stale_before: Instant) -> Result<Claim> {
+        // A claim that was written before the connection was lost is found by the next try, and is no other's.
+        let mut claimed = false;
         in_write!(self.backend, "committing a run", |tx| {
             let done = tx
                 .query(
@@ -89,7 +91,9 @@ impl Store {
                 .await
                 .while_("forgetting old runs")?;
             }
-            Ok(if done.rows_affected() > 0 { Claim::Ours } else { Claim::Taken })
+            let found = claimed && is_claimed(tx, job, slot, now).await?;
+            claimed |= done.rows_affected() > 0;
+            Ok(if found || done.rows_affected() > 0 { Claim::Ours } else { Claim::Taken })
         })
     }
 
@@ -170,6 +174,19 @@ impl Store {
             .while_("listing runs")?;
         rows.iter().map(read_run).collect()
     }
+}
+
+/// Whether a run that was begun at `now` is under way.
+async fn is_claimed(tx: &mut Tx, job: Job, slot: Slot, now: Instant) -> Result<bool> {
+    let found = tx
+        .query("SELECT 1 FROM runs WHERE job = $1 AND slot = $2 AND state = 'running' AND started_at = $3")
+        .bind(job.as_str())
+        .bind(slot.to_string())
+        .bind(now.micros())
+        .fetch_all()
+        .await
+        .while_("looking for a claim of one's own")?;
+    Ok(!found.is_empty())
 }
 
 fn read_slot(text: &str) -> Result<Slot> {

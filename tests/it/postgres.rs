@@ -1,9 +1,19 @@
 //! What only a server can do: be away, refuse a login, hold a lock for somebody else, break a connection in the middle.
 
-use crate::support::{Backend, Sandbox, purchase, usage};
-use creditd::core::ids::AccountId;
-use creditd::store::{Store, StoreError};
+use crate::support::{Backend, Sandbox, Wire, instant, own_cluster, purchase, usage};
+use creditd::app::App;
+use creditd::clock::Clock;
+use creditd::core::ids::{AccountId, Key};
+use creditd::core::ledger::{Call, Capture, Hold, Usage};
+use creditd::core::schedule::{Job, Slot};
+use creditd::core::transaction::Transaction;
+use creditd::store::{Claim, Store, StoreError};
+use sqlx::{Connection, PgConnection};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// An account with room for every charge of a test, or nothing where there is no server to test on.
 async fn with_room() -> Option<(Sandbox, AccountId)> {
@@ -160,36 +170,191 @@ async fn a_charge_waits_for_who_holds_its_account() {
     charging.await.expect("a task").expect("charged after it");
 }
 
-/// Connections break while charges run, also in the middle of a commit: each is done, and done once.
+/// Clients, three accounts, and calls of the kinds that are written in one statement and in several.
+struct Clients {
+    accounts: Vec<AccountId>,
+    tasks: Vec<JoinHandle<Vec<(AccountId, Transaction)>>>,
+}
+
+impl Clients {
+    /// Lets them call one thing after the other until `enough` says so. Each call is answered, as the client's own.
+    async fn calling(sandbox: &Sandbox, app: &App, enough: impl Fn(usize) -> bool + Clone + Send + 'static) -> Clients {
+        let mut accounts = Vec::new();
+        for id in ["a0", "a1", "a2"] {
+            accounts.push(sandbox.open_account(id, "UTC", "2013-01-01").await);
+            app.purchase(&accounts[accounts.len() - 1], &purchase(100, "inv-1")).await.expect("a purchase");
+        }
+        let client = |client: usize| {
+            let (app, account, enough) = (app.clone(), accounts[client % 3].clone(), enough.clone());
+            tokio::spawn(async move {
+                let mut rows = Vec::new();
+                let mut n = 0;
+                while !enough(n) {
+                    let call = call_of(client, n);
+                    let answer = app.call(&account, call).await.unwrap_or_else(|error| panic!("{client}.{n}: {error}"));
+                    assert!(!answer.replayed, "{client}.{n} was asked for once");
+                    rows.push((account.clone(), answer.row));
+                    n += 1;
+                }
+                rows
+            })
+        };
+        let tasks = (0..9).map(client).collect();
+        Clients { accounts, tasks }
+    }
+
+    fn are_calling(&self) -> bool {
+        self.tasks.iter().any(|task| !task.is_finished())
+    }
+
+    /// What was answered is there, once, and nothing else but what it came from; how many answers there were.
+    async fn check(self, sandbox: &Sandbox) -> usize {
+        let mut answered = Vec::new();
+        for task in self.tasks {
+            answered.extend(task.await.expect("every call was answered"));
+        }
+        for account in &self.accounts {
+            let log = sandbox.log(account).await;
+            let of_account = answered.iter().filter(|(of, _)| of == account).map(|(_, row)| row);
+            let mut rows: Vec<&Transaction> = of_account.collect();
+            rows.sort_by_key(|row| row.seq);
+            let first = Key::new("purchase:inv-1").ok();
+            let keyed = |row: &&Transaction| row.key.is_some() && row.key != first;
+            assert_eq!(log.iter().filter(keyed).collect::<Vec<_>>(), rows, "{account}");
+        }
+        sandbox.assert_verified().await;
+        answered.len()
+    }
+}
+
+/// A charge, a hold, the capture of that hold, and so on.
+fn call_of(client: usize, n: usize) -> Call {
+    let key = |n: usize| Key::new(&format!("k{client}-{n}")).expect("a key");
+    let usage = usage("erase", &format!("k{client}-{n}"));
+    match n % 3 {
+        0 => Call::Charge(usage),
+        1 => {
+            let Usage { action, key, .. } = usage;
+            Call::Hold(Hold { key, user: None, action, quantity: 1, ttl_seconds: 60, comment: String::new() })
+        }
+        _ => Call::Capture(Capture { key: key(n), hold: key(n - 1), credits: None, comment: String::new() }),
+    }
+}
+
+/// Connections break while clients call, also in the middle of a commit: each call is done, and done once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn r9_broken_connections_lose_nothing_and_do_nothing_twice() {
-    let Some((sandbox, acme)) = with_room().await else { return };
-    let app = sandbox.at("2013-01-10T00:00:00Z");
-    let before = sandbox.log(&acme).await.len();
-    let charging: Vec<_> = (0..8)
-        .map(|task| {
-            let (app, acme) = (app.clone(), acme.clone());
-            tokio::spawn(async move {
-                for n in 0..10 {
-                    app.charge(&acme, &usage("erase", &format!("k{task}-{n}"))).await.expect("charged");
-                }
-            })
-        })
-        .collect();
+    let Some(sandbox) = on_server().await else { return };
+    let clients = Clients::calling(&sandbox, &sandbox.at("2013-01-10T00:00:00Z"), |n| n == 12).await;
     let admin = sandbox.postgres().await;
     let mut broken = 0;
-    while charging.iter().any(|task| !task.is_finished()) {
+    while clients.are_calling() {
         let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                      WHERE datname = current_database() AND application_name = 'creditd'";
         broken += sqlx::raw_sql(kill).fetch_all(&admin).await.expect("the server is there").len();
         tokio::time::sleep(Duration::from_millis(150)).await;
     }
-    for task in charging {
-        task.await.expect("every charge was answered");
-    }
     assert!(broken > 0);
-    assert_eq!(sandbox.log(&acme).await.len(), before + 80);
-    sandbox.assert_verified().await;
+    assert_eq!(clients.check(&sandbox).await, 9 * 12);
+}
+
+/// The statement as a client sends it: a text that ends there, unlike that of BEGIN .. READ COMMITTED.
+const COMMIT: &str = "COMMIT\0";
+
+/// The ledger at the end of a wire that can break.
+async fn on_a_wire(sandbox: &Sandbox) -> (Wire, App) {
+    let wire = Wire::to(sandbox.url());
+    let app = sandbox.at("2013-01-10T00:00:00Z");
+    let mut settings = app.settings.clone();
+    wire.url().clone_into(&mut settings.database_url);
+    let app = App::open(settings, Clock::Fixed(app.now())).await;
+    (wire, app.expect("the ledger at the end of the wire"))
+}
+
+/// The server does what it is asked and its answer is lost, or the request was: which of them, the client finds by the key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn r9_a_commit_whose_answer_is_lost_is_found_by_its_key() {
+    let Some(sandbox) = on_server().await else { return };
+    let (wire, app) = on_a_wire(&sandbox).await;
+    let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+    wire.lose_answer_to(COMMIT);
+    let held = app.call(&acme, call_of(0, 1)).await.expect("held");
+    assert_eq!((wire.breaks(), held.replayed), (1, false));
+    assert_eq!(sandbox.log(&acme).await.last(), Some(&held.row));
+
+    let clients = Clients::calling(&sandbox, &app, |n| n == 40).await;
+    wire.break_from_now_on();
+    while clients.are_calling() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(wire.breaks() > 10, "{} breaks", wire.breaks());
+    assert_eq!(clients.check(&sandbox).await, 9 * 40);
+}
+
+/// Who claims a run, and is cut off when it was written, holds it all the same: nobody else would run it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_whose_answer_is_lost_is_held() {
+    let Some(sandbox) = on_server().await else { return };
+    let (wire, app) = on_a_wire(&sandbox).await;
+    let (now, stale) = (app.now(), app.now().plus_seconds(-3_600));
+    for n in 1..4 {
+        let slot = Slot::Tick(now.plus_seconds(n));
+        wire.lose_answer_to(COMMIT);
+        assert_eq!(app.store.claim_run(Job::Reset, slot, now, stale).await.expect("claimed"), Claim::Ours);
+        assert_eq!(wire.breaks(), n.unsigned_abs());
+        assert_eq!(app.store.claim_run(Job::Reset, slot, now, stale).await.expect("looked"), Claim::Taken);
+    }
+}
+
+/// How often the server goes down: each time it is up again a moment later, as after a crash.
+const CRASHES: u64 = 8;
+
+/// The whole server goes down while clients call, by itself or because one of its processes was killed. What becomes of a
+/// commit under way is known to nobody, but the clients live on, and their keys find out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn r9_a_server_that_crashes_loses_nothing_and_does_nothing_twice() {
+    let Some(cluster) = own_cluster() else { return };
+    let mut sandbox = Sandbox::on_server(&cluster).await;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let enough = Arc::clone(&is_over);
+    let app = sandbox.at("2013-01-10T00:00:00Z");
+    let clients = Clients::calling(&sandbox, &app, move |_| enough.load(Ordering::Relaxed)).await;
+    for crash in 0..CRASHES {
+        let mut connection = connect_again(sandbox.url()).await;
+        // A different moment of what the clients do each time.
+        tokio::time::sleep(Duration::from_micros(40_000 + 7_000 * crash)).await;
+        if crash.is_multiple_of(2) {
+            cluster.restart();
+        } else {
+            let pid: i32 =
+                sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut connection).await.expect("a pid");
+            // One process of a server killed, and the server takes its memory for spoiled: it ends all others.
+            let killed = Command::new("kill").args(["-KILL", &pid.to_string()]).status().expect("kill");
+            assert!(killed.success());
+        }
+        while connection.ping().await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    connect_again(sandbox.url()).await.close().await.expect("it is up");
+    is_over.store(true, Ordering::Relaxed);
+    while clients.are_calling() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    sandbox.reopen(instant("2013-01-10T00:00:00Z")).await;
+    assert!(clients.check(&sandbox).await > 0);
+}
+
+async fn connect_again(url: &str) -> PgConnection {
+    let mut tries = 0;
+    loop {
+        match PgConnection::connect(url).await {
+            Ok(connection) => return connection,
+            Err(error) => assert!(tries < 6_000, "the server does not come up again: {error}"),
+        }
+        tries += 1;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// Callers who give up, at whatever moment, leave no transaction open behind them.

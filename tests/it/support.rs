@@ -4,8 +4,10 @@
 //! database on a real Postgres server, a clock that stands. Folder and database vanish with the value.
 
 mod cluster;
+mod wire;
 
-pub use cluster::META;
+pub use cluster::{Cluster, META, own_cluster};
+pub use wire::Wire;
 
 use creditd::app::import::{AccountImport, PurchaseImport, UsageImport};
 use creditd::app::{App, Balance};
@@ -106,18 +108,28 @@ impl Sandbox {
 
     /// An empty ledger.
     pub async fn on(backend: Backend) -> Sandbox {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let database = match backend {
+        Sandbox::with(match backend {
             Backend::Sqlite => None,
             Backend::Postgres => Some(new_database(false).await),
-        };
+        })
+        .await
+    }
+
+    /// An empty ledger on a server of the test's own.
+    pub async fn on_server(cluster: &Cluster) -> Sandbox {
+        Sandbox::with(Some(cluster.create_database(false).await)).await
+    }
+
+    /// In a database with an empty ledger, or in a file.
+    async fn with(database: Option<cluster::Database>) -> Sandbox {
+        let folder = tempfile::tempdir().expect("a temporary folder");
         let url = database.as_ref().map_or("sqlite://creditd.db", |database| database.url.as_str());
         let flags = vec![("database_url".to_owned(), url.to_owned())];
         let input = LoadInput { folder: folder.path().to_owned(), flags, ..LoadInput::default() };
         let settings = Settings::load(input).expect("the defaults are valid");
-        let store = match backend {
-            Backend::Sqlite => Store::create(&settings.database_url, META).await.expect("a new ledger"),
-            Backend::Postgres => Store::open(&settings.database_url).await.expect("a copy of a new ledger"),
+        let store = match database {
+            None => Store::create(&settings.database_url, META).await.expect("a new ledger"),
+            Some(_) => Store::open(&settings.database_url).await.expect("a copy of a new ledger"),
         };
         let app = App::new(settings, store, Clock::Fixed(META.created_at));
         let app = app.expect("a sandbox takes a fixed clock");
@@ -154,6 +166,11 @@ impl Sandbox {
     pub async fn second_program(&self, now: Instant) -> App {
         let settings = self.app.settings.clone();
         App::open(settings, Clock::Fixed(now)).await.expect("a second program opens the ledger")
+    }
+
+    /// Opens the ledger anew, as a program that starts at `now`. Its store should be closed before.
+    pub async fn reopen(&mut self, now: Instant) {
+        self.app = self.second_program(now).await;
     }
 
     /// Its store.

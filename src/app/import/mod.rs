@@ -12,9 +12,10 @@ pub use kinds::{AccountImport, PurchaseImport, UsageImport};
 pub use reader::Source;
 
 use super::{App, AppError};
-use reader::{Fields, Reader};
+use reader::{Fields, Header, Reader};
 use std::collections::HashMap;
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
@@ -228,53 +229,112 @@ pub async fn import<I: Import>(
     Pass::new(app, kind, &file, true).run(reader, None, progress).await
 }
 
+/// Understands a file by itself: what its good rows say, and what is wrong with the others. What only a ledger can know
+/// is not looked at.
+///
+/// # Errors
+/// [`ImportError`] when the file cannot be read or is of another kind.
+pub fn understand<I: Import>(kind: &I, name: &str, file: &File) -> Result<(Vec<I::Row>, Vec<BadRow>), ImportError> {
+    let reader = Reader::new(file);
+    let reader = reader.map_err(|source| ImportError::Read { file: name.to_owned(), line: 1, kept: 0, source })?;
+    let mut rows = Rows::new(kind, name, reader)?;
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    while let Some(Placed { row, line, .. }) = rows.next()? {
+        match row {
+            Ok(row) => good.push(row),
+            Err(problem) => bad.push(rows.header.bad_row(name, line, problem)),
+        }
+    }
+    Ok((good, bad))
+}
+
+/// The rows of a file, as they are understood.
+struct Rows<'a, I: Import> {
+    kind: &'a I,
+    file: &'a str,
+    reader: Reader,
+    header: Header,
+    count: u64,
+    /// Fingerprints of what was seen, to find rows that contradict each other. Only looked up, never listed.
+    seen: HashMap<u64, (i64, u64)>,
+}
+
+impl<'a, I: Import> Rows<'a, I> {
+    fn new(kind: &'a I, file: &'a str, mut reader: Reader) -> Result<Rows<'a, I>, ImportError> {
+        let header = reader.header(file, I::COLUMNS)?;
+        Ok(Rows { kind, file, reader, header, count: 0, seen: HashMap::new() })
+    }
+
+    fn next(&mut self) -> Result<Option<Placed<I::Row>>, ImportError> {
+        let Some((line, record)) = self.reader.next(self.file)? else { return Ok(None) };
+        self.count += 1;
+        if self.count > FILE_ROWS_MAX {
+            return Err(ImportError::TooLong { file: self.file.to_owned() });
+        }
+        let parsed = Fields::new(&self.header, &record).and_then(|fields| self.kind.parse(&fields));
+        let row = parsed.and_then(|row| self.agree(&row, line).map(|()| row));
+        Ok(Some(Placed { row, line, record }))
+    }
+
+    /// Refuses a row that says something else about the same thing than a row before it.
+    fn agree(&mut self, row: &I::Row, line: u64) -> Result<(), Problem> {
+        use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+        let (about, says) = I::identity(row);
+        let fingerprint = BuildHasherDefault::<DefaultHasher>::default().hash_one(about);
+        match self.seen.get(&fingerprint) {
+            Some((said, first)) if *said != says => Err(Problem {
+                column: None,
+                reason: format!("contradicts line {first}, which has the same key (or account) and other values"),
+            }),
+            Some(_) => Ok(()),
+            None => {
+                self.seen.insert(fingerprint, (says, line));
+                Ok(())
+            }
+        }
+    }
+}
+
 /// One way through a file.
 struct Pass<'a, I: Import> {
     app: &'a App,
     kind: &'a I,
     file: &'a str,
     write: bool,
-    /// Fingerprints of what was seen, to find rows that contradict each other. Only looked up, never listed.
-    seen: HashMap<u64, (i64, u64)>,
     report: ImportReport,
 }
 
 impl<'a, I: Import> Pass<'a, I> {
     fn new(app: &'a App, kind: &'a I, file: &'a str, write: bool) -> Pass<'a, I> {
         let report = ImportReport { written: write, ..ImportReport::default() };
-        Pass { app, kind, file, write, seen: HashMap::new(), report }
+        Pass { app, kind, file, write, report }
     }
 
     async fn run(
         &mut self,
-        mut reader: Reader,
+        reader: Reader,
         mut bad_file: Option<BadFile>,
         progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
     ) -> Result<ImportReport, ImportError> {
-        let header = reader.header(self.file, I::COLUMNS)?;
+        let mut rows = Rows::new(self.kind, self.file, reader)?;
         if let Some(bad_file) = &mut bad_file {
-            bad_file.write(&header.record)?;
+            bad_file.write(&rows.header.record)?;
         }
         let mut batch: Vec<Placed<I::Row>> = Vec::with_capacity(BATCH_ROWS);
         let mut batch_bytes = 0;
         loop {
-            let record = reader.next(self.file).map_err(|error| self.with_kept(error))?;
-            let is_end = record.is_none();
-            if let Some((line, record)) = record {
+            let placed = rows.next().map_err(|error| self.with_kept(error))?;
+            let is_end = placed.is_none();
+            if let Some(placed) = placed {
                 self.report.rows += 1;
-                if self.report.rows > FILE_ROWS_MAX {
-                    return Err(ImportError::TooLong { file: self.file.to_owned() });
-                }
-                let parsed = Fields::new(&header, &record).and_then(|fields| self.kind.parse(&fields));
-                let row = parsed.and_then(|row| self.agree(&row, line).map(|()| row));
-                batch_bytes += record.as_slice().len();
-                batch.push(Placed { row, line, record });
+                batch_bytes += placed.record.as_slice().len();
+                batch.push(placed);
             }
             let is_full = batch.len() == BATCH_ROWS || batch_bytes > BATCH_BYTES_MAX;
             if is_full || (is_end && !batch.is_empty()) {
                 batch_bytes = 0;
-                self.flush(&header, std::mem::take(&mut batch), &mut bad_file).await?;
-                progress(reader.bytes_read(), Some(reader.bytes_total()));
+                self.flush(&rows.header, std::mem::take(&mut batch), &mut bad_file).await?;
+                progress(rows.reader.bytes_read(), Some(rows.reader.bytes_total()));
             }
             if is_end {
                 break;
@@ -297,7 +357,7 @@ impl<'a, I: Import> Pass<'a, I> {
 
     async fn flush(
         &mut self,
-        header: &reader::Header,
+        header: &Header,
         batch: Vec<Placed<I::Row>>,
         bad_file: &mut Option<BadFile>,
     ) -> Result<(), ImportError> {
@@ -327,27 +387,9 @@ impl<'a, I: Import> Pass<'a, I> {
         Ok(())
     }
 
-    /// Refuses a row that says something else about the same thing than a row before it.
-    fn agree(&mut self, row: &I::Row, line: u64) -> Result<(), Problem> {
-        use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-        let (about, says) = I::identity(row);
-        let fingerprint = BuildHasherDefault::<DefaultHasher>::default().hash_one(about);
-        match self.seen.get(&fingerprint) {
-            Some((said, first)) if *said != says => Err(Problem {
-                column: None,
-                reason: format!("contradicts line {first}, which has the same key (or account) and other values"),
-            }),
-            Some(_) => Ok(()),
-            None => {
-                self.seen.insert(fingerprint, (says, line));
-                Ok(())
-            }
-        }
-    }
-
     fn bad(
         &mut self,
-        header: &reader::Header,
+        header: &Header,
         line: u64,
         record: &csv::ByteRecord,
         problem: Problem,
@@ -355,9 +397,7 @@ impl<'a, I: Import> Pass<'a, I> {
     ) -> Result<(), ImportError> {
         self.report.bad += 1;
         if self.report.bad_rows.len() < BAD_ROWS_SHOWN_MAX {
-            let column = problem.column.and_then(|name| Some((header.position(name)? + 1, name)));
-            let file = self.file.to_owned();
-            self.report.bad_rows.push(BadRow { file, line, column, reason: problem.reason });
+            self.report.bad_rows.push(header.bad_row(self.file, line, problem));
         }
         match bad_file {
             Some(bad_file) => bad_file.write(record),

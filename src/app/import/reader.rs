@@ -1,6 +1,6 @@
 //! A CSV file as a stream of records: plain or gzip, a file or standard input, every record bounded.
 
-use super::{ImportError, Problem};
+use super::{BadRow, ImportError, Problem};
 use csv::ByteRecord;
 use flate2::read::MultiGzDecoder;
 use std::cell::{Cell, RefCell};
@@ -204,8 +204,14 @@ pub(super) struct Header {
 }
 
 impl Header {
-    pub(super) fn position(&self, name: &str) -> Option<usize> {
+    fn position(&self, name: &str) -> Option<usize> {
         self.order.iter().find(|(column, _)| *column == name).map(|(_, at)| *at)
+    }
+
+    /// What is wrong with a row, and where in this file.
+    pub(super) fn bad_row(&self, file: &str, line: u64, problem: Problem) -> BadRow {
+        let column = problem.column.and_then(|name| Some((self.position(name)? + 1, name)));
+        BadRow { file: file.to_owned(), line, column, reason: problem.reason }
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! The server listens on a socket in that folder and nowhere else. What keeps it from outliving the tests is a shell that
 //! reads from a pipe whose other end this process holds: when the process ends, even by SIGKILL, the shell reads the end
-//! and cleans up. Under `cargo nextest`, where each test is a process, each has a server of its own.
+//! and cleans up. Under `cargo nextest`, where each test is a process, each has a server of its own. So has a test that
+//! lets its server crash.
 //!
 //! Where Postgres is not installed, the tests that need it say so and pass without being run, or fail when
 //! `CREDITD_REQUIRE_POSTGRES=1` is set. `CREDITD_POSTGRES_FSYNC=1` lets the server write through to the disk.
@@ -16,7 +17,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -27,18 +28,21 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Connections for as many stores as tests run at once, and people who look.
 const CONNECTIONS_MAX: u32 = 300;
 
-/// Makes the folder's server and waits for the end of its standard input. Interrupts are for the tests, not for the one
-/// who cleans up after them. Names sort as people sort them, so that a statement that forgets to sort by bytes is found.
+/// Makes the folder's server and waits for the end of its standard input; each line of it is a signal by which the server
+/// stops before it is started again. Interrupts are for the tests, not for the one who cleans up after them. Names sort as people sort them, so that a statement that forgets to sort by bytes is found.
 const SUPERVISOR: &str = r#"
 trap '' INT TERM HUP
 bin=$1; dir=$2; fsync=$3; connections=$4
 init() { "$bin/initdb" -D "$dir/data" -U creditd -A trust -E UTF8 --locale=C --no-sync "$@" </dev/null; }
 { init --locale-provider=icu --icu-locale=en || { rm -rf "$dir/data"; init; }; } >"$dir/log" 2>&1
 printf 'local all with_password scram-sha-256\nlocal all all trust\n' >"$dir/data/pg_hba.conf"
-"$bin/postgres" -D "$dir/data" -k "$dir" -c listen_addresses= -c max_connections="$connections" -c autovacuum=off \
-    -c fsync="$fsync" -c full_page_writes="$fsync" -c log_min_messages=fatal >>"$dir/log" 2>&1 </dev/null &
-pid=$!
-read -r _
+start() {
+    "$bin/postgres" -D "$dir/data" -k "$dir" -c listen_addresses= -c max_connections="$connections" -c autovacuum=off \
+        -c fsync="$fsync" -c full_page_writes="$fsync" -c log_min_messages=fatal >>"$dir/log" 2>&1 </dev/null &
+    pid=$!
+}
+start
+while read -r signal; do kill -"$signal" $pid; wait $pid; start; done
 kill -INT $pid; wait $pid
 cd /; rm -rf "$dir"
 "#;
@@ -51,12 +55,12 @@ enum Order {
     Drop { name: String },
 }
 
-/// The server of this process.
+/// A server; the one of this process or a test's own.
 pub struct Cluster {
     socket_folder: PathBuf,
     orders: mpsc::UnboundedSender<Order>,
-    /// Held for as long as the process lives.
-    _supervisor: ChildStdin,
+    /// Held for as long as the server is needed.
+    supervisor: Mutex<ChildStdin>,
 }
 
 static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
@@ -80,7 +84,19 @@ pub fn cluster() -> Option<&'static Cluster> {
         .as_ref()
 }
 
+/// A server of a test's own, which may crash; none where Postgres is not installed.
+pub fn own_cluster() -> Option<Cluster> {
+    cluster()?;
+    Some(start(&programs().expect("the server of this process has them")))
+}
+
 impl Cluster {
+    /// Lets the server stop at once, as if it crashed, and starts it again: no commit under way is answered.
+    pub fn restart(&self) {
+        let mut supervisor = self.supervisor.lock().expect("a lock");
+        supervisor.write_all(b"QUIT\n").expect("the shell is there");
+    }
+
     /// The url of a new database, with a new ledger in it unless it is to be empty.
     pub async fn create_database(&self, empty: bool) -> Database {
         let (made, name) = oneshot::channel();
@@ -169,7 +185,7 @@ fn start(programs: &Path) -> Cluster {
         });
     });
     is_ready.recv().expect("the server of the tests starts");
-    Cluster { socket_folder, orders, _supervisor: pipe }
+    Cluster { socket_folder, orders, supervisor: Mutex::new(pipe) }
 }
 
 /// The user that Debian makes for the server, else nobody.
@@ -216,18 +232,27 @@ async fn make_template(folder: &Path, mut admin: PgConnection) {
 pub const META: Meta = Meta { created_at: Instant::from_micros(1_356_998_400_000_000), sandbox: true };
 
 async fn serve(folder: &Path, mut queue: mpsc::UnboundedReceiver<Order>) {
-    let mut admin = PgConnection::connect(&url(folder, "postgres")).await.expect("the server is there");
     let mut count = 0;
     while let Some(order) = queue.recv().await {
+        // Anew each time: the server may have crashed meanwhile.
+        let admin = PgConnection::connect(&url(folder, "postgres")).await;
         match order {
             Order::Create { empty, made } => {
                 count += 1;
                 let name = format!("test_{count}");
                 let template = if empty { "template0" } else { TEMPLATE };
+                let mut admin = admin.expect("the server is there");
                 execute(&mut admin, &format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")).await;
                 let _ = made.send(name);
             }
-            Order::Drop { name } => execute(&mut admin, &format!("DROP DATABASE {name} WITH (FORCE)")).await,
+            // A server that is gone, or was about to go, takes its databases with it.
+            Order::Drop { name } => {
+                if let Ok(mut admin) = admin {
+                    let _ = sqlx::raw_sql(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)")))
+                        .execute(&mut admin)
+                        .await;
+                }
+            }
         }
     }
 }
