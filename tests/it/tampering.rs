@@ -140,7 +140,8 @@ const UNPROVED: &[(&str, &[&str], &str)] = &[
     ("alerts", &["a row less"], "the newest crossing of a level has none behind it that would miss it; it fires again"),
 ];
 
-/// What no row of the log says, so that a digest alone keeps it.
+/// What no row of the log says, so that a digest alone keeps it. Of a row itself that is its digest; whatever else is in it,
+/// something in it or beside it contradicts a change of it for at least one kind of row.
 const BY_DIGEST_ALONE: &[(&str, &[&str], &str)] = &[
     ("accounts", &["created_at", "digest", "levels", "name"], "what an account is called, and how it is warned"),
     ("actions", &["code", "digest", "help", "title"], "what an action is called"),

@@ -170,9 +170,8 @@ impl Seen {
         }
         let at = row.occurred_at();
         match row.kind() {
-            "charge" | "hold" | "purchase" => {
-                let until =
-                    self.closed_until.map(Instant::micros).filter(|until| at < *until && row.corrects().is_none());
+            "charge" | "hold" | "purchase" | "bonus" | "adjustment" | "refund" | "return" => {
+                let until = self.closed_until.map(Instant::micros).filter(|until| at < *until && !row.settles_a_hold());
                 if let Some(until) = until {
                     let what = format!("row {}: occurred_at", row.seq());
                     findings.add(drift(LATE, &account.id, what, format!("{until} or later"), at));

@@ -128,8 +128,9 @@ impl<'a> Row<'a> {
         self.text(11)
     }
 
-    pub fn corrects(&self) -> Option<i64> {
-        self.facts.number(14)
+    /// Whether it is the charge that a hold came to, which counts when the hold was made.
+    pub fn settles_a_hold(&self) -> bool {
+        self.kind() == "charge" && self.facts.number(14).is_some()
     }
 
     pub fn expires_at(&self) -> Option<i64> {

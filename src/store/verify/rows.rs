@@ -11,7 +11,8 @@ macro_rules! cost {
     };
 }
 
-/// One look at each row: the name of the first column that is not as its kind has it, or `credits`.
+/// One look at each row: the name of the first column that is not as its kind has it, or `credits`. A lapse counts, and is
+/// known of, one microsecond before it occurs.
 macro_rules! misshapen {
     () => {
         concat!(
