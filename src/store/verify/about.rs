@@ -4,12 +4,12 @@ use super::{Group, entries, entry, group, slice};
 
 pub(super) const GROUPS: &[Group] = &[ABOUT, HOLDS, CLOSED];
 
-/// `c` is each row that names another, `o` stands for the other. `p` is what charges and refunds took of the grants of the
-/// row they are about, and `r` the entries of refunds.
+/// `about` is each row that names another, whose columns are `o_..`. `moved` are the entries of charges and refunds that
+/// name another, `sums` what these took or gave back of each grant, and `had` the entries of the rows they name.
 macro_rules! about {
-    ($index:literal, $entries_of_c:expr, $entries_of_d:expr, $grant_of_c:literal, $grant_of_o:literal) => {
+    ($index:literal, $entries_of_about:expr, $entries_of_named:expr, $grant_of_c:literal, $grant_of_o:literal) => {
         concat!(
-            "WITH c AS MATERIALIZED (
+            "WITH about AS MATERIALIZED (
                  SELECT c.account_id, c.seq, c.kind, c.status, c.occurred_at, c.recorded_at, c.user_id, c.action, c.quantity,
                         c.unit_price, c.key, c.reference, c.corrects, c.entries,
                         c.free_delta + c.purchased_delta AS change, o.seq AS o_seq, o.kind AS o_kind, o.status AS o_status,
@@ -23,35 +23,35 @@ macro_rules! about {
                    LEFT JOIN transactions AS o
                      ON o.account_id = c.account_id AND o.seq = c.corrects AND ", slice!("o"), "
                   WHERE c.corrects IS NOT NULL AND ", slice!("c"), "),
-             r AS MATERIALIZED (
-                 SELECT c.account_id, c.seq, c.kind, c.occurred_at, c.corrects, ", entry!(), "
-                   FROM c CROSS JOIN ", $entries_of_c, " WHERE c.kind IN ('charge', 'refund')),
-             d AS MATERIALIZED (
-                 SELECT DISTINCT c.account_id, c.corrects, c.o_entries AS entries FROM c
-                  WHERE c.kind IN ('charge', 'refund') AND c.o_entries IS NOT NULL),
-             p AS MATERIALIZED (
-                 SELECT d.account_id, d.corrects, ", entry!(), " FROM d CROSS JOIN ", $entries_of_d, "),
-             s AS MATERIALIZED (
+             moved AS MATERIALIZED (
+                 SELECT about.account_id, about.seq, about.kind, about.occurred_at, about.corrects, ", entry!(), "
+                   FROM about CROSS JOIN ", $entries_of_about, " WHERE about.kind IN ('charge', 'refund')),
+             named AS MATERIALIZED (
+                 SELECT DISTINCT account_id, corrects, o_entries AS entries FROM about
+                  WHERE kind IN ('charge', 'refund') AND o_entries IS NOT NULL),
+             had AS MATERIALIZED (
+                 SELECT named.account_id, named.corrects, ", entry!(), " FROM named CROSS JOIN ", $entries_of_named, "),
+             sums AS MATERIALIZED (
                  SELECT account_id, corrects, kind, grant_id, sum(CASE kind WHEN 'charge' THEN -delta ELSE delta END) AS credits
-                   FROM r GROUP BY account_id, corrects, kind, grant_id)"
+                   FROM moved GROUP BY account_id, corrects, kind, grant_id)"
         )
     };
 }
 
 const ABOUT: Group = group! {
     sqlite: about!(
-        "INDEXED BY transactions_corrects", entries!(sqlite "c"), entries!(sqlite "d"),
+        "INDEXED BY transactions_corrects", entries!(sqlite "about"), entries!(sqlite "named"),
         "c.entries ->> '$[0][0]'", "o.entries ->> '$[0][0]'"
     ),
     postgres: about!(
-        "", entries!(postgres "c"), entries!(postgres "d"),
+        "", entries!(postgres "about"), entries!(postgres "named"),
         "c.entries::jsonb -> 0 ->> 0", "o.entries::jsonb -> 0 ->> 0"
     );
     "a row is about an earlier row of the right kind" =>
         "SELECT account_id, 'row ' || seq || ' (' || kind || '): corrects', CASE kind
                     WHEN 'release' THEN 'a hold' WHEN 'charge' THEN 'a hold' WHEN 'refund' THEN 'a charge that succeeded'
                     WHEN 'return' THEN 'a purchase' ELSE 'a lapse of the grant, or a refund to it' END,
-                corrects || ' (' || coalesce(o_kind || ', ' || o_status, 'no row') || ')' FROM c
+                corrects || ' (' || coalesce(o_kind || ', ' || o_status, 'no row') || ')' FROM about
           WHERE o_seq >= seq OR NOT coalesce(CASE kind
                     WHEN 'release' THEN o_kind = 'hold' WHEN 'charge' THEN o_kind = 'hold'
                     WHEN 'refund' THEN o_kind = 'charge' AND o_status = 'success' WHEN 'return' THEN o_kind = 'purchase'
@@ -64,7 +64,7 @@ const ABOUT: Group = group! {
                 coalesce(o_user_id, '-') || ', ' || coalesce(o_action, '-') || ', ' || o_quantity || ', ' || o_unit_price
                 || ', ' || coalesce(o_reference, '-') || ', ' || o_occurred_at,
                 coalesce(user_id, '-') || ', ' || coalesce(action, '-') || ', ' || quantity || ', ' || unit_price
-                || ', ' || coalesce(reference, '-') || ', ' || occurred_at FROM c
+                || ', ' || coalesce(reference, '-') || ', ' || occurred_at FROM about
           WHERE (kind IN ('release', 'charge', 'refund')
                  AND (user_id IS DISTINCT FROM o_user_id OR action IS DISTINCT FROM o_action))
              OR (kind IN ('release', 'charge')
@@ -72,47 +72,47 @@ const ABOUT: Group = group! {
              OR (kind = 'return' AND reference IS DISTINCT FROM o_reference)";
     "a hold is settled once, by a release and then a charge" =>
         "SELECT account_id, 'hold ' || corrects || ': rows that settle it', 'a release and then a charge',
-                count(*) || ', ' || min(kind) || ' to ' || max(kind) FROM c WHERE o_kind = 'hold'
+                count(*) || ', ' || min(kind) || ' to ' || max(kind) FROM about WHERE o_kind = 'hold'
           GROUP BY account_id, corrects
          HAVING count(*) <> 2 OR max(CASE kind WHEN 'charge' THEN seq END)
                                  IS DISTINCT FROM max(CASE kind WHEN 'release' THEN seq END) + 1";
     "a release gives back what was held" =>
-        "SELECT account_id, 'row ' || seq || ': entries', replace(o_entries, ',-', ','), entries FROM c
+        "SELECT account_id, 'row ' || seq || ': entries', replace(o_entries, ',-', ','), entries FROM about
           WHERE kind = 'release' AND entries <> replace(o_entries, ',-', ',')";
     "a hold that no call settled had expired" =>
-        "SELECT account_id, 'row ' || seq || ': recorded_at', o_expires_at || ' or later', CAST(recorded_at AS TEXT) FROM c
+        "SELECT account_id, 'row ' || seq || ': recorded_at', o_expires_at || ' or later', CAST(recorded_at AS TEXT) FROM about
           WHERE kind = 'charge' AND key IS NULL AND recorded_at < o_expires_at";
     "no more is captured than was held, or refunded than was taken" =>
-        "SELECT s.account_id, s.kind || ' about row ' || s.corrects || ', grant ' || s.grant_id || ': credits',
-                'up to ' || coalesce(-p.delta, 0), CAST(s.credits AS TEXT)
-           FROM s LEFT JOIN p ON p.account_id = s.account_id AND p.corrects = s.corrects AND p.grant_id = s.grant_id
-          WHERE p.delta IS NULL OR s.credits > -p.delta";
+        "SELECT sums.account_id, sums.kind || ' about row ' || sums.corrects || ', grant ' || sums.grant_id || ': credits',
+                'up to ' || coalesce(-had.delta, 0), CAST(sums.credits AS TEXT)
+           FROM sums LEFT JOIN had ON had.account_id = sums.account_id AND had.corrects = sums.corrects AND had.grant_id = sums.grant_id
+          WHERE had.delta IS NULL OR sums.credits > -had.delta";
     "what is refunded to a grant that is over lapses at once" => concat!(
-        "SELECT q.* FROM (
-             SELECT r.account_id, 'row ' || r.seq || ', ' || g.label || ': lapses at once',
-                    CASE WHEN g.expires_at <= r.occurred_at THEN '1' ELSE '0' END AS expected, CAST((
+        "SELECT lapses.* FROM (
+             SELECT moved.account_id, 'row ' || moved.seq || ', ' || g.label || ': lapses at once',
+                    CASE WHEN g.expires_at <= moved.occurred_at THEN '1' ELSE '0' END AS expected, CAST((
                         SELECT count(*) FROM transactions AS l
-                         WHERE ", slice!("l"), " AND l.account_id = r.account_id AND l.corrects = r.seq AND l.kind = 'expiry'
-                           AND l.entries = '[[' || r.grant_id || ',\"' || r.credit_type || '\",-' || r.delta || ']]'
-                           AND l.occurred_at = r.occurred_at + 1) AS TEXT) AS found
-               FROM r JOIN grants AS g ON g.account_id = r.account_id AND g.grant_id = r.grant_id AND ", slice!("g"), "
-              WHERE r.kind = 'refund') AS q WHERE q.expected <> q.found");
+                         WHERE ", slice!("l"), " AND l.account_id = moved.account_id AND l.corrects = moved.seq AND l.kind = 'expiry'
+                           AND l.entries = '[[' || moved.grant_id || ',\"' || moved.credit_type || '\",-' || moved.delta || ']]'
+                           AND l.occurred_at = moved.occurred_at + 1) AS TEXT) AS found
+               FROM moved JOIN grants AS g ON g.account_id = moved.account_id AND g.grant_id = moved.grant_id AND ", slice!("g"), "
+              WHERE moved.kind = 'refund') AS lapses WHERE lapses.expected <> lapses.found");
     "what lapses at once was refunded" =>
         "SELECT account_id, 'row ' || seq || ': entries, occurred_at', 'of ' || o_entries || ', ' || (o_occurred_at + 1),
-                entries || ', ' || occurred_at FROM c
+                entries || ', ' || occurred_at FROM about
           WHERE kind = 'expiry' AND change < 0 AND (occurred_at <> o_occurred_at + 1
                 OR o_entries NOT LIKE '%' || substr(replace(entries, ',-', ','), 2, length(replace(entries, ',-', ',')) - 2)
                                       || '%')";
     "a purchase is returned once, from its own grant" =>
         "SELECT account_id, 'purchase ' || corrects || ': returns', '1 of grant ' || corrects,
-                count(*) || ' of ' || min(entries) FROM c WHERE kind = 'return' GROUP BY account_id, corrects
+                count(*) || ' of ' || min(entries) FROM about WHERE kind = 'return' GROUP BY account_id, corrects
          HAVING count(*) <> 1 OR min(entries) NOT LIKE '[[' || corrects || ',\"purchased\",-%'";
 };
 
 macro_rules! holds {
     () => {
         concat!(
-            "WITH o AS MATERIALIZED (
+            "WITH open AS MATERIALIZED (
                  SELECT t.account_id, t.seq, t.expires_at FROM transactions AS t
                   WHERE t.kind = 'hold' AND ",
             slice!("t"),
@@ -129,21 +129,21 @@ macro_rules! holds {
 const HOLDS: Group = group! {
     sqlite: holds!(), postgres: holds!();
     "a hold is open until it is settled" => concat!(
-        "SELECT o.account_id, 'hold ' || o.seq || ': expires_at', CAST(o.expires_at AS TEXT), CAST(h.expires_at AS TEXT)
-           FROM o LEFT JOIN holds AS h ON h.account_id = o.account_id AND h.hold_id = o.seq AND ", slice!("h"), "
-          WHERE h.expires_at IS DISTINCT FROM o.expires_at
+        "SELECT open.account_id, 'hold ' || open.seq || ': expires_at', CAST(open.expires_at AS TEXT), CAST(h.expires_at AS TEXT)
+           FROM open LEFT JOIN holds AS h ON h.account_id = open.account_id AND h.hold_id = open.seq AND ", slice!("h"), "
+          WHERE h.expires_at IS DISTINCT FROM open.expires_at
          UNION ALL
          SELECT h.account_id, 'hold ' || h.hold_id || ': expires_at', NULL, CAST(h.expires_at AS TEXT)
-           FROM holds AS h LEFT JOIN o ON o.account_id = h.account_id AND o.seq = h.hold_id
-          WHERE o.seq IS NULL AND ", slice!("h"));
+           FROM holds AS h LEFT JOIN open ON open.account_id = h.account_id AND open.seq = h.hold_id
+          WHERE open.seq IS NULL AND ", slice!("h"));
 };
 
-/// `k` is each time in which an account was closed, with the row that closed it: what was recorded before may well have
+/// `closed` is each time in which an account was closed, with the row that closed it: what was recorded before may well have
 /// happened in it, where a clock was set back.
 macro_rules! closed {
     () => {
         concat!(
-            "WITH k AS MATERIALIZED (
+            "WITH closed AS MATERIALIZED (
                  SELECT c.account_id, c.closed_at, c.reopened_at, (
                         SELECT max(t.seq) FROM transactions AS t
                          WHERE ",
@@ -159,12 +159,11 @@ macro_rules! closed {
 
 const CLOSED: Group = group! {
     sqlite: closed!(), postgres: closed!();
-    // What is posted to the open month counts at its start, whenever it happened.
     "nothing is charged to a closed account" => concat!(
-        "SELECT t.account_id, 'row ' || t.seq || ': occurred_at', 'not ' || k.closed_at || ' to ' ||
-                coalesce(CAST(k.reopened_at AS TEXT), 'now'), CAST(t.occurred_at AS TEXT)
-           FROM k CROSS JOIN transactions AS t
-          WHERE ", slice!("t"), " AND t.account_id = k.account_id AND t.seq > k.seq AND t.occurred_at >= k.closed_at
-            AND (k.reopened_at IS NULL OR t.occurred_at < k.reopened_at) AND t.kind IN ('charge', 'hold')
-            AND t.corrects IS NULL AND t.comment NOT LIKE '%posted to the open month)'");
+        "SELECT t.account_id, 'row ' || t.seq || ': occurred_at', 'not ' || closed.closed_at || ' to ' ||
+                coalesce(CAST(closed.reopened_at AS TEXT), 'now'), CAST(t.occurred_at AS TEXT)
+           FROM closed CROSS JOIN transactions AS t
+          WHERE ", slice!("t"), " AND t.account_id = closed.account_id AND t.seq > closed.seq AND t.occurred_at >= closed.closed_at
+            AND (closed.reopened_at IS NULL OR t.occurred_at < closed.reopened_at) AND t.kind IN ('charge', 'hold')
+            AND t.corrects IS NULL");
 };

@@ -1,6 +1,7 @@
 //! What the rows of an account say of the account itself, in their order and by its calendar: its months (R1, R2), terms,
 //! closings (R14, R18) and caps (R17).
 
+use super::facts::text;
 use super::reading::{Row, drift};
 use super::{Findings, Slice, slice};
 use crate::core::calendar::{Calendar, Instant, Month, Terms, parse_zone};
@@ -85,12 +86,12 @@ pub(super) async fn read(tx: &mut Tx, slice: &Slice, findings: &mut Findings) ->
         slice!("a")
     );
     for row in rows(tx, slice, ACCOUNTS).await? {
-        let id: String = row.get(0);
+        let id = text(&row, 0).unwrap_or_default();
         let account = Account {
             id: id.clone(),
             opened_at: row.get(1),
-            opened_through: row.get(2),
-            closed_through: row.get(3),
+            opened_through: text(&row, 2),
+            closed_through: text(&row, 3),
             due_at: row.get(4),
             ..Account::default()
         };
@@ -99,7 +100,7 @@ pub(super) async fn read(tx: &mut Tx, slice: &Slice, findings: &mut Findings) ->
     // What belongs to no account is found elsewhere.
     let mut each = |rows: Vec<Stored>, add: fn(&mut Account, &Stored)| {
         for row in rows {
-            if let Some(account) = accounts.get_mut(row.get::<&str>(0)) {
+            if let Some(account) = text(&row, 0).and_then(|id| accounts.get_mut(&id)) {
                 add(account, &row);
             }
         }
@@ -107,7 +108,8 @@ pub(super) async fn read(tx: &mut Tx, slice: &Slice, findings: &mut Findings) ->
     const TERMS_OF: &str =
         concat!("SELECT t.account_id, t.from_month, t.zone, t.allowance FROM terms AS t WHERE ", slice!("t"));
     each(rows(tx, slice, TERMS_OF).await?, |account, row| {
-        account.terms.insert(row.get(1), (row.get(2), row.get(3)));
+        let word = |at: usize| text(row, at).unwrap_or_default();
+        account.terms.insert(word(1), (word(2), row.get(3)));
     });
     const CLOSURES_OF: &str = concat!(
         "SELECT c.account_id, c.closed_at, c.reopened_at FROM closures AS c WHERE ",
@@ -117,14 +119,15 @@ pub(super) async fn read(tx: &mut Tx, slice: &Slice, findings: &mut Findings) ->
     each(rows(tx, slice, CLOSURES_OF).await?, |account, row| account.closures.push((row.get(1), row.get(2))));
     const CAPS_OF: &str = concat!("SELECT c.account_id, c.user_id, c.credits FROM caps AS c WHERE ", slice!("c"));
     each(rows(tx, slice, CAPS_OF).await?, |account, row| {
-        account.caps.insert(row.get(1), row.get(2));
+        account.caps.insert(text(row, 1).unwrap_or_default(), row.get(2));
     });
     const CAP_MONTHS_OF: &str = concat!(
         "SELECT m.account_id, m.user_id, m.month, m.used FROM cap_months AS m WHERE m.used <> 0 AND ",
         slice!("m")
     );
     each(rows(tx, slice, CAP_MONTHS_OF).await?, |account, row| {
-        account.cap_months.insert((row.get(1), row.get(2)), row.get::<i64>(3).into());
+        let word = |at: usize| text(row, at).unwrap_or_default();
+        account.cap_months.insert((word(1), word(2)), row.get::<i64>(3).into());
     });
     const NEXT_ENDS: &str = concat!(
         "SELECT g.account_id, min(g.expires_at) FROM grants AS g

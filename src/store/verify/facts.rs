@@ -7,42 +7,42 @@
 //!
 //! The database hands out the facts of a row as one text, because one long value costs far less than twenty short ones:
 //! first the digest that is stored, then each fact, as its length in bytes, a colon and the value; for NULL the colon
-//! alone. Rows may follow each other in such a text.
+//! alone. Rows may follow each other in such a text. It is read as bytes: what a broken disk made of it need not be text.
 
+use crate::store::sql::Row;
 use sha2::{Digest, Sha256};
+use sqlx::Row as _;
 
 /// One row: the digest that is stored with it, and its facts.
 #[derive(Clone, Debug)]
 pub(super) struct Facts<'a> {
     stored: i64,
-    facts: Vec<Option<&'a str>>,
+    facts: Vec<Option<&'a [u8]>>,
 }
 
 impl<'a> Facts<'a> {
     /// Takes the next row of `count` facts from what a statement of [`facts!`] returned; `None` when there is none.
-    pub fn next(text: &mut &'a str, count: usize) -> Option<Facts<'a>> {
-        let stored = next_fact(text)??.parse().ok()?;
+    pub fn next(rows: &mut &'a [u8], count: usize) -> Option<Facts<'a>> {
+        let stored = number(next_fact(rows)??)?;
         let mut facts = Vec::with_capacity(count);
         for _ in 0..count {
-            facts.push(next_fact(text)?);
+            facts.push(next_fact(rows)?);
         }
         Some(Facts { stored, facts })
     }
 
+    fn fact(&self, at: usize) -> Option<&'a [u8]> {
+        self.facts.get(at).copied().flatten()
+    }
+
     /// The text of a column, by its place.
     pub fn text(&self, at: usize) -> Option<&'a str> {
-        self.facts.get(at).copied().flatten()
+        self.fact(at).map(|fact| str::from_utf8(fact).unwrap_or("\u{fffd}"))
     }
 
     /// The number in a column, by its place.
     pub fn number(&self, at: usize) -> Option<i64> {
-        self.text(at)?.parse().ok()
-    }
-
-    /// These facts and others behind them.
-    pub fn and(mut self, others: impl IntoIterator<Item = Option<&'a str>>) -> Facts<'a> {
-        self.facts.extend(others);
-        self
+        number(self.fact(at)?)
     }
 
     /// The digest that is stored with the row.
@@ -52,30 +52,62 @@ impl<'a> Facts<'a> {
 
     /// The digest that the row must have.
     pub fn digest(&self) -> i64 {
-        const USUAL: usize = 512;
-        let mut bytes = Vec::with_capacity(USUAL);
-        for fact in &self.facts {
-            let length = fact.map_or(0, str::len) + 1;
-            bytes.extend_from_slice(&u64::try_from(length).unwrap_or(u64::MAX).to_be_bytes());
-            bytes.push(if fact.is_some() { b'+' } else { b'-' });
-            bytes.extend_from_slice(fact.unwrap_or_default().as_bytes());
-        }
-        let mut first = [0; 8];
-        first.copy_from_slice(&Sha256::digest(&bytes)[..8]);
-        i64::from_be_bytes(first)
+        digest_of(&self.facts)
+    }
+
+    /// The digest that the row must have with the facts behind them.
+    pub fn digest_with(&self, others: &[Facts<'_>]) -> i64 {
+        let others = others.iter().flat_map(|other| other.facts.iter().skip(1));
+        digest_of(&self.facts.iter().chain(others).copied().collect::<Vec<_>>())
     }
 }
 
+fn digest_of(facts: &[Option<&[u8]>]) -> i64 {
+    const USUAL: usize = 512;
+    let mut bytes = Vec::with_capacity(USUAL);
+    for fact in facts {
+        let length = fact.map_or(0, <[u8]>::len) + 1;
+        bytes.extend_from_slice(&u64::try_from(length).unwrap_or(u64::MAX).to_be_bytes());
+        bytes.push(if fact.is_some() { b'+' } else { b'-' });
+        bytes.extend_from_slice(fact.unwrap_or_default());
+    }
+    let mut first = [0; 8];
+    first.copy_from_slice(&Sha256::digest(&bytes)[..8]);
+    i64::from_be_bytes(first)
+}
+
+fn number(text: &[u8]) -> Option<i64> {
+    str::from_utf8(text).ok()?.parse().ok()
+}
+
 /// Takes one fact, which may be NULL; `None` when there is none or it is not of that form.
-fn next_fact<'a>(text: &mut &'a str) -> Option<Option<&'a str>> {
-    let (length, rest) = text.split_once(':')?;
+fn next_fact<'a>(rows: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
+    let colon = rows.iter().position(|byte| *byte == b':')?;
+    let (length, rest) = (&rows[..colon], &rows[colon + 1..]);
     if length.is_empty() {
-        *text = rest;
+        *rows = rest;
         return Some(None);
     }
-    let (fact, rest) = rest.split_at_checked(length.parse().ok()?)?;
-    *text = rest;
+    let (fact, rest) = rest.split_at_checked(str::from_utf8(length).ok()?.parse().ok()?)?;
+    *rows = rest;
     Some(Some(fact))
+}
+
+/// The bytes of a text in a column of a row.
+pub(super) fn bytes(row: &Row, at: usize) -> &[u8] {
+    match row {
+        Row::Sqlite(row) => row.get::<Option<&[u8]>, _>(at).unwrap_or_default(),
+        Row::Postgres(row) => row.get::<Option<&str>, _>(at).unwrap_or_default().as_bytes(),
+    }
+}
+
+/// A text in a column of a row, as far as it is one; `None` is NULL.
+pub(super) fn text(row: &Row, at: usize) -> Option<String> {
+    let is_null = match row {
+        Row::Sqlite(row) => row.get::<Option<&[u8]>, _>(at).is_none(),
+        Row::Postgres(row) => row.get::<Option<&str>, _>(at).is_none(),
+    };
+    (!is_null).then(|| String::from_utf8_lossy(bytes(row, at)).into_owned())
 }
 
 /// A statement on facts: `facts!("SELECT ", " FROM .. AS t ..", t "a text", i "a number", b "a truth", ..)` has the stored
@@ -134,23 +166,31 @@ mod tests {
 
     #[test]
     fn facts_are_read_as_they_stand() {
-        let mut text = "2:-74:acme:0:2:-12:é:1:93:one2:é";
-        let first = Facts::next(&mut text, 6).expect("a row");
-        assert_eq!((first.stored(), &first.facts[..3]), (-7, &[Some("acme"), None, Some("")][..]));
-        assert_eq!(first.facts[3..], [Some("-1"), Some("é"), None]);
+        let mut rows = "2:-74:acme:0:2:-12:é:1:93:one2:é".as_bytes();
+        let first = Facts::next(&mut rows, 6).expect("a row");
+        let texts: Vec<Option<&str>> = (0..6).map(|at| first.text(at)).collect();
+        assert_eq!((first.stored(), texts), (-7, vec![Some("acme"), None, Some(""), Some("-1"), Some("é"), None]));
         assert_eq!((first.number(3), first.number(0), first.number(9)), (Some(-1), None, None));
-        let second = Facts::next(&mut text, 2).expect("a row");
+        let second = Facts::next(&mut rows, 2).expect("a row");
         assert_eq!((second.stored(), second.text(0), second.text(1)), (9, Some("one"), Some("é")));
-        for mut broken in ["", "1:", "1:x1:a", ":1:a", "1:9", "1:94:acm", "1:9x:acme", "1:91:é", "1:9-1:x"] {
-            assert!(Facts::next(&mut broken, 1).is_none(), "{broken}");
+        for mut broken in ["", "1:", "1:x1:a", ":1:a", "1:9", "1:94:acm", "1:9x:acme", "1:9-1:x"].map(str::as_bytes) {
+            assert!(Facts::next(&mut broken, 1).is_none(), "{broken:?}");
         }
+    }
+
+    #[test]
+    fn what_is_no_text_has_a_digest_too() {
+        let one = Facts::next(&mut &b"1:02:\xff\xfe"[..], 1).expect("facts");
+        let other = Facts::next(&mut &b"1:02:\xff\xfd"[..], 1).expect("facts");
+        assert_ne!(one.digest(), other.digest());
+        assert_eq!(one.text(0), Some("\u{fffd}"));
     }
 
     /// Two definitions, one digest.
     #[test]
     fn what_the_writers_compute_is_what_is_defined_here() {
         let written = digest!("acme", None::<String>, Credits::new(1_500), Instant::from_micros(-1), true, "", "é");
-        let facts = Facts::next(&mut "1:04:acme:4:15002:-11:10:2:é", 7).expect("facts");
+        let facts = Facts::next(&mut "1:04:acme:4:15002:-11:10:2:é".as_bytes(), 7).expect("facts");
         assert_eq!(facts.digest(), written);
     }
 }

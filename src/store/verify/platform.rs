@@ -1,7 +1,7 @@
 //! What belongs to no account: the action credit matrix, what `init` recorded, the schema's versions and the runs of jobs.
 
 use super::Findings;
-use super::facts::{Facts, facts};
+use super::facts::{Facts, bytes, facts, text};
 use super::reading::{check_digest, drift};
 use crate::core::schedule::{Job, Slot};
 use crate::store::backend::Tx;
@@ -41,7 +41,7 @@ async fn read(tx: &mut Tx, sql: Sql) -> Result<Vec<Stored>> {
 }
 
 fn facts(row: &Stored, count: usize) -> Option<Facts<'_>> {
-    Facts::next(&mut row.get(0), count)
+    Facts::next(&mut bytes(row, 0), count)
 }
 
 async fn check_meta(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
@@ -62,17 +62,19 @@ async fn check_meta(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
 /// An action's digest counts its prices, too, so that none is lost or added.
 async fn check_matrix(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
     let prices = read(tx, PRICE_FACTS).await?;
-    let mut prices_of: BTreeMap<&str, Vec<Option<&str>>> = BTreeMap::new();
+    let mut prices_of: BTreeMap<&str, Vec<Facts<'_>>> = BTreeMap::new();
     for price in prices.iter().filter_map(|row| facts(row, 3)) {
         let what = format!("price of {} from {}", price.text(0).unwrap_or_default(), price.text(1).unwrap_or_default());
         check_digest(PRICE, NO_ACCOUNT, &what, &price, findings);
-        prices_of.entry(price.text(0).unwrap_or_default()).or_default().extend([price.text(1), price.text(2)]);
+        prices_of.entry(price.text(0).unwrap_or_default()).or_default().push(price);
     }
     let actions = read(tx, ACTION_FACTS).await?;
     for action in actions.iter().filter_map(|row| facts(row, 3)) {
         let code = action.text(0).unwrap_or_default();
-        let action = action.and(prices_of.remove(code).unwrap_or_default());
-        check_digest(MATRIX, NO_ACCOUNT, &format!("action {code}"), &action, findings);
+        let digest = action.digest_with(&prices_of.remove(code).unwrap_or_default());
+        if digest != action.stored() {
+            findings.add(drift(MATRIX, NO_ACCOUNT, format!("action {code}: digest"), digest, action.stored()));
+        }
     }
     for action in prices_of.keys() {
         findings.add(drift(MATRIX, NO_ACCOUNT, format!("prices of {action}"), "an action", "none"));
@@ -90,8 +92,13 @@ async fn check_schema(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
         let sum: String = checksum.iter().map(|byte| format!("{byte:02x}")).collect();
         format!("{version} {description}, {}, {sum}, {time}", if success { "applied" } else { "not applied" })
     };
-    let found: Vec<String> =
-        rows.iter().map(|row| shown(row.get(0), row.get(1), row.get(2), &row.get::<Vec<u8>>(3), row.get(4))).collect();
+    let found: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            let description = text(row, 1).unwrap_or_default();
+            shown(row.get(0), &description, row.get(2), &row.get::<Vec<u8>>(3), row.get(4))
+        })
+        .collect();
     let known = tx.migrations();
     let expected: Vec<String> = known.iter().map(|m| shown(m.version, &m.description, true, &m.checksum, 0)).collect();
     findings.compare(SCHEMA, NO_ACCOUNT, "versions", &expected.join("; "), &found.join("; "));
@@ -105,12 +112,12 @@ async fn check_runs(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
         .query("SELECT job, slot, slot_at, state, attempts, finished_at, outcome FROM runs ORDER BY job, slot")
         .fetch();
     while let Some(row) = rows.try_next().await.while_("reading the runs of jobs")? {
-        let (job, slot, state): (&str, &str, &str) = (row.get(0), row.get(1), row.get(3));
+        let [job, slot, state] = [0, 1, 3].map(|at| text(&row, at).unwrap_or_default());
         let (slot_at, attempts) = (row.get::<i64>(2), row.get::<i64>(4));
-        let (finished_at, outcome) = (row.get::<Option<i64>>(5), row.get::<Option<String>>(6));
+        let (finished_at, outcome) = (row.get::<Option<i64>>(5), text(&row, 6));
         let what = |column: &str| format!("run of {job} for {slot}: {column}");
         let due = slot.parse::<Slot>().ok().map(Slot::due_at);
-        if Job::from_word(job).is_none() || RunState::from_word(state).is_none() || attempts < 1 {
+        if Job::from_word(&job).is_none() || RunState::from_word(&state).is_none() || attempts < 1 {
             let found = format!("{job}, {state}, {attempts}");
             findings.add(drift(RUN, NO_ACCOUNT, what("job, state, attempts"), "what there is", found));
         }

@@ -2,7 +2,7 @@
 //! digests of what stands beside them.
 
 use super::account::{Account, Seen};
-use super::facts::{Facts, facts};
+use super::facts::{self, Facts, bytes, facts};
 use super::{Drift, Findings, Slice, slice};
 use crate::store::backend::Tx;
 use crate::store::sql::Sql;
@@ -19,9 +19,9 @@ const ACTION: &str = "an action is one of the matrix";
 /// The next rows of a slice behind a row, joined to one text: one long value costs far less than many short ones, and the
 /// database and its reader take turns instead of waiting for each other at every row.
 const ROWS: Sql = facts!(
-    ("SELECT group_concat(f.facts, '') FROM (SELECT ", "SELECT string_agg(f.facts, '') FROM (SELECT "),
+    ("SELECT group_concat(page.facts, '') FROM (SELECT ", "SELECT string_agg(page.facts, '') FROM (SELECT "),
     " AS facts FROM transactions AS t WHERE (t.account_id, t.seq) > ($1, $2) AND t.account_id < $3
-       ORDER BY t.account_id, t.seq LIMIT $4) AS f",
+       ORDER BY t.account_id, t.seq LIMIT $4) AS page",
     t "account_id", i "seq", t "kind", i "occurred_at", i "recorded_at", t "user_id", t "action", i "quantity",
     i "unit_price", t "status", t "reason", t "comment", t "key", i "content", i "corrects", i "expires_at",
     i "money_minor", t "currency", t "reference", i "free_delta", i "purchased_delta", i "free_balance",
@@ -81,6 +81,12 @@ const TABLES: &[(&str, &str, usize, Sql)] = &[
         ),
     ),
 ];
+
+/// The statements on a slice here.
+#[cfg(test)]
+pub(super) fn statements() -> impl Iterator<Item = Sql> {
+    TABLES.iter().map(|(.., sql)| *sql).chain([ROWS])
+}
 
 /// A row of `transactions` as it is read here, by the places of its columns.
 pub(super) struct Row<'a> {
@@ -175,7 +181,7 @@ pub(super) async fn check(tx: &mut Tx, slice: &Slice, findings: &mut Findings) -
     for (check, what, count, sql) in TABLES {
         let mut rows = tx.query(*sql).bind(slice.from.as_str()).bind(slice.to.as_str()).fetch();
         while let Some(row) = rows.try_next().await.while_("reading what stands beside the transactions")? {
-            if let Some(facts) = Facts::next(&mut row.get(0), *count) {
+            if let Some(facts) = Facts::next(&mut bytes(&row, 0), *count) {
                 let (account, name) = (facts.text(0).unwrap_or_default(), facts.text(1).unwrap_or_default());
                 check_digest(check, account, &format!("{what} {name}"), &facts, findings);
             }
@@ -192,7 +198,7 @@ pub(super) async fn check(tx: &mut Tx, slice: &Slice, findings: &mut Findings) -
     loop {
         let rows = tx.query(ROWS).bind(behind.0.as_str()).bind(behind.1).bind(slice.to.as_str()).bind(ROWS_AT_ONCE);
         let joined = rows.fetch_one().await.while_("reading the transactions")?;
-        let mut text = joined.get::<Option<&str>>(0).unwrap_or_default();
+        let mut text = bytes(&joined, 0);
         let mut rows: Vec<Row<'_>> = Vec::new();
         while let Some(facts) = Facts::next(&mut text, COLUMNS) {
             rows.push(Row { facts });
@@ -323,7 +329,7 @@ pub(super) fn check_digest(check: &'static str, account: &str, what: &str, row: 
 
 async fn read_actions(tx: &mut Tx) -> Result<BTreeSet<String>> {
     let rows = tx.query("SELECT code FROM actions").fetch_all().await.while_("reading the actions")?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    Ok(rows.iter().filter_map(|row| facts::text(row, 0)).collect())
 }
 
 pub(super) fn drift(

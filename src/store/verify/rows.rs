@@ -87,7 +87,7 @@ macro_rules! misshapen {
                 WHEN t.kind NOT IN ('allocation', 'purchase', 'bonus', 'hold', 'release', 'refund', 'expiry', 'return',
                                     'adjustment', 'terms', 'cap', 'closing', 'reopening', 'month_close', 'month_reopen')
                     THEN 'kind'
-             END AS wrong FROM transactions AS t WHERE ", slice!("t"), ") AS s WHERE wrong IS NOT NULL)"
+             END AS wrong FROM transactions AS t WHERE ", slice!("t"), ") AS looked_at WHERE wrong IS NOT NULL)"
         )
     };
 }
@@ -107,23 +107,23 @@ const SHAPES: Group = group! {
 macro_rules! totals {
     () => {
         concat!(
-            "WITH t AS MATERIALIZED (
+            "WITH logged AS MATERIALIZED (
                  SELECT t.account_id, count(*) AS n, min(t.seq) AS first_seq, max(t.seq) AS last_seq,
                         min(t.occurred_at) AS first_at, max(t.recorded_at) AS recorded_at,
                         sum(t.free_delta) AS free, sum(t.purchased_delta) AS purchased
                    FROM transactions AS t WHERE ", slice!("t"), " GROUP BY t.account_id),
-             g AS MATERIALIZED (
+             granted AS MATERIALIZED (
                  SELECT g.account_id, sum(CASE g.credit_type WHEN 'free' THEN g.remaining ELSE 0 END) AS free,
                         sum(CASE g.credit_type WHEN 'purchased' THEN g.remaining ELSE 0 END) AS purchased
                    FROM grants AS g WHERE ", slice!("g"), " GROUP BY g.account_id),
-             a AS MATERIALIZED (
+             totals AS MATERIALIZED (
                  SELECT a.account_id, a.opened_at, a.last_seq, a.last_recorded_at, a.balance_free, a.balance_purchased,
-                        coalesce(t.n, 0) AS n, coalesce(t.first_seq, 1) AS first_seq, coalesce(t.last_seq, 0) AS newest_seq,
-                        t.first_at, coalesce(t.recorded_at, -9223372036854775808) AS recorded_at,
-                        coalesce(t.free, 0) AS free, coalesce(t.purchased, 0) AS purchased,
-                        coalesce(g.free, 0) AS left_free, coalesce(g.purchased, 0) AS left_purchased
-                   FROM accounts AS a LEFT JOIN t ON t.account_id = a.account_id
-                   LEFT JOIN g ON g.account_id = a.account_id WHERE ", slice!("a"), ")"
+                        coalesce(logged.n, 0) AS n, coalesce(logged.first_seq, 1) AS first_seq, coalesce(logged.last_seq, 0) AS newest_seq,
+                        logged.first_at, coalesce(logged.recorded_at, -9223372036854775808) AS recorded_at,
+                        coalesce(logged.free, 0) AS free, coalesce(logged.purchased, 0) AS purchased,
+                        coalesce(granted.free, 0) AS left_free, coalesce(granted.purchased, 0) AS left_purchased
+                   FROM accounts AS a LEFT JOIN logged ON logged.account_id = a.account_id
+                   LEFT JOIN granted ON granted.account_id = a.account_id WHERE ", slice!("a"), ")"
         )
     };
 }
@@ -131,33 +131,33 @@ macro_rules! totals {
 const TOTALS: Group = group! {
     sqlite: totals!(), postgres: totals!();
     "rows are numbered without gaps" =>
-        "SELECT account_id, 'last_seq', n || ' rows, ' || first_seq || ' to ' || newest_seq, CAST(last_seq AS TEXT) FROM a
+        "SELECT account_id, 'last_seq', n || ' rows, ' || first_seq || ' to ' || newest_seq, CAST(last_seq AS TEXT) FROM totals
           WHERE n <> last_seq OR newest_seq <> last_seq OR first_seq <> 1";
     "the balance is the sum of all changes" =>
         "SELECT account_id, 'balance of free + purchased', free || ' + ' || purchased,
-                balance_free || ' + ' || balance_purchased FROM a
+                balance_free || ' + ' || balance_purchased FROM totals
           WHERE free <> balance_free OR purchased <> balance_purchased";
     "the balance is what the grants have left" =>
         "SELECT account_id, 'balance of free + purchased', left_free || ' + ' || left_purchased,
-                balance_free || ' + ' || balance_purchased FROM a
+                balance_free || ' + ' || balance_purchased FROM totals
           WHERE left_free <> balance_free OR left_purchased <> balance_purchased";
     "the newest row was recorded last" =>
-        "SELECT account_id, 'last_recorded_at', CAST(recorded_at AS TEXT), CAST(last_recorded_at AS TEXT) FROM a
+        "SELECT account_id, 'last_recorded_at', CAST(recorded_at AS TEXT), CAST(last_recorded_at AS TEXT) FROM totals
           WHERE recorded_at <> last_recorded_at";
     "nothing happened before the account opened" =>
-        "SELECT account_id, 'the earliest occurred_at', opened_at || ' or later', CAST(first_at AS TEXT) FROM a
+        "SELECT account_id, 'the earliest occurred_at', opened_at || ' or later', CAST(first_at AS TEXT) FROM totals
           WHERE first_at < opened_at";
     "what belongs to an account has one" => concat!(
-        "SELECT DISTINCT o.account_id, 'a row of ' || o.of_table, 'an account', 'none' FROM (
-             SELECT account_id, 'transactions' AS of_table FROM t UNION ALL SELECT account_id, 'grants' FROM g
+        "SELECT DISTINCT owned.account_id, 'a row of ' || owned.of_table, 'an account', 'none' FROM (
+             SELECT account_id, 'transactions' AS of_table FROM logged UNION ALL SELECT account_id, 'grants' FROM granted
              UNION ALL SELECT x.account_id, 'terms' FROM terms AS x WHERE ", slice!("x"), "
              UNION ALL SELECT x.account_id, 'closures' FROM closures AS x WHERE ", slice!("x"), "
              UNION ALL SELECT x.account_id, 'admins' FROM admins AS x WHERE ", slice!("x"), "
              UNION ALL SELECT x.account_id, 'holds' FROM holds AS x WHERE ", slice!("x"), "
              UNION ALL SELECT x.account_id, 'caps' FROM caps AS x WHERE ", slice!("x"), "
              UNION ALL SELECT x.account_id, 'cap_months' FROM cap_months AS x WHERE ", slice!("x"), "
-             UNION ALL SELECT x.account_id, 'alerts' FROM alerts AS x WHERE ", slice!("x"), ") AS o
-          WHERE NOT EXISTS (SELECT 1 FROM accounts AS z WHERE ", slice!("z"), " AND z.account_id = o.account_id)");
+             UNION ALL SELECT x.account_id, 'alerts' FROM alerts AS x WHERE ", slice!("x"), ") AS owned
+          WHERE NOT EXISTS (SELECT 1 FROM accounts AS z WHERE ", slice!("z"), " AND z.account_id = owned.account_id)");
 };
 
 const BESIDE: Group = group! {

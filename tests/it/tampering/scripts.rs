@@ -94,6 +94,8 @@ pub const TAMPERING: &[&str] = &[
     "UPDATE transactions SET key = 'purchase:inv-2' WHERE seq = 2",
     "UPDATE transactions SET money_minor = NULL WHERE seq = 2",
     "UPDATE transactions SET free_delta = free_delta - 1 WHERE seq = 3",
+    "UPDATE transactions SET free_delta = -9223372036854775807 WHERE seq = 3",
+    "UPDATE transactions SET quantity = 9223372036854775807 WHERE seq = 3",
     "UPDATE transactions SET purchased_delta = purchased_delta + 1 WHERE seq = 8",
     "UPDATE transactions SET free_delta = free_delta + 250, purchased_delta = purchased_delta - 250 WHERE seq = 8",
     "UPDATE transactions SET free_balance = free_balance + 1 WHERE seq = 3",
