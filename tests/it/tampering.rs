@@ -4,11 +4,14 @@ mod history;
 mod raw;
 mod scripts;
 
-use crate::support::{Backend, Sandbox, both_databases, drifts};
+use crate::support::{Backend, Sandbox, account_id, both_databases, drifts, usage};
 use creditd::app::App;
+use creditd::jobs::verify::prove;
+use creditd::jobs::{Kit, Run};
 use history::NOW;
 use raw::{Column, Raw};
 use std::collections::BTreeSet;
+use tokio_util::sync::CancellationToken;
 
 both_databases! {
     async fn everything_that_can_happen_is_what_verify_expects(sandbox: Sandbox) {
@@ -79,6 +82,50 @@ both_databases! {
         }
         assert!(missed.is_empty(), "not found:\n{}", missed.join("\n"));
         sandbox.assert_verified().await;
+    }
+
+    /// Rows are written while others are read: nothing may look like a difference.
+    async fn r16_verify_beside_busy_writers_finds_nothing(sandbox: Sandbox) {
+        history::play(&sandbox).await;
+        let app = sandbox.at("2013-09-10T12:00:00Z");
+        let writing = tokio::spawn({
+            let app = app.clone();
+            async move {
+                for n in 0..60 {
+                    let account = account_id(["acme", "idle"][n % 2]);
+                    app.charge(&account, &usage("translation", &format!("busy-{n}"))).await.expect("an answer");
+                }
+            }
+        });
+        while !writing.is_finished() {
+            let found = drifts(&app).await;
+            assert!(found.is_empty(), "{found:#?}");
+        }
+        writing.await.expect("the charges");
+    }
+
+    /// One account is looked at alone; and the job that runs at night says what is wrong.
+    async fn r16_a_difference_is_told_of_its_account(sandbox: Sandbox) {
+        scripts::play(&sandbox).await;
+        let app = sandbox.at("2013-04-10T00:00:00Z");
+        let mut raw = Raw::new(&sandbox).await;
+        raw.execute("UPDATE grants SET remaining = remaining + 1 WHERE account_id = 'acme' AND grant_id = 2")
+            .await
+            .expect("changed");
+        let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop: CancellationToken::new() };
+        let of_other = prove(&app, Some(&account_id("other")), &mut run).await.expect("verify runs");
+        assert_eq!(of_other.drifts, []);
+        let of_acme = prove(&app, Some(&account_id("acme")), &mut run).await.expect("verify runs");
+        assert!(of_acme.drifts.iter().all(|drift| drift.account == "acme"), "{:#?}", of_acme.drifts);
+        let balance = of_acme.drifts.iter().find(|drift| drift.check == "the balance is what the grants have left");
+        let balance = balance.expect("the balance does not fit the grants");
+        assert_eq!((balance.expected.as_str(), balance.found.as_str()), ("1500 + 2251", "1500 + 2250"));
+
+        let kit = Kit::new(app).expect("templates and a mail folder");
+        let error = creditd::jobs::verify::run(&kit, &mut run).await.expect_err("the ledger does not add up");
+        let said = error.to_string();
+        assert!(said.starts_with("the ledger does not add up; `creditd verify` shows all differences. "), "{said}");
+        assert!(said.contains("acme: ") && said.contains(" should be 1500 + 2251, is 1500 + 2250"), "{said}");
     }
 
     /// Every column of every table there is, one at a time; and every table with a row more or less.
