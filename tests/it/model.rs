@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 /// Random histories that go through each database.
-const CASES: u32 = 16;
+const CASES: u32 = 12;
 /// After so many steps another program goes on.
 const STEPS_PER_PROGRAM: usize = 7;
 
