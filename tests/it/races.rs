@@ -222,7 +222,7 @@ both_databases! {
     fn accounts_do_not_touch_each_other(backend: Backend) {
         let runtime = tokio::runtime::Runtime::new().expect("threads");
         let histories = prop::collection::vec(history(), 3);
-        let config = ProptestConfig { cases: 4, failure_persistence: None, ..ProptestConfig::default() };
+        let config = crate::model::config(4);
         let side_by_side = |histories: Vec<History>| runtime.block_on(side_by_side(backend, &histories));
         TestRunner::new(config).run(&histories, side_by_side).expect("as each alone");
     }
@@ -230,7 +230,7 @@ both_databases! {
     /// Whatever is asked of one account all at once, what is stored is what the log says, and the log is in order.
     fn any_calls_may_come_at_once(backend: Backend) {
         let runtime = tokio::runtime::Runtime::new().expect("threads");
-        let config = ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() };
+        let config = crate::model::config(6);
         let at_once = |history: History| runtime.block_on(at_once(backend, &history));
         TestRunner::new(config).run(&history(), at_once).expect("in order");
     }
