@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
 /// Random histories that go through each database.
-const CASES: u32 = 16;
+const CASES: u32 = 12;
 /// After so many steps another program goes on.
 const STEPS_PER_PROGRAM: usize = 7;
 
@@ -24,10 +24,15 @@ both_databases! {
     /// leaves there. Programs come and go; none takes anything with it.
     fn any_history_goes_through_the_store_as_in_memory(backend: Backend) {
         let runtime = tokio::runtime::Runtime::new().expect("threads");
-        let config = ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() };
+        let config = config(CASES);
         let through_the_store = |history: History| runtime.block_on(play(backend, &history));
         TestRunner::new(config).run(&history(), through_the_store).expect("as in memory");
     }
+}
+
+/// Few cases, and not many tries to find a smaller one that fails: each takes a database.
+pub fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, max_shrink_iters: 32, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 async fn play(backend: Backend, history: &History) -> Result<(), TestCaseError> {

@@ -4,7 +4,7 @@ use crate::support::{Backend, Sandbox, Wire, instant, own_cluster, purchase, usa
 use creditd::app::App;
 use creditd::clock::Clock;
 use creditd::core::ids::{AccountId, Key};
-use creditd::core::ledger::{Call, Capture, Hold, Usage};
+use creditd::core::ledger::{Call, Capture, Hold, Purchase, Usage};
 use creditd::core::schedule::{Job, Slot};
 use creditd::core::transaction::Transaction;
 use creditd::store::{Claim, Store, StoreError};
@@ -168,6 +168,34 @@ async fn a_charge_waits_for_who_holds_its_account() {
     assert!(!charging.is_finished());
     other.commit().await.expect("let go");
     charging.await.expect("a task").expect("charged after it");
+}
+
+/// Two programs plan on an empty ledger. To one, row 1 is a pack, to the other it is the free credits of a month, of which it
+/// takes some. Whoever comes second plans again; what both together would make of grant 1 is never tried.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_plans_that_begin_alike_are_done_one_after_the_other() {
+    let Some(sandbox) = on_server().await else { return };
+    let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+    let app = sandbox.at("2013-01-10T00:00:00Z");
+    let second = sandbox.second_program(app.now()).await;
+    let mut other = sandbox.postgres().await.begin().await.expect("somebody else");
+    let hold = "UPDATE accounts SET name = name WHERE account_id = 'acme'";
+    sqlx::raw_sql(hold).execute(&mut *other).await.expect("the row is held");
+    let told = Purchase { occurred_at: Some(app.now()), ..purchase(1, "inv-1") };
+    let calls = [(app, Call::Purchase(told)), (second, Call::Charge(usage("erase", "k")))];
+    let asked = calls.map(|(app, call)| {
+        let acme = acme.clone();
+        tokio::spawn(async move { app.call(&acme, call).await })
+    });
+    let waiting = "SELECT CAST(count(*) AS TEXT) FROM pg_stat_activity WHERE datname = current_database()
+                      AND wait_event_type = 'Lock'";
+    while sandbox.texts(waiting).await != ["2"] {}
+    other.commit().await.expect("let go");
+    for task in asked {
+        task.await.expect("a task").expect("done");
+    }
+    assert_eq!(sandbox.log(&acme).await.len(), 3);
+    sandbox.assert_verified().await;
 }
 
 /// Clients, three accounts, and calls of the kinds that are written in one statement and in several.

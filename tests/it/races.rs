@@ -10,7 +10,7 @@ use creditd::core::transaction::{Kind, Status, Transaction};
 use creditd::store::Load;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 fn key(text: impl AsRef<str>) -> Key {
     Key::new(text.as_ref()).expect("a key")
@@ -25,6 +25,14 @@ async fn all_at_once(calls: impl IntoIterator<Item = (App, AccountId, Call)>) ->
         answers.push(task.await.expect("a task"));
     }
     answers
+}
+
+/// Starts a process of its own on the ledger, at an instant.
+fn start(sandbox: &Sandbox, now: &str, args: &str) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_creditd"));
+    command.env_clear().env("CREDITD_NOW", now).current_dir(sandbox.path(""));
+    command.args(args.split(' ')).args(["--database-url", sandbox.url()]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs")
 }
 
 /// Brings one account up to the time of `app`, as the jobs do.
@@ -131,13 +139,10 @@ both_databases! {
         const PROCESSES: usize = 6;
         let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
         let charge = |n: usize| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_creditd"));
-            command.env_clear().env("CREDITD_NOW", "2013-03-10T00:00:00Z").current_dir(sandbox.path(""));
-            command.args(["charge", "--account", "acme", "--action", "translation", "--quantity", "700", "--key"]);
-            command.args([&format!("k{n}"), "--database-url", sandbox.url()]);
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary runs")
+            let args = format!("charge --account acme --action translation --quantity 700 --key k{n}");
+            start(&sandbox, "2013-03-10T00:00:00Z", &args)
         };
-        let processes: Vec<_> = (0..PROCESSES).map(charge).collect();
+        let processes: Vec<Child> = (0..PROCESSES).map(charge).collect();
         let ended = processes.into_iter().map(|process| process.wait_with_output().expect("the binary ends"));
         let codes = ended.map(|output| match output.status.code() {
             Some(code @ (0 | 6)) => code,
@@ -148,6 +153,39 @@ both_databases! {
         assert_eq!(rows.iter().filter(|row| row.kind == Kind::Charge).count(), PROCESSES);
         let balance = sandbox.balance(&sandbox.at("2013-03-10T00:00:00Z"), &acme).await;
         assert_eq!(balance.available.total().get(), 100);
+        sandbox.assert_verified().await;
+    }
+
+    /// R9: a program is killed in the middle of an import, between two commits or within one. Run again, it does the rest.
+    async fn r9_an_import_that_is_killed_goes_on_where_it_was(sandbox: Sandbox) {
+        const ROWS: usize = 6_000; // two batches
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        let now = "2013-01-10T00:00:00Z";
+        sandbox.at(now).purchase(&acme, &purchase(2, "inv-1")).await.expect("a purchase");
+        let row = |n: usize| {
+            let (hour, minute, second) = (n / 3_600, n / 60 % 60, n % 60);
+            format!("2013-01-11T{hour:02}:{minute:02}:{second:02}Z,acme,ann,translation,success,,k{n}\n")
+        };
+        let usage: String = (0..ROWS).map(row).collect();
+        sandbox.write("usage.csv", format!("occurred_at,account,user,action,status,comment,key\n{usage}"));
+        let (now, args) = ("2013-01-12T00:00:00Z", "transactions import usage.csv");
+        let mut killed = start(&sandbox, now, args);
+        let charges = "SELECT CAST(count(*) AS TEXT) FROM transactions WHERE kind = 'charge'";
+        while sandbox.texts(charges).await == ["0"] && killed.try_wait().expect("a process").is_none() {}
+        killed.kill().expect("it can be killed");
+        killed.wait().expect("it is gone");
+        let before: usize = sandbox.texts(charges).await[0].parse().expect("a number");
+        assert!(before > 0);
+        let output = start(&sandbox, now, args).wait_with_output().expect("the binary ends");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        println!("killed after {before} of {ROWS}");
+
+        let rows = check_log(&sandbox, &acme).await;
+        let charged: Vec<&Transaction> = rows.iter().filter(|row| row.kind == Kind::Charge).collect();
+        assert_eq!(charged.len(), ROWS);
+        assert!(charged.iter().all(|row| row.status == Status::Success));
+        let left = sandbox.balance(&sandbox.at(now), &acme).await.available.total().get();
+        assert_eq!(left, 1_500 + 2 * PACK - i64::try_from(ROWS).expect("few"));
         sandbox.assert_verified().await;
     }
 
@@ -184,7 +222,7 @@ both_databases! {
     fn accounts_do_not_touch_each_other(backend: Backend) {
         let runtime = tokio::runtime::Runtime::new().expect("threads");
         let histories = prop::collection::vec(history(), 3);
-        let config = ProptestConfig { cases: 4, failure_persistence: None, ..ProptestConfig::default() };
+        let config = crate::model::config(4);
         let side_by_side = |histories: Vec<History>| runtime.block_on(side_by_side(backend, &histories));
         TestRunner::new(config).run(&histories, side_by_side).expect("as each alone");
     }
@@ -192,7 +230,7 @@ both_databases! {
     /// Whatever is asked of one account all at once, what is stored is what the log says, and the log is in order.
     fn any_calls_may_come_at_once(backend: Backend) {
         let runtime = tokio::runtime::Runtime::new().expect("threads");
-        let config = ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() };
+        let config = crate::model::config(6);
         let at_once = |history: History| runtime.block_on(at_once(backend, &history));
         TestRunner::new(config).run(&history(), at_once).expect("in order");
     }

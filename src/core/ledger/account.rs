@@ -120,6 +120,8 @@ impl Ledger {
             (true, None) => return Err(Refusal::AccountOpen { account: account() }),
             _ => {}
         }
+        // An account that reopens gets the free credits of the month.
+        self.check_month(at)?;
         self.roll_over(at, now)?;
         // The clock may have been set back; closures follow each other all the same, each with an instant of its own.
         let latest = self.closures.last().map(|last| last.reopened_at.unwrap_or(last.closed_at));

@@ -3,7 +3,7 @@
 use crate::support::{account, default_prices, instant, purchase, usage};
 use creditd::core::credits::{CreditType, Credits};
 use creditd::core::ids::Key;
-use creditd::core::ledger::{Adjust, Bonus, Call, Ledger, MonthClosing, Refund, Refusal, Return, Usage};
+use creditd::core::ledger::{Adjust, Bonus, Call, Closing, Ledger, MonthClosing, Refund, Refusal, Return, Usage};
 use creditd::core::transaction::{Kind, Reason, Transaction};
 
 fn key(text: &str) -> Key {
@@ -89,6 +89,7 @@ fn r14_nothing_happens_in_a_closed_month_on_a_clock_that_was_set_back() {
         Call::Bonus(bonus),
         Call::Adjust(adjust),
         Call::Return(returned),
+        Call::Closing(Closing { key: key("z"), reopen: false, comment: "a slip".to_owned() }),
     ] {
         for now in [january, "2013-01-31T23:59:59.999999Z"] {
             let refusal = ask(&mut ledger, now, call.clone()).expect_err("closed");

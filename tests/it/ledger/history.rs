@@ -38,6 +38,8 @@ pub enum Step {
     WaitForMonthEnd(i64),
     /// Time passes until that many microseconds after the end of the hold that ends next.
     WaitForHoldEnd(i64),
+    /// The job sees the new month, then the clock is set back that far behind its start.
+    SetBack(i64),
     /// Something is asked for the first time.
     Ask(Told, Wish),
     /// Something is asked again; with something else under the same key when `other`.
@@ -162,7 +164,7 @@ pub struct History {
 impl History {
     /// The same without steps that set the clock back.
     pub fn on_a_good_clock(mut self) -> History {
-        self.steps.retain(|step| !matches!(step, Step::Wait(us) if *us < 0));
+        self.steps.retain(|step| !matches!(step, Step::Wait(us) if *us < 0) && !matches!(step, Step::SetBack(_)));
         self
     }
 }
@@ -255,6 +257,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => wait.prop_map(Step::Wait),
         3 => (-1_i64..=1).prop_map(Step::WaitForMonthEnd),
         2 => (-1_i64..=1).prop_map(Step::WaitForHoldEnd),
+        1 => (1_i64..HOUR_US).prop_map(Step::SetBack),
         24 => (told(), what()).prop_map(|(told, what)| Step::Ask(told, what)),
         3 => (any::<Index>(), any::<bool>()).prop_map(|(index, other)| Step::AskAgain { index, other }),
         1 => price.prop_map(|(action, credits, in_us)| Step::Price { action, credits, in_us }),

@@ -347,6 +347,7 @@ impl Naive {
                     (true, false) => return Err("account_open"),
                     _ => {}
                 }
+                self.check_month(now_us)?;
                 self.reach(now_us, now_us);
                 // One after the other, also on a clock that was set back.
                 let latest = self.closures.last().map_or(i64::MIN, |(from, to)| if *to == NEVER { *from } else { *to });

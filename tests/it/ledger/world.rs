@@ -69,6 +69,11 @@ impl World {
                 let month = self.ledger.account.calendar.month_of(self.now);
                 self.now = self.ledger.account.calendar.month_end(month).plus_micros(*us);
             }
+            Step::SetBack(us) => {
+                self.step(&Step::WaitForMonthEnd(0))?;
+                self.step(&Step::Job)?;
+                self.now = self.now.plus_micros(-us).max(self.ledger.account.opened_at);
+            }
             Step::WaitForHoldEnd(us) => {
                 let ends = self.naive.open_holds(self.now.micros()).into_iter().map(|(_, end)| end).min();
                 self.now = ends.map_or(self.now, |end| Instant::from_micros(end).plus_micros(*us).max(self.now));

@@ -108,8 +108,8 @@ impl Naive {
 
     /// How many of an action a user could pay for at `t_us`.
     pub fn affordable(&self, action: &str, user: Option<&str>, t_us: i64) -> i64 {
-        let (free, purchased) = self.available(t_us);
-        let cap = user.and_then(|user| Some(self.caps.get(user)? - self.used(user, self.months.of(t_us))));
+        let (then, (free, purchased)) = (self.at(t_us), self.available(t_us));
+        let cap = user.and_then(|user| Some(then.caps.get(user)? - then.used(user, then.months.of(t_us))));
         let credits = cap.map_or(free + purchased, |cap| cap.min(free + purchased));
         self.price(action, t_us).map_or(credits, |price| if price > 0 { credits / price } else { 1 })
     }
