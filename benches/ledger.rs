@@ -2,7 +2,8 @@
 //! over many accounts and all on one, and the reset of many accounts with charges beside it. On SQLite and on Postgres.
 //!
 //! `cargo bench --bench ledger` runs everything; `-- charges`, `-- reset`, `-- sqlite`, `-- postgres` choose, and
-//! `-- accounts=100000` sets how many accounts are reset. benches/README.md says what the figures mean.
+//! `-- accounts=100000` sets how many accounts are reset, `-- spread`, `-- hot` and `-- callers=128` which charges are
+//! measured. benches/README.md says what the figures mean.
 
 #[path = "../tests/it/support/cluster.rs"]
 #[allow(dead_code, reason = "the tests use all of it")]
@@ -45,6 +46,34 @@ const BEFORE: &str = "2026-03-15T00:00:00Z";
 /// After the month's end.
 const AFTER: &str = "2026-04-02T00:00:00Z";
 
+/// What to measure.
+#[derive(Clone, Debug)]
+struct Asked {
+    words: Vec<String>,
+}
+
+impl Asked {
+    /// Whether `one` of two things is asked for: by name, or because neither is named.
+    fn is(&self, one: &str, both: [&str; 2]) -> bool {
+        let is_named = |name: &str| self.words.iter().any(|word| word == name);
+        is_named(one) || !both.into_iter().any(is_named)
+    }
+
+    fn number(&self, name: &str) -> Option<usize> {
+        self.words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
+    }
+
+    /// The charges to measure: how they are called, over how many accounts, by how many callers.
+    fn charges(&self) -> impl Iterator<Item = (&'static str, usize, usize)> {
+        let spreads = [("spread", SPREAD), ("hot", 1)].into_iter().filter(|(what, _)| self.is(what, ["spread", "hot"]));
+        let callers = self.number("callers");
+        spreads.flat_map(move |(what, accounts)| {
+            let callers = [1, 8, 128].into_iter().filter(move |many| callers.is_none_or(|asked| asked == *many));
+            callers.map(move |callers| (what, accounts, callers))
+        })
+    }
+}
+
 /// What a kind of caller got.
 struct Charged {
     per_second: f64,
@@ -53,26 +82,23 @@ struct Charged {
 }
 
 fn main() {
-    let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    let is_asked = |one: &str, all: [&str; 2]| {
-        asked.iter().any(|word| word == one) || !all.iter().any(|word| asked.iter().any(|asked| asked == word))
-    };
-    let accounts = asked.iter().find_map(|word| word.strip_prefix("accounts=")?.parse().ok()).unwrap_or(RESET);
+    let asked = Asked { words: std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect() };
+    let accounts = asked.number("accounts").unwrap_or(RESET);
     if write_through() {
         return;
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        for database in ["sqlite", "postgres"].into_iter().filter(|one| is_asked(one, ["sqlite", "postgres"])) {
+        for database in ["sqlite", "postgres"].into_iter().filter(|one| asked.is(one, ["sqlite", "postgres"])) {
             let is_sqlite = database == "sqlite";
             if !is_sqlite && cluster::cluster().is_none() {
                 continue;
             }
-            if is_asked("charges", ["charges", "reset"]) {
-                if is_sqlite { sqlite::charges().await } else { postgres::charges().await }
+            if asked.is("charges", ["charges", "reset"]) {
+                if is_sqlite { sqlite::charges(&asked).await } else { postgres::charges(&asked).await }
             }
-            if is_asked("reset", ["charges", "reset"]) {
+            if asked.is("reset", ["charges", "reset"]) {
                 if is_sqlite { sqlite::reset(accounts).await } else { postgres::reset(accounts).await }
             }
         }

@@ -1,7 +1,8 @@
 //! Postgres: the floor of charges is pgbench calling one function that does the same, that of a reset set-based SQL.
 
 use super::{
-    AFTER, ALLOWANCE, BEFORE, MEASURED, SPREAD, app_at, charges_of, clock, cluster, fill, instant, line, settings,
+    AFTER, ALLOWANCE, Asked, BEFORE, MEASURED, SPREAD, app_at, charges_of, clock, cluster, fill, instant, line,
+    settings,
 };
 use super::{reset_all, reset_beside_charges};
 use creditd::config::Settings;
@@ -52,20 +53,16 @@ async fn execute(url: &str, sql: &str) {
     connection.close().await.expect("the connection ends");
 }
 
-pub async fn charges() {
+pub async fn charges(asked: &Asked) {
     let ledger = new_ledger(SPREAD).await;
     let app = app_at(&ledger.settings, &ledger.store, BEFORE);
     execute(&ledger.database.url, FLOOR_CHARGE).await;
-    for (what, accounts) in [("spread", SPREAD), ("hot", 1)] {
-        let mut best = 0.0_f64;
-        for callers in [1, 8, 128] {
-            // pgbench with more clients than that is slower: its best stands beside the many.
-            let floor = if callers == 128 { best } else { pgbench(&ledger, callers, accounts) };
-            best = best.max(floor);
-            let charged = charges_of(&app, callers, accounts).await;
-            line("Postgres", what, callers, &charged, floor);
-            execute(&ledger.database.url, "VACUUM ANALYZE").await;
-        }
+    for (what, accounts, callers) in asked.charges() {
+        // pgbench with more clients than 8 is slower: that is its best, which stands beside the many.
+        let floor = pgbench(&ledger, callers.min(8), accounts);
+        let charged = charges_of(&app, callers, accounts).await;
+        line("Postgres", what, callers, &charged, floor);
+        execute(&ledger.database.url, "VACUUM ANALYZE").await;
     }
     ledger.store.close().await;
 }

@@ -1,6 +1,8 @@
 //! SQLite: the floor is bare prepared statements through the C API by one writer.
 
-use super::{AFTER, BEFORE, MEASURED, SPREAD, account_id, app_at, charges_of, clock, fill, instant, line, settings};
+use super::{
+    AFTER, Asked, BEFORE, MEASURED, SPREAD, account_id, app_at, charges_of, clock, fill, instant, line, settings,
+};
 use super::{reset_all, reset_beside_charges};
 use creditd::store::{Meta, Store};
 use rusqlite::{Connection, params};
@@ -17,17 +19,15 @@ async fn new_ledger(folder: &Path, accounts: usize) -> (creditd::config::Setting
     (settings, store)
 }
 
-pub async fn charges() {
+pub async fn charges(asked: &Asked) {
     let folder = tempfile::tempdir().expect("a folder");
     let (settings, store) = new_ledger(folder.path(), SPREAD).await;
     let app = app_at(&settings, &store, BEFORE);
-    for (what, accounts) in [("spread", SPREAD), ("hot", 1)] {
-        for callers in [1, 8, 128] {
-            // Turn about, so that a machine that slows down slows down both.
-            let floor = floor_charges(&folder.path().join("creditd.db"), accounts);
-            let charged = charges_of(&app, callers, accounts).await;
-            line("SQLite", what, callers, &charged, floor);
-        }
+    for (what, accounts, callers) in asked.charges() {
+        // Turn about, so that a machine that slows down slows down both.
+        let floor = floor_charges(&folder.path().join("creditd.db"), accounts);
+        let charged = charges_of(&app, callers, accounts).await;
+        line("SQLite", what, callers, &charged, floor);
     }
     store.close().await;
 }

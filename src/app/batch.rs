@@ -7,8 +7,8 @@ use crate::core::ids::AccountId;
 use crate::core::ledger::{Call, Ledger, Receipt, Refusal};
 use crate::store::{Batch, Load, Store, StoreError};
 
-/// A call in a batch: on which account, what, and by which clock. It happens when its turn comes, once nobody else can
-/// write to its account: so nothing is recorded at an instant that others have already looked back on.
+/// A call in a batch: on which account, what, and by which clock. It happens when its turn comes, not when it was sent:
+/// so no ledger is asked about an instant before its newest row.
 pub(super) type InTurn<'a> = (&'a AccountId, &'a Call, Clock);
 
 impl App {

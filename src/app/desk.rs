@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::core::calendar::Instant;
 use crate::core::ids::AccountId;
 use crate::core::ledger::{Call, Ledger, Receipt, Refusal};
-use crate::store::{Store, StoreError};
+use crate::store::{BATCHES_AT_ONCE, Store, StoreError};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
@@ -58,11 +58,11 @@ impl Desk {
     /// Asks, and waits for the answer. Whoever stops waiting does not stop the call.
     pub(super) async fn call(&self, account: AccountId, call: Call, clock: Clock) -> Result<Answer, AppError> {
         let (answer, answered) = oneshot::channel();
-        let batches_max = self.0.store.batches_at_once();
         let must_serve = {
             let mut queue = self.0.queue();
             queue.waiting.push(Asked { account, call, clock, answer });
-            let wants_clerk = queue.clerks == 0 || (queue.clerks < batches_max && queue.waiting.len() >= BESIDE_MIN);
+            let wants_clerk =
+                queue.clerks == 0 || (queue.clerks < BATCHES_AT_ONCE && queue.waiting.len() >= BESIDE_MIN);
             queue.clerks += usize::from(wants_clerk);
             wants_clerk
         };

@@ -10,7 +10,7 @@ use crate::core::ids::AccountId;
 use crate::core::ledger::{Ledger, Refusal};
 use crate::core::transaction::Kind;
 use crate::report::{counted, grouped_count};
-use crate::store::{Batch, Load, StoreError};
+use crate::store::{BATCHES_AT_ONCE, Batch, Load, StoreError};
 
 /// Which accounts are looked for.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +23,7 @@ pub(super) enum Looking {
 
 impl Looking {
     async fn next(self, app: &App, now: Instant, after: Option<&AccountId>) -> Result<Vec<AccountId>, StoreError> {
-        let limit = app.settings.jobs.batch_accounts * app.store.batches_at_once();
+        let limit = app.settings.jobs.batch_accounts * BATCHES_AT_ONCE;
         match self {
             Looking::ForAnything => app.store.accounts_due(now, after, limit).await,
             Looking::ForExpiredHolds => app.store.accounts_with_expired_holds(now, after, limit).await,
@@ -87,7 +87,7 @@ pub(super) async fn run(kit: &Kit, run: &mut Run<'_>, looking: Looking) -> Resul
                 let mut batch = app.store.load(&load).await?;
                 return Ok(plan(&mut batch, now, worded));
             }
-            // At the instant at which nobody else can write to these accounts.
+            // At the instant at which it is planned, which may be again.
             app.store.update(&load, |batch| plan(batch, app.now(), worded)).await
         };
         let batches = ids.chunks(app.settings.jobs.batch_accounts).map(roll_over);

@@ -301,7 +301,7 @@ fn id_set<'a>(ids: impl IntoIterator<Item = &'a AccountId>) -> Result<String> {
 /// Locks the rows of the accounts in `ids` (a JSON array), in order of id: what is read of them from now on is the newest,
 /// and stays so until the transaction ends. SQLite has one writer and needs none.
 pub(super) async fn lock(tx: &mut Tx, ids: &str) -> Result<()> {
-    if let Tx::Sqlite(_) = tx {
+    if let Tx::Sqlite(..) = tx {
         return Ok(());
     }
     // Not FOR UPDATE: rows of other tables may go on to refer to these accounts.

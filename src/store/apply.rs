@@ -3,15 +3,16 @@
 //! Rows go in as cells. SQLite takes a table of them as one JSON parameter, Postgres as one array per column.
 
 use super::accounts::digest_of_terms;
-use super::backend::{Backend, Tx};
-use super::sql::{Query, Sql, set};
-use super::{Result, While, json};
+use super::backend::Tx;
+use super::sql::{On, Query, Sql, set};
+use super::{Batch, Result, While, json};
 use crate::core::calendar::{Instant, Month};
 use crate::core::ids::AccountId;
 use crate::core::ledger::{Changes, Grant, Ledger};
 use crate::core::transaction::{Reason, Transaction};
 use serde::{Serialize, Serializer};
-use sqlx::postgres::PgPool;
+use sqlx::postgres::PgConnection;
+use std::sync::LazyLock;
 
 /// A value on its way into a column.
 #[derive(Clone, Debug)]
@@ -58,158 +59,212 @@ impl Cell<'_> {
     }
 }
 
-/// Rows of one table, and what their columns hold: `i` a whole number, `t` a text.
+/// What a column holds.
+#[derive(Clone, Copy)]
+enum Holds {
+    Int,
+    Text,
+}
+use Holds::{Int, Text};
+
+/// Columns of a table, in the order in which cells come. The first [`Columns::keys`] of them say which row.
+struct Columns {
+    table: &'static str,
+    keys: usize,
+    columns: &'static [(&'static str, Holds)],
+}
+
+#[rustfmt::skip]
+const TRANSACTIONS: Columns = Columns { table: "transactions", keys: 2, columns: &[
+    ("account_id", Text), ("seq", Int), ("kind", Text), ("occurred_at", Int), ("recorded_at", Int), ("user_id", Text),
+    ("action", Text), ("quantity", Int), ("unit_price", Int), ("status", Text), ("reason", Text), ("comment", Text),
+    ("key", Text), ("content", Int), ("corrects", Int), ("expires_at", Int), ("money_minor", Int), ("currency", Text),
+    ("reference", Text), ("free_delta", Int), ("purchased_delta", Int), ("free_balance", Int),
+    ("purchased_balance", Int), ("entries", Text), ("digest", Int),
+] };
+/// Grants that are made.
+#[rustfmt::skip]
+const GRANTS: Columns = Columns { table: "grants", keys: 2, columns: &[
+    ("account_id", Text), ("grant_id", Int), ("consumed", Int), ("refunded", Int), ("lapsed", Int),
+    ("lapsed_at_once", Int), ("returned", Int), ("adjusted", Int), ("held", Int), ("remaining", Int),
+    ("lapsed_by", Int), ("label", Text), ("credit_type", Text), ("source", Text), ("amount", Int), ("starts_at", Int),
+    ("expires_at", Int),
+] };
+/// What moves in grants that were there: the beginning of [`GRANTS`].
+const GRANTS_MOVED: Columns = Columns { columns: GRANTS.columns.split_at(11).0, ..GRANTS };
+/// Accounts whose next month, lapse or expiry is another now.
+#[rustfmt::skip]
+const ACCOUNTS: Columns = Columns { table: "accounts", keys: 1, columns: &[
+    ("account_id", Text), ("opened_through", Text), ("closed_through", Text), ("last_seq", Int),
+    ("last_recorded_at", Int), ("balance_free", Int), ("balance_purchased", Int), ("due_at", Int),
+] };
+/// The others: the beginning of [`ACCOUNTS`]. SQLite would move the entry in the index of `due_at`, and write its page,
+/// also where it stays the same.
+const ACCOUNTS_NOT_DUE: Columns = Columns { columns: ACCOUNTS.columns.split_at(7).0, ..ACCOUNTS };
+
+/// How the cells of rows are bound, and become the table `v` in a statement.
+#[derive(Clone, Copy)]
+enum Bound {
+    /// All of them as one JSON text: SQLite.
+    Json,
+    /// One array for each column: Postgres.
+    Arrays,
+    /// One row, a parameter for each cell, which Postgres plans and runs quicker.
+    Cells,
+}
+
+impl Columns {
+    /// The table `v` of the rows that are bound behind `before` other parameters.
+    fn v(&self, bound: Bound, before: usize) -> String {
+        let parameter = |at: usize, (_, holds): &(&str, Holds)| {
+            let kind = match holds {
+                Int => "bigint",
+                Text => "text",
+            };
+            format!("${}::{kind}", before + at + 1)
+        };
+        let each = |of: &dyn Fn(usize, &(&'static str, Holds)) -> String| {
+            let each = self.columns.iter().enumerate().map(|(at, column)| of(at, column));
+            each.collect::<Vec<_>>().join(", ")
+        };
+        match bound {
+            Bound::Json => format!(
+                "(SELECT {} FROM jsonb_each($1)) AS v",
+                each(&|at, (name, _)| format!("value ->> {at} AS {name}"))
+            ),
+            Bound::Arrays => {
+                format!(
+                    "unnest({}) AS v ({})",
+                    each(&|at, column| format!("{}[]", parameter(at, column))),
+                    self.names()
+                )
+            }
+            Bound::Cells => {
+                format!("(SELECT {}) AS v", each(&|at, column| format!("{} AS {}", parameter(at, column), column.0)))
+            }
+        }
+    }
+
+    fn names(&self) -> String {
+        self.columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Adds rows. One whose number is taken is refused by the database: somebody else was first.
+    fn insert(&self, bound: Bound, before: usize) -> String {
+        let (table, names) = (self.table, self.names());
+        format!("INSERT INTO {table} ({names}) SELECT {names} FROM {}", self.v(bound, before))
+    }
+
+    /// Moves on what stands behind the keys.
+    fn update(&self, bound: Bound, before: usize) -> String {
+        let (keys, moved) = self.columns.split_at(self.keys);
+        let set = moved.iter().map(|(name, _)| format!("{name} = v.{name}")).collect::<Vec<_>>().join(", ");
+        let same = keys.iter().map(|(name, _)| format!("t.{name} = v.{name}")).collect::<Vec<_>>().join(" AND ");
+        format!("UPDATE {} AS t SET {set} FROM {} WHERE {same}", self.table, self.v(bound, before))
+    }
+}
+
+/// The statements that write a batch, for each database. Their texts are made once.
+struct Statements {
+    transactions: Sql,
+    grants: Sql,
+    grants_moved: Sql,
+    accounts: Sql,
+    accounts_not_due: Sql,
+    /// Transactions, moved grants and accounts that are not due, all in one: of many rows, and of one in each table.
+    many_at_once: &'static str,
+    one_at_once: &'static str,
+}
+
+static STATEMENTS: LazyLock<Statements> = LazyLock::new(|| {
+    let leak = |text: String| -> &'static str { text.leak() };
+    let both = |of: &dyn Fn(Bound) -> String| Sql { sqlite: leak(of(Bound::Json)), postgres: leak(of(Bound::Arrays)) };
+    let at_once = |bound: Bound| {
+        let (transactions, grants) = (TRANSACTIONS.columns.len(), GRANTS_MOVED.columns.len());
+        leak(format!(
+            "WITH added AS ({}), moved AS ({}) {}",
+            TRANSACTIONS.insert(bound, 0),
+            GRANTS_MOVED.update(bound, transactions),
+            ACCOUNTS_NOT_DUE.update(bound, transactions + grants)
+        ))
+    };
+    Statements {
+        transactions: both(&|bound| TRANSACTIONS.insert(bound, 0)),
+        grants: both(&|bound| GRANTS.insert(bound, 0)),
+        grants_moved: both(&|bound| GRANTS_MOVED.update(bound, 0)),
+        accounts: both(&|bound| ACCOUNTS.update(bound, 0)),
+        accounts_not_due: both(&|bound| ACCOUNTS_NOT_DUE.update(bound, 0)),
+        many_at_once: at_once(Bound::Arrays),
+        one_at_once: at_once(Bound::Cells),
+    }
+});
+
+/// Rows of one table.
 struct Table<'a> {
-    columns: &'static [u8],
+    columns: &'static Columns,
     rows: Vec<Vec<Cell<'a>>>,
 }
 
 impl Table<'_> {
-    /// Adds the rows to the parameters of `query`: as one JSON text, or as one array per column.
+    /// Adds the rows to the parameters of `query`, as [`Bound::Json`] or [`Bound::Arrays`].
     fn bind<'q>(&self, query: Query<'q>) -> Result<Query<'q>> {
         match query {
             Query::Sqlite(..) => Ok(query.bind(json(&self.rows)?)),
             Query::Postgres(on, mut query) => {
-                for (at, column) in self.columns.iter().enumerate() {
-                    query = match column {
-                        b'i' => query.bind(self.rows.iter().map(|row| row[at].int()).collect::<Vec<Option<i64>>>()),
-                        _ => query.bind(self.rows.iter().map(|row| row[at].text()).collect::<Vec<Option<&str>>>()),
+                for (at, (_, holds)) in self.columns.columns.iter().enumerate() {
+                    query = match holds {
+                        Int => query.bind(self.rows.iter().map(|row| row[at].int()).collect::<Vec<Option<i64>>>()),
+                        Text => query.bind(self.rows.iter().map(|row| row[at].text()).collect::<Vec<Option<&str>>>()),
                     };
                 }
                 Ok(Query::Postgres(on, query))
             }
         }
     }
-}
 
-/// The pieces of the statements on Postgres, whose parameters begin behind those of the piece before.
-macro_rules! transactions_postgres {
-    () => {
-        "INSERT INTO transactions (
-            account_id, seq, kind, occurred_at, recorded_at, user_id, action, quantity, unit_price, status, reason,
-            comment, key, content, corrects, expires_at, money_minor, currency, reference, free_delta,
-            purchased_delta, free_balance, purchased_balance, entries, digest)
-         SELECT * FROM unnest(
-            $1::text[], $2::bigint[], $3::text[], $4::bigint[], $5::bigint[], $6::text[], $7::text[], $8::bigint[],
-            $9::bigint[], $10::text[], $11::text[], $12::text[], $13::text[], $14::bigint[], $15::bigint[],
-            $16::bigint[], $17::bigint[], $18::text[], $19::text[], $20::bigint[], $21::bigint[], $22::bigint[],
-            $23::bigint[], $24::text[], $25::bigint[])"
-    };
-}
-macro_rules! grants_postgres {
-    ($parameters:literal) => {
-        concat!(
-            "INSERT INTO grants (
-            account_id, grant_id, label, credit_type, source, amount, starts_at, expires_at, consumed, refunded,
-            lapsed, lapsed_at_once, returned, adjusted, held, remaining, lapsed_by)
-         SELECT * FROM unnest(", $parameters, ")
-         ON CONFLICT (account_id, grant_id) DO UPDATE
-            SET consumed = excluded.consumed, refunded = excluded.refunded, lapsed = excluded.lapsed,
-                lapsed_at_once = excluded.lapsed_at_once, returned = excluded.returned, adjusted = excluded.adjusted,
-                held = excluded.held, remaining = excluded.remaining, lapsed_by = excluded.lapsed_by"
-        )
-    };
-}
-macro_rules! accounts_postgres {
-    ($parameters:literal) => {
-        concat!(
-            "UPDATE accounts AS a
-            SET opened_through = v.opened_through, closed_through = v.closed_through, last_seq = v.last_seq,
-                last_recorded_at = v.last_recorded_at, balance_free = v.balance_free,
-                balance_purchased = v.balance_purchased, due_at = v.due_at
-           FROM unnest(", $parameters, ")
-             AS v (account_id, opened_through, closed_through, last_seq, last_recorded_at, balance_free, balance_purchased,
-            due_at)
-          WHERE a.account_id = v.account_id"
-        )
-    };
-}
+    /// Adds the only row as [`Bound::Cells`]; where there is none, as NULL, which no key is.
+    fn bind_one<'q>(&self, mut query: Query<'q>) -> Query<'q> {
+        for (at, (_, holds)) in self.columns.columns.iter().enumerate() {
+            let cell = self.rows.first().map_or(&Cell::Null, |row| &row[at]);
+            query = match holds {
+                Int => query.bind(cell.int()),
+                Text => query.bind(cell.text().map(str::to_owned)),
+            };
+        }
+        query
+    }
 
-/// Adds transactions. A row whose number is taken is refused by the database: somebody else was first.
-const TRANSACTIONS: Sql = Sql {
-    sqlite: "INSERT INTO transactions (
-            account_id, seq, kind, occurred_at, recorded_at, user_id, action, quantity, unit_price, status, reason,
-            comment, key, content, corrects, expires_at, money_minor, currency, reference, free_delta,
-            purchased_delta, free_balance, purchased_balance, entries, digest)
-         SELECT v ->> 0, v ->> 1, v ->> 2, v ->> 3, v ->> 4, v ->> 5, v ->> 6, v ->> 7, v ->> 8, v ->> 9, v ->> 10,
-            v ->> 11, v ->> 12, v ->> 13, v ->> 14, v ->> 15, v ->> 16, v ->> 17, v ->> 18, v ->> 19, v ->> 20,
-            v ->> 21, v ->> 22, v ->> 23, v ->> 24
-           FROM (SELECT value AS v FROM jsonb_each($1))",
-    postgres: transactions_postgres!(),
-};
-const TRANSACTION_COLUMNS: &[u8; 25] = b"titiittiittttiiiittiiiiti";
-
-/// Adds grants, and moves what stands in those that are there.
-const GRANTS: Sql = Sql {
-    sqlite: "INSERT INTO grants (
-            account_id, grant_id, label, credit_type, source, amount, starts_at, expires_at, consumed, refunded,
-            lapsed, lapsed_at_once, returned, adjusted, held, remaining, lapsed_by)
-         SELECT v ->> 0, v ->> 1, v ->> 2, v ->> 3, v ->> 4, v ->> 5, v ->> 6, v ->> 7, v ->> 8, v ->> 9, v ->> 10,
-            v ->> 11, v ->> 12, v ->> 13, v ->> 14, v ->> 15, v ->> 16
-           FROM (SELECT value AS v FROM jsonb_each($1)) WHERE true
-         ON CONFLICT (account_id, grant_id) DO UPDATE
-            SET consumed = excluded.consumed, refunded = excluded.refunded, lapsed = excluded.lapsed,
-                lapsed_at_once = excluded.lapsed_at_once, returned = excluded.returned, adjusted = excluded.adjusted,
-                held = excluded.held, remaining = excluded.remaining, lapsed_by = excluded.lapsed_by",
-    postgres: grants_postgres!(
-        "$1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[],
-            $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
-            $16::bigint[], $17::bigint[]"
-    ),
-};
-const GRANT_COLUMNS: &[u8; 17] = b"titttiiiiiiiiiiii";
-
-/// Moves the projections of accounts on.
-const ACCOUNTS: Sql = Sql {
-    sqlite: "UPDATE accounts
-            SET opened_through = v ->> 1, closed_through = v ->> 2, last_seq = v ->> 3, last_recorded_at = v ->> 4,
-                balance_free = v ->> 5, balance_purchased = v ->> 6, due_at = v ->> 7
-           FROM (SELECT value AS v FROM jsonb_each($1)) WHERE account_id = v ->> 0",
-    postgres: accounts_postgres!(
-        "$1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[]"
-    ),
-};
-const ACCOUNT_COLUMNS: &[u8; 8] = b"tttiiiii";
-
-/// All three at once. One statement is one round trip and needs no transaction around it.
-const ALL_AT_ONCE: &str = concat!(
-    "WITH t AS (",
-    transactions_postgres!(),
-    "), g AS (",
-    grants_postgres!(
-        "$26::text[], $27::bigint[], $28::text[], $29::text[], $30::text[], $31::bigint[], $32::bigint[],
-            $33::bigint[], $34::bigint[], $35::bigint[], $36::bigint[], $37::bigint[], $38::bigint[], $39::bigint[],
-            $40::bigint[], $41::bigint[], $42::bigint[]"
-    ),
-    ") ",
-    accounts_postgres!(
-        "$43::text[], $44::text[], $45::text[], $46::bigint[], $47::bigint[], $48::bigint[], $49::bigint[],
-            $50::bigint[]"
-    )
-);
-
-/// What a batch changed, laid out in tables.
-pub(super) struct Written<'a> {
-    transactions: Table<'a>,
-    grants: Table<'a>,
-    accounts: Table<'a>,
-    changes: &'a [(AccountId, Changes)],
+    /// Writes the rows, if there are any.
+    async fn write(&self, tx: &mut Tx, sql: Sql) -> Result<()> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        self.bind(tx.query(sql))?.execute().await.while_("writing a batch").map(drop)
+    }
 }
 
 /// The changes of ledgers and, of those that have some, the projections beside them.
 pub(super) struct Projected {
     changes: Vec<(AccountId, Changes)>,
     accounts: Vec<Vec<Cell<'static>>>,
+    accounts_not_due: Vec<Vec<Cell<'static>>>,
 }
 
 impl Projected {
-    pub fn of(ledgers: impl IntoIterator<Item = Ledger>) -> Projected {
-        let (mut changes, mut accounts) = (Vec::new(), Vec::new());
-        for ledger in ledgers.into_iter().filter(Ledger::is_changed) {
-            accounts.push(account_cells(&ledger));
-            changes.push((ledger.account.id.clone(), ledger.into_changes()));
+    pub fn of(batch: Batch) -> Projected {
+        let (mut changes, mut accounts, mut accounts_not_due) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, ledger) in batch.ledgers.into_iter().filter(|(_, ledger)| ledger.is_changed()) {
+            let mut cells = account_cells(&ledger);
+            let due_at = ledger.due_at();
+            if batch.due_at.get(&id) == Some(&due_at) {
+                accounts_not_due.push(cells);
+            } else {
+                cells.push(Cell::Int(due_at.micros()));
+                accounts.push(cells);
+            }
+            changes.push((id, ledger.into_changes()));
         }
-        Projected { changes, accounts }
+        Projected { changes, accounts, accounts_not_due }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -217,20 +272,42 @@ impl Projected {
     }
 
     pub fn written(&self) -> Result<Written<'_>> {
-        let mut rows = Vec::new();
+        let (mut transactions, mut grants, mut grants_moved) = (Vec::new(), Vec::new(), Vec::new());
         for (id, changes) in &self.changes {
             for row in &changes.rows {
-                rows.push(transaction_cells(id, row)?);
+                transactions.push(transaction_cells(id, row)?);
+            }
+            // The number of the row that makes a grant is the grant's.
+            let first_seq = changes.rows.first().map_or(i64::MAX, |row| row.seq);
+            for grant in &changes.grants {
+                let mut cells = grant_cells(id, grant);
+                if grant.id.0 < first_seq {
+                    grants_moved.push(cells);
+                } else {
+                    cells.extend(made_cells(grant));
+                    grants.push(cells);
+                }
             }
         }
-        let grants = self.changes.iter().flat_map(|(id, changes)| changes.grants.iter().map(|g| grant_cells(id, g)));
         Ok(Written {
-            transactions: Table { columns: TRANSACTION_COLUMNS, rows },
-            grants: Table { columns: GRANT_COLUMNS, rows: grants.collect() },
-            accounts: Table { columns: ACCOUNT_COLUMNS, rows: self.accounts.clone() },
+            transactions: Table { columns: &TRANSACTIONS, rows: transactions },
+            grants: Table { columns: &GRANTS, rows: grants },
+            grants_moved: Table { columns: &GRANTS_MOVED, rows: grants_moved },
+            accounts: Table { columns: &ACCOUNTS, rows: self.accounts.clone() },
+            accounts_not_due: Table { columns: &ACCOUNTS_NOT_DUE, rows: self.accounts_not_due.clone() },
             changes: &self.changes,
         })
     }
+}
+
+/// What a batch changed, laid out in tables.
+pub(super) struct Written<'a> {
+    transactions: Table<'a>,
+    grants: Table<'a>,
+    grants_moved: Table<'a>,
+    accounts: Table<'a>,
+    accounts_not_due: Table<'a>,
+    changes: &'a [(AccountId, Changes)],
 }
 
 /// Whether there is more than rows, grants and balances.
@@ -242,27 +319,35 @@ fn has_more(changes: &Changes) -> bool {
 }
 
 impl Written<'_> {
-    /// Whether there is more to write than rows, grants and balances.
-    pub fn has_more(&self) -> bool {
-        self.changes.iter().any(|(_, changes)| has_more(changes))
+    /// Whether [`Written::write_at_once`] can write it: charges on grants that were there, and nothing else.
+    pub fn is_plain(&self) -> bool {
+        self.grants.rows.is_empty()
+            && self.accounts.rows.is_empty()
+            && !self.changes.iter().any(|(_, changes)| has_more(changes))
     }
 
     /// Writes everything in one statement, which is a transaction of its own, on Postgres. The statement that it ends with
-    /// runs first there: the update of the account.
-    pub async fn write_at_once(&self, pool: &PgPool) -> Result<()> {
-        let query = Backend::on_its_own(pool, ALL_AT_ONCE);
-        let query = self.accounts.bind(self.grants.bind(self.transactions.bind(query)?)?)?;
-        query.execute().await.while_("writing a call").map(drop)
+    /// runs first there: the update of the accounts.
+    pub async fn write_at_once(&self, connection: &mut PgConnection) -> Result<()> {
+        let is_one = self.transactions.rows.len() == 1 && self.grants_moved.rows.len() <= 1;
+        let query = if is_one {
+            let query = Query::Postgres(On::Connection(connection), sqlx::query(STATEMENTS.one_at_once));
+            self.accounts_not_due.bind_one(self.grants_moved.bind_one(self.transactions.bind_one(query)))
+        } else {
+            let query = Query::Postgres(On::Connection(connection), sqlx::query(STATEMENTS.many_at_once));
+            self.accounts_not_due.bind(self.grants_moved.bind(self.transactions.bind(query)?)?)?
+        };
+        query.execute().await.while_("writing a batch").map(drop)
     }
 
     /// Writes everything in a transaction, the accounts first: whoever writes touches their rows before all others.
     pub async fn write(&self, tx: &mut Tx) -> Result<()> {
-        self.accounts.bind(tx.query(ACCOUNTS))?.execute().await.while_("writing balances")?;
-        self.transactions.bind(tx.query(TRANSACTIONS))?.execute().await.while_("writing transactions")?;
-        if !self.grants.rows.is_empty() {
-            self.grants.bind(tx.query(GRANTS))?.execute().await.while_("writing grants")?;
-        }
-        if self.has_more() { self.write_more(tx).await } else { Ok(()) }
+        self.accounts_not_due.write(tx, STATEMENTS.accounts_not_due).await?;
+        self.accounts.write(tx, STATEMENTS.accounts).await?;
+        self.transactions.write(tx, STATEMENTS.transactions).await?;
+        self.grants_moved.write(tx, STATEMENTS.grants_moved).await?;
+        self.grants.write(tx, STATEMENTS.grants).await?;
+        if self.changes.iter().any(|(_, changes)| has_more(changes)) { self.write_more(tx).await } else { Ok(()) }
     }
 
     async fn write_more(&self, tx: &mut Tx) -> Result<()> {
@@ -381,7 +466,7 @@ async fn write_caps(tx: &mut Tx, id: &AccountId, changes: &Changes) -> Result<()
 }
 
 fn transaction_cells<'a>(account: &'a AccountId, row: &'a Transaction) -> Result<Vec<Cell<'a>>> {
-    let mut cells = Vec::with_capacity(TRANSACTION_COLUMNS.len());
+    let mut cells = Vec::with_capacity(TRANSACTIONS.columns.len());
     cells.extend([
         Cell::Text(account.as_str()),
         Cell::Int(row.seq),
@@ -412,17 +497,10 @@ fn transaction_cells<'a>(account: &'a AccountId, row: &'a Transaction) -> Result
     Ok(cells)
 }
 
-fn grant_cells<'a>(account: &'a AccountId, grant: &'a Grant) -> Vec<Cell<'a>> {
-    let mut cells = vec![
-        Cell::Text(account.as_str()),
-        Cell::Int(grant.id.0),
-        Cell::Text(&grant.label),
-        Cell::Text(grant.credit_type.as_str()),
-        Cell::Text(grant.source.as_str()),
-        Cell::Int(grant.amount.get()),
-        Cell::Int(grant.starts_at.micros()),
-        Cell::of_int(grant.expires_at.map(Instant::micros)),
-    ];
+/// The cells of [`GRANTS_MOVED`].
+fn grant_cells<'a>(account: &'a AccountId, grant: &Grant) -> Vec<Cell<'a>> {
+    let mut cells = Vec::with_capacity(GRANTS.columns.len());
+    cells.extend([Cell::Text(account.as_str()), Cell::Int(grant.id.0)]);
     let figures = [
         grant.consumed,
         grant.refunded,
@@ -438,9 +516,23 @@ fn grant_cells<'a>(account: &'a AccountId, grant: &'a Grant) -> Vec<Cell<'a>> {
     cells
 }
 
+/// The cells that [`GRANTS`] has beyond them.
+fn made_cells(grant: &Grant) -> [Cell<'_>; 6] {
+    [
+        Cell::Text(&grant.label),
+        Cell::Text(grant.credit_type.as_str()),
+        Cell::Text(grant.source.as_str()),
+        Cell::Int(grant.amount.get()),
+        Cell::Int(grant.starts_at.micros()),
+        Cell::of_int(grant.expires_at.map(Instant::micros)),
+    ]
+}
+
+/// The cells of [`ACCOUNTS_NOT_DUE`].
 fn account_cells(ledger: &Ledger) -> Vec<Cell<'static>> {
     let month = |month: Option<Month>| month.map_or(Cell::Null, |m| Cell::Own(m.to_string()));
-    vec![
+    let mut cells = Vec::with_capacity(ACCOUNTS.columns.len());
+    cells.extend([
         Cell::Own(ledger.account.id.to_string()),
         month(ledger.opened_through),
         month(ledger.closed_through),
@@ -448,6 +540,6 @@ fn account_cells(ledger: &Ledger) -> Vec<Cell<'static>> {
         Cell::Int(ledger.last_recorded_at.micros()),
         Cell::Int(ledger.balance.free.get()),
         Cell::Int(ledger.balance.purchased.get()),
-        Cell::Int(ledger.due_at().micros()),
-    ]
+    ]);
+    cells
 }

@@ -4,11 +4,14 @@
 //! connection and begins IMMEDIATE. On Postgres it may be run again from its beginning, when another writer was first or
 //! the server went away: so it must decide by what it reads, and find by its keys what an earlier try of it has done.
 
+use super::checkpoints::Checkpoints;
 use super::sql::{On, Query, Sql};
-use super::{Result, Store, StoreError, While};
+use super::{BATCHES_AT_ONCE, Result, Store, StoreError, While};
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgPool;
 use sqlx::sqlite::SqlitePool;
-use sqlx::{Postgres, SqlSafeStr, Sqlite};
+use sqlx::{Database, Pool, Postgres, SqlSafeStr, Sqlite};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How often a unit of work is tried. Writers of the same rows wait for each other's locks, so that more than two tries
@@ -26,11 +29,16 @@ pub(super) enum Backend {
     Sqlite {
         /// One connection: SQLite has one writer, and a queue in front of it is fair where its busy handler is not.
         writer: SqlitePool,
+        /// So that no long read holds up a charge.
+        loaders: Loaders<Sqlite>,
         reader: SqlitePool,
+        checkpoints: Checkpoints,
     },
     Postgres {
         /// For what is planned once and run a thousand times a second.
         writer: PgPool,
+        /// Of the writer's connections.
+        loaders: Loaders<Postgres>,
         /// For what is planned anew for what it is asked.
         reader: PgPool,
     },
@@ -39,7 +47,7 @@ pub(super) enum Backend {
 /// A database transaction. Dropped before [`Tx::commit`], it is rolled back.
 #[derive(Debug)]
 pub(super) enum Tx {
-    Sqlite(sqlx::Transaction<'static, Sqlite>),
+    Sqlite(sqlx::Transaction<'static, Sqlite>, Option<Checkpoints>),
     Postgres(sqlx::Transaction<'static, Postgres>),
 }
 
@@ -48,8 +56,8 @@ impl Tx {
     pub fn query(&mut self, sql: impl Into<Sql>) -> Query<'_> {
         let sql = sql.into();
         match self {
-            Tx::Sqlite(tx) => Query::Sqlite(On::Transaction(&mut **tx), sqlx::query(sql.sqlite)),
-            Tx::Postgres(tx) => Query::Postgres(On::Transaction(&mut **tx), sqlx::query(sql.postgres)),
+            Tx::Sqlite(tx, _) => Query::Sqlite(On::Connection(&mut **tx), sqlx::query(sql.sqlite)),
+            Tx::Postgres(tx) => Query::Postgres(On::Connection(&mut **tx), sqlx::query(sql.postgres)),
         }
     }
 
@@ -57,14 +65,20 @@ impl Tx {
     pub async fn run_script(&mut self, script: impl SqlSafeStr) -> std::result::Result<(), sqlx::Error> {
         let script = sqlx::raw_sql(script);
         match self {
-            Tx::Sqlite(tx) => script.execute(&mut **tx).await.map(drop),
+            Tx::Sqlite(tx, _) => script.execute(&mut **tx).await.map(drop),
             Tx::Postgres(tx) => script.execute(&mut **tx).await.map(drop),
         }
     }
 
     pub async fn commit(self) -> std::result::Result<(), sqlx::Error> {
         match self {
-            Tx::Sqlite(tx) => tx.commit().await,
+            Tx::Sqlite(tx, checkpoints) => {
+                tx.commit().await?;
+                if let Some(checkpoints) = checkpoints {
+                    checkpoints.after_a_commit();
+                }
+                Ok(())
+            }
             Tx::Postgres(tx) => tx.commit().await,
         }
     }
@@ -76,7 +90,9 @@ impl Backend {
     /// the newest.
     pub async fn begin(&self) -> Result<Tx> {
         let begun = match self {
-            Backend::Sqlite { writer, .. } => writer.begin_with("BEGIN IMMEDIATE").await.map(Tx::Sqlite),
+            Backend::Sqlite { writer, checkpoints, .. } => {
+                writer.begin_with("BEGIN IMMEDIATE").await.map(|tx| Tx::Sqlite(tx, Some(checkpoints.clone())))
+            }
             Backend::Postgres { writer, .. } => begin_whole(writer, "BEGIN ISOLATION LEVEL READ COMMITTED").await,
         };
         begun.while_("beginning a write")
@@ -85,7 +101,7 @@ impl Backend {
     /// Begins to read: everything read in it was true at one instant.
     async fn read(&self) -> Result<Tx> {
         let begun = match self {
-            Backend::Sqlite { reader, .. } => reader.begin().await.map(Tx::Sqlite),
+            Backend::Sqlite { reader, .. } => reader.begin().await.map(|tx| Tx::Sqlite(tx, None)),
             Backend::Postgres { reader, .. } => {
                 begin_whole(reader, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
             }
@@ -102,22 +118,100 @@ impl Backend {
         }
     }
 
-    /// One statement of the writer that is a transaction of its own. Postgres alone has a use for it: SQLite's writer
-    /// always begins IMMEDIATE.
-    pub fn on_its_own<'t>(pool: &'t PgPool, sql: &'static str) -> Query<'t> {
-        Query::Postgres(On::Pool(pool), sqlx::query(sql))
+    /// A connection that loads what is to be changed.
+    pub async fn loader(&self) -> Result<Loader> {
+        let loader = match self {
+            Backend::Sqlite { loaders, .. } => loaders.take().await.map(Loader::Sqlite),
+            Backend::Postgres { loaders, .. } => loaders.take().await.map(Loader::Postgres),
+        };
+        loader.while_("connecting")
+    }
+
+    /// Takes back a loader on which nothing has failed.
+    pub fn keep(&self, loader: Loader) {
+        match (self, loader) {
+            (Backend::Sqlite { loaders, .. }, Loader::Sqlite(connection)) => loaders.keep(connection),
+            (Backend::Postgres { loaders, .. }, Loader::Postgres(connection)) => loaders.keep(connection),
+            _ => {}
+        }
     }
 
     /// Closes all connections; on SQLite that folds the write-ahead log into the file.
     pub async fn close(&self) {
         match self {
-            Backend::Sqlite { writer, reader } => {
+            Backend::Sqlite { writer, loaders, reader, checkpoints } => {
+                checkpoints.close().await;
+                loaders.close().await;
                 reader.close().await;
                 writer.close().await;
             }
-            Backend::Postgres { writer, reader } => {
+            Backend::Postgres { loaders, reader, writer: _ } => {
                 reader.close().await;
-                writer.close().await;
+                loaders.close().await;
+            }
+        }
+    }
+}
+
+/// Connections that load. A pool asks a connection that is given back whether it lives, which is a round trip more than the
+/// two that a charge makes: so a few are kept beside it.
+#[derive(Debug)]
+pub(super) struct Loaders<DB: Database> {
+    pool: Pool<DB>,
+    kept: Arc<Mutex<Vec<PoolConnection<DB>>>>,
+}
+
+impl<DB: Database> Clone for Loaders<DB> {
+    fn clone(&self) -> Loaders<DB> {
+        Loaders { pool: self.pool.clone(), kept: Arc::clone(&self.kept) }
+    }
+}
+
+impl<DB: Database> Loaders<DB> {
+    pub fn of(pool: Pool<DB>) -> Loaders<DB> {
+        Loaders { pool, kept: Arc::default() }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<PoolConnection<DB>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn take(&self) -> std::result::Result<PoolConnection<DB>, sqlx::Error> {
+        let kept = self.kept().pop();
+        match kept {
+            Some(connection) => Ok(connection),
+            None => self.pool.acquire().await,
+        }
+    }
+
+    fn keep(&self, connection: PoolConnection<DB>) {
+        let mut kept = self.kept();
+        if kept.len() < BATCHES_AT_ONCE && !self.pool.is_closed() {
+            kept.push(connection);
+        }
+    }
+
+    async fn close(&self) {
+        let closing = self.pool.close();
+        self.kept().clear();
+        closing.await;
+    }
+}
+
+/// A connection that loads, and on Postgres writes what one statement can.
+#[derive(Debug)]
+pub(super) enum Loader {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+}
+
+impl Loader {
+    /// A statement on it.
+    pub fn query(&mut self, sql: Sql) -> Query<'_> {
+        match self {
+            Loader::Sqlite(connection) => Query::Sqlite(On::Connection(&mut **connection), sqlx::query(sql.sqlite)),
+            Loader::Postgres(connection) => {
+                Query::Postgres(On::Connection(&mut **connection), sqlx::query(sql.postgres))
             }
         }
     }

@@ -207,10 +207,15 @@ impl StoreError {
         }
     }
 
-    /// Whether a constraint of the schema forbids it (SQLSTATE class 23).
+    /// Whether a constraint or a trigger of the schema forbids it: SQLSTATE class 23, or SQLITE_CONSTRAINT, which is the
+    /// low byte of SQLite's code.
     pub(super) fn breaks_a_constraint(&self) -> bool {
+        const SQLITE_CONSTRAINT: u32 = 19;
         let StoreError::Sql { source, .. } = self else { return false };
-        code_of(source).is_some_and(|code| code.len() == 5 && code.starts_with("23"))
+        code_of(source).is_some_and(|code| match code.len() {
+            5 => code.starts_with("23"),
+            _ => code.parse::<u32>().is_ok_and(|code| code & 0xff == SQLITE_CONSTRAINT),
+        })
     }
 
     /// Whether [`StoreError::is_passing`] because the connection was lost: what was to be committed may be.

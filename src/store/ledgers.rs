@@ -1,13 +1,12 @@
 //! Ledgers, loaded and changed: the one way by which credits move.
 //!
-//! On SQLite the writer's transaction holds everybody else off. On Postgres a batch locks its accounts first, in order of id.
-//! A call that comes alone does not even do that: a ledger's rows are numbered, so of two writers who planned on the same
-//! ledger the second is refused by the key (account, number), and plans again on what the first has written. Every
-//! change of a ledger is at least one row, so that finds them all. Whoever writes touches the account's own row first,
-//! so two writers never wait for each other in a circle.
+//! A batch is planned ahead on what was loaded, without a lock, and then written. A ledger's rows are numbered and every
+//! change of a ledger is at least one row, so of two writers who planned on the same ledger the second is refused by the
+//! key (account, number). It gets in line then: it loads, plans and writes while nobody else can change its accounts. On
+//! SQLite that is the writer's transaction, on Postgres their rows are locked, in order of id.
 
 use super::apply::Projected;
-use super::backend::{Backend, Tries};
+use super::backend::{Backend, Loader, Tries};
 use super::load::{self, LOAD, LOAD_PLAIN};
 use super::sql::{Row, Sql, set};
 use super::stored::{columns, read_transaction};
@@ -16,20 +15,12 @@ use crate::core::calendar::Instant;
 use crate::core::ids::AccountId;
 use crate::core::ledger::{Ledger, Refusal};
 use futures_util::TryStreamExt;
-use sqlx::postgres::PgPool;
 use std::collections::BTreeMap;
 
-impl Store {
-    /// How many batches are best written at once: SQLite has one writer; on a server, one batch can be planned while
-    /// another is committed.
-    #[must_use]
-    pub const fn batches_at_once(&self) -> usize {
-        match self.backend {
-            Backend::Sqlite { .. } => 1,
-            Backend::Postgres { .. } => 2,
-        }
-    }
+/// How many batches are best written at once: one is planned while another is committed.
+pub const BATCHES_AT_ONCE: usize = 2;
 
+impl Store {
     /// Loads what `load` asks for, lets `plan` change it, and writes the changes: all of them or none.
     ///
     /// When this returns, the changes are on disk. `plan` is asked again when another process was faster, or when a
@@ -48,16 +39,15 @@ impl Store {
                 batch.may_be_written = may_be_written;
                 plan(batch)
             };
-            let done = match &self.backend {
-                Backend::Postgres { writer, .. } if is_first && load.is_one() => {
-                    let done = alone(&self.backend, writer, &asked, &mut plan).await;
-                    if done.as_ref().is_err_and(StoreError::breaks_a_constraint) {
-                        // Somebody else was first, whichever constraint it was that found out: get in line.
-                        continue;
-                    }
-                    done
+            let done = if is_first {
+                let done = ahead(&self.backend, &asked, &mut plan).await;
+                if done.as_ref().is_err_and(StoreError::breaks_a_constraint) {
+                    // Somebody else was first, whichever constraint it was that found out: get in line.
+                    continue;
                 }
-                _ => in_line(&self.backend, &asked, &mut plan).await,
+                done
+            } else {
+                in_line(&self.backend, &asked, &mut plan).await
             };
             may_be_written |= done.as_ref().is_err_and(StoreError::is_lost);
             if let Some(done) = tries.again(done).await {
@@ -135,17 +125,42 @@ struct Parameter {
     is_plain: bool,
 }
 
+/// A batch planned ahead, and written if nobody was faster. On Postgres that is two statements, where there are charges
+/// and nothing more.
+async fn ahead<R>(backend: &Backend, asked: &Parameter, plan: &mut impl FnMut(&mut Batch) -> R) -> Result<R> {
+    let mut loader = backend.loader().await?;
+    let mut rows = Vec::new();
+    if asked.is_plain {
+        rows = loader.query(LOAD_PLAIN).bind(asked.loaded.as_str()).fetch_all().await.while_("loading ledgers")?;
+    }
+    if rows.is_empty() || load::has_more(&rows) {
+        rows = loader.query(LOAD).bind(asked.loaded.as_str()).fetch_all().await.while_("loading ledgers")?;
+    }
+    let (answer, projected) = planned(&rows, plan)?;
+    let written = projected.written()?;
+    if let Loader::Postgres(connection) = &mut loader
+        && !projected.is_empty()
+        && written.is_plain()
+    {
+        written.write_at_once(connection).await?;
+        backend.keep(loader);
+        return Ok(answer);
+    }
+    // First this connection goes back: who held one while waiting for another could wait for somebody who does the same.
+    backend.keep(loader);
+    if !projected.is_empty() {
+        let mut tx = backend.begin().await?;
+        written.write(&mut tx).await?;
+        tx.commit().await.while_("committing a batch")?;
+    }
+    Ok(answer)
+}
+
 /// A batch on accounts that nobody else can change meanwhile.
 async fn in_line<R>(backend: &Backend, asked: &Parameter, plan: &mut impl FnMut(&mut Batch) -> R) -> Result<R> {
     let mut tx = backend.begin().await?;
     accounts::lock(&mut tx, &asked.ids).await?;
-    let mut rows = Vec::new();
-    if asked.is_plain {
-        rows = tx.query(LOAD_PLAIN).bind(asked.loaded.as_str()).fetch_all().await.while_("loading ledgers")?;
-    }
-    if rows.is_empty() || load::has_more(&rows) {
-        rows = tx.query(LOAD).bind(asked.loaded.as_str()).fetch_all().await.while_("loading ledgers")?;
-    }
+    let rows = tx.query(LOAD).bind(asked.loaded.as_str()).fetch_all().await.while_("loading ledgers")?;
     let (answer, projected) = planned(&rows, plan)?;
     if !projected.is_empty() {
         projected.written()?.write(&mut tx).await?;
@@ -154,40 +169,10 @@ async fn in_line<R>(backend: &Backend, asked: &Parameter, plan: &mut impl FnMut(
     Ok(answer)
 }
 
-/// A batch on one account, without a lock: two round trips. Who comes second is refused, and gets in line.
-async fn alone<R>(
-    backend: &Backend,
-    pool: &PgPool,
-    asked: &Parameter,
-    plan: &mut impl FnMut(&mut Batch) -> R,
-) -> Result<R> {
-    let query = |sql: Sql| Backend::on_its_own(pool, sql.postgres).bind(asked.loaded.as_str());
-    let mut rows = Vec::new();
-    if asked.is_plain {
-        rows = query(LOAD_PLAIN).fetch_all().await.while_("loading a ledger")?;
-    }
-    if rows.is_empty() || load::has_more(&rows) {
-        rows = query(LOAD).fetch_all().await.while_("loading a ledger")?;
-    }
-    let (answer, projected) = planned(&rows, plan)?;
-    if projected.is_empty() {
-        return Ok(answer);
-    }
-    let written = projected.written()?;
-    if written.has_more() {
-        let mut tx = backend.begin().await?;
-        written.write(&mut tx).await?;
-        tx.commit().await.while_("committing a batch")?;
-    } else {
-        written.write_at_once(pool).await?;
-    }
-    Ok(answer)
-}
-
 fn planned<R>(rows: &[Row], plan: &mut impl FnMut(&mut Batch) -> R) -> Result<(R, Projected)> {
     let mut batch = load::read_batch(rows)?;
     let answer = plan(&mut batch);
-    Ok((answer, Projected::of(batch.ledgers.into_values())))
+    Ok((answer, Projected::of(batch)))
 }
 
 pub(super) fn limit_of(limit: usize) -> i64 {

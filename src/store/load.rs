@@ -91,11 +91,6 @@ impl Load {
         asked
     }
 
-    /// Whether it is about one account.
-    pub(super) fn is_one(&self) -> bool {
-        self.accounts.len() == 1
-    }
-
     /// Whether [`LOAD_PLAIN`] may do: no call is about an earlier one.
     pub(super) fn is_plain(&self) -> bool {
         let is_plain = |asked: &Asked| asked.about.is_empty() && asked.history.is_empty() && !asked.everything;
@@ -151,6 +146,8 @@ pub struct Batch {
     pub prices: PriceMatrix,
     /// The connection was lost in an earlier try, so that what was planned then may be written already.
     pub may_be_written: bool,
+    /// When each account was due, as loaded.
+    pub(super) due_at: BTreeMap<AccountId, Instant>,
 }
 
 /// One row of `transactions AS t` as an object.
@@ -208,7 +205,7 @@ pub(super) const LOAD: Sql = Sql {
                     value ->> 'keys' AS keys, value ->> 'about' AS about, value ->> 'users' AS users,
                     value ->> 'history' AS history, value ->> 'prices' AS prices FROM jsonb_each($1))
          SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
-                a.balance_free, a.balance_purchased,
+                a.balance_free, a.balance_purchased, a.due_at,
                 (SELECT json_group_array(json_array(t.from_month, t.zone, t.allowance)) FROM terms AS t
                   WHERE t.account_id = a.account_id),
                 (SELECT json_group_array(json_array(c.closed_at, c.reopened_at)) FROM closures AS c
@@ -258,7 +255,7 @@ pub(super) const LOAD: Sql = Sql {
              SELECT * FROM jsonb_to_recordset($1::jsonb) AS j (account_id text, since bigint, late bool, everything bool, keys jsonb,
                                                                about jsonb, users jsonb, history jsonb, prices bool))
          SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
-                a.balance_free, a.balance_purchased,
+                a.balance_free, a.balance_purchased, a.due_at,
                 (SELECT jsonb_agg(jsonb_build_array(t.from_month, t.zone, t.allowance)) FROM terms AS t
                   WHERE t.account_id = a.account_id)::text,
                 (SELECT jsonb_agg(jsonb_build_array(c.closed_at, c.reopened_at)) FROM closures AS c
@@ -311,7 +308,7 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
              SELECT value ->> 'account_id' AS account_id, value ->> 'since' AS since, value ->> 'keys' AS keys,
                     value ->> 'prices' AS prices FROM jsonb_each($1))
          SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
-                a.balance_free, a.balance_purchased,
+                a.balance_free, a.balance_purchased, a.due_at,
                 (SELECT json_group_array(json_array(t.from_month, t.zone, t.allowance)) FROM terms AS t
                   WHERE t.account_id = a.account_id),
                 NULL,
@@ -337,7 +334,7 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
         "WITH v AS MATERIALIZED (
              SELECT * FROM jsonb_to_recordset($1::jsonb) AS j (account_id text, since bigint, keys jsonb, prices bool))
          SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
-                a.balance_free, a.balance_purchased,
+                a.balance_free, a.balance_purchased, a.due_at,
                 (SELECT jsonb_agg(jsonb_build_array(t.from_month, t.zone, t.allowance)) FROM terms AS t
                   WHERE t.account_id = a.account_id)::text,
                 NULL,
@@ -363,23 +360,24 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
 
 /// Whether the row of [`LOAD_PLAIN`] says that [`LOAD`] must be asked.
 pub(super) fn has_more(rows: &[Row]) -> bool {
-    rows.iter().any(|row| row.get::<Option<bool>>(20).unwrap_or(false))
+    rows.iter().any(|row| row.get::<Option<bool>>(21).unwrap_or(false))
 }
 
 /// Reads what [`LOAD`] returned.
 pub(super) fn read_batch(rows: &[Row]) -> Result<Batch> {
-    let (mut ledgers, mut prices) = (BTreeMap::new(), PriceMatrix::default());
+    let (mut ledgers, mut due_at, mut prices) = (BTreeMap::new(), BTreeMap::new(), PriceMatrix::default());
     for row in rows {
         if row.get::<Option<&str>>(0).is_some() {
             let ledger = read_ledger(row)?;
+            due_at.insert(ledger.account.id.clone(), Instant::from_micros(row.get(9)));
             ledgers.insert(ledger.account.id.clone(), ledger);
         }
-        let versions: Vec<StoredPrice> = column(row, 19)?;
+        let versions: Vec<StoredPrice> = column(row, 20)?;
         if !versions.is_empty() {
             prices = read_prices(versions);
         }
     }
-    Ok(Batch { ledgers, prices, may_be_written: false })
+    Ok(Batch { ledgers, prices, may_be_written: false, due_at })
 }
 
 /// A column of JSON; NULL is what an aggregate over nothing is on one of the databases.
@@ -394,7 +392,7 @@ fn read_ledger(row: &Row) -> Result<Ledger> {
     let id = AccountId::new(row.get(0))?;
     let month = |at: usize| row.get::<Option<&str>>(at).map(str::parse::<Month>).transpose();
     let mut ledger = Ledger::new(Account {
-        calendar: read_calendar(&id, column(row, 9)?)?,
+        calendar: read_calendar(&id, column(row, 10)?)?,
         id,
         name: row.get(1),
         opened_at: Instant::from_micros(row.get(2)),
@@ -403,18 +401,18 @@ fn read_ledger(row: &Row) -> Result<Ledger> {
     ledger.last_seq = row.get(5);
     ledger.last_recorded_at = Instant::from_micros(row.get(6));
     ledger.balance = Split { free: Credits::new(row.get(7)), purchased: Credits::new(row.get(8)) };
-    ledger.closures = column::<(i64, Option<i64>)>(row, 10)?.into_iter().map(read_closure).collect();
+    ledger.closures = column::<(i64, Option<i64>)>(row, 11)?.into_iter().map(read_closure).collect();
     ledger.closures.sort_by_key(|closure| closure.closed_at);
-    for grant in column::<StoredGrant>(row, 11)?.into_iter().chain(column(row, 12)?) {
+    for grant in column::<StoredGrant>(row, 12)?.into_iter().chain(column(row, 13)?) {
         let grant = read_grant(grant);
         ledger.grants.insert(grant.id, grant);
     }
-    for held in column::<StoredTransaction>(row, 13)? {
+    for held in column::<StoredTransaction>(row, 14)? {
         let row = held.read()?;
         let expires_at = row.expires_at.ok_or_else(|| StoreError::Corrupt("a hold without an end".to_owned()))?;
         ledger.holds.insert(row.seq, OpenHold { row, expires_at });
     }
-    for known in column::<StoredTransaction>(row, 14)? {
+    for known in column::<StoredTransaction>(row, 15)? {
         let row = known.read()?;
         if let Some(key) = row.key.clone() {
             ledger.known.insert(key, row);
@@ -423,11 +421,11 @@ fn read_ledger(row: &Row) -> Result<Ledger> {
     let transactions = |at: usize| -> Result<Vec<Transaction>> {
         column::<StoredTransaction>(row, at)?.into_iter().map(StoredTransaction::read).collect()
     };
-    (ledger.about, ledger.refunds) = (transactions(15)?, transactions(18)?);
-    for (user, limit, used) in column::<StoredCap>(row, 16)? {
+    (ledger.about, ledger.refunds) = (transactions(16)?, transactions(19)?);
+    for (user, limit, used) in column::<StoredCap>(row, 17)? {
         ledger.caps.insert(user, CapUse { limit, used: used.unwrap_or_default().into_iter().collect() });
     }
-    for (user, at, delta) in column::<(UserId, i64, Credits)>(row, 17)? {
+    for (user, at, delta) in column::<(UserId, i64, Credits)>(row, 18)? {
         ledger.history.entry(user).or_default().push((Instant::from_micros(at), delta));
     }
     Ok(ledger)

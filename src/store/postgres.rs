@@ -4,7 +4,7 @@
 //! LOCKED, nothing that a connection remembers beyond the settings below. TLS and the password are the url's (`sslmode`,
 //! `sslrootcert`, else `PGPASSWORD` or `~/.pgpass`); what is said and logged names host, port and database alone.
 
-use super::backend::Backend;
+use super::backend::{Backend, Loaders};
 use super::error::code_of;
 use super::place::{Place, postgres_options};
 use super::sql::Query;
@@ -47,10 +47,8 @@ pub(super) async fn connect(url: &str) -> Result<Backend> {
     // A round trip before each call of the writer would find out what the call finds out itself; it is tried again then.
     let writer = pool(PLANNED_ONCE).test_before_acquire(false);
     let reader = pool(PLANNING);
-    Ok(Backend::Postgres {
-        writer: writer.connect_lazy_with(options.clone()),
-        reader: reader.connect_lazy_with(options),
-    })
+    let writer = writer.connect_lazy_with(options.clone());
+    Ok(Backend::Postgres { loaders: Loaders::of(writer.clone()), writer, reader: reader.connect_lazy_with(options) })
 }
 
 fn pool(planning: &'static str) -> PgPoolOptions {

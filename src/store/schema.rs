@@ -156,7 +156,7 @@ impl Tx {
     /// The schema's versions, as this program knows them.
     pub fn migrations(&self) -> Vec<Migration> {
         match self {
-            Tx::Sqlite(_) => read("sqlite"),
+            Tx::Sqlite(..) => read("sqlite"),
             Tx::Postgres(_) => read("postgres"),
         }
     }

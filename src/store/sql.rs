@@ -62,8 +62,8 @@ pub(super) use set;
 
 /// What a statement runs on.
 pub(super) enum On<'t, DB: Database> {
-    /// A transaction.
-    Transaction(&'t mut DB::Connection),
+    /// This connection, maybe within a transaction.
+    Connection(&'t mut DB::Connection),
     /// Any connection, for a statement that is complete in itself.
     Pool(&'t Pool<DB>),
 }
@@ -90,9 +90,9 @@ impl<'v, T> Value<'v> for T where
 macro_rules! run {
     ($query:expr, $call:ident) => {
         match $query {
-            Query::Sqlite(On::Transaction(connection), query) => query.$call(connection).await.map(Into::into),
+            Query::Sqlite(On::Connection(connection), query) => query.$call(connection).await.map(Into::into),
             Query::Sqlite(On::Pool(pool), query) => query.$call(pool).await.map(Into::into),
-            Query::Postgres(On::Transaction(connection), query) => query.$call(connection).await.map(Into::into),
+            Query::Postgres(On::Connection(connection), query) => query.$call(connection).await.map(Into::into),
             Query::Postgres(On::Pool(pool), query) => query.$call(pool).await.map(Into::into),
         }
     };
@@ -125,11 +125,11 @@ impl<'t> Query<'t> {
     /// Its rows one by one: what is read does not have to fit into memory.
     pub fn fetch(self) -> BoxStream<'t, Result<Row, sqlx::Error>> {
         match self {
-            Query::Sqlite(On::Transaction(connection), query) => {
+            Query::Sqlite(On::Connection(connection), query) => {
                 query.fetch(connection).map(|row| row.map(Row::Sqlite)).boxed()
             }
             Query::Sqlite(On::Pool(pool), query) => query.fetch(pool).map(|row| row.map(Row::Sqlite)).boxed(),
-            Query::Postgres(On::Transaction(connection), query) => {
+            Query::Postgres(On::Connection(connection), query) => {
                 query.fetch(connection).map(|row| row.map(Row::Postgres)).boxed()
             }
             Query::Postgres(On::Pool(pool), query) => query.fetch(pool).map(|row| row.map(Row::Postgres)).boxed(),

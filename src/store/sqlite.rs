@@ -1,6 +1,7 @@
 //! A ledger in a file of SQLite: made, opened, looked at before it is touched.
 
-use super::backend::Backend;
+use super::backend::{Backend, Loaders};
+use super::checkpoints::Checkpoints;
 use super::place::Place;
 use super::{Result, StoreError, While};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
@@ -14,8 +15,13 @@ const VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a write waits for the writes of its own process: a backlog of that length is a fault, not a queue.
 const WRITER_TIMEOUT: Duration = Duration::from_secs(300);
-/// Connections that only read, beside the single writer.
+/// Connections that load what the writer is about to change: for two batches of charges, and two of a job.
+const LOADERS_MAX: u32 = 4;
+/// Connections that only read.
 const READERS_MAX: u32 = 4;
+/// Pages in the write-ahead log, of 4 KiB, at which the writer folds them into the file itself: when those that are folded
+/// beside it do not keep up, and when none could be.
+const WAL_PAGES_MAX: u32 = 8_000;
 
 /// Makes an empty file for a ledger.
 pub(super) async fn create(path: &Path) -> Result<Backend> {
@@ -81,17 +87,27 @@ async fn connect(path: &Path, create: bool) -> Result<Backend> {
         // Without it, REPLACE would delete a row past the trigger that forbids it.
         .pragma("recursive_triggers", "ON")
         .pragma("cache_size", "-32000");
+    let others = options.clone().create_if_missing(false);
+    let writer = options
+        // What a statement over many rows would undo if it failed, SQLite would otherwise write to a file: all that it
+        // changes a second time. The writer's statements are batches, whose size is bounded.
+        .pragma("temp_store", "MEMORY")
+        .pragma("wal_autocheckpoint", WAL_PAGES_MAX.to_string());
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
         .acquire_timeout(WRITER_TIMEOUT)
-        .connect_with(options.clone())
+        .connect_with(writer)
         .await
         .while_("opening the ledger")?;
     check_version(&writer).await?;
-    let reader = SqlitePoolOptions::new()
-        .max_connections(READERS_MAX)
-        .connect_lazy_with(options.read_only(true).create_if_missing(false));
-    Ok(Backend::Sqlite { writer, reader })
+    let checkpoints = Checkpoints::new(SqlitePoolOptions::new().max_connections(1).connect_lazy_with(others.clone()));
+    let others = others.read_only(true);
+    let loaders = SqlitePoolOptions::new()
+        .max_connections(LOADERS_MAX)
+        .acquire_timeout(WRITER_TIMEOUT)
+        .connect_lazy_with(others.clone());
+    let reader = SqlitePoolOptions::new().max_connections(READERS_MAX).connect_lazy_with(others);
+    Ok(Backend::Sqlite { writer, loaders: Loaders::of(loaders), reader, checkpoints })
 }
 
 async fn check_version(pool: &SqlitePool) -> Result<()> {
