@@ -6,6 +6,7 @@ use super::output::{Cell, Column};
 use crate::app::{App, AppError, Balance as AppBalance};
 use crate::core::calendar::Instant;
 use crate::core::ids::AccountId;
+use crate::core::ledger::AccountStatus;
 
 /// Accounts read at once.
 pub(super) const PAGE_ACCOUNTS: usize = 1_000;
@@ -42,6 +43,7 @@ impl Balance {
         let mut list = context.list("creditd.balance/1", COLUMNS)?;
         let mut shown = 0_u64;
         let mut pages = Pages::new(app, &self.accounts);
+        let for_people = context.is_for_people();
         while let Some(ids) = pages.next().await? {
             let balances = match self.as_of {
                 Some(at) => app.balances_as_of(&ids, at).await?,
@@ -53,7 +55,7 @@ impl Balance {
                 }
             }
             for balance in balances {
-                list.row(cells(&balance))?;
+                list.row(cells(&balance, for_people))?;
                 shown += 1;
             }
         }
@@ -67,14 +69,14 @@ impl Balance {
     }
 }
 
-fn cells(balance: &AppBalance) -> Vec<Cell> {
+fn cells(balance: &AppBalance, for_people: bool) -> Vec<Cell> {
     let mut cells = vec![balance.account.as_str().into()];
     cells.extend(amounts(balance));
     cells.extend([
-        status(balance).into(),
+        status(balance, for_people),
         balance.month.to_string().into(),
         balance.allowance.into(),
-        balance.next_reset_at.into(),
+        next_reset(balance.next_reset_at, for_people),
         balance.zone.name().into(),
     ]);
     cells
@@ -86,9 +88,20 @@ pub(super) fn amounts(balance: &AppBalance) -> [Cell; 4] {
     [available.free.into(), available.purchased.into(), available.total().into(), held.total().into()]
 }
 
-/// Whether the account is open (R18).
-pub(super) const fn status(balance: &AppBalance) -> &'static str {
-    if balance.is_open { "open" } else { "closed" }
+/// Whether the account is open (R18). Programs get a word, people a date, too.
+pub(super) fn status(balance: &AppBalance, for_people: bool) -> Cell {
+    match balance.status {
+        AccountStatus::NotOpened if for_people => format!("not opened until {}", balance.opened_at).into(),
+        status => status.as_str().into(),
+    }
+}
+
+/// When the next free credits come. People read why none do.
+pub(super) fn next_reset(at: Option<Instant>, for_people: bool) -> Cell {
+    match at {
+        None if for_people => "none while closed".into(),
+        next_reset_at => next_reset_at.into(),
+    }
 }
 
 /// Ends with the first of `ids` that does not exist, before anything is done or shown.

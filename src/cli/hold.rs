@@ -118,11 +118,11 @@ impl Void {
     }
 }
 
-/// What is shown of a hold that was settled: its row is the charge that it became.
+/// What is shown of a hold that was settled: its row is the charge that it became, and is about the row of the hold.
 fn of_settlement(hold: &Key) -> impl FnOnce(&Answer) -> Fields {
     let hold = hold.to_string();
-    move |Answer { row, .. }| {
-        let held = row.unit_price.get().saturating_mul(row.quantity);
+    move |Answer { row, about, .. }| {
+        let held = about.as_ref().map(|hold| hold.credits().get());
         let mut fields = vec![
             ("hold", hold.into()),
             ("action", row.action.as_ref().map(ActionCode::as_str).into()),
@@ -132,7 +132,7 @@ fn of_settlement(hold: &Key) -> impl FnOnce(&Answer) -> Fields {
             ("held", held.into()),
         ];
         fields.extend(amounts(row));
-        fields.push(("given_back", held.saturating_sub(row.credits().get()).into()));
+        fields.push(("given_back", held.map(|held| held.saturating_sub(row.credits().get())).into()));
         fields
     }
 }

@@ -10,6 +10,7 @@ use super::{Context, args, journal};
 use crate::app::App;
 use crate::app::import::UsageImport;
 use crate::core::calendar::Instant;
+use crate::core::counting::counted_are;
 use crate::core::ids::{AccountId, ActionCode, Key, Reference, UserId};
 use crate::core::transaction::{Kind, Reason, Status, Transaction, touched, words};
 use crate::report::journal::JournalFormat;
@@ -206,8 +207,7 @@ impl Export {
         let mut file = WholeFile::create(&self.out)?;
         let rows = self.write(context, app, &mut file, form).await?;
         file.replace()?;
-        let rows = i64::try_from(rows).unwrap_or(i64::MAX);
-        context.say(format_args!("{} transactions are in {}.", super::output::grouped(rows), self.out.display()));
+        context.say(format_args!("{} in {}.", counted_are(rows, "transaction"), self.out.display()));
         Ok(())
     }
 

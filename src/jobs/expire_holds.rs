@@ -4,7 +4,7 @@
 
 use super::rollover::{self, Looking};
 use super::{Done, JobError, Kit, Run};
-use crate::report::counted;
+use crate::core::counting::counted;
 
 /// Settles every hold whose time is over.
 ///

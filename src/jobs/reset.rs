@@ -4,7 +4,7 @@
 
 use super::rollover::{self, Looking};
 use super::{Done, JobError, Kit, Run};
-use crate::report::{counted, grouped_count};
+use crate::core::counting::{counted, grouped};
 
 /// Brings every account whose month has turned up to now.
 ///
@@ -17,7 +17,7 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         counted(totals.accounts, "account"),
         counted(totals.months, "month"),
         counted(totals.allocated.unsigned_abs(), "free credit"),
-        grouped_count(totals.lapsed.unsigned_abs())
+        grouped(totals.lapsed.unsigned_abs())
     );
     if totals.holds > 0 {
         summary.push_str(&format!(", {} ran out", counted(totals.holds, "hold")));

@@ -5,11 +5,11 @@
 use super::{Done, JobError, Kit, PLAN_LINES_MAX, Run};
 use crate::app::{App, AppError};
 use crate::core::calendar::Instant;
+use crate::core::counting::{counted, grouped};
 use crate::core::credits::Credits;
 use crate::core::ids::AccountId;
 use crate::core::ledger::{Ledger, Refusal};
 use crate::core::transaction::Kind;
-use crate::report::{counted, grouped_count};
 use crate::store::{Batch, Load, StoreError};
 
 /// Which accounts are looked for.
@@ -141,7 +141,7 @@ fn described(ledger: &Ledger, part: Totals) -> String {
     }
     if part.months > 0 {
         let through = ledger.opened_through.map_or_else(|| "none".to_owned(), |month| month.to_string());
-        let allocated = grouped_count(part.allocated.unsigned_abs());
+        let allocated = grouped(part.allocated.unsigned_abs());
         what.push(format!("allocate {allocated} for {}, through {through}", counted(part.months, "month")));
     }
     format!("{}: {}", ledger.account.id, what.join(", "))

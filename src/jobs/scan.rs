@@ -4,14 +4,15 @@ use super::{Done, JobError, Kit, Run};
 use crate::app::{Balance, balance_of};
 use crate::core::alert::{AlertPlan, AlertState, plan_alerts};
 use crate::core::calendar::Instant;
+use crate::core::counting::counted;
 use crate::core::credits::Credits;
 use crate::core::forecast::{ForecastInput, forecast, window_start};
 use crate::core::ids::AccountId;
+use crate::core::ledger::AccountStatus;
 use crate::core::outbox::{Mailbox, Message};
 use crate::core::price::PriceMatrix;
 use crate::core::transaction::Money;
 use crate::notice::{LowCredit, Pack};
-use crate::report::counted;
 use crate::store::{AccountRecord, Admin, Load};
 use std::collections::BTreeMap;
 
@@ -102,6 +103,10 @@ async fn gather(kit: &Kit, ids: &[AccountId], now: Instant, done: &mut Done) -> 
                 continue;
             }
         };
+        // It can use no credits, and none come: nobody can do anything about them (R18).
+        if balance.status == AccountStatus::Closed {
+            continue;
+        }
         let none = AlertState::default();
         let state = states.get(id).unwrap_or(&none);
         let plan = plan_alerts(kit.levels(record), balance.allowance, balance.available.total(), state, now);
@@ -145,7 +150,7 @@ fn facts_of(
     let Finding { record, balance, plan } = finding;
     let crossing = plan.notice.clone()?;
     let threshold = plan.opened.iter().find(|opened| opened.level == crossing.level)?.threshold;
-    let next_reset_at = balance.next_reset_at;
+    let next_reset_at = balance.month_ends_at;
     let stops = prices.iter().filter(|action| {
         let price = action.version_at(now).and_then(|version| version.credits);
         price.is_some_and(|credits| credits > Credits::ZERO)

@@ -5,11 +5,12 @@
 
 use super::{Done, JobError, Kit, Run};
 use crate::core::calendar::{Calendar, Instant, Month};
+use crate::core::counting::counted;
 use crate::core::ids::AccountId;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
 use crate::core::statement::{Counts, DateRange, Grouping, LINES_PER_PERIOD, Line, ReportSpec, Scope};
 use crate::notice::{Period, StatementMail, TopAction};
-use crate::report::{aggregate, counted};
+use crate::report::aggregate;
 use crate::store::{AccountRecord, ActionUse, Admin};
 use chrono::NaiveDate;
 use chrono_tz::Tz;

@@ -7,6 +7,7 @@ mod holds;
 mod ledger;
 mod operator;
 mod postgres;
+mod replays;
 
 use serde_json::{Value, json};
 use std::fmt::Write as _;

@@ -5,8 +5,8 @@ mod close;
 use crate::support::{Sandbox, account, account_id, both_databases, instant, month, purchase, usage};
 use chrono_tz::Tz;
 use creditd::app::App;
-use creditd::core::ids::{AccountId, Email};
-use creditd::core::ledger::{Call, Hold, Usage};
+use creditd::core::ids::{AccountId, Email, Key};
+use creditd::core::ledger::{Call, Closing, Hold, Usage};
 use creditd::core::outbox::NoticeKind;
 use creditd::core::schedule::{Job, Slot};
 use creditd::jobs::{Claiming, Done, Kit, Planned, Run, run_slot};
@@ -117,6 +117,30 @@ both_databases! {
         let balance = sandbox.balance(&sandbox.at("2013-02-01T12:00:00Z"), &id).await;
         assert_eq!((balance.available.total().get(), balance.held.total().get()), (1_500, 0));
     }
+}
+
+/// R18: what is left of a closed account lapses at the month's end, which is nobody's alarm; it is once the account is open.
+#[tokio::test]
+async fn scan_tells_nobody_of_a_closed_account() {
+    let sandbox = Sandbox::new().await;
+    let id = open_acme(&sandbox).await;
+    let closing = |name: &str, reopen| {
+        let key = Key::new(name).expect("a key");
+        Call::Closing(Closing { key, reopen, comment: "unpaid".to_owned() })
+    };
+    sandbox.at("2013-01-20T12:00:00Z").call(&id, closing("c", false)).await.expect("closed");
+    for now in ["2013-01-20T12:00:00Z", "2013-02-10T12:00:00Z"] {
+        assert_eq!(
+            tick(&sandbox, now, Job::Scan).await.summary,
+            "1 account: 0 alerts opened, 0 resolved, 0 notices written"
+        );
+    }
+    let app = sandbox.at("2013-02-11T12:00:00Z");
+    app.call(&id, closing("o", true)).await.expect("open again");
+    spend_down_to(&app, &id, 0, "all").await;
+    assert_eq!(mails(&sandbox, NoticeKind::LowCredit).await.len(), 0);
+    tick(&sandbox, "2013-02-11T12:00:00Z", Job::Scan).await;
+    assert_eq!(mails(&sandbox, NoticeKind::LowCredit).await.len(), 1);
 }
 
 #[tokio::test]
