@@ -1,12 +1,12 @@
-//! The ledger of one account: what it holds, and the operations that change it (R2 to R9, R12, R14 to R16).
+//! The ledger of one account: what it holds, and the operations that change it (R1 to R18).
 //!
 //! A [`Ledger`] is the account as loaded, with the grants that can still matter. An operation changes it in memory and
 //! appends the rows it made; the store then writes what [`Ledger::into_changes`] hands out, in one database
 //! transaction. So planning is pure, a batch is many such values, and a dry run is a plan that is not written.
 //!
-//! Invariants, after every operation: no remainder is negative (R6); each grant's amount is consumed + lapsed +
-//! remaining (R16); the balance is the sum of remainders and of all changes (R16); `seq` has no gaps and
-//! `recorded_at` never decreases (R15).
+//! Invariants, after every operation: no remainder is negative (R6); each grant's amount is consumed - refunded + lapsed +
+//! returned + adjusted + held + remaining (R16); the balance is the sum of remainders and of all changes (R16); `seq` has no
+//! gaps and `recorded_at` never decreases (R15). A call that is refused has changed nothing.
 
 mod account;
 mod call;

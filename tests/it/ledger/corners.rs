@@ -114,3 +114,18 @@ fn r14_a_comment_leaves_room_for_the_date_of_usage_that_is_posted_to_the_open_mo
         assert!(row.comment.starts_with(&comment.chars().take(400).collect::<String>()), "{name}");
     }
 }
+
+/// What was charged and refunded again and again adds up in a grant although the balance is small. A sum out of range is
+/// found after the month has turned, and takes that back, too.
+#[test]
+fn a_gross_figure_beyond_the_range_writes_nothing() {
+    let mut ledger = ledger();
+    ask(&mut ledger, "2013-01-10T00:00:00Z", Call::Purchase(purchase(1, "inv-1"))).expect("bought");
+    let pack = ledger.grants.values_mut().last().expect("a pack");
+    (pack.consumed, pack.refunded) = (Credits::new(Credits::LIMIT.get() - 3), Credits::new(Credits::LIMIT.get() - 3));
+    let before = ledger.clone();
+    let refusal = ask(&mut ledger, "2013-02-10T00:00:00Z", charge(1_510, "a")).expect_err("beyond the range");
+    assert_eq!(refusal.code(), "overflow");
+    assert_eq!(ledger, before);
+    ask(&mut ledger, "2013-02-10T00:00:00Z", charge(1_502, "a")).expect("just within");
+}
