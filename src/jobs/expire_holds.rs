@@ -11,7 +11,7 @@ use crate::core::counting::counted;
 /// # Errors
 /// [`JobError`].
 pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
-    let (done, totals) = rollover::run(kit, run, Looking::ForExpiredHolds).await?;
+    let (done, totals) = rollover::run(kit, run, Looking::ForExpiredHolds(None)).await?;
     let summary = format!(
         "{}: {} ran out, {} given back",
         counted(totals.accounts, "account"),

@@ -11,7 +11,7 @@ use crate::core::counting::{counted, grouped};
 /// # Errors
 /// [`JobError`].
 pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
-    let (done, totals) = rollover::run(kit, run, Looking::ForAnything).await?;
+    let (done, totals) = rollover::run(kit, run, Looking::ForAnything(None)).await?;
     let mut summary = format!(
         "{}: {} opened with {}, {} lapsed unused",
         counted(totals.accounts, "account"),

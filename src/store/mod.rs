@@ -35,6 +35,7 @@ mod verify;
 pub use accounts::{AccountRecord, Admin, NewAccount, Opened};
 pub use alerts::AlertRecord;
 pub use error::{Result, StoreError};
+pub use ledgers::{ACCOUNTS_DUE, Due};
 pub use load::{Batch, Load};
 pub use outbox::OutboxRecord;
 pub use place::Place;

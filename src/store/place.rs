@@ -121,9 +121,11 @@ const PARAMETERS: &[&str] = &[
 /// What may be said of a url: nothing behind its scheme where a password can stand, which is everywhere but in the path of a
 /// file.
 fn shown(url: &str) -> String {
-    match url.split_once("://") {
-        Some(("sqlite", path)) if !path.contains(['@', '?', '#']) => url.to_owned(),
-        Some((scheme, _)) if scheme.bytes().all(|b| b.is_ascii_alphanumeric()) => format!("{scheme}://..."),
+    let file = url.strip_prefix("sqlite:").unwrap_or(url);
+    match (file.split_once(['?', '#']), url.split_once("://")) {
+        (None, _) if !file.contains('@') && (file != url || !url.contains(':')) => url.to_owned(),
+        (Some((path, _)), _) if !url.contains('@') && file != url => format!("sqlite:{path}?..."),
+        (_, Some((scheme, _))) if scheme.bytes().all(|b| b.is_ascii_alphanumeric()) => format!("{scheme}://..."),
         _ => "...".to_owned(),
     }
 }

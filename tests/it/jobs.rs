@@ -5,8 +5,9 @@ mod close;
 use crate::support::{Sandbox, account, account_id, both_databases, instant, month, purchase, usage};
 use chrono_tz::Tz;
 use creditd::app::App;
+use creditd::core::credits::{CreditType, Credits};
 use creditd::core::ids::{AccountId, Email, Key};
-use creditd::core::ledger::{Call, Closing, Hold, Usage};
+use creditd::core::ledger::{Bonus, Call, Closing, Hold, NewTerms, Usage};
 use creditd::core::outbox::NoticeKind;
 use creditd::core::schedule::{Job, Slot};
 use creditd::jobs::{Claiming, Done, Kit, Planned, Run, run_slot};
@@ -116,6 +117,36 @@ both_databases! {
         assert_eq!(done.lines, ["acme: give back 7 credits of 1 hold that ran out, lapse 7 free credits"]);
         let balance = sandbox.balance(&sandbox.at("2013-02-01T12:00:00Z"), &id).await;
         assert_eq!((balance.available.total().get(), balance.held.total().get()), (1_500, 0));
+    }
+}
+
+/// An account that cannot be rolled over is a problem of its own: it holds up no other, and the run ends.
+#[tokio::test]
+async fn reset_passes_an_account_that_cannot_be_moved_on() {
+    let sandbox = Sandbox::new().await;
+    let key = |name: &str| Key::new(name).expect("a key");
+    let app = sandbox.at("2013-01-10T00:00:00Z");
+    for n in 0..5 {
+        let id = sandbox.open_account(&format!("a{n}"), "UTC", "2013-01-01").await;
+        if n == 2 {
+            // From February on, there is more than can be counted beside what is left of the gift.
+            let gift = Bonus {
+                key: key("gift"),
+                credit_type: CreditType::Free,
+                credits: Credits::new(1),
+                expires_at: None,
+                comment: "sorry".to_owned(),
+            };
+            app.call(&id, Call::Bonus(gift)).await.expect("a gift");
+            let terms = NewTerms { key: key("terms"), zone: None, allowance: Some(Credits::LIMIT) };
+            app.call(&id, Call::Terms(terms)).await.expect("new terms");
+        }
+    }
+    for accounts in [4, 0] {
+        let done = tick(&sandbox, "2013-02-10T00:00:00Z", Job::Reset).await;
+        assert!(done.summary.starts_with(&format!("{accounts} accounts: ")), "{}", done.summary);
+        assert_eq!(done.problems.len(), 1, "{:?}", done.problems);
+        assert!(done.problems[0].starts_with("overflow: account a2: "), "{:?}", done.problems);
     }
 }
 
