@@ -1,6 +1,6 @@
 //! `creditd account`: tenants.
 
-use super::balance::{Pages, amounts, next_reset, status};
+use super::balance::{amounts, next_reset, pages, status};
 use super::call::{self, Fields, KeyArg};
 use super::exit::{Exit, Failure};
 use super::import::ImportArgs;
@@ -137,7 +137,7 @@ impl List {
         let columns = if self.balance { [&COLUMNS[..], &BALANCE_COLUMNS[..]].concat() } else { COLUMNS.to_vec() };
         let mut list = context.list("creditd.accounts/1", &columns)?;
         let mut shown = 0_u64;
-        let mut pages = Pages::new(app, &[]);
+        let mut pages = pages(app, &[]);
         while let Some(ids) = pages.next().await? {
             // Both come in order of id.
             let records = app.store.accounts(&ids).await?;

@@ -7,6 +7,7 @@ use crate::app::{App, AppError, Balance as AppBalance};
 use crate::core::calendar::Instant;
 use crate::core::ids::AccountId;
 use crate::core::ledger::AccountStatus;
+use crate::store::Pages;
 
 /// Accounts read at once.
 pub(super) const PAGE_ACCOUNTS: usize = 1_000;
@@ -42,7 +43,7 @@ impl Balance {
         app.check_as_of(self.as_of)?;
         let mut list = context.list("creditd.balance/1", COLUMNS)?;
         let mut shown = 0_u64;
-        let mut pages = Pages::new(app, &self.accounts);
+        let mut pages = self::pages(app, &self.accounts);
         let for_people = context.is_for_people();
         while let Some(ids) = pages.next().await? {
             let balances = match self.as_of {
@@ -115,28 +116,7 @@ pub(super) async fn refuse_unknown(app: &App, ids: &[AccountId]) -> Result<(), F
     Ok(())
 }
 
-/// Accounts page by page: there may be a million.
-pub(super) struct Pages<'a> {
-    app: &'a App,
-    /// None for all.
-    chosen: Option<std::slice::Chunks<'a, AccountId>>,
-    last: Option<AccountId>,
-}
-
-impl<'a> Pages<'a> {
-    /// The `chosen` ones, or all when there are none.
-    pub(super) fn new(app: &'a App, chosen: &'a [AccountId]) -> Pages<'a> {
-        let chosen = (!chosen.is_empty()).then(|| chosen.chunks(PAGE_ACCOUNTS));
-        Pages { app, chosen, last: None }
-    }
-
-    /// The next page; never an empty one.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<AccountId>>, Failure> {
-        if let Some(chosen) = &mut self.chosen {
-            return Ok(chosen.next().map(<[AccountId]>::to_vec));
-        }
-        let page = self.app.store.account_ids(self.last.as_ref(), PAGE_ACCOUNTS).await?;
-        self.last = page.last().cloned();
-        Ok(Some(page).filter(|page| !page.is_empty()))
-    }
+/// The `chosen` accounts page by page, or all when there are none.
+pub(super) fn pages<'a>(app: &'a App, chosen: &'a [AccountId]) -> Pages<'a> {
+    app.store.pages((!chosen.is_empty()).then_some(chosen), PAGE_ACCOUNTS)
 }

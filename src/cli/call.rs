@@ -8,7 +8,7 @@ use crate::app::{Answer, App, UserCap};
 use crate::core::counting::{are, counted_are, grouped};
 use crate::core::credits::Split;
 use crate::core::ids::{AccountId, ActionCode, Key, UserId};
-use crate::core::ledger::Call;
+use crate::core::ledger::{Call, QUANTITY_MAX};
 use crate::core::transaction::{Reason, Transaction};
 
 /// Names and values that an answer shows.
@@ -33,6 +33,41 @@ impl KeyArg {
         context.say(format_args!("key: {key}"));
         Ok(key)
     }
+}
+
+/// An AI action that is charged or held.
+#[derive(Debug, clap::Args)]
+pub(super) struct Action {
+    /// Whose credits
+    #[arg(long)]
+    pub account: AccountId,
+    /// The action: one of `creditd actions list`
+    #[arg(long)]
+    pub action: ActionCode,
+    /// Who does it
+    #[arg(long)]
+    pub user: Option<UserId>,
+    /// How many
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i64).range(1..=QUANTITY_MAX))]
+    pub quantity: i64,
+    /// What the log shall say about it
+    #[arg(long, default_value = "", hide_default_value = true, value_parser = args::comment)]
+    pub comment: String,
+    #[command(flatten)]
+    pub key: KeyArg,
+}
+
+/// What is asked of a call that nobody makes without a reason.
+#[derive(Debug, clap::Args)]
+pub(super) struct Because {
+    /// Of which account
+    #[arg(long)]
+    pub account: AccountId,
+    /// Why; the log keeps it
+    #[arg(long, value_parser = args::reason)]
+    pub comment: String,
+    #[command(flatten)]
+    pub key: KeyArg,
 }
 
 /// Makes `call` and shows the answer as `schema`: `about` says what it was about, and the rest is the same for all. A

@@ -1,7 +1,7 @@
 //! `creditd cap`: what users may use in a month (R17).
 
 use super::account::find;
-use super::balance::Pages;
+use super::balance::pages;
 use super::call::{self, KeyArg};
 use super::exit::Failure;
 use super::output::Column;
@@ -120,7 +120,7 @@ impl List {
         }
         let mut list = context.list("creditd.caps/1", COLUMNS)?;
         let mut shown = 0_u64;
-        let mut pages = Pages::new(app, self.account.as_slice());
+        let mut pages = pages(app, self.account.as_slice());
         while let Some(ids) = pages.next().await? {
             for cap in app.caps(&ids).await? {
                 list.row(vec![

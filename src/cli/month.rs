@@ -1,7 +1,7 @@
 //! `creditd month`: closes months to late usage, and opens them again (R14).
 
-use super::balance::{Pages, refuse_unknown};
-use super::call::{self, KeyArg};
+use super::balance::{pages, refuse_unknown};
+use super::call::{self, Because, KeyArg};
 use super::exit::{Exit, Failure};
 use super::output::{Cell, Column};
 use super::{Context, args};
@@ -72,7 +72,7 @@ impl Close {
         let closing = MonthClosing { key: key.clone(), month, reopen: false, comment: self.comment };
         let mut list = context.list("creditd.month-close/1", COLUMNS)?;
         let (mut done, mut failures) = (0_u64, Failures::default());
-        let mut pages = Pages::new(app, &self.accounts);
+        let mut pages = pages(app, &self.accounts);
         while let Some(ids) = pages.next().await? {
             for ids in ids.chunks(DESK_BATCH_MAX) {
                 let calls = ids.iter().map(|id| (id.clone(), Call::Month(closing.clone()))).collect();
@@ -157,19 +157,13 @@ impl Failures {
 pub(super) struct Reopen {
     /// The month: 2013-01
     month: CoreMonth,
-    /// Of which account
-    #[arg(long)]
-    account: AccountId,
-    /// Why; the log keeps it
-    #[arg(long, value_parser = args::reason)]
-    comment: String,
     #[command(flatten)]
-    key: KeyArg,
+    because: Because,
 }
 
 impl Reopen {
     async fn run(self, context: &Context) -> Result<(), Failure> {
-        let Reopen { month, account, comment, key } = self;
+        let Reopen { month, because: Because { account, comment, key } } = self;
         let key = key.or_made(context, context.app().await?)?;
         let about = |Answer { row, .. }: &Answer| {
             vec![

@@ -33,11 +33,9 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
     let (mut scanned, mut opened, mut resolved, mut notices) = (0_u64, 0, 0, 0);
     let total = app.store.count_accounts().await?;
     let prices = app.store.prices().await?;
-    let mut after = None;
-    loop {
+    let mut pages = app.store.pages(None, app.settings.jobs.batch_accounts);
+    while let Some(ids) = pages.next().await? {
         run.check_stop()?;
-        let ids = app.store.account_ids(after.as_ref(), app.settings.jobs.batch_accounts).await?;
-        let Some(last) = ids.last().cloned() else { break };
         let now = app.now();
         let findings = gather(kit, &ids, now, &mut done).await?;
         let messages = word(kit, &findings, &prices, now).await?;
@@ -54,7 +52,6 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         }
         scanned += ids.len() as u64;
         (run.progress)(scanned, Some(total));
-        after = Some(last);
     }
     done.summary = format!(
         "{}: {} opened, {resolved} resolved, {} written",

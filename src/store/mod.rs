@@ -32,7 +32,7 @@ mod stored;
 mod transactions;
 mod verify;
 
-pub use accounts::{AccountRecord, Admin, NewAccount, Opened};
+pub use accounts::{AccountRecord, Admin, NewAccount, Opened, Pages};
 pub use alerts::AlertRecord;
 pub use error::{Result, StoreError};
 pub use ledgers::{ACCOUNTS_DUE, Due};
