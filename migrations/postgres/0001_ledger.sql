@@ -24,7 +24,7 @@ CREATE TABLE accounts (
     balance_purchased BIGINT NOT NULL DEFAULT 0 CHECK (balance_purchased >= 0),
     due_at            BIGINT NOT NULL             -- when the next month opens, grant lapses or hold expires
 );
-CREATE INDEX accounts_due ON accounts (due_at);
+CREATE INDEX accounts_due ON accounts (due_at, account_id);
 
 -- Zone and allowance of an account from a month on, until later terms.
 CREATE TABLE terms (

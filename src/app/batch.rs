@@ -57,21 +57,37 @@ pub(super) async fn apply<T>(
     calls: &[InTurn<'_>],
     mut answer: impl FnMut(&Ledger, Receipt, Instant) -> Result<T, Refusal>,
 ) -> Result<Vec<Result<T, AppError>>, StoreError> {
-    // The plan may be made again. What was new to it is no replay when it is found written after a connection was lost.
-    let mut was_new = vec![false; calls.len()];
+    let mut ours = Ours::default();
     let plan = |batch: &mut Batch| {
-        let one = |(call, was_new): (&InTurn<'_>, &mut bool)| {
-            let may_be_ours = batch.may_be_written && *was_new;
-            let (account, call, clock) = *call;
+        let may_be_written = batch.may_be_written;
+        let one = |(at, (account, call, clock)): (usize, &InTurn<'_>)| {
             let now = clock.now();
-            let (ledger, mut receipt) = apply_one(batch, account, call, now)?;
-            *was_new |= !receipt.replayed;
-            receipt.replayed &= !may_be_ours;
-            Ok(answer(ledger, receipt, now)?)
+            let (ledger, receipt) = apply_one(batch, account, call, now)?;
+            Ok(answer(ledger, ours.judged(at, receipt, may_be_written), now)?)
         };
-        calls.iter().zip(&mut was_new).map(one).collect()
+        calls.iter().enumerate().map(one).collect()
     };
     store.update(&load(calls), plan).await
+}
+
+/// The rows that this process has planned for a batch. The plan may be made again, and after a connection was lost it is not
+/// known whether the rows of the plan before are written.
+#[derive(Debug, Default)]
+struct Ours(Vec<(usize, i64, Instant)>);
+
+impl Ours {
+    /// The receipt of the call with the number `at`, which is no replay when what was found is what was planned here. A row is
+    /// known by its number and by the microsecond at which it was its turn: another caller who sent the same call
+    /// meanwhile has written one of another instant, and whoever did not write the row is told so.
+    fn judged(&mut self, at: usize, mut receipt: Receipt, may_be_written: bool) -> Receipt {
+        let row = (at, receipt.row.seq, receipt.row.recorded_at);
+        if !receipt.replayed {
+            self.0.push(row);
+        } else if may_be_written && self.0.contains(&row) {
+            receipt.replayed = false;
+        }
+        receipt
+    }
 }
 
 fn load(calls: &[InTurn<'_>]) -> Load {
@@ -89,4 +105,40 @@ fn apply_one<'a>(
     let ledger = batch.ledgers.get_mut(account).ok_or_else(|| AppError::UnknownAccount(account.clone()))?;
     let receipt = ledger.apply(call, &batch.prices, now)?;
     Ok((ledger, receipt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::calendar::{Calendar, Month, Terms};
+    use crate::core::credits::Credits;
+    use crate::core::ids::Key;
+    use crate::core::ledger::{Account, Closing};
+    use crate::core::price::PriceMatrix;
+
+    /// Two callers send the same call; the connection of the first is lost before it knows whether it wrote.
+    #[test]
+    fn a_row_that_another_caller_wrote_is_not_ours_after_a_lost_connection() {
+        let month: Month = "2013-01".parse().expect("a month");
+        let terms = Terms { from: month, zone: chrono_tz::Tz::UTC, allowance: Credits::ZERO };
+        let calendar = Calendar::new(terms);
+        let opened_at = calendar.month_start(month);
+        let account = Account { id: AccountId::new("acme").expect("an id"), name: String::new(), opened_at, calendar };
+        let closing = Closing { key: Key::new("k").expect("a key"), reopen: false, comment: "why".to_owned() };
+        let (call, prices) = (Call::Closing(closing), PriceMatrix::default());
+        let plan = |ledger: &mut Ledger, micros: i64| {
+            ledger.apply(&call, &prices, opened_at.plus_micros(micros)).expect("in order")
+        };
+        let unwritten = Ledger::new(account);
+        let (mut first, mut other) = (unwritten.clone(), unwritten);
+        let mut ours = Ours::default();
+        assert!(!ours.judged(0, plan(&mut first, 5), false).replayed);
+        plan(&mut other, 6);
+
+        // The second try finds the row of the first, or that of the other caller.
+        assert!(!ours.judged(0, plan(&mut first, 7), true).replayed, "what this caller wrote is its own");
+        assert!(ours.judged(0, plan(&mut other, 7), true).replayed, "what the other wrote is not");
+        assert!(ours.judged(0, plan(&mut first, 7), false).replayed, "nothing was lost: it is a replay");
+        assert!(ours.judged(1, plan(&mut first, 7), true).replayed, "the same call twice in a batch is a replay");
+    }
 }

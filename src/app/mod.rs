@@ -19,7 +19,7 @@ use crate::config::Settings;
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::{Credits, Split};
 use crate::core::ids::AccountId;
-use crate::core::ledger::{Call, Ledger, Purchase, Refusal, Usage};
+use crate::core::ledger::{AccountStatus, Call, Ledger, Purchase, Refusal, Usage};
 use crate::core::transaction::Transaction;
 use crate::store::{Load, Store, StoreError};
 use desk::Desk;
@@ -53,14 +53,16 @@ pub enum AppError {
 /// The answer to a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// The row that was written, now or when the call first came.
+    /// The row that was written, now or when the call first came. Whatever it says is the first result (R9).
     pub row: Transaction,
     /// R9: the call came before; nothing moved now.
     pub replayed: bool,
-    /// What is available after it, as of now: free and purchased credits that are unspent, unlapsed and not held.
+    /// What is available as of now, also when the call came before: free and purchased credits that are unspent, unlapsed and not held.
     pub available: Split,
-    /// When the account's next free credits come.
-    pub next_reset_at: Instant,
+    /// When the account's next free credits come; `None` while it is closed.
+    pub next_reset_at: Option<Instant>,
+    /// The earlier row that the call is about: the hold captured or voided, the charge refunded, the purchase returned.
+    pub about: Option<Transaction>,
     /// The cap of the row's user, where there is one, in the month of the row (R17).
     pub cap: Option<UserCap>,
 }
@@ -77,13 +79,17 @@ pub struct Balance {
     /// What open holds have reserved (R10).
     pub held: Split,
     /// Whether the account is open (R18).
-    pub is_open: bool,
+    pub status: AccountStatus,
+    /// When it opens or opened.
+    pub opened_at: Instant,
     /// The month it is.
     pub month: Month,
     /// Free credits of that month.
     pub allowance: Credits,
-    /// When what is left of them lapses and the next ones come.
-    pub next_reset_at: Instant,
+    /// When that month ends, and what is left of them lapses.
+    pub month_ends_at: Instant,
+    /// When the next ones come; `None` while the account is closed.
+    pub next_reset_at: Option<Instant>,
     /// The zone that decides that.
     pub zone: chrono_tz::Tz,
 }
@@ -219,10 +225,12 @@ pub fn balance_of(ledger: &Ledger, now: Instant) -> Result<Balance, Refusal> {
         at: now,
         available,
         held,
-        is_open: ledger.is_open_at(now),
+        status: ledger.status_at(now),
+        opened_at: ledger.account.opened_at,
         month,
         allowance: calendar.terms_in(month).allowance,
-        next_reset_at: calendar.month_end(month),
+        month_ends_at: calendar.month_end(month),
+        next_reset_at: ledger.next_reset_at(now),
         zone: calendar.terms_in(month).zone,
     })
 }

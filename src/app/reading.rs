@@ -32,14 +32,9 @@ impl App {
             Some(accounts) => accounts.len() as u64,
             None => self.store.count_accounts().await?,
         };
-        let (mut last, mut read): (Option<AccountId>, usize) = (None, 0);
-        loop {
-            let ids = match accounts {
-                Some(chosen) => chosen.iter().skip(read).take(ACCOUNTS_PER_READ).cloned().collect(),
-                None => self.store.account_ids(last.as_ref(), ACCOUNTS_PER_READ).await?,
-            };
-            let Some(newest) = ids.last() else { break };
-            last = Some(newest.clone());
+        let mut read = 0_u64;
+        let mut pages = self.store.pages(accounts, ACCOUNTS_PER_READ);
+        while let Some(ids) = pages.next().await? {
             let mut ledgers = match as_of {
                 Some(at) => self.store.load_as_of(&ids, at).await?,
                 None => self.store.load(&Load::accounts(&ids, self.now())).await?.ledgers,
@@ -49,8 +44,8 @@ impl App {
             }
             let known = ids.iter().filter_map(|id| ledgers.remove(id)).collect();
             self.read_some(known, range, as_of.unwrap_or(self.now()), &mut all, &mut rows).await?;
-            read += ids.len();
-            progress(read as u64, Some(total));
+            read += ids.len() as u64;
+            progress(read, Some(total));
         }
         Ok((all, rows))
     }

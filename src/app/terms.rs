@@ -1,8 +1,7 @@
 //! Changing what an account is called, is warned of, and is entitled to.
 
-use super::{App, AppError};
+use super::{Answer, App, AppError};
 use crate::core::alert::Levels;
-use crate::core::calendar::{Month, Terms};
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, Key};
 use crate::core::ledger::{Call, NewTerms};
@@ -22,8 +21,8 @@ pub struct AccountChange {
 }
 
 impl App {
-    /// Changes an account; `key` stands for this change of its terms (R9). Returns its terms from its next month on, when
-    /// those change.
+    /// Changes an account; `key` stands for the change of its terms (R9), while name and levels are simply set. Returns the
+    /// answer about the terms ([`terms_of`](crate::core::ledger::terms_of) its row), when those change.
     ///
     /// # Errors
     /// [`AppError`]; nothing was written then, or name and levels only.
@@ -32,7 +31,7 @@ impl App {
         id: &AccountId,
         change: &AccountChange,
         key: Key,
-    ) -> Result<Option<Terms>, AppError> {
+    ) -> Result<Option<Answer>, AppError> {
         let AccountChange { name, zone, allowance, levels } = change;
         let levels = levels.as_ref().map(Option::as_ref);
         if !self.store.set_account(id, name.as_deref(), levels).await? {
@@ -42,9 +41,6 @@ impl App {
             return Ok(None);
         }
         let terms = NewTerms { key, zone: *zone, allowance: *allowance };
-        let row = self.call(id, Call::Terms(terms)).await?.row;
-        let from: Option<Month> = row.reference.and_then(|month| month.as_str().parse().ok());
-        let account = self.store.accounts(std::slice::from_ref(id)).await?.pop();
-        Ok(account.zip(from).map(|(record, from)| *record.account.calendar.terms_in(from)))
+        self.call(id, Call::Terms(terms)).await.map(Some)
     }
 }

@@ -1,7 +1,7 @@
 //! `creditd account`: tenants.
 
-use super::balance::{Pages, amounts, status};
-use super::call::{self, KeyArg};
+use super::balance::{amounts, next_reset, pages, status};
+use super::call::{self, Fields, KeyArg};
 use super::exit::{Exit, Failure};
 use super::import::ImportArgs;
 use super::output::{Cell, Column};
@@ -10,9 +10,11 @@ use crate::app::import::AccountImport;
 use crate::app::{AccountChange, Answer, App, AppError, Balance};
 use crate::core::alert::{BadLevel, Levels};
 use crate::core::calendar::{Calendar, Instant, Month, Terms, first_instant_of, parse_date, parse_zone};
+use crate::core::counting::counted;
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, Email};
-use crate::core::ledger::{Account as CoreAccount, Call, Closing};
+use crate::core::ledger::{Account as CoreAccount, AccountStatus, Call, Closing, terms_of};
+use crate::core::transaction::Kind;
 use crate::store::{AccountRecord, Admin, NewAccount, Opened};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
@@ -98,9 +100,12 @@ impl Create {
                 return Err(Failure::message(Exit::Conflict, what));
             }
             Some(Opened::Already) => context.say(format_args!("The account {} was there already.", self.id)),
+            Some(Opened::Created) | None if opened_at > app.now() => {
+                context.say(format_args!("The account {} opens at {opened_at}.", self.id));
+            }
             Some(Opened::Created) | None => context.say(format_args!("The account {} is open.", self.id)),
         }
-        show(context, app, &self.id).await
+        show(context, app, &self.id, Vec::new()).await
     }
 }
 
@@ -132,12 +137,12 @@ impl List {
         let columns = if self.balance { [&COLUMNS[..], &BALANCE_COLUMNS[..]].concat() } else { COLUMNS.to_vec() };
         let mut list = context.list("creditd.accounts/1", &columns)?;
         let mut shown = 0_u64;
-        let mut pages = Pages::new(app, &[]);
+        let mut pages = pages(app, &[]);
         while let Some(ids) = pages.next().await? {
             // Both come in order of id.
             let records = app.store.accounts(&ids).await?;
             for (record, balance) in records.iter().zip(app.balances(&ids).await?) {
-                let mut cells = facts(record, &balance, now);
+                let mut cells = facts(record, &balance, now, context.is_for_people());
                 if self.balance {
                     cells.extend(amounts(&balance));
                 }
@@ -153,12 +158,12 @@ impl List {
     }
 }
 
-fn facts(record: &AccountRecord, balance: &Balance, now: Instant) -> Vec<Cell> {
+fn facts(record: &AccountRecord, balance: &Balance, now: Instant, for_people: bool) -> Vec<Cell> {
     let account = &record.account;
     let terms = terms_at(account, now);
     vec![
         account.id.as_str().into(),
-        status(balance).into(),
+        status(balance, for_people),
         account.name.as_str().into(),
         terms.zone.name().into(),
         terms.allowance.into(),
@@ -182,7 +187,7 @@ pub(super) struct Show {
 
 impl Show {
     async fn run(self, context: &Context) -> Result<(), Failure> {
-        show(context, context.app().await?, &self.id).await
+        show(context, context.app().await?, &self.id, Vec::new()).await
     }
 }
 
@@ -225,13 +230,32 @@ impl Set {
         // Only new terms are a call of the ledger.
         let has_terms = change.zone.is_some() || change.allowance.is_some();
         let key = if has_terms { self.key.or_made(context, app)? } else { args::key(app.now())? };
-        if let Some(Terms { from, zone, allowance }) = app.change_account(&self.id, &change, key).await? {
-            context.say(format_args!(
-                "From {from} on: {} free credits a month, zone {zone}.",
-                super::output::grouped(allowance.get())
-            ));
-        }
-        show(context, app, &self.id).await
+        let answer = app.change_account(&self.id, &change, key.clone()).await?;
+        let Some((Answer { row, replayed, .. }, terms)) = answer.and_then(|answer| {
+            let terms = terms_of(&answer.row)?;
+            Some((answer, terms))
+        }) else {
+            return show(context, app, &self.id, Vec::new()).await;
+        };
+        let Terms { from, zone, allowance } = terms;
+        let allowance_said = counted(allowance.get(), "free credit");
+        context.say(if replayed {
+            format!(
+                "This call came before, at {}, and set from {from} on: {allowance_said} a month, zone {zone}. Terms were left \
+                 as they are.",
+                row.recorded_at
+            )
+        } else {
+            format!("From {from} on: {allowance_said} a month, zone {zone}.")
+        });
+        let mut fields = vec![
+            ("set_from", from.to_string().into()),
+            ("set_zone", zone.name().into()),
+            ("set_allowance", allowance.into()),
+        ];
+        fields.extend(call::replay(&row, replayed));
+        fields.push(("key", key.as_str().into()));
+        show(context, app, &self.id, fields).await
     }
 }
 
@@ -251,9 +275,11 @@ pub(super) struct Change {
 impl Change {
     async fn run(self, context: &Context, reopen: bool) -> Result<(), Failure> {
         let key = self.key.or_made(context, context.app().await?)?;
-        let (schema, status) =
-            if reopen { ("creditd.account-reopen/1", "open") } else { ("creditd.account-close/1", "closed") };
-        let about = |answer: &Answer| vec![("status", status.into()), ("comment", answer.row.comment.as_str().into())];
+        let schema = if reopen { "creditd.account-reopen/1" } else { "creditd.account-close/1" };
+        let about = |Answer { row, .. }: &Answer| {
+            let status = if row.kind == Kind::Reopening { AccountStatus::Open } else { AccountStatus::Closed };
+            vec![("status", status.as_str().into()), ("comment", row.comment.as_str().into())]
+        };
         let call = Call::Closing(Closing { key, reopen, comment: self.comment });
         call::make(context, schema, &self.id, call, about).await
     }
@@ -265,41 +291,41 @@ pub(super) async fn find(app: &App, id: &AccountId) -> Result<AccountRecord, Fai
     Ok(found.ok_or_else(|| AppError::UnknownAccount(id.clone()))?)
 }
 
-async fn show(context: &Context, app: &App, id: &AccountId) -> Result<(), Failure> {
+/// Shows an account, and behind it what a command has done to it.
+async fn show(context: &Context, app: &App, id: &AccountId, done: Fields) -> Result<(), Failure> {
     let record = find(app, id).await?;
     let now = app.now();
     let balance = app.balances(std::slice::from_ref(id)).await?.pop();
     let balance = balance.ok_or_else(|| AppError::UnknownAccount(id.clone()))?;
-    let Balance { month, next_reset_at, .. } = balance;
+    let (month, for_people) = (balance.month, context.is_for_people());
     let account = &record.account;
     let terms = terms_at(account, now);
     let pending = account.calendar.terms().iter().find(|later| later.from > month);
     let levels = record.levels.as_ref().unwrap_or(&app.settings.alerts.levels);
     let admins: Vec<&str> = record.admins.iter().map(|admin| admin.email.as_str()).collect();
     let [free, purchased, available, held] = amounts(&balance);
-    context.show(
-        "creditd.account/1",
-        &[
-            ("account", account.id.as_str().into()),
-            ("name", account.name.as_str().into()),
-            ("status", status(&balance).into()),
-            ("opened_at", account.opened_at.into()),
-            ("zone", terms.zone.name().into()),
-            ("allowance", terms.allowance.into()),
-            ("next_terms_from", pending.map(|terms| terms.from.to_string()).into()),
-            ("next_zone", pending.map(|terms| terms.zone.name()).into()),
-            ("next_allowance", pending.map(|terms| terms.allowance).into()),
-            ("levels", levels.to_string().into()),
-            ("own_levels", record.levels.is_some().into()),
-            ("admins", admins.join(", ").into()),
-            ("month", month.to_string().into()),
-            ("next_reset_at", next_reset_at.into()),
-            ("free", free),
-            ("purchased", purchased),
-            ("available", available),
-            ("held", held),
-        ],
-    )
+    let mut fields: Fields = vec![
+        ("account", account.id.as_str().into()),
+        ("name", account.name.as_str().into()),
+        ("status", status(&balance, for_people)),
+        ("opened_at", account.opened_at.into()),
+        ("zone", terms.zone.name().into()),
+        ("allowance", terms.allowance.into()),
+        ("next_terms_from", pending.map(|terms| terms.from.to_string()).into()),
+        ("next_zone", pending.map(|terms| terms.zone.name()).into()),
+        ("next_allowance", pending.map(|terms| terms.allowance).into()),
+        ("levels", levels.to_string().into()),
+        ("own_levels", record.levels.is_some().into()),
+        ("admins", admins.join(", ").into()),
+        ("month", month.to_string().into()),
+        ("next_reset_at", next_reset(balance.next_reset_at, for_people)),
+        ("free", free),
+        ("purchased", purchased),
+        ("available", available),
+        ("held", held),
+    ];
+    fields.extend(done);
+    context.show("creditd.account/1", &fields)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `creditd admin`: the people of accounts who receive mail.
 
-use super::balance::Pages;
+use super::balance::pages;
 use super::exit::{Exit, Failure};
 use super::output::{Cell, Column};
 use super::{Context, account, args};
@@ -106,7 +106,7 @@ impl List {
         }
         let mut list = context.list(SCHEMA, COLUMNS)?;
         let mut shown = 0_u64;
-        let mut pages = Pages::new(app, &self.accounts);
+        let mut pages = pages(app, &self.accounts);
         while let Some(ids) = pages.next().await? {
             for record in app.store.accounts(&ids).await? {
                 for admin in &record.admins {

@@ -6,6 +6,8 @@ use super::output::{Cell, Column};
 use crate::app::{App, AppError, Balance as AppBalance};
 use crate::core::calendar::Instant;
 use crate::core::ids::AccountId;
+use crate::core::ledger::AccountStatus;
+use crate::store::Pages;
 
 /// Accounts read at once.
 pub(super) const PAGE_ACCOUNTS: usize = 1_000;
@@ -41,7 +43,8 @@ impl Balance {
         app.check_as_of(self.as_of)?;
         let mut list = context.list("creditd.balance/1", COLUMNS)?;
         let mut shown = 0_u64;
-        let mut pages = Pages::new(app, &self.accounts);
+        let mut pages = self::pages(app, &self.accounts);
+        let for_people = context.is_for_people();
         while let Some(ids) = pages.next().await? {
             let balances = match self.as_of {
                 Some(at) => app.balances_as_of(&ids, at).await?,
@@ -53,7 +56,7 @@ impl Balance {
                 }
             }
             for balance in balances {
-                list.row(cells(&balance))?;
+                list.row(cells(&balance, for_people))?;
                 shown += 1;
             }
         }
@@ -67,14 +70,14 @@ impl Balance {
     }
 }
 
-fn cells(balance: &AppBalance) -> Vec<Cell> {
+fn cells(balance: &AppBalance, for_people: bool) -> Vec<Cell> {
     let mut cells = vec![balance.account.as_str().into()];
     cells.extend(amounts(balance));
     cells.extend([
-        status(balance).into(),
+        status(balance, for_people),
         balance.month.to_string().into(),
         balance.allowance.into(),
-        balance.next_reset_at.into(),
+        next_reset(balance.next_reset_at, for_people),
         balance.zone.name().into(),
     ]);
     cells
@@ -86,9 +89,20 @@ pub(super) fn amounts(balance: &AppBalance) -> [Cell; 4] {
     [available.free.into(), available.purchased.into(), available.total().into(), held.total().into()]
 }
 
-/// Whether the account is open (R18).
-pub(super) const fn status(balance: &AppBalance) -> &'static str {
-    if balance.is_open { "open" } else { "closed" }
+/// Whether the account is open (R18). Programs get a word, people a date, too.
+pub(super) fn status(balance: &AppBalance, for_people: bool) -> Cell {
+    match balance.status {
+        AccountStatus::NotOpened if for_people => format!("not opened until {}", balance.opened_at).into(),
+        status => status.as_str().into(),
+    }
+}
+
+/// When the next free credits come. People read why none do.
+pub(super) fn next_reset(at: Option<Instant>, for_people: bool) -> Cell {
+    match at {
+        None if for_people => "none while closed".into(),
+        next_reset_at => next_reset_at.into(),
+    }
 }
 
 /// Ends with the first of `ids` that does not exist, before anything is done or shown.
@@ -102,28 +116,7 @@ pub(super) async fn refuse_unknown(app: &App, ids: &[AccountId]) -> Result<(), F
     Ok(())
 }
 
-/// Accounts page by page: there may be a million.
-pub(super) struct Pages<'a> {
-    app: &'a App,
-    /// None for all.
-    chosen: Option<std::slice::Chunks<'a, AccountId>>,
-    last: Option<AccountId>,
-}
-
-impl<'a> Pages<'a> {
-    /// The `chosen` ones, or all when there are none.
-    pub(super) fn new(app: &'a App, chosen: &'a [AccountId]) -> Pages<'a> {
-        let chosen = (!chosen.is_empty()).then(|| chosen.chunks(PAGE_ACCOUNTS));
-        Pages { app, chosen, last: None }
-    }
-
-    /// The next page; never an empty one.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<AccountId>>, Failure> {
-        if let Some(chosen) = &mut self.chosen {
-            return Ok(chosen.next().map(<[AccountId]>::to_vec));
-        }
-        let page = self.app.store.account_ids(self.last.as_ref(), PAGE_ACCOUNTS).await?;
-        self.last = page.last().cloned();
-        Ok(Some(page).filter(|page| !page.is_empty()))
-    }
+/// The `chosen` accounts page by page, or all when there are none.
+pub(super) fn pages<'a>(app: &'a App, chosen: &'a [AccountId]) -> Pages<'a> {
+    app.store.pages((!chosen.is_empty()).then_some(chosen), PAGE_ACCOUNTS)
 }

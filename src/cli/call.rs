@@ -1,12 +1,14 @@
 //! What all commands share that change a ledger: a call is made under a key, and its answer is shown.
 
+use super::balance::next_reset;
 use super::exit::{Exit, Failure};
-use super::output::{Cell, grouped};
+use super::output::Cell;
 use super::{Context, args};
 use crate::app::{Answer, App, UserCap};
+use crate::core::counting::{are, counted_are, grouped};
 use crate::core::credits::Split;
 use crate::core::ids::{AccountId, ActionCode, Key, UserId};
-use crate::core::ledger::Call;
+use crate::core::ledger::{Call, QUANTITY_MAX};
 use crate::core::transaction::{Reason, Transaction};
 
 /// Names and values that an answer shows.
@@ -31,6 +33,41 @@ impl KeyArg {
         context.say(format_args!("key: {key}"));
         Ok(key)
     }
+}
+
+/// An AI action that is charged or held.
+#[derive(Debug, clap::Args)]
+pub(super) struct Action {
+    /// Whose credits
+    #[arg(long)]
+    pub account: AccountId,
+    /// The action: one of `creditd actions list`
+    #[arg(long)]
+    pub action: ActionCode,
+    /// Who does it
+    #[arg(long)]
+    pub user: Option<UserId>,
+    /// How many
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i64).range(1..=QUANTITY_MAX))]
+    pub quantity: i64,
+    /// What the log shall say about it
+    #[arg(long, default_value = "", hide_default_value = true, value_parser = args::comment)]
+    pub comment: String,
+    #[command(flatten)]
+    pub key: KeyArg,
+}
+
+/// What is asked of a call that nobody makes without a reason.
+#[derive(Debug, clap::Args)]
+pub(super) struct Because {
+    /// Of which account
+    #[arg(long)]
+    pub account: AccountId,
+    /// Why; the log keeps it
+    #[arg(long, value_parser = args::reason)]
+    pub comment: String,
+    #[command(flatten)]
+    pub key: KeyArg,
 }
 
 /// Makes `call` and shows the answer as `schema`: `about` says what it was about, and the rest is the same for all. A
@@ -62,22 +99,28 @@ pub(super) fn show(
     about: Fields,
 ) -> Result<(), Failure> {
     let Answer { row, replayed, available, next_reset_at, .. } = answer;
+    let for_people = context.is_for_people();
     let mut fields =
         vec![("account", account.as_str().into()), ("seq", row.seq.into()), ("occurred_at", row.occurred_at.into())];
     fields.extend(about);
+    fields.extend(replay(row, *replayed));
     fields.extend([
-        ("replayed", (*replayed).into()),
         ("available", available.total().into()),
         ("available_free", available.free.into()),
         ("available_purchased", available.purchased.into()),
-        ("next_reset_at", (*next_reset_at).into()),
+        ("next_reset_at", next_reset(*next_reset_at, for_people)),
         ("key", key.as_str().into()),
     ]);
-    if context.is_for_people() {
+    if for_people {
         // Programs can rely on every name; people need not read what is not there.
         fields.retain(|(_, cell)| *cell != Cell::Null);
     }
     context.show(schema, &fields)
+}
+
+/// Whether a call came before, and when it first did: what is said of its row is what came of it then.
+pub(super) fn replay(row: &Transaction, replayed: bool) -> [(&'static str, Cell); 2] {
+    [("replayed", replayed.into()), ("first_at", replayed.then_some(row.recorded_at).into())]
 }
 
 /// What is shown of an action that was charged or held, or refused.
@@ -107,36 +150,38 @@ pub(super) fn amounts(row: &Transaction) -> [(&'static str, Cell); 3] {
 
 /// What the caller needs to know of a refusal: how much is missing, and what helps.
 fn refused(account: &AccountId, reason: Reason, answer: &Answer) -> Failure {
-    let Answer { row, replayed, available, next_reset_at, cap } = answer;
-    let available = grouped(available.total().get());
+    let Answer { row, replayed, available, next_reset_at, cap, .. } = answer;
+    let available = available.total().get();
     let exit = match reason {
         Reason::InsufficientCredits => Exit::InsufficientCredits,
         Reason::UserCap => Exit::Refused,
     };
     let needed = row.unit_price.get().saturating_mul(row.quantity);
+    let are_needed = counted_are(needed, "credit");
     let what = match (reason, cap) {
         _ if *replayed => format!(
-            "this call was refused on {} (row {}), and its key stands for that refusal for ever; {available} credits are \
-             available now. Use a new key to try again",
-            row.recorded_at, row.seq
+            "this call was refused on {} (row {}), and its key stands for that refusal for ever; {} available \
+             now. Use a new key to try again",
+            row.recorded_at,
+            row.seq,
+            counted_are(available, "credit")
         ),
         (Reason::UserCap, Some(cap)) => {
             let UserCap { user, limit, used, ends_at, .. } = cap;
             format!(
-                "{} credits are needed; user {user} may use {} a month, has used {} and has {} left; nothing was taken. The \
+                "{are_needed} needed; user {user} may use {} a month, has used {} and has {} left; nothing was taken. The \
                  next month begins at {ends_at}; `creditd cap set` changes the cap",
-                grouped(needed),
                 grouped(limit.get()),
                 grouped(used.get()),
                 grouped(cap.left().get())
             )
         }
-        (Reason::UserCap, None) => format!("{} credits are more than the user's cap allows", grouped(needed)),
+        (Reason::UserCap, None) => format!("{are_needed} needed, which is more than the user's cap allows"),
         (Reason::InsufficientCredits, _) => format!(
-            "{} credits are needed, {available} are available, {} are missing; nothing was taken. Purchase credits, or wait \
-             for the next reset at {next_reset_at}",
-            grouped(needed),
-            grouped(needed.saturating_sub(answer.available.total().get()))
+            "{are_needed} needed, {} available, {} missing; nothing was taken. Purchase credits{}",
+            are(available),
+            are(needed.saturating_sub(available)),
+            next_reset_at.map(|at| format!(", or wait for the next reset at {at}")).unwrap_or_default()
         ),
     };
     Failure::message(exit, format!("{reason}: account {account}: {what}"))

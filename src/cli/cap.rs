@@ -1,12 +1,12 @@
 //! `creditd cap`: what users may use in a month (R17).
 
 use super::account::find;
-use super::balance::Pages;
+use super::balance::pages;
 use super::call::{self, KeyArg};
 use super::exit::Failure;
 use super::output::Column;
 use super::{Context, args};
-use crate::app::Answer;
+use crate::app::{Answer, UserCap};
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, Key, UserId};
 use crate::core::ledger::{Call, Cap as CoreCap};
@@ -81,12 +81,14 @@ async fn make(
     user: UserId,
     credits: Option<Credits>,
 ) -> Result<(), Failure> {
-    let about = |answer: &Answer| {
+    let about = |Answer { row, replayed, cap, .. }: &Answer| {
+        // Of a call that came before, what was used then is not known, and the cap may be another one by now.
+        let cap = cap.as_ref().filter(|_| !replayed);
         vec![
-            ("user", answer.row.user.as_ref().map(UserId::as_str).into()),
+            ("user", row.user.as_ref().map(UserId::as_str).into()),
             ("cap", credits.into()),
-            ("cap_used", answer.cap.as_ref().map(|cap| cap.used).into()),
-            ("cap_left", answer.cap.as_ref().map(|cap| cap.left()).into()),
+            ("cap_used", cap.map(|cap| cap.used).into()),
+            ("cap_left", cap.map(UserCap::left).into()),
         ]
     };
     call::make(context, "creditd.cap/1", account, Call::Cap(CoreCap { key, user, credits }), about).await
@@ -118,7 +120,7 @@ impl List {
         }
         let mut list = context.list("creditd.caps/1", COLUMNS)?;
         let mut shown = 0_u64;
-        let mut pages = Pages::new(app, self.account.as_slice());
+        let mut pages = pages(app, self.account.as_slice());
         while let Some(ids) = pages.next().await? {
             for cap in app.caps(&ids).await? {
                 list.row(vec![

@@ -5,12 +5,13 @@ use super::exit::{Exit, Failure};
 use super::output::{Cell, Column};
 use crate::config::{FILE_NAME, schedules};
 use crate::notice::{Sender, Templates};
+use crate::store::Place;
 use std::path::{Path, PathBuf};
 
 /// Settings: check, show
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Config {
-    /// Check settings, alert levels, schedules and mail templates; exit code 4 when something is wrong
+    /// Check settings, the place of the ledger, alert levels, schedules and mail templates; exit code 4 when something is wrong
     Check,
     Show(Show),
 }
@@ -67,6 +68,10 @@ fn check(context: &Context) -> Result<(), Failure> {
     let source = if file.exists() { file.display().to_string() } else { "defaults".to_owned() };
     let set = settings.shown().iter().filter(|shown| shown.origin != crate::config::Origin::Default).count();
     part("settings", source.clone(), Ok(format!("{set} set, the others have their defaults")));
+    let ledger = settings.shown().iter().find(|shown| shown.key == "database_url");
+    let source_of_url = ledger.map_or_else(String::new, |shown| shown.origin.to_string());
+    let place = Place::of(&settings.database_url);
+    part("ledger", source_of_url, place.map(|place| place.to_string()).map_err(|error| error.to_string()));
     part("alert levels", source, Ok(settings.alerts.levels.to_string()));
     let cron = settings.cron.dir.as_deref();
     let loaded = schedules::load(cron).map(|all| format!("{} jobs", all.len())).map_err(|error| error.to_string());

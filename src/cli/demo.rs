@@ -3,8 +3,9 @@
 use super::Context;
 use super::exit::Failure;
 use super::files::WholeFile;
-use super::output::{grouped, stdout};
+use super::output::stdout;
 use crate::core::calendar::Month;
+use crate::core::counting::grouped;
 use crate::core::outbox::NoticeKind;
 use crate::core::schedule::Job;
 use crate::core::statement::{Grouping, Scope};
@@ -110,7 +111,7 @@ async fn tell(
     let transactions = store.count_transactions().await?;
     let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop: CancellationToken::new() };
     let Proof { checks, drifts } = prove(&story.app, None, &mut run).await?;
-    let number = |n: u64| grouped(i64::try_from(n).unwrap_or(i64::MAX));
+    let number = |n: u64| grouped(n);
     let size = |n: usize| number(n as u64);
     let runs = |job: Job| story.runs.iter().find(|(known, _)| *known == job).map_or(0, |(_, count)| *count);
     let sent = |kind: NoticeKind| mails.iter().filter(|mail| mail.message.key.kind() == kind).count();

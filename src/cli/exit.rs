@@ -71,7 +71,9 @@ impl Exit {
             Exit::Ok => "done",
             Exit::Failure => "failed; the message on stderr says what and why",
             Exit::Usage => "the command line cannot be understood",
-            Exit::PartlyDone => "partly done: run it again after reading what failed; repeating changes nothing twice",
+            Exit::PartlyDone => {
+                "partly done: stderr says what was not; mend that and repeat, for nothing is done twice"
+            }
             Exit::Config => "settings, schedules or credentials are wrong",
             Exit::Refused => "refused: unknown account or action, closed account, limit, or not a sandbox",
             Exit::InsufficientCredits => "insufficient credits: nothing was taken",

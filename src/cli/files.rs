@@ -1,5 +1,6 @@
 //! Files that are there completely or not at all.
 
+use super::exit::{Exit, Failure};
 use anyhow::Context as _;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -70,6 +71,29 @@ impl Write for WholeFile {
 
 fn not_written(path: &Path) -> String {
     format!("{} was not written", path.display())
+}
+
+/// The form that `said` agree on, each beside its words: what is given by a flag, and what the name of the file ends with.
+/// `None` where nobody says one.
+///
+/// # Errors
+/// [`Failure`] when two ask for different forms: one of them would have been for nothing.
+pub(super) fn agreed<F: Copy + PartialEq>(said: &[(String, Option<F>)]) -> Result<Option<F>, Failure> {
+    let mut named = said.iter().filter_map(|(words, form)| Some((words, (*form)?)));
+    let Some((words, form)) = named.next() else { return Ok(None) };
+    match named.find(|(_, other)| *other != form) {
+        Some((others, _)) => {
+            let what =
+                format!("{words} and {others} ask for different forms; leave one of them out, or make them agree");
+            Err(Failure::message(Exit::Usage, what))
+        }
+        None => Ok(Some(form)),
+    }
+}
+
+/// What a file's name ends with, without the dot.
+pub(super) fn ending(path: &Path) -> Option<&str> {
+    path.extension().and_then(|ending| ending.to_str())
 }
 
 /// As any program makes files: the umask says who may read. A temporary file would be its owner's alone.

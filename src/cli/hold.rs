@@ -8,7 +8,7 @@ use super::{Context, args};
 use crate::app::Answer;
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, ActionCode, Key, UserId};
-use crate::core::ledger::{Call, Capture as CoreCapture, Hold as CoreHold, QUANTITY_MAX, Void as CoreVoid};
+use crate::core::ledger::{Call, Capture as CoreCapture, Hold as CoreHold, Void as CoreVoid};
 
 /// Reserve the credits of an AI action before it is done
 ///
@@ -18,44 +18,24 @@ use crate::core::ledger::{Call, Capture as CoreCapture, Hold as CoreHold, QUANTI
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Hold {
-    /// Whose credits
-    #[arg(long)]
-    account: AccountId,
-    /// What will be done: an action of `creditd actions list`
-    #[arg(long)]
-    action: ActionCode,
-    /// Who will do it
-    #[arg(long)]
-    user: Option<UserId>,
-    /// How many
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i64).range(1..=QUANTITY_MAX))]
-    quantity: i64,
+    #[command(flatten)]
+    what: call::Action,
     /// How long the hold is open: 90s, 15m or 2h, at most 24h
     #[arg(long, value_name = "TIME", default_value = "15m", value_parser = args::ttl)]
     ttl: i64,
-    /// What the log shall say about it
-    #[arg(long, default_value = "", hide_default_value = true, value_parser = args::comment)]
-    comment: String,
-    #[command(flatten)]
-    key: KeyArg,
 }
 
 impl Hold {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let hold = CoreHold {
-            key: self.key.or_made(context, context.app().await?)?,
-            user: self.user,
-            action: self.action,
-            quantity: self.quantity,
-            ttl_seconds: self.ttl,
-            comment: self.comment,
-        };
+        let call::Action { account, action, user, quantity, comment, key } = self.what;
+        let key = key.or_made(context, context.app().await?)?;
+        let hold = CoreHold { key, user, action, quantity, ttl_seconds: self.ttl, comment };
         let about = |answer: &Answer| {
             let mut fields = call::of_action(answer);
             fields.push(("expires_at", answer.row.expires_at.into()));
             fields
         };
-        call::make(context, "creditd.hold/1", &self.account, Call::Hold(hold), about).await
+        call::make(context, "creditd.hold/1", &account, Call::Hold(hold), about).await
     }
 }
 
@@ -118,11 +98,11 @@ impl Void {
     }
 }
 
-/// What is shown of a hold that was settled: its row is the charge that it became.
+/// What is shown of a hold that was settled: its row is the charge that it became, and is about the row of the hold.
 fn of_settlement(hold: &Key) -> impl FnOnce(&Answer) -> Fields {
     let hold = hold.to_string();
-    move |Answer { row, .. }| {
-        let held = row.unit_price.get().saturating_mul(row.quantity);
+    move |Answer { row, about, .. }| {
+        let held = about.as_ref().map(|hold| hold.credits().get());
         let mut fields = vec![
             ("hold", hold.into()),
             ("action", row.action.as_ref().map(ActionCode::as_str).into()),
@@ -132,7 +112,7 @@ fn of_settlement(hold: &Key) -> impl FnOnce(&Answer) -> Fields {
             ("held", held.into()),
         ];
         fields.extend(amounts(row));
-        fields.push(("given_back", held.saturating_sub(row.credits().get()).into()));
+        fields.push(("given_back", held.map(|held| held.saturating_sub(row.credits().get())).into()));
         fields
     }
 }

@@ -2,8 +2,8 @@
 
 use super::Context;
 use super::exit::{Exit, Failure};
-use super::output::grouped;
 use crate::app::import::{Import, ImportOptions, ImportReport, Source, import};
+use crate::core::counting::{counted, grouped};
 use anyhow::anyhow;
 use std::path::{Path, PathBuf};
 
@@ -85,21 +85,21 @@ impl ImportArgs {
 /// Says what came of it, and ends with the exit code that fits.
 fn conclude(context: &Context, report: &ImportReport) -> Result<(), Failure> {
     let ImportReport { rows, new, refused, already, bad, bad_rows, bad_file, written } = report;
-    let read = counted(*rows);
+    let read = counted(*rows, "row");
     if !bad_rows.is_empty() {
         for row in bad_rows {
             context.warn(row);
         }
         let more = bad.saturating_sub(bad_rows.len() as u64);
         if more > 0 {
-            context.warn(format_args!("... and {} more that are bad", counted(more)));
+            context.warn(format_args!("... and {} more that are bad", counted(more, "row")));
         }
     }
     let done = format!(
         "read {read}: {} new{}, {} there already",
-        grouped_u64(*new),
-        if *refused > 0 { format!(" ({} refused)", grouped_u64(*refused)) } else { String::new() },
-        grouped_u64(*already)
+        grouped(*new),
+        if *refused > 0 { format!(" ({} refused)", grouped(*refused)) } else { String::new() },
+        grouped(*already)
     );
     match (bad, written, bad_file) {
         (0, false, _) => context.say(format_args!("checked {read}: all can be imported; nothing was written")),
@@ -107,14 +107,14 @@ fn conclude(context: &Context, report: &ImportReport) -> Result<(), Failure> {
         (bad, false, _) => {
             return Err(anyhow!(
                 "{} of {read} cannot be imported; nothing was imported. Mend the file, or import the others with --skip-bad",
-                grouped_u64(*bad)
+                grouped(*bad)
             )
             .into());
         }
         (bad, true, Some(path)) => {
             let what = format!(
                 "{done}, {} bad; these are in {}: mend them there and import that file",
-                grouped_u64(*bad),
+                grouped(*bad),
                 path.display()
             );
             return Err(Failure::message(Exit::PartlyDone, what));
@@ -122,20 +122,12 @@ fn conclude(context: &Context, report: &ImportReport) -> Result<(), Failure> {
         (bad, true, None) => {
             let what = format!(
                 "{done}; {} became impossible after they were checked. Import the file again to see whether they still are",
-                counted(*bad)
+                counted(*bad, "row")
             );
             return Err(Failure::message(Exit::PartlyDone, what));
         }
     }
     Ok(())
-}
-
-fn counted(rows: u64) -> String {
-    if rows == 1 { "1 row".to_owned() } else { format!("{} rows", grouped_u64(rows)) }
-}
-
-fn grouped_u64(number: u64) -> String {
-    grouped(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

@@ -45,21 +45,14 @@ pub(super) async fn write(
     let now = as_of.unwrap_or(app.now());
     let mut journal = Journal::begin(out, format, now)?;
     let mut written = 0;
-    let mut ids = match account {
-        Some(id) => vec![id.clone()],
-        None => app.store.account_ids(None, PAGE_ACCOUNTS).await?,
-    };
-    while let Some(last) = ids.last().cloned() {
+    let mut pages = app.store.pages(account.map(std::slice::from_ref), PAGE_ACCOUNTS);
+    while let Some(ids) = pages.next().await? {
         for id in &ids {
             let Some(book) = read(app, id, as_of, now).await? else { continue };
             written += book.rows.len() as u64;
             journal.add(book)?;
             progress(written);
         }
-        ids = match account {
-            Some(_) => Vec::new(),
-            None => app.store.account_ids(Some(&last), PAGE_ACCOUNTS).await?,
-        };
     }
     journal.finish()?;
     Ok(written)

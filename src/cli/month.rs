@@ -1,13 +1,13 @@
 //! `creditd month`: closes months to late usage, and opens them again (R14).
 
-use super::balance::{Pages, refuse_unknown};
-use super::call::{self, KeyArg};
+use super::balance::{pages, refuse_unknown};
+use super::call::{self, Because, KeyArg};
 use super::exit::{Exit, Failure};
 use super::output::{Cell, Column};
 use super::{Context, args};
 use crate::app::{Answer, AppError, DESK_BATCH_MAX};
 use crate::core::calendar::Month as CoreMonth;
-use crate::core::ids::{AccountId, Key};
+use crate::core::ids::{AccountId, Key, Reference};
 use crate::core::ledger::{Call, MonthClosing, Refusal};
 
 /// Failures that are said one by one.
@@ -58,6 +58,7 @@ const COLUMNS: &[Column] = &[
     Column::text("outcome"),
     Column::text("closed_through"),
     Column::text("replayed"),
+    Column::text("first_at"),
     Column::text("key"),
 ];
 
@@ -71,7 +72,7 @@ impl Close {
         let closing = MonthClosing { key: key.clone(), month, reopen: false, comment: self.comment };
         let mut list = context.list("creditd.month-close/1", COLUMNS)?;
         let (mut done, mut failures) = (0_u64, Failures::default());
-        let mut pages = Pages::new(app, &self.accounts);
+        let mut pages = pages(app, &self.accounts);
         while let Some(ids) = pages.next().await? {
             for ids in ids.chunks(DESK_BATCH_MAX) {
                 let calls = ids.iter().map(|id| (id.clone(), Call::Month(closing.clone()))).collect();
@@ -96,9 +97,10 @@ impl Close {
 
 fn cells(id: &AccountId, month: CoreMonth, key: &Key, answer: &Result<Answer, AppError>) -> Vec<Cell> {
     let (outcome, through) = match answer {
-        Ok(_) => ("closed", Some(month)),
+        // As its row says: a call that came before closed the months through this one, whatever was done since.
+        Ok(Answer { row, .. }) => ("closed", row.reference.as_ref().map(Reference::to_string)),
         // It is as it shall be.
-        Err(AppError::Refused(Refusal::MonthClosed { through, .. })) => ("was closed", Some(*through)),
+        Err(AppError::Refused(Refusal::MonthClosed { through, .. })) => ("was closed", Some(through.to_string())),
         Err(AppError::Refused(refusal)) => (refusal.code(), None),
         Err(_) => ("failed", None),
     };
@@ -107,8 +109,9 @@ fn cells(id: &AccountId, month: CoreMonth, key: &Key, answer: &Result<Answer, Ap
         id.as_str().into(),
         month.to_string().into(),
         outcome.into(),
-        through.map(|month| month.to_string()).into(),
+        through.into(),
         replayed.into(),
+        answer.as_ref().ok().filter(|answer| answer.replayed).map(|answer| answer.row.recorded_at).into(),
         replayed.map(|_| key.as_str()).into(),
     ]
 }
@@ -129,19 +132,19 @@ impl Failures {
         }
     }
 
-    /// One failure alone keeps its own exit code.
-    fn conclude(mut self, done: u64) -> Result<(), Failure> {
-        if done == 0 && self.first.len() == 1 {
-            return self.first.pop().map_or(Ok(()), |error| Err(error.into()));
-        }
-        if self.first.is_empty() {
-            return Ok(());
-        }
+    /// The exit code says whether anything was done. When nothing was, it is that of the failures where all have the same.
+    fn conclude(self, done: u64) -> Result<(), Failure> {
+        let Some(first) = self.first.first() else { return Ok(()) };
+        let exit = match Exit::from(first) {
+            _ if done > 0 => Exit::PartlyDone,
+            exit if self.first.iter().all(|error| Exit::from(error) == exit) => exit,
+            _ => Exit::Failure,
+        };
         let mut lines: Vec<String> = self.first.iter().map(AppError::to_string).collect();
         if self.more > 0 {
             lines.push(format!("... and {} more accounts", self.more));
         }
-        Err(Failure::message(Exit::PartlyDone, lines.join("\n")))
+        Err(Failure::message(exit, lines.join("\n")))
     }
 }
 
@@ -154,22 +157,19 @@ impl Failures {
 pub(super) struct Reopen {
     /// The month: 2013-01
     month: CoreMonth,
-    /// Of which account
-    #[arg(long)]
-    account: AccountId,
-    /// Why; the log keeps it
-    #[arg(long, value_parser = args::reason)]
-    comment: String,
     #[command(flatten)]
-    key: KeyArg,
+    because: Because,
 }
 
 impl Reopen {
     async fn run(self, context: &Context) -> Result<(), Failure> {
-        let Reopen { month, account, comment, key } = self;
+        let Reopen { month, because: Because { account, comment, key } } = self;
         let key = key.or_made(context, context.app().await?)?;
-        let about = |answer: &Answer| {
-            vec![("month", month.to_string().into()), ("comment", answer.row.comment.as_str().into())]
+        let about = |Answer { row, .. }: &Answer| {
+            vec![
+                ("month", row.reference.as_ref().map(Reference::as_str).into()),
+                ("comment", row.comment.as_str().into()),
+            ]
         };
         let call = Call::Month(MonthClosing { key, month, reopen: true, comment });
         call::make(context, "creditd.month-reopen/1", &account, call, about).await

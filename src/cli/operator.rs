@@ -9,6 +9,7 @@ use crate::app::Answer;
 use crate::core::credits::{CreditType, Credits};
 use crate::core::ids::AccountId;
 use crate::core::ledger::{Adjust as CoreAdjust, Bonus, Call};
+use crate::core::transaction::touched;
 
 /// Give an account credits
 ///
@@ -64,7 +65,7 @@ impl Grant {
         let call = Call::Bonus(Bonus { key, credit_type, credits, expires_at, comment });
         let about = |Answer { row, .. }: &Answer| {
             vec![
-                ("type", credit_type.as_str().into()),
+                ("type", touched(row.delta).as_str().into()),
                 ("credits", row.credits().into()),
                 ("expires_at", row.expires_at.into()),
                 ("comment", row.comment.as_str().into()),
@@ -81,7 +82,7 @@ impl Adjust {
         let call = Call::Adjust(CoreAdjust { key, credit_type, credits, comment });
         let about = |Answer { row, .. }: &Answer| {
             vec![
-                ("type", credit_type.as_str().into()),
+                ("type", touched(row.delta).as_str().into()),
                 ("taken", row.credits().negated().into()),
                 ("comment", row.comment.as_str().into()),
             ]

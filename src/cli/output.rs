@@ -5,6 +5,7 @@
 //! [`TABLE_ROWS_MAX`] of them.
 
 use crate::core::calendar::Instant;
+use crate::core::counting::grouped;
 use crate::core::credits::Credits;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, TableComponent, Width, presets};
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -136,20 +137,6 @@ impl Serialize for Cell {
             Cell::Null => serializer.serialize_none(),
         }
     }
-}
-
-/// A number with a comma between groups of three digits: `-1,234,567`.
-#[must_use]
-pub fn grouped(number: i64) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut text = if number < 0 { "-".to_owned() } else { String::new() };
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// A spreadsheet would run text that begins like a formula; an apostrophe in front keeps it text.

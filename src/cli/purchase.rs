@@ -1,6 +1,6 @@
 //! `creditd purchase` and `creditd return`: packs that were paid for, and what is unspent of them (R12).
 
-use super::call::{self, KeyArg};
+use super::call::{self, Because};
 use super::exit::{Exit, Failure};
 use super::import::ImportArgs;
 use super::{Context, args};
@@ -108,19 +108,13 @@ impl One {
 pub(super) struct Return {
     /// The reference of the payment
     reference: Reference,
-    /// Who bought
-    #[arg(long)]
-    account: AccountId,
-    /// Why; the log keeps it
-    #[arg(long, value_parser = args::reason)]
-    comment: String,
     #[command(flatten)]
-    key: KeyArg,
+    because: Because,
 }
 
 impl Return {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let Return { reference, account, comment, key } = self;
+        let Return { reference, because: Because { account, comment, key } } = self;
         let key = key.or_made(context, context.app().await?)?;
         let about = |Answer { row, .. }: &Answer| {
             vec![

@@ -1,6 +1,6 @@
 //! `creditd refund`: gives credits of a charge back (R11).
 
-use super::call::{self, KeyArg, amounts};
+use super::call::{self, Because, amounts};
 use super::exit::Failure;
 use super::{Context, args};
 use crate::app::App;
@@ -20,22 +20,16 @@ pub(super) struct Refund {
     /// The key of the charge, or of the capture that made it
     #[arg(value_name = "CHARGE_KEY")]
     charge: Key,
-    /// Whose credits
-    #[arg(long)]
-    account: AccountId,
     /// How many [default: all that are not refunded yet]
     #[arg(long, value_parser = args::some_credits)]
     credits: Option<Credits>,
-    /// Why; the log keeps it
-    #[arg(long, value_parser = args::reason)]
-    comment: String,
     #[command(flatten)]
-    key: KeyArg,
+    because: Because,
 }
 
 impl Refund {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let Refund { charge, account, credits, comment, key } = self;
+        let Refund { charge, credits, because: Because { account, comment, key } } = self;
         let app = context.app().await?;
         let key = key.or_made(context, app)?;
         let refund = CoreRefund { key: key.clone(), charge: charge.clone(), credits, comment };

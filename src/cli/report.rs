@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::exit::{Exit, Failure, OrExit};
-use super::files::WholeFile;
+use super::files::{WholeFile, agreed, ending};
 use super::output::{Cell, Column, OutputMode, stdout};
 use crate::core::calendar::{Instant, Month, parse_date};
 use crate::core::ids::AccountId;
@@ -26,7 +26,8 @@ pub enum Report {
     Export {
         #[command(flatten)]
         asked: Asked,
-        /// The form of the file; else its ending decides, else it is html
+        /// The form of the file: table, csv, json, ndjson or html. --output and the file's ending say it, too, and must not say
+        /// another one; else it is html
         #[arg(long, value_name = "FORM")]
         format: Option<Format>,
         /// The file; - is stdout [default: named for report and range, in `out` of [reports] in the settings]
@@ -71,14 +72,8 @@ impl Report {
             Report::Show(asked) => {
                 let model = asked.model(context).await?;
                 let layout = context.layout();
-                let format = match layout.mode {
-                    OutputMode::Table => Format::Table,
-                    OutputMode::Json => Format::Json,
-                    OutputMode::Csv => Format::Csv,
-                    OutputMode::Ndjson => Format::Ndjson,
-                };
                 let mut out = stdout();
-                out.write_all(&render(&model, format, layout.width.unwrap_or(WIDTH))?)?;
+                out.write_all(&render(&model, Format::from(layout.mode), layout.width.unwrap_or(WIDTH))?)?;
                 Ok(out.flush()?)
             }
             Report::Export { asked, format, out } => export(context, &asked, format, out).await,
@@ -138,7 +133,7 @@ impl Asked {
 }
 
 async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: Option<PathBuf>) -> Result<(), Failure> {
-    let format = format_of(format, out.as_deref())?;
+    let format = form_of(format, context.output(), out.as_deref())?;
     let model = asked.model(context).await?;
     let bytes = render(&model, format, WIDTH)?;
     let path = match out {
@@ -162,14 +157,33 @@ async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: O
     Ok(())
 }
 
-/// The form that was asked for, else that of the file's ending; HTML where there is neither.
-fn format_of(format: Option<Format>, out: Option<&Path>) -> Result<Format, Failure> {
-    let Some(out) = out else { return Ok(format.unwrap_or(Format::Html)) };
-    let ending = out.extension().and_then(|ending| ending.to_str());
-    let by_ending = || Format::ALL.iter().copied().find(|format| Some(format.extension()) == ending);
-    format.or_else(by_ending).ok_or_else(|| {
-        let known: Vec<&str> = Format::ALL.iter().map(|format| format.as_str()).collect();
-        let what = format!("{}: name the form of the report by --format: {}", out.display(), known.join(", "));
-        Failure::message(Exit::Usage, what)
-    })
+/// The form that `--format`, `--output` and the file's ending agree on. HTML where there is none of them and no file is named.
+fn form_of(format: Option<Format>, output: Option<OutputMode>, out: Option<&Path>) -> Result<Format, Failure> {
+    let by_output = output.map(Format::from);
+    let by_ending = |out| Format::ALL.iter().copied().find(|format| Some(format.extension()) == ending(out));
+    let mut said = vec![
+        (format!("--format {}", format.unwrap_or(Format::Html)), format),
+        (format!("--output {}", by_output.unwrap_or(Format::Html)), by_output),
+    ];
+    said.extend(out.map(|out| (format!("the ending of {}", out.display()), by_ending(out))));
+    match (agreed(&said)?, out) {
+        (Some(form), _) => Ok(form),
+        (None, None) => Ok(Format::Html),
+        (None, Some(out)) => {
+            let known: Vec<&str> = Format::ALL.iter().map(|format| format.as_str()).collect();
+            let what = format!("{}: name the form of the report by --format: {}", out.display(), known.join(", "));
+            Err(Failure::message(Exit::Usage, what))
+        }
+    }
+}
+
+impl From<OutputMode> for Format {
+    fn from(mode: OutputMode) -> Format {
+        match mode {
+            OutputMode::Table => Format::Table,
+            OutputMode::Json => Format::Json,
+            OutputMode::Csv => Format::Csv,
+            OutputMode::Ndjson => Format::Ndjson,
+        }
+    }
 }

@@ -3,13 +3,14 @@
 use super::account::find;
 use super::args::Moment;
 use super::exit::{Exit, Failure};
-use super::files::WholeFile;
+use super::files::{WholeFile, agreed, ending};
 use super::import::ImportArgs;
 use super::output::{Cell, Column, Layout, OutputMode, RecordWriter, stdout};
 use super::{Context, args, journal};
 use crate::app::App;
 use crate::app::import::UsageImport;
 use crate::core::calendar::Instant;
+use crate::core::counting::counted_are;
 use crate::core::ids::{AccountId, ActionCode, Key, Reference, UserId};
 use crate::core::transaction::{Kind, Reason, Status, Transaction, touched, words};
 use crate::report::journal::JournalFormat;
@@ -135,8 +136,8 @@ pub(super) struct Export {
     /// The file; - is stdout
     #[arg(long, default_value = "-", value_name = "FILE")]
     out: PathBuf,
-    /// The form: csv, json, ndjson, or a journal for hledger or beancount; else --output decides, else the file's ending
-    /// (.csv, .json, .ndjson, .journal, .beancount), else it is csv
+    /// The form: csv, json, ndjson, or a journal for hledger or beancount. --output and the file's ending (.csv, .json, .ndjson,
+    /// .journal, .beancount) say it, too, and must not say another one; else it is csv
     #[arg(long, value_name = "FORM", value_parser = args::word(ExportForm::ALL, ExportForm::as_str), hide_possible_values = true)]
     format: Option<ExportForm>,
     /// Only of this account
@@ -164,23 +165,26 @@ words! {
 }
 
 impl ExportForm {
-    /// The form that was asked for by itself, else as that of all data, else by the name of the file.
+    /// The form that `--format`, `--output` and the file's ending agree on; CSV where there is none of them.
     fn choose(format: Option<ExportForm>, output: Option<OutputMode>, out: &Path) -> Result<ExportForm, Failure> {
-        match (format, output) {
-            (Some(form), _) => Ok(form),
-            (None, Some(OutputMode::Csv)) => Ok(ExportForm::Csv),
-            (None, Some(OutputMode::Json)) => Ok(ExportForm::Json),
-            (None, Some(OutputMode::Ndjson)) => Ok(ExportForm::Ndjson),
-            (None, Some(OutputMode::Table)) => {
+        let by_output = match output {
+            Some(OutputMode::Csv) => Some(ExportForm::Csv),
+            Some(OutputMode::Json) => Some(ExportForm::Json),
+            Some(OutputMode::Ndjson) => Some(ExportForm::Ndjson),
+            Some(OutputMode::Table) => {
                 let forms: Vec<&str> = ExportForm::ALL.iter().map(|form| form.as_str()).collect();
                 let what = format!("a table is for people; export with --format {}", forms.join(", "));
-                Err(Failure::message(Exit::Usage, what))
+                return Err(Failure::message(Exit::Usage, what));
             }
-            (None, None) => {
-                let ending = out.extension().and_then(|ending| ending.to_str());
-                Ok(ending.and_then(ExportForm::of_ending).unwrap_or(ExportForm::Csv))
-            }
-        }
+            None => None,
+        };
+        let by_ending = ending(out).and_then(ExportForm::of_ending);
+        let said = [
+            (format!("--format {}", format.unwrap_or(ExportForm::Csv)), format),
+            (format!("--output {}", by_output.unwrap_or(ExportForm::Csv)), by_output),
+            (format!("the ending of {}", out.display()), by_ending),
+        ];
+        Ok(agreed(&said)?.unwrap_or(ExportForm::Csv))
     }
 
     fn of_ending(ending: &str) -> Option<ExportForm> {
@@ -206,8 +210,7 @@ impl Export {
         let mut file = WholeFile::create(&self.out)?;
         let rows = self.write(context, app, &mut file, form).await?;
         file.replace()?;
-        let rows = i64::try_from(rows).unwrap_or(i64::MAX);
-        context.say(format_args!("{} transactions are in {}.", super::output::grouped(rows), self.out.display()));
+        context.say(format_args!("{} in {}.", counted_are(rows, "transaction"), self.out.display()));
         Ok(())
     }
 

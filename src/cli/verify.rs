@@ -3,7 +3,8 @@
 use super::Context;
 use super::account::find;
 use super::exit::{Exit, Failure};
-use super::output::{Column, grouped};
+use super::output::Column;
+use crate::core::counting::counted;
 use crate::core::ids::AccountId;
 use crate::jobs::verify::{Proof, prove};
 use crate::jobs::{JobError, Run};
@@ -64,10 +65,10 @@ impl Verify {
             list.finish()?;
         }
         let ledger = format!(
-            "{} {}, {} transactions, {checks} checks",
-            grouped(accounts),
-            if accounts == 1 { "account" } else { "accounts" },
-            grouped(transactions)
+            "{}, {}, {}",
+            counted(accounts, "account"),
+            counted(transactions, "transaction"),
+            counted(checks as u64, "check")
         );
         if drifts.is_empty() {
             context.say(format_args!("{ledger}: every figure is what the transactions say."));

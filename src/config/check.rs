@@ -15,6 +15,8 @@ const LATE_USAGE_DAYS_MAX: i64 = 366;
 const BATCH_ACCOUNTS_MAX: usize = 10_000;
 /// Longer ones are cut by some mail programs.
 const URL_LEN_MAX: usize = 2_000;
+/// No scheme of a database is longer.
+const SCHEME_LEN_MAX: usize = 20;
 
 /// Calls `refuse` with the key and what is allowed, for each value out of bounds.
 pub(super) fn settings(settings: &Settings, refuse: &mut dyn FnMut(&str, String)) {
@@ -72,26 +74,54 @@ pub(super) fn path(text: &str, base: &Path) -> Result<String, String> {
     joined.map_err(|path| format!("the path {} is not UTF-8", path.display()))
 }
 
-/// A database url as it may be shown: without its password, wherever that stands.
+/// What a url shows where it may have a secret.
+const HIDDEN: &str = "***";
+/// Parameters of a database url whose values anybody may see.
+const HARMLESS: &[&str] =
+    &["sslmode", "host", "hostaddr", "port", "dbname", "user", "application_name", "mode", "statement-cache-capacity"];
+
+/// A database url as it may be shown: without its password, wherever that stands. Of a url that is not made as urls are,
+/// where a password may be anywhere, only the scheme is left.
 pub(super) fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    // A password with an unescaped slash or question mark reaches beyond the host, so the last @ counts.
-    let (login, rest) = rest.rsplit_once('@').map_or((None, rest), |(login, rest)| (Some(login), rest));
+    let Some((scheme, rest)) = url.split_once("://") else { return HIDDEN.to_owned() };
+    let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
+    let place = if scheme == "sqlite" { Some(place.to_owned()) } else { place_without_password(place) };
+    let query = query.map_or(Some(String::new()), query_without_secrets);
+    match place.zip(query) {
+        Some((place, query)) => format!("{scheme}://{place}{query}"),
+        None => format!("{scheme}://{HIDDEN}"),
+    }
+}
+
+/// `USER:***@HOST:PORT/DATABASE`; `None` where it is not that.
+fn place_without_password(place: &str) -> Option<String> {
+    let (authority, path) = place.split_at(place.find('/').unwrap_or(place.len()));
+    let (login, host) = authority.rsplit_once('@').map_or((None, authority), |(login, host)| (Some(login), host));
+    // A port is digits; behind the colon of an address in brackets, too.
+    let port = host.rsplit_once(':').map_or("", |(_, port)| port);
+    let is_port = host.ends_with(']') || port.bytes().all(|b| b.is_ascii_digit());
+    // A password that holds a slash, a question mark or a hash as they are has ended the authority too early.
+    if !is_port || path.contains(['@', '#']) || authority.contains('#') {
+        return None;
+    }
     let login = login.map(|login| match login.split_once(':') {
-        Some((user, _)) => format!("{user}:***@"),
+        Some((user, _)) => format!("{user}:{HIDDEN}@"),
         None => format!("{login}@"),
     });
-    let rest = match rest.split_once('?') {
-        Some((rest, query)) => {
-            let shown = query.split('&').map(|pair| match pair.split_once('=') {
-                Some((name, _)) if name.to_ascii_lowercase().contains("pass") => format!("{name}=***"),
-                _ => pair.to_owned(),
-            });
-            format!("{rest}?{}", shown.collect::<Vec<_>>().join("&"))
-        }
-        None => rest.to_owned(),
+    Some(format!("{}{host}{path}", login.unwrap_or_default()))
+}
+
+/// `?name=value&password=***`: values of parameters that are known to be harmless, and no others; `None` where something is no
+/// parameter.
+fn query_without_secrets(query: &str) -> Option<String> {
+    let shown = |pair: &str| {
+        let (name, value) = pair.split_once('=')?;
+        let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '[' | ']' | '.'));
+        let is_harmless = HARMLESS.contains(&name) && !value.contains(['@', '#']);
+        is_name.then(|| format!("{name}={}", if is_harmless { value } else { HIDDEN }))
     };
-    format!("{scheme}://{}{rest}", login.unwrap_or_default())
+    let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(shown).collect::<Option<Vec<_>>>()?;
+    Some(if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) })
 }
 
 /// `postgres://..` as it is, or `sqlite://FILE?options` with the file seen from `base`.
@@ -102,8 +132,14 @@ pub(super) fn database_url(text: &str, base: &Path) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     if scheme != "sqlite" {
-        let shown: String = scheme.chars().take(20).collect();
-        return Err(format!("databases of the scheme {shown:?} are not supported by this version; {EXPECTED}"));
+        // Without a scheme, what is in front of the first colon may be anything.
+        let is_scheme = scheme.len() <= SCHEME_LEN_MAX && scheme.bytes().all(|b| b.is_ascii_alphabetic());
+        let what = if is_scheme && rest.starts_with("//") {
+            format!("databases of the scheme {scheme:?} are not supported by this version")
+        } else {
+            "it is no url of a database".to_owned()
+        };
+        return Err(format!("{what}; {EXPECTED}"));
     }
     let rest = rest.strip_prefix("//").unwrap_or(rest);
     let (file, options) = rest.split_once('?').map_or((rest, String::new()), |(file, o)| (file, format!("?{o}")));

@@ -4,7 +4,7 @@
 //! environment variable of the prefix: here every unknown key is an error that names its line and the nearest key.
 
 use super::keys::{KEYS, Key, literal, nearest};
-use super::{ConfigError, Origin, Problem, Shown};
+use super::{ConfigError, Origin, Problem, SECRET, Shown};
 use std::collections::BTreeMap;
 use std::path::Path;
 use toml::Value;
@@ -66,7 +66,7 @@ impl Layers {
                 _ => match KEYS.iter().find(|key| key.path == path) {
                     Some(key) => {
                         if let Err(what) = key.check_kind(value) {
-                            self.problem(origin_here.clone(), format!("{path} = {}: {what}", literal(value)));
+                            self.problem(origin_here.clone(), format!("{}: {what}", with_value(&path, value)));
                         }
                         self.values.insert(path, (value.clone(), origin_here));
                     }
@@ -105,7 +105,10 @@ impl Layers {
     fn add_text(&mut self, key: &Key, text: &str, origin: Origin) {
         match key.value_from_text(text) {
             Ok(value) => drop(self.values.insert(key.path.clone(), (value, origin))),
-            Err(what) => self.problem(origin, format!("{} = {text:?}: {what}", key.path)),
+            Err(what) => {
+                let value = Value::String(text.to_owned());
+                self.problem(origin, format!("{}: {what}", with_value(&key.path, &value)));
+            }
         }
     }
 
@@ -129,7 +132,7 @@ impl Layers {
             path.strip_prefix(key.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         });
         let (origin, text) = match found {
-            Some((key, (value, origin))) if key == path => (origin.clone(), format!("{path} = {}", literal(value))),
+            Some((key, (value, origin))) if key == path => (origin.clone(), with_value(path, value)),
             Some((_, (_, origin))) => (origin.clone(), path.to_owned()),
             None => (Origin::Default, path.to_owned()),
         };
@@ -192,6 +195,11 @@ impl Layers {
         let hint = near.map_or("`creditd config show` lists all".to_owned(), |near| format!("did you mean {near}?"));
         self.problem(origin, format!("there is no {what}; {hint}"));
     }
+}
+
+/// A key and its value, or the key alone where the value may hold a password.
+fn with_value(path: &str, value: &Value) -> String {
+    if path == SECRET { path.to_owned() } else { format!("{path} = {}", literal(value)) }
 }
 
 fn known_paths() -> impl Iterator<Item = &'static str> {

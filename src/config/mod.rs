@@ -26,6 +26,8 @@ pub const FILE_NAME: &str = "creditd.toml";
 /// The environment variable that names the file.
 pub const FILE_ENV: &str = "CREDITD_CONFIG";
 
+/// The setting that may hold a password: it is never shown as it is, not even where it is wrong.
+const SECRET: &str = "database_url";
 /// The settings whose texts are paths.
 const PATHS: [&str; 5] = ["mail.dir", "reports.dir", "reports.out", "templates.dir", "cron.dir"];
 
@@ -296,7 +298,7 @@ impl Settings {
         for key in PATHS {
             layers.change_text(key, |text, origin| check::path(text, &base(origin)));
         }
-        layers.change_text("database_url", |text, origin| check::database_url(text, &base(origin)));
+        layers.change_text(SECRET, |text, origin| check::database_url(text, &base(origin)));
 
         // What is known to be wrong comes first: the values would be refused again, in serde's words.
         let mut layers = layers.without_problems()?;
@@ -304,8 +306,9 @@ impl Settings {
             Ok(settings) => {
                 check::settings(&settings, &mut |key, what| layers.refuse(key, &what));
                 let mut shown = layers.without_problems()?.shown();
-                for setting in shown.iter_mut().filter(|setting| setting.key == "database_url") {
-                    setting.value = setting.value.as_deref().map(check::without_password);
+                for setting in shown.iter_mut().filter(|setting| setting.key == SECRET) {
+                    let url = check::without_password(&settings.database_url);
+                    setting.value = Some(keys::literal(&toml::Value::String(url)));
                 }
                 Ok(Settings { shown, ..settings })
             }

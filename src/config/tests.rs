@@ -161,20 +161,51 @@ fn a_value_of_the_wrong_kind_is_refused_where_it_stands() {
 
 #[test]
 fn a_database_is_a_file_or_a_postgres_server_and_no_password_is_repeated() {
-    let complaints = ["mysql://u:secret@h/db", "creditd.db", "sqlite::memory:", "sqlite://"]
-        .map(|url| complaint(&format!("database_url = \"{url}\""), &[]));
+    let complaints =
+        ["mysql://u:secret@h/db", "u:secret@h/db", "secret@h:1/db", "creditd.db", "sqlite::memory:", "sqlite://"]
+            .map(|url| complaint(&format!("database_url = \"{url}\""), &[]));
     assert_snapshot!(complaints.join("\n"), @r#"
     creditd.toml:1: database_url: databases of the scheme "mysql" are not supported by this version; sqlite://FILE or postgres://USER@HOST/DATABASE is expected, such as sqlite://creditd.db
+    creditd.toml:1: database_url: it is no url of a database; sqlite://FILE or postgres://USER@HOST/DATABASE is expected, such as sqlite://creditd.db
+    creditd.toml:1: database_url: it is no url of a database; sqlite://FILE or postgres://USER@HOST/DATABASE is expected, such as sqlite://creditd.db
     creditd.toml:1: database_url: it has no scheme; sqlite://FILE or postgres://USER@HOST/DATABASE is expected, such as sqlite://creditd.db
     creditd.toml:1: database_url: a ledger in memory would be forgotten; sqlite://FILE or postgres://USER@HOST/DATABASE is expected, such as sqlite://creditd.db
     creditd.toml:1: database_url: a ledger in memory would be forgotten; sqlite://FILE or postgres://USER@HOST/DATABASE is expected, such as sqlite://creditd.db
     "#);
+    for file in [
+        "database_url = [\"postgres://u:secret@h/db\"]",
+        "database_url = { url = \"postgres://u:secret@h/db\" }",
+        "database_url = postgres://u:secret@h/db",
+        "database_url = \"postgres://u:secret@h/db",
+        "database_url = \"postgres://u:secret@h/db\"\ndatabase_url = \"postgres://u:secret@h/db\"",
+        "[database_url]\nurl = \"postgres://u:secret@h/db\"",
+        "databse_url = \"postgres://u:secret@h/db\"",
+    ] {
+        let complaint = complaint(file, &[]);
+        assert!(complaint.starts_with("creditd.toml:") && !complaint.contains("secret"), "{complaint}");
+    }
     let folder = tempfile::tempdir().expect("a temporary folder");
     for (url, shown) in [
         ("postgres://u:secret@h:6432/db?sslmode=require", "postgres://u:***@h:6432/db?sslmode=require"),
-        ("postgresql://u:se/c?r@et@h/db", "postgresql://u:***@h/db"),
         ("postgres://u@h/db", "postgres://u@h/db"),
+        ("postgres://h:6432", "postgres://h:6432"),
+        ("postgres://u:@h/db", "postgres://u:***@h/db"),
+        ("postgres://:secret@h/db", "postgres://:***@h/db"),
+        ("postgres://u:se:cr@et@[::1]:6432/db", "postgres://u:***@[::1]:6432/db"),
+        ("postgres://u:se%40cr%2Fet@[::1]/db", "postgres://u:***@[::1]/db"),
         ("postgres:///db?user=u&password=secret&host=/tmp", "postgres:///db?user=u&password=***&host=/tmp"),
+        ("postgres://h/db?password=se@cret", "postgres://h/db?password=***"),
+        ("postgres://h:6432/db?password=se@cret&user=u", "postgres://h:6432/db?password=***&user=u"),
+        ("postgres://u@h/db?sslpassword=secret&options=-csecret", "postgres://u@h/db?sslpassword=***&options=***"),
+        // None of these is a url: a password could be anywhere.
+        ("postgresql://u:se/c?r@et@h/db", "postgresql://***"),
+        ("postgres://u:12/secret@h/db", "postgres://***"),
+        ("postgres://u:12?secret@h/db", "postgres://***"),
+        ("postgres://u:12#secret@h/db", "postgres://***"),
+        ("postgres://u:secret/db", "postgres://***"),
+        ("postgres://u:secret", "postgres://***"),
+        ("postgres://u@h/db?p%61ssword=secret", "postgres://***"),
+        ("postgres://u@h/db?host=h#password=secret", "postgres://u@h/db?host=***"),
     ] {
         let flags = vec![("database_url".to_owned(), url.to_owned())];
         let input = LoadInput { folder: folder.path().to_owned(), flags, ..LoadInput::default() };
@@ -182,6 +213,7 @@ fn a_database_is_a_file_or_a_postgres_server_and_no_password_is_repeated() {
         assert_eq!(settings.database_url, url);
         let value = settings.shown().iter().find(|s| s.key == "database_url").and_then(|s| s.value.clone());
         assert_eq!(value.as_deref(), Some(format!("\"{shown}\"").as_str()));
+        assert!(!value.unwrap_or_default().contains("secret"), "{url}");
         // The file that `init` writes must work.
         assert!(default_file(&[("database_url", url)]).expect("known").contains(url));
     }

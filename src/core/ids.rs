@@ -262,6 +262,16 @@ pub fn clean_text(what: &'static str, text: &str) -> Result<String, BadName> {
     }
 }
 
+/// Text of at most `chars_max` characters; what is cut ends in `…`.
+#[must_use]
+pub fn cut_text(text: &str, chars_max: usize) -> String {
+    if text.chars().count() <= chars_max {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(chars_max.saturating_sub(1)).collect();
+    format!("{}…", kept.trim_end())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

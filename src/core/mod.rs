@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod calendar;
+pub mod counting;
 pub mod credits;
 pub mod forecast;
 pub mod ids;

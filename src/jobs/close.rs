@@ -6,10 +6,10 @@
 use super::{Done, JobError, Kit, Run};
 use crate::app::AppError;
 use crate::core::calendar::{Instant, Month};
+use crate::core::counting::counted;
 use crate::core::ids::{AccountId, CLOSE_KEY_PREFIX, Key};
 use crate::core::ledger::{Call, Ledger, MonthClosing, Receipt};
 use crate::core::schedule::{Job, Slot};
-use crate::report::counted;
 use crate::store::{Load, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -2,8 +2,8 @@
 
 use super::{Done, JobError, Kit, Run};
 use crate::core::calendar::Instant;
+use crate::core::counting::counted;
 use crate::core::outbox::NoticeKey;
-use crate::report::counted;
 use crate::store::OutboxRecord;
 
 /// Messages taken at once: their bodies are in memory, and what was delivered is recorded after them.

@@ -4,14 +4,14 @@
 
 use super::rollover::{self, Looking};
 use super::{Done, JobError, Kit, Run};
-use crate::report::counted;
+use crate::core::counting::counted;
 
 /// Settles every hold whose time is over.
 ///
 /// # Errors
 /// [`JobError`].
 pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
-    let (done, totals) = rollover::run(kit, run, Looking::ForExpiredHolds).await?;
+    let (done, totals) = rollover::run(kit, run, Looking::ForExpiredHolds(None)).await?;
     let summary = format!(
         "{}: {} ran out, {} given back",
         counted(totals.accounts, "account"),

@@ -4,20 +4,20 @@
 
 use super::rollover::{self, Looking};
 use super::{Done, JobError, Kit, Run};
-use crate::report::{counted, grouped_count};
+use crate::core::counting::{counted, grouped};
 
 /// Brings every account whose month has turned up to now.
 ///
 /// # Errors
 /// [`JobError`].
 pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
-    let (done, totals) = rollover::run(kit, run, Looking::ForAnything).await?;
+    let (done, totals) = rollover::run(kit, run, Looking::ForAnything(None)).await?;
     let mut summary = format!(
         "{}: {} opened with {}, {} lapsed unused",
         counted(totals.accounts, "account"),
         counted(totals.months, "month"),
         counted(totals.allocated.unsigned_abs(), "free credit"),
-        grouped_count(totals.lapsed.unsigned_abs())
+        grouped(totals.lapsed.unsigned_abs())
     );
     if totals.holds > 0 {
         summary.push_str(&format!(", {} ran out", counted(totals.holds, "hold")));

@@ -5,28 +5,37 @@
 use super::{Done, JobError, Kit, PLAN_LINES_MAX, Run};
 use crate::app::{App, AppError};
 use crate::core::calendar::Instant;
+use crate::core::counting::{counted, grouped};
 use crate::core::credits::Credits;
 use crate::core::ids::AccountId;
 use crate::core::ledger::{Ledger, Refusal};
 use crate::core::transaction::Kind;
-use crate::report::{counted, grouped_count};
-use crate::store::{BATCHES_AT_ONCE, Batch, Load, StoreError};
+use crate::store::{BATCHES_AT_ONCE, Batch, Due, Load, StoreError};
 
-/// Which accounts are looked for.
-#[derive(Clone, Copy, Debug)]
+/// Which accounts are looked for, and behind which one the next page begins.
+#[derive(Clone, Debug)]
 pub(super) enum Looking {
     /// Those whose month has turned, or that have anything else to roll over.
-    ForAnything,
+    ForAnything(Option<Due>),
     /// Those with a hold that ran out.
-    ForExpiredHolds,
+    ForExpiredHolds(Option<AccountId>),
 }
 
 impl Looking {
-    async fn next(self, app: &App, now: Instant, after: Option<&AccountId>) -> Result<Vec<AccountId>, StoreError> {
+    /// The next accounts for which there was something to do at `now`; none at the end.
+    async fn next(&mut self, app: &App, now: Instant) -> Result<Vec<AccountId>, StoreError> {
         let limit = app.settings.jobs.batch_accounts * BATCHES_AT_ONCE;
         match self {
-            Looking::ForAnything => app.store.accounts_due(now, after, limit).await,
-            Looking::ForExpiredHolds => app.store.accounts_with_expired_holds(now, after, limit).await,
+            Looking::ForAnything(last) => {
+                let due = app.store.accounts_due(now, last.as_ref(), limit).await?;
+                *last = due.last().cloned();
+                Ok(due.into_iter().map(|due| due.account).collect())
+            }
+            Looking::ForExpiredHolds(last) => {
+                let ids = app.store.accounts_with_expired_holds(now, last.as_ref(), limit).await?;
+                *last = ids.last().cloned();
+                Ok(ids)
+            }
         }
     }
 }
@@ -68,16 +77,18 @@ impl Totals {
     }
 }
 
-/// Rolls over all accounts that `looking` finds, batch by batch.
-pub(super) async fn run(kit: &Kit, run: &mut Run<'_>, looking: Looking) -> Result<(Done, Totals), JobError> {
+/// Rolls over all accounts that `looking` finds, batch by batch. What falls due while this goes on is the next run's, so it ends,
+/// also where an account stays due because it cannot be rolled over.
+pub(super) async fn run(kit: &Kit, run: &mut Run<'_>, mut looking: Looking) -> Result<(Done, Totals), JobError> {
     let app = &kit.app;
     let (mut done, mut totals) = (Done::default(), Totals::default());
-    let mut after = None;
+    let now = app.now();
     loop {
         run.check_stop()?;
-        let now = app.now();
-        let ids = looking.next(app, now, after.as_ref()).await?;
-        let Some(last) = ids.last().cloned() else { break };
+        let ids = looking.next(app, now).await?;
+        if ids.is_empty() {
+            break;
+        }
         // Lines that are not kept are not worded: there may be a million.
         let worded = PLAN_LINES_MAX.saturating_sub(done.lines.len());
         let dry_run = run.dry_run;
@@ -100,7 +111,6 @@ pub(super) async fn run(kit: &Kit, run: &mut Run<'_>, looking: Looking) -> Resul
                 None => done.more_lines += part.totals.accounts,
             }
         }
-        after = Some(last);
         (run.progress)(totals.accounts, None);
     }
     Ok((done, totals))
@@ -141,7 +151,7 @@ fn described(ledger: &Ledger, part: Totals) -> String {
     }
     if part.months > 0 {
         let through = ledger.opened_through.map_or_else(|| "none".to_owned(), |month| month.to_string());
-        let allocated = grouped_count(part.allocated.unsigned_abs());
+        let allocated = grouped(part.allocated.unsigned_abs());
         what.push(format!("allocate {allocated} for {}, through {through}", counted(part.months, "month")));
     }
     format!("{}: {}", ledger.account.id, what.join(", "))

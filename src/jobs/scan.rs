@@ -4,14 +4,15 @@ use super::{Done, JobError, Kit, Run};
 use crate::app::{Balance, balance_of};
 use crate::core::alert::{AlertPlan, AlertState, plan_alerts};
 use crate::core::calendar::Instant;
+use crate::core::counting::counted;
 use crate::core::credits::Credits;
 use crate::core::forecast::{ForecastInput, forecast, window_start};
 use crate::core::ids::AccountId;
+use crate::core::ledger::AccountStatus;
 use crate::core::outbox::{Mailbox, Message};
 use crate::core::price::PriceMatrix;
 use crate::core::transaction::Money;
 use crate::notice::{LowCredit, Pack};
-use crate::report::counted;
 use crate::store::{AccountRecord, Admin, Load};
 use std::collections::BTreeMap;
 
@@ -32,11 +33,9 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
     let (mut scanned, mut opened, mut resolved, mut notices) = (0_u64, 0, 0, 0);
     let total = app.store.count_accounts().await?;
     let prices = app.store.prices().await?;
-    let mut after = None;
-    loop {
+    let mut pages = app.store.pages(None, app.settings.jobs.batch_accounts);
+    while let Some(ids) = pages.next().await? {
         run.check_stop()?;
-        let ids = app.store.account_ids(after.as_ref(), app.settings.jobs.batch_accounts).await?;
-        let Some(last) = ids.last().cloned() else { break };
         let now = app.now();
         let findings = gather(kit, &ids, now, &mut done).await?;
         let messages = word(kit, &findings, &prices, now).await?;
@@ -53,7 +52,6 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         }
         scanned += ids.len() as u64;
         (run.progress)(scanned, Some(total));
-        after = Some(last);
     }
     done.summary = format!(
         "{}: {} opened, {resolved} resolved, {} written",
@@ -102,6 +100,10 @@ async fn gather(kit: &Kit, ids: &[AccountId], now: Instant, done: &mut Done) -> 
                 continue;
             }
         };
+        // It can use no credits, and none come: nobody can do anything about them (R18).
+        if balance.status == AccountStatus::Closed {
+            continue;
+        }
         let none = AlertState::default();
         let state = states.get(id).unwrap_or(&none);
         let plan = plan_alerts(kit.levels(record), balance.allowance, balance.available.total(), state, now);
@@ -145,7 +147,7 @@ fn facts_of(
     let Finding { record, balance, plan } = finding;
     let crossing = plan.notice.clone()?;
     let threshold = plan.opened.iter().find(|opened| opened.level == crossing.level)?.threshold;
-    let next_reset_at = balance.next_reset_at;
+    let next_reset_at = balance.month_ends_at;
     let stops = prices.iter().filter(|action| {
         let price = action.version_at(now).and_then(|version| version.credits);
         price.is_some_and(|credits| credits > Credits::ZERO)

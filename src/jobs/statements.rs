@@ -5,11 +5,12 @@
 
 use super::{Done, JobError, Kit, Run};
 use crate::core::calendar::{Calendar, Instant, Month};
+use crate::core::counting::counted;
 use crate::core::ids::AccountId;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
 use crate::core::statement::{Counts, DateRange, Grouping, LINES_PER_PERIOD, Line, ReportSpec, Scope};
 use crate::notice::{Period, StatementMail, TopAction};
-use crate::report::{aggregate, counted};
+use crate::report::aggregate;
 use crate::store::{AccountRecord, ActionUse, Admin};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
@@ -71,11 +72,9 @@ pub(super) async fn run(kit: &Kit, reported: Reported, zone: Tz, run: &mut Run<'
     let mut done = Done::default();
     let (mut seen, mut written, mut there) = (0_u64, 0_u64, 0_u64);
     let total = app.store.count_accounts().await?;
-    let mut after = None;
-    loop {
+    let mut pages = app.store.pages(None, app.settings.jobs.batch_accounts);
+    while let Some(ids) = pages.next().await? {
         run.check_stop()?;
-        let ids = app.store.account_ids(after.as_ref(), app.settings.jobs.batch_accounts).await?;
-        let Some(last) = ids.last().cloned() else { break };
         let now = app.now();
         let (wanted, known) = gather(kit, &ids, reported, zone, now).await?;
         there += known;
@@ -86,7 +85,6 @@ pub(super) async fn run(kit: &Kit, reported: Reported, zone: Tz, run: &mut Run<'
         written += if run.dry_run { messages.len() as u64 } else { app.store.write_messages(&messages).await? };
         seen += ids.len() as u64;
         (run.progress)(seen, Some(total));
-        after = Some(last);
     }
     let would = if run.dry_run { "to write" } else { "written" };
     done.summary = format!("{} {would}, {there} there already", counted(written, "statement"));

@@ -1,6 +1,7 @@
 //! What the mails say, and what they never let through.
 
 use super::*;
+use crate::core::counting::grouped;
 use crate::core::credits::Credits;
 use crate::core::ids::Email;
 use crate::core::statement::Figures;
@@ -292,7 +293,7 @@ proptest! {
             carried_in, allocated, purchased, bonus, consumed, refunded, lapsed, returned, adjusted, remaining,
         };
         let message = statement(&StatementMail { free: figures, purchased: figures, ..sample_statement() });
-        let total = words::number(2 * i128::from(sum));
+        let total = grouped(2 * i128::from(sum));
         let suffix = format!("{total} left (Acme)");
         prop_assert!(message.subject.ends_with(&suffix), "{}", message.subject);
     }

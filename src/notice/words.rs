@@ -3,33 +3,17 @@
 //! English, and the wall clock of the account's zone. Everything given here from outside comes out as one line.
 
 use crate::core::calendar::Instant;
-use crate::core::ids::AccountId;
+use crate::core::counting::grouped;
+use crate::core::ids::{AccountId, cut_text};
 use crate::core::outbox::one_line;
 use crate::core::transaction::Money;
 use chrono_tz::Tz;
 use tera::{Kwargs, State, TeraResult};
 
-/// `1,500`, `-20`.
-#[must_use]
-pub(super) fn number(value: i128) -> String {
-    let digits = value.unsigned_abs().to_string();
-    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3 + 1);
-    if value < 0 {
-        grouped.push('-');
-    }
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 /// `+1,500`, `-20`, `0`.
 fn signed(value: i128) -> String {
     let plus = if value > 0 { "+" } else { "" };
-    format!("{plus}{}", number(value))
+    format!("{plus}{}", grouped(value))
 }
 
 /// `1 April 2013, 00:00 EDT`.
@@ -58,7 +42,7 @@ pub(super) fn price(money: &Money) -> String {
     let unit = 10_u64.pow(decimals);
     let magnitude = money.minor.unsigned_abs();
     let sign = if money.minor < 0 { "-" } else { "" };
-    let mut amount = number(i128::from(magnitude / unit));
+    let mut amount = grouped(magnitude / unit);
     if !magnitude.is_multiple_of(unit) {
         let width = usize::try_from(decimals).unwrap_or(0);
         amount.push_str(&format!(".{:0width$}", magnitude % unit));
@@ -74,12 +58,7 @@ pub(super) fn price(money: &Money) -> String {
 /// One line of at most `chars_max` characters; what is cut ends in `…`.
 #[must_use]
 pub(super) fn shorten(text: &str, chars_max: usize) -> String {
-    let line = one_line(text);
-    if line.chars().count() <= chars_max {
-        return line;
-    }
-    let kept: String = line.chars().take(chars_max.saturating_sub(1)).collect();
-    format!("{}…", kept.trim_end())
+    cut_text(&one_line(text), chars_max)
 }
 
 /// What to call an account: its name, cut to `chars_max`, or its id where the name has nothing to read.
@@ -107,7 +86,7 @@ pub(super) fn listed(items: &[String], shown_max: usize) -> String {
 
 /// The filters that templates may use.
 pub(super) fn register(tera: &mut tera::Tera) {
-    tera.register_filter("number", |value: i128, _: Kwargs, _: &State| number(value));
+    tera.register_filter("number", |value: i128, _: Kwargs, _: &State| grouped(value));
     tera.register_filter("signed", |value: i128, _: Kwargs, _: &State| signed(value));
     tera.register_filter("left", |text: &str, kwargs: Kwargs, _: &State| -> TeraResult<String> {
         let width = kwargs.must_get::<usize>("width")?.min(COLUMN_WIDTH_MAX);
@@ -130,7 +109,7 @@ mod tests {
     #[test]
     fn numbers_have_separators() {
         for (value, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (-1_234_567, "-1,234,567"), (-100, "-100")] {
-            assert_eq!(number(value), text);
+            assert_eq!(grouped(value), text);
         }
         assert_eq!((signed(5).as_str(), signed(0).as_str(), signed(-1_500).as_str()), ("+5", "0", "-1,500"));
     }

@@ -1,6 +1,7 @@
 //! The geometry of the consumption chart: stacked bars in whole units, without floats and without a template.
 
-use super::wording::{days, grouped};
+use super::wording::days;
+use crate::core::counting::grouped;
 use crate::core::statement::{DateRange, Grouping, LINES_PER_PERIOD, LineType, ReportModel};
 use serde::Serialize;
 

@@ -5,7 +5,8 @@
 
 use super::Rendered;
 use super::chart::{Chart, chart};
-use super::wording::{counted, days, grouped, grouped_count, listed, story};
+use super::wording::{days, listed, story};
+use crate::core::counting::{counted, grouped};
 use crate::core::statement::{Cell, Column, LINES_PER_PERIOD, Line, ReportModel, Scope, Section};
 use serde::Serialize;
 use tera::{Context, Tera};
@@ -152,7 +153,7 @@ fn notes(sections: usize, has_detail: bool, left_out: &[Column]) -> Vec<String> 
     if sections > ACCOUNTS_MAX {
         let missing = match sections - ACCOUNTS_MAX {
             1 => "1 more account is".to_owned(),
-            many => format!("{} more accounts are", grouped_count(many as u64)),
+            many => format!("{} more accounts are", grouped(many as u64)),
         };
         notes.push(format!("{missing} in the sums but not in the list, which CSV has in full."));
     }
@@ -270,7 +271,7 @@ const fn name(column: Column) -> &'static str {
 fn shown(cell: Cell) -> String {
     match cell {
         Cell::Credits(credits) => grouped(credits.get()).replace('-', "−"),
-        Cell::Count(count) => grouped_count(count),
+        Cell::Count(count) => grouped(count),
         Cell::Text(text) => text.to_owned(),
         Cell::Word(word) => word.to_owned(),
         Cell::Date(date) => date.to_string(),

@@ -16,7 +16,6 @@ mod wording;
 
 pub use definitions::{DefaultRange, Definition, DefinitionError, Definitions, Overrides};
 pub use frames::aggregate;
-pub use wording::{counted, grouped_count};
 
 use crate::core::statement::ReportModel;
 use crate::core::transaction::words;

@@ -4,7 +4,8 @@
 //! everywhere, then the end of periods, then the counts of actions. What still does not fit becomes one small
 //! statement per period. A report of one period of one account always is such a statement.
 
-use super::wording::{counted, days, grouped, grouped_count, listed};
+use super::wording::{days, listed};
+use crate::core::counting::{counted, grouped};
 use crate::core::statement::{Cell, Column, Grouping, LINES_PER_PERIOD, Line, ReportModel};
 use comfy_table::{CellAlignment, ColumnConstraint, Table, TableComponent, presets};
 
@@ -145,7 +146,7 @@ fn shown(cell: Cell) -> String {
         Cell::Word(word) => word.to_owned(),
         Cell::Date(date) => date.to_string(),
         Cell::Credits(credits) => grouped(credits.get()),
-        Cell::Count(count) => grouped_count(count),
+        Cell::Count(count) => grouped(count),
         Cell::Blank => String::new(),
     }
 }

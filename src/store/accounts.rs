@@ -105,6 +105,31 @@ pub(super) fn digest_of_terms(id: &AccountId, terms: Terms) -> i64 {
     digest!(id, terms.from, terms.zone.name(), terms.allowance)
 }
 
+/// Accounts page by page: there may be a million. Made by [`Store::pages`].
+#[derive(Clone, Debug)]
+pub struct Pages<'a> {
+    store: &'a Store,
+    /// None for all.
+    chosen: Option<std::slice::Chunks<'a, AccountId>>,
+    size: usize,
+    last: Option<AccountId>,
+}
+
+impl Pages<'_> {
+    /// The next page; never an empty one.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn next(&mut self) -> Result<Option<Vec<AccountId>>> {
+        if let Some(chosen) = &mut self.chosen {
+            return Ok(chosen.next().map(<[AccountId]>::to_vec));
+        }
+        let page = self.store.account_ids(self.last.as_ref(), self.size).await?;
+        self.last = page.last().cloned();
+        Ok(Some(page).filter(|page| !page.is_empty()))
+    }
+}
+
 impl Store {
     /// Opens accounts: all of those that are not there yet, in one database transaction. `now` is when creditd learns of
     /// them.
@@ -223,6 +248,12 @@ impl Store {
             .await
             .while_("listing accounts")?;
         rows.iter().map(|row| Ok(AccountId::new(row.get(0))?)).collect()
+    }
+
+    /// The `chosen` accounts, or all where none are chosen, up to `size` at a time and in order of id where it is all.
+    #[must_use]
+    pub fn pages<'a>(&'a self, chosen: Option<&'a [AccountId]>, size: usize) -> Pages<'a> {
+        Pages { store: self, chosen: chosen.map(|chosen| chosen.chunks(size.max(1))), size, last: None }
     }
 
     /// How many accounts there are.

@@ -96,24 +96,44 @@ impl Store {
         Ok(ledgers)
     }
 
-    /// Up to `limit` accounts that have something to roll over at `now`, in order of id after `after` (R3).
+    /// Up to `limit` accounts that have something to roll over at `now` (R3), those that are due longest first, behind `after`.
+    /// It costs what is due, however many accounts there are.
+    ///
+    /// Whoever goes through all of them names the last one of a page to get the next, and asks with the same `now`. An account
+    /// that is rolled over meanwhile is due later than `now`, one that cannot be is passed: so nothing that was due when
+    /// this began is left out or comes twice.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn accounts_due(&self, now: Instant, after: Option<&AccountId>, limit: usize) -> Result<Vec<AccountId>> {
+    pub async fn accounts_due(&self, now: Instant, after: Option<&Due>, limit: usize) -> Result<Vec<Due>> {
         let rows = self
-            .query(
-                "SELECT account_id FROM accounts WHERE due_at <= $1 AND account_id > $2 ORDER BY account_id LIMIT $3",
-            )
+            .query(ACCOUNTS_DUE)
             .bind(now.micros())
-            .bind(after.map_or("", AccountId::as_str))
+            .bind(after.map_or(i64::MIN, |after| after.due_at.micros()))
+            .bind(after.map_or("", |after| after.account.as_str()))
             .bind(limit_of(limit))
             .fetch_all()
             .await
             .while_("looking for accounts whose month has turned")?;
-        rows.iter().map(|row| Ok(AccountId::new(row.get(0))?)).collect()
+        let due =
+            |row: &Row| Ok(Due { due_at: Instant::from_micros(row.get(0)), account: AccountId::new(row.get(1))? });
+        rows.iter().map(due).collect()
     }
 }
+
+/// An account that has something to roll over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Since when.
+    pub due_at: Instant,
+    /// Which.
+    pub account: AccountId,
+}
+
+/// The statement of [`Store::accounts_due`], for tests to look at its plan.
+pub const ACCOUNTS_DUE: &str =
+    "SELECT due_at, account_id FROM accounts WHERE due_at <= $1 AND (due_at, account_id) > ($2, $3)
+      ORDER BY due_at, account_id LIMIT $4";
 
 /// What a batch asks of the database.
 struct Parameter {

@@ -33,10 +33,10 @@ mod stored;
 mod transactions;
 mod verify;
 
-pub use accounts::{AccountRecord, Admin, NewAccount, Opened};
+pub use accounts::{AccountRecord, Admin, NewAccount, Opened, Pages};
 pub use alerts::AlertRecord;
 pub use error::{Result, StoreError};
-pub use ledgers::BATCHES_AT_ONCE;
+pub use ledgers::{ACCOUNTS_DUE, BATCHES_AT_ONCE, Due};
 pub use load::{Batch, Load};
 pub use outbox::OutboxRecord;
 pub use place::Place;

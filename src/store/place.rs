@@ -118,11 +118,15 @@ const PARAMETERS: &[&str] = &[
     "options",
 ];
 
-/// What may be said of a url: nothing behind its scheme where a password can stand.
+/// What may be said of a url: nothing behind its scheme where a password can stand, which is everywhere but in the path of a
+/// file.
 fn shown(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, rest)) if is_postgres(url) || rest.contains('@') => format!("{scheme}://..."),
-        _ => url.to_owned(),
+    let file = url.strip_prefix("sqlite:").unwrap_or(url);
+    match (file.split_once(['?', '#']), url.split_once("://")) {
+        (None, _) if !file.contains('@') && (file != url || !url.contains(':')) => url.to_owned(),
+        (Some((path, _)), _) if !url.contains('@') && file != url => format!("sqlite:{path}?..."),
+        (_, Some((scheme, _))) if scheme.bytes().all(|b| b.is_ascii_alphanumeric()) => format!("{scheme}://..."),
+        _ => "...".to_owned(),
     }
 }
 
@@ -154,6 +158,12 @@ mod tests {
             "postgres://ann:secret@db.example/credits?pass=secret",
             "mysql://ann:secret@db.example/credits",
             "sqlite://ann:secret@db.example/credits?x",
+            "sqlite://creditd.db?password=secret",
+            "mysql://db.example/credits?password=secret",
+            "ann:secret@db.example/credits",
+            "secret@ann://db.example/credits",
+            "postgres://ann:secret/word@db.example/credits",
+            "postgres://ann:secret@db.example/credits?p%61ssword=secret",
         ] {
             let said = place(bad);
             assert!(said.starts_with("the database url") && !said.contains("secret"), "{bad}: {said}");

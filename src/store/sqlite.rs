@@ -26,10 +26,11 @@ const WAL_PAGES_MAX: u32 = 8_000;
 /// Makes an empty file for a ledger.
 pub(super) async fn create(path: &Path) -> Result<Backend> {
     let place = || Place::File(path.to_owned());
-    if path.exists() {
-        return Err(StoreError::Exists { place: place() });
-    }
-    create_private(path).map_err(|source| StoreError::Create { place: place(), source })?;
+    // Of two who make it at once, the file itself says who was first.
+    create_private(path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::AlreadyExists => StoreError::Exists { place: place() },
+        _ => StoreError::Create { place: place(), source },
+    })?;
     connect(path, true).await
 }
 

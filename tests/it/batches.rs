@@ -4,7 +4,7 @@ use crate::support::{Backend, Sandbox, both_databases, usage};
 use creditd::app::App;
 use creditd::core::credits::Credits;
 use creditd::core::ids::{AccountId, Key, UserId};
-use creditd::core::ledger::{Call, Cap, Closing, NewTerms, Usage};
+use creditd::core::ledger::{AccountStatus, Call, Cap, Closing, NewTerms, Usage};
 
 fn key(text: String) -> Key {
     Key::new(&text).expect("a key")
@@ -63,7 +63,7 @@ both_databases! {
                 (app.clone(), Call::Closing(closing))
             };
             in_one_breath(&acme, [false, true, false].into_iter().enumerate().map(closing)).await;
-            assert!(!sandbox.balance(&app, &acme).await.is_open);
+            assert_eq!(sandbox.balance(&app, &acme).await.status, AccountStatus::Closed);
             let stored = "SELECT CAST(closed_at AS TEXT) FROM closures WHERE reopened_at IS NOT NULL";
             assert_eq!(sandbox.texts(stored).await, [app.now().micros().to_string()]);
             assert_eq!(sandbox.texts("SELECT CAST(count(*) AS TEXT) FROM closures").await, ["2"]);

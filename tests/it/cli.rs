@@ -7,6 +7,7 @@ mod holds;
 mod ledger;
 mod operator;
 mod postgres;
+mod replays;
 
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -373,6 +374,24 @@ fn one_check_finds_everything_that_is_wrong() {
     let parts: Vec<&str> =
         rows.iter().filter(|row| row["ok"] == false).filter_map(|row| row["part"].as_str()).collect();
     assert_eq!(parts, ["schedules", "mail templates"]);
+
+    // A url that is no url is found, and nothing of it is repeated but its scheme.
+    for url in ["postgres://u:secret@h:port/db", "postgres://u:secret@h/db?sslmode=sure", "postgres://u:se/cret@h/db"] {
+        place.write("creditd.toml", format!("database_url = \"{url}\"\n"));
+        for args in ["config check", "config check -o json", "config show --origin", "balance", "init"] {
+            let done = place.run(args);
+            assert_eq!(done.code, if args.starts_with("config show") { 0 } else { 4 }, "{args}: {}", done.stderr);
+            assert!(
+                !format!("{}{}", done.stdout, done.stderr).contains("cret"),
+                "{args}: {}{}",
+                done.stdout,
+                done.stderr
+            );
+        }
+        place
+            .run("config check")
+            .fails_with(4, "the database url \"postgres://...\" is not supported: it cannot be understood");
+    }
 
     place.write("creditd.toml", "[credits]\npack_credits = 0\nlate_usage_days = 367\n[jobs]\nbatch_accounts = 0\n");
     let wrong = place.run("config check");

@@ -227,7 +227,7 @@ async fn a_bad_row_is_told_with_its_place_and_nothing_of_its_file_is_kept() {
     file.csv:3: column 1 (occurred_at): "20130-01-05T12:00:00Z" is not an instant such as 2026-03-01T00:00:00Z
     file.csv:3: column 1 (occurred_at): "" is not an instant such as 2026-03-01T00:00:00Z
     file.csv:3: column 1 (occurred_at): in_future: account acme: 2013-06-01T00:00:00.000001Z is later than now (2013-06-01T00:00:00Z); check the time that is told and this machine's clock
-    file.csv:3: column 1 (occurred_at): not_opened: account acme opened at 2013-01-01T05:00:00Z, after 2013-01-01T04:59:59.999999Z
+    file.csv:3: column 1 (occurred_at): not_opened: account acme opens at 2013-01-01T05:00:00Z, after 2013-01-01T04:59:59.999999Z
     file.csv:3: contradicts line 2, which has the same key (or account) and other values
     file.csv:3: has 6 columns, the header has 7
     file.csv:3: has 8 columns, the header has 7
@@ -245,7 +245,7 @@ async fn a_bad_row_is_told_with_its_place_and_nothing_of_its_file_is_kept() {
     file.csv:3: column 4 (reference): the reference is empty
     file.csv:3: column 2 (account): unknown_account: there is no account nobody; `creditd account list` shows those there are
     file.csv:3: column 1 (occurred_at): in_future: account acme: 2014-01-05T12:00:00Z is later than now (2013-06-01T00:00:00Z); check the time that is told and this machine's clock
-    file.csv:3: column 1 (occurred_at): not_opened: account acme opened at 2013-01-01T05:00:00Z, after 2012-01-05T12:00:00Z
+    file.csv:3: column 1 (occurred_at): not_opened: account acme opens at 2013-01-01T05:00:00Z, after 2012-01-05T12:00:00Z
     file.csv:3: contradicts line 2, which has the same key (or account) and other values
     file.csv:3: column 1 (account): the account id has the character '/'; allowed are letters, digits, '-', '_' and '.'
     file.csv:3: column 3 (time_zone): "Mars/Olympus" is not a time zone of the IANA database, such as Europe/Berlin

@@ -5,8 +5,9 @@ mod close;
 use crate::support::{Sandbox, account, account_id, both_databases, instant, month, purchase, usage};
 use chrono_tz::Tz;
 use creditd::app::App;
-use creditd::core::ids::{AccountId, Email};
-use creditd::core::ledger::{Call, Hold, Usage};
+use creditd::core::credits::{CreditType, Credits};
+use creditd::core::ids::{AccountId, Email, Key};
+use creditd::core::ledger::{Bonus, Call, Closing, Hold, NewTerms, Usage};
 use creditd::core::outbox::NoticeKind;
 use creditd::core::schedule::{Job, Slot};
 use creditd::jobs::{Claiming, Done, Kit, Planned, Run, run_slot};
@@ -117,6 +118,60 @@ both_databases! {
         let balance = sandbox.balance(&sandbox.at("2013-02-01T12:00:00Z"), &id).await;
         assert_eq!((balance.available.total().get(), balance.held.total().get()), (1_500, 0));
     }
+}
+
+/// An account that cannot be rolled over is a problem of its own: it holds up no other, and the run ends.
+#[tokio::test]
+async fn reset_passes_an_account_that_cannot_be_moved_on() {
+    let sandbox = Sandbox::new().await;
+    let key = |name: &str| Key::new(name).expect("a key");
+    let app = sandbox.at("2013-01-10T00:00:00Z");
+    for n in 0..5 {
+        let id = sandbox.open_account(&format!("a{n}"), "UTC", "2013-01-01").await;
+        if n == 2 {
+            // From February on, there is more than can be counted beside what is left of the gift.
+            let gift = Bonus {
+                key: key("gift"),
+                credit_type: CreditType::Free,
+                credits: Credits::new(1),
+                expires_at: None,
+                comment: "sorry".to_owned(),
+            };
+            app.call(&id, Call::Bonus(gift)).await.expect("a gift");
+            let terms = NewTerms { key: key("terms"), zone: None, allowance: Some(Credits::LIMIT) };
+            app.call(&id, Call::Terms(terms)).await.expect("new terms");
+        }
+    }
+    for accounts in [4, 0] {
+        let done = tick(&sandbox, "2013-02-10T00:00:00Z", Job::Reset).await;
+        assert!(done.summary.starts_with(&format!("{accounts} accounts: ")), "{}", done.summary);
+        assert_eq!(done.problems.len(), 1, "{:?}", done.problems);
+        assert!(done.problems[0].starts_with("overflow: account a2: "), "{:?}", done.problems);
+    }
+}
+
+/// R18: what is left of a closed account lapses at the month's end, which is nobody's alarm; it is once the account is open.
+#[tokio::test]
+async fn scan_tells_nobody_of_a_closed_account() {
+    let sandbox = Sandbox::new().await;
+    let id = open_acme(&sandbox).await;
+    let closing = |name: &str, reopen| {
+        let key = Key::new(name).expect("a key");
+        Call::Closing(Closing { key, reopen, comment: "unpaid".to_owned() })
+    };
+    sandbox.at("2013-01-20T12:00:00Z").call(&id, closing("c", false)).await.expect("closed");
+    for now in ["2013-01-20T12:00:00Z", "2013-02-10T12:00:00Z"] {
+        assert_eq!(
+            tick(&sandbox, now, Job::Scan).await.summary,
+            "1 account: 0 alerts opened, 0 resolved, 0 notices written"
+        );
+    }
+    let app = sandbox.at("2013-02-11T12:00:00Z");
+    app.call(&id, closing("o", true)).await.expect("open again");
+    spend_down_to(&app, &id, 0, "all").await;
+    assert_eq!(mails(&sandbox, NoticeKind::LowCredit).await.len(), 0);
+    tick(&sandbox, "2013-02-11T12:00:00Z", Job::Scan).await;
+    assert_eq!(mails(&sandbox, NoticeKind::LowCredit).await.len(), 1);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod corners;
 mod history;
 mod invariants;
 mod naive;
+mod precedence;
 mod world;
 
 pub use history::{DAY_US, History, Step, action, history};

@@ -6,17 +6,18 @@ use creditd::core::ids::AccountId;
 use creditd::core::ledger::Usage;
 use creditd::core::statement::{DateRange, Grouping, ReportSpec, Scope, fold};
 use creditd::core::transaction::Status;
-use creditd::store::{Load, NewAccount, Store};
+use creditd::store::{Due, Load, NewAccount, Store};
 use sqlx::SqlitePool;
 
 /// Brings every account up to the time of `app` in batches, as the reset job does.
 pub async fn reset(app: &App, batch: usize) {
     let now = app.now();
-    let mut last: Option<AccountId> = None;
+    let mut last: Option<Due> = None;
     loop {
         let due = app.store.accounts_due(now, last.as_ref(), batch).await.expect("due accounts");
         let Some(newest) = due.last() else { break };
         last = Some(newest.clone());
+        let due: Vec<AccountId> = due.into_iter().map(|due| due.account).collect();
         let plan = |batch: &mut creditd::store::Batch| {
             batch.ledgers.values_mut().for_each(|ledger| ledger.roll_over(now, now).expect("small sums"));
         };
@@ -169,11 +170,11 @@ async fn what_is_no_ledger_is_refused_in_words_and_left_alone() {
     DIR/folder.db is no ledger of creditd; it was left as it is. Name another file in database_url, or move this one away and make a ledger with `creditd init`
     there is no ledger at DIR/missing.db; `creditd init` makes one
     there is no ledger at DIR/no/such/folder.db; `creditd init` makes one
-    the database url "mysql://localhost/creditd" is not supported: it is neither a file nor a Postgres server. Use sqlite://path/to/creditd.db or postgres://user@host/database
+    the database url "mysql://..." is not supported: it is neither a file nor a Postgres server. Use sqlite://path/to/creditd.db or postgres://user@host/database
     the database url "sqlite::memory:" is not supported: it is neither a file nor a Postgres server. Use sqlite://path/to/creditd.db or postgres://user@host/database
     the database url "sqlite://" is not supported: it is neither a file nor a Postgres server. Use sqlite://path/to/creditd.db or postgres://user@host/database
     the database url "creditd.db" is not supported: it is neither a file nor a Postgres server. Use sqlite://path/to/creditd.db or postgres://user@host/database
-    the database url "sqlite://a.db?mode=ro" is not supported: it is neither a file nor a Postgres server. Use sqlite://path/to/creditd.db or postgres://user@host/database
+    the database url "sqlite://a.db?..." is not supported: it is neither a file nor a Postgres server. Use sqlite://path/to/creditd.db or postgres://user@host/database
     there is a ledger at DIR/creditd.db already; nothing was changed
     the ledger has schema 9999, this creditd knows 2; install a newer creditd
     "#);

@@ -108,11 +108,11 @@ impl Import for PurchaseImport {
     }
 
     async fn check(&self, app: &App, rows: &[Self::Row]) -> Result<Vec<Option<Problem>>, AppError> {
-        check_calls(app, rows, "packs").await
+        check_calls(app, rows, PURCHASE_WORDS).await
     }
 
     async fn apply(&self, app: &App, rows: &[Self::Row]) -> Result<Vec<Applied>, AppError> {
-        apply_calls(app, rows, "packs").await
+        apply_calls(app, rows, PURCHASE_WORDS).await
     }
 }
 
@@ -153,11 +153,11 @@ impl Import for UsageImport {
     }
 
     async fn check(&self, app: &App, rows: &[Self::Row]) -> Result<Vec<Option<Problem>>, AppError> {
-        check_calls(app, rows, "action").await
+        check_calls(app, rows, USAGE_WORDS).await
     }
 
     async fn apply(&self, app: &App, rows: &[Self::Row]) -> Result<Vec<Applied>, AppError> {
-        apply_calls(app, rows, "action").await
+        apply_calls(app, rows, USAGE_WORDS).await
     }
 }
 
@@ -165,22 +165,31 @@ fn identity_of((account, call): &(AccountId, Call)) -> (String, i64) {
     (format!("{account} {}", call.key()), call.content().0)
 }
 
-/// What speaks against each of `calls`; `amount` is the column that says how much.
-async fn check_calls(
-    app: &App,
-    calls: &[(AccountId, Call)],
+/// What a kind of file calls things.
+#[derive(Clone, Copy)]
+struct Words {
+    /// The column that says how much.
     amount: &'static str,
-) -> Result<Vec<Option<Problem>>, AppError> {
-    let problem = |answer: Result<(), AppError>| answer.err().map(|error| problem_of(&error, amount));
+    /// What can be done, beside what the refusal says, about a row of a closed month.
+    if_closed: &'static str,
+}
+
+const PURCHASE_WORDS: Words = Words { amount: "packs", if_closed: "" };
+const USAGE_WORDS: Words =
+    Words { amount: "action", if_closed: ", or count it in the first open month with --post-to-open" };
+
+/// What speaks against each of `calls`.
+async fn check_calls(app: &App, calls: &[(AccountId, Call)], words: Words) -> Result<Vec<Option<Problem>>, AppError> {
+    let problem = |answer: Result<(), AppError>| answer.err().map(|error| problem_of(&error, words));
     Ok(app.check(calls).await?.into_iter().map(problem).collect())
 }
 
-async fn apply_calls(app: &App, calls: &[(AccountId, Call)], amount: &'static str) -> Result<Vec<Applied>, AppError> {
+async fn apply_calls(app: &App, calls: &[(AccountId, Call)], words: Words) -> Result<Vec<Applied>, AppError> {
     let applied = |answer: Result<Receipt, AppError>| match answer {
         Ok(Receipt { replayed: true, .. }) => Applied::Already,
         Ok(Receipt { row, .. }) if row.reason.is_some() => Applied::Refused,
         Ok(_) => Applied::New,
-        Err(error) => Applied::Bad(problem_of(&error, amount)),
+        Err(error) => Applied::Bad(problem_of(&error, words)),
     };
     Ok(app.apply(calls).await?.into_iter().map(applied).collect())
 }
@@ -192,16 +201,20 @@ fn whole_number(text: &str) -> Result<i64, String> {
     text.parse().ok().filter(|_| is_number).ok_or_else(|| format!("must be a whole number, not {text:?}"))
 }
 
-fn problem_of(error: &AppError, amount: &'static str) -> Problem {
+fn problem_of(error: &AppError, words: Words) -> Problem {
     let column = match error {
         AppError::UnknownAccount(_) | AppError::Refused(Refusal::AccountClosed { .. }) => Some("account"),
         AppError::Refused(Refusal::InFuture { .. } | Refusal::NotOpened { .. } | Refusal::MonthClosed { .. }) => {
             Some("occurred_at")
         }
-        AppError::Refused(Refusal::Quantity { .. } | Refusal::Overflow { .. }) => Some(amount),
+        AppError::Refused(Refusal::Quantity { .. } | Refusal::Overflow { .. }) => Some(words.amount),
         AppError::Refused(Refusal::NoPrice(_)) => Some("action"),
         AppError::Refused(Refusal::ReservedKey { .. }) => Some("key"),
         _ => None,
     };
-    Problem { column, reason: error.to_string() }
+    let advice = match error {
+        AppError::Refused(Refusal::MonthClosed { .. }) => words.if_closed,
+        _ => "",
+    };
+    Problem { column, reason: format!("{error}{advice}") }
 }

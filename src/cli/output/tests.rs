@@ -171,14 +171,6 @@ fn a_table_moves_no_cursor() {
 
 proptest! {
     #[test]
-    fn numbers_keep_their_digits(number: i64) {
-        let text = grouped(number);
-        prop_assert_eq!(text.replace(',', ""), number.to_string());
-        let groups: Vec<&str> = text.trim_start_matches('-').split(',').collect();
-        prop_assert!(groups[0].len() <= 3 && groups[1..].iter().all(|group| group.len() == 3), "{}", text);
-    }
-
-    #[test]
     fn machines_read_back_what_was_written(text in any::<String>(), number: i64) {
         let mut list = Records::new("creditd.test/1", &[Column::text("text"), Column::number("number")]);
         list.push(vec![text.as_str().into(), number.into()]);

@@ -5,7 +5,7 @@
 
 use super::call::Done;
 use super::{Call, CapUse, Closure, Ledger, Refusal, blank};
-use crate::core::calendar::{Instant, Month, Terms};
+use crate::core::calendar::{Instant, Month, Terms, parse_zone};
 use crate::core::credits::Credits;
 use crate::core::ids::{Key, Reference, UserId};
 use crate::core::transaction::{Kind, Transaction};
@@ -44,6 +44,20 @@ pub struct Closing {
     pub comment: String,
 }
 
+/// What the comment of a row of terms ends with.
+const A_MONTH: &str = " free credits a month";
+
+/// The terms that a row says were set: whatever has been set since, they are what its call came to (R9).
+#[must_use]
+pub fn terms_of(row: &Transaction) -> Option<Terms> {
+    let (zone, allowance) = row.comment.strip_suffix(A_MONTH)?.rsplit_once(", ")?;
+    Some(Terms {
+        from: row.reference.as_ref().filter(|_| row.kind == Kind::Terms)?.as_str().parse().ok()?,
+        zone: parse_zone(zone).ok()?,
+        allowance: Credits::new(allowance.parse().ok()?),
+    })
+}
+
 impl Ledger {
     /// Changes the terms from the next month on (R1, R2): the one after now, after the one in which the account opens
     /// (that instant is fixed in the zone it was opened in), and after the last that was opened.
@@ -61,7 +75,7 @@ impl Ledger {
         self.account.calendar.set(terms);
         self.changed.terms.insert(from, terms);
         let row = Transaction {
-            comment: format!("{}, {} free credits a month", terms.zone, terms.allowance),
+            comment: format!("{}, {}{A_MONTH}", terms.zone, terms.allowance),
             key: Some(new.key.clone()),
             content: Some(Call::Terms(new.clone()).content()),
             reference: Reference::new(&from.to_string()).ok(),
@@ -73,6 +87,9 @@ impl Ledger {
     /// Sets or ends a user's cap (R17). What the user has used counts at once, whenever it was.
     pub(super) fn cap(&mut self, cap: &Cap, now: Instant) -> Done {
         let at = self.check_time(None, now)?;
+        if cap.credits.is_none() && !self.caps.contains_key(&cap.user) {
+            return Err(Refusal::NoCap { account: self.account.id.clone(), user: cap.user.clone() });
+        }
         self.roll_over(at, now)?;
         match cap.credits {
             Some(limit) if self.caps.contains_key(&cap.user) => {

@@ -4,8 +4,8 @@
 //! of it, so a batch is any mix of calls.
 
 use super::{
-    Adjust, Bonus, Cap, Capture, Closing, Hold, Ledger, MonthClosing, NewTerms, Purchase, Receipt, Refund, Refusal,
-    Return, Usage, Void,
+    Adjust, Bonus, Cap, Capture, Closing, Grant, Hold, Ledger, MonthClosing, NewTerms, Purchase, Receipt, Refund,
+    Refusal, Return, Usage, Void,
 };
 use crate::core::calendar::Instant;
 use crate::core::credits::Credits;
@@ -171,9 +171,13 @@ impl Ledger {
         if let Some(row) = self.check_key(call)? {
             return Ok(Receipt { row, replayed: true });
         }
-        // A refusal may come after rows were planned, so most calls work on a copy. Charges are many, and after their
-        // checks fail only on a sum out of range, for which there must be some that is near it.
-        let before = (!matches!(call, Call::Charge(_)) || self.is_near_limit()).then(|| self.clone());
+        // A refusal may come after rows were planned, so most calls keep a copy of what was before. Charges are many, and
+        // after their checks fail only on a sum out of range, for which there must be figures that add up to one.
+        let needs_copy = match call {
+            Call::Charge(usage) => self.is_near_limit(usage, prices, now),
+            _ => true,
+        };
+        let before = needs_copy.then(|| self.clone());
         let done = match call {
             Call::Charge(call) => self.charge(call, prices, now),
             Call::Hold(call) => self.hold(call, prices, now),
@@ -199,11 +203,12 @@ impl Ledger {
         }
     }
 
-    /// What `call` would be refused for before anything is planned: its key, its time, its counts and its price. `None`
-    /// when it came before or nothing speaks against it.
+    /// Whether anything speaks against `call`, looked at by itself: nothing does when it came before. Of usage and purchases,
+    /// which come by the million, only what can be said without planning them: the key, the time, counts, the price and
+    /// whether account and month are open. All other calls are tried on a copy of the ledger.
     ///
     /// # Errors
-    /// [`Refusal`].
+    /// [`Refusal`]: what speaks against it.
     pub fn check(&self, call: &Call, prices: &PriceMatrix, now: Instant) -> Result<(), Refusal> {
         if self.check_key(call)?.is_some() {
             return Ok(());
@@ -233,8 +238,17 @@ impl Ledger {
         }
     }
 
-    fn is_near_limit(&self) -> bool {
+    /// Whether a charge might meet a sum out of range: never while all that it could add up stays far below the limit
+    /// together. That is every figure of every grant, for those that are gross only grow; what capped users used; the
+    /// allowances of months that may open; and the cost.
+    fn is_near_limit(&self, usage: &Usage, prices: &PriceMatrix, now: Instant) -> bool {
         const NEAR: i64 = Credits::LIMIT.get() / 4;
-        self.balance.free.get() > NEAR || self.balance.purchased.get() > NEAR
+        let figures = self.grants.values().flat_map(Grant::figures);
+        let used = self.caps.values().flat_map(|cap| cap.used.values().copied());
+        let allowances = self.account.calendar.terms().iter().map(|terms| terms.allowance);
+        let price = prices.price_at(&usage.action, usage.occurred_at.unwrap_or(now));
+        let cost = price.map_or(0, |price| price.get().saturating_mul(usage.quantity));
+        let sum = |sum: i64, credits: Credits| sum.saturating_add(credits.get().saturating_abs());
+        figures.chain(used).chain(allowances).fold(cost.saturating_abs(), sum) > NEAR
     }
 }

@@ -3,7 +3,8 @@
 use crate::core::transaction::words;
 
 words! {
-    /// Why a call was refused. Where several causes hold, the first one here is told.
+    /// Why a call was refused. Where several causes hold, the first one here is told; a sum beyond the range is told where
+    /// it is met.
     Cause {
         /// The key is of the kind that payments have (R12).
         ReservedKey = "reserved_key",
@@ -49,6 +50,8 @@ words! {
         MonthOpen = "month_open",
         /// The month has not ended (R14).
         MonthNotOver = "month_not_over",
+        /// The user has no cap (R17).
+        NoCap = "no_cap",
         /// The user's cap (R17).
         UserCap = "user_cap",
         /// The credits are not there (R6).
@@ -66,7 +69,7 @@ impl Cause {
             Cause::ReservedKey => "the key begins as those of payments do",
             Cause::Conflict => "the key was used before, for another call",
             Cause::InFuture => "the call is told to have happened later than now",
-            Cause::NotOpened => "the call is told to have happened before the account opened",
+            Cause::NotOpened => "the call, or the month that it is about, is before the account opened",
             Cause::Quantity => "a number is 0, negative or beyond its bound",
             Cause::NoReason => "what operators do needs a comment that says why",
             Cause::ExpiresInPast => "the credits to grant would have lapsed already",
@@ -85,9 +88,10 @@ impl Cause {
             Cause::MonthClosed => "the month takes no late usage any more",
             Cause::MonthOpen => "the month to open again is open",
             Cause::MonthNotOver => "the month to close, or a hold made in it, has not ended",
+            Cause::NoCap => "the user whose cap shall end has none",
             Cause::UserCap => "the user's monthly cap does not allow it; the log keeps a failed row",
             Cause::InsufficientCredits => "the credits are not there; the log keeps a failed row of a charge or hold",
-            Cause::Overflow => "a sum would leave the range of credits",
+            Cause::Overflow => "a sum would leave the range of credits, whatever else is found",
         }
     }
 }

@@ -4,7 +4,7 @@ use super::call::Done;
 use super::{Ledger, Refusal, blank};
 use crate::core::calendar::Instant;
 use crate::core::credits::{Credits, Overflow};
-use crate::core::ids::{ActionCode, Key, UserId};
+use crate::core::ids::{ActionCode, Key, TEXT_CHARS_MAX, UserId, cut_text};
 use crate::core::price::PriceMatrix;
 use crate::core::transaction::{Entry, Kind, Reason, Status, Transaction};
 
@@ -32,6 +32,14 @@ pub struct Usage {
     pub post_to_open: bool,
 }
 
+/// What the log says of usage that counts in another month than it happened in: when that was, after as much of the
+/// caller's `comment` as there is room for.
+fn posted_comment(comment: &str, told: Instant) -> String {
+    let note = format!("(of {told}, posted to the open month)");
+    let room = TEXT_CHARS_MAX.saturating_sub(note.chars().count() + 1);
+    format!("{} {note}", cut_text(comment, room)).trim().to_owned()
+}
+
 /// A charge whose call is in order.
 pub(super) struct Checked {
     at: Instant,
@@ -47,9 +55,7 @@ impl Ledger {
         let Checked { at, unit_price, cost } = self.check_charge(usage, prices, now)?;
         self.roll_over(at, now)?;
         let comment = match usage.occurred_at {
-            Some(told) if told != at => {
-                format!("{} (of {told}, posted to the open month)", usage.comment).trim().to_owned()
-            }
+            Some(told) if told != at => posted_comment(&usage.comment, told),
             _ => usage.comment.clone(),
         };
         let row = Transaction {

@@ -74,6 +74,13 @@ impl Grant {
         }
     }
 
+    /// All its amounts.
+    pub(super) const fn figures(&self) -> [Credits; 9] {
+        let Grant { amount, consumed, refunded, lapsed, lapsed_at_once, returned, adjusted, held, remaining, .. } =
+            *self;
+        [amount, consumed, refunded, lapsed, lapsed_at_once, returned, adjusted, held, remaining]
+    }
+
     /// R4: usable for `starts_at <= t < expires_at`.
     pub(super) fn is_usable_at(&self, t: Instant) -> bool {
         self.starts_at <= t && self.expires_at.is_none_or(|end| t < end)

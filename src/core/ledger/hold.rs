@@ -134,6 +134,7 @@ impl Ledger {
 
     /// Takes all or part of a hold (R10): the first credits in burn order, and gives the rest back.
     pub(super) fn capture(&mut self, capture: &Capture, now: Instant) -> Done {
+        self.check_time(None, now)?;
         let hold = self.open_hold_of(&capture.hold, now)?;
         let held = hold.held();
         let captured = capture.credits.unwrap_or(held);
@@ -147,6 +148,7 @@ impl Ledger {
 
     /// Gives a hold back (R10), and leaves a failed row (R7).
     pub(super) fn void(&mut self, void: &Void, now: Instant) -> Done {
+        self.check_time(None, now)?;
         let hold = self.open_hold_of(&void.hold, now)?;
         let call = Some((&void.key, Call::Void(void.clone())));
         self.settle_at(hold, &Settlement { call, captured: None, comment: &void.comment }, now)

@@ -1,12 +1,12 @@
-//! The ledger of one account: what it holds, and the operations that change it (R2 to R9, R12, R14 to R16).
+//! The ledger of one account: what it holds, and the operations that change it (R1 to R18).
 //!
 //! A [`Ledger`] is the account as loaded, with the grants that can still matter. An operation changes it in memory and
 //! appends the rows it made; the store then writes what [`Ledger::into_changes`] hands out, in one database
 //! transaction. So planning is pure, a batch is many such values, and a dry run is a plan that is not written.
 //!
-//! Invariants, after every operation: no remainder is negative (R6); each grant's amount is consumed + lapsed +
-//! remaining (R16); the balance is the sum of remainders and of all changes (R16); `seq` has no gaps and
-//! `recorded_at` never decreases (R15).
+//! Invariants, after every operation: no remainder is negative (R6); each grant's amount is consumed - refunded + lapsed +
+//! returned + adjusted + held + remaining (R16); the balance is the sum of remainders and of all changes (R16); `seq` has no
+//! gaps and `recorded_at` never decreases (R15). A call that is refused has changed nothing.
 
 mod account;
 mod call;
@@ -22,7 +22,7 @@ mod refusal;
 mod replay;
 mod rollover;
 
-pub use account::{Cap, Closing, NewTerms};
+pub use account::{Cap, Closing, NewTerms, terms_of};
 pub use call::Call;
 pub use cause::Cause;
 pub use charge::{QUANTITY_MAX, Usage};
@@ -37,7 +37,7 @@ pub use refusal::Refusal;
 use super::calendar::{Calendar, Instant, Month, Terms};
 use super::credits::{CreditType, Credits, Overflow, Split};
 use super::ids::{AccountId, Key, UserId};
-use super::transaction::{Entry, GrantId, Kind, Source, Status, Transaction};
+use super::transaction::{Entry, GrantId, Kind, Source, Status, Transaction, words};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A tenant.
@@ -60,6 +60,18 @@ pub struct Closure {
     pub closed_at: Instant,
     /// When it was opened again; `None` while it is closed.
     pub reopened_at: Option<Instant>,
+}
+
+words! {
+    /// Whether an account is open (R18).
+    AccountStatus {
+        /// Before its first instant.
+        NotOpened = "not_opened",
+        /// It gets free credits and can be charged.
+        Open = "open",
+        /// Neither, until it is opened again.
+        Closed = "closed",
+    }
 }
 
 /// What a user may use in a month, and did (R17).
@@ -205,11 +217,27 @@ impl Ledger {
         }
     }
 
-    /// R18: whether the account was open at `t`.
+    /// R18: what the account is at `t`.
     #[must_use]
-    pub fn is_open_at(&self, t: Instant) -> bool {
-        self.account.opened_at <= t
-            && !self.closures.iter().any(|c| c.closed_at <= t && c.reopened_at.is_none_or(|end| t < end))
+    pub fn status_at(&self, t: Instant) -> AccountStatus {
+        if t < self.account.opened_at {
+            AccountStatus::NotOpened
+        } else if self.check_open(t).is_err() {
+            AccountStatus::Closed
+        } else {
+            AccountStatus::Open
+        }
+    }
+
+    /// When the next free credits come, as things are at `t` (R2): when the next month begins, or when the account opens.
+    /// `None` while it is closed, for then none come (R18).
+    #[must_use]
+    pub fn next_reset_at(&self, t: Instant) -> Option<Instant> {
+        match self.status_at(t) {
+            AccountStatus::NotOpened => Some(self.account.opened_at),
+            AccountStatus::Open => Some(self.account.calendar.month_end(self.account.calendar.month_of(t))),
+            AccountStatus::Closed => None,
+        }
     }
 
     /// What a charge at `t` can use, once the ledger was brought up to `t` (R6). Where the clock was set back behind a

@@ -27,6 +27,11 @@ impl Ledger {
     pub(super) fn close_or_reopen_month(&mut self, call: &MonthClosing, now: Instant) -> Done {
         let (account, month) = (self.account.id.clone(), call.month);
         let at = self.check_time(None, now)?;
+        let first = self.account.calendar.month_of(self.account.opened_at);
+        if month < first {
+            let (opened_at, at) = (self.account.opened_at, self.account.calendar.month_start(month));
+            return Err(Refusal::NotOpened { account, opened_at, at });
+        }
         if call.reopen {
             self.check_comment(&call.comment)?;
             if self.closed_through.is_none_or(|closed| closed < month) {
@@ -42,12 +47,8 @@ impl Ledger {
             }
         }
         self.roll_over(at, now)?;
-        self.closed_through = if call.reopen {
-            let first = self.account.calendar.month_of(self.account.opened_at);
-            Some(month.previous()).filter(|before| *before >= first)
-        } else {
-            Some(month)
-        };
+        self.closed_through =
+            if call.reopen { Some(month.previous()).filter(|before| *before >= first) } else { Some(month) };
         let row = Transaction {
             comment: call.comment.clone(),
             key: Some(call.key.clone()),

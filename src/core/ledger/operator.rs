@@ -73,9 +73,9 @@ impl Ledger {
             let available = self.available_at(at).map_err(|source| self.overflow(source))?;
             return Err(Refusal::InsufficientCredits {
                 account: self.account.id.clone(),
+                credit_type: adjust.credit_type,
                 needed: adjust.credits,
                 available: available.get(adjust.credit_type),
-                next_reset_at: self.account.calendar.month_end(self.account.calendar.month_of(at)),
             });
         };
         self.take_back_lapses(&entries, now).map_err(|source| self.overflow(source))?;

@@ -76,7 +76,6 @@ impl Ledger {
     /// Removes what is unspent of a purchase (R12), once.
     pub(super) fn return_purchase(&mut self, call: &Return, now: Instant) -> Done {
         let at = self.check_time(None, now)?;
-        self.check_month(at)?;
         // A hold that ends now gives its credits back first.
         self.roll_over(at, now)?;
         let nothing =
@@ -91,6 +90,7 @@ impl Ledger {
         if unspent.is_zero() {
             return Err(nothing("all of it is spent or held"));
         }
+        self.check_month(at)?;
         let entry = Entry { grant: id, credit_type: CreditType::Purchased, delta: unspent.negated() };
         let row = Transaction {
             comment: call.comment.clone(),

@@ -5,7 +5,7 @@ use super::{Call, Ledger, Refusal, blank};
 use crate::core::calendar::Instant;
 use crate::core::credits::{Credits, Overflow};
 use crate::core::ids::Key;
-use crate::core::transaction::{Entry, GrantId, Kind, Transaction};
+use crate::core::transaction::{Entry, GrantId, Kind, Status, Transaction};
 use std::collections::BTreeMap;
 
 /// Credits of a charge to give back.
@@ -29,16 +29,26 @@ impl Ledger {
         if let Some(credits) = refund.credits {
             self.check_count("the credits to refund", credits.get(), Credits::LIMIT.get())?;
         }
-        let unknown = || Refusal::UnknownCharge { account: self.account.id.clone(), charge: refund.charge.clone() };
-        let is_charge = |row: &&Transaction| row.kind == Kind::Charge;
-        let charge = self.known.get(&refund.charge).filter(is_charge).cloned().ok_or_else(unknown)?;
+        let charge = match self.known.get(&refund.charge) {
+            Some(row) if row.kind == Kind::Charge => row.clone(),
+            other => {
+                let (account, charge) = (self.account.id.clone(), refund.charge.clone());
+                let is_hold = other.is_some_and(|row| row.kind == Kind::Hold);
+                return Err(Refusal::UnknownCharge { account, charge, is_hold });
+            }
+        };
         let refundable = self.refundable(&charge).map_err(|source| self.overflow(source))?;
         let total = refundable.iter().try_fold(Credits::ZERO, |sum, entry| sum.plus(entry.delta));
         let total = total.map_err(|source| self.overflow(source))?;
         let asked = refund.credits.unwrap_or(total);
         if asked > total || asked.is_zero() {
-            let (account, charge) = (self.account.id.clone(), refund.charge.clone());
-            return Err(Refusal::ExceedsRefundable { account, charge, asked, refundable: total });
+            return Err(Refusal::ExceedsRefundable {
+                account: self.account.id.clone(),
+                charge: refund.charge.clone(),
+                asked: refund.credits,
+                refundable: total,
+                is_failed: charge.status == Status::Failed,
+            });
         }
         self.check_month(at)?;
         self.roll_over(at, now)?;

@@ -2,8 +2,9 @@
 
 use super::Cause;
 use crate::core::calendar::{Instant, Month};
-use crate::core::credits::{Credits, Overflow};
-use crate::core::ids::{AccountId, Key};
+use crate::core::counting::{are, counted, counted_are, grouped};
+use crate::core::credits::{CreditType, Credits, Overflow};
+use crate::core::ids::{AccountId, Key, UserId};
 use crate::core::price::NoPrice;
 
 /// Why an operation wrote nothing. Causes are looked for in the order of [`Cause`]; a charge or hold that comes to the last
@@ -48,7 +49,7 @@ pub enum Refusal {
         now: Instant,
     },
     /// Before the account existed.
-    #[error("not_opened: account {account} opened at {opened_at}, after {at}")]
+    #[error("not_opened: account {account} opens at {opened_at}, after {at}")]
     NotOpened {
         /// Which account.
         account: AccountId,
@@ -129,7 +130,11 @@ pub enum Refusal {
         at: Instant,
     },
     /// R10: more than is held. The hold stays.
-    #[error("exceeds_hold: account {account}: {asked} credits cannot be captured of the hold {hold}, which has {held}")]
+    #[error(
+        "exceeds_hold: account {account}: {} cannot be captured of the hold {hold}, which has {}",
+        counted(asked.get(), "credit"),
+        grouped(held.get())
+    )]
     ExceedsHold {
         /// Which account.
         account: AccountId,
@@ -141,27 +146,28 @@ pub enum Refusal {
         held: Credits,
     },
     /// R11: no charge has this key.
-    #[error("unknown_charge: account {account}: there is no charge under the key {charge}")]
+    #[error("unknown_charge: account {account}: {}", not_a_charge(charge, *is_hold))]
     UnknownCharge {
         /// Which account.
         account: AccountId,
         /// The key.
         charge: Key,
+        /// It is the key of a hold, which is charged under the key of its capture.
+        is_hold: bool,
     },
     /// R11: more than was taken and not yet given back.
-    #[error(
-        "exceeds_refundable: account {account}: {asked} credits cannot be refunded of the charge {charge}; {refundable} \
-         are left to refund"
-    )]
+    #[error("exceeds_refundable: account {account}: {}", not_refundable(charge, *asked, *refundable, *is_failed))]
     ExceedsRefundable {
         /// Which account.
         account: AccountId,
         /// The charge's key.
         charge: Key,
-        /// Credits asked for.
-        asked: Credits,
+        /// Credits asked for; `None` asks for all that are left.
+        asked: Option<Credits>,
         /// Credits that can be given back.
         refundable: Credits,
+        /// It took nothing: the action failed or was refused, or its hold was voided.
+        is_failed: bool,
     },
     /// R12: nothing of the purchase can be returned.
     #[error("nothing_to_return: account {account}: {key}: {why}")]
@@ -189,8 +195,8 @@ pub enum Refusal {
     },
     /// R14: the month takes no late usage any more.
     #[error(
-        "month_closed: account {account}: {month} is closed (all months through {through} are); --post-to-open counts late \
-         usage in the open month, `creditd month reopen` opens the month again"
+        "month_closed: account {account}: {month} is closed (all months through {through} are), so nothing can be dated in it; \
+         date it later, or open the month again with `creditd month reopen`"
     )]
     MonthClosed {
         /// Which account.
@@ -218,21 +224,30 @@ pub enum Refusal {
         /// When it and the holds made in it are over.
         over_at: Instant,
     },
+    /// R17: the user whose cap shall end has none.
+    #[error("no_cap: account {account}: the user {user} has no cap; nothing was changed")]
+    NoCap {
+        /// Which account.
+        account: AccountId,
+        /// Which user.
+        user: UserId,
+    },
     /// R6: the credits to take away are not there.
     #[error(
-        "insufficient_credits: account {account}: {needed} credits are needed, {available} are available, {} are missing; \
-         nothing was taken. The next reset is at {next_reset_at}",
-        needed.get().saturating_sub(available.get())
+        "insufficient_credits: account {account}: {} needed, {} available, {} missing; nothing was taken",
+        counted_are(needed.get(), &format!("{credit_type} credit")),
+        are(available.get()),
+        are(needed.get().saturating_sub(available.get()))
     )]
     InsufficientCredits {
         /// Which account.
         account: AccountId,
+        /// Of which type.
+        credit_type: CreditType,
         /// Credits to take.
         needed: Credits,
         /// Credits of that type that are there.
         available: Credits,
-        /// When the next free credits come.
-        next_reset_at: Instant,
     },
     /// A sum beyond the range of credits.
     #[error("overflow: account {account}: {source}")]
@@ -271,6 +286,7 @@ impl Refusal {
             Refusal::MonthClosed { .. } => Cause::MonthClosed,
             Refusal::MonthOpen { .. } => Cause::MonthOpen,
             Refusal::MonthNotOver { .. } => Cause::MonthNotOver,
+            Refusal::NoCap { .. } => Cause::NoCap,
             Refusal::InsufficientCredits { .. } => Cause::InsufficientCredits,
             Refusal::Overflow { .. } => Cause::Overflow,
         }
@@ -280,5 +296,27 @@ impl Refusal {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         self.cause().as_str()
+    }
+}
+
+fn not_a_charge(key: &Key, is_hold: bool) -> String {
+    if is_hold {
+        format!("the key {key} is that of a hold, which took nothing yet; refund the key of its capture")
+    } else {
+        format!("there is no charge under the key {key}")
+    }
+}
+
+fn not_refundable(charge: &Key, asked: Option<Credits>, refundable: Credits, is_failed: bool) -> String {
+    let left = are(refundable.get());
+    match asked {
+        _ if is_failed => format!("the action under the key {charge} was not done and took nothing to refund"),
+        Some(asked) => {
+            format!(
+                "{} cannot be refunded of the charge {charge}; {left} left to refund",
+                counted(asked.get(), "credit")
+            )
+        }
+        None => format!("{left} left to refund of the charge {charge}"),
     }
 }

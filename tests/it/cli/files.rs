@@ -158,12 +158,22 @@ fn an_export_has_the_form_that_was_asked_for_or_that_of_its_file() {
         ("--out log.journal", hledger),
         ("--out log.hledger", hledger),
         ("--out log.beancount", beancount),
-        ("--out log.json -o csv", csv),
-        ("--out log.csv -o ndjson --format json", json),
-        ("-o table --format hledger --account acme", hledger),
+        ("--out log.json -o json --format json", json),
+        ("--out log.txt -o csv", csv),
+        ("--format hledger --account acme", hledger),
     ] {
         begins(args, beginning);
     }
+    for (args, reason) in [
+        ("--out new.json -o csv", "--output csv and the ending of new.json ask for different forms"),
+        ("--out new.csv --format json", "--format json and the ending of new.csv ask for different forms"),
+        ("--out new.journal --format beancount", "--format beancount and the ending of new.journal ask for"),
+        ("-o ndjson --format json", "--format json and --output ndjson ask for different forms; leave one of them out"),
+        ("-o table --format hledger", "a table is for people"),
+    ] {
+        place.run(&format!("transactions export {args}")).fails_with(2, reason);
+    }
+    assert!(!place.names().iter().any(|name| name.starts_with("new")), "{:?}", place.names());
     assert!(place.read("log.journal").contains("\ndecimal-mark ."));
     assert!(place.read("log.beancount").contains("\noption \"title\""));
     let refused = place.run("transactions export --format hleger");
@@ -172,4 +182,42 @@ fn an_export_has_the_form_that_was_asked_for_or_that_of_its_file() {
     place.run("transactions export -o table").fails_with(2, "--format csv, json, ndjson, hledger, beancount");
     place.run("transactions export --format hledger --account nobody").fails_with(5, "unknown_account");
     assert_eq!(place.ok("transactions export --out log.journal").stderr, "4 transactions are in log.journal.\n");
+}
+
+#[test]
+fn a_report_has_the_form_on_which_flags_and_file_agree() {
+    let place = Place::with_acme();
+    let export = |args: &str| place.run(format!("report export statement-monthly --month 2013-01 {args}").trim_end());
+    for (args, beginning) in [
+        ("--out -", ""),
+        ("--out - --format csv", "account,"),
+        ("--out - -o csv", "account,"),
+        ("--out - -o json --format json", "{"),
+        ("--out - --format html", "<!doctype html>"),
+    ] {
+        let done = export(args);
+        assert!(
+            beginning.is_empty() == (done.code == 2) && done.stdout.starts_with(beginning),
+            "{args}: {}",
+            done.stdout
+        );
+    }
+    for (args, file) in [
+        ("-o json", "out/statement-monthly-2013-01-01-to-2013-02-01.json"),
+        ("", "out/statement-monthly-2013-01-01-to-2013-02-01.html"),
+        ("--out r.csv -o csv", "r.csv"),
+        ("--out r.data --format csv", "r.data"),
+    ] {
+        assert_eq!(export(args).code, 0, "{args}");
+        assert!(place.path(file).exists(), "{args}");
+    }
+    for (args, reason) in [
+        ("--out new.csv --format html", "--format html and the ending of new.csv ask for different forms"),
+        ("--out new.html -o json", "--output json and the ending of new.html ask for different forms"),
+        ("-o json --format csv", "--format csv and --output json ask for different forms"),
+        ("--out new.data", "new.data: name the form of the report by --format: table, csv,"),
+    ] {
+        export(args).fails_with(2, reason);
+    }
+    assert!(!place.names().iter().any(|name| name.starts_with("new")), "{:?}", place.names());
 }

@@ -18,7 +18,7 @@ fn a_hold_is_reserved_captured_in_part_and_refunded() {
         json!({
             "schema": "creditd.hold/1", "account": "acme", "seq": 4, "occurred_at": NOW, "action": "erase",
             "quantity": 3, "user": "ann", "status": "success", "reason": null, "credits": 21, "free": 21, "purchased": 0,
-            "cap": null, "cap_used": null, "cap_left": null, "expires_at": "2013-02-10T14:00:00Z", "replayed": false,
+            "cap": null, "cap_used": null, "cap_left": null, "expires_at": "2013-02-10T14:00:00Z", "replayed": false, "first_at": null,
             "available": 1479, "available_free": 1479, "available_purchased": 0,
             "next_reset_at": "2013-03-01T05:00:00Z", "key": "h-1"
         })

@@ -14,7 +14,7 @@ fn a_charge_is_done_once_refused_once_and_never_taken_for_another() {
         json!({
             "schema": "creditd.charge/1", "account": "acme", "seq": 4, "occurred_at": NOW, "action": "erase",
             "quantity": 3, "user": "ann", "status": "success", "reason": null, "credits": 21, "free": 21, "purchased": 0,
-            "cap": null, "cap_used": null, "cap_left": null, "replayed": false, "available": 1479, "available_free": 1479, "available_purchased": 0,
+            "cap": null, "cap_used": null, "cap_left": null, "replayed": false, "first_at": null, "available": 1479, "available_free": 1479, "available_purchased": 0,
             "next_reset_at": "2013-03-01T05:00:00Z", "key": "job-1"
         })
     );

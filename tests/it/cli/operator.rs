@@ -54,7 +54,10 @@ fn credits_are_given_and_taken_with_a_reason() {
         [json!("creditd.adjust/1"), json!("purchased"), json!(20), json!(30)]
     );
     let refused = place.run("adjust --account acme --type purchased --credits 31 --comment why");
-    refused.fails_with(6, "insufficient_credits: account acme: 31 credits are needed, 30 are available, 1 are missing");
+    refused.fails_with(
+        6,
+        "insufficient_credits: account acme: 31 purchased credits are needed, 30 are available, 1 is missing",
+    );
     assert!(refused.stderr.starts_with("key: cli-"), "told before the call: {}", refused.stderr);
 
     let grant = "grant --account acme --type free --credits 1 --comment why";
@@ -145,6 +148,9 @@ fn a_cap_stops_a_user_and_no_other() {
     place.ok("charge --account acme --action erase --user ann");
     place.run("charge --account acme --action erase --user ann --key j-2").fails_with(5, "Use a new key to try again");
 
+    place
+        .run("cap remove ann --account acme --key cap-4")
+        .fails_with(5, "no_cap: account acme: the user ann has no cap");
     place.run("cap set ann --account acme --credits -1").fails_with(2, "-1");
     place.run("cap set ann --account nobody --credits 1").fails_with(5, "unknown_account");
     place.run("cap list --account nobody").fails_with(5, "unknown_account");
@@ -169,7 +175,9 @@ fn a_month_is_closed_to_late_usage_and_opened_again() {
     let again = place.rows("month close 2013-01 --account acme --key m-2");
     assert_eq!(figures(&again[0], ["outcome", "closed_through"]), [json!("was closed"), json!("2013-01")]);
 
-    place.run("transactions import late.csv").fails_with(1, "late.csv:2: column 1 (occurred_at): month_closed: ");
+    let refused = place.run("transactions import late.csv");
+    refused.fails_with(1, "late.csv:2: column 1 (occurred_at): month_closed: ");
+    refused.fails_with(1, "or count it in the first open month with --post-to-open");
     place.ok("transactions import late.csv --post-to-open");
     assert_eq!(place.balance(), (1_493, 0), "it counts at the beginning of February");
     let row = &place.rows("transactions list --kind charge")[0];
@@ -196,6 +204,12 @@ fn a_month_is_closed_to_late_usage_and_opened_again() {
     // Tokyo's February is over, New York's is not.
     let partly = place.run("month close 2013-02 --all -o json --now 2013-03-01T00:00:00Z");
     partly.fails_with(3, "month_not_over: account acme");
+    // Nothing at all is not partly done.
+    place.run("month close 2013-03 --all").fails_with(5, "month_not_over: account other");
+    place.run("month close 2012-12 --all").fails_with(5, "not_opened: account acme opens at 2013-01-01T05:00:00Z");
+    place
+        .run("month reopen 2012-12 --account acme --comment why")
+        .fails_with(5, "not_opened: account acme opens at 2013-01-01T05:00:00Z, after 2012-12-01T05:00:00Z");
     let outcomes: Vec<Value> =
         partly.json()["rows"].as_array().expect("rows").iter().map(|row| row["outcome"].clone()).collect();
     assert_eq!(outcomes, [json!("month_not_over"), json!("closed")]);

@@ -1,10 +1,10 @@
 //! What stands open beside the log (R10, R17), and the log as it once read (R15).
 
-use crate::support::{Sandbox, both_databases, instant, usage};
+use crate::support::{Backend, Sandbox, account, both_databases, instant, usage};
 use creditd::core::credits::Credits;
 use creditd::core::ids::{AccountId, Key, UserId};
 use creditd::core::ledger::{Call, Cap, Hold, Usage};
-use creditd::store::LogFilter;
+use creditd::store::{ACCOUNTS_DUE, Batch, Due, Load, LogFilter, NewAccount};
 
 const NOON: &str = "2013-01-10T12:00:00Z";
 
@@ -73,5 +73,57 @@ both_databases! {
             let newest = sandbox.store().log_newest(&filter, 10).await.expect("a list");
             assert_eq!((page.len(), newest.len()), (charges, charges), "{until}");
         }
+    }
+
+    /// Those that are due longest come first, page by page, whether or not they were rolled over meanwhile.
+    async fn accounts_are_due_in_order_of_time_and_cost_what_is_due(sandbox: Sandbox) {
+        let store = sandbox.store();
+        let new = |n: usize, opened_on: &str| {
+            NewAccount { account: account(&format!("a{n:04}"), "UTC", opened_on), admins: Vec::new() }
+        };
+        // One in a hundred opens early, the later the smaller its number; the others are not due for years.
+        let accounts: Vec<NewAccount> = (0..2_000)
+            .map(|n| if n % 100 == 7 { new(n, &format!("2013-01-{:02}", 28 - n / 100)) } else { new(n, "2033-01-01") })
+            .collect();
+        store.open_accounts(&accounts, instant("2013-01-01T00:00:00Z")).await.expect("accounts");
+        let now = instant("2013-02-15T00:00:00Z");
+        for rolls_over in [false, true] {
+            let (mut seen, mut last): (Vec<String>, Option<Due>) = (Vec::new(), None);
+            loop {
+                let page = store.accounts_due(now, last.as_ref(), 3).await.expect("a page");
+                let Some(newest) = page.last() else { break };
+                last = Some(newest.clone());
+                let ids: Vec<AccountId> = page.into_iter().map(|due| due.account).collect();
+                seen.extend(ids.iter().map(ToString::to_string));
+                if rolls_over {
+                    let roll_over = |batch: &mut Batch| {
+                        // The second of each page stays due, as one that cannot be rolled over.
+                        let some = batch.ledgers.values_mut().enumerate().filter(|(at, _)| *at != 1);
+                        some.for_each(|(_, ledger)| ledger.roll_over(now, now).expect("small sums"));
+                    };
+                    store.update(&Load::accounts(&ids, now), roll_over).await.expect("a batch");
+                }
+            }
+            let expected: Vec<String> = (0..20).rev().map(|n| format!("a{:04}", n * 100 + 7)).collect();
+            assert_eq!(seen, expected, "each once");
+        }
+        assert_eq!(store.accounts_due(now, None, 100).await.expect("what is left").len(), 7);
+
+        let plan = match sandbox.backend() {
+            Backend::Sqlite => {
+                let sql = format!("EXPLAIN QUERY PLAN {ACCOUNTS_DUE}");
+                let steps = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&sandbox.sql().await).await.expect("a plan");
+                steps.iter().map(|step| sqlx::Row::get::<String, _>(step, 3)).collect()
+            }
+            Backend::Postgres => {
+                sandbox.texts("ANALYZE accounts").await;
+                let values = [("$1", now.micros().to_string()), ("$2", "0".into()), ("$3", "''".into()), ("$4", "100".into())];
+                let sql = values.iter().fold(ACCOUNTS_DUE.to_owned(), |sql, (name, value)| sql.replace(name, value));
+                sandbox.texts(&format!("EXPLAIN (COSTS OFF) {sql}")).await
+            }
+        }
+        .join("\n");
+        assert!(plan.contains("accounts_due") && !plan.contains("SCAN accounts"), "{plan}");
+        assert!(!plan.contains("Seq Scan") && !plan.contains("Sort") && !plan.contains("B-TREE"), "{plan}");
     }
 }

@@ -97,6 +97,7 @@ fn simulate(folder: &Path) -> Year {
 async fn reset(app: &App) {
     let now = app.now();
     let due = app.store.accounts_due(now, None, 10_000).await.expect("due accounts");
+    let due: Vec<AccountId> = due.into_iter().map(|due| due.account).collect();
     for ids in due.chunks(50) {
         let plan = |batch: &mut Batch| {
             batch.ledgers.values_mut().for_each(|ledger| ledger.roll_over(now, now).expect("small sums"));

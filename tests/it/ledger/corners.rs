@@ -97,3 +97,35 @@ fn r14_nothing_happens_in_a_closed_month_on_a_clock_that_was_set_back() {
         }
     }
 }
+
+/// R14: the row keeps when it happened, however long the caller's comment is.
+#[test]
+fn r14_a_comment_leaves_room_for_the_date_of_usage_that_is_posted_to_the_open_month() {
+    let mut ledger = ledger();
+    let month = "2013-01".parse().expect("a month");
+    let closing = MonthClosing { key: key("m"), month, reopen: false, comment: String::new() };
+    ask(&mut ledger, "2013-02-01T00:00:00Z", Call::Month(closing)).expect("closed");
+    for (name, comment) in [("none", String::new()), ("short", "late".to_owned()), ("long", "ä".repeat(500))] {
+        let occurred_at = Some(instant("2013-01-20T10:00:00.123456Z"));
+        let late = Usage { occurred_at, post_to_open: true, comment: comment.clone(), ..usage("erase", name) };
+        let row = ask(&mut ledger, "2013-02-01T00:00:00Z", Call::Charge(late)).expect("posted");
+        assert!(row.comment.ends_with("(of 2013-01-20T10:00:00.123456Z, posted to the open month)"), "{}", row.comment);
+        assert!(row.comment.chars().count() <= 500, "{name}");
+        assert!(row.comment.starts_with(&comment.chars().take(400).collect::<String>()), "{name}");
+    }
+}
+
+/// What was charged and refunded again and again adds up in a grant although the balance is small. A sum out of range is
+/// found after the month has turned, and takes that back, too.
+#[test]
+fn a_gross_figure_beyond_the_range_writes_nothing() {
+    let mut ledger = ledger();
+    ask(&mut ledger, "2013-01-10T00:00:00Z", Call::Purchase(purchase(1, "inv-1"))).expect("bought");
+    let pack = ledger.grants.values_mut().last().expect("a pack");
+    (pack.consumed, pack.refunded) = (Credits::new(Credits::LIMIT.get() - 3), Credits::new(Credits::LIMIT.get() - 3));
+    let before = ledger.clone();
+    let refusal = ask(&mut ledger, "2013-02-10T00:00:00Z", charge(1_510, "a")).expect_err("beyond the range");
+    assert_eq!(refusal.code(), "overflow");
+    assert_eq!(ledger, before);
+    ask(&mut ledger, "2013-02-10T00:00:00Z", charge(1_502, "a")).expect("just within");
+}

@@ -257,6 +257,7 @@ impl Naive {
                 Ok(answer)
             }
             What::Capture { hold, credits } => {
+                self.check_time(now_us, now_us)?;
                 let at = self.open_hold(hold, now_us)?;
                 let held = self.holds[at].parts.iter().map(|(_, part)| part).sum();
                 let captured = credits.unwrap_or(held);
@@ -267,6 +268,7 @@ impl Naive {
                 Ok(self.settle(at, key, Some(captured), "hold_captured"))
             }
             What::Void { hold } => {
+                self.check_time(now_us, now_us)?;
                 let at = self.open_hold(hold, now_us)?;
                 self.reach(now_us, now_us);
                 Ok(self.settle(at, key, None, "hold_voided"))
@@ -285,13 +287,15 @@ impl Naive {
             }
             What::Return { purchase } => {
                 self.check_time(now_us, now_us)?;
-                self.check_month(now_us)?;
                 self.reach(now_us, now_us);
                 let label = purchase.replace("purchase:", "pack:");
-                let bought = self.lots.iter_mut().find(|lot| lot.label == label && !self.returned.contains(purchase));
-                let Some(lot) = bought.filter(|lot| lot.left() > 0) else { return Err("nothing_to_return") };
-                let credits = lot.left();
-                lot.returned += credits;
+                let bought = self.lots.iter().find(|lot| lot.label == label && !self.returned.contains(purchase));
+                let credits = bought.map_or(0, |lot| lot.left());
+                if credits == 0 {
+                    return Err("nothing_to_return");
+                }
+                self.check_month(now_us)?;
+                self.lot(&label).returned += credits;
                 self.returned.push(purchase.clone());
                 self.log("returned", &label, credits, None, now_us);
                 Ok(Answer::Done(now_us, vec![(label, -credits)]))
@@ -332,6 +336,9 @@ impl Naive {
             }
             What::Cap { user, credits } => {
                 self.check_time(now_us, now_us)?;
+                if credits.is_none() && !self.caps.contains_key(user) {
+                    return Err("no_cap");
+                }
                 self.reach(now_us, now_us);
                 match credits {
                     Some(credits) => self.caps.insert(user, *credits),
@@ -362,6 +369,9 @@ impl Naive {
             }
             What::Month { month, reopen, comment } => {
                 self.check_time(now_us, now_us)?;
+                if *month < self.first_month {
+                    return Err("not_opened");
+                }
                 let is_closed = self.closed_month.is_some_and(|closed| *month <= closed);
                 if *reopen {
                     check_reason(comment)?;

@@ -7,8 +7,8 @@ use creditd::core::calendar::{Instant, Month, parse_date, parse_zone};
 use creditd::core::credits::{CreditType, Credits};
 use creditd::core::ids::{Key, PURCHASE_KEY_PREFIX, UserId};
 use creditd::core::ledger::{
-    self, Adjust, Bonus, Cap, Capture, Closing, Hold, Ledger, MonthClosing, NewTerms, Purchase, Receipt, Refund,
-    Refusal, Return, Usage, Void,
+    self, AccountStatus, Adjust, Bonus, Cap, Capture, Closing, Hold, Ledger, MonthClosing, NewTerms, Purchase, Receipt,
+    Refund, Refusal, Return, Usage, Void,
 };
 use creditd::core::price::{Action, DEFAULT_ACTIONS, PriceMatrix, PriceVersion};
 use creditd::core::transaction::{Status, Transaction};
@@ -247,7 +247,7 @@ impl World {
         let (ledger, naive, now) = (self.up_to_date(), &self.naive, self.now);
         let available = ledger.available_at(now).expect("small sums");
         prop_assert_eq!((available.free.get(), available.purchased.get()), naive.available(now.micros()), "at {}", now);
-        prop_assert_eq!(ledger.is_open_at(now), naive.is_open_at(now.micros()), "R18 at {}", now);
+        prop_assert_eq!(ledger.status_at(now) == AccountStatus::Open, naive.is_open_at(now.micros()), "R18 at {}", now);
         let ledger = self.up_to_date_at(self.latest);
         let lots: BTreeMap<String, [i64; 9]> = ledger.grants.values().map(figures_of).collect();
         prop_assert_eq!(lots, naive.lots(self.latest.micros()), "R16 at {}", self.latest);
