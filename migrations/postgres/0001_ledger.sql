@@ -146,7 +146,7 @@ CREATE TABLE holds (
     PRIMARY KEY (account_id, hold_id)
 );
 
--- Users with a monthly cap (R17), and what they used in each month, less refunds.
+-- Users with a monthly cap (R17), and what they used in each month, less what came back of that.
 CREATE TABLE caps (
     account_id TEXT COLLATE "C"    NOT NULL REFERENCES accounts,
     user_id    TEXT COLLATE "C"    NOT NULL,
@@ -158,6 +158,6 @@ CREATE TABLE cap_months (
     account_id TEXT COLLATE "C"    NOT NULL REFERENCES accounts,
     user_id    TEXT COLLATE "C"    NOT NULL,
     month      TEXT COLLATE "C"    NOT NULL,
-    used       BIGINT NOT NULL,
+    used       BIGINT NOT NULL CHECK (used >= 0),
     PRIMARY KEY (account_id, user_id, month)
 );

@@ -149,7 +149,7 @@ CREATE TABLE holds (
     PRIMARY KEY (account_id, hold_id)
 ) STRICT, WITHOUT ROWID;
 
--- Users with a monthly cap (R17), and what they used in each month, less refunds.
+-- Users with a monthly cap (R17), and what they used in each month, less what came back of that.
 CREATE TABLE caps (
     account_id TEXT    NOT NULL REFERENCES accounts,
     user_id    TEXT    NOT NULL,
@@ -161,6 +161,6 @@ CREATE TABLE cap_months (
     account_id TEXT    NOT NULL REFERENCES accounts,
     user_id    TEXT    NOT NULL,
     month      TEXT    NOT NULL,
-    used       INTEGER NOT NULL,
+    used       INTEGER NOT NULL CHECK (used >= 0),
     PRIMARY KEY (account_id, user_id, month)
 ) STRICT, WITHOUT ROWID;

@@ -196,6 +196,14 @@ macro_rules! row_of_key {
     };
 }
 
+/// When the credits of row `t` were used: what gives some back counts when they were (R17).
+macro_rules! used_at {
+    () => {
+        "coalesce((SELECT o.occurred_at FROM transactions AS o
+                    WHERE o.account_id = t.account_id AND o.seq = t.corrects), t.occurred_at)"
+    };
+}
+
 /// Loads ledgers: `$1` is [`Load::parameter`]. The two texts say the same in the words of each database.
 ///
 /// Open grants are found by their own index. Grants that are used up or over matter only to what happened before the
@@ -242,7 +250,7 @@ pub(super) const LOAD: Sql = Sql {
                                            CROSS JOIN transactions AS t INDEXED BY transactions_key
                                            WHERE t.account_id = a.account_id AND t.key = k.value))),
                 CASE WHEN v.history IS NOT NULL THEN
-                    (SELECT json_group_array(json_array(t.user_id, t.occurred_at, t.free_delta + t.purchased_delta))
+                    (SELECT json_group_array(json_array(t.user_id, ", used_at!(), ", t.free_delta + t.purchased_delta))
                        FROM transactions AS t WHERE t.account_id = a.account_id
                         AND t.user_id IN (SELECT value FROM json_each(v.history))
                         AND (t.free_delta <> 0 OR t.purchased_delta <> 0)) END,
@@ -290,7 +298,7 @@ pub(super) const LOAD: Sql = Sql {
                          OR c.user_id IN (SELECT ", row_of_key!("t.user_id"), "
                                             FROM jsonb_array_elements_text(v.about) AS k (key))))::text,
                 CASE WHEN v.history IS NOT NULL THEN
-                    (SELECT jsonb_agg(jsonb_build_array(t.user_id, t.occurred_at, t.free_delta + t.purchased_delta))
+                    (SELECT jsonb_agg(jsonb_build_array(t.user_id, ", used_at!(), ", t.free_delta + t.purchased_delta))
                        FROM transactions AS t WHERE t.account_id = a.account_id
                         AND t.user_id IN (SELECT jsonb_array_elements_text(v.history))
                         AND (t.free_delta <> 0 OR t.purchased_delta <> 0))::text END,

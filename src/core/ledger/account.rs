@@ -10,6 +10,7 @@ use crate::core::credits::Credits;
 use crate::core::ids::{Key, Reference, UserId};
 use crate::core::transaction::{Kind, Transaction};
 use chrono_tz::Tz;
+use std::collections::BTreeMap;
 
 /// A new zone, allowance or both, from the next month on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,8 +81,14 @@ impl Ledger {
             }
             Some(limit) => {
                 let mut known = CapUse { limit, ..CapUse::default() };
+                // Whatever a planned row gives back was planned, too, or the batch knows it.
+                let named = self.rows.iter().chain(self.known.values());
+                let occurred_at: BTreeMap<i64, Instant> = named.map(|row| (row.seq, row.occurred_at)).collect();
+                let used_at = |row: &Transaction| {
+                    row.corrects.and_then(|seq| occurred_at.get(&seq).copied()).unwrap_or(row.occurred_at)
+                };
                 let rows = self.rows.iter().filter(|row| row.user.as_ref() == Some(&cap.user));
-                let planned = rows.map(|row| (row.occurred_at, row.delta.total()));
+                let planned = rows.map(|row| (used_at(row), row.delta.total()));
                 let written = self.history.get(&cap.user).into_iter().flatten().copied();
                 for (at, delta) in written.chain(planned) {
                     let used = known.used.entry(self.account.calendar.month_of(at)).or_insert(Credits::ZERO);

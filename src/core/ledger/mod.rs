@@ -67,7 +67,8 @@ pub struct Closure {
 pub struct CapUse {
     /// Most credits in a month.
     pub limit: Credits,
-    /// Credits charged and held by the user, less what was released and refunded, by the month in which that occurred.
+    /// Credits charged and held by the user, by the month in which that occurred, less what was released and refunded of
+    /// them, whenever that was.
     pub used: BTreeMap<Month, Credits>,
 }
 
@@ -110,7 +111,7 @@ pub struct Ledger {
     pub about: Vec<Transaction>,
     /// Refunds that occurred after the earliest instant of this batch: what came back by them was not there before (R14).
     pub refunds: Vec<Transaction>,
-    /// What users moved, and when: for new caps (R17).
+    /// What users moved, and when it was used: for new caps (R17).
     pub history: BTreeMap<UserId, Vec<(Instant, Credits)>>,
     rows: Vec<Transaction>,
     changed: Changed,
@@ -320,7 +321,19 @@ impl Ledger {
 
     /// Numbers the row, moves its credits and keeps it. Everything that changes a ledger passes here, and all sums are
     /// taken before anything is changed, so an overflow leaves the ledger as it was.
-    fn append(&mut self, mut row: Transaction, now: Instant) -> Result<Transaction, Overflow> {
+    fn append(&mut self, row: Transaction, now: Instant) -> Result<Transaction, Overflow> {
+        let used_at = row.occurred_at;
+        self.append_used_at(row, used_at, now)
+    }
+
+    /// The same for a row whose credits were used at `used_at`: what comes back of them comes back to that month's use of a
+    /// cap (R17).
+    fn append_used_at(
+        &mut self,
+        mut row: Transaction,
+        used_at: Instant,
+        now: Instant,
+    ) -> Result<Transaction, Overflow> {
         let mut moved = Vec::with_capacity(row.entries.len());
         for entry in &row.entries {
             // What lapses because of another row is what that row gave back to a grant that was over (R11).
@@ -329,7 +342,7 @@ impl Ledger {
             row.delta = row.delta.plus(Split::of(entry.credit_type, entry.delta))?;
         }
         row.balance = self.balance.plus(row.delta)?;
-        let use_of_cap = self.use_of_cap(&row)?;
+        let use_of_cap = self.use_of_cap(&row, used_at)?;
         row.seq = self.last_seq + 1;
         row.recorded_at = now.max(self.last_recorded_at).max(row.kind.counts_at(row.occurred_at));
 
@@ -359,15 +372,15 @@ impl Ledger {
         Ok(row)
     }
 
-    /// R17: what the row's user used in the row's month, with it; `None` when the user has no cap.
-    fn use_of_cap(&self, row: &Transaction) -> Result<Option<(UserId, Month, Credits)>, Overflow> {
+    /// R17: what the row's user used in the month of `used_at`, with it; `None` when the user has no cap.
+    fn use_of_cap(&self, row: &Transaction, used_at: Instant) -> Result<Option<(UserId, Month, Credits)>, Overflow> {
         let Some((user, cap)) = row.user.as_ref().and_then(|user| self.caps.get_key_value(user)) else {
             return Ok(None);
         };
         if row.delta == Split::ZERO {
             return Ok(None);
         }
-        let month = self.account.calendar.month_of(row.occurred_at);
+        let month = self.account.calendar.month_of(used_at);
         let used = cap.used.get(&month).copied().unwrap_or(Credits::ZERO).minus(row.delta.total())?;
         Ok(Some((user.clone(), month, used)))
     }

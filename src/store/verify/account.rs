@@ -7,7 +7,7 @@ use super::{Findings, Slice, slice};
 use crate::core::calendar::{Calendar, Instant, Month, Terms, parse_zone};
 use crate::core::credits::Credits;
 use crate::store::backend::Tx;
-use crate::store::sql::Row as Stored;
+use crate::store::sql::{Row as Stored, Sql};
 use crate::store::{Result, While};
 use std::collections::BTreeMap;
 
@@ -40,10 +40,19 @@ pub(super) struct Account {
     caps: BTreeMap<String, i64>,
     /// By user and month, what is not 0.
     cap_months: BTreeMap<(String, String), i128>,
+    /// What came back to users with a cap, and when the action was that it came back from.
+    refunded: Vec<Refunded>,
     /// When the next grant with credits lapses or the next hold expires.
     next_end: Option<i64>,
     /// `None` when the terms cannot be read.
     calendar: Option<Calendar>,
+}
+
+#[derive(Debug)]
+struct Refunded {
+    user: String,
+    used_at: i64,
+    credits: i128,
 }
 
 /// What the rows of an account said so far.
@@ -77,6 +86,21 @@ struct Closure {
     /// The row and instant of the reopening.
     reopened: Option<(i64, i64)>,
 }
+
+macro_rules! refunded {
+    ($index:literal) => {
+        concat!(
+            "SELECT t.account_id, t.user_id, o.occurred_at, t.free_delta, t.purchased_delta
+               FROM transactions AS t ", $index, " CROSS JOIN transactions AS o
+              WHERE ", slice!("t"), " AND t.corrects IS NOT NULL AND t.kind = 'refund'
+                AND EXISTS (SELECT 1 FROM caps AS c WHERE c.account_id = t.account_id AND c.user_id = t.user_id)
+                AND o.account_id = t.account_id AND o.seq = t.corrects"
+        )
+    };
+}
+
+/// What was refunded to users with a cap, and when that was charged. Only rows that name another are looked at.
+pub(super) const REFUNDED: Sql = Sql { sqlite: refunded!("INDEXED BY transactions_corrects"), postgres: refunded!("") };
 
 /// The accounts of a slice, by id.
 pub(super) async fn read(tx: &mut Tx, slice: &Slice, findings: &mut Findings) -> Result<BTreeMap<String, Account>> {
@@ -129,6 +153,11 @@ pub(super) async fn read(tx: &mut Tx, slice: &Slice, findings: &mut Findings) ->
         let word = |at: usize| text(row, at).unwrap_or_default();
         account.cap_months.insert((word(1), word(2)), row.get::<i64>(3).into());
     });
+    // A refund counts in the month of the charge that it is about, which may stand anywhere before it.
+    each(rows(tx, slice, REFUNDED).await?, |account, row| {
+        let credits = i128::from(row.get::<i64>(3)) + i128::from(row.get::<i64>(4));
+        account.refunded.push(Refunded { user: text(row, 1).unwrap_or_default(), used_at: row.get(2), credits });
+    });
     const NEXT_ENDS: &str = concat!(
         "SELECT g.account_id, min(g.expires_at) FROM grants AS g
           WHERE g.remaining > 0 AND g.expires_at IS NOT NULL AND ",
@@ -152,7 +181,7 @@ pub(super) async fn read(tx: &mut Tx, slice: &Slice, findings: &mut Findings) ->
     Ok(accounts)
 }
 
-async fn rows(tx: &mut Tx, slice: &Slice, sql: &'static str) -> Result<Vec<Stored>> {
+async fn rows(tx: &mut Tx, slice: &Slice, sql: impl Into<Sql>) -> Result<Vec<Stored>> {
     tx.query(sql)
         .bind(slice.from.as_str())
         .bind(slice.to.as_str())
@@ -165,7 +194,8 @@ impl Seen {
     /// Adds the next row of `account`.
     pub fn add(&mut self, row: &Row<'_>, account: &Account, findings: &mut Findings) {
         let (free, purchased) = row.change();
-        if let Some(user) = row.user().filter(|user| account.caps.contains_key(*user) && free + purchased != 0)
+        let moves = free + purchased != 0 && row.kind() != "refund";
+        if let Some(user) = row.user().filter(|user| moves && account.caps.contains_key(*user))
             && let Some(calendar) = &account.calendar
         {
             let month = calendar.month_of(Instant::from_micros(row.occurred_at()));
@@ -267,11 +297,17 @@ impl Account {
             let expected = seen.caps.get(user).cloned().unwrap_or_else(none);
             findings.compare(CAPS, &self.id, &format!("cap of {user}"), &expected, &found);
         }
-        let used: BTreeMap<(String, String), i128> = seen
-            .used
-            .iter()
-            .filter(|(_, used)| **used != 0)
-            .map(|((user, month), used)| ((user.clone(), month.to_string()), *used))
+        let mut all = seen.used.clone();
+        if let Some(calendar) = &self.calendar {
+            for Refunded { user, used_at, credits } in &self.refunded {
+                let month = calendar.month_of(Instant::from_micros(*used_at));
+                *all.entry((user.clone(), month)).or_default() -= credits;
+            }
+        }
+        let used: BTreeMap<(String, String), i128> = all
+            .into_iter()
+            .filter(|(_, used)| *used != 0)
+            .map(|((user, month), used)| ((user, month.to_string()), used))
             .collect();
         for key in used.keys().chain(self.cap_months.keys()) {
             let figure = |of: &BTreeMap<(String, String), i128>| of.get(key).copied().unwrap_or_default().to_string();

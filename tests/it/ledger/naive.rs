@@ -133,6 +133,7 @@ struct Hold {
 #[derive(Clone, Debug)]
 struct Charge {
     key: String,
+    at_us: i64,
     user: Option<&'static str>,
     parts: Vec<(String, i64)>,
     refunded: BTreeMap<String, i64>,
@@ -142,6 +143,8 @@ struct Charge {
 #[derive(Clone, Debug)]
 struct Moved {
     at_us: i64,
+    /// When the action was that used it: what is refunded was used when it was charged.
+    used_us: i64,
     column: &'static str,
     is_free: bool,
     credits: i64,
@@ -432,6 +435,7 @@ impl Naive {
                 lot.refunds.push((now_us, part));
             }
             self.log("refunded", &label, part, charge.user, now_us);
+            self.moved.last_mut().expect("it was logged").used_us = charge.at_us;
             given.push((label, part));
         }
         let charge = self.charges.iter_mut().find(|charge| charge.key == key).expect("it was found");
@@ -454,7 +458,7 @@ impl Naive {
             Err(reason) => Answer::Failed(at_us, *reason),
         };
         let (parts, refunded) = (parts.unwrap_or_default(), BTreeMap::new());
-        self.charges.push(Charge { key: key.to_owned(), user, parts, refunded });
+        self.charges.push(Charge { key: key.to_owned(), at_us, user, parts, refunded });
         answer
     }
 
@@ -512,7 +516,7 @@ impl Naive {
 
     fn log(&mut self, column: &'static str, label: &str, credits: i64, user: Option<&'static str>, at_us: i64) {
         let is_free = self.lot(label).is_free;
-        self.moved.push(Moved { at_us, column, is_free, credits, user });
+        self.moved.push(Moved { at_us, used_us: at_us, column, is_free, credits, user });
     }
 }
 
