@@ -104,7 +104,6 @@ CREATE TABLE transactions (
 CREATE UNIQUE INDEX transactions_key ON transactions (account_id, key) WHERE key IS NOT NULL;
 CREATE INDEX transactions_occurred ON transactions (account_id, occurred_at);
 CREATE INDEX transactions_corrects ON transactions (account_id, corrects) WHERE corrects IS NOT NULL;
-CREATE INDEX transactions_refunds ON transactions (account_id, occurred_at) WHERE kind = 'refund';
 
 CREATE TRIGGER transactions_are_never_updated BEFORE UPDATE ON transactions
 BEGIN SELECT RAISE(ABORT, 'transactions are append-only: correct a row by a new one'); END;
@@ -135,6 +134,7 @@ CREATE TABLE grants (
     held           INTEGER NOT NULL CHECK (held >= 0),
     remaining      INTEGER NOT NULL CHECK (remaining >= 0),
     lapsed_by      INTEGER,
+    came_back      TEXT,                           -- [[refunded_at, credits], ...]: what of that is still there (R14)
     PRIMARY KEY (account_id, grant_id),
     CHECK (amount = consumed - refunded + lapsed + returned + adjusted + held + remaining)
 ) STRICT, WITHOUT ROWID;

@@ -7,6 +7,7 @@ use super::backend::{Backend, Tx};
 use super::sql::{Query, Sql, set};
 use super::{Result, While, json};
 use crate::core::calendar::{Instant, Month};
+use crate::core::credits::Credits;
 use crate::core::ids::AccountId;
 use crate::core::ledger::{Changes, Grant, Ledger};
 use crate::core::transaction::{Reason, Transaction};
@@ -101,12 +102,13 @@ macro_rules! grants_postgres {
         concat!(
             "INSERT INTO grants (
             account_id, grant_id, label, credit_type, source, amount, starts_at, expires_at, consumed, refunded,
-            lapsed, lapsed_at_once, returned, adjusted, held, remaining, lapsed_by)
+            lapsed, lapsed_at_once, returned, adjusted, held, remaining, lapsed_by, came_back)
          SELECT * FROM unnest(", $parameters, ")
          ON CONFLICT (account_id, grant_id) DO UPDATE
             SET consumed = excluded.consumed, refunded = excluded.refunded, lapsed = excluded.lapsed,
                 lapsed_at_once = excluded.lapsed_at_once, returned = excluded.returned, adjusted = excluded.adjusted,
-                held = excluded.held, remaining = excluded.remaining, lapsed_by = excluded.lapsed_by"
+                held = excluded.held, remaining = excluded.remaining, lapsed_by = excluded.lapsed_by,
+                came_back = excluded.came_back"
         )
     };
 }
@@ -143,21 +145,22 @@ const TRANSACTION_COLUMNS: &[u8; 25] = b"titiittiittttiiiittiiiiti";
 const GRANTS: Sql = Sql {
     sqlite: "INSERT INTO grants (
             account_id, grant_id, label, credit_type, source, amount, starts_at, expires_at, consumed, refunded,
-            lapsed, lapsed_at_once, returned, adjusted, held, remaining, lapsed_by)
+            lapsed, lapsed_at_once, returned, adjusted, held, remaining, lapsed_by, came_back)
          SELECT v ->> 0, v ->> 1, v ->> 2, v ->> 3, v ->> 4, v ->> 5, v ->> 6, v ->> 7, v ->> 8, v ->> 9, v ->> 10,
-            v ->> 11, v ->> 12, v ->> 13, v ->> 14, v ->> 15, v ->> 16
+            v ->> 11, v ->> 12, v ->> 13, v ->> 14, v ->> 15, v ->> 16, v ->> 17
            FROM (SELECT value AS v FROM jsonb_each($1)) WHERE true
          ON CONFLICT (account_id, grant_id) DO UPDATE
             SET consumed = excluded.consumed, refunded = excluded.refunded, lapsed = excluded.lapsed,
                 lapsed_at_once = excluded.lapsed_at_once, returned = excluded.returned, adjusted = excluded.adjusted,
-                held = excluded.held, remaining = excluded.remaining, lapsed_by = excluded.lapsed_by",
+                held = excluded.held, remaining = excluded.remaining, lapsed_by = excluded.lapsed_by,
+                came_back = excluded.came_back",
     postgres: grants_postgres!(
         "$1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::bigint[],
             $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[],
-            $16::bigint[], $17::bigint[]"
+            $16::bigint[], $17::bigint[], $18::text[]"
     ),
 };
-const GRANT_COLUMNS: &[u8; 17] = b"titttiiiiiiiiiiii";
+const GRANT_COLUMNS: &[u8; 18] = b"titttiiiiiiiiiiiit";
 
 /// Moves the projections of accounts on.
 const ACCOUNTS: Sql = Sql {
@@ -179,12 +182,12 @@ const ALL_AT_ONCE: &str = concat!(
     grants_postgres!(
         "$26::text[], $27::bigint[], $28::text[], $29::text[], $30::text[], $31::bigint[], $32::bigint[],
             $33::bigint[], $34::bigint[], $35::bigint[], $36::bigint[], $37::bigint[], $38::bigint[], $39::bigint[],
-            $40::bigint[], $41::bigint[], $42::bigint[]"
+            $40::bigint[], $41::bigint[], $42::bigint[], $43::text[]"
     ),
     ") ",
     accounts_postgres!(
-        "$43::text[], $44::text[], $45::text[], $46::bigint[], $47::bigint[], $48::bigint[], $49::bigint[],
-            $50::bigint[]"
+        "$44::text[], $45::text[], $46::text[], $47::bigint[], $48::bigint[], $49::bigint[], $50::bigint[],
+            $51::bigint[]"
     )
 );
 
@@ -435,7 +438,15 @@ fn grant_cells<'a>(account: &'a AccountId, grant: &'a Grant) -> Vec<Cell<'a>> {
     ];
     cells.extend(figures.map(|credits| Cell::Int(credits.get())));
     cells.push(Cell::of_int(grant.lapsed_by));
+    let came_back = grant.came_back.parts();
+    cells.push(if came_back.is_empty() { Cell::Null } else { Cell::Own(came_back_text(came_back)) });
     cells
+}
+
+/// `[[instant,credits],..]`, oldest first.
+fn came_back_text(parts: &[(Instant, Credits)]) -> String {
+    let part = |(at, credits): &(Instant, Credits)| format!("[{},{credits}]", at.micros());
+    format!("[{}]", parts.iter().map(part).collect::<Vec<_>>().join(","))
 }
 
 fn account_cells(ledger: &Ledger) -> Vec<Cell<'static>> {

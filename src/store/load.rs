@@ -9,7 +9,7 @@ use super::{Result, StoreError, json};
 use crate::core::calendar::{Calendar, Instant, Month, Terms, parse_zone};
 use crate::core::credits::{CreditType, Credits, Split};
 use crate::core::ids::{AccountId, ActionCode, Key, UserId};
-use crate::core::ledger::{Account, Call, CapUse, Closure, Grant, Ledger, OpenHold};
+use crate::core::ledger::{Account, Call, CameBack, CapUse, Closure, Grant, Ledger, OpenHold};
 use crate::core::price::{Action, PriceMatrix, PriceVersion};
 use crate::core::transaction::{GrantId, Source, Transaction};
 use serde::{Deserialize, Serialize};
@@ -35,8 +35,6 @@ struct Asked {
     users: Vec<UserId>,
     /// Users whose history is needed, for new caps.
     history: Vec<UserId>,
-    /// Whether usage is told late: what was refunded since it happened was not there then (R14).
-    is_late: bool,
     /// Whether grants that are used up are needed, too.
     everything: bool,
 }
@@ -59,7 +57,6 @@ impl Load {
         asked.keys.extend(call.about().cloned());
         asked.about.extend(call.about().cloned());
         asked.users.extend(call.user().cloned());
-        asked.is_late |= matches!(call, Call::Charge(usage) if usage.occurred_at.is_some());
         match call {
             Call::Refund(_) => asked.everything = true,
             Call::Cap(cap) => asked.history.push(cap.user.clone()),
@@ -81,7 +78,6 @@ impl Load {
                 about: Vec::new(),
                 users: Vec::new(),
                 history: Vec::new(),
-                is_late: false,
                 everything: false,
             };
             self.accounts.insert(id.clone(), asked);
@@ -112,7 +108,6 @@ impl Load {
         let ask = |(n, (id, asked)): (usize, (&AccountId, &Asked))| AskedRow {
             account_id: id.to_string(),
             since: asked.since.micros(),
-            late: asked.is_late,
             everything: asked.everything,
             keys: asked.keys.clone(),
             about: asked.about.clone(),
@@ -129,7 +124,6 @@ impl Load {
 struct AskedRow {
     account_id: String,
     since: i64,
-    late: bool,
     everything: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keys: Vec<Key>,
@@ -170,7 +164,7 @@ macro_rules! row_of_sqlite {
 macro_rules! grant {
     () => {
         "g.grant_id, g.label, g.credit_type, g.source, g.amount, g.starts_at, g.expires_at, g.consumed, g.refunded,
-         g.lapsed, g.lapsed_at_once, g.returned, g.adjusted, g.held, g.remaining, g.lapsed_by"
+         g.lapsed, g.lapsed_at_once, g.returned, g.adjusted, g.held, g.remaining, g.lapsed_by, g.came_back"
     };
 }
 
@@ -211,7 +205,7 @@ macro_rules! used_at {
 pub(super) const LOAD: Sql = Sql {
     sqlite: concat!(
         "WITH v AS MATERIALIZED (
-             SELECT value ->> 'account_id' AS account_id, value ->> 'since' AS since, value ->> 'late' AS late,
+             SELECT value ->> 'account_id' AS account_id, value ->> 'since' AS since,
                     value ->> 'everything' AS everything,
                     value ->> 'keys' AS keys, value ->> 'about' AS about, value ->> 'users' AS users,
                     value ->> 'history' AS history, value ->> 'prices' AS prices FROM jsonb_each($1))
@@ -254,16 +248,13 @@ pub(super) const LOAD: Sql = Sql {
                        FROM transactions AS t WHERE t.account_id = a.account_id
                         AND t.user_id IN (SELECT value FROM json_each(v.history))
                         AND (t.free_delta <> 0 OR t.purchased_delta <> 0)) END,
-                CASE WHEN v.late THEN
-                    (SELECT json_group_array(", row_of_sqlite!(), ") FROM transactions AS t INDEXED BY transactions_refunds
-                      WHERE t.account_id = a.account_id AND t.kind = 'refund' AND t.occurred_at > v.since) END,
                 CASE WHEN v.prices THEN
                     (SELECT json_group_array(json_array(p.action, p.effective_from, p.credits)) FROM prices AS p) END
            FROM v LEFT JOIN accounts AS a ON a.account_id = v.account_id"
     ),
     postgres: concat!(
         "WITH v AS MATERIALIZED (
-             SELECT * FROM jsonb_to_recordset($1::jsonb) AS j (account_id text, since bigint, late bool, everything bool, keys jsonb,
+             SELECT * FROM jsonb_to_recordset($1::jsonb) AS j (account_id text, since bigint, everything bool, keys jsonb,
                                                                about jsonb, users jsonb, history jsonb, prices bool))
          SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
                 a.balance_free, a.balance_purchased,
@@ -302,9 +293,6 @@ pub(super) const LOAD: Sql = Sql {
                        FROM transactions AS t WHERE t.account_id = a.account_id
                         AND t.user_id IN (SELECT jsonb_array_elements_text(v.history))
                         AND (t.free_delta <> 0 OR t.purchased_delta <> 0))::text END,
-                CASE WHEN v.late THEN
-                    (SELECT jsonb_agg(to_jsonb(t)) FROM transactions AS t
-                      WHERE t.account_id = a.account_id AND t.kind = 'refund' AND t.occurred_at > v.since)::text END,
                 CASE WHEN v.prices THEN
                     (SELECT jsonb_agg(jsonb_build_array(p.action, p.effective_from, p.credits)) FROM prices AS p)::text END
            FROM v LEFT JOIN accounts AS a ON a.account_id = v.account_id"
@@ -333,7 +321,7 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
         ") FROM json_each(v.keys) AS k
                   CROSS JOIN transactions AS t INDEXED BY transactions_key
                   WHERE t.account_id = a.account_id AND t.key = k.value),
-                NULL, NULL, NULL, NULL,
+                NULL, NULL, NULL,
                 CASE WHEN v.prices THEN
                     (SELECT json_group_array(json_array(p.action, p.effective_from, p.credits)) FROM prices AS p) END,
                 v.since < a.last_recorded_at OR EXISTS (SELECT 1 FROM holds AS h WHERE h.account_id = a.account_id)
@@ -359,7 +347,7 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
         row_of_key!("to_jsonb(t)"),
         " AS row FROM jsonb_array_elements_text(v.keys) AS k (key)
                  ) AS k)::text,
-                NULL, NULL, NULL, NULL,
+                NULL, NULL, NULL,
                 (SELECT jsonb_agg(jsonb_build_array(p.action, p.effective_from, p.credits)) FROM prices AS p
                   WHERE v.prices)::text,
                 v.since < a.last_recorded_at OR EXISTS (SELECT 1 FROM holds AS h WHERE h.account_id = a.account_id)
@@ -371,7 +359,7 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
 
 /// Whether the row of [`LOAD_PLAIN`] says that [`LOAD`] must be asked.
 pub(super) fn has_more(rows: &[Row]) -> bool {
-    rows.iter().any(|row| row.get::<Option<bool>>(20).unwrap_or(false))
+    rows.iter().any(|row| row.get::<Option<bool>>(19).unwrap_or(false))
 }
 
 /// Reads what [`LOAD`] returned.
@@ -382,7 +370,7 @@ pub(super) fn read_batch(rows: &[Row]) -> Result<Batch> {
             let ledger = read_ledger(row)?;
             ledgers.insert(ledger.account.id.clone(), ledger);
         }
-        let versions: Vec<StoredPrice> = column(row, 19)?;
+        let versions: Vec<StoredPrice> = column(row, 18)?;
         if !versions.is_empty() {
             prices = read_prices(versions);
         }
@@ -414,7 +402,7 @@ fn read_ledger(row: &Row) -> Result<Ledger> {
     ledger.closures = column::<(i64, Option<i64>)>(row, 10)?.into_iter().map(read_closure).collect();
     ledger.closures.sort_by_key(|closure| closure.closed_at);
     for grant in column::<StoredGrant>(row, 11)?.into_iter().chain(column(row, 12)?) {
-        let grant = read_grant(grant);
+        let grant = grant.read()?;
         ledger.grants.insert(grant.id, grant);
     }
     for held in column::<StoredTransaction>(row, 13)? {
@@ -431,7 +419,7 @@ fn read_ledger(row: &Row) -> Result<Ledger> {
     let transactions = |at: usize| -> Result<Vec<Transaction>> {
         column::<StoredTransaction>(row, at)?.into_iter().map(StoredTransaction::read).collect()
     };
-    (ledger.about, ledger.refunds) = (transactions(15)?, transactions(18)?);
+    ledger.about = transactions(15)?;
     for (user, limit, used) in column::<StoredCap>(row, 16)? {
         ledger.caps.insert(user, CapUse { limit, used: used.unwrap_or_default().into_iter().collect() });
     }
@@ -457,26 +445,50 @@ pub(super) type StoredTerms = (Month, String, Credits);
 type StoredCap = (UserId, Credits, Option<Vec<(Month, Credits)>>);
 /// Action, first instant, credits.
 type StoredPrice = (ActionCode, i64, Option<Credits>);
-/// The columns of `grant!`.
-#[rustfmt::skip]
-type StoredGrant = (
-    GrantId, String, CreditType, Source, Credits, i64, Option<i64>,
-    Credits, Credits, Credits, Credits, Credits, Credits, Credits, Credits, Option<i64>,
-);
+/// The columns of `grant!`, in their order.
+#[derive(Deserialize)]
+struct StoredGrant {
+    id: GrantId,
+    label: String,
+    credit_type: CreditType,
+    source: Source,
+    amount: Credits,
+    starts_at: i64,
+    expires_at: Option<i64>,
+    consumed: Credits,
+    refunded: Credits,
+    lapsed: Credits,
+    lapsed_at_once: Credits,
+    returned: Credits,
+    adjusted: Credits,
+    held: Credits,
+    remaining: Credits,
+    lapsed_by: Option<i64>,
+    came_back: Option<String>,
+}
 
-fn read_grant(stored: StoredGrant) -> Grant {
-    #[rustfmt::skip]
-    let (
-        id, label, credit_type, source, amount, starts_at, expires_at,
-        consumed, refunded, lapsed, lapsed_at_once, returned, adjusted, held, remaining, lapsed_by,
-    ) = stored;
-    let (starts_at, expires_at) = (Instant::from_micros(starts_at), expires_at.map(Instant::from_micros));
-    #[rustfmt::skip]
-    let grant = Grant {
-        id, label, credit_type, source, amount, starts_at, expires_at,
-        consumed, refunded, lapsed, lapsed_at_once, returned, adjusted, held, remaining, lapsed_by,
-    };
-    grant
+impl StoredGrant {
+    fn read(self) -> Result<Grant> {
+        #[rustfmt::skip]
+        let StoredGrant {
+            id, label, credit_type, source, amount, starts_at, expires_at, consumed, refunded,
+            lapsed, lapsed_at_once, returned, adjusted, held, remaining, lapsed_by, came_back,
+        } = self;
+        let (starts_at, expires_at) = (Instant::from_micros(starts_at), expires_at.map(Instant::from_micros));
+        let came_back = came_back.map_or_else(|| Ok(CameBack::default()), |text| read_came_back(&text))?;
+        #[rustfmt::skip]
+        let grant = Grant {
+            id, label, credit_type, source, amount, starts_at, expires_at, consumed, refunded,
+            lapsed, lapsed_at_once, returned, adjusted, held, remaining, lapsed_by, came_back,
+        };
+        Ok(grant)
+    }
+}
+
+fn read_came_back(text: &str) -> Result<CameBack> {
+    let parts: Vec<(i64, Credits)> =
+        serde_json::from_str(text).map_err(|error| StoreError::Corrupt(format!("came_back {text:?}: {error}")))?;
+    Ok(CameBack::of(parts.into_iter().map(|(at, credits)| (Instant::from_micros(at), credits)).collect()))
 }
 
 fn read_prices(versions: Vec<StoredPrice>) -> PriceMatrix {

@@ -7,4 +7,5 @@ mod accounts;
 mod jobs;
 mod outbox;
 mod places;
+mod refunds;
 mod standing;

@@ -17,16 +17,59 @@ use crate::support::{ALLOWANCE, account, account_id, default_prices, instant, mo
 use creditd::core::calendar::{Calendar, Instant, Month, Terms, first_instant_of, parse_zone};
 use creditd::core::credits::{Credits, Split};
 use creditd::core::ids::Key;
-use creditd::core::ledger::{Account, Call, Ledger, Purchase, Usage};
+use creditd::core::ledger::{Account, Call, Grant, Ledger, Purchase, Usage};
 use creditd::core::price::{Action, PriceMatrix, PriceVersion};
 use creditd::core::statement::{
     Counts, DateRange, Figures, Grouping, LineType, Outcome, ReportAccount, ReportModel, ReportSpec, Row, Rows, Scope,
     fold,
 };
-use creditd::core::transaction::{Kind, Status, Transaction};
+use creditd::core::transaction::{GrantId, Kind, Status, Transaction};
 use creditd::report::aggregate;
 use invariants::{answers, grants_by_label, month_not_emptied};
 use proptest::prelude::*;
+use proptest::sample::Index;
+use std::collections::BTreeMap;
+
+/// A grant and an instant at which, as all rows tell it, it had less than nothing.
+fn less_than_nothing(rows: &[Transaction]) -> Option<(GrantId, Instant)> {
+    let mut moves: BTreeMap<(GrantId, Instant), i64> = BTreeMap::new();
+    for row in rows {
+        for entry in &row.entries {
+            *moves.entry((entry.grant, row.occurred_at)).or_default() += entry.delta.get();
+        }
+    }
+    let mut left: BTreeMap<GrantId, i64> = BTreeMap::new();
+    moves.into_iter().find_map(|((grant, at), delta)| {
+        let left = left.entry(grant).or_default();
+        *left += delta;
+        (*left < 0).then_some((grant, at))
+    })
+}
+
+/// The least that was there of a grant at `at` or later, before its end. Rows of one instant count as they were recorded; a
+/// hold that was settled is as if it had not been, and one that is open as if it had been made last in its instant.
+fn least_since(ledger: &Ledger, grant: &Grant, at: Instant) -> i64 {
+    let is_over = |t: Instant| grant.expires_at.is_some_and(|end| end <= t);
+    if at < grant.starts_at || is_over(at) {
+        return 0;
+    }
+    let counts = |row: &&Transaction| match row.kind {
+        Kind::Hold => ledger.holds.contains_key(&row.seq),
+        kind => kind != Kind::Release && !is_over(row.occurred_at),
+    };
+    let mut rows: Vec<&Transaction> = ledger.rows().iter().filter(counts).collect();
+    rows.sort_by_key(|row| (row.occurred_at, row.kind == Kind::Hold, row.seq));
+    let change = |row: &&Transaction| -> i64 {
+        row.entries.iter().filter(|entry| entry.grant == grant.id).map(|entry| entry.delta.get()).sum()
+    };
+    let (before, later) = rows.split_at(rows.partition_point(|row| row.occurred_at <= at));
+    let there = before.iter().map(change).sum();
+    let after = later.iter().map(change).scan(there, |left, change| {
+        *left += change;
+        Some(*left)
+    });
+    after.fold(there, i64::min)
+}
 
 fn report_rows(ledger: &Ledger) -> Rows {
     let row = |row: &Transaction| Row {
@@ -85,6 +128,42 @@ proptest! {
             Ok(taken) => {
                 prop_assert_eq!(taken, (Status::Failed, available));
                 prop_assert!(available == 0 || take(available) == Ok((Status::Success, 0)));
+            }
+        }
+    }
+
+    /// R14: usage told late takes of each lot the least that it had from then on, and not one credit more: so no instant of
+    /// any history, however it was told, has less than nothing of any lot.
+    #[test]
+    fn r14_late_usage_takes_what_was_there_ever_since_and_no_more(
+        history in history(), index in any::<Index>(), beside in -1_i64..=1,
+    ) {
+        let history = history.on_a_good_clock();
+        let mut world = World::new(&history);
+        for step in &history.steps {
+            world.step(step)?;
+            prop_assert_eq!(less_than_nothing(world.ledger.rows()), None);
+        }
+        let ledger = world.up_to_date();
+        let instants: Vec<Instant> = ledger.rows().iter().map(|row| row.occurred_at.plus_micros(beside)).collect();
+        let at = if instants.is_empty() { world.now } else { *index.get(&instants) };
+        let there: i64 = ledger.grants.values().map(|grant| least_since(&ledger, grant, at)).sum();
+        let take = |quantity| {
+            let mut ledger = ledger.clone();
+            let call = Call::Charge(Usage { quantity, occurred_at: Some(at), ..usage("translation", "late") });
+            let row = ledger.apply(&call, &default_prices(), world.now).map(|receipt| receipt.row);
+            row.map(|row| (row.status, less_than_nothing(ledger.rows())))
+        };
+        match take(there + 1) {
+            Err(refusal) => {
+                let causes = ["account_closed", "month_closed", "in_future", "not_opened", "bad_quantity"];
+                prop_assert!(causes.contains(&refusal.code()), "{}", refusal);
+            }
+            Ok(taken) => {
+                prop_assert_eq!(taken, (Status::Failed, None), "more than {} at {}", there, at);
+                if there > 0 {
+                    prop_assert_eq!(take(there), Ok((Status::Success, None)), "{} at {}", there, at);
+                }
             }
         }
     }

@@ -145,7 +145,7 @@ pub async fn compare_stored(sandbox: &Sandbox, id: &AccountId, ledger: &Ledger) 
     prop_assert_eq!(stored(sandbox, id, "accounts", columns, "account_id").await, [line]);
 
     let columns = "grant_id label credit_type source amount starts_at expires_at consumed refunded lapsed lapsed_at_once \
-                   returned adjusted held remaining lapsed_by";
+                   returned adjusted held remaining lapsed_by came_back";
     let grants = stored(sandbox, id, "grants", columns, "grant_id").await;
     prop_assert_eq!(grants, ledger.grants.values().map(grant_text).collect::<Vec<_>>());
 
@@ -181,13 +181,16 @@ async fn compare_caps_and_terms(sandbox: &Sandbox, id: &AccountId, ledger: &Ledg
 
 fn grant_text(grant: &Grant) -> String {
     let Grant { id, label, credit_type, source, amount, starts_at, expires_at, consumed, refunded, lapsed, .. } = grant;
-    let Grant { lapsed_at_once, returned, adjusted, held, remaining, lapsed_by, .. } = grant;
+    let Grant { lapsed_at_once, returned, adjusted, held, remaining, lapsed_by, came_back, .. } = grant;
     let (starts_at, expires_at) = (starts_at.micros(), or_none(expires_at.map(Instant::micros)));
     let credit_type = credit_type.as_str();
     let lapsed_by = or_none(*lapsed_by);
+    let parts = came_back.parts().iter().map(|(at, credits)| format!("[{},{credits}]", at.micros()));
+    let parts = parts.collect::<Vec<_>>().join(",");
+    let came_back = if parts.is_empty() { "none".to_owned() } else { format!("[{parts}]") };
     format!(
         "{} {label} {credit_type} {source} {amount} {starts_at} {expires_at} {consumed} {refunded} {lapsed} \
-         {lapsed_at_once} {returned} {adjusted} {held} {remaining} {lapsed_by}",
+         {lapsed_at_once} {returned} {adjusted} {held} {remaining} {lapsed_by} {came_back}",
         id.0
     )
 }

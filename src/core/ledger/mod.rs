@@ -10,6 +10,7 @@
 
 mod account;
 mod call;
+mod came_back;
 mod cause;
 mod charge;
 mod grant;
@@ -24,6 +25,7 @@ mod rollover;
 
 pub use account::{Cap, Closing, NewTerms};
 pub use call::Call;
+pub use came_back::{CAME_BACK_MAX, CameBack};
 pub use cause::Cause;
 pub use charge::{QUANTITY_MAX, Usage};
 pub use grant::Grant;
@@ -109,8 +111,6 @@ pub struct Ledger {
     pub known: BTreeMap<Key, Transaction>,
     /// Rows that correct one of those: settlements of a hold, refunds of a charge, the return of a purchase.
     pub about: Vec<Transaction>,
-    /// Refunds that occurred after the earliest instant of this batch: what came back by them was not there before (R14).
-    pub refunds: Vec<Transaction>,
     /// What users moved, and when it was used: for new caps (R17).
     pub history: BTreeMap<UserId, Vec<(Instant, Credits)>>,
     rows: Vec<Transaction>,
@@ -166,7 +166,6 @@ impl Ledger {
             caps: BTreeMap::new(),
             known: BTreeMap::new(),
             about: Vec::new(),
-            refunds: Vec::new(),
             history: BTreeMap::new(),
             rows: Vec::new(),
             changed: Changed::default(),
@@ -280,19 +279,20 @@ impl Ledger {
         Ok(missing.is_zero().then_some(entries))
     }
 
-    /// What usage told late may take of a grant: what is unspent and was unspent at `at`, too (R14). What was refunded
-    /// only later was not; a statement would show less than nothing in between.
+    /// What usage told late may take of a grant: the least that was there from `at` on, what lapsed since included (R14).
     fn unspent_then(&self, grant: &Grant, at: Instant) -> Result<Credits, Overflow> {
-        let mut unspent = grant.unspent()?;
-        let came_back = |refund: &&Transaction| {
-            // What came back after the grant's end lapsed at once, so it is not in `unspent`.
-            at < refund.occurred_at && grant.expires_at.is_none_or(|end| refund.occurred_at < end)
-        };
-        let entries = self.refunds.iter().filter(came_back).flat_map(|refund| &refund.entries);
-        for entry in entries.filter(|entry| entry.grant == grant.id) {
-            unspent = unspent.minus(entry.delta)?;
+        let unspent = grant.unspent()?;
+        if grant.came_back.later_than(at)?.is_zero() {
+            return Ok(unspent);
         }
-        Ok(unspent.max(Credits::ZERO))
+        // Open holds are no part of the list, as they may yet be given back; until then they have taken what they hold.
+        let mut came_back = grant.came_back.clone();
+        for OpenHold { row, .. } in self.holds.values() {
+            for entry in row.entries.iter().filter(|entry| entry.grant == grant.id) {
+                came_back.take(row.occurred_at, entry.delta.negated())?;
+            }
+        }
+        Ok(unspent.minus(came_back.later_than(at)?)?.max(Credits::ZERO))
     }
 
     /// When a call happened: not in the future, and not before the account opened.
@@ -338,7 +338,7 @@ impl Ledger {
         for entry in &row.entries {
             // What lapses because of another row is what that row gave back to a grant that was over (R11).
             let is_at_once = row.corrects.is_some() && entry.delta < Credits::ZERO;
-            moved.push(self.grants[&entry.grant].after(row.kind, entry.delta, is_at_once)?);
+            moved.push(self.grants[&entry.grant].after(row.kind, row.occurred_at, entry.delta, is_at_once)?);
             row.delta = row.delta.plus(Split::of(entry.credit_type, entry.delta))?;
         }
         row.balance = self.balance.plus(row.delta)?;
@@ -364,9 +364,6 @@ impl Ledger {
         }
         if row.corrects.is_some() && row.kind != Kind::Expiry {
             self.about.push(row.clone());
-        }
-        if row.kind == Kind::Refund {
-            self.refunds.push(row.clone());
         }
         self.rows.push(row.clone());
         Ok(row)

@@ -30,7 +30,7 @@ impl Ledger {
             let is_lapse = row.kind == Kind::Expiry && entry.delta < Credits::ZERO;
             let is_at_once = is_lapse && row.corrects.is_some();
             let Some(grant) = self.grants.get(&entry.grant) else { continue };
-            let mut grant = grant.after(row.kind, entry.delta, is_at_once)?;
+            let mut grant = grant.after(row.kind, row.occurred_at, entry.delta, is_at_once)?;
             if is_lapse && !is_at_once {
                 grant.lapsed_by = Some(row.seq);
             }

@@ -1,6 +1,7 @@
 //! What the rows of an account say of the account itself, in their order and by its calendar: its months (R1, R2), terms,
 //! closings (R14, R18) and caps (R17).
 
+use super::came_back::CameBack;
 use super::facts::text;
 use super::reading::{Row, drift};
 use super::{Findings, Slice, slice};
@@ -20,10 +21,11 @@ const CLOSURES: &str = "an account was closed when the log says";
 const CLOSED_THROUGH: &str = "months are closed as the log says";
 const LATE: &str = "nothing happens in a month that is closed";
 const CAPS: &str = "caps are what the log says";
+const CAME_BACK: &str = "what came back to a grant is what the rows say";
 const CAP_MONTHS: &str = "what a user with a cap has used is what the rows say";
 
 pub(super) const CHECKS: &[&str] =
-    &[TERMS, MONTHS, ALLOWANCE, OPENED, DUE, CLOSURES, CLOSED_THROUGH, LATE, CAPS, CAP_MONTHS];
+    &[TERMS, MONTHS, ALLOWANCE, OPENED, DUE, CLOSURES, CLOSED_THROUGH, LATE, CAME_BACK, CAPS, CAP_MONTHS];
 
 /// An account as it is stored.
 #[derive(Debug, Default)]
@@ -42,6 +44,8 @@ pub(super) struct Account {
     cap_months: BTreeMap<(String, String), i128>,
     /// What came back to users with a cap, and when the action was that it came back from.
     refunded: Vec<Refunded>,
+    /// By grant, what came back to it and is still there.
+    came_back: BTreeMap<i64, String>,
     /// When the next grant with credits lapses or the next hold expires.
     next_end: Option<i64>,
     /// `None` when the terms cannot be read.
@@ -68,6 +72,7 @@ pub(super) struct Seen {
     closed_until: Option<Instant>,
     caps: BTreeMap<String, String>,
     used: BTreeMap<(String, Month), i128>,
+    came_back: CameBack,
 }
 
 #[derive(Debug)]
@@ -91,8 +96,12 @@ macro_rules! refunded {
     ($index:literal) => {
         concat!(
             "SELECT t.account_id, t.user_id, o.occurred_at, t.free_delta, t.purchased_delta
-               FROM transactions AS t ", $index, " CROSS JOIN transactions AS o
-              WHERE ", slice!("t"), " AND t.corrects IS NOT NULL AND t.kind = 'refund'
+               FROM transactions AS t ",
+            $index,
+            " CROSS JOIN transactions AS o
+              WHERE ",
+            slice!("t"),
+            " AND t.corrects IS NOT NULL AND t.kind = 'refund'
                 AND EXISTS (SELECT 1 FROM caps AS c WHERE c.account_id = t.account_id AND c.user_id = t.user_id)
                 AND o.account_id = t.account_id AND o.seq = t.corrects"
         )
@@ -158,6 +167,13 @@ pub(super) async fn read(tx: &mut Tx, slice: &Slice, findings: &mut Findings) ->
         let credits = i128::from(row.get::<i64>(3)) + i128::from(row.get::<i64>(4));
         account.refunded.push(Refunded { user: text(row, 1).unwrap_or_default(), used_at: row.get(2), credits });
     });
+    const CAME_BACK_OF: &str = concat!(
+        "SELECT g.account_id, g.grant_id, g.came_back FROM grants AS g WHERE g.came_back IS NOT NULL AND ",
+        slice!("g")
+    );
+    each(rows(tx, slice, CAME_BACK_OF).await?, |account, row| {
+        account.came_back.insert(row.get(1), text(row, 2).unwrap_or_default());
+    });
     const NEXT_ENDS: &str = concat!(
         "SELECT g.account_id, min(g.expires_at) FROM grants AS g
           WHERE g.remaining > 0 AND g.expires_at IS NOT NULL AND ",
@@ -201,6 +217,7 @@ impl Seen {
             let month = calendar.month_of(Instant::from_micros(row.occurred_at()));
             *self.used.entry((user.to_owned(), month)).or_default() -= free + purchased;
         }
+        self.came_back.add(row);
         let at = row.occurred_at();
         match row.kind() {
             "charge" | "hold" | "purchase" | "bonus" | "adjustment" | "refund" | "return" => {
@@ -257,6 +274,7 @@ impl Account {
     pub fn check(&self, seen: &Seen, findings: &mut Findings) {
         self.check_terms(seen, findings);
         self.check_closures(seen, findings);
+        self.check_came_back(seen, findings);
         self.check_caps(seen, findings);
         if let Some(calendar) = &self.calendar {
             self.check_months(calendar, seen, findings);
@@ -288,6 +306,15 @@ impl Account {
         let expected = seen.closed_through.map_or_else(|| "none".to_owned(), |month| month.to_string());
         let found = self.closed_through.as_deref().unwrap_or("none");
         findings.compare(CLOSED_THROUGH, &self.id, "closed_through", &expected, found);
+    }
+
+    fn check_came_back(&self, seen: &Seen, findings: &mut Findings) {
+        let expected: BTreeMap<i64, String> = seen.came_back.texts().collect();
+        for grant in expected.keys().chain(self.came_back.keys()) {
+            let shown = |of: &BTreeMap<i64, String>| of.get(grant).cloned().unwrap_or_else(|| "nothing".to_owned());
+            let what = format!("grant {grant}: came_back");
+            findings.compare(CAME_BACK, &self.id, &what, &shown(&expected), &shown(&self.came_back));
+        }
     }
 
     fn check_caps(&self, seen: &Seen, findings: &mut Findings) {

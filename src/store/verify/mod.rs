@@ -16,6 +16,7 @@
 
 mod about;
 mod account;
+mod came_back;
 mod facts;
 mod grants;
 mod platform;

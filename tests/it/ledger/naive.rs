@@ -295,6 +295,7 @@ impl Naive {
                 let Some(lot) = bought.filter(|lot| lot.left() > 0) else { return Err("nothing_to_return") };
                 let credits = lot.left();
                 lot.returned += credits;
+                lot.moves.push((now_us, -credits));
                 self.returned.push(purchase.clone());
                 self.log("returned", &label, credits, None, now_us);
                 Ok(Answer::Done(now_us, vec![(label, -credits)]))
@@ -319,7 +320,9 @@ impl Naive {
                 self.reach(now_us, now_us);
                 let parts = self.take(*credits, now_us, false, Some(*is_free)).ok_or("insufficient_credits")?;
                 for (label, credits) in &parts {
-                    self.lot(label).adjusted += credits;
+                    let lot = self.lot(label);
+                    lot.adjusted += credits;
+                    lot.moves.push((now_us, -credits));
                     self.log("adjusted", label, *credits, None, now_us);
                 }
                 Ok(Answer::Done(now_us, taken(&parts)))
@@ -432,7 +435,7 @@ impl Naive {
                 lot.lost += part;
                 self.log("lapsed", &label, part, None, now_us);
             } else {
-                lot.refunds.push((now_us, part));
+                lot.moves.push((now_us, part));
             }
             self.log("refunded", &label, part, charge.user, now_us);
             self.moved.last_mut().expect("it was logged").used_us = charge.at_us;
@@ -509,7 +512,9 @@ impl Naive {
 
     fn consume(&mut self, parts: &[(String, i64)], user: Option<&'static str>, at_us: i64) {
         for (label, credits) in parts {
-            self.lot(label).consumed += credits;
+            let lot = self.lot(label);
+            lot.consumed += credits;
+            lot.moves.push((at_us, -credits));
             self.log("consumed", label, *credits, user, at_us);
         }
     }

@@ -63,7 +63,7 @@ pub const TAMPERING: &[&str] = &[
     "UPDATE grants SET label = 'pack:other' WHERE grant_id = 2",
     "DELETE FROM grants WHERE grant_id = 2",
     "DELETE FROM grants WHERE label = 'free:2013-03'",
-    "INSERT INTO grants SELECT account_id, 3, 'x', credit_type, source, 0, starts_at, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL
+    "INSERT INTO grants SELECT account_id, 3, 'x', credit_type, source, 0, starts_at, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL
                           FROM grants WHERE account_id = 'acme' AND grant_id = 2",
     "UPDATE transactions SET kind = 'bonus' WHERE seq = 2",
     "UPDATE transactions SET kind = 'expiry' WHERE seq = 3",
