@@ -18,6 +18,7 @@ CREATE TABLE accounts (
     -- projections of the ledger, written together with its rows
     opened_through    TEXT,                        -- the last month whose free grant was made
     closed_through    TEXT,                        -- the last month that takes no late usage any more (R14)
+    reopened_through  TEXT,                        -- the last month that was opened again and not closed since
     last_seq          INTEGER NOT NULL DEFAULT 0,
     last_recorded_at  INTEGER NOT NULL DEFAULT -9223372036854775808,
     balance_free      INTEGER NOT NULL DEFAULT 0 CHECK (balance_free >= 0),

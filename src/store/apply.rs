@@ -238,10 +238,10 @@ impl Projected {
 
 /// Whether there is more than rows, grants and balances.
 fn has_more(changes: &Changes) -> bool {
-    let Changes { rows: _, grants: _, holds_opened, holds_settled, caps, cap_months, terms, closures } = changes;
+    let Changes { rows: _, grants: _, holds_opened, holds_settled, caps, cap_months, terms, closures, .. } = changes;
     let has_holds = !holds_opened.is_empty() || !holds_settled.is_empty();
     let has_caps = !caps.is_empty() || !cap_months.is_empty();
-    has_holds || has_caps || !terms.is_empty() || !closures.is_empty()
+    has_holds || has_caps || !terms.is_empty() || !closures.is_empty() || changes.reopened_through.is_some()
 }
 
 impl Written<'_> {
@@ -323,6 +323,14 @@ impl Written<'_> {
                 .execute()
                 .await
                 .while_("writing the closing of an account")?;
+            }
+            if let Some(month) = changes.reopened_through {
+                tx.query("UPDATE accounts SET reopened_through = $2 WHERE account_id = $1")
+                    .bind(id.as_str())
+                    .bind(month.map(|month| month.to_string()))
+                    .execute()
+                    .await
+                    .while_("writing which months were opened again")?;
             }
         }
         Ok(())

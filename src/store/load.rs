@@ -249,7 +249,8 @@ pub(super) const LOAD: Sql = Sql {
                         AND t.user_id IN (SELECT value FROM json_each(v.history))
                         AND (t.free_delta <> 0 OR t.purchased_delta <> 0)) END,
                 CASE WHEN v.prices THEN
-                    (SELECT json_group_array(json_array(p.action, p.effective_from, p.credits)) FROM prices AS p) END
+                    (SELECT json_group_array(json_array(p.action, p.effective_from, p.credits)) FROM prices AS p) END,
+                a.reopened_through
            FROM v LEFT JOIN accounts AS a ON a.account_id = v.account_id"
     ),
     postgres: concat!(
@@ -294,7 +295,8 @@ pub(super) const LOAD: Sql = Sql {
                         AND t.user_id IN (SELECT jsonb_array_elements_text(v.history))
                         AND (t.free_delta <> 0 OR t.purchased_delta <> 0))::text END,
                 CASE WHEN v.prices THEN
-                    (SELECT jsonb_agg(jsonb_build_array(p.action, p.effective_from, p.credits)) FROM prices AS p)::text END
+                    (SELECT jsonb_agg(jsonb_build_array(p.action, p.effective_from, p.credits)) FROM prices AS p)::text END,
+                a.reopened_through
            FROM v LEFT JOIN accounts AS a ON a.account_id = v.account_id"
     ),
 };
@@ -324,6 +326,7 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
                 NULL, NULL, NULL,
                 CASE WHEN v.prices THEN
                     (SELECT json_group_array(json_array(p.action, p.effective_from, p.credits)) FROM prices AS p) END,
+                a.reopened_through,
                 v.since < a.last_recorded_at OR EXISTS (SELECT 1 FROM holds AS h WHERE h.account_id = a.account_id)
                     OR EXISTS (SELECT 1 FROM caps AS c WHERE c.account_id = a.account_id)
                     OR EXISTS (SELECT 1 FROM closures AS c WHERE c.account_id = a.account_id)
@@ -350,6 +353,7 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
                 NULL, NULL, NULL,
                 (SELECT jsonb_agg(jsonb_build_array(p.action, p.effective_from, p.credits)) FROM prices AS p
                   WHERE v.prices)::text,
+                a.reopened_through,
                 v.since < a.last_recorded_at OR EXISTS (SELECT 1 FROM holds AS h WHERE h.account_id = a.account_id)
                     OR EXISTS (SELECT 1 FROM caps AS c WHERE c.account_id = a.account_id)
                     OR EXISTS (SELECT 1 FROM closures AS c WHERE c.account_id = a.account_id)
@@ -359,7 +363,7 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
 
 /// Whether the row of [`LOAD_PLAIN`] says that [`LOAD`] must be asked.
 pub(super) fn has_more(rows: &[Row]) -> bool {
-    rows.iter().any(|row| row.get::<Option<bool>>(19).unwrap_or(false))
+    rows.iter().any(|row| row.get::<Option<bool>>(20).unwrap_or(false))
 }
 
 /// Reads what [`LOAD`] returned.
@@ -395,7 +399,7 @@ fn read_ledger(row: &Row) -> Result<Ledger> {
         name: row.get(1),
         opened_at: Instant::from_micros(row.get(2)),
     });
-    (ledger.opened_through, ledger.closed_through) = (month(3)?, month(4)?);
+    (ledger.opened_through, ledger.closed_through, ledger.reopened_through) = (month(3)?, month(4)?, month(19)?);
     ledger.last_seq = row.get(5);
     ledger.last_recorded_at = Instant::from_micros(row.get(6));
     ledger.balance = Split { free: Credits::new(row.get(7)), purchased: Credits::new(row.get(8)) };

@@ -281,6 +281,7 @@ fn check_replay(ledger: &Ledger, rows: &[Transaction]) -> Result<(), TestCaseErr
     prop_assert_eq!(replayed.balance, ledger.balance);
     prop_assert_eq!(replayed.opened_through, ledger.opened_through);
     prop_assert_eq!(replayed.closed_through, ledger.closed_through);
+    prop_assert_eq!(replayed.reopened_through, ledger.reopened_through);
     prop_assert_eq!(&replayed.closures, &ledger.closures);
     prop_assert_eq!(&replayed.holds, &ledger.holds);
     prop_assert_eq!(&replayed.grants, &ledger.grants);

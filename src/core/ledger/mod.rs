@@ -98,6 +98,8 @@ pub struct Ledger {
     pub balance: Split,
     /// The last month that takes no late usage any more (R14).
     pub closed_through: Option<Month>,
+    /// The last month that was opened again and is open since: the job leaves it to a person to close it (R14).
+    pub reopened_through: Option<Month>,
     /// When the account was closed (R18), oldest first.
     pub closures: Vec<Closure>,
     /// The grants that can still change, by id: those with a remainder or held credits and, for late usage, those that
@@ -126,6 +128,7 @@ struct Changed {
     cap_months: BTreeSet<(UserId, Month)>,
     terms: BTreeMap<Month, Terms>,
     closures: BTreeSet<Instant>,
+    reopened_through: bool,
 }
 
 /// What operations did to a ledger, for the store to write.
@@ -147,6 +150,8 @@ pub struct Changes {
     pub terms: Vec<Terms>,
     /// Closures to insert or update.
     pub closures: Vec<Closure>,
+    /// The last month that was opened again, where that has changed.
+    pub reopened_through: Option<Option<Month>>,
 }
 
 impl Ledger {
@@ -160,6 +165,7 @@ impl Ledger {
             last_recorded_at: Instant::MIN,
             balance: Split::ZERO,
             closed_through: None,
+            reopened_through: None,
             closures: Vec::new(),
             grants: BTreeMap::new(),
             holds: BTreeMap::new(),
@@ -187,7 +193,7 @@ impl Ledger {
     /// What to write.
     #[must_use]
     pub fn into_changes(mut self) -> Changes {
-        let Changed { grants, holds, caps, cap_months, terms, closures } = self.changed;
+        let Changed { grants, holds, caps, cap_months, terms, closures, reopened_through } = self.changed;
         let (opened, settled): (Vec<i64>, Vec<i64>) = holds.into_iter().partition(|id| self.holds.contains_key(id));
         let used = |(user, month): (UserId, Month)| {
             let credits = *self.caps.get(&user)?.used.get(&month)?;
@@ -200,6 +206,7 @@ impl Ledger {
             caps: caps.into_iter().collect(),
             cap_months: cap_months.into_iter().filter_map(used).collect(),
             terms: terms.into_values().collect(),
+            reopened_through: reopened_through.then_some(self.reopened_through),
             closures: self.closures.into_iter().filter(|closure| closures.contains(&closure.closed_at)).collect(),
             rows: self.rows,
         }

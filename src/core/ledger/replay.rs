@@ -51,11 +51,8 @@ impl Ledger {
                     closure.reopened_at = Some(row.occurred_at);
                 }
             }
-            Kind::MonthClose => self.closed_through = month,
-            Kind::MonthReopen => {
-                let first = self.account.calendar.month_of(self.account.opened_at);
-                self.closed_through = month.map(Month::previous).filter(|before| *before >= first);
-            }
+            Kind::MonthClose => month.into_iter().for_each(|month| self.closed(month)),
+            Kind::MonthReopen => month.into_iter().for_each(|month| self.opened_again(month)),
             _ => {}
         }
         self.balance = row.balance;

@@ -34,6 +34,7 @@ pub(super) struct Account {
     opened_at: i64,
     opened_through: Option<String>,
     closed_through: Option<String>,
+    reopened_through: Option<String>,
     due_at: i64,
     /// By month, as text: zone and allowance.
     terms: BTreeMap<String, (String, i64)>,
@@ -68,6 +69,8 @@ pub(super) struct Seen {
     terms: BTreeMap<String, String>,
     closures: Vec<Closure>,
     closed_through: Option<Month>,
+    /// Months that were opened again: the last of them.
+    reopened_through: Option<Month>,
     /// Before it nothing may happen any more.
     closed_until: Option<Instant>,
     caps: BTreeMap<String, String>,
@@ -115,7 +118,7 @@ pub(super) const REFUNDED: Sql = Sql { sqlite: refunded!("INDEXED BY transaction
 pub(super) async fn read(tx: &mut Tx, slice: &Slice, findings: &mut Findings) -> Result<BTreeMap<String, Account>> {
     let mut accounts: BTreeMap<String, Account> = BTreeMap::new();
     const ACCOUNTS: &str = concat!(
-        "SELECT a.account_id, a.opened_at, a.opened_through, a.closed_through, a.due_at FROM accounts AS a WHERE ",
+        "SELECT a.account_id, a.opened_at, a.opened_through, a.closed_through, a.due_at, a.reopened_through FROM accounts AS a WHERE ",
         slice!("a")
     );
     for row in rows(tx, slice, ACCOUNTS).await? {
@@ -126,6 +129,7 @@ pub(super) async fn read(tx: &mut Tx, slice: &Slice, findings: &mut Findings) ->
             opened_through: text(&row, 2),
             closed_through: text(&row, 3),
             due_at: row.get(4),
+            reopened_through: text(&row, 5),
             ..Account::default()
         };
         accounts.insert(id, account);
@@ -249,10 +253,16 @@ impl Seen {
             "month_close" | "month_reopen" => {
                 if let (Some(calendar), Ok(month)) = (&account.calendar, row.reference().parse::<Month>()) {
                     let first = calendar.month_of(Instant::from_micros(account.opened_at));
-                    self.closed_through = match row.kind() {
-                        "month_close" => Some(month),
-                        _ => Some(month.previous()).filter(|through| *through >= first),
-                    };
+                    if row.kind() == "month_close" {
+                        self.closed_through = Some(month);
+                        if self.reopened_through.is_some_and(|reopened| reopened <= month) {
+                            self.reopened_through = None;
+                        }
+                    } else {
+                        let latest = self.closed_through.into_iter().chain(self.reopened_through).max();
+                        self.reopened_through = latest;
+                        self.closed_through = Some(month.previous()).filter(|through| *through >= first);
+                    }
                     self.closed_until = self.closed_through.map(|through| calendar.month_end(through));
                 }
             }
@@ -303,9 +313,13 @@ impl Account {
             .collect();
         let found: Vec<String> = self.closures.iter().map(|(from, to)| format!("{from} to {}", end(*to))).collect();
         findings.compare(CLOSURES, &self.id, "closures", &expected.join("; "), &found.join("; "));
-        let expected = seen.closed_through.map_or_else(|| "none".to_owned(), |month| month.to_string());
-        let found = self.closed_through.as_deref().unwrap_or("none");
-        findings.compare(CLOSED_THROUGH, &self.id, "closed_through", &expected, found);
+        for (column, expected, found) in [
+            ("closed_through", seen.closed_through, &self.closed_through),
+            ("reopened_through", seen.reopened_through, &self.reopened_through),
+        ] {
+            let expected = expected.map_or_else(|| "none".to_owned(), |month| month.to_string());
+            findings.compare(CLOSED_THROUGH, &self.id, column, &expected, found.as_deref().unwrap_or("none"));
+        }
     }
 
     fn check_came_back(&self, seen: &Seen, findings: &mut Findings) {

@@ -14,7 +14,7 @@ use chrono::NaiveDate;
 use chrono_tz::Tz;
 use lots::Lot;
 use months::{Months, number};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Never.
 const NEVER: i64 = i64::MAX;
@@ -172,6 +172,8 @@ pub struct Naive {
     /// When it was closed, until when.
     closures: Vec<(i64, i64)>,
     closed_month: Option<i32>,
+    /// Months that were closed and opened again.
+    reopened: BTreeSet<i32>,
     calls: Vec<(Call, Answer)>,
 }
 
@@ -199,6 +201,7 @@ impl Naive {
             caps: BTreeMap::new(),
             closures: Vec::new(),
             closed_month: None,
+            reopened: BTreeSet::new(),
             calls: Vec::new(),
             months,
         }
@@ -380,6 +383,11 @@ impl Naive {
                     return Err("month_not_over");
                 }
                 self.reach(now_us, now_us);
+                if *reopen {
+                    self.reopened.extend(*month..=self.closed_month.unwrap_or(*month));
+                } else {
+                    self.reopened.retain(|reopened| reopened > month);
+                }
                 let closed = if *reopen { month - 1 } else { *month };
                 self.closed_month = Some(closed).filter(|closed| !*reopen || *closed >= self.first_month);
                 Ok(Answer::Done(now_us, Vec::new()))

@@ -265,6 +265,7 @@ impl World {
             })
             .collect();
         prop_assert_eq!(caps, naive.caps(), "R17 at {}", now);
+        prop_assert_eq!(ledger.reopened_through.map(month), naive.reopened_through(), "R14 at {}", now);
         Ok(())
     }
 

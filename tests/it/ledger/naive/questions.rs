@@ -45,6 +45,11 @@ impl Naive {
         self.closed_month.map_or(i64::MIN, |closed| self.months.end(closed))
     }
 
+    /// The last month that was opened again and that nobody has closed since.
+    pub fn reopened_through(&self) -> Option<i32> {
+        self.reopened.last().copied()
+    }
+
     pub(super) fn check_month(&self, at_us: i64) -> Result<(), &'static str> {
         if at_us < self.open_from() { Err("month_closed") } else { Ok(()) }
     }
