@@ -129,18 +129,20 @@ impl Ledger {
         }
         // An account that reopens gets the free credits of the month.
         self.check_month(at)?;
-        self.roll_over(at, now)?;
         // The clock may have been set back; closures follow each other all the same, each with an instant of its own.
         let latest = self.closures.last().map(|last| last.reopened_at.unwrap_or(last.closed_at));
-        let at = latest.map_or(at, |latest| at.max(latest.plus_micros(1)));
+        let (told, at) = (at, latest.map_or(at, |latest| at.max(latest.plus_micros(1))));
         if call.reopen {
+            self.roll_over(told, now)?;
             if let Some(closure) = self.closures.last_mut() {
                 closure.reopened_at = Some(at);
                 self.changed.closures.insert(closure.closed_at);
             }
         } else {
+            // R4: the instant of the closing is closed already, so a month that begins at it is none of the account's.
             self.closures.push(Closure { closed_at: at, reopened_at: None });
             self.changed.closures.insert(at);
+            self.roll_over(told, now)?;
         }
         let row = Transaction {
             comment: call.comment.clone(),

@@ -357,7 +357,9 @@ impl Naive {
                     _ => {}
                 }
                 self.check_month(now_us)?;
-                self.reach(now_us, now_us);
+                if *reopen {
+                    self.reach(now_us, now_us);
+                }
                 // One after the other, also on a clock that was set back.
                 let latest = self.closures.last().map_or(i64::MIN, |(from, to)| if *to == NEVER { *from } else { *to });
                 let at_us = now_us.max(latest.saturating_add(1));
