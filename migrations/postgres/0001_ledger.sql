@@ -113,6 +113,15 @@ CREATE TRIGGER transactions_are_never_changed BEFORE UPDATE OR DELETE ON transac
 CREATE TRIGGER transactions_are_never_truncated BEFORE TRUNCATE ON transactions
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
+-- Which purchase a payment was recorded for (R12): one, over the whole platform, so this one table has a key that does not
+-- begin with the account. purchase_id is the seq of the purchase.
+CREATE TABLE payments (
+    reference   TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    account_id  TEXT COLLATE "C" NOT NULL REFERENCES accounts,
+    purchase_id BIGINT NOT NULL
+);
+CREATE INDEX payments_purchase ON payments (account_id, purchase_id);
+
 -- Lots of credits, as projections of the entries. grant_id is the seq of the transaction that made the grant.
 CREATE TABLE grants (
     account_id     TEXT COLLATE "C"    NOT NULL REFERENCES accounts,

@@ -1,5 +1,5 @@
 -- The ledger. Instants are microseconds since 1970 UTC, months are 'YYYY-MM', credits are whole numbers.
--- Every key begins with account_id, so that the same tables distribute by account.
+-- Every key begins with account_id, so that the same tables distribute by account; payments say why theirs does not.
 -- A digest is the first 64 bits of a hash over the facts beside it: `creditd verify` finds what else was changed.
 
 CREATE TABLE meta (
@@ -115,6 +115,15 @@ CREATE TRIGGER transactions_are_never_replaced BEFORE INSERT ON transactions
 WHEN EXISTS (SELECT 1 FROM transactions WHERE account_id = NEW.account_id AND seq = NEW.seq)
   OR EXISTS (SELECT 1 FROM transactions WHERE account_id = NEW.account_id AND key = NEW.key)
 BEGIN SELECT RAISE(ABORT, 'transactions are append-only: correct a row by a new one'); END;
+
+-- Which purchase a payment was recorded for (R12): one, over the whole platform, so this one table has a key that does not
+-- begin with the account. purchase_id is the seq of the purchase.
+CREATE TABLE payments (
+    reference   TEXT    NOT NULL PRIMARY KEY,
+    account_id  TEXT    NOT NULL REFERENCES accounts,
+    purchase_id INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX payments_purchase ON payments (account_id, purchase_id);
 
 -- Lots of credits, as projections of the entries. grant_id is the seq of the transaction that made the grant.
 CREATE TABLE grants (

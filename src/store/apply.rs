@@ -8,7 +8,7 @@ use super::sql::{Query, Sql, set};
 use super::{Result, While, json};
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::Credits;
-use crate::core::ids::AccountId;
+use crate::core::ids::{AccountId, Reference};
 use crate::core::ledger::{Changes, Grant, Ledger};
 use crate::core::transaction::{Reason, Transaction};
 use serde::{Serialize, Serializer};
@@ -241,7 +241,12 @@ fn has_more(changes: &Changes) -> bool {
     let Changes { rows: _, grants: _, holds_opened, holds_settled, caps, cap_months, terms, closures, .. } = changes;
     let has_holds = !holds_opened.is_empty() || !holds_settled.is_empty();
     let has_caps = !caps.is_empty() || !cap_months.is_empty();
-    has_holds || has_caps || !terms.is_empty() || !closures.is_empty() || changes.reopened_through.is_some()
+    has_holds
+        || has_caps
+        || !terms.is_empty()
+        || !closures.is_empty()
+        || changes.reopened_through.is_some()
+        || !changes.payments.is_empty()
 }
 
 impl Written<'_> {
@@ -270,6 +275,19 @@ impl Written<'_> {
 
     async fn write_more(&self, tx: &mut Tx) -> Result<()> {
         let each = || self.changes.iter();
+        let mut payments: Vec<Payment<'_>> = each()
+            .flat_map(|(account_id, changes)| {
+                let of = move |(reference, seq)| Payment { reference, account_id, purchase_id: seq };
+                changes.payments.iter().map(|(reference, seq)| (reference, *seq)).map(of)
+            })
+            .collect();
+        if !payments.is_empty() {
+            // In one order, so that two writers do not wait for each other. Who comes second with a payment plans again.
+            payments.sort_by_key(|payment| payment.reference);
+            const SQL: Sql = set!(reference text, account_id text, purchase_id bigint =>
+                "INSERT INTO payments (reference, account_id, purchase_id) SELECT reference, account_id, purchase_id FROM v");
+            tx.query(SQL).bind(json(payments)?).execute().await.while_("writing payments")?;
+        }
         let opened: Vec<OpenedHold<'_>> = each()
             .flat_map(|(account_id, changes)| {
                 let open = |(hold_id, end): &(i64, Instant)| OpenedHold {
@@ -335,6 +353,13 @@ impl Written<'_> {
         }
         Ok(())
     }
+}
+
+#[derive(Serialize)]
+struct Payment<'a> {
+    reference: &'a Reference,
+    account_id: &'a AccountId,
+    purchase_id: i64,
 }
 
 #[derive(Serialize)]

@@ -8,7 +8,7 @@ use super::stored::StoredTransaction;
 use super::{Result, StoreError, json};
 use crate::core::calendar::{Calendar, Instant, Month, Terms, parse_zone};
 use crate::core::credits::{CreditType, Credits, Split};
-use crate::core::ids::{AccountId, ActionCode, Key, UserId};
+use crate::core::ids::{AccountId, ActionCode, Key, Reference, UserId};
 use crate::core::ledger::{Account, Call, CameBack, CapUse, Closure, Grant, Ledger, OpenHold};
 use crate::core::price::{Action, PriceMatrix, PriceVersion};
 use crate::core::transaction::{GrantId, Source, Transaction};
@@ -31,6 +31,8 @@ struct Asked {
     keys: Vec<Key>,
     /// Keys of calls that later calls are about: what corrects their rows is loaded, too.
     about: Vec<Key>,
+    /// Payments to be recorded (R12).
+    payments: Vec<Reference>,
     /// Users whose caps count (R17).
     users: Vec<UserId>,
     /// Users whose history is needed, for new caps.
@@ -60,6 +62,7 @@ impl Load {
         match call {
             Call::Refund(_) => asked.everything = true,
             Call::Cap(cap) => asked.history.push(cap.user.clone()),
+            Call::Purchase(purchase) => asked.payments.push(purchase.reference.clone()),
             _ => {}
         }
     }
@@ -76,6 +79,7 @@ impl Load {
                 since,
                 keys: Vec::new(),
                 about: Vec::new(),
+                payments: Vec::new(),
                 users: Vec::new(),
                 history: Vec::new(),
                 everything: false,
@@ -111,6 +115,7 @@ impl Load {
             everything: asked.everything,
             keys: asked.keys.clone(),
             about: asked.about.clone(),
+            payments: asked.payments.clone(),
             users: asked.users.clone(),
             history: asked.history.clone(),
             prices: self.with_prices && n == 0,
@@ -130,6 +135,8 @@ struct AskedRow {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     about: Vec<Key>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    payments: Vec<Reference>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     users: Vec<UserId>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     history: Vec<UserId>,
@@ -143,6 +150,8 @@ pub struct Batch {
     pub ledgers: BTreeMap<AccountId, Ledger>,
     /// The prices of actions, without their texts.
     pub prices: PriceMatrix,
+    /// Payments that were planned to be recorded, and for whom (R12).
+    pub payments: BTreeMap<Reference, AccountId>,
     /// The connection was lost in an earlier try, so that what was planned then may be written already.
     pub may_be_written: bool,
 }
@@ -198,6 +207,24 @@ macro_rules! used_at {
     };
 }
 
+/// Of the payments asked about, those that other accounts have, with whose they are (R12).
+macro_rules! payments_sqlite {
+    () => {
+        "CASE WHEN v.payments IS NOT NULL THEN
+             (SELECT json_group_array(json_array(p.reference, p.account_id)) FROM json_each(v.payments) AS k
+               CROSS JOIN payments AS p WHERE p.reference = k.value AND p.account_id <> a.account_id) END"
+    };
+}
+macro_rules! payments_postgres {
+    () => {
+        "CASE WHEN v.payments IS NOT NULL THEN
+             (SELECT jsonb_agg(k.row) FILTER (WHERE k.row IS NOT NULL) FROM (
+                  SELECT (SELECT jsonb_build_array(p.reference, p.account_id) FROM payments AS p
+                           WHERE p.reference = k.reference AND p.account_id <> a.account_id) AS row
+                    FROM jsonb_array_elements_text(v.payments) AS k (reference)) AS k)::text END"
+    };
+}
+
 /// Loads ledgers: `$1` is [`Load::parameter`]. The two texts say the same in the words of each database.
 ///
 /// Open grants are found by their own index. Grants that are used up or over matter only to what happened before the
@@ -208,7 +235,8 @@ pub(super) const LOAD: Sql = Sql {
              SELECT value ->> 'account_id' AS account_id, value ->> 'since' AS since,
                     value ->> 'everything' AS everything,
                     value ->> 'keys' AS keys, value ->> 'about' AS about, value ->> 'users' AS users,
-                    value ->> 'history' AS history, value ->> 'prices' AS prices FROM jsonb_each($1))
+                    value ->> 'history' AS history, value ->> 'payments' AS payments, value ->> 'prices' AS prices
+               FROM jsonb_each($1))
          SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
                 a.balance_free, a.balance_purchased,
                 (SELECT json_group_array(json_array(t.from_month, t.zone, t.allowance)) FROM terms AS t
@@ -250,13 +278,14 @@ pub(super) const LOAD: Sql = Sql {
                         AND (t.free_delta <> 0 OR t.purchased_delta <> 0)) END,
                 CASE WHEN v.prices THEN
                     (SELECT json_group_array(json_array(p.action, p.effective_from, p.credits)) FROM prices AS p) END,
-                a.reopened_through
+                a.reopened_through, ", payments_sqlite!(), "
            FROM v LEFT JOIN accounts AS a ON a.account_id = v.account_id"
     ),
     postgres: concat!(
         "WITH v AS MATERIALIZED (
              SELECT * FROM jsonb_to_recordset($1::jsonb) AS j (account_id text, since bigint, everything bool, keys jsonb,
-                                                               about jsonb, users jsonb, history jsonb, prices bool))
+                                                               about jsonb, users jsonb, history jsonb, payments jsonb,
+                                                               prices bool))
          SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
                 a.balance_free, a.balance_purchased,
                 (SELECT jsonb_agg(jsonb_build_array(t.from_month, t.zone, t.allowance)) FROM terms AS t
@@ -296,7 +325,7 @@ pub(super) const LOAD: Sql = Sql {
                         AND (t.free_delta <> 0 OR t.purchased_delta <> 0))::text END,
                 CASE WHEN v.prices THEN
                     (SELECT jsonb_agg(jsonb_build_array(p.action, p.effective_from, p.credits)) FROM prices AS p)::text END,
-                a.reopened_through
+                a.reopened_through, ", payments_postgres!(), "
            FROM v LEFT JOIN accounts AS a ON a.account_id = v.account_id"
     ),
 };
@@ -307,7 +336,7 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
     sqlite: concat!(
         "WITH v AS MATERIALIZED (
              SELECT value ->> 'account_id' AS account_id, value ->> 'since' AS since, value ->> 'keys' AS keys,
-                    value ->> 'prices' AS prices FROM jsonb_each($1))
+                    value ->> 'payments' AS payments, value ->> 'prices' AS prices FROM jsonb_each($1))
          SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
                 a.balance_free, a.balance_purchased,
                 (SELECT json_group_array(json_array(t.from_month, t.zone, t.allowance)) FROM terms AS t
@@ -326,7 +355,7 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
                 NULL, NULL, NULL,
                 CASE WHEN v.prices THEN
                     (SELECT json_group_array(json_array(p.action, p.effective_from, p.credits)) FROM prices AS p) END,
-                a.reopened_through,
+                a.reopened_through, ", payments_sqlite!(), ",
                 v.since < a.last_recorded_at OR EXISTS (SELECT 1 FROM holds AS h WHERE h.account_id = a.account_id)
                     OR EXISTS (SELECT 1 FROM caps AS c WHERE c.account_id = a.account_id)
                     OR EXISTS (SELECT 1 FROM closures AS c WHERE c.account_id = a.account_id)
@@ -334,7 +363,8 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
     ),
     postgres: concat!(
         "WITH v AS MATERIALIZED (
-             SELECT * FROM jsonb_to_recordset($1::jsonb) AS j (account_id text, since bigint, keys jsonb, prices bool))
+             SELECT * FROM jsonb_to_recordset($1::jsonb) AS j (account_id text, since bigint, keys jsonb, payments jsonb,
+                                                               prices bool))
          SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
                 a.balance_free, a.balance_purchased,
                 (SELECT jsonb_agg(jsonb_build_array(t.from_month, t.zone, t.allowance)) FROM terms AS t
@@ -353,7 +383,7 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
                 NULL, NULL, NULL,
                 (SELECT jsonb_agg(jsonb_build_array(p.action, p.effective_from, p.credits)) FROM prices AS p
                   WHERE v.prices)::text,
-                a.reopened_through,
+                a.reopened_through, ", payments_postgres!(), ",
                 v.since < a.last_recorded_at OR EXISTS (SELECT 1 FROM holds AS h WHERE h.account_id = a.account_id)
                     OR EXISTS (SELECT 1 FROM caps AS c WHERE c.account_id = a.account_id)
                     OR EXISTS (SELECT 1 FROM closures AS c WHERE c.account_id = a.account_id)
@@ -363,7 +393,7 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
 
 /// Whether the row of [`LOAD_PLAIN`] says that [`LOAD`] must be asked.
 pub(super) fn has_more(rows: &[Row]) -> bool {
-    rows.iter().any(|row| row.get::<Option<bool>>(20).unwrap_or(false))
+    rows.iter().any(|row| row.get::<Option<bool>>(21).unwrap_or(false))
 }
 
 /// Reads what [`LOAD`] returned.
@@ -379,7 +409,7 @@ pub(super) fn read_batch(rows: &[Row]) -> Result<Batch> {
             prices = read_prices(versions);
         }
     }
-    Ok(Batch { ledgers, prices, may_be_written: false })
+    Ok(Batch { ledgers, prices, payments: BTreeMap::new(), may_be_written: false })
 }
 
 /// A column of JSON; NULL is what an aggregate over nothing is on one of the databases.
@@ -427,6 +457,7 @@ fn read_ledger(row: &Row) -> Result<Ledger> {
     for (user, limit, used) in column::<StoredCap>(row, 16)? {
         ledger.caps.insert(user, CapUse { limit, used: used.unwrap_or_default().into_iter().collect() });
     }
+    ledger.payments = column::<(Reference, AccountId)>(row, 20)?.into_iter().collect();
     for (user, at, delta) in column::<(UserId, i64, Credits)>(row, 17)? {
         ledger.history.entry(user).or_default().push((Instant::from_micros(at), delta));
     }

@@ -23,7 +23,11 @@ pub(super) async fn create(path: &Path) -> Result<Backend> {
     if path.exists() {
         return Err(StoreError::Exists { place: place() });
     }
-    create_private(path).map_err(|source| StoreError::Create { place: place(), source })?;
+    create_private(path).map_err(|source| match source.kind() {
+        // Somebody else made it since we looked.
+        std::io::ErrorKind::AlreadyExists => StoreError::Exists { place: place() },
+        _ => StoreError::Create { place: place(), source },
+    })?;
     connect(path, true).await
 }
 

@@ -38,7 +38,7 @@ pub use refusal::Refusal;
 
 use super::calendar::{Calendar, Instant, Month, Terms};
 use super::credits::{CreditType, Credits, Overflow, Split};
-use super::ids::{AccountId, Key, UserId};
+use super::ids::{AccountId, Key, Reference, UserId};
 use super::transaction::{Entry, GrantId, Kind, Source, Status, Transaction};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -113,6 +113,8 @@ pub struct Ledger {
     pub known: BTreeMap<Key, Transaction>,
     /// Rows that correct one of those: settlements of a hold, refunds of a charge, the return of a purchase.
     pub about: Vec<Transaction>,
+    /// Payments this batch asks about that other accounts have, and which (R12).
+    pub payments: BTreeMap<Reference, AccountId>,
     /// What users moved, and when it was used: for new caps (R17).
     pub history: BTreeMap<UserId, Vec<(Instant, Credits)>>,
     rows: Vec<Transaction>,
@@ -136,6 +138,8 @@ struct Changed {
 pub struct Changes {
     /// Rows to append, in order.
     pub rows: Vec<Transaction>,
+    /// The payments of the purchases among them, each with its row's `seq`.
+    pub payments: Vec<(Reference, i64)>,
     /// Grants to insert or update, as they are now.
     pub grants: Vec<Grant>,
     /// Holds that were opened, with their end.
@@ -172,6 +176,7 @@ impl Ledger {
             caps: BTreeMap::new(),
             known: BTreeMap::new(),
             about: Vec::new(),
+            payments: BTreeMap::new(),
             history: BTreeMap::new(),
             rows: Vec::new(),
             changed: Changed::default(),
@@ -199,7 +204,9 @@ impl Ledger {
             let credits = *self.caps.get(&user)?.used.get(&month)?;
             Some((user, month, credits))
         };
+        let bought = self.rows.iter().filter(|row| row.kind == Kind::Purchase);
         Changes {
+            payments: bought.filter_map(|row| Some((row.reference.clone()?, row.seq))).collect(),
             grants: grants.iter().filter_map(|id| self.grants.remove(id)).collect(),
             holds_opened: opened.into_iter().map(|id| (id, self.holds[&id].expires_at)).collect(),
             holds_settled: settled,
