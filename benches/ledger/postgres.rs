@@ -111,7 +111,7 @@ SELECT a.account_id, a.last_seq + 2, 'allocation', a.due_at, :now, NULL, NULL, 0
 UPDATE grants AS g SET lapsed = g.lapsed + g.remaining, remaining = 0, lapsed_by = a.last_seq + 1
   FROM accounts AS a WHERE a.account_id = g.account_id AND g.remaining > 0;
 INSERT INTO grants
-SELECT account_id, last_seq + 2, 'free:2026-04', 'free', 'monthly', :amount, due_at, :next, 0, 0, 0, 0, 0, 0, 0, :amount, NULL
+SELECT account_id, last_seq + 2, 'free:2026-04', 'free', 'monthly', :amount, due_at, :next, 0, 0, 0, 0, 0, 0, 0, :amount, NULL, NULL
   FROM accounts WHERE due_at <= :now;
 UPDATE accounts SET last_seq = last_seq + 2, last_recorded_at = :now, opened_through = '2026-04', balance_free = :amount,
        due_at = :next WHERE due_at <= :now;

@@ -100,7 +100,7 @@ SELECT a.account_id, a.last_seq + 2, 'allocation', a.due_at, :now, NULL, NULL, 0
 UPDATE grants SET lapsed = lapsed + remaining, remaining = 0,
        lapsed_by = (SELECT last_seq + 1 FROM accounts AS a WHERE a.account_id = grants.account_id) WHERE remaining > 0;
 INSERT INTO grants
-SELECT account_id, last_seq + 2, 'free:2026-04', 'free', 'monthly', 1000000000, due_at, :next, 0, 0, 0, 0, 0, 0, 0, 1000000000, NULL
+SELECT account_id, last_seq + 2, 'free:2026-04', 'free', 'monthly', 1000000000, due_at, :next, 0, 0, 0, 0, 0, 0, 0, 1000000000, NULL, NULL
   FROM accounts WHERE due_at <= :now;
 UPDATE accounts SET last_seq = last_seq + 2, last_recorded_at = :now, opened_through = '2026-04', balance_free = 1000000000,
        due_at = :next WHERE due_at <= :now;

@@ -18,6 +18,7 @@ CREATE TABLE accounts (
     -- projections of the ledger, written together with its rows
     opened_through    TEXT COLLATE "C",                        -- the last month whose free grant was made
     closed_through    TEXT COLLATE "C",                        -- the last month that takes no late usage any more (R14)
+    reopened_through  TEXT,                        -- the last month that was opened again and not closed since
     last_seq          BIGINT NOT NULL DEFAULT 0,
     last_recorded_at  BIGINT NOT NULL DEFAULT -9223372036854775808,
     balance_free      BIGINT NOT NULL DEFAULT 0 CHECK (balance_free >= 0),
@@ -104,7 +105,6 @@ CREATE TABLE transactions (
 CREATE UNIQUE INDEX transactions_key ON transactions (account_id, key) WHERE key IS NOT NULL;
 CREATE INDEX transactions_occurred ON transactions (account_id, occurred_at);
 CREATE INDEX transactions_corrects ON transactions (account_id, corrects) WHERE corrects IS NOT NULL;
-CREATE INDEX transactions_refunds ON transactions (account_id, occurred_at) WHERE kind = 'refund';
 
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'transactions are append-only: correct a row by a new one'; END $$;
@@ -112,6 +112,15 @@ CREATE TRIGGER transactions_are_never_changed BEFORE UPDATE OR DELETE ON transac
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER transactions_are_never_truncated BEFORE TRUNCATE ON transactions
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- Which purchase a payment was recorded for (R12): one, over the whole platform, so this one table has a key that does not
+-- begin with the account. purchase_id is the seq of the purchase.
+CREATE TABLE payments (
+    reference   TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    account_id  TEXT COLLATE "C" NOT NULL REFERENCES accounts,
+    purchase_id BIGINT NOT NULL
+);
+CREATE INDEX payments_purchase ON payments (account_id, purchase_id);
 
 -- Lots of credits, as projections of the entries. grant_id is the seq of the transaction that made the grant.
 CREATE TABLE grants (
@@ -132,6 +141,7 @@ CREATE TABLE grants (
     held           BIGINT NOT NULL CHECK (held >= 0),
     remaining      BIGINT NOT NULL CHECK (remaining >= 0),
     lapsed_by      BIGINT,
+    came_back      TEXT,                           -- [[refunded_at, credits], ...]: what of that is still there (R14)
     PRIMARY KEY (account_id, grant_id),
     CHECK (amount = consumed - refunded + lapsed + returned + adjusted + held + remaining)
 );
@@ -146,7 +156,7 @@ CREATE TABLE holds (
     PRIMARY KEY (account_id, hold_id)
 );
 
--- Users with a monthly cap (R17), and what they used in each month, less refunds.
+-- Users with a monthly cap (R17), and what they used in each month, less what came back of that.
 CREATE TABLE caps (
     account_id TEXT COLLATE "C"    NOT NULL REFERENCES accounts,
     user_id    TEXT COLLATE "C"    NOT NULL,
@@ -158,6 +168,6 @@ CREATE TABLE cap_months (
     account_id TEXT COLLATE "C"    NOT NULL REFERENCES accounts,
     user_id    TEXT COLLATE "C"    NOT NULL,
     month      TEXT COLLATE "C"    NOT NULL,
-    used       BIGINT NOT NULL,
+    used       BIGINT NOT NULL CHECK (used >= 0),
     PRIMARY KEY (account_id, user_id, month)
 );

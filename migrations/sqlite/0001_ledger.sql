@@ -1,5 +1,5 @@
 -- The ledger. Instants are microseconds since 1970 UTC, months are 'YYYY-MM', credits are whole numbers.
--- Every key begins with account_id, so that the same tables distribute by account.
+-- Every key begins with account_id, so that the same tables distribute by account; payments say why theirs does not.
 -- A digest is the first 64 bits of a hash over the facts beside it: `creditd verify` finds what else was changed.
 
 CREATE TABLE meta (
@@ -18,6 +18,7 @@ CREATE TABLE accounts (
     -- projections of the ledger, written together with its rows
     opened_through    TEXT,                        -- the last month whose free grant was made
     closed_through    TEXT,                        -- the last month that takes no late usage any more (R14)
+    reopened_through  TEXT,                        -- the last month that was opened again and not closed since
     last_seq          INTEGER NOT NULL DEFAULT 0,
     last_recorded_at  INTEGER NOT NULL DEFAULT -9223372036854775808,
     balance_free      INTEGER NOT NULL DEFAULT 0 CHECK (balance_free >= 0),
@@ -104,7 +105,6 @@ CREATE TABLE transactions (
 CREATE UNIQUE INDEX transactions_key ON transactions (account_id, key) WHERE key IS NOT NULL;
 CREATE INDEX transactions_occurred ON transactions (account_id, occurred_at);
 CREATE INDEX transactions_corrects ON transactions (account_id, corrects) WHERE corrects IS NOT NULL;
-CREATE INDEX transactions_refunds ON transactions (account_id, occurred_at) WHERE kind = 'refund';
 
 CREATE TRIGGER transactions_are_never_updated BEFORE UPDATE ON transactions
 BEGIN SELECT RAISE(ABORT, 'transactions are append-only: correct a row by a new one'); END;
@@ -115,6 +115,15 @@ CREATE TRIGGER transactions_are_never_replaced BEFORE INSERT ON transactions
 WHEN EXISTS (SELECT 1 FROM transactions WHERE account_id = NEW.account_id AND seq = NEW.seq)
   OR EXISTS (SELECT 1 FROM transactions WHERE account_id = NEW.account_id AND key = NEW.key)
 BEGIN SELECT RAISE(ABORT, 'transactions are append-only: correct a row by a new one'); END;
+
+-- Which purchase a payment was recorded for (R12): one, over the whole platform, so this one table has a key that does not
+-- begin with the account. purchase_id is the seq of the purchase.
+CREATE TABLE payments (
+    reference   TEXT    NOT NULL PRIMARY KEY,
+    account_id  TEXT    NOT NULL REFERENCES accounts,
+    purchase_id INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX payments_purchase ON payments (account_id, purchase_id);
 
 -- Lots of credits, as projections of the entries. grant_id is the seq of the transaction that made the grant.
 CREATE TABLE grants (
@@ -135,6 +144,7 @@ CREATE TABLE grants (
     held           INTEGER NOT NULL CHECK (held >= 0),
     remaining      INTEGER NOT NULL CHECK (remaining >= 0),
     lapsed_by      INTEGER,
+    came_back      TEXT,                           -- [[refunded_at, credits], ...]: what of that is still there (R14)
     PRIMARY KEY (account_id, grant_id),
     CHECK (amount = consumed - refunded + lapsed + returned + adjusted + held + remaining)
 ) STRICT, WITHOUT ROWID;
@@ -149,7 +159,7 @@ CREATE TABLE holds (
     PRIMARY KEY (account_id, hold_id)
 ) STRICT, WITHOUT ROWID;
 
--- Users with a monthly cap (R17), and what they used in each month, less refunds.
+-- Users with a monthly cap (R17), and what they used in each month, less what came back of that.
 CREATE TABLE caps (
     account_id TEXT    NOT NULL REFERENCES accounts,
     user_id    TEXT    NOT NULL,
@@ -161,6 +171,6 @@ CREATE TABLE cap_months (
     account_id TEXT    NOT NULL REFERENCES accounts,
     user_id    TEXT    NOT NULL,
     month      TEXT    NOT NULL,
-    used       INTEGER NOT NULL,
+    used       INTEGER NOT NULL CHECK (used >= 0),
     PRIMARY KEY (account_id, user_id, month)
 ) STRICT, WITHOUT ROWID;

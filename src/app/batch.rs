@@ -4,7 +4,7 @@ use super::{App, AppError};
 use crate::clock::Clock;
 use crate::core::calendar::Instant;
 use crate::core::ids::AccountId;
-use crate::core::ledger::{Call, Ledger, Receipt, Refusal};
+use crate::core::ledger::{Call, Ledger, Purchase, Receipt, Refusal};
 use crate::store::{Batch, Load, Store, StoreError};
 
 /// A call in a batch: on which account, what, and by which clock. It happens when its turn comes, not when it was sent:
@@ -103,7 +103,16 @@ fn apply_one<'a>(
     now: Instant,
 ) -> Result<(&'a Ledger, Receipt), AppError> {
     let ledger = batch.ledgers.get_mut(account).ok_or_else(|| AppError::UnknownAccount(account.clone()))?;
+    let Call::Purchase(Purchase { reference, .. }) = call else {
+        let receipt = ledger.apply(call, &batch.prices, now)?;
+        return Ok((ledger, receipt));
+    };
+    // R12: what another account of the batch was just given is not stored yet.
+    if let Some(holder) = batch.payments.get(reference).filter(|holder| *holder != account) {
+        ledger.payments.insert(reference.clone(), holder.clone());
+    }
     let receipt = ledger.apply(call, &batch.prices, now)?;
+    batch.payments.insert(reference.clone(), account.clone());
     Ok((ledger, receipt))
 }
 

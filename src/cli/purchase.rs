@@ -14,7 +14,9 @@ use anyhow::anyhow;
 
 /// Add purchased packs, whose credits never lapse
 ///
-/// A payment adds its packs once, however often it is told. Example:
+/// A payment adds its packs once, however often it is told, and to one account: one that another account has is refused
+/// (payment_used). If that account got it by mistake, `creditd return` it there, and record it here under another
+/// reference, such as the old one with -moved behind it. Example:
 ///   creditd purchase --account acme --packs 2 --reference inv-2013-0042
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -39,7 +41,8 @@ struct One {
     /// How many packs
     #[arg(long, value_parser = clap::value_parser!(i64).range(1..=PACKS_MAX))]
     packs: i64,
-    /// The payment's reference, which is also the idempotency key; a missing one is made and printed on stderr
+    /// The payment's reference, unique over all accounts, which is also the idempotency key; a missing one is made and
+    /// printed on stderr
     #[arg(long)]
     reference: Option<Reference>,
     /// What the log shall say about it

@@ -2,15 +2,16 @@
 //!
 //! It never looks at months that ended before the ledger was made: whoever loads a history is merely early, and
 //! `creditd month close` is there for them. Nor does it close anything in the first days in which creditd knows an account.
+//! A month that a person opened again stays open until a person closes it, whoever closed it first; and with it all later
+//! ones, for closing a month closes all before it.
 
 use super::{Done, JobError, Kit, Run};
-use crate::app::AppError;
 use crate::core::calendar::{Instant, Month};
 use crate::core::counting::counted;
 use crate::core::ids::{AccountId, CLOSE_KEY_PREFIX, Key};
-use crate::core::ledger::{Call, Ledger, MonthClosing, Receipt};
+use crate::core::ledger::{Call, Ledger, MonthClosing, Receipt, Refusal};
 use crate::core::schedule::{Job, Slot};
-use crate::store::{Load, StoreError};
+use crate::store::{Batch, Load, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the log says. It is part of the call, so it is the same for ever (R9).
@@ -37,6 +38,8 @@ struct Plan {
     close: Option<Month>,
     /// The first month that would be closed had it been reported.
     waits_for: Option<Slot>,
+    /// Something would be closed, had nobody opened a month again.
+    is_left: bool,
 }
 
 /// Closes what is due, of every account.
@@ -52,7 +55,7 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
     let policy = Policy { now, since, late_usage_days, reported };
     let known_by = now.plus_days(-late_usage_days);
     let latest = Month::of(known_by.plus_seconds(ZONE_HOURS_MAX * 3_600).to_utc().date_naive()).previous();
-    let (mut done, mut seen, mut closed, mut there) = (Done::default(), 0_u64, 0_u64, 0_u64);
+    let (mut done, mut seen, mut closed, mut left) = (Done::default(), 0_u64, 0_u64, 0_u64);
     let mut waiting: BTreeMap<Slot, u64> = BTreeMap::new();
     let mut after = None;
     loop {
@@ -61,21 +64,21 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         let ids = app.store.accounts_to_close(latest, known_by, after.as_ref(), batch).await?;
         let Some(last) = ids.last().cloned() else { break };
         let ledgers = app.store.load(&Load::accounts(&ids, now)).await?.ledgers;
-        let mut calls = Vec::new();
+        let mut months = Vec::new();
         for (id, ledger) in ledgers {
-            let Plan { close, waits_for } = plan(&ledger, &policy);
-            calls.extend(close.map(|month| (id, month)));
+            let Plan { close, waits_for, is_left } = plan(&ledger, &policy);
+            months.extend(close.map(|month| (id, month)));
             waits_for.into_iter().for_each(|slot| *waiting.entry(slot).or_default() += 1);
+            left += u64::from(is_left);
         }
-        for ((id, month), answer) in calls.iter().zip(apply(kit, &calls, run.dry_run).await?) {
+        for ((id, month), answer) in months.iter().zip(apply(kit, &months, run.dry_run).await?) {
             match answer {
-                Ok(Receipt { replayed: false, .. }) => {
+                Some(Ok(_)) => {
                     done.line(format!("{id}: close {month}"));
                     closed += 1;
                 }
-                // Somebody has opened it again since: it stays open until a later one is closed.
-                Ok(Receipt { replayed: true, .. }) => there += 1,
-                Err(refusal) => done.problems.push(refusal.to_string()),
+                Some(Err(refusal)) => done.problems.push(refusal.to_string()),
+                None => left += 1,
             }
         }
         seen += ids.len() as u64;
@@ -87,7 +90,7 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
     if more > 0 {
         done.problems.push(format!("and {more} more periods that were not reported"));
     }
-    let reopened = if there > 0 { format!(", {there} left as they were opened again") } else { String::new() };
+    let reopened = if left > 0 { format!(", {left} left as they were opened again") } else { String::new() };
     done.summary = format!("{} closed to late usage{reopened}", counted(closed, "account"));
     Ok(done)
 }
@@ -104,6 +107,9 @@ fn plan(ledger: &Ledger, policy: &Policy) -> Plan {
         if policy.now < had_its_time_at.max(ledger.month_over_at(month)) {
             return plan;
         }
+        if ledger.reopened_through.is_some() {
+            return Plan { is_left: true, ..plan };
+        }
         let slot = Slot::Month(month, calendar.terms_in(month).zone);
         if !policy.reported.contains(&slot) {
             return Plan { waits_for: Some(slot), ..plan };
@@ -113,12 +119,13 @@ fn plan(ledger: &Ledger, policy: &Policy) -> Plan {
     }
 }
 
-/// Makes the calls, or in a dry run only plans them.
+/// Closes the months, or in a dry run only plans it. `None` for an account of which a person has opened a month again since
+/// it was planned.
 async fn apply(
     kit: &Kit,
     months: &[(AccountId, Month)],
     dry_run: bool,
-) -> Result<Vec<Result<Receipt, AppError>>, JobError> {
+) -> Result<Vec<Option<Result<Receipt, Refusal>>>, JobError> {
     if months.is_empty() {
         return Ok(Vec::new());
     }
@@ -127,7 +134,17 @@ async fn apply(
         Ok((id.clone(), Call::Month(MonthClosing { key, month: *month, reopen: false, comment })))
     };
     let calls = months.iter().map(call).collect::<Result<Vec<(AccountId, Call)>, StoreError>>()?;
-    Ok(if dry_run { kit.app.plan(&calls).await? } else { kit.app.apply(&calls).await? })
+    let mut load = Load::default();
+    calls.iter().for_each(|(id, call)| load.call(id, call, kit.app.now()));
+    let close = |batch: &mut Batch| {
+        let one = |(id, call): &(AccountId, Call)| {
+            let ledger = batch.ledgers.get_mut(id).filter(|ledger| ledger.reopened_through.is_none())?;
+            Some(ledger.apply(call, &batch.prices, kit.app.now()))
+        };
+        calls.iter().map(one).collect()
+    };
+    let store = &kit.app.store;
+    Ok(if dry_run { close(&mut store.load(&load).await?) } else { store.update(&load, close).await? })
 }
 
 fn unreported(slot: Slot, accounts: u64) -> String {

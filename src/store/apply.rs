@@ -7,7 +7,8 @@ use super::backend::Tx;
 use super::sql::{On, Query, Sql, set};
 use super::{Batch, Result, While, json};
 use crate::core::calendar::{Instant, Month};
-use crate::core::ids::AccountId;
+use crate::core::credits::Credits;
+use crate::core::ids::{AccountId, Reference};
 use crate::core::ledger::{Changes, Grant, Ledger};
 use crate::core::transaction::{Reason, Transaction};
 use serde::{Serialize, Serializer};
@@ -87,11 +88,11 @@ const TRANSACTIONS: Columns = Columns { table: "transactions", keys: 2, columns:
 const GRANTS: Columns = Columns { table: "grants", keys: 2, columns: &[
     ("account_id", Text), ("grant_id", Int), ("consumed", Int), ("refunded", Int), ("lapsed", Int),
     ("lapsed_at_once", Int), ("returned", Int), ("adjusted", Int), ("held", Int), ("remaining", Int),
-    ("lapsed_by", Int), ("label", Text), ("credit_type", Text), ("source", Text), ("amount", Int), ("starts_at", Int),
+    ("lapsed_by", Int), ("came_back", Text), ("label", Text), ("credit_type", Text), ("source", Text), ("amount", Int), ("starts_at", Int),
     ("expires_at", Int),
 ] };
 /// What moves in grants that were there: the beginning of [`GRANTS`].
-const GRANTS_MOVED: Columns = Columns { columns: GRANTS.columns.split_at(11).0, ..GRANTS };
+const GRANTS_MOVED: Columns = Columns { columns: GRANTS.columns.split_at(12).0, ..GRANTS };
 /// Accounts whose next month, lapse or expiry is another now.
 #[rustfmt::skip]
 const ACCOUNTS: Columns = Columns { table: "accounts", keys: 1, columns: &[
@@ -312,10 +313,15 @@ pub(super) struct Written<'a> {
 
 /// Whether there is more than rows, grants and balances.
 fn has_more(changes: &Changes) -> bool {
-    let Changes { rows: _, grants: _, holds_opened, holds_settled, caps, cap_months, terms, closures } = changes;
+    let Changes { rows: _, grants: _, holds_opened, holds_settled, caps, cap_months, terms, closures, .. } = changes;
     let has_holds = !holds_opened.is_empty() || !holds_settled.is_empty();
     let has_caps = !caps.is_empty() || !cap_months.is_empty();
-    has_holds || has_caps || !terms.is_empty() || !closures.is_empty()
+    has_holds
+        || has_caps
+        || !terms.is_empty()
+        || !closures.is_empty()
+        || changes.reopened_through.is_some()
+        || !changes.payments.is_empty()
 }
 
 impl Written<'_> {
@@ -352,6 +358,19 @@ impl Written<'_> {
 
     async fn write_more(&self, tx: &mut Tx) -> Result<()> {
         let each = || self.changes.iter();
+        let mut payments: Vec<Payment<'_>> = each()
+            .flat_map(|(account_id, changes)| {
+                let of = move |(reference, seq)| Payment { reference, account_id, purchase_id: seq };
+                changes.payments.iter().map(|(reference, seq)| (reference, *seq)).map(of)
+            })
+            .collect();
+        if !payments.is_empty() {
+            // In one order, so that two writers do not wait for each other. Who comes second with a payment plans again.
+            payments.sort_by_key(|payment| payment.reference);
+            const SQL: Sql = set!(reference text, account_id text, purchase_id bigint =>
+                "INSERT INTO payments (reference, account_id, purchase_id) SELECT reference, account_id, purchase_id FROM v");
+            tx.query(SQL).bind(json(payments)?).execute().await.while_("writing payments")?;
+        }
         let opened: Vec<OpenedHold<'_>> = each()
             .flat_map(|(account_id, changes)| {
                 let open = |(hold_id, end): &(i64, Instant)| OpenedHold {
@@ -406,9 +425,24 @@ impl Written<'_> {
                 .await
                 .while_("writing the closing of an account")?;
             }
+            if let Some(month) = changes.reopened_through {
+                tx.query("UPDATE accounts SET reopened_through = $2 WHERE account_id = $1")
+                    .bind(id.as_str())
+                    .bind(month.map(|month| month.to_string()))
+                    .execute()
+                    .await
+                    .while_("writing which months were opened again")?;
+            }
         }
         Ok(())
     }
+}
+
+#[derive(Serialize)]
+struct Payment<'a> {
+    reference: &'a Reference,
+    account_id: &'a AccountId,
+    purchase_id: i64,
 }
 
 #[derive(Serialize)]
@@ -513,6 +547,8 @@ fn grant_cells<'a>(account: &'a AccountId, grant: &Grant) -> Vec<Cell<'a>> {
     ];
     cells.extend(figures.map(|credits| Cell::Int(credits.get())));
     cells.push(Cell::of_int(grant.lapsed_by));
+    let came_back = grant.came_back.parts();
+    cells.push(if came_back.is_empty() { Cell::Null } else { Cell::Own(came_back_text(came_back)) });
     cells
 }
 
@@ -526,6 +562,12 @@ fn made_cells(grant: &Grant) -> [Cell<'_>; 6] {
         Cell::Int(grant.starts_at.micros()),
         Cell::of_int(grant.expires_at.map(Instant::micros)),
     ]
+}
+
+/// `[[instant,credits],..]`, oldest first.
+fn came_back_text(parts: &[(Instant, Credits)]) -> String {
+    let part = |(at, credits): &(Instant, Credits)| format!("[{},{credits}]", at.micros());
+    format!("[{}]", parts.iter().map(part).collect::<Vec<_>>().join(","))
 }
 
 /// The cells of [`ACCOUNTS_NOT_DUE`].

@@ -8,8 +8,8 @@ use super::stored::StoredTransaction;
 use super::{Result, StoreError, json};
 use crate::core::calendar::{Calendar, Instant, Month, Terms, parse_zone};
 use crate::core::credits::{CreditType, Credits, Split};
-use crate::core::ids::{AccountId, ActionCode, Key, UserId};
-use crate::core::ledger::{Account, Call, CapUse, Closure, Grant, Ledger, OpenHold};
+use crate::core::ids::{AccountId, ActionCode, Key, Reference, UserId};
+use crate::core::ledger::{Account, Call, CameBack, CapUse, Closure, Grant, Ledger, OpenHold};
 use crate::core::price::{Action, PriceMatrix, PriceVersion};
 use crate::core::transaction::{GrantId, Source, Transaction};
 use serde::{Deserialize, Serialize};
@@ -31,12 +31,12 @@ struct Asked {
     keys: Vec<Key>,
     /// Keys of calls that later calls are about: what corrects their rows is loaded, too.
     about: Vec<Key>,
+    /// Payments to be recorded (R12).
+    payments: Vec<Reference>,
     /// Users whose caps count (R17).
     users: Vec<UserId>,
     /// Users whose history is needed, for new caps.
     history: Vec<UserId>,
-    /// Whether usage is told late: what was refunded since it happened was not there then (R14).
-    is_late: bool,
     /// Whether grants that are used up are needed, too.
     everything: bool,
 }
@@ -59,10 +59,10 @@ impl Load {
         asked.keys.extend(call.about().cloned());
         asked.about.extend(call.about().cloned());
         asked.users.extend(call.user().cloned());
-        asked.is_late |= matches!(call, Call::Charge(usage) if usage.occurred_at.is_some());
         match call {
             Call::Refund(_) => asked.everything = true,
             Call::Cap(cap) => asked.history.push(cap.user.clone()),
+            Call::Purchase(purchase) => asked.payments.push(purchase.reference.clone()),
             _ => {}
         }
     }
@@ -79,9 +79,9 @@ impl Load {
                 since,
                 keys: Vec::new(),
                 about: Vec::new(),
+                payments: Vec::new(),
                 users: Vec::new(),
                 history: Vec::new(),
-                is_late: false,
                 everything: false,
             };
             self.accounts.insert(id.clone(), asked);
@@ -107,10 +107,10 @@ impl Load {
         let ask = |(n, (id, asked)): (usize, (&AccountId, &Asked))| AskedRow {
             account_id: id.to_string(),
             since: asked.since.micros(),
-            late: asked.is_late,
             everything: asked.everything,
             keys: asked.keys.clone(),
             about: asked.about.clone(),
+            payments: asked.payments.clone(),
             users: asked.users.clone(),
             history: asked.history.clone(),
             prices: self.with_prices && n == 0,
@@ -124,12 +124,13 @@ impl Load {
 struct AskedRow {
     account_id: String,
     since: i64,
-    late: bool,
     everything: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keys: Vec<Key>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     about: Vec<Key>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    payments: Vec<Reference>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     users: Vec<UserId>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -144,6 +145,8 @@ pub struct Batch {
     pub ledgers: BTreeMap<AccountId, Ledger>,
     /// The prices of actions, without their texts.
     pub prices: PriceMatrix,
+    /// Payments that were planned to be recorded, and for whom (R12).
+    pub payments: BTreeMap<Reference, AccountId>,
     /// The connection was lost in an earlier try, so that what was planned then may be written already.
     pub may_be_written: bool,
     /// When each account was due, as loaded.
@@ -167,7 +170,7 @@ macro_rules! row_of_sqlite {
 macro_rules! grant {
     () => {
         "g.grant_id, g.label, g.credit_type, g.source, g.amount, g.starts_at, g.expires_at, g.consumed, g.refunded,
-         g.lapsed, g.lapsed_at_once, g.returned, g.adjusted, g.held, g.remaining, g.lapsed_by"
+         g.lapsed, g.lapsed_at_once, g.returned, g.adjusted, g.held, g.remaining, g.lapsed_by, g.came_back"
     };
 }
 
@@ -193,6 +196,32 @@ macro_rules! row_of_key {
     };
 }
 
+/// When the credits of row `t` were used: what gives some back counts when they were (R17).
+macro_rules! used_at {
+    () => {
+        "coalesce((SELECT o.occurred_at FROM transactions AS o
+                    WHERE o.account_id = t.account_id AND o.seq = t.corrects), t.occurred_at)"
+    };
+}
+
+/// Of the payments asked about, those that other accounts have, with whose they are (R12).
+macro_rules! payments_sqlite {
+    () => {
+        "CASE WHEN v.payments IS NOT NULL THEN
+             (SELECT json_group_array(json_array(p.reference, p.account_id)) FROM json_each(v.payments) AS k
+               CROSS JOIN payments AS p WHERE p.reference = k.value AND p.account_id <> a.account_id) END"
+    };
+}
+macro_rules! payments_postgres {
+    () => {
+        "CASE WHEN v.payments IS NOT NULL THEN
+             (SELECT jsonb_agg(k.row) FILTER (WHERE k.row IS NOT NULL) FROM (
+                  SELECT (SELECT jsonb_build_array(p.reference, p.account_id) FROM payments AS p
+                           WHERE p.reference = k.reference AND p.account_id <> a.account_id) AS row
+                    FROM jsonb_array_elements_text(v.payments) AS k (reference)) AS k)::text END"
+    };
+}
+
 /// Loads ledgers: `$1` is [`Load::parameter`]. The two texts say the same in the words of each database.
 ///
 /// Open grants are found by their own index. Grants that are used up or over matter only to what happened before the
@@ -200,10 +229,11 @@ macro_rules! row_of_key {
 pub(super) const LOAD: Sql = Sql {
     sqlite: concat!(
         "WITH v AS MATERIALIZED (
-             SELECT value ->> 'account_id' AS account_id, value ->> 'since' AS since, value ->> 'late' AS late,
+             SELECT value ->> 'account_id' AS account_id, value ->> 'since' AS since,
                     value ->> 'everything' AS everything,
                     value ->> 'keys' AS keys, value ->> 'about' AS about, value ->> 'users' AS users,
-                    value ->> 'history' AS history, value ->> 'prices' AS prices FROM jsonb_each($1))
+                    value ->> 'history' AS history, value ->> 'payments' AS payments, value ->> 'prices' AS prices
+               FROM jsonb_each($1))
          SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
                 a.balance_free, a.balance_purchased, a.due_at,
                 (SELECT json_group_array(json_array(t.from_month, t.zone, t.allowance)) FROM terms AS t
@@ -239,21 +269,20 @@ pub(super) const LOAD: Sql = Sql {
                                            CROSS JOIN transactions AS t INDEXED BY transactions_key
                                            WHERE t.account_id = a.account_id AND t.key = k.value))),
                 CASE WHEN v.history IS NOT NULL THEN
-                    (SELECT json_group_array(json_array(t.user_id, t.occurred_at, t.free_delta + t.purchased_delta))
+                    (SELECT json_group_array(json_array(t.user_id, ", used_at!(), ", t.free_delta + t.purchased_delta))
                        FROM transactions AS t WHERE t.account_id = a.account_id
                         AND t.user_id IN (SELECT value FROM json_each(v.history))
                         AND (t.free_delta <> 0 OR t.purchased_delta <> 0)) END,
-                CASE WHEN v.late THEN
-                    (SELECT json_group_array(", row_of_sqlite!(), ") FROM transactions AS t INDEXED BY transactions_refunds
-                      WHERE t.account_id = a.account_id AND t.kind = 'refund' AND t.occurred_at > v.since) END,
                 CASE WHEN v.prices THEN
-                    (SELECT json_group_array(json_array(p.action, p.effective_from, p.credits)) FROM prices AS p) END
+                    (SELECT json_group_array(json_array(p.action, p.effective_from, p.credits)) FROM prices AS p) END,
+                a.reopened_through, ", payments_sqlite!(), "
            FROM v LEFT JOIN accounts AS a ON a.account_id = v.account_id"
     ),
     postgres: concat!(
         "WITH v AS MATERIALIZED (
-             SELECT * FROM jsonb_to_recordset($1::jsonb) AS j (account_id text, since bigint, late bool, everything bool, keys jsonb,
-                                                               about jsonb, users jsonb, history jsonb, prices bool))
+             SELECT * FROM jsonb_to_recordset($1::jsonb) AS j (account_id text, since bigint, everything bool, keys jsonb,
+                                                               about jsonb, users jsonb, history jsonb, payments jsonb,
+                                                               prices bool))
          SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
                 a.balance_free, a.balance_purchased, a.due_at,
                 (SELECT jsonb_agg(jsonb_build_array(t.from_month, t.zone, t.allowance)) FROM terms AS t
@@ -287,15 +316,13 @@ pub(super) const LOAD: Sql = Sql {
                          OR c.user_id IN (SELECT ", row_of_key!("t.user_id"), "
                                             FROM jsonb_array_elements_text(v.about) AS k (key))))::text,
                 CASE WHEN v.history IS NOT NULL THEN
-                    (SELECT jsonb_agg(jsonb_build_array(t.user_id, t.occurred_at, t.free_delta + t.purchased_delta))
+                    (SELECT jsonb_agg(jsonb_build_array(t.user_id, ", used_at!(), ", t.free_delta + t.purchased_delta))
                        FROM transactions AS t WHERE t.account_id = a.account_id
                         AND t.user_id IN (SELECT jsonb_array_elements_text(v.history))
                         AND (t.free_delta <> 0 OR t.purchased_delta <> 0))::text END,
-                CASE WHEN v.late THEN
-                    (SELECT jsonb_agg(to_jsonb(t)) FROM transactions AS t
-                      WHERE t.account_id = a.account_id AND t.kind = 'refund' AND t.occurred_at > v.since)::text END,
                 CASE WHEN v.prices THEN
-                    (SELECT jsonb_agg(jsonb_build_array(p.action, p.effective_from, p.credits)) FROM prices AS p)::text END
+                    (SELECT jsonb_agg(jsonb_build_array(p.action, p.effective_from, p.credits)) FROM prices AS p)::text END,
+                a.reopened_through, ", payments_postgres!(), "
            FROM v LEFT JOIN accounts AS a ON a.account_id = v.account_id"
     ),
 };
@@ -306,7 +333,7 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
     sqlite: concat!(
         "WITH v AS MATERIALIZED (
              SELECT value ->> 'account_id' AS account_id, value ->> 'since' AS since, value ->> 'keys' AS keys,
-                    value ->> 'prices' AS prices FROM jsonb_each($1))
+                    value ->> 'payments' AS payments, value ->> 'prices' AS prices FROM jsonb_each($1))
          SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
                 a.balance_free, a.balance_purchased, a.due_at,
                 (SELECT json_group_array(json_array(t.from_month, t.zone, t.allowance)) FROM terms AS t
@@ -322,9 +349,10 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
         ") FROM json_each(v.keys) AS k
                   CROSS JOIN transactions AS t INDEXED BY transactions_key
                   WHERE t.account_id = a.account_id AND t.key = k.value),
-                NULL, NULL, NULL, NULL,
+                NULL, NULL, NULL,
                 CASE WHEN v.prices THEN
                     (SELECT json_group_array(json_array(p.action, p.effective_from, p.credits)) FROM prices AS p) END,
+                a.reopened_through, ", payments_sqlite!(), ",
                 v.since < a.last_recorded_at OR EXISTS (SELECT 1 FROM holds AS h WHERE h.account_id = a.account_id)
                     OR EXISTS (SELECT 1 FROM caps AS c WHERE c.account_id = a.account_id)
                     OR EXISTS (SELECT 1 FROM closures AS c WHERE c.account_id = a.account_id)
@@ -332,7 +360,8 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
     ),
     postgres: concat!(
         "WITH v AS MATERIALIZED (
-             SELECT * FROM jsonb_to_recordset($1::jsonb) AS j (account_id text, since bigint, keys jsonb, prices bool))
+             SELECT * FROM jsonb_to_recordset($1::jsonb) AS j (account_id text, since bigint, keys jsonb, payments jsonb,
+                                                               prices bool))
          SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
                 a.balance_free, a.balance_purchased, a.due_at,
                 (SELECT jsonb_agg(jsonb_build_array(t.from_month, t.zone, t.allowance)) FROM terms AS t
@@ -348,9 +377,10 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
         row_of_key!("to_jsonb(t)"),
         " AS row FROM jsonb_array_elements_text(v.keys) AS k (key)
                  ) AS k)::text,
-                NULL, NULL, NULL, NULL,
+                NULL, NULL, NULL,
                 (SELECT jsonb_agg(jsonb_build_array(p.action, p.effective_from, p.credits)) FROM prices AS p
                   WHERE v.prices)::text,
+                a.reopened_through, ", payments_postgres!(), ",
                 v.since < a.last_recorded_at OR EXISTS (SELECT 1 FROM holds AS h WHERE h.account_id = a.account_id)
                     OR EXISTS (SELECT 1 FROM caps AS c WHERE c.account_id = a.account_id)
                     OR EXISTS (SELECT 1 FROM closures AS c WHERE c.account_id = a.account_id)
@@ -358,26 +388,53 @@ pub(super) const LOAD_PLAIN: Sql = Sql {
     ),
 };
 
+/// Where the columns of [`LOAD`] stand.
+mod at {
+    pub const ID: usize = 0;
+    pub const NAME: usize = 1;
+    pub const OPENED_AT: usize = 2;
+    pub const OPENED_THROUGH: usize = 3;
+    pub const CLOSED_THROUGH: usize = 4;
+    pub const LAST_SEQ: usize = 5;
+    pub const LAST_RECORDED_AT: usize = 6;
+    pub const BALANCE_FREE: usize = 7;
+    pub const BALANCE_PURCHASED: usize = 8;
+    pub const DUE_AT: usize = 9;
+    pub const TERMS: usize = 10;
+    pub const CLOSURES: usize = 11;
+    pub const GRANTS_OPEN: usize = 12;
+    pub const GRANTS_OVER: usize = 13;
+    pub const HOLDS: usize = 14;
+    pub const KNOWN: usize = 15;
+    pub const ABOUT: usize = 16;
+    pub const CAPS: usize = 17;
+    pub const HISTORY: usize = 18;
+    pub const PRICES: usize = 19;
+    pub const REOPENED_THROUGH: usize = 20;
+    pub const PAYMENTS: usize = 21;
+    pub const HAS_MORE: usize = 22;
+}
+
 /// Whether the row of [`LOAD_PLAIN`] says that [`LOAD`] must be asked.
 pub(super) fn has_more(rows: &[Row]) -> bool {
-    rows.iter().any(|row| row.get::<Option<bool>>(21).unwrap_or(false))
+    rows.iter().any(|row| row.get::<Option<bool>>(at::HAS_MORE).unwrap_or(false))
 }
 
 /// Reads what [`LOAD`] returned.
 pub(super) fn read_batch(rows: &[Row]) -> Result<Batch> {
     let (mut ledgers, mut due_at, mut prices) = (BTreeMap::new(), BTreeMap::new(), PriceMatrix::default());
     for row in rows {
-        if row.get::<Option<&str>>(0).is_some() {
+        if row.get::<Option<&str>>(at::ID).is_some() {
             let ledger = read_ledger(row)?;
-            due_at.insert(ledger.account.id.clone(), Instant::from_micros(row.get(9)));
+            due_at.insert(ledger.account.id.clone(), Instant::from_micros(row.get(at::DUE_AT)));
             ledgers.insert(ledger.account.id.clone(), ledger);
         }
-        let versions: Vec<StoredPrice> = column(row, 20)?;
+        let versions: Vec<StoredPrice> = column(row, at::PRICES)?;
         if !versions.is_empty() {
             prices = read_prices(versions);
         }
     }
-    Ok(Batch { ledgers, prices, may_be_written: false, due_at })
+    Ok(Batch { ledgers, prices, payments: BTreeMap::new(), may_be_written: false, due_at })
 }
 
 /// A column of JSON; NULL is what an aggregate over nothing is on one of the databases.
@@ -389,30 +446,34 @@ fn column<T: for<'de> Deserialize<'de>>(row: &Row, at: usize) -> Result<Vec<T>> 
 }
 
 fn read_ledger(row: &Row) -> Result<Ledger> {
-    let id = AccountId::new(row.get(0))?;
+    let id = AccountId::new(row.get(at::ID))?;
     let month = |at: usize| row.get::<Option<&str>>(at).map(str::parse::<Month>).transpose();
     let mut ledger = Ledger::new(Account {
-        calendar: read_calendar(&id, column(row, 10)?)?,
+        calendar: read_calendar(&id, column(row, at::TERMS)?)?,
         id,
-        name: row.get(1),
-        opened_at: Instant::from_micros(row.get(2)),
+        name: row.get(at::NAME),
+        opened_at: Instant::from_micros(row.get(at::OPENED_AT)),
     });
-    (ledger.opened_through, ledger.closed_through) = (month(3)?, month(4)?);
-    ledger.last_seq = row.get(5);
-    ledger.last_recorded_at = Instant::from_micros(row.get(6));
-    ledger.balance = Split { free: Credits::new(row.get(7)), purchased: Credits::new(row.get(8)) };
-    ledger.closures = column::<(i64, Option<i64>)>(row, 11)?.into_iter().map(read_closure).collect();
+    (ledger.opened_through, ledger.closed_through, ledger.reopened_through) =
+        (month(at::OPENED_THROUGH)?, month(at::CLOSED_THROUGH)?, month(at::REOPENED_THROUGH)?);
+    ledger.last_seq = row.get(at::LAST_SEQ);
+    ledger.last_recorded_at = Instant::from_micros(row.get(at::LAST_RECORDED_AT));
+    ledger.balance = Split {
+        free: Credits::new(row.get(at::BALANCE_FREE)),
+        purchased: Credits::new(row.get(at::BALANCE_PURCHASED)),
+    };
+    ledger.closures = column::<(i64, Option<i64>)>(row, at::CLOSURES)?.into_iter().map(read_closure).collect();
     ledger.closures.sort_by_key(|closure| closure.closed_at);
-    for grant in column::<StoredGrant>(row, 12)?.into_iter().chain(column(row, 13)?) {
-        let grant = read_grant(grant);
+    for grant in column::<StoredGrant>(row, at::GRANTS_OPEN)?.into_iter().chain(column(row, at::GRANTS_OVER)?) {
+        let grant = grant.read()?;
         ledger.grants.insert(grant.id, grant);
     }
-    for held in column::<StoredTransaction>(row, 14)? {
+    for held in column::<StoredTransaction>(row, at::HOLDS)? {
         let row = held.read()?;
         let expires_at = row.expires_at.ok_or_else(|| StoreError::Corrupt("a hold without an end".to_owned()))?;
         ledger.holds.insert(row.seq, OpenHold { row, expires_at });
     }
-    for known in column::<StoredTransaction>(row, 15)? {
+    for known in column::<StoredTransaction>(row, at::KNOWN)? {
         let row = known.read()?;
         if let Some(key) = row.key.clone() {
             ledger.known.insert(key, row);
@@ -421,11 +482,12 @@ fn read_ledger(row: &Row) -> Result<Ledger> {
     let transactions = |at: usize| -> Result<Vec<Transaction>> {
         column::<StoredTransaction>(row, at)?.into_iter().map(StoredTransaction::read).collect()
     };
-    (ledger.about, ledger.refunds) = (transactions(16)?, transactions(19)?);
-    for (user, limit, used) in column::<StoredCap>(row, 17)? {
+    ledger.about = transactions(at::ABOUT)?;
+    for (user, limit, used) in column::<StoredCap>(row, at::CAPS)? {
         ledger.caps.insert(user, CapUse { limit, used: used.unwrap_or_default().into_iter().collect() });
     }
-    for (user, at, delta) in column::<(UserId, i64, Credits)>(row, 18)? {
+    ledger.payments = column::<(Reference, AccountId)>(row, at::PAYMENTS)?.into_iter().collect();
+    for (user, at, delta) in column::<(UserId, i64, Credits)>(row, at::HISTORY)? {
         ledger.history.entry(user).or_default().push((Instant::from_micros(at), delta));
     }
     Ok(ledger)
@@ -447,26 +509,50 @@ pub(super) type StoredTerms = (Month, String, Credits);
 type StoredCap = (UserId, Credits, Option<Vec<(Month, Credits)>>);
 /// Action, first instant, credits.
 type StoredPrice = (ActionCode, i64, Option<Credits>);
-/// The columns of `grant!`.
-#[rustfmt::skip]
-type StoredGrant = (
-    GrantId, String, CreditType, Source, Credits, i64, Option<i64>,
-    Credits, Credits, Credits, Credits, Credits, Credits, Credits, Credits, Option<i64>,
-);
+/// The columns of `grant!`, in their order.
+#[derive(Deserialize)]
+struct StoredGrant {
+    id: GrantId,
+    label: String,
+    credit_type: CreditType,
+    source: Source,
+    amount: Credits,
+    starts_at: i64,
+    expires_at: Option<i64>,
+    consumed: Credits,
+    refunded: Credits,
+    lapsed: Credits,
+    lapsed_at_once: Credits,
+    returned: Credits,
+    adjusted: Credits,
+    held: Credits,
+    remaining: Credits,
+    lapsed_by: Option<i64>,
+    came_back: Option<String>,
+}
 
-fn read_grant(stored: StoredGrant) -> Grant {
-    #[rustfmt::skip]
-    let (
-        id, label, credit_type, source, amount, starts_at, expires_at,
-        consumed, refunded, lapsed, lapsed_at_once, returned, adjusted, held, remaining, lapsed_by,
-    ) = stored;
-    let (starts_at, expires_at) = (Instant::from_micros(starts_at), expires_at.map(Instant::from_micros));
-    #[rustfmt::skip]
-    let grant = Grant {
-        id, label, credit_type, source, amount, starts_at, expires_at,
-        consumed, refunded, lapsed, lapsed_at_once, returned, adjusted, held, remaining, lapsed_by,
-    };
-    grant
+impl StoredGrant {
+    fn read(self) -> Result<Grant> {
+        #[rustfmt::skip]
+        let StoredGrant {
+            id, label, credit_type, source, amount, starts_at, expires_at, consumed, refunded,
+            lapsed, lapsed_at_once, returned, adjusted, held, remaining, lapsed_by, came_back,
+        } = self;
+        let (starts_at, expires_at) = (Instant::from_micros(starts_at), expires_at.map(Instant::from_micros));
+        let came_back = came_back.map_or_else(|| Ok(CameBack::default()), |text| read_came_back(&text))?;
+        #[rustfmt::skip]
+        let grant = Grant {
+            id, label, credit_type, source, amount, starts_at, expires_at, consumed, refunded,
+            lapsed, lapsed_at_once, returned, adjusted, held, remaining, lapsed_by, came_back,
+        };
+        Ok(grant)
+    }
+}
+
+fn read_came_back(text: &str) -> Result<CameBack> {
+    let parts: Vec<(i64, Credits)> =
+        serde_json::from_str(text).map_err(|error| StoreError::Corrupt(format!("came_back {text:?}: {error}")))?;
+    Ok(CameBack::of(parts.into_iter().map(|(at, credits)| (Instant::from_micros(at), credits)).collect()))
 }
 
 fn read_prices(versions: Vec<StoredPrice>) -> PriceMatrix {

@@ -6,5 +6,7 @@
 mod accounts;
 mod jobs;
 mod outbox;
+mod payments;
 mod places;
+mod refunds;
 mod standing;

@@ -48,7 +48,7 @@ async fn two_accounts(sandbox: &Sandbox) -> (App, [AccountId; 2]) {
     let mut accounts = Vec::new();
     for id in ["a0", "a1"] {
         accounts.push(sandbox.open_account(id, "UTC", "2013-01-01").await);
-        app.purchase(&accounts[accounts.len() - 1], &purchase(10, "inv-1")).await.expect("a purchase");
+        app.purchase(&accounts[accounts.len() - 1], &purchase(10, &format!("inv-{id}"))).await.expect("a purchase");
     }
     (app, accounts.try_into().expect("two"))
 }

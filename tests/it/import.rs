@@ -3,7 +3,7 @@
 
 mod trace;
 
-use crate::support::Sandbox;
+use crate::support::{Sandbox, purchase};
 use creditd::app::App;
 use creditd::app::import::{Import, ImportError, ImportOptions, ImportReport, PurchaseImport, Source, import};
 use creditd::core::credits::Credits;
@@ -228,7 +228,7 @@ async fn a_bad_row_is_told_with_its_place_and_nothing_of_its_file_is_kept() {
     file.csv:3: column 1 (occurred_at): "" is not an instant such as 2026-03-01T00:00:00Z
     file.csv:3: column 1 (occurred_at): in_future: account acme: 2013-06-01T00:00:00.000001Z is later than now (2013-06-01T00:00:00Z); check the time that is told and this machine's clock
     file.csv:3: column 1 (occurred_at): not_opened: account acme opens at 2013-01-01T05:00:00Z, after 2013-01-01T04:59:59.999999Z
-    file.csv:3: contradicts line 2, which has the same key (or account) and other values
+    file.csv:3: contradicts line 2, which has the same key (or account, or payment) and other values
     file.csv:3: has 6 columns, the header has 7
     file.csv:3: has 8 columns, the header has 7
     file.csv:3: has 1 columns, the header has 7
@@ -246,7 +246,7 @@ async fn a_bad_row_is_told_with_its_place_and_nothing_of_its_file_is_kept() {
     file.csv:3: column 2 (account): unknown_account: there is no account nobody; `creditd account list` shows those there are
     file.csv:3: column 1 (occurred_at): in_future: account acme: 2014-01-05T12:00:00Z is later than now (2013-06-01T00:00:00Z); check the time that is told and this machine's clock
     file.csv:3: column 1 (occurred_at): not_opened: account acme opens at 2013-01-01T05:00:00Z, after 2012-01-05T12:00:00Z
-    file.csv:3: contradicts line 2, which has the same key (or account) and other values
+    file.csv:3: contradicts line 2, which has the same key (or account, or payment) and other values
     file.csv:3: column 1 (account): the account id has the character '/'; allowed are letters, digits, '-', '_' and '.'
     file.csv:3: column 3 (time_zone): "Mars/Olympus" is not a time zone of the IANA database, such as Europe/Berlin
     file.csv:3: column 3 (time_zone): "" is not a time zone of the IANA database, such as Europe/Berlin
@@ -256,9 +256,39 @@ async fn a_bad_row_is_told_with_its_place_and_nothing_of_its_file_is_kept() {
     file.csv:3: column 4 (opened_on): the year 2200 is outside 1970 to 2199
     file.csv:3: column 5 (admin_email): "not an address" is not an e-mail address (name@domain)
     file.csv:3: column 2 (name): the name has the character '\0'; allowed are all but control characters
-    file.csv:3: contradicts line 2, which has the same key (or account) and other values
+    file.csv:3: contradicts line 2, which has the same key (or account, or payment) and other values
     file.csv:3: column 1 (account): the account is there already and its time zone was America/New_York when it opened, not UTC; it opened at 2013-01-01T05:00:00Z, not 2013-01-01T00:00:00Z; `creditd account set` changes accounts
     "#);
+}
+
+/// R12: a payment is of one account: not of two in one file, nor of one that has it not.
+#[tokio::test]
+async fn r12_a_payment_is_imported_for_one_account() {
+    let (sandbox, app, acme) = with_acme().await;
+    sandbox.open_account("beta", "UTC", "2013-01-01").await;
+    app.purchase(&acme, &purchase(1, "pi_1")).await.expect("a pack");
+    let row = |account: &str, reference: &str| format!("2013-01-05T12:00:00Z,{account},1,{reference}\n");
+    let kind = sandbox.purchases_kind();
+    let rows_before = app.store.count_transactions().await.expect("a count");
+    let header = "occurred_at,account,packs,reference\n";
+    let twice = [header, &row("acme", "pi_2"), &row("beta", "pi_2")].concat();
+    let of_another = [header, &row("acme", "pi_2"), &row("beta", "pi_1")].concat();
+    let said =
+        [say(&sandbox, &app, &kind, twice.as_bytes()).await, say(&sandbox, &app, &kind, of_another.as_bytes()).await];
+    insta::assert_snapshot!(said.join("\n"), @"
+    file.csv:3: contradicts line 2, which has the same key (or account, or payment) and other values
+    file.csv:3: column 4 (reference): payment_used: account beta: the payment pi_1 was recorded for account acme, and a payment counts once; nothing was written. If acme got it by mistake, return it there (creditd return pi_1 --account acme) and record it here under another reference, such as pi_1-moved
+    ");
+    assert_eq!(app.store.count_transactions().await.expect("a count"), rows_before);
+
+    let skip_bad = ImportOptions { skip_bad: Some(sandbox.path("bad.csv")), ..ImportOptions::default() };
+    let rows =
+        [row("acme", "pi_2"), row("beta", "pi_2"), row("beta", "pi_1"), row("beta", "pi_3"), row("acme", "pi_3")];
+    let path = sandbox.write("purchases.csv", [header, &rows.concat()].concat());
+    let report = import_file(&app, &kind, &path, &skip_bad).await.expect("a readable file");
+    assert_eq!((report.rows, report.new, report.bad), (5, 2, 3));
+    assert_eq!(report.bad_rows.iter().map(|row| row.line).collect::<Vec<_>>(), [3, 4, 6]);
+    sandbox.assert_verified().await;
 }
 
 /// `--skip-bad` keeps what is good; the rest is written to a file which, once mended, is imported like any other.

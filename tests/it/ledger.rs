@@ -10,6 +10,7 @@ mod naive;
 mod precedence;
 mod world;
 
+use history::Wish;
 pub use history::{DAY_US, History, Step, action, history};
 pub use invariants::check_invariants;
 pub use world::{Event, World};
@@ -18,16 +19,59 @@ use crate::support::{ALLOWANCE, account, account_id, default_prices, instant, mo
 use creditd::core::calendar::{Calendar, Instant, Month, Terms, first_instant_of, parse_zone};
 use creditd::core::credits::{Credits, Split};
 use creditd::core::ids::Key;
-use creditd::core::ledger::{Account, Call, Ledger, Purchase, Usage};
+use creditd::core::ledger::{Account, Call, Grant, Ledger, Purchase, Usage};
 use creditd::core::price::{Action, PriceMatrix, PriceVersion};
 use creditd::core::statement::{
     Counts, DateRange, Figures, Grouping, LineType, Outcome, ReportAccount, ReportModel, ReportSpec, Row, Rows, Scope,
     fold,
 };
-use creditd::core::transaction::{Kind, Status, Transaction};
+use creditd::core::transaction::{GrantId, Kind, Status, Transaction};
 use creditd::report::aggregate;
 use invariants::{answers, grants_by_label, month_not_emptied};
 use proptest::prelude::*;
+use proptest::sample::Index;
+use std::collections::BTreeMap;
+
+/// A grant and an instant at which, as all rows tell it, it had less than nothing.
+fn less_than_nothing(rows: &[Transaction]) -> Option<(GrantId, Instant)> {
+    let mut moves: BTreeMap<(GrantId, Instant), i64> = BTreeMap::new();
+    for row in rows {
+        for entry in &row.entries {
+            *moves.entry((entry.grant, row.occurred_at)).or_default() += entry.delta.get();
+        }
+    }
+    let mut left: BTreeMap<GrantId, i64> = BTreeMap::new();
+    moves.into_iter().find_map(|((grant, at), delta)| {
+        let left = left.entry(grant).or_default();
+        *left += delta;
+        (*left < 0).then_some((grant, at))
+    })
+}
+
+/// The least that was there of a grant at `at` or later, before its end. Rows of one instant count as they were recorded; a
+/// hold that was settled is as if it had not been, and one that is open as if it had been made last in its instant.
+fn least_since(ledger: &Ledger, grant: &Grant, at: Instant) -> i64 {
+    let is_over = |t: Instant| grant.expires_at.is_some_and(|end| end <= t);
+    if at < grant.starts_at || is_over(at) {
+        return 0;
+    }
+    let counts = |row: &&Transaction| match row.kind {
+        Kind::Hold => ledger.holds.contains_key(&row.seq),
+        kind => kind != Kind::Release && !is_over(row.occurred_at),
+    };
+    let mut rows: Vec<&Transaction> = ledger.rows().iter().filter(counts).collect();
+    rows.sort_by_key(|row| (row.occurred_at, row.kind == Kind::Hold, row.seq));
+    let change = |row: &&Transaction| -> i64 {
+        row.entries.iter().filter(|entry| entry.grant == grant.id).map(|entry| entry.delta.get()).sum()
+    };
+    let (before, later) = rows.split_at(rows.partition_point(|row| row.occurred_at <= at));
+    let there = before.iter().map(change).sum();
+    let after = later.iter().map(change).scan(there, |left, change| {
+        *left += change;
+        Some(*left)
+    });
+    after.fold(there, i64::min)
+}
 
 fn report_rows(ledger: &Ledger) -> Rows {
     let row = |row: &Transaction| Row {
@@ -90,6 +134,42 @@ proptest! {
         }
     }
 
+    /// R14: usage told late takes of each lot the least that it had from then on, and not one credit more: so no instant of
+    /// any history, however it was told, has less than nothing of any lot.
+    #[test]
+    fn r14_late_usage_takes_what_was_there_ever_since_and_no_more(
+        history in history(), index in any::<Index>(), beside in -1_i64..=1,
+    ) {
+        let history = history.on_a_good_clock();
+        let mut world = World::new(&history);
+        for step in &history.steps {
+            world.step(step)?;
+            prop_assert_eq!(less_than_nothing(world.ledger.rows()), None);
+        }
+        let ledger = world.up_to_date();
+        let instants: Vec<Instant> = ledger.rows().iter().map(|row| row.occurred_at.plus_micros(beside)).collect();
+        let at = if instants.is_empty() { world.now } else { *index.get(&instants) };
+        let there: i64 = ledger.grants.values().map(|grant| least_since(&ledger, grant, at)).sum();
+        let take = |quantity| {
+            let mut ledger = ledger.clone();
+            let call = Call::Charge(Usage { quantity, occurred_at: Some(at), ..usage("translation", "late") });
+            let row = ledger.apply(&call, &default_prices(), world.now).map(|receipt| receipt.row);
+            row.map(|row| (row.status, less_than_nothing(ledger.rows())))
+        };
+        match take(there + 1) {
+            Err(refusal) => {
+                let causes = ["account_closed", "month_closed", "in_future", "not_opened", "bad_quantity"];
+                prop_assert!(causes.contains(&refusal.code()), "{}", refusal);
+            }
+            Ok(taken) => {
+                prop_assert_eq!(taken, (Status::Failed, None), "more than {} at {}", there, at);
+                if there > 0 {
+                    prop_assert_eq!(take(there), Ok((Status::Success, None)), "{} at {}", there, at);
+                }
+            }
+        }
+    }
+
     /// R3: however many months were missed, one roll over does what many would have done.
     #[test]
     fn r3_in_one_step_or_in_many_a_ledger_rolls_over_alike(
@@ -122,12 +202,19 @@ proptest! {
     }
 
     /// R3: a job after every step, or never: same answers, same grants, same statements. On a clock that goes back it
-    /// may matter whether a job has seen the later time: what was opened stays open, what expired is over.
+    /// may matter whether a job has seen the later time: what was opened stays open, what expired is over. Nor does a job
+    /// pass at the very instant at which an account is closed, but before it: a month that begins then would have begun.
     #[test]
     fn r3_jobs_change_no_figure(history in history()) {
         let history = history.on_a_good_clock();
         let without: Vec<Step> = history.steps.iter().filter(|step| !matches!(step, Step::Job)).cloned().collect();
-        let with: Vec<Step> = without.iter().flat_map(|step| [step.clone(), Step::Job]).collect();
+        let is_wait = |step: &Step| matches!(step, Step::Wait(_) | Step::WaitForMonthEnd(_));
+        let is_closing = |step: &Step| matches!(step, Step::Ask(_, Wish::Closing { .. }) | Step::AskAgain { .. });
+        let with = without.iter().enumerate().flat_map(|(at, step)| {
+            let is_before_closing = without[at + 1..].iter().take_while(|step| !is_wait(step)).any(is_closing);
+            [Some(step.clone()), (!is_before_closing).then_some(Step::Job)].into_iter().flatten()
+        });
+        let with: Vec<Step> = with.collect();
         let [lazy, eager] = [World::played(&history, &without)?, World::played(&history, &with)?];
         let latest = lazy.latest;
         let [lazy, eager] = [lazy, eager].map(|world| world.up_to_date_at(latest));
@@ -203,6 +290,7 @@ fn check_replay(ledger: &Ledger, rows: &[Transaction]) -> Result<(), TestCaseErr
     prop_assert_eq!(replayed.balance, ledger.balance);
     prop_assert_eq!(replayed.opened_through, ledger.opened_through);
     prop_assert_eq!(replayed.closed_through, ledger.closed_through);
+    prop_assert_eq!(replayed.reopened_through, ledger.reopened_through);
     prop_assert_eq!(&replayed.closures, &ledger.closures);
     prop_assert_eq!(&replayed.holds, &ledger.holds);
     prop_assert_eq!(&replayed.grants, &ledger.grants);

@@ -109,6 +109,7 @@ async fn compare_ledger(app: &App, id: &AccountId, world: &World) -> Result<(), 
     prop_assert_eq!(found.balance, expected.balance);
     prop_assert_eq!(found.opened_through, expected.opened_through);
     prop_assert_eq!(found.closed_through, expected.closed_through);
+    prop_assert_eq!(found.reopened_through, expected.reopened_through);
     prop_assert_eq!(&found.closures, &expected.closures);
     prop_assert_eq!(&found.holds, &expected.holds);
     for grant in found.grants.values() {
@@ -137,15 +138,20 @@ fn or_none(value: Option<impl std::fmt::Display>) -> String {
 
 /// R16: what the log makes of an account, as it is stored beside it.
 pub async fn compare_stored(sandbox: &Sandbox, id: &AccountId, ledger: &Ledger) -> Result<(), TestCaseError> {
-    let columns = "opened_through closed_through last_seq last_recorded_at balance_free balance_purchased";
-    let Ledger { opened_through, closed_through, last_seq, last_recorded_at, balance, .. } = ledger;
+    let columns =
+        "opened_through closed_through reopened_through last_seq last_recorded_at balance_free balance_purchased";
+    let Ledger { opened_through, closed_through, reopened_through, last_seq, last_recorded_at, balance, .. } = ledger;
     let (opened_through, closed_through) = (or_none(*opened_through), or_none(*closed_through));
     let Split { free, purchased } = balance;
-    let line = format!("{opened_through} {closed_through} {last_seq} {} {free} {purchased}", last_recorded_at.micros());
+    let reopened = or_none(*reopened_through);
+    let line = format!(
+        "{opened_through} {closed_through} {reopened} {last_seq} {} {free} {purchased}",
+        last_recorded_at.micros()
+    );
     prop_assert_eq!(stored(sandbox, id, "accounts", columns, "account_id").await, [line]);
 
     let columns = "grant_id label credit_type source amount starts_at expires_at consumed refunded lapsed lapsed_at_once \
-                   returned adjusted held remaining lapsed_by";
+                   returned adjusted held remaining lapsed_by came_back";
     let grants = stored(sandbox, id, "grants", columns, "grant_id").await;
     prop_assert_eq!(grants, ledger.grants.values().map(grant_text).collect::<Vec<_>>());
 
@@ -181,13 +187,16 @@ async fn compare_caps_and_terms(sandbox: &Sandbox, id: &AccountId, ledger: &Ledg
 
 fn grant_text(grant: &Grant) -> String {
     let Grant { id, label, credit_type, source, amount, starts_at, expires_at, consumed, refunded, lapsed, .. } = grant;
-    let Grant { lapsed_at_once, returned, adjusted, held, remaining, lapsed_by, .. } = grant;
+    let Grant { lapsed_at_once, returned, adjusted, held, remaining, lapsed_by, came_back, .. } = grant;
     let (starts_at, expires_at) = (starts_at.micros(), or_none(expires_at.map(Instant::micros)));
     let credit_type = credit_type.as_str();
     let lapsed_by = or_none(*lapsed_by);
+    let parts = came_back.parts().iter().map(|(at, credits)| format!("[{},{credits}]", at.micros()));
+    let parts = parts.collect::<Vec<_>>().join(",");
+    let came_back = if parts.is_empty() { "none".to_owned() } else { format!("[{parts}]") };
     format!(
         "{} {label} {credit_type} {source} {amount} {starts_at} {expires_at} {consumed} {refunded} {lapsed} \
-         {lapsed_at_once} {returned} {adjusted} {held} {remaining} {lapsed_by}",
+         {lapsed_at_once} {returned} {adjusted} {held} {remaining} {lapsed_by} {came_back}",
         id.0
     )
 }
@@ -207,6 +216,7 @@ async fn compare_past(app: &App, id: &AccountId, past: &[Ledger]) -> Result<(), 
         prop_assert_eq!(&then.closures, &ledger.closures);
         prop_assert_eq!(then.opened_through, ledger.opened_through);
         prop_assert_eq!(then.closed_through, ledger.closed_through);
+        prop_assert_eq!(then.reopened_through, ledger.reopened_through);
     }
     Ok(())
 }

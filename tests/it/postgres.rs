@@ -210,7 +210,9 @@ impl Clients {
         let mut accounts = Vec::new();
         for id in ["a0", "a1", "a2"] {
             accounts.push(sandbox.open_account(id, "UTC", "2013-01-01").await);
-            app.purchase(&accounts[accounts.len() - 1], &purchase(100, "inv-1")).await.expect("a purchase");
+            app.purchase(&accounts[accounts.len() - 1], &purchase(100, &format!("inv-{id}")))
+                .await
+                .expect("a purchase");
         }
         let client = |client: usize| {
             let (app, account, enough) = (app.clone(), accounts[client % 3].clone(), enough.clone());
@@ -246,7 +248,7 @@ impl Clients {
             let of_account = answered.iter().filter(|(of, _)| of == account).map(|(_, row)| row);
             let mut rows: Vec<&Transaction> = of_account.collect();
             rows.sort_by_key(|row| row.seq);
-            let first = Key::new("purchase:inv-1").ok();
+            let first = Key::new(&format!("purchase:inv-{account}")).ok();
             let keyed = |row: &&Transaction| row.key.is_some() && row.key != first;
             assert_eq!(log.iter().filter(keyed).collect::<Vec<_>>(), rows, "{account}");
         }

@@ -189,6 +189,42 @@ both_databases! {
         sandbox.assert_verified().await;
     }
 
+    /// R12: of many accounts that a payment is recorded for at once, by several programs, one has it. The others are refused,
+    /// whoever comes when.
+    async fn r12_a_payment_is_of_one_account_whoever_comes(sandbox: Sandbox) {
+        const PAYMENTS: usize = 12;
+        let mut accounts = Vec::new();
+        for n in 0..6 {
+            accounts.push(sandbox.open_account(&format!("a{n}"), "UTC", "2013-01-01").await);
+        }
+        let now = instant("2013-01-10T00:00:00Z");
+        let programs = [sandbox.at_instant(now), sandbox.second_program(now).await, sandbox.second_program(now).await];
+        let buy = |n: usize| {
+            let (payment, at) = (n / accounts.len(), n % accounts.len());
+            let bought = Call::Purchase(purchase(1, &format!("pi_{payment}")));
+            (programs[n % programs.len()].clone(), accounts[at].clone(), bought)
+        };
+        let answers = all_at_once((0..PAYMENTS * accounts.len()).map(buy)).await;
+        for of_payment in answers.chunks(accounts.len()) {
+            assert_eq!(of_payment.iter().filter(|answer| answer.is_ok()).count(), 1, "{of_payment:?}");
+            for error in of_payment.iter().filter_map(|answer| answer.as_ref().err()) {
+                let AppError::Refused(refusal) = error else { panic!("{error}") };
+                assert_eq!(refusal.code(), "payment_used", "{refusal}");
+            }
+        }
+        let bought = "SELECT reference FROM transactions WHERE kind = 'purchase' ORDER BY reference";
+        let mut payments: Vec<String> = (0..PAYMENTS).map(|n| format!("pi_{n}")).collect();
+        payments.sort();
+        assert_eq!(sandbox.texts(bought).await, payments);
+        // Who has it is told so again.
+        let again = all_at_once((0..PAYMENTS * accounts.len()).map(buy)).await;
+        assert_eq!(again.iter().filter(|answer| answer.as_ref().is_ok_and(|answer| answer.replayed)).count(), PAYMENTS);
+        for id in &accounts {
+            check_log(&sandbox, id).await;
+        }
+        sandbox.assert_verified().await;
+    }
+
     /// R6, R9: connections of their own, all at one account and under keys that come twice.
     async fn r6_stores_share_the_room_of_an_account(sandbox: Sandbox) {
         let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
@@ -244,7 +280,9 @@ async fn side_by_side(backend: Backend, histories: &[History]) -> Result<(), Tes
         // Prices are everybody's.
         let is_own = |step: &&Step| !matches!(step, Step::Price { .. });
         let steps: Vec<_> = history.steps.iter().filter(is_own).cloned().collect();
-        let world = World::played(history, &steps)?;
+        let mut world = World::new(history);
+        world.payer = format!("a{n}-");
+        steps.iter().try_for_each(|step| world.step(step))?;
         let app = sandbox.at_instant(world.now);
         tasks.push(tokio::spawn(async move {
             for (now, event) in &world.done {

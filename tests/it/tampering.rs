@@ -270,7 +270,9 @@ async fn rows_to_change(raw: &mut Raw, backend: Backend, table: &str, columns: &
             "kind || ' ' || status || coalesce(' ' || reason, '') || CASE WHEN corrects IS NULL THEN '' ELSE ' about' END
              || CASE WHEN key IS NULL THEN ' by itself' ELSE '' END"
         }
-        "grants" => "source || ' ' || CASE WHEN lapsed_by IS NULL THEN '' ELSE ' lapsed' END",
+        "grants" => {
+            "source || CASE WHEN lapsed_by IS NULL THEN '' ELSE ' lapsed' END || CASE WHEN came_back IS NULL THEN '' ELSE ' back' END"
+        },
         "outbox" | "runs" => "state",
         "alerts" => "CASE WHEN resolved_at IS NULL THEN 'open' ELSE 'over' END",
         "closures" => "CASE WHEN reopened_at IS NULL THEN 'closed' ELSE 'reopened' END",

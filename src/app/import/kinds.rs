@@ -103,8 +103,10 @@ impl Import for PurchaseImport {
         Ok((account, Call::Purchase(purchase)))
     }
 
-    fn identity(row: &Self::Row) -> (String, i64) {
-        identity_of(row)
+    /// A payment is of one account (R12).
+    fn identity((account, call): &Self::Row) -> (String, i64) {
+        let content = call.content().0.to_string();
+        (call.key().to_string(), ContentHash::of(&[account.as_str(), &content]).0)
     }
 
     async fn check(&self, app: &App, rows: &[Self::Row]) -> Result<Vec<Option<Problem>>, AppError> {
@@ -210,6 +212,7 @@ fn problem_of(error: &AppError, words: Words) -> Problem {
         AppError::Refused(Refusal::Quantity { .. } | Refusal::Overflow { .. }) => Some(words.amount),
         AppError::Refused(Refusal::NoPrice(_)) => Some("action"),
         AppError::Refused(Refusal::ReservedKey { .. }) => Some("key"),
+        AppError::Refused(Refusal::PaymentUsed { .. }) => Some("reference"),
         _ => None,
     };
     let advice = match error {

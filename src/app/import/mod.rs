@@ -284,7 +284,9 @@ impl<'a, I: Import> Rows<'a, I> {
         match self.seen.get(&fingerprint) {
             Some((said, first)) if *said != says => Err(Problem {
                 column: None,
-                reason: format!("contradicts line {first}, which has the same key (or account) and other values"),
+                reason: format!(
+                    "contradicts line {first}, which has the same key (or account, or payment) and other values"
+                ),
             }),
             Some(_) => Ok(()),
             None => {

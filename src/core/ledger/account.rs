@@ -10,6 +10,7 @@ use crate::core::credits::Credits;
 use crate::core::ids::{Key, Reference, UserId};
 use crate::core::transaction::{Kind, Transaction};
 use chrono_tz::Tz;
+use std::collections::BTreeMap;
 
 /// A new zone, allowance or both, from the next month on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,8 +98,14 @@ impl Ledger {
             }
             Some(limit) => {
                 let mut known = CapUse { limit, ..CapUse::default() };
+                // Whatever a planned row gives back was planned, too, or the batch knows it.
+                let named = self.rows.iter().chain(self.known.values());
+                let occurred_at: BTreeMap<i64, Instant> = named.map(|row| (row.seq, row.occurred_at)).collect();
+                let used_at = |row: &Transaction| {
+                    row.corrects.and_then(|seq| occurred_at.get(&seq).copied()).unwrap_or(row.occurred_at)
+                };
                 let rows = self.rows.iter().filter(|row| row.user.as_ref() == Some(&cap.user));
-                let planned = rows.map(|row| (row.occurred_at, row.delta.total()));
+                let planned = rows.map(|row| (used_at(row), row.delta.total()));
                 let written = self.history.get(&cap.user).into_iter().flatten().copied();
                 for (at, delta) in written.chain(planned) {
                     let used = known.used.entry(self.account.calendar.month_of(at)).or_insert(Credits::ZERO);
@@ -139,18 +146,20 @@ impl Ledger {
         }
         // An account that reopens gets the free credits of the month.
         self.check_month(at)?;
-        self.roll_over(at, now)?;
         // The clock may have been set back; closures follow each other all the same, each with an instant of its own.
         let latest = self.closures.last().map(|last| last.reopened_at.unwrap_or(last.closed_at));
-        let at = latest.map_or(at, |latest| at.max(latest.plus_micros(1)));
+        let (told, at) = (at, latest.map_or(at, |latest| at.max(latest.plus_micros(1))));
         if call.reopen {
+            self.roll_over(told, now)?;
             if let Some(closure) = self.closures.last_mut() {
                 closure.reopened_at = Some(at);
                 self.changed.closures.insert(closure.closed_at);
             }
         } else {
+            // R4: the instant of the closing is closed already, so a month that begins at it is none of the account's.
             self.closures.push(Closure { closed_at: at, reopened_at: None });
             self.changed.closures.insert(at);
+            self.roll_over(told, now)?;
         }
         let row = Transaction {
             comment: call.comment.clone(),

@@ -40,6 +40,8 @@ words! {
         ExceedsRefundable = "exceeds_refundable",
         /// Nothing of the purchase is there (R12).
         NothingToReturn = "nothing_to_return",
+        /// Another account has the payment (R12).
+        PaymentUsed = "payment_used",
         /// The account is closed (R18).
         AccountClosed = "account_closed",
         /// The account is open (R18).
@@ -83,6 +85,7 @@ impl Cause {
             Cause::UnknownCharge => "no charge of the account has this key",
             Cause::ExceedsRefundable => "more is to be refunded than was taken and is not refunded yet",
             Cause::NothingToReturn => "there is no such purchase, it is all spent or held, or it was returned before",
+            Cause::PaymentUsed => "the payment was recorded for another account; a payment counts once",
             Cause::AccountClosed => "the account is closed, or was at that time",
             Cause::AccountOpen => "the account to open again is open",
             Cause::MonthClosed => "the month takes no late usage any more",

@@ -1,5 +1,6 @@
 //! Grants: lots of credits of one type, each with its own remainder (R4, R5, R16).
 
+use super::CameBack;
 use crate::core::calendar::Instant;
 use crate::core::credits::{CreditType, Credits, Overflow};
 use crate::core::transaction::{GrantId, Kind, Source, Transaction};
@@ -42,6 +43,8 @@ pub struct Grant {
     pub remaining: Credits,
     /// The row that lapsed it last, which a late charge corrects (R14).
     pub lapsed_by: Option<i64>,
+    /// What was refunded to it before its end and not taken since (R14).
+    pub came_back: CameBack,
 }
 
 impl Grant {
@@ -71,6 +74,7 @@ impl Grant {
             held: Credits::ZERO,
             remaining: Credits::ZERO,
             lapsed_by: None,
+            came_back: CameBack::default(),
         }
     }
 
@@ -96,13 +100,19 @@ impl Grant {
         self.remaining.plus(self.lapsed)?.minus(self.lapsed_at_once)
     }
 
-    /// The grant after a row of `kind` changed it by `delta`.
-    pub(super) fn after(&self, kind: Kind, delta: Credits, is_at_once: bool) -> Result<Grant, Overflow> {
+    /// The grant after a row of `kind` that occurred at `at` changed it by `delta`.
+    pub(super) fn after(&self, kind: Kind, at: Instant, delta: Credits, is_at_once: bool) -> Result<Grant, Overflow> {
         let mut grant = self.clone();
         grant.remaining = grant.remaining.plus(delta)?;
         match kind {
             Kind::Charge => grant.consumed = grant.consumed.minus(delta)?,
-            Kind::Refund => grant.refunded = grant.refunded.plus(delta)?,
+            Kind::Refund => {
+                grant.refunded = grant.refunded.plus(delta)?;
+                // Behind the grant's end it lapses at once.
+                if grant.expires_at.is_none_or(|end| at < end) {
+                    grant.came_back.add(at, delta)?;
+                }
+            }
             Kind::Hold | Kind::Release => grant.held = grant.held.minus(delta)?,
             Kind::Return => grant.returned = grant.returned.minus(delta)?,
             Kind::Adjustment => grant.adjusted = grant.adjusted.minus(delta)?,
@@ -113,6 +123,9 @@ impl Grant {
                 }
             }
             _ => {}
+        }
+        if matches!(kind, Kind::Charge | Kind::Return | Kind::Adjustment) {
+            grant.came_back.take(at, delta.negated())?;
         }
         Ok(grant)
     }

@@ -10,6 +10,7 @@
 
 mod account;
 mod call;
+mod came_back;
 mod cause;
 mod charge;
 mod grant;
@@ -24,6 +25,7 @@ mod rollover;
 
 pub use account::{Cap, Closing, NewTerms, terms_of};
 pub use call::Call;
+pub use came_back::{CAME_BACK_MAX, CameBack};
 pub use cause::Cause;
 pub use charge::{QUANTITY_MAX, Usage};
 pub use grant::Grant;
@@ -36,7 +38,7 @@ pub use refusal::Refusal;
 
 use super::calendar::{Calendar, Instant, Month, Terms};
 use super::credits::{CreditType, Credits, Overflow, Split};
-use super::ids::{AccountId, Key, UserId};
+use super::ids::{AccountId, Key, Reference, UserId};
 use super::transaction::{Entry, GrantId, Kind, Source, Status, Transaction, words};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -79,7 +81,8 @@ words! {
 pub struct CapUse {
     /// Most credits in a month.
     pub limit: Credits,
-    /// Credits charged and held by the user, less what was released and refunded, by the month in which that occurred.
+    /// Credits charged and held by the user, by the month in which that occurred, less what was released and refunded of
+    /// them, whenever that was.
     pub used: BTreeMap<Month, Credits>,
 }
 
@@ -107,6 +110,8 @@ pub struct Ledger {
     pub balance: Split,
     /// The last month that takes no late usage any more (R14).
     pub closed_through: Option<Month>,
+    /// The last month that was opened again and is open since: the job leaves it to a person to close it (R14).
+    pub reopened_through: Option<Month>,
     /// When the account was closed (R18), oldest first.
     pub closures: Vec<Closure>,
     /// The grants that can still change, by id: those with a remainder or held credits and, for late usage, those that
@@ -120,9 +125,9 @@ pub struct Ledger {
     pub known: BTreeMap<Key, Transaction>,
     /// Rows that correct one of those: settlements of a hold, refunds of a charge, the return of a purchase.
     pub about: Vec<Transaction>,
-    /// Refunds that occurred after the earliest instant of this batch: what came back by them was not there before (R14).
-    pub refunds: Vec<Transaction>,
-    /// What users moved, and when: for new caps (R17).
+    /// Payments this batch asks about that other accounts have, and which (R12).
+    pub payments: BTreeMap<Reference, AccountId>,
+    /// What users moved, and when it was used: for new caps (R17).
     pub history: BTreeMap<UserId, Vec<(Instant, Credits)>>,
     rows: Vec<Transaction>,
     changed: Changed,
@@ -137,6 +142,7 @@ struct Changed {
     cap_months: BTreeSet<(UserId, Month)>,
     terms: BTreeMap<Month, Terms>,
     closures: BTreeSet<Instant>,
+    reopened_through: bool,
 }
 
 /// What operations did to a ledger, for the store to write.
@@ -144,6 +150,8 @@ struct Changed {
 pub struct Changes {
     /// Rows to append, in order.
     pub rows: Vec<Transaction>,
+    /// The payments of the purchases among them, each with its row's `seq`.
+    pub payments: Vec<(Reference, i64)>,
     /// Grants to insert or update, as they are now.
     pub grants: Vec<Grant>,
     /// Holds that were opened, with their end.
@@ -158,6 +166,8 @@ pub struct Changes {
     pub terms: Vec<Terms>,
     /// Closures to insert or update.
     pub closures: Vec<Closure>,
+    /// The last month that was opened again, where that has changed.
+    pub reopened_through: Option<Option<Month>>,
 }
 
 impl Ledger {
@@ -171,13 +181,14 @@ impl Ledger {
             last_recorded_at: Instant::MIN,
             balance: Split::ZERO,
             closed_through: None,
+            reopened_through: None,
             closures: Vec::new(),
             grants: BTreeMap::new(),
             holds: BTreeMap::new(),
             caps: BTreeMap::new(),
             known: BTreeMap::new(),
             about: Vec::new(),
-            refunds: Vec::new(),
+            payments: BTreeMap::new(),
             history: BTreeMap::new(),
             rows: Vec::new(),
             changed: Changed::default(),
@@ -199,19 +210,22 @@ impl Ledger {
     /// What to write.
     #[must_use]
     pub fn into_changes(mut self) -> Changes {
-        let Changed { grants, holds, caps, cap_months, terms, closures } = self.changed;
+        let Changed { grants, holds, caps, cap_months, terms, closures, reopened_through } = self.changed;
         let (opened, settled): (Vec<i64>, Vec<i64>) = holds.into_iter().partition(|id| self.holds.contains_key(id));
         let used = |(user, month): (UserId, Month)| {
             let credits = *self.caps.get(&user)?.used.get(&month)?;
             Some((user, month, credits))
         };
+        let bought = self.rows.iter().filter(|row| row.kind == Kind::Purchase);
         Changes {
+            payments: bought.filter_map(|row| Some((row.reference.clone()?, row.seq))).collect(),
             grants: grants.iter().filter_map(|id| self.grants.remove(id)).collect(),
             holds_opened: opened.into_iter().map(|id| (id, self.holds[&id].expires_at)).collect(),
             holds_settled: settled,
             caps: caps.into_iter().collect(),
             cap_months: cap_months.into_iter().filter_map(used).collect(),
             terms: terms.into_values().collect(),
+            reopened_through: reopened_through.then_some(self.reopened_through),
             closures: self.closures.into_iter().filter(|closure| closures.contains(&closure.closed_at)).collect(),
             rows: self.rows,
         }
@@ -307,19 +321,20 @@ impl Ledger {
         Ok(missing.is_zero().then_some(entries))
     }
 
-    /// What usage told late may take of a grant: what is unspent and was unspent at `at`, too (R14). What was refunded
-    /// only later was not; a statement would show less than nothing in between.
+    /// What usage told late may take of a grant: the least that was there from `at` on, what lapsed since included (R14).
     fn unspent_then(&self, grant: &Grant, at: Instant) -> Result<Credits, Overflow> {
-        let mut unspent = grant.unspent()?;
-        let came_back = |refund: &&Transaction| {
-            // What came back after the grant's end lapsed at once, so it is not in `unspent`.
-            at < refund.occurred_at && grant.expires_at.is_none_or(|end| refund.occurred_at < end)
-        };
-        let entries = self.refunds.iter().filter(came_back).flat_map(|refund| &refund.entries);
-        for entry in entries.filter(|entry| entry.grant == grant.id) {
-            unspent = unspent.minus(entry.delta)?;
+        let unspent = grant.unspent()?;
+        if grant.came_back.later_than(at)?.is_zero() {
+            return Ok(unspent);
         }
-        Ok(unspent.max(Credits::ZERO))
+        // Open holds are no part of the list, as they may yet be given back; until then they have taken what they hold.
+        let mut came_back = grant.came_back.clone();
+        for OpenHold { row, .. } in self.holds.values() {
+            for entry in row.entries.iter().filter(|entry| entry.grant == grant.id) {
+                came_back.take(row.occurred_at, entry.delta.negated())?;
+            }
+        }
+        Ok(unspent.minus(came_back.later_than(at)?)?.max(Credits::ZERO))
     }
 
     /// When a call happened: not in the future, and not before the account opened.
@@ -348,16 +363,28 @@ impl Ledger {
 
     /// Numbers the row, moves its credits and keeps it. Everything that changes a ledger passes here, and all sums are
     /// taken before anything is changed, so an overflow leaves the ledger as it was.
-    fn append(&mut self, mut row: Transaction, now: Instant) -> Result<Transaction, Overflow> {
+    fn append(&mut self, row: Transaction, now: Instant) -> Result<Transaction, Overflow> {
+        let used_at = row.occurred_at;
+        self.append_used_at(row, used_at, now)
+    }
+
+    /// The same for a row whose credits were used at `used_at`: what comes back of them comes back to that month's use of a
+    /// cap (R17).
+    fn append_used_at(
+        &mut self,
+        mut row: Transaction,
+        used_at: Instant,
+        now: Instant,
+    ) -> Result<Transaction, Overflow> {
         let mut moved = Vec::with_capacity(row.entries.len());
         for entry in &row.entries {
             // What lapses because of another row is what that row gave back to a grant that was over (R11).
             let is_at_once = row.corrects.is_some() && entry.delta < Credits::ZERO;
-            moved.push(self.grants[&entry.grant].after(row.kind, entry.delta, is_at_once)?);
+            moved.push(self.grants[&entry.grant].after(row.kind, row.occurred_at, entry.delta, is_at_once)?);
             row.delta = row.delta.plus(Split::of(entry.credit_type, entry.delta))?;
         }
         row.balance = self.balance.plus(row.delta)?;
-        let use_of_cap = self.use_of_cap(&row)?;
+        let use_of_cap = self.use_of_cap(&row, used_at)?;
         row.seq = self.last_seq + 1;
         row.recorded_at = now.max(self.last_recorded_at).max(row.kind.counts_at(row.occurred_at));
 
@@ -380,22 +407,19 @@ impl Ledger {
         if row.corrects.is_some() && row.kind != Kind::Expiry {
             self.about.push(row.clone());
         }
-        if row.kind == Kind::Refund {
-            self.refunds.push(row.clone());
-        }
         self.rows.push(row.clone());
         Ok(row)
     }
 
-    /// R17: what the row's user used in the row's month, with it; `None` when the user has no cap.
-    fn use_of_cap(&self, row: &Transaction) -> Result<Option<(UserId, Month, Credits)>, Overflow> {
+    /// R17: what the row's user used in the month of `used_at`, with it; `None` when the user has no cap.
+    fn use_of_cap(&self, row: &Transaction, used_at: Instant) -> Result<Option<(UserId, Month, Credits)>, Overflow> {
         let Some((user, cap)) = row.user.as_ref().and_then(|user| self.caps.get_key_value(user)) else {
             return Ok(None);
         };
         if row.delta == Split::ZERO {
             return Ok(None);
         }
-        let month = self.account.calendar.month_of(row.occurred_at);
+        let month = self.account.calendar.month_of(used_at);
         let used = cap.used.get(&month).copied().unwrap_or(Credits::ZERO).minus(row.delta.total())?;
         Ok(Some((user.clone(), month, used)))
     }

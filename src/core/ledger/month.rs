@@ -47,8 +47,12 @@ impl Ledger {
             }
         }
         self.roll_over(at, now)?;
-        self.closed_through =
-            if call.reopen { Some(month.previous()).filter(|before| *before >= first) } else { Some(month) };
+        if call.reopen {
+            self.opened_again(month)
+        } else {
+            self.closed(month)
+        }
+        self.changed.reopened_through = true;
         let row = Transaction {
             comment: call.comment.clone(),
             key: Some(call.key.clone()),
@@ -57,6 +61,19 @@ impl Ledger {
             ..blank(if call.reopen { Kind::MonthReopen } else { Kind::MonthClose }, at)
         };
         self.append(row, now).map_err(|source| self.overflow(source))
+    }
+
+    /// A month was closed, and all before it.
+    pub(super) fn closed(&mut self, month: Month) {
+        self.closed_through = Some(month);
+        self.reopened_through = self.reopened_through.filter(|reopened| *reopened > month);
+    }
+
+    /// A month was opened again, and all after it.
+    pub(super) fn opened_again(&mut self, month: Month) {
+        let first = self.account.calendar.month_of(self.account.opened_at);
+        self.reopened_through = self.reopened_through.max(self.closed_through);
+        self.closed_through = Some(month.previous()).filter(|before| *before >= first);
     }
 
     /// When nothing but late usage can happen in `month` any more: it has ended, and so have the holds made in it.

@@ -10,7 +10,7 @@ use crate::core::transaction::{Entry, GrantId, Kind, Money, Source, Transaction}
 /// Most packs in one purchase.
 pub const PACKS_MAX: i64 = 100_000;
 
-/// Packs bought (R12). The payment's reference is also the idempotency key: one payment, one grant.
+/// Packs bought (R12). The payment's reference is also the idempotency key: one payment, one grant, of one account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Purchase {
     /// [`Key::of_purchase`] of the reference.
@@ -69,6 +69,10 @@ impl Ledger {
         let at = self.check_time(purchase.occurred_at, now)?;
         self.check_count("the number of packs", purchase.packs, PACKS_MAX)?;
         let amount = purchase.pack_credits.times(purchase.packs).map_err(|source| self.overflow(source))?;
+        if let Some(holder) = self.payments.get(&purchase.reference) {
+            let (account, reference) = (self.account.id.clone(), purchase.reference.clone());
+            return Err(Refusal::PaymentUsed { account, reference, holder: holder.clone() });
+        }
         self.check_month(at)?;
         Ok((at, amount))
     }

@@ -61,7 +61,7 @@ impl Ledger {
             corrects: Some(charge.seq),
             ..blank(Kind::Refund, at)
         };
-        self.give_back(row, &refundable, asked, now).map_err(|source| self.overflow(source))
+        self.give_back(row, charge.occurred_at, &refundable, asked, now).map_err(|source| self.overflow(source))
     }
 
     /// What of a charge is not refunded yet, by grant, the last used first.
@@ -82,6 +82,7 @@ impl Ledger {
     fn give_back(
         &mut self,
         row: Transaction,
+        used_at: Instant,
         refundable: &[Entry],
         asked: Credits,
         now: Instant,
@@ -95,7 +96,7 @@ impl Ledger {
                 missing = missing.minus(part)?;
             }
         }
-        let row = self.append(Transaction { entries, ..row }, now)?;
+        let row = self.append_used_at(Transaction { entries, ..row }, used_at, now)?;
         for entry in &row.entries {
             let grant = &self.grants[&entry.grant];
             if grant.expires_at.is_some_and(|end| end <= row.occurred_at) {

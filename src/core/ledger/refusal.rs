@@ -4,7 +4,7 @@ use super::Cause;
 use crate::core::calendar::{Instant, Month};
 use crate::core::counting::{are, counted, counted_are, grouped};
 use crate::core::credits::{CreditType, Credits, Overflow};
-use crate::core::ids::{AccountId, Key, UserId};
+use crate::core::ids::{AccountId, Key, Reference, UserId};
 use crate::core::price::NoPrice;
 
 /// Why an operation wrote nothing. Causes are looked for in the order of [`Cause`]; a charge or hold that comes to the last
@@ -179,6 +179,20 @@ pub enum Refusal {
         /// Why not.
         why: &'static str,
     },
+    /// R12: the payment was recorded for another account.
+    #[error(
+        "payment_used: account {account}: the payment {reference} was recorded for account {holder}, and a payment counts \
+         once; nothing was written. If {holder} got it by mistake, return it there (creditd return {reference} --account \
+         {holder}) and record it here under another reference, such as {reference}-moved"
+    )]
+    PaymentUsed {
+        /// Whose call.
+        account: AccountId,
+        /// The payment.
+        reference: Reference,
+        /// Who has it.
+        holder: AccountId,
+    },
     /// R18: the account was closed then.
     #[error("account_closed: account {account} was closed on {closed_at}; `creditd account reopen {account}` opens it")]
     AccountClosed {
@@ -281,6 +295,7 @@ impl Refusal {
             Refusal::UnknownCharge { .. } => Cause::UnknownCharge,
             Refusal::ExceedsRefundable { .. } => Cause::ExceedsRefundable,
             Refusal::NothingToReturn { .. } => Cause::NothingToReturn,
+            Refusal::PaymentUsed { .. } => Cause::PaymentUsed,
             Refusal::AccountClosed { .. } => Cause::AccountClosed,
             Refusal::AccountOpen { .. } => Cause::AccountOpen,
             Refusal::MonthClosed { .. } => Cause::MonthClosed,

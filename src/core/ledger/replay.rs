@@ -30,7 +30,7 @@ impl Ledger {
             let is_lapse = row.kind == Kind::Expiry && entry.delta < Credits::ZERO;
             let is_at_once = is_lapse && row.corrects.is_some();
             let Some(grant) = self.grants.get(&entry.grant) else { continue };
-            let mut grant = grant.after(row.kind, entry.delta, is_at_once)?;
+            let mut grant = grant.after(row.kind, row.occurred_at, entry.delta, is_at_once)?;
             if is_lapse && !is_at_once {
                 grant.lapsed_by = Some(row.seq);
             }
@@ -51,11 +51,8 @@ impl Ledger {
                     closure.reopened_at = Some(row.occurred_at);
                 }
             }
-            Kind::MonthClose => self.closed_through = month,
-            Kind::MonthReopen => {
-                let first = self.account.calendar.month_of(self.account.opened_at);
-                self.closed_through = month.map(Month::previous).filter(|before| *before >= first);
-            }
+            Kind::MonthClose => month.into_iter().for_each(|month| self.closed(month)),
+            Kind::MonthReopen => month.into_iter().for_each(|month| self.opened_again(month)),
             _ => {}
         }
         self.balance = row.balance;

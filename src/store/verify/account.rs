@@ -1,13 +1,14 @@
 //! What the rows of an account say of the account itself, in their order and by its calendar: its months (R1, R2), terms,
 //! closings (R14, R18) and caps (R17).
 
+use super::came_back::CameBack;
 use super::facts::text;
 use super::reading::{Row, drift};
 use super::{Findings, Slice, slice};
 use crate::core::calendar::{Calendar, Instant, Month, Terms, parse_zone};
 use crate::core::credits::Credits;
 use crate::store::backend::Tx;
-use crate::store::sql::Row as Stored;
+use crate::store::sql::{Row as Stored, Sql};
 use crate::store::{Result, While};
 use std::collections::BTreeMap;
 
@@ -20,10 +21,11 @@ const CLOSURES: &str = "an account was closed when the log says";
 const CLOSED_THROUGH: &str = "months are closed as the log says";
 const LATE: &str = "nothing happens in a month that is closed";
 const CAPS: &str = "caps are what the log says";
+const CAME_BACK: &str = "what came back to a grant is what the rows say";
 const CAP_MONTHS: &str = "what a user with a cap has used is what the rows say";
 
 pub(super) const CHECKS: &[&str] =
-    &[TERMS, MONTHS, ALLOWANCE, OPENED, DUE, CLOSURES, CLOSED_THROUGH, LATE, CAPS, CAP_MONTHS];
+    &[TERMS, MONTHS, ALLOWANCE, OPENED, DUE, CLOSURES, CLOSED_THROUGH, LATE, CAME_BACK, CAPS, CAP_MONTHS];
 
 /// An account as it is stored.
 #[derive(Debug, Default)]
@@ -32,6 +34,7 @@ pub(super) struct Account {
     opened_at: i64,
     opened_through: Option<String>,
     closed_through: Option<String>,
+    reopened_through: Option<String>,
     due_at: i64,
     /// By month, as text: zone and allowance.
     terms: BTreeMap<String, (String, i64)>,
@@ -40,10 +43,21 @@ pub(super) struct Account {
     caps: BTreeMap<String, i64>,
     /// By user and month, what is not 0.
     cap_months: BTreeMap<(String, String), i128>,
+    /// What came back to users with a cap, and when the action was that it came back from.
+    refunded: Vec<Refunded>,
+    /// By grant, what came back to it and is still there.
+    came_back: BTreeMap<i64, String>,
     /// When the next grant with credits lapses or the next hold expires.
     next_end: Option<i64>,
     /// `None` when the terms cannot be read.
     calendar: Option<Calendar>,
+}
+
+#[derive(Debug)]
+struct Refunded {
+    user: String,
+    used_at: i64,
+    credits: i128,
 }
 
 /// What the rows of an account said so far.
@@ -55,10 +69,13 @@ pub(super) struct Seen {
     terms: BTreeMap<String, String>,
     closures: Vec<Closure>,
     closed_through: Option<Month>,
+    /// Months that were opened again: the last of them.
+    reopened_through: Option<Month>,
     /// Before it nothing may happen any more.
     closed_until: Option<Instant>,
     caps: BTreeMap<String, String>,
     used: BTreeMap<(String, Month), i128>,
+    came_back: CameBack,
 }
 
 #[derive(Debug)]
@@ -78,11 +95,30 @@ struct Closure {
     reopened: Option<(i64, i64)>,
 }
 
+macro_rules! refunded {
+    ($index:literal) => {
+        concat!(
+            "SELECT t.account_id, t.user_id, o.occurred_at, t.free_delta, t.purchased_delta
+               FROM transactions AS t ",
+            $index,
+            " CROSS JOIN transactions AS o
+              WHERE ",
+            slice!("t"),
+            " AND t.corrects IS NOT NULL AND t.kind = 'refund'
+                AND EXISTS (SELECT 1 FROM caps AS c WHERE c.account_id = t.account_id AND c.user_id = t.user_id)
+                AND o.account_id = t.account_id AND o.seq = t.corrects"
+        )
+    };
+}
+
+/// What was refunded to users with a cap, and when that was charged. Only rows that name another are looked at.
+pub(super) const REFUNDED: Sql = Sql { sqlite: refunded!("INDEXED BY transactions_corrects"), postgres: refunded!("") };
+
 /// The accounts of a slice, by id.
 pub(super) async fn read(tx: &mut Tx, slice: &Slice, findings: &mut Findings) -> Result<BTreeMap<String, Account>> {
     let mut accounts: BTreeMap<String, Account> = BTreeMap::new();
     const ACCOUNTS: &str = concat!(
-        "SELECT a.account_id, a.opened_at, a.opened_through, a.closed_through, a.due_at FROM accounts AS a WHERE ",
+        "SELECT a.account_id, a.opened_at, a.opened_through, a.closed_through, a.due_at, a.reopened_through FROM accounts AS a WHERE ",
         slice!("a")
     );
     for row in rows(tx, slice, ACCOUNTS).await? {
@@ -93,6 +129,7 @@ pub(super) async fn read(tx: &mut Tx, slice: &Slice, findings: &mut Findings) ->
             opened_through: text(&row, 2),
             closed_through: text(&row, 3),
             due_at: row.get(4),
+            reopened_through: text(&row, 5),
             ..Account::default()
         };
         accounts.insert(id, account);
@@ -129,6 +166,18 @@ pub(super) async fn read(tx: &mut Tx, slice: &Slice, findings: &mut Findings) ->
         let word = |at: usize| text(row, at).unwrap_or_default();
         account.cap_months.insert((word(1), word(2)), row.get::<i64>(3).into());
     });
+    // A refund counts in the month of the charge that it is about, which may stand anywhere before it.
+    each(rows(tx, slice, REFUNDED).await?, |account, row| {
+        let credits = i128::from(row.get::<i64>(3)) + i128::from(row.get::<i64>(4));
+        account.refunded.push(Refunded { user: text(row, 1).unwrap_or_default(), used_at: row.get(2), credits });
+    });
+    const CAME_BACK_OF: &str = concat!(
+        "SELECT g.account_id, g.grant_id, g.came_back FROM grants AS g WHERE g.came_back IS NOT NULL AND ",
+        slice!("g")
+    );
+    each(rows(tx, slice, CAME_BACK_OF).await?, |account, row| {
+        account.came_back.insert(row.get(1), text(row, 2).unwrap_or_default());
+    });
     const NEXT_ENDS: &str = concat!(
         "SELECT g.account_id, min(g.expires_at) FROM grants AS g
           WHERE g.remaining > 0 AND g.expires_at IS NOT NULL AND ",
@@ -152,7 +201,7 @@ pub(super) async fn read(tx: &mut Tx, slice: &Slice, findings: &mut Findings) ->
     Ok(accounts)
 }
 
-async fn rows(tx: &mut Tx, slice: &Slice, sql: &'static str) -> Result<Vec<Stored>> {
+async fn rows(tx: &mut Tx, slice: &Slice, sql: impl Into<Sql>) -> Result<Vec<Stored>> {
     tx.query(sql)
         .bind(slice.from.as_str())
         .bind(slice.to.as_str())
@@ -165,12 +214,14 @@ impl Seen {
     /// Adds the next row of `account`.
     pub fn add(&mut self, row: &Row<'_>, account: &Account, findings: &mut Findings) {
         let (free, purchased) = row.change();
-        if let Some(user) = row.user().filter(|user| account.caps.contains_key(*user) && free + purchased != 0)
+        let moves = free + purchased != 0 && row.kind() != "refund";
+        if let Some(user) = row.user().filter(|user| moves && account.caps.contains_key(*user))
             && let Some(calendar) = &account.calendar
         {
             let month = calendar.month_of(Instant::from_micros(row.occurred_at()));
             *self.used.entry((user.to_owned(), month)).or_default() -= free + purchased;
         }
+        self.came_back.add(row);
         let at = row.occurred_at();
         match row.kind() {
             "charge" | "hold" | "purchase" | "bonus" | "adjustment" | "refund" | "return" => {
@@ -202,10 +253,16 @@ impl Seen {
             "month_close" | "month_reopen" => {
                 if let (Some(calendar), Ok(month)) = (&account.calendar, row.reference().parse::<Month>()) {
                     let first = calendar.month_of(Instant::from_micros(account.opened_at));
-                    self.closed_through = match row.kind() {
-                        "month_close" => Some(month),
-                        _ => Some(month.previous()).filter(|through| *through >= first),
-                    };
+                    if row.kind() == "month_close" {
+                        self.closed_through = Some(month);
+                        if self.reopened_through.is_some_and(|reopened| reopened <= month) {
+                            self.reopened_through = None;
+                        }
+                    } else {
+                        let latest = self.closed_through.into_iter().chain(self.reopened_through).max();
+                        self.reopened_through = latest;
+                        self.closed_through = Some(month.previous()).filter(|through| *through >= first);
+                    }
                     self.closed_until = self.closed_through.map(|through| calendar.month_end(through));
                 }
             }
@@ -227,6 +284,7 @@ impl Account {
     pub fn check(&self, seen: &Seen, findings: &mut Findings) {
         self.check_terms(seen, findings);
         self.check_closures(seen, findings);
+        self.check_came_back(seen, findings);
         self.check_caps(seen, findings);
         if let Some(calendar) = &self.calendar {
             self.check_months(calendar, seen, findings);
@@ -255,9 +313,22 @@ impl Account {
             .collect();
         let found: Vec<String> = self.closures.iter().map(|(from, to)| format!("{from} to {}", end(*to))).collect();
         findings.compare(CLOSURES, &self.id, "closures", &expected.join("; "), &found.join("; "));
-        let expected = seen.closed_through.map_or_else(|| "none".to_owned(), |month| month.to_string());
-        let found = self.closed_through.as_deref().unwrap_or("none");
-        findings.compare(CLOSED_THROUGH, &self.id, "closed_through", &expected, found);
+        for (column, expected, found) in [
+            ("closed_through", seen.closed_through, &self.closed_through),
+            ("reopened_through", seen.reopened_through, &self.reopened_through),
+        ] {
+            let expected = expected.map_or_else(|| "none".to_owned(), |month| month.to_string());
+            findings.compare(CLOSED_THROUGH, &self.id, column, &expected, found.as_deref().unwrap_or("none"));
+        }
+    }
+
+    fn check_came_back(&self, seen: &Seen, findings: &mut Findings) {
+        let expected: BTreeMap<i64, String> = seen.came_back.texts().collect();
+        for grant in expected.keys().chain(self.came_back.keys()) {
+            let shown = |of: &BTreeMap<i64, String>| of.get(grant).cloned().unwrap_or_else(|| "nothing".to_owned());
+            let what = format!("grant {grant}: came_back");
+            findings.compare(CAME_BACK, &self.id, &what, &shown(&expected), &shown(&self.came_back));
+        }
     }
 
     fn check_caps(&self, seen: &Seen, findings: &mut Findings) {
@@ -267,11 +338,17 @@ impl Account {
             let expected = seen.caps.get(user).cloned().unwrap_or_else(none);
             findings.compare(CAPS, &self.id, &format!("cap of {user}"), &expected, &found);
         }
-        let used: BTreeMap<(String, String), i128> = seen
-            .used
-            .iter()
-            .filter(|(_, used)| **used != 0)
-            .map(|((user, month), used)| ((user.clone(), month.to_string()), *used))
+        let mut all = seen.used.clone();
+        if let Some(calendar) = &self.calendar {
+            for Refunded { user, used_at, credits } in &self.refunded {
+                let month = calendar.month_of(Instant::from_micros(*used_at));
+                *all.entry((user.clone(), month)).or_default() -= credits;
+            }
+        }
+        let used: BTreeMap<(String, String), i128> = all
+            .into_iter()
+            .filter(|(_, used)| *used != 0)
+            .map(|((user, month), used)| ((user, month.to_string()), used))
             .collect();
         for key in used.keys().chain(self.cap_months.keys()) {
             let figure = |of: &BTreeMap<(String, String), i128>| of.get(key).copied().unwrap_or_default().to_string();

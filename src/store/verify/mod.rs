@@ -16,6 +16,7 @@
 
 mod about;
 mod account;
+mod came_back;
 mod facts;
 mod grants;
 mod platform;
@@ -302,7 +303,7 @@ mod tests {
         let Tx::Sqlite(mut tx, _) = store.read().await.expect("a connection") else { panic!("this is SQLite") };
         let groups = rows::GROUPS.iter().chain(grants::GROUPS).chain(about::GROUPS).map(|group| group.sql);
         let mut walked = Vec::new();
-        for sql in groups.chain(reading::statements()) {
+        for sql in groups.chain(reading::statements()).chain([account::REFUNDED]) {
             let plan = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql.sqlite));
             for step in sqlx::query(plan).fetch_all(&mut *tx).await.expect("a plan") {
                 let step: String = step.get(3);

@@ -156,7 +156,7 @@ impl<'a> Row<'a> {
         (self.number(21).into(), self.number(22).into())
     }
 
-    fn entries(&self) -> &'a str {
+    pub fn entries(&self) -> &'a str {
         self.text(23)
     }
 
@@ -284,32 +284,38 @@ impl Sums {
     }
 }
 
-/// The sums of free and of purchased credits in a list of entries: no grant twice and, but for a grant of no credits, no
-/// change by nothing. `None` when it is not written as one.
+/// The sums of free and of purchased credits in a list of entries. `None` when it is not written as one.
 fn sum_of_entries(text: &str) -> Option<(i128, i128)> {
-    let entries = text.strip_prefix('[')?.strip_suffix(']')?;
-    if entries.is_empty() {
-        return Some((0, 0));
-    }
-    let entries = entries.strip_prefix('[')?.strip_suffix(']')?.split("],[");
-    let (mut free, mut purchased, mut grants) = (0, 0, Vec::new());
-    let mut has_nothing = false;
-    for entry in entries {
-        let (grant, rest) = entry.split_once(",\"")?;
-        let (credit_type, delta) = rest.split_once("\",")?;
-        let (grant, delta) = (whole_number(grant)?, whole_number(delta)?);
-        has_nothing |= delta == 0;
-        if grants.contains(&grant) {
-            return None;
-        }
-        grants.push(grant);
+    let (mut free, mut purchased) = (0, 0);
+    for (_, credit_type, delta) in read_entries(text)? {
         match credit_type {
             "free" => free += i128::from(delta),
             "purchased" => purchased += i128::from(delta),
             _ => return None,
         }
     }
-    (!has_nothing || grants.len() == 1).then_some((free, purchased))
+    Some((free, purchased))
+}
+
+/// A list of entries: grant, credit type and change. No grant twice and, but for a grant of no credits, no change by nothing.
+/// `None` when it is not written as one.
+pub(super) fn read_entries(text: &str) -> Option<Vec<(i64, &str, i64)>> {
+    let entries = text.strip_prefix('[')?.strip_suffix(']')?;
+    if entries.is_empty() {
+        return Some(Vec::new());
+    }
+    let mut read: Vec<(i64, &str, i64)> = Vec::new();
+    for entry in entries.strip_prefix('[')?.strip_suffix(']')?.split("],[") {
+        let (grant, rest) = entry.split_once(",\"")?;
+        let (credit_type, delta) = rest.split_once("\",")?;
+        let (grant, delta) = (whole_number(grant)?, whole_number(delta)?);
+        if read.iter().any(|(earlier, ..)| *earlier == grant) {
+            return None;
+        }
+        read.push((grant, credit_type, delta));
+    }
+    let has_nothing = read.iter().any(|(.., delta)| *delta == 0);
+    (!has_nothing || read.len() == 1).then_some(read)
 }
 
 /// A number in the one way of writing it.

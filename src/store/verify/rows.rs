@@ -156,12 +156,27 @@ const TOTALS: Group = group! {
              UNION ALL SELECT x.account_id, 'holds' FROM holds AS x WHERE ", slice!("x"), "
              UNION ALL SELECT x.account_id, 'caps' FROM caps AS x WHERE ", slice!("x"), "
              UNION ALL SELECT x.account_id, 'cap_months' FROM cap_months AS x WHERE ", slice!("x"), "
+             UNION ALL SELECT x.account_id, 'payments' FROM payments AS x WHERE ", slice!("x"), "
              UNION ALL SELECT x.account_id, 'alerts' FROM alerts AS x WHERE ", slice!("x"), ") AS owned
           WHERE NOT EXISTS (SELECT 1 FROM accounts AS z WHERE ", slice!("z"), " AND z.account_id = owned.account_id)");
 };
 
 const BESIDE: Group = group! {
     sqlite: "", postgres: "";
+    "a purchase has its payment to itself" => concat!(
+        "SELECT bought.* FROM (
+             SELECT t.account_id, 'row ' || t.seq || ': payment ' || t.reference, t.account_id || ', row ' || t.seq AS expected, (
+                    SELECT p.account_id || ', row ' || p.purchase_id FROM payments AS p WHERE p.reference = t.reference) AS found
+               FROM transactions AS t WHERE t.kind = 'purchase' AND ", slice!("t"), ") AS bought
+          WHERE bought.found IS DISTINCT FROM bought.expected");
+    "a payment is that of a purchase" => concat!(
+        "SELECT paid.account_id, 'payment ' || paid.reference, 'a purchase with this reference in row ' || paid.purchase_id,
+                paid.found FROM (
+             SELECT p.account_id, p.reference, p.purchase_id, (
+                    SELECT t.kind || coalesce(', ' || t.reference, '') FROM transactions AS t
+                     WHERE t.account_id = p.account_id AND t.seq = p.purchase_id) AS found
+               FROM payments AS p WHERE ", slice!("p"), ") AS paid
+          WHERE paid.found IS DISTINCT FROM 'purchase, ' || paid.reference");
     "alerts of a level are numbered, and only the newest is open" => concat!(
         "SELECT x.account_id, 'alerts of ' || x.level || ': crossing', '1 to ' || count(*) || ', open at most the last',
                 min(x.crossing) || ' to ' || max(x.crossing) || coalesce(', open '

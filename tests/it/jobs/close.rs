@@ -42,6 +42,13 @@ async fn told_late(sandbox: &Sandbox, id: &AccountId, now: &str, key: &str) -> S
     }
 }
 
+/// A person closes a month, or opens it again.
+async fn by_hand(sandbox: &Sandbox, id: &AccountId, now: &str, of: &str, reopen: bool) {
+    let key = Key::new(&format!("by-hand-{}", sandbox.log(id).await.len())).expect("a key");
+    let call = MonthClosing { key, month: month(of), reopen, comment: "as asked".into() };
+    sandbox.at(now).call(id, Call::Month(call)).await.expect("done");
+}
+
 both_databases! {
     async fn a_month_is_closed_once_it_had_its_time_and_was_reported(sandbox: Sandbox) {
         let id = sandbox.open_account("acme", "America/New_York", "2013-01-01").await;
@@ -70,26 +77,55 @@ both_databases! {
         assert_eq!(told_late(&sandbox, &id, WEEK_AFTER, "u-2").await, "month_closed");
     }
 
-    async fn a_month_that_was_opened_again_waits_for_the_next(sandbox: Sandbox) {
+    async fn a_month_that_was_opened_again_stays_open_until_a_person_closes_it(sandbox: Sandbox) {
         let id = sandbox.open_account("acme", "America/New_York", "2013-01-01").await;
         report(&sandbox, WEEK_AFTER, NEW_YORK, &["2013-01"]).await;
         close(&sandbox, WEEK_AFTER).await;
-        let key = Key::new("reopen-1").expect("a key");
-        let reopen = MonthClosing { key, month: month("2013-01"), reopen: true, comment: "more to tell".into() };
-        sandbox.at(WEEK_AFTER).call(&id, Call::Month(reopen)).await.expect("reopened");
+        by_hand(&sandbox, &id, WEEK_AFTER, "2013-01", true).await;
         let left = close(&sandbox, "2013-02-09T05:00:00Z").await;
         assert_eq!((left.lines, left.problems), (vec![], vec![]));
         assert_eq!(left.summary, "0 accounts closed to late usage, 1 left as they were opened again");
         assert_eq!(told_late(&sandbox, &id, "2013-02-10T00:00:00Z", "u-1").await, "success");
 
+        // Closing February would close January, too.
         let next = "2013-03-08T05:00:00Z";
         report(&sandbox, next, NEW_YORK, &["2013-02"]).await;
+        let left = close(&sandbox, next).await;
+        assert_eq!((left.lines, left.problems), (vec![], vec![]));
+        assert_eq!(told_late(&sandbox, &id, next, "u-2").await, "success");
+        by_hand(&sandbox, &id, next, "2013-01", false).await;
         assert_eq!(close(&sandbox, next).await.lines, ["acme: close 2013-02"]);
         assert_eq!(
             closings(&sandbox, &id).await,
-            ["month_close 2013-01", "month_reopen 2013-01", "month_close 2013-02"]
+            ["month_close 2013-01", "month_reopen 2013-01", "month_close 2013-01", "month_close 2013-02"]
         );
-        assert_eq!(told_late(&sandbox, &id, next, "u-2").await, "month_closed");
+        assert_eq!(told_late(&sandbox, &id, next, "u-3").await, "month_closed");
+        sandbox.assert_verified().await;
+    }
+
+    async fn it_does_not_matter_who_closed_a_month_that_was_opened_again(sandbox: Sandbox) {
+        let id = sandbox.open_account("acme", "America/New_York", "2013-01-01").await;
+        let now = "2013-04-20T00:00:00Z";
+        report(&sandbox, now, NEW_YORK, &["2013-01", "2013-02", "2013-03"]).await;
+        by_hand(&sandbox, &id, now, "2013-02", false).await;
+        by_hand(&sandbox, &id, now, "2013-01", true).await;
+        let planned = run(sandbox.at(now), Job::Close, Slot::Tick(instant(now)), true).await;
+        let left = close(&sandbox, now).await;
+        assert_eq!((&left.lines, &left.problems), (&vec![], &vec![]));
+        assert_eq!(left.summary, "0 accounts closed to late usage, 1 left as they were opened again");
+        assert_eq!(planned.summary, left.summary);
+        // February was opened again with January.
+        by_hand(&sandbox, &id, now, "2013-01", false).await;
+        assert_eq!(close(&sandbox, now).await.lines, Vec::<String>::new());
+        by_hand(&sandbox, &id, now, "2013-02", false).await;
+        assert_eq!(close(&sandbox, now).await.lines, ["acme: close 2013-03"]);
+        // And once more, with what the job closed.
+        by_hand(&sandbox, &id, now, "2013-03", true).await;
+        assert_eq!(close(&sandbox, now).await.lines, Vec::<String>::new());
+        by_hand(&sandbox, &id, now, "2013-03", false).await;
+        let done = close(&sandbox, now).await;
+        assert_eq!((done.lines, done.summary.as_str()), (vec![], "0 accounts closed to late usage"));
+        sandbox.assert_verified().await;
     }
 
     async fn months_are_caught_up_but_none_passes_one_that_was_not_reported(sandbox: Sandbox) {

@@ -14,7 +14,7 @@ use chrono::NaiveDate;
 use chrono_tz::Tz;
 use lots::Lot;
 use months::{Months, number};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Never.
 const NEVER: i64 = i64::MAX;
@@ -133,6 +133,7 @@ struct Hold {
 #[derive(Clone, Debug)]
 struct Charge {
     key: String,
+    at_us: i64,
     user: Option<&'static str>,
     parts: Vec<(String, i64)>,
     refunded: BTreeMap<String, i64>,
@@ -142,6 +143,8 @@ struct Charge {
 #[derive(Clone, Debug)]
 struct Moved {
     at_us: i64,
+    /// When the action was that used it: what is refunded was used when it was charged.
+    used_us: i64,
     column: &'static str,
     is_free: bool,
     credits: i64,
@@ -169,6 +172,8 @@ pub struct Naive {
     /// When it was closed, until when.
     closures: Vec<(i64, i64)>,
     closed_month: Option<i32>,
+    /// Months that were closed and opened again.
+    reopened: BTreeSet<i32>,
     calls: Vec<(Call, Answer)>,
 }
 
@@ -196,6 +201,7 @@ impl Naive {
             caps: BTreeMap::new(),
             closures: Vec::new(),
             closed_month: None,
+            reopened: BTreeSet::new(),
             calls: Vec::new(),
             months,
         }
@@ -295,7 +301,9 @@ impl Naive {
                     return Err("nothing_to_return");
                 }
                 self.check_month(now_us)?;
-                self.lot(&label).returned += credits;
+                let lot = self.lot(&label);
+                lot.returned += credits;
+                lot.moves.push((now_us, -credits));
                 self.returned.push(purchase.clone());
                 self.log("returned", &label, credits, None, now_us);
                 Ok(Answer::Done(now_us, vec![(label, -credits)]))
@@ -320,7 +328,9 @@ impl Naive {
                 self.reach(now_us, now_us);
                 let parts = self.take(*credits, now_us, false, Some(*is_free)).ok_or("insufficient_credits")?;
                 for (label, credits) in &parts {
-                    self.lot(label).adjusted += credits;
+                    let lot = self.lot(label);
+                    lot.adjusted += credits;
+                    lot.moves.push((now_us, -credits));
                     self.log("adjusted", label, *credits, None, now_us);
                 }
                 Ok(Answer::Done(now_us, taken(&parts)))
@@ -355,7 +365,9 @@ impl Naive {
                     _ => {}
                 }
                 self.check_month(now_us)?;
-                self.reach(now_us, now_us);
+                if *reopen {
+                    self.reach(now_us, now_us);
+                }
                 // One after the other, also on a clock that was set back.
                 let latest = self.closures.last().map_or(i64::MIN, |(from, to)| if *to == NEVER { *from } else { *to });
                 let at_us = now_us.max(latest.saturating_add(1));
@@ -384,6 +396,11 @@ impl Naive {
                     return Err("month_not_over");
                 }
                 self.reach(now_us, now_us);
+                if *reopen {
+                    self.reopened.extend(*month..=self.closed_month.unwrap_or(*month));
+                } else {
+                    self.reopened.retain(|reopened| reopened > month);
+                }
                 let closed = if *reopen { month - 1 } else { *month };
                 self.closed_month = Some(closed).filter(|closed| !*reopen || *closed >= self.first_month);
                 Ok(Answer::Done(now_us, Vec::new()))
@@ -439,9 +456,10 @@ impl Naive {
                 lot.lost += part;
                 self.log("lapsed", &label, part, None, now_us);
             } else {
-                lot.refunds.push((now_us, part));
+                lot.moves.push((now_us, part));
             }
             self.log("refunded", &label, part, charge.user, now_us);
+            self.moved.last_mut().expect("it was logged").used_us = charge.at_us;
             given.push((label, part));
         }
         let charge = self.charges.iter_mut().find(|charge| charge.key == key).expect("it was found");
@@ -464,7 +482,7 @@ impl Naive {
             Err(reason) => Answer::Failed(at_us, *reason),
         };
         let (parts, refunded) = (parts.unwrap_or_default(), BTreeMap::new());
-        self.charges.push(Charge { key: key.to_owned(), user, parts, refunded });
+        self.charges.push(Charge { key: key.to_owned(), at_us, user, parts, refunded });
         answer
     }
 
@@ -515,14 +533,16 @@ impl Naive {
 
     fn consume(&mut self, parts: &[(String, i64)], user: Option<&'static str>, at_us: i64) {
         for (label, credits) in parts {
-            self.lot(label).consumed += credits;
+            let lot = self.lot(label);
+            lot.consumed += credits;
+            lot.moves.push((at_us, -credits));
             self.log("consumed", label, *credits, user, at_us);
         }
     }
 
     fn log(&mut self, column: &'static str, label: &str, credits: i64, user: Option<&'static str>, at_us: i64) {
         let is_free = self.lot(label).is_free;
-        self.moved.push(Moved { at_us, column, is_free, credits, user });
+        self.moved.push(Moved { at_us, used_us: at_us, column, is_free, credits, user });
     }
 }
 

@@ -35,6 +35,8 @@ pub struct World {
     pub latest: Instant,
     /// What was done to the ledger, and when.
     pub done: Vec<(Instant, Event)>,
+    /// What the references of its payments begin with: those of all accounts of a ledger are apart (R12).
+    pub payer: String,
     prices: BTreeMap<&'static str, Action>,
     asked: Vec<Call>,
 }
@@ -46,8 +48,8 @@ impl World {
         let (tz, date) = (parse_zone(zone).expect("a zone"), parse_date(opened_on).expect("a date"));
         let naive = Naive::new(tz, date, ALLOWANCE, PACK);
         let now = ledger.account.opened_at;
-        let (prices, done, asked) = (BTreeMap::new(), Vec::new(), Vec::new());
-        let mut world = World { ledger, naive, now, latest: now, prices, done, asked };
+        let (prices, done, asked, payer) = (BTreeMap::new(), Vec::new(), Vec::new(), String::new());
+        let mut world = World { ledger, naive, now, latest: now, done, payer, prices, asked };
         for (code, credits, ..) in DEFAULT_ACTIONS {
             world.set_price(code, Some(*credits), Instant::from_micros(0));
         }
@@ -80,7 +82,10 @@ impl World {
             }
             Step::Ask(told, wish) => {
                 let what = self.what(wish);
-                let prefix = if matches!(what, What::Purchase { .. }) { PURCHASE_KEY_PREFIX } else { "" };
+                let prefix = match what {
+                    What::Purchase { .. } => format!("{PURCHASE_KEY_PREFIX}{}", self.payer),
+                    _ => String::new(),
+                };
                 let key = format!("{prefix}k{}", self.asked.len());
                 self.ask(Call { key, told_us: self.told(told, &what), what })?;
             }
@@ -265,6 +270,7 @@ impl World {
             })
             .collect();
         prop_assert_eq!(caps, naive.caps(), "R17 at {}", now);
+        prop_assert_eq!(ledger.reopened_through.map(month), naive.reopened_through(), "R14 at {}", now);
         Ok(())
     }
 

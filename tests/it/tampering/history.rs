@@ -172,6 +172,7 @@ async fn february(sandbox: &Sandbox, acme: &AccountId) {
             erase("b", 250, None),                    // 1,500 of February and some purchased
             told("late", 20, "2013-01-20T12:00:00Z"), // takes a lapse of January back
             refund("too-late", "a", Some(50)),        // lapses at once
+            refund("ann-too", "by-ann", Some(3)),     // counts in January for her cap
             Call::Terms(NewTerms { key: key("terms-1"), zone: None, allowance: Some(Credits::new(1_600)) }),
             Call::Terms(NewTerms { key: key("terms-2"), zone: parse_zone("Europe/Berlin").ok(), allowance: None }),
             month_call("close-1", "2013-01", false),

@@ -63,8 +63,17 @@ pub const TAMPERING: &[&str] = &[
     "UPDATE grants SET label = 'pack:other' WHERE grant_id = 2",
     "DELETE FROM grants WHERE grant_id = 2",
     "DELETE FROM grants WHERE label = 'free:2013-03'",
-    "INSERT INTO grants SELECT account_id, 3, 'x', credit_type, source, 0, starts_at, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL
+    "INSERT INTO grants SELECT account_id, 3, 'x', credit_type, source, 0, starts_at, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL
                           FROM grants WHERE account_id = 'acme' AND grant_id = 2",
+    "UPDATE grants SET came_back = '[[1357819200000000,1]]' WHERE grant_id = 2",
+    "UPDATE accounts SET reopened_through = '2013-01' WHERE account_id = 'acme'",
+    "UPDATE payments SET reference = 'inv-2'",
+    "UPDATE payments SET account_id = 'other'",
+    "UPDATE payments SET purchase_id = 3",
+    "DELETE FROM payments",
+    "INSERT INTO payments VALUES ('inv-2', 'acme', 2)",
+    "INSERT INTO payments VALUES ('inv-2', 'acme', 90)",
+    "INSERT INTO payments VALUES ('inv-2', 'other', 1)",
     "UPDATE transactions SET kind = 'bonus' WHERE seq = 2",
     "UPDATE transactions SET kind = 'expiry' WHERE seq = 3",
     "UPDATE transactions SET kind = 'charge' WHERE seq = 6",

@@ -2,6 +2,7 @@
 
 use super::months::{first_day, number};
 use super::{Answer, Hold, Naive};
+use std::collections::BTreeMap;
 
 /// Some credits that are used together.
 #[derive(Clone, Debug)]
@@ -22,8 +23,8 @@ pub struct Lot {
     pub returned: i64,
     pub adjusted: i64,
     pub held: i64,
-    /// What came back to it, and when.
-    pub refunds: Vec<(i64, i64)>,
+    /// What was taken of it for good, negative, and what came back while it lasted: when, and how many credits.
+    pub moves: Vec<(i64, i64)>,
 }
 
 impl Lot {
@@ -35,11 +36,11 @@ impl Lot {
         amount: i64,
     ) -> Lot {
         let (consumed, refunded, lost, returned, adjusted, held) = (0, 0, 0, 0, 0, 0);
-        let (arrival, refunds) = (None, Vec::new());
+        let (arrival, moves) = (None, Vec::new());
         #[rustfmt::skip]
         let lot = Lot {
             label, column, is_free, starts_us, ends_us, arrival,
-            amount, consumed, refunded, lost, returned, adjusted, held, refunds,
+            amount, consumed, refunded, lost, returned, adjusted, held, moves,
         };
         lot
     }
@@ -49,10 +50,25 @@ impl Lot {
         self.amount - self.consumed + self.refunded - self.lost - self.returned - self.adjusted - self.held
     }
 
-    /// What is left of it that was there at `t_us`, for usage told late: not what was refunded only later.
-    pub fn left_then(&self, t_us: i64) -> i64 {
-        let later: i64 = self.refunds.iter().filter(|(at, _)| *at > t_us).map(|(_, credits)| credits).sum();
-        (self.left() - later).max(0)
+    /// What is left of it that was there from `t_us` on, `held` being what is reserved of it, for usage told late: the
+    /// least that it had at that instant or at any later one. The least from each instant on is written down, and moved on
+    /// by each move. On a clock that was set back, what comes back before something that was known already gives nothing
+    /// to what was before.
+    pub fn left_then(&self, t_us: i64, held: &[(i64, i64)]) -> i64 {
+        let taken: Vec<(i64, i64)> = held.iter().map(|(at, credits)| (*at, -credits)).collect();
+        let mut least: BTreeMap<i64, i64> =
+            self.moves.iter().chain(&taken).map(|(at, _)| (*at, self.amount)).chain([(t_us, self.amount)]).collect();
+        for (at, credits) in self.moves.iter().chain(&taken) {
+            let then = least[at] + credits;
+            for (instant, least) in &mut least {
+                if instant >= at {
+                    *least += credits;
+                } else {
+                    *least = then.min(*least);
+                }
+            }
+        }
+        least[&t_us].max(0)
     }
 }
 
@@ -66,7 +82,7 @@ impl Naive {
         let mut missing = cost;
         let mut parts = Vec::new();
         for lot in usable {
-            let left = if is_late { lot.left_then(at_us) } else { lot.left() };
+            let left = if is_late { lot.left_then(at_us, &self.held_of(&lot.label)) } else { lot.left() };
             let part = left.min(missing);
             missing -= part;
             if part > 0 {
@@ -74,6 +90,13 @@ impl Naive {
             }
         }
         (missing == 0).then_some(parts)
+    }
+
+    /// When what is reserved of a lot was reserved, and how much.
+    fn held_of(&self, label: &str) -> Vec<(i64, i64)> {
+        let open = self.holds.iter().filter(|hold| hold.settled.is_none());
+        let parts = open.flat_map(|hold| hold.parts.iter().map(|(of, credits)| (of, hold.at_us, *credits)));
+        parts.filter(|(of, ..)| *of == label).map(|(_, at, credits)| (at, credits)).collect()
     }
 
     pub fn lot(&mut self, label: &str) -> &mut Lot {

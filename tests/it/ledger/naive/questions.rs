@@ -45,6 +45,11 @@ impl Naive {
         self.closed_month.map_or(i64::MIN, |closed| self.months.end(closed))
     }
 
+    /// The last month that was opened again and that nobody has closed since.
+    pub fn reopened_through(&self) -> Option<i32> {
+        self.reopened.last().copied()
+    }
+
     pub(super) fn check_month(&self, at_us: i64) -> Result<(), &'static str> {
         if at_us < self.open_from() { Err("month_closed") } else { Ok(()) }
     }
@@ -56,10 +61,10 @@ impl Naive {
         open.map(|hold| hold.ends_us).fold(end_us, i64::max)
     }
 
-    /// What a user used in a month: charged or held in it, less what was given back in it.
+    /// What a user used in a month: charged or held in it, less what was given back of that.
     pub fn used(&self, user: &str, month: i32) -> i64 {
         let window = self.months.start(month)..self.months.end(month);
-        let moved = self.moved.iter().filter(|moved| moved.user == Some(user) && window.contains(&moved.at_us));
+        let moved = self.moved.iter().filter(|moved| moved.user == Some(user) && window.contains(&moved.used_us));
         let sign = |column| if column == "refunded" { -1 } else { 1 };
         let charged: i64 = moved.map(|moved| sign(moved.column) * moved.credits).sum();
         let open = self.holds.iter().filter(|hold| hold.settled.is_none() && hold.user == Some(user));
@@ -70,7 +75,7 @@ impl Naive {
     /// Every cap, and what its user used of it, by month.
     pub fn caps(&self) -> BTreeMap<&'static str, (i64, BTreeMap<i32, i64>)> {
         let used = |user: &str| {
-            let charged = self.moved.iter().filter(|moved| moved.user == Some(user)).map(|moved| moved.at_us);
+            let charged = self.moved.iter().filter(|moved| moved.user == Some(user)).map(|moved| moved.used_us);
             let held = self.holds.iter().filter(|hold| hold.user == Some(user)).map(|hold| hold.at_us);
             let months = charged.chain(held).map(|at| self.months.of(at));
             months.map(|month| (month, self.used(user, month))).filter(|(_, used)| *used != 0).collect()
