@@ -11,6 +11,7 @@ use crate::core::ids::AccountId;
 use crate::core::ledger::{Ledger, Refusal};
 use crate::core::transaction::Kind;
 use crate::store::{BATCHES_AT_ONCE, Batch, Due, Load, StoreError};
+use std::collections::BTreeSet;
 
 /// Which accounts are looked for, and behind which one the next page begins.
 #[derive(Clone, Debug)]
@@ -83,11 +84,18 @@ pub(super) async fn run(kit: &Kit, run: &mut Run<'_>, mut looking: Looking) -> R
     let app = &kit.app;
     let (mut done, mut totals) = (Done::default(), Totals::default());
     let now = app.now();
+    let (mut moved_before, mut problems) = (0, BTreeSet::new());
     loop {
         run.check_stop()?;
         let ids = looking.next(app, now).await?;
         if ids.is_empty() {
-            break;
+            // A call that comes meanwhile, from a process whose clock is behind, can make an account due before those that
+            // were looked at already. So it ends once nothing more is found to do.
+            if run.dry_run || totals.accounts == moved_before {
+                break;
+            }
+            moved_before = totals.accounts;
+            continue;
         }
         // Lines that are not kept are not worded: there may be a million.
         let worded = PLAN_LINES_MAX.saturating_sub(done.lines.len());
@@ -107,12 +115,15 @@ pub(super) async fn run(kit: &Kit, run: &mut Run<'_>, mut looking: Looking) -> R
             totals.add(part.totals);
             match part.line {
                 Some(Ok(line)) => done.line(line),
-                Some(Err(refusal)) => done.problems.push(refusal.to_string()),
+                Some(Err(refusal)) => {
+                    problems.insert(refusal.to_string());
+                }
                 None => done.more_lines += part.totals.accounts,
             }
         }
         (run.progress)(totals.accounts, None);
     }
+    done.problems = problems.into_iter().collect();
     Ok((done, totals))
 }
 

@@ -120,7 +120,8 @@ both_databases! {
                 break;
             }
         }
-        assert!(dropped > 4 && done > 8, "{dropped} dropped, {done} done");
+        // A batch is as little as two statements, and a fast server answers before anybody pauses.
+        assert!(dropped > 1 && done > 8, "{dropped} dropped, {done} done");
         for id in &accounts {
             let log = sandbox.log(id).await;
             let mut keys: Vec<&Key> = log.iter().filter_map(|row| row.key.as_ref()).collect();
