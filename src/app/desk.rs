@@ -60,9 +60,11 @@ impl Desk {
         let (answer, answered) = oneshot::channel();
         let must_serve = {
             let mut queue = self.0.queue();
+            // A second clerk can do nothing about an account that the first is at.
+            let is_free = !queue.at_work.contains(&account);
             queue.waiting.push(Asked { account, call, clock, answer });
-            let wants_clerk =
-                queue.clerks == 0 || (queue.clerks < BATCHES_AT_ONCE && queue.waiting.len() >= BESIDE_MIN);
+            let wants_second = queue.clerks < BATCHES_AT_ONCE && queue.waiting.len() >= BESIDE_MIN && is_free;
+            let wants_clerk = queue.clerks == 0 || wants_second;
             queue.clerks += usize::from(wants_clerk);
             wants_clerk
         };
