@@ -3,10 +3,11 @@
 //! A batch is planned ahead on what was loaded, without a lock, and then written. A ledger's rows are numbered and every
 //! change of a ledger is at least one row, so of two writers who planned on the same ledger the second is refused by the
 //! key (account, number). It gets in line then: it loads, plans and writes while nobody else can change its accounts. On
-//! SQLite that is the writer's transaction, on Postgres their rows are locked, in order of id.
+//! SQLite that is the writer's transaction, on Postgres their rows are locked, in order of id. So it does, too, where it had
+//! to wait long for its turn: a row says when it was its turn, not when somebody began to wait.
 
 use super::apply::Projected;
-use super::backend::{Backend, Loader, Tries};
+use super::backend::{Backend, Loader, Tries, Tx};
 use super::load::{self, LOAD, LOAD_PLAIN};
 use super::sql::{Row, Sql, set};
 use super::stored::{columns, read_transaction};
@@ -16,6 +17,12 @@ use crate::core::ids::AccountId;
 use crate::core::ledger::{Ledger, Refusal};
 use futures_util::TryStreamExt;
 use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time;
+
+/// How long a batch that was planned may wait for its turn to be written: longer than it does behind others of its process.
+/// Another process may hold SQLite's only write lock for many seconds, in which holds end and months turn.
+const WAITS_MAX: Duration = Duration::from_millis(250);
 
 /// How many batches are best written at once: one is planned while another is committed.
 pub const BATCHES_AT_ONCE: usize = 2;
@@ -23,9 +30,9 @@ pub const BATCHES_AT_ONCE: usize = 2;
 impl Store {
     /// Loads what `load` asks for, lets `plan` change it, and writes the changes: all of them or none.
     ///
-    /// When this returns, the changes are on disk. `plan` is asked again when another process was faster, or when a
-    /// connection was lost while it was unknown whether the changes were committed: by their keys, it finds those that
-    /// were.
+    /// When this returns, the changes are on disk. `plan` is asked again when another process was faster or kept this one
+    /// waiting, or when a connection was lost while it was unknown whether the changes were committed: by their keys, it
+    /// finds those that were.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was written then, unless the connection was lost for good.
@@ -169,7 +176,11 @@ async fn ahead<R>(backend: &Backend, asked: &Parameter, plan: &mut impl FnMut(&m
     // First this connection goes back: who held one while waiting for another could wait for somebody who does the same.
     backend.keep(loader);
     if !projected.is_empty() {
+        let planned_at = time::Instant::now();
         let mut tx = backend.begin().await?;
+        if planned_at.elapsed() > WAITS_MAX {
+            return in_its_turn(tx, asked, plan).await;
+        }
         written.write(&mut tx).await?;
         tx.commit().await.while_("committing a batch")?;
     }
@@ -178,7 +189,12 @@ async fn ahead<R>(backend: &Backend, asked: &Parameter, plan: &mut impl FnMut(&m
 
 /// A batch on accounts that nobody else can change meanwhile.
 async fn in_line<R>(backend: &Backend, asked: &Parameter, plan: &mut impl FnMut(&mut Batch) -> R) -> Result<R> {
-    let mut tx = backend.begin().await?;
+    let tx = backend.begin().await?;
+    in_its_turn(tx, asked, plan).await
+}
+
+/// A batch in a transaction that begins.
+async fn in_its_turn<R>(mut tx: Tx, asked: &Parameter, plan: &mut impl FnMut(&mut Batch) -> R) -> Result<R> {
     accounts::lock(&mut tx, &asked.ids).await?;
     let rows = tx.query(LOAD).bind(asked.loaded.as_str()).fetch_all().await.while_("loading ledgers")?;
     let (answer, projected) = planned(&rows, plan)?;

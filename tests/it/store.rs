@@ -2,8 +2,9 @@
 
 use crate::support::{Sandbox, account, both_databases, instant, month, purchase, usage};
 use creditd::app::App;
-use creditd::core::ids::AccountId;
-use creditd::core::ledger::Usage;
+use creditd::clock::Clock;
+use creditd::core::ids::{AccountId, ActionCode, Key};
+use creditd::core::ledger::{Call, Hold, Usage};
 use creditd::core::statement::{DateRange, Grouping, ReportSpec, Scope, fold};
 use creditd::core::transaction::Status;
 use creditd::store::{Due, Load, NewAccount, Store};
@@ -51,6 +52,41 @@ both_databases! {
         }
         sandbox.assert_verified().await;
     }
+}
+
+/// R10: what another program keeps waiting happens when it is its turn, or a hold would be over before it is answered.
+#[tokio::test]
+async fn r10_a_hold_begins_when_its_turn_comes() {
+    let sandbox = Sandbox::new().await;
+    let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+    let other = sandbox.sql().await.begin_with("BEGIN IMMEDIATE").await.expect("the write lock");
+    let began = Clock::System.now();
+    let hold = Hold {
+        key: Key::new("h").expect("a key"),
+        user: None,
+        action: ActionCode::new("erase").expect("an action"),
+        quantity: 1,
+        ttl_seconds: 60,
+        comment: String::new(),
+    };
+    let waiting = tokio::spawn({
+        let (store, acme, call) = (sandbox.store().clone(), acme.clone(), Call::Hold(hold));
+        let mut load = Load::default();
+        load.call(&acme, &call, began);
+        async move {
+            let plan = |batch: &mut creditd::store::Batch| {
+                let ledger = batch.ledgers.get_mut(&acme).expect("the account");
+                ledger.apply(&call, &batch.prices, Clock::System.now()).expect("held").row
+            };
+            store.update(&load, plan).await
+        }
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    let free_at = Clock::System.now();
+    other.commit().await.expect("the lock is given back");
+    let row = waiting.await.expect("a task").expect("held");
+    assert!(row.occurred_at >= free_at, "began {began}, free {free_at}, held {}", row.occurred_at);
+    assert_eq!(sandbox.log(&acme).await.last(), Some(&row));
 }
 
 /// Charges of 700 under keys of their own, `tasks` at once, spread over `apps`; how many succeeded.

@@ -5,7 +5,8 @@ use super::{Group, entries, entry, group, slice};
 pub(super) const GROUPS: &[Group] = &[ABOUT, HOLDS, CLOSED];
 
 /// `about` is each row that names another, whose columns are `o_..`. `moved` are the entries of charges and refunds that
-/// name another, `sums` what these took or gave back of each grant, and `had` the entries of the rows they name.
+/// name another, `sums` what these took or gave back of each grant, `had` the entries of the rows they name, and `lapsing` the
+/// refunds with the number of their lapses.
 macro_rules! about {
     ($index:literal, $entries_of_about:expr, $entries_of_named:expr, $grant_of_c:literal, $grant_of_o:literal) => {
         concat!(
@@ -33,7 +34,16 @@ macro_rules! about {
                  SELECT named.account_id, named.corrects, ", entry!(), " FROM named CROSS JOIN ", $entries_of_named, "),
              sums AS MATERIALIZED (
                  SELECT account_id, corrects, kind, grant_id, sum(CASE kind WHEN 'charge' THEN -delta ELSE delta END) AS credits
-                   FROM moved GROUP BY account_id, corrects, kind, grant_id)"
+                   FROM moved GROUP BY account_id, corrects, kind, grant_id),
+             lapsing AS (
+                 SELECT moved.account_id, 'row ' || moved.seq || ', ' || g.label || ': lapses at once' AS what,
+                        CASE WHEN g.expires_at <= moved.occurred_at THEN '1' ELSE '0' END AS expected, CAST((
+                            SELECT count(*) FROM transactions AS l ", $index, "
+                             WHERE ", slice!("l"), " AND l.account_id = moved.account_id AND l.corrects = moved.seq AND l.kind = 'expiry'
+                               AND l.entries = '[[' || moved.grant_id || ',\"' || moved.credit_type || '\",-' || moved.delta || ']]'
+                               AND l.occurred_at = moved.occurred_at + 1) AS TEXT) AS found
+                   FROM moved JOIN grants AS g ON g.account_id = moved.account_id AND g.grant_id = moved.grant_id AND ", slice!("g"), "
+                  WHERE moved.kind = 'refund')"
         )
     };
 }
@@ -87,16 +97,8 @@ const ABOUT: Group = group! {
                 'up to ' || coalesce(-had.delta, 0), CAST(sums.credits AS TEXT)
            FROM sums LEFT JOIN had ON had.account_id = sums.account_id AND had.corrects = sums.corrects AND had.grant_id = sums.grant_id
           WHERE had.delta IS NULL OR sums.credits > -had.delta";
-    "what is refunded to a grant that is over lapses at once" => concat!(
-        "SELECT lapses.* FROM (
-             SELECT moved.account_id, 'row ' || moved.seq || ', ' || g.label || ': lapses at once',
-                    CASE WHEN g.expires_at <= moved.occurred_at THEN '1' ELSE '0' END AS expected, CAST((
-                        SELECT count(*) FROM transactions AS l
-                         WHERE ", slice!("l"), " AND l.account_id = moved.account_id AND l.corrects = moved.seq AND l.kind = 'expiry'
-                           AND l.entries = '[[' || moved.grant_id || ',\"' || moved.credit_type || '\",-' || moved.delta || ']]'
-                           AND l.occurred_at = moved.occurred_at + 1) AS TEXT) AS found
-               FROM moved JOIN grants AS g ON g.account_id = moved.account_id AND g.grant_id = moved.grant_id AND ", slice!("g"), "
-              WHERE moved.kind = 'refund') AS lapses WHERE lapses.expected <> lapses.found");
+    "what is refunded to a grant that is over lapses at once" =>
+        "SELECT account_id, what, expected, found FROM lapsing WHERE expected <> found";
     "what lapses at once was refunded" =>
         "SELECT account_id, 'row ' || seq || ': entries, occurred_at', 'of ' || o_entries || ', ' || (o_occurred_at + 1),
                 entries || ', ' || occurred_at FROM about
@@ -109,16 +111,18 @@ const ABOUT: Group = group! {
          HAVING count(*) <> 1 OR min(entries) NOT LIKE '[[' || corrects || ',\"purchased\",-%'";
 };
 
+/// `open` is each hold that no charge settles, which is looked up by the hold: an account may have a hold for each action.
 macro_rules! holds {
-    () => {
+    ($index:literal) => {
         concat!(
             "WITH open AS MATERIALIZED (
                  SELECT t.account_id, t.seq, t.expires_at FROM transactions AS t
                   WHERE t.kind = 'hold' AND ",
             slice!("t"),
             " AND NOT EXISTS (
-                        SELECT 1 FROM transactions AS c
-                         WHERE ",
+                        SELECT 1 FROM transactions AS c ",
+            $index,
+            " WHERE ",
             slice!("c"),
             " AND c.account_id = t.account_id AND c.corrects = t.seq
                            AND c.kind = 'charge'))"
@@ -127,7 +131,7 @@ macro_rules! holds {
 }
 
 const HOLDS: Group = group! {
-    sqlite: holds!(), postgres: holds!();
+    sqlite: holds!("INDEXED BY transactions_corrects"), postgres: holds!("");
     "a hold is open until it is settled" => concat!(
         "SELECT open.account_id, 'hold ' || open.seq || ': expires_at', CAST(open.expires_at AS TEXT), CAST(h.expires_at AS TEXT)
            FROM open LEFT JOIN holds AS h ON h.account_id = open.account_id AND h.hold_id = open.seq AND ", slice!("h"), "
