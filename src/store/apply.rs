@@ -1,79 +1,19 @@
 //! Writing what was planned on ledgers: a handful of statements for a batch of any size (DESIGN 8).
-//!
-//! Rows go in as cells. SQLite takes a table of them as one JSON parameter, Postgres as one array per column.
 
 use super::accounts::digest_of_terms;
 use super::backend::Tx;
 use super::sql::{On, Query, Sql, set};
+use super::tables::Holds::{Int, Text};
+use super::tables::{Bound, Cell, Columns, Table};
 use super::{Batch, Result, While, json};
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, Reference};
 use crate::core::ledger::{Changes, Grant, Ledger};
 use crate::core::transaction::{Reason, Transaction};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use sqlx::postgres::PgConnection;
 use std::sync::LazyLock;
-
-/// A value on its way into a column.
-#[derive(Clone, Debug)]
-pub(super) enum Cell<'a> {
-    Int(i64),
-    Text(&'a str),
-    Own(String),
-    Null,
-}
-
-impl Serialize for Cell<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        match self {
-            Cell::Int(number) => serializer.serialize_i64(*number),
-            Cell::Text(text) => serializer.serialize_str(text),
-            Cell::Own(text) => serializer.serialize_str(text),
-            Cell::Null => serializer.serialize_none(),
-        }
-    }
-}
-
-impl Cell<'_> {
-    const fn int(&self) -> Option<i64> {
-        match self {
-            Cell::Int(number) => Some(*number),
-            _ => None,
-        }
-    }
-
-    fn text(&self) -> Option<&str> {
-        match self {
-            Cell::Text(text) => Some(text),
-            Cell::Own(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    fn of_int(number: Option<i64>) -> Cell<'static> {
-        number.map_or(Cell::Null, Cell::Int)
-    }
-
-    fn of_text(text: Option<&str>) -> Cell<'_> {
-        text.map_or(Cell::Null, Cell::Text)
-    }
-}
-
-/// What a column holds.
-#[derive(Clone, Copy)]
-enum Holds {
-    Int,
-    Text,
-}
-use Holds::{Int, Text};
-
-/// Columns of a table, in the order in which cells come. The first [`Columns::keys`] of them say which row.
-struct Columns {
-    table: &'static str,
-    keys: usize,
-    columns: &'static [(&'static str, Holds)],
-}
 
 #[rustfmt::skip]
 const TRANSACTIONS: Columns = Columns { table: "transactions", keys: 2, columns: &[
@@ -83,13 +23,13 @@ const TRANSACTIONS: Columns = Columns { table: "transactions", keys: 2, columns:
     ("reference", Text), ("free_delta", Int), ("purchased_delta", Int), ("free_balance", Int),
     ("purchased_balance", Int), ("entries", Text), ("digest", Int),
 ] };
-/// Grants that are made.
+/// Grants that are made: first, what moves in them later.
 #[rustfmt::skip]
 const GRANTS: Columns = Columns { table: "grants", keys: 2, columns: &[
     ("account_id", Text), ("grant_id", Int), ("consumed", Int), ("refunded", Int), ("lapsed", Int),
     ("lapsed_at_once", Int), ("returned", Int), ("adjusted", Int), ("held", Int), ("remaining", Int),
-    ("lapsed_by", Int), ("came_back", Text), ("label", Text), ("credit_type", Text), ("source", Text), ("amount", Int), ("starts_at", Int),
-    ("expires_at", Int),
+    ("lapsed_by", Int), ("came_back", Text), ("label", Text), ("credit_type", Text), ("source", Text), ("amount", Int),
+    ("starts_at", Int), ("expires_at", Int),
 ] };
 /// What moves in grants that were there: the beginning of [`GRANTS`].
 const GRANTS_MOVED: Columns = Columns { columns: GRANTS.columns.split_at(12).0, ..GRANTS };
@@ -102,68 +42,6 @@ const ACCOUNTS: Columns = Columns { table: "accounts", keys: 1, columns: &[
 /// The others: the beginning of [`ACCOUNTS`]. SQLite would move the entry in the index of `due_at`, and write its page,
 /// also where it stays the same.
 const ACCOUNTS_NOT_DUE: Columns = Columns { columns: ACCOUNTS.columns.split_at(7).0, ..ACCOUNTS };
-
-/// How the cells of rows are bound, and become the table `v` in a statement.
-#[derive(Clone, Copy)]
-enum Bound {
-    /// All of them as one JSON text: SQLite.
-    Json,
-    /// One array for each column: Postgres.
-    Arrays,
-    /// One row, a parameter for each cell, which Postgres plans and runs quicker.
-    Cells,
-}
-
-impl Columns {
-    /// The table `v` of the rows that are bound behind `before` other parameters.
-    fn v(&self, bound: Bound, before: usize) -> String {
-        let parameter = |at: usize, (_, holds): &(&str, Holds)| {
-            let kind = match holds {
-                Int => "bigint",
-                Text => "text",
-            };
-            format!("${}::{kind}", before + at + 1)
-        };
-        let each = |of: &dyn Fn(usize, &(&'static str, Holds)) -> String| {
-            let each = self.columns.iter().enumerate().map(|(at, column)| of(at, column));
-            each.collect::<Vec<_>>().join(", ")
-        };
-        match bound {
-            Bound::Json => format!(
-                "(SELECT {} FROM jsonb_each($1)) AS v",
-                each(&|at, (name, _)| format!("value ->> {at} AS {name}"))
-            ),
-            Bound::Arrays => {
-                format!(
-                    "unnest({}) AS v ({})",
-                    each(&|at, column| format!("{}[]", parameter(at, column))),
-                    self.names()
-                )
-            }
-            Bound::Cells => {
-                format!("(SELECT {}) AS v", each(&|at, column| format!("{} AS {}", parameter(at, column), column.0)))
-            }
-        }
-    }
-
-    fn names(&self) -> String {
-        self.columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
-    }
-
-    /// Adds rows. One whose number is taken is refused by the database: somebody else was first.
-    fn insert(&self, bound: Bound, before: usize) -> String {
-        let (table, names) = (self.table, self.names());
-        format!("INSERT INTO {table} ({names}) SELECT {names} FROM {}", self.v(bound, before))
-    }
-
-    /// Moves on what stands behind the keys.
-    fn update(&self, bound: Bound, before: usize) -> String {
-        let (keys, moved) = self.columns.split_at(self.keys);
-        let set = moved.iter().map(|(name, _)| format!("{name} = v.{name}")).collect::<Vec<_>>().join(", ");
-        let same = keys.iter().map(|(name, _)| format!("t.{name} = v.{name}")).collect::<Vec<_>>().join(" AND ");
-        format!("UPDATE {} AS t SET {set} FROM {} WHERE {same}", self.table, self.v(bound, before))
-    }
-}
 
 /// The statements that write a batch, for each database. Their texts are made once.
 struct Statements {
@@ -199,50 +77,6 @@ static STATEMENTS: LazyLock<Statements> = LazyLock::new(|| {
         one_at_once: at_once(Bound::Cells),
     }
 });
-
-/// Rows of one table.
-struct Table<'a> {
-    columns: &'static Columns,
-    rows: Vec<Vec<Cell<'a>>>,
-}
-
-impl Table<'_> {
-    /// Adds the rows to the parameters of `query`, as [`Bound::Json`] or [`Bound::Arrays`].
-    fn bind<'q>(&self, query: Query<'q>) -> Result<Query<'q>> {
-        match query {
-            Query::Sqlite(..) => Ok(query.bind(json(&self.rows)?)),
-            Query::Postgres(on, mut query) => {
-                for (at, (_, holds)) in self.columns.columns.iter().enumerate() {
-                    query = match holds {
-                        Int => query.bind(self.rows.iter().map(|row| row[at].int()).collect::<Vec<Option<i64>>>()),
-                        Text => query.bind(self.rows.iter().map(|row| row[at].text()).collect::<Vec<Option<&str>>>()),
-                    };
-                }
-                Ok(Query::Postgres(on, query))
-            }
-        }
-    }
-
-    /// Adds the only row as [`Bound::Cells`]; where there is none, as NULL, which no key is.
-    fn bind_one<'q>(&self, mut query: Query<'q>) -> Query<'q> {
-        for (at, (_, holds)) in self.columns.columns.iter().enumerate() {
-            let cell = self.rows.first().map_or(&Cell::Null, |row| &row[at]);
-            query = match holds {
-                Int => query.bind(cell.int()),
-                Text => query.bind(cell.text().map(str::to_owned)),
-            };
-        }
-        query
-    }
-
-    /// Writes the rows, if there are any.
-    async fn write(&self, tx: &mut Tx, sql: Sql) -> Result<()> {
-        if self.rows.is_empty() {
-            return Ok(());
-        }
-        self.bind(tx.query(sql))?.execute().await.while_("writing a batch").map(drop)
-    }
-}
 
 /// The changes of ledgers and, of those that have some, the projections beside them.
 pub(super) struct Projected {

@@ -4,7 +4,7 @@
 //! secret, so it does not stop a forger who reads this file. Projections have no part in it: they are proved by the
 //! transactions they sum up.
 
-use super::apply::Cell;
+use super::tables::Cell;
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, Email};

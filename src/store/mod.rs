@@ -7,8 +7,8 @@
 //! The database url alone chooses between the two. The same code serves both: what differs is the text of some statements
 //! (`sql`), what a transaction is (`backend`), and how a ledger is opened (`sqlite`, `postgres`).
 //!
-//! All statements are static. Sets of values go in as one JSON parameter, so a batch costs a handful of statements,
-//! however many rows it has.
+//! No value ever becomes part of a statement's text. Sets of values go in as parameters, so a batch costs a handful of
+//! statements, however many rows it has.
 
 mod accounts;
 mod actions;
@@ -30,6 +30,7 @@ mod sql;
 mod sqlite;
 mod standing;
 mod stored;
+mod tables;
 mod transactions;
 mod verify;
 
