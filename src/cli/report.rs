@@ -4,12 +4,11 @@ use super::Context;
 use super::exit::{Exit, Failure, OrExit};
 use super::files::{WholeFile, agreed, ending};
 use super::output::{Cell, Column, OutputMode, stdout};
-use crate::core::calendar::{Instant, Month, parse_date};
+use crate::core::calendar::{Instant, Month};
 use crate::core::ids::AccountId;
-use crate::core::statement::{DateRange, Grouping, ReportModel, Scope};
+use crate::core::statement::{Breakdown, DateRange, Grouping, LocalTime, ReportModel, Scope};
 use crate::report::{Definition, Definitions, Format, Overrides, aggregate, render};
 use anyhow::Context as _;
-use chrono::NaiveDate;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -48,21 +47,67 @@ pub struct Asked {
     /// This month: 2013-03
     #[arg(long, value_name = "MONTH", conflicts_with_all = ["from", "to"])]
     month: Option<Month>,
-    /// From this day on
-    #[arg(long, value_name = "DATE", value_parser = parse_date)]
-    from: Option<NaiveDate>,
-    /// Up to and without this day
-    #[arg(long, value_name = "DATE", value_parser = parse_date)]
-    to: Option<NaiveDate>,
-    /// One line set per what: range, day or month
-    #[arg(long, value_name = "PERIOD", value_parser = super::args::word(Grouping::ALL, Grouping::as_str))]
-    by: Option<Grouping>,
+    /// From this day on, or this time of it: 2013-03-10T06:00, by the clock of each account
+    #[arg(long, value_name = "DATE|TIME")]
+    from: Option<LocalTime>,
+    /// Up to and without this day or time
+    #[arg(long, value_name = "DATE|TIME")]
+    to: Option<LocalTime>,
+    /// By range, day, week or month, and broken down by action, user, type or status: --by month,action
+    #[arg(long, value_name = "WORDS", value_delimiter = ',', value_parser = super::args::word(By::ALL, By::as_str), hide_possible_values = true)]
+    by: Vec<By>,
     /// Per account, or the sum of the whole platform
     #[arg(long, value_name = "SCOPE", value_parser = super::args::word(Scope::ALL, Scope::as_str))]
     scope: Option<Scope>,
     /// As it read at this instant: what was recorded later does not count
     #[arg(long, value_name = "INSTANT")]
     as_of: Option<Instant>,
+}
+
+/// One of the words of `--by`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Period(Grouping),
+    Use(Breakdown),
+}
+
+impl By {
+    const ALL: &'static [By] = &[
+        By::Period(Grouping::Range),
+        By::Period(Grouping::Day),
+        By::Period(Grouping::Week),
+        By::Period(Grouping::Month),
+        By::Use(Breakdown::Action),
+        By::Use(Breakdown::User),
+        By::Use(Breakdown::Type),
+        By::Use(Breakdown::Status),
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            By::Period(grouping) => grouping.as_str(),
+            By::Use(breakdown) => breakdown.as_str(),
+        }
+    }
+
+    /// One of each kind at most.
+    fn parts(all: &[By]) -> Result<(Option<Grouping>, Option<Breakdown>), Failure> {
+        let (mut grouping, mut breakdown) = (None, None);
+        for by in all {
+            let before = match *by {
+                By::Period(period) => grouping.replace(period).map(Grouping::as_str),
+                By::Use(what) => breakdown.replace(what).map(Breakdown::as_str),
+            };
+            if let Some(before) = before {
+                let what = format!(
+                    "--by has both {before} and {}: say one of range, day, week and month, and one of action, user, type and status",
+                    by.as_str()
+                );
+                return Err(Failure::message(Exit::Usage, what));
+            }
+        }
+        Ok((grouping, breakdown))
+    }
 }
 
 impl Report {
@@ -98,8 +143,9 @@ fn list(context: &Context) -> Result<(), Failure> {
 }
 
 fn described(definition: &Definition) -> Vec<Cell> {
-    let Definition { name, title, scope, range, group_by, description, .. } = definition;
-    [name.clone(), title.clone(), scope.to_string(), range.to_string(), group_by.to_string(), description.clone()]
+    let Definition { name, title, scope, range, group_by, breakdown, description, .. } = definition;
+    let by = breakdown.map_or(group_by.to_string(), |breakdown| format!("{group_by},{breakdown}"));
+    [name.clone(), title.clone(), scope.to_string(), range.to_string(), by, description.clone()]
         .into_iter()
         .map(Cell::Text)
         .collect()
@@ -116,7 +162,8 @@ impl Asked {
             None => (self.from, self.to),
         };
         let now = self.as_of.unwrap_or(app.now());
-        let overrides = Overrides { from, to, group_by: self.by, scope: self.scope, columns: None };
+        let (group_by, breakdown) = By::parts(&self.by)?;
+        let overrides = Overrides { from, to, group_by, breakdown, scope: self.scope, columns: None };
         // A definition's "today" is UTC's: the same command gives the same report wherever it is typed.
         let spec = definition.resolve(&overrides, now.to_utc().date_naive(), now).or_exit(Exit::Usage)?;
         let chosen = (!self.account.is_empty()).then_some(self.account.as_slice());
@@ -126,7 +173,7 @@ impl Asked {
         };
         spec.check_size(usize::try_from(count).unwrap_or(usize::MAX)).or_exit(Exit::Usage)?;
         let progress = context.progress("reading");
-        let (accounts, rows) = app.report_rows(chosen, spec.range(), self.as_of, &mut progress.report()).await?;
+        let (accounts, rows) = app.report_rows(chosen, &spec, self.as_of, &mut progress.report()).await?;
         drop(progress);
         Ok(aggregate(&spec, &accounts, &rows)?)
     }
@@ -147,7 +194,8 @@ async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: O
             let folder = context.app().await?.settings.reports.out.clone();
             std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
             let range = model.spec.range();
-            folder.join(format!("{}-{}-to-{}.{}", asked.name, range.from(), range.to(), format.extension()))
+            let range = format!("{}-to-{}", range.from(), range.to()).replace(':', "");
+            folder.join(format!("{}-{range}.{}", asked.name, format.extension()))
         }
     };
     let mut file = WholeFile::create(&path)?;

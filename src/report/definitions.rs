@@ -6,7 +6,7 @@
 use super::Format;
 use crate::core::calendar::{Instant, Month, next_day};
 use crate::core::ids::clean_text;
-use crate::core::statement::{Column, DateRange, Grouping, ReportError, ReportSpec, Scope};
+use crate::core::statement::{Breakdown, Column, DateRange, Grouping, LocalTime, ReportError, ReportSpec, Scope};
 use crate::core::transaction::words;
 use chrono::{Datelike, Days, NaiveDate};
 use include_dir::{Dir, include_dir};
@@ -99,8 +99,10 @@ pub struct Definition {
     pub range: DefaultRange,
     /// How long a period is.
     pub group_by: Grouping,
-    /// Which columns, in order.
-    pub columns: Vec<Column>,
+    /// By what the use of credits in a period is broken down; without it the report is a statement.
+    pub breakdown: Option<Breakdown>,
+    /// Which columns, in order; `None` for all that such a report has.
+    pub columns: Option<Vec<Column>>,
     /// The formats it is made for, the usual one first; never empty. Every report can be had in every format.
     pub formats: Vec<Format>,
 }
@@ -108,12 +110,14 @@ pub struct Definition {
 /// What was asked of a report beside its name. What is not asked stays as defined.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// First day.
-    pub from: Option<NaiveDate>,
-    /// First day after the range; without it the range ends with today.
-    pub to: Option<NaiveDate>,
+    /// First day, or the time within it.
+    pub from: Option<LocalTime>,
+    /// First day after the range, or the time within it; without it the range ends with today.
+    pub to: Option<LocalTime>,
     /// How long a period is.
     pub group_by: Option<Grouping>,
+    /// By what it is broken down. A report by something else than it was defined for has all columns.
+    pub breakdown: Option<Breakdown>,
     /// Whom it is about.
     pub scope: Option<Scope>,
     /// Which columns, in order.
@@ -129,6 +133,7 @@ struct File {
     scope: Scope,
     range: DefaultRange,
     group_by: Grouping,
+    breakdown: Option<Breakdown>,
     columns: Option<Spanned<Vec<Column>>>,
     formats: Spanned<Vec<Format>>,
 }
@@ -159,13 +164,14 @@ impl Definition {
             scope: read.scope,
             range: read.range,
             group_by: read.group_by,
-            columns: read.columns.as_ref().map_or(Column::ALL.to_vec(), |columns| columns.get_ref().clone()),
+            breakdown: read.breakdown,
+            columns: read.columns.as_ref().map(|columns| columns.get_ref().clone()),
             formats: read.formats.into_inner(),
         };
         if let Some(columns) = read.columns {
             let any_day = DateRange::of_month(Month::of(NaiveDate::default()))?;
             let spec = ReportSpec::new("", any_day, Grouping::Range, definition.scope, Instant::MIN)?;
-            let checked = spec.with_columns(columns.get_ref().clone());
+            let checked = spec.with_breakdown(definition.breakdown).with_columns(columns.get_ref().clone());
             checked.map_err(|error| invalid(columns.span().start, error.to_string()))?;
         }
         Ok(definition)
@@ -177,13 +183,16 @@ impl Definition {
     /// [`DefinitionError`] when no range follows, or one that makes no report.
     pub fn resolve(&self, asked: &Overrides, today: NaiveDate, as_of: Instant) -> Result<ReportSpec, DefinitionError> {
         let range = match (asked.from, asked.to) {
-            (Some(from), to) => DateRange::new(from, to.unwrap_or(next_day(today)))?,
+            (Some(from), to) => DateRange::new(from, to.unwrap_or(next_day(today).into()))?,
             (None, Some(_)) => return Err(DefinitionError::NoBeginning),
             (None, None) => self.default_range(today)?.ok_or_else(|| DefinitionError::NoRange(self.name.clone()))?,
         };
         let group_by = asked.group_by.unwrap_or(self.group_by);
         let spec = ReportSpec::new(&self.title, range, group_by, asked.scope.unwrap_or(self.scope), as_of)?;
-        Ok(spec.with_columns(asked.columns.clone().unwrap_or_else(|| self.columns.clone()))?)
+        let breakdown = asked.breakdown.or(self.breakdown);
+        let spec = spec.with_breakdown(breakdown);
+        let own = self.columns.as_ref().filter(|_| breakdown == self.breakdown);
+        Ok(asked.columns.as_ref().or(own).map_or(Ok(spec.clone()), |columns| spec.with_columns(columns.clone()))?)
     }
 
     fn default_range(&self, today: NaiveDate) -> Result<Option<DateRange>, ReportError> {
@@ -324,9 +333,9 @@ formats = ["csv"]
     fn built_in_reports_are_sound() {
         let all = Definitions::load(None).expect("they are ours");
         let names: Vec<&str> = all.iter().map(|definition| definition.name.as_str()).collect();
-        insta::assert_snapshot!(names.join(" "), @"platform-daily platform-monthly statement-custom statement-daily statement-monthly");
+        insta::assert_snapshot!(names.join(" "), @"platform-daily platform-monthly statement-custom statement-daily statement-monthly usage-by-action usage-by-user");
         for definition in all.iter() {
-            let asked = Overrides { from: parse_date("2026-01-01").ok(), ..Overrides::default() };
+            let asked = Overrides { from: "2026-01-01".parse().ok(), ..Overrides::default() };
             let today = parse_date("2026-03-15").expect("a date");
             definition.resolve(&asked, today, Instant::MAX).expect("a year at most");
             assert!(definition.description.ends_with('.'), "{}", definition.name);
@@ -335,7 +344,7 @@ formats = ["csv"]
 
     #[test]
     fn errors_name_the_file_the_line_and_the_word() {
-        insta::assert_snapshot!(refused("title", "titel"), @"reports/mine.toml, line 2: unknown field `titel`, expected one of `title`, `description`, `scope`, `range`, `group_by`, `columns`, `formats`; did you mean `title`?");
+        insta::assert_snapshot!(refused("title", "titel"), @"reports/mine.toml, line 2: unknown field `titel`, expected one of `title`, `description`, `scope`, `range`, `group_by`, `breakdown`, `columns`, `formats`; did you mean `title`?");
         insta::assert_snapshot!(refused("last-month", "last_month"), @"reports/mine.toml, line 5: unknown variant `last_month`, expected one of `today`, `yesterday`, `last-7-days`, `last-30-days`, `this-month`, `last-month`, `this-year`, `last-year`, `custom`; did you mean `last-month`?");
         insta::assert_snapshot!(refused("[\"csv\"]", "[\"csv\", \"xlsx\"]"), @"reports/mine.toml, line 7: unknown variant `xlsx`, expected one of `table`, `csv`, `json`, `ndjson`, `html`");
         insta::assert_snapshot!(refused("[\"csv\"]", "[]"), @"reports/mine.toml, line 7: formats needs at least one");
@@ -396,18 +405,23 @@ formats = ["csv"]
     #[test]
     fn what_is_asked_goes_over_what_is_defined() {
         let definition = parse(MINE).expect("valid");
-        let date = |text| parse_date(text).ok();
+        let date = |text: &str| text.parse::<LocalTime>().ok();
         let today = parse_date("2026-03-15").expect("a date");
         let asked = Overrides {
             from: date("2026-01-10"),
             to: date("2026-02-20"),
             group_by: Some(Grouping::Month),
+            breakdown: None,
             scope: Some(Scope::Platform),
             columns: Some(vec![Column::From, Column::Consumed]),
         };
         let spec = definition.resolve(&asked, today, Instant::MIN).expect("valid");
         assert_eq!((spec.grouping(), spec.scope(), spec.period_count()), (Grouping::Month, Scope::Platform, 2));
         assert_eq!(spec.columns(), [Column::From, Column::Consumed]);
+        let users = Overrides { breakdown: Some(Breakdown::User), columns: None, ..asked.clone() };
+        let spec = definition.resolve(&users, today, Instant::MIN).expect("valid");
+        assert_eq!((spec.breakdown(), spec.grouping()), (Some(Breakdown::User), Grouping::Month));
+        assert!(spec.columns().contains(&Column::User) && !spec.columns().contains(&Column::Remaining));
         let open = Overrides { to: None, ..asked.clone() };
         let spec = definition.resolve(&open, today, Instant::MIN).expect("valid");
         assert_eq!(Some(spec.range().to()), date("2026-03-16"));
