@@ -5,20 +5,33 @@ use super::exit::{Exit, Failure, OrExit};
 use super::files::{WholeFile, agreed, ending};
 use super::output::{Cell, Column, OutputMode, stdout};
 use crate::core::calendar::{Instant, Month};
+use crate::core::counting::{counted, grouped};
 use crate::core::ids::AccountId;
 use crate::core::statement::{Breakdown, DateRange, Grouping, LocalTime, ReportModel, Scope};
-use crate::report::{Definition, Definitions, Format, Overrides, aggregate, render};
+use crate::report::{Definition, Definitions, Format, Overrides, aggregate, definition_schema, render};
 use anyhow::Context as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 const LIST: &str = "creditd.reports/1";
+const CHECK: &str = "creditd.report-check/1";
 
 /// Reports: statements of accounts and of the platform
 #[derive(Debug, clap::Subcommand)]
 pub enum Report {
     /// List the reports there are
     List,
+    /// Check report definitions: the files that are named, else all in `dir` of [reports] in the settings; exit code 4 when
+    /// something is wrong
+    Check {
+        /// Files of definitions
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Print the JSON Schema of report definitions, for editors
+    ///
+    /// Example: creditd report schema > report.schema.json, and `#:schema report.schema.json` as the first line of a definition
+    Schema,
     /// Show a report
     Show(Asked),
     /// Write a report to a file
@@ -114,6 +127,12 @@ impl Report {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
             Report::List => list(context),
+            Report::Check { files } => check(context, files),
+            Report::Schema => {
+                let mut out = stdout();
+                serde_json::to_writer_pretty(&mut out, &definition_schema())?;
+                Ok(writeln!(out)?)
+            }
             Report::Show(asked) => {
                 let model = asked.model(context).await?;
                 let layout = context.layout();
@@ -140,6 +159,45 @@ fn list(context: &Context) -> Result<(), Failure> {
         list.row(described(definition))?;
     }
     Ok(list.finish()?)
+}
+
+/// Looks at each file even when another is wrong, so that one call finds everything.
+fn check(context: &Context, files: Vec<PathBuf>) -> Result<(), Failure> {
+    let files = match (files.is_empty(), &context.settings()?.reports.dir) {
+        (false, _) => files,
+        (true, Some(dir)) => Definitions::files(dir).or_exit(Exit::Config)?,
+        (true, None) => {
+            context.say("All reports are built in; `dir` of [reports] in the settings names a folder of your own.");
+            return Ok(());
+        }
+    };
+    let columns = ["name", "file", "ok", "what"].map(Column::text);
+    let mut list = context.list(CHECK, &columns)?;
+    let mut bad = 0_usize;
+    for path in &files {
+        let read = Definition::read(path);
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let what = match &read {
+            Ok(definition) => definition.title.clone(),
+            Err(error) => error.to_string(),
+        };
+        bad += usize::from(read.is_err());
+        list.row(vec![
+            Cell::Text(name),
+            Cell::Text(path.display().to_string()),
+            read.is_ok().into(),
+            Cell::Text(what),
+        ])?;
+    }
+    list.finish()?;
+    match bad {
+        0 => Ok(()),
+        bad => {
+            let what =
+                format!("{} of {} cannot be used", grouped(bad as u64), counted(files.len() as u64, "definition"));
+            Err(Failure::message(Exit::Config, what))
+        }
+    }
 }
 
 fn described(definition: &Definition) -> Vec<Cell> {

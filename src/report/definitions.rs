@@ -154,8 +154,12 @@ impl Definition {
             let clean = clean_text(what, line.get_ref());
             clean.map_err(|error| invalid(line.span().start, error.to_string()))?;
         }
-        if read.formats.get_ref().is_empty() {
+        let formats = read.formats.get_ref();
+        if formats.is_empty() {
             return Err(invalid(read.formats.span().start, "formats needs at least one".to_owned()));
+        }
+        if let Some((_, twice)) = formats.iter().enumerate().find(|(at, format)| formats[..*at].contains(format)) {
+            return Err(invalid(read.formats.span().start, format!("formats has {twice} twice")));
         }
         let definition = Definition {
             name: name.to_owned(),
@@ -175,6 +179,19 @@ impl Definition {
             checked.map_err(|error| invalid(columns.span().start, error.to_string()))?;
         }
         Ok(definition)
+    }
+
+    /// Reads the file at `path`, whose name is the report's.
+    ///
+    /// # Errors
+    /// [`DefinitionError`] naming the file, the line and what would be right.
+    pub fn read(path: &Path) -> Result<Definition, DefinitionError> {
+        let read = std::fs::metadata(path).and_then(|meta| match meta.len() {
+            ..=FILE_BYTES_MAX => std::fs::read_to_string(path),
+            _ => Err(std::io::Error::other(format!("it is larger than {FILE_BYTES_MAX} bytes"))),
+        });
+        let text = read.map_err(|source| DefinitionError::Read { path: path.to_owned(), source })?;
+        Definition::parse(&name_of(path), &path.display().to_string(), &text)
     }
 
     /// The report as asked for: this definition with `asked` over it, seen from `today`, as the ledger read at `as_of`.
@@ -226,17 +243,29 @@ impl Definitions {
         let mut all = BTreeMap::new();
         for file in BUILT_IN.files() {
             let text = file.contents_utf8().unwrap_or_default();
-            add(&mut all, file.path(), &format!("built-in {}", file.path().display()), text)?;
+            let shown = format!("built-in {}", file.path().display());
+            let definition = Definition::parse(&name_of(file.path()), &shown, text)?;
+            all.insert(definition.name.clone(), definition);
         }
-        for path in dir.map(toml_files).transpose()?.unwrap_or_default() {
-            let read = std::fs::metadata(&path).and_then(|meta| match meta.len() {
-                ..=FILE_BYTES_MAX => std::fs::read_to_string(&path),
-                _ => Err(std::io::Error::other(format!("it is larger than {FILE_BYTES_MAX} bytes"))),
-            });
-            let text = read.map_err(|source| DefinitionError::Read { path: path.clone(), source })?;
-            add(&mut all, &path, &path.display().to_string(), &text)?;
+        for path in dir.map(Definitions::files).transpose()?.unwrap_or_default() {
+            let definition = Definition::read(&path)?;
+            all.insert(definition.name.clone(), definition);
         }
         Ok(Definitions(all))
+    }
+
+    /// The operator's files in `dir`, sorted, so that the first error is always the same one.
+    ///
+    /// # Errors
+    /// [`DefinitionError::Read`] when the directory cannot be read.
+    pub fn files(dir: &Path) -> Result<Vec<PathBuf>, DefinitionError> {
+        let failed = |source| DefinitionError::Read { path: dir.to_owned(), source };
+        let entries = std::fs::read_dir(dir).map_err(failed)?;
+        let mut paths =
+            entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        paths.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
+        paths.sort();
+        Ok(paths)
     }
 
     /// The report of this name.
@@ -259,22 +288,8 @@ impl Definitions {
     }
 }
 
-fn add(all: &mut BTreeMap<String, Definition>, path: &Path, shown: &str, text: &str) -> Result<(), DefinitionError> {
-    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let definition = Definition::parse(&name, shown, text)?;
-    all.insert(name, definition);
-    Ok(())
-}
-
-/// The definition files in `dir`, sorted, so that the first error is always the same one.
-fn toml_files(dir: &Path) -> Result<Vec<PathBuf>, DefinitionError> {
-    let failed = |source| DefinitionError::Read { path: dir.to_owned(), source };
-    let entries = std::fs::read_dir(dir).map_err(failed)?;
-    let mut paths =
-        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    paths.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
-    paths.sort();
-    Ok(paths)
+fn name_of(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// serde names the wrong word and the right ones in backticks; the nearest of these is the suggestion.
@@ -351,6 +366,58 @@ formats = ["csv"]
         insta::assert_snapshot!(refused("scope = \"account\"\n", ""), @"reports/mine.toml, line 1: missing field `scope`");
         insta::assert_snapshot!(refused("For me.", "For\\nme."), @r"reports/mine.toml, line 3: the description has the character '\n'; allowed are all but control characters");
         insta::assert_snapshot!(refused("scope", "columns = [\"from\", \"from\"]\nscope"), @"reports/mine.toml, line 4: the columns of a report must be at least one, and each only once");
+    }
+
+    #[test]
+    fn a_breakdown_is_checked_with_its_columns() {
+        let by = |rest: &str| format!("breakdown = \"user\"\n{rest}scope");
+        insta::assert_snapshot!(refused("scope", &by("columns = [\"user\", \"remaining\"]\n")), @"reports/mine.toml, line 5: a breakdown by user has no column remaining: by user there are consumed, refunded and the counts");
+        insta::assert_snapshot!(refused("scope", "columns = [\"user\"]\nscope"), @"reports/mine.toml, line 4: a statement has no column user: a breakdown by it has");
+        insta::assert_snapshot!(refused("scope", "breakdown = \"usr\"\nscope"), @"reports/mine.toml, line 4: unknown variant `usr`, expected one of `action`, `user`, `type`, `status`; did you mean `user`?");
+        insta::assert_snapshot!(refused("[\"csv\"]", "[\"csv\", \"csv\"]"), @"reports/mine.toml, line 7: formats has csv twice");
+        let fine = parse(&MINE.replace("scope", &by("columns = [\"user\", \"consumed\"]\n"))).expect("valid");
+        assert_eq!((fine.breakdown, fine.columns.map(|columns| columns.len())), (Some(Breakdown::User), Some(2)));
+    }
+
+    /// The schema and the reader take the same keys and words: each word of the schema is read, each key that the reader
+    /// knows is in the schema, and what the schema requires is required.
+    #[test]
+    fn the_schema_says_what_is_read() {
+        let schema = crate::report::definition_schema();
+        let properties = schema["properties"].as_object().expect("properties");
+        let unknown = parse("nonsense = 1").expect_err("no such key").to_string();
+        let known: std::collections::BTreeSet<&str> = unknown.split('`').skip(1).step_by(2).skip(1).take(8).collect();
+        assert_eq!(known, properties.keys().map(String::as_str).collect(), "{unknown}");
+        let required: Vec<&str> =
+            schema["required"].as_array().expect("keys").iter().filter_map(serde_json::Value::as_str).collect();
+        for key in MINE.lines().filter_map(|line| line.split(" = ").next()).filter(|key| !key.is_empty()) {
+            let without: String =
+                MINE.lines().filter(|line| !line.starts_with(key)).map(|line| format!("{line}\n")).collect();
+            assert!(required.contains(&key) && parse(&without).is_err(), "{key}");
+        }
+        let words = |value: &serde_json::Value| -> Vec<String> {
+            value.as_array().expect("words").iter().map(|word| word.as_str().expect("a word").to_owned()).collect()
+        };
+        let mut seen = 0;
+        for (key, property) in properties {
+            for word in property.get("enum").map(words).unwrap_or_default() {
+                let own: String =
+                    MINE.lines().filter(|line| !line.starts_with(key)).map(|line| format!("{line}\n")).collect();
+                parse(&format!("{own}{key} = \"{word}\"\n")).expect("a word of the schema");
+                seen += 1;
+            }
+            for word in property["items"].get("enum").map(words).unwrap_or_default() {
+                let column = Column::from_word(&word).and_then(Column::breakdown);
+                let by = column.map(|by| format!("breakdown = \"{by}\"\n")).unwrap_or_default();
+                let own: String =
+                    MINE.lines().filter(|line| !line.starts_with(key)).map(|line| format!("{line}\n")).collect();
+                parse(&format!("{own}{by}{key} = [\"{word}\"]\n")).expect("a word of the schema");
+                seen += 1;
+            }
+        }
+        let all =
+            [Scope::ALL.len(), DefaultRange::ALL.len(), Grouping::ALL.len(), Breakdown::ALL.len(), Column::ALL.len()];
+        assert_eq!(seen, all.iter().sum::<usize>() + Format::ALL.len());
     }
 
     #[test]

@@ -60,6 +60,26 @@ fn use_is_broken_down_and_sums_to_the_statement() {
 }
 
 #[test]
+fn definitions_are_checked_each_by_itself() {
+    let place = Place::with_acme();
+    let definition = "title = \"Mine\"\ndescription = \"For me.\"\nscope = \"account\"\nrange = \"last-month\"\n\
+                      group_by = \"week\"\nbreakdown = \"user\"\nformats = [\"csv\"]\n";
+    std::fs::create_dir(place.path("mine")).expect("a folder");
+    place.write("mine/a.toml", definition.replace("week", "weak"));
+    place.write("mine/b.toml", definition);
+    place.write("mine/c.toml", definition.replace("\"user\"", "\"usr\""));
+    let checked = place.run("report check mine/a.toml mine/b.toml mine/c.toml -o csv");
+    checked.fails_with(4, "2 of 3 definitions cannot be used");
+    for line in ["mine/a.toml, line 5: ", "did you mean `week`?", "b,mine/b.toml,true,Mine", "did you mean `user`?"] {
+        assert!(checked.stdout.contains(line), "{line}: {}", checked.stdout);
+    }
+    place.ok("report check mine/b.toml");
+    assert!(place.ok("report check").stderr.contains("built in"));
+    let schema: Value = serde_json::from_str(&place.ok("report schema").stdout).expect("JSON");
+    assert!(schema["properties"]["breakdown"]["enum"].as_array().expect("words").contains(&json!("user")));
+}
+
+#[test]
 fn weeks_begin_on_monday_and_ranges_within_a_day() {
     let place = used();
     let weeks = consumed(&place, "from", "statement-custom --from 2013-01-01 --to 2013-01-12 --by week");
