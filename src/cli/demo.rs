@@ -80,6 +80,7 @@ async fn write_reports(dir: &Path, story: &Story) -> Result<Vec<(PathBuf, &'stat
             from: Some(range.from()),
             to: Some(range.to()),
             group_by: Some(by),
+            breakdown: None,
             scope: Some(scope),
             columns: None,
         };

@@ -112,7 +112,7 @@ async fn month_ends(app: &App, ledger: &Ledger, at: Instant) -> Result<Vec<(Mont
         for triple in aggregate(&spec, &accounts, &rows)?.lines.chunks_exact(LINES_PER_PERIOD) {
             if let [free, purchased, _] = triple {
                 let left = Split { free: free.figures.remaining, purchased: purchased.figures.remaining };
-                ends.push((Month::of(free.range.from()), left));
+                ends.push((Month::of(free.range.from().date()), left));
             }
         }
         from = to;

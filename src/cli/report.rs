@@ -4,22 +4,34 @@ use super::Context;
 use super::exit::{Exit, Failure, OrExit};
 use super::files::{WholeFile, agreed, ending};
 use super::output::{Cell, Column, OutputMode, stdout};
-use crate::core::calendar::{Instant, Month, parse_date};
+use crate::core::calendar::{Instant, Month};
+use crate::core::counting::{counted, grouped};
 use crate::core::ids::AccountId;
-use crate::core::statement::{DateRange, Grouping, ReportModel, Scope};
-use crate::report::{Definition, Definitions, Format, Overrides, aggregate, render};
+use crate::core::statement::{Breakdown, DateRange, Grouping, LocalTime, ReportModel, Scope};
+use crate::report::{Definition, Definitions, Format, Overrides, aggregate, definition_schema, render};
 use anyhow::Context as _;
-use chrono::NaiveDate;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 const LIST: &str = "creditd.reports/1";
+const CHECK: &str = "creditd.report-check/1";
 
 /// Reports: statements of accounts and of the platform
 #[derive(Debug, clap::Subcommand)]
 pub enum Report {
     /// List the reports there are
     List,
+    /// Check report definitions: the files that are named, else all in `dir` of [reports] in the settings; exit code 4 when
+    /// something is wrong
+    Check {
+        /// Files of definitions
+        #[arg(value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Print the JSON Schema of report definitions, for editors
+    ///
+    /// Example: creditd report schema > report.schema.json, and `#:schema report.schema.json` as the first line of a definition
+    Schema,
     /// Show a report
     Show(Asked),
     /// Write a report to a file
@@ -48,15 +60,15 @@ pub struct Asked {
     /// This month: 2013-03
     #[arg(long, value_name = "MONTH", conflicts_with_all = ["from", "to"])]
     month: Option<Month>,
-    /// From this day on
-    #[arg(long, value_name = "DATE", value_parser = parse_date)]
-    from: Option<NaiveDate>,
-    /// Up to and without this day
-    #[arg(long, value_name = "DATE", value_parser = parse_date)]
-    to: Option<NaiveDate>,
-    /// One line set per what: range, day or month
-    #[arg(long, value_name = "PERIOD", value_parser = super::args::word(Grouping::ALL, Grouping::as_str))]
-    by: Option<Grouping>,
+    /// From this day on, or this time of it: 2013-03-10T06:00, by the clock of each account
+    #[arg(long, value_name = "DATE|TIME")]
+    from: Option<LocalTime>,
+    /// Up to and without this day or time
+    #[arg(long, value_name = "DATE|TIME")]
+    to: Option<LocalTime>,
+    /// By range, day, week or month, and broken down by action, user, type or status: --by month,action
+    #[arg(long, value_name = "WORDS", value_delimiter = ',', value_parser = super::args::word(By::ALL, By::as_str), hide_possible_values = true)]
+    by: Vec<By>,
     /// Per account, or the sum of the whole platform
     #[arg(long, value_name = "SCOPE", value_parser = super::args::word(Scope::ALL, Scope::as_str))]
     scope: Option<Scope>,
@@ -65,10 +77,62 @@ pub struct Asked {
     as_of: Option<Instant>,
 }
 
+/// One of the words of `--by`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    Period(Grouping),
+    Use(Breakdown),
+}
+
+impl By {
+    const ALL: &'static [By] = &[
+        By::Period(Grouping::Range),
+        By::Period(Grouping::Day),
+        By::Period(Grouping::Week),
+        By::Period(Grouping::Month),
+        By::Use(Breakdown::Action),
+        By::Use(Breakdown::User),
+        By::Use(Breakdown::Type),
+        By::Use(Breakdown::Status),
+    ];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            By::Period(grouping) => grouping.as_str(),
+            By::Use(breakdown) => breakdown.as_str(),
+        }
+    }
+
+    /// One of each kind at most.
+    fn parts(all: &[By]) -> Result<(Option<Grouping>, Option<Breakdown>), Failure> {
+        let (mut grouping, mut breakdown) = (None, None);
+        for by in all {
+            let before = match *by {
+                By::Period(period) => grouping.replace(period).map(Grouping::as_str),
+                By::Use(what) => breakdown.replace(what).map(Breakdown::as_str),
+            };
+            if let Some(before) = before {
+                let what = format!(
+                    "--by has both {before} and {}: say one of range, day, week and month, and one of action, user, type and status",
+                    by.as_str()
+                );
+                return Err(Failure::message(Exit::Usage, what));
+            }
+        }
+        Ok((grouping, breakdown))
+    }
+}
+
 impl Report {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
             Report::List => list(context),
+            Report::Check { files } => check(context, files),
+            Report::Schema => {
+                let mut out = stdout();
+                serde_json::to_writer_pretty(&mut out, &definition_schema())?;
+                Ok(writeln!(out)?)
+            }
             Report::Show(asked) => {
                 let model = asked.model(context).await?;
                 let layout = context.layout();
@@ -97,9 +161,49 @@ fn list(context: &Context) -> Result<(), Failure> {
     Ok(list.finish()?)
 }
 
+/// Looks at each file even when another is wrong, so that one call finds everything.
+fn check(context: &Context, files: Vec<PathBuf>) -> Result<(), Failure> {
+    let files = match (files.is_empty(), &context.settings()?.reports.dir) {
+        (false, _) => files,
+        (true, Some(dir)) => Definitions::files(dir).or_exit(Exit::Config)?,
+        (true, None) => {
+            context.say("All reports are built in; `dir` of [reports] in the settings names a folder of your own.");
+            return Ok(());
+        }
+    };
+    let columns = ["name", "file", "ok", "what"].map(Column::text);
+    let mut list = context.list(CHECK, &columns)?;
+    let mut bad = 0_usize;
+    for path in &files {
+        let read = Definition::read(path);
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let what = match &read {
+            Ok(definition) => definition.title.clone(),
+            Err(error) => error.to_string(),
+        };
+        bad += usize::from(read.is_err());
+        list.row(vec![
+            Cell::Text(name),
+            Cell::Text(path.display().to_string()),
+            read.is_ok().into(),
+            Cell::Text(what),
+        ])?;
+    }
+    list.finish()?;
+    match bad {
+        0 => Ok(()),
+        bad => {
+            let what =
+                format!("{} of {} cannot be used", grouped(bad as u64), counted(files.len() as u64, "definition"));
+            Err(Failure::message(Exit::Config, what))
+        }
+    }
+}
+
 fn described(definition: &Definition) -> Vec<Cell> {
-    let Definition { name, title, scope, range, group_by, description, .. } = definition;
-    [name.clone(), title.clone(), scope.to_string(), range.to_string(), group_by.to_string(), description.clone()]
+    let Definition { name, title, scope, range, group_by, breakdown, description, .. } = definition;
+    let by = breakdown.map_or(group_by.to_string(), |breakdown| format!("{group_by},{breakdown}"));
+    [name.clone(), title.clone(), scope.to_string(), range.to_string(), by, description.clone()]
         .into_iter()
         .map(Cell::Text)
         .collect()
@@ -116,7 +220,8 @@ impl Asked {
             None => (self.from, self.to),
         };
         let now = self.as_of.unwrap_or(app.now());
-        let overrides = Overrides { from, to, group_by: self.by, scope: self.scope, columns: None };
+        let (group_by, breakdown) = By::parts(&self.by)?;
+        let overrides = Overrides { from, to, group_by, breakdown, scope: self.scope, columns: None };
         // A definition's "today" is UTC's: the same command gives the same report wherever it is typed.
         let spec = definition.resolve(&overrides, now.to_utc().date_naive(), now).or_exit(Exit::Usage)?;
         let chosen = (!self.account.is_empty()).then_some(self.account.as_slice());
@@ -126,7 +231,7 @@ impl Asked {
         };
         spec.check_size(usize::try_from(count).unwrap_or(usize::MAX)).or_exit(Exit::Usage)?;
         let progress = context.progress("reading");
-        let (accounts, rows) = app.report_rows(chosen, spec.range(), self.as_of, &mut progress.report()).await?;
+        let (accounts, rows) = app.report_rows(chosen, &spec, self.as_of, &mut progress.report()).await?;
         drop(progress);
         Ok(aggregate(&spec, &accounts, &rows)?)
     }
@@ -147,7 +252,8 @@ async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: O
             let folder = context.app().await?.settings.reports.out.clone();
             std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
             let range = model.spec.range();
-            folder.join(format!("{}-{}-to-{}.{}", asked.name, range.from(), range.to(), format.extension()))
+            let range = format!("{}-to-{}", range.from(), range.to()).replace(':', "");
+            folder.join(format!("{}-{range}.{}", asked.name, format.extension()))
         }
     };
     let mut file = WholeFile::create(&path)?;

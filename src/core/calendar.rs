@@ -33,6 +33,11 @@ pub enum BadTime {
     /// Not a date.
     #[error("{0:?} is not a date such as 2026-03-01")]
     Date(String),
+    /// Not a date or a local time.
+    #[error(
+        "{0:?} is not a time of a day such as 2026-03-01T06:30, on the clock of each account and so without a zone"
+    )]
+    Local(String),
     /// Not a month.
     #[error("{0:?} is not a month such as 2026-03")]
     Month(String),
@@ -255,18 +260,22 @@ impl From<Month> for String {
 /// The first instant at which the clock in `zone` shows `date` or later (R1).
 #[must_use]
 pub fn first_instant_of(date: NaiveDate, zone: Tz) -> Instant {
-    let midnight = date.and_time(NaiveTime::MIN);
-    match zone.from_local_datetime(&midnight) {
+    first_instant_at(date.and_time(NaiveTime::MIN), zone)
+}
+
+/// The first instant at which the clock in `zone` shows `local` or later.
+fn first_instant_at(local: NaiveDateTime, zone: Tz) -> Instant {
+    match zone.from_local_datetime(&local) {
         chrono::LocalResult::Single(t) | chrono::LocalResult::Ambiguous(t, _) => Instant(t.timestamp_micros()),
-        chrono::LocalResult::None => end_of_gap(midnight, zone),
+        chrono::LocalResult::None => end_of_gap(local, zone),
     }
 }
 
-/// Zone offsets lie within 26 hours, and gaps are whole seconds: bisect on seconds for the gap that swallows `midnight`.
-fn end_of_gap(midnight: NaiveDateTime, zone: Tz) -> Instant {
+/// Zone offsets lie within 26 hours, and gaps are whole seconds: bisect on seconds for the gap that swallows `local`.
+fn end_of_gap(local: NaiveDateTime, zone: Tz) -> Instant {
     let reaches = |seconds: i64| {
-        let utc = midnight + TimeDelta::seconds(seconds);
-        zone.from_utc_datetime(&utc).naive_local() >= midnight
+        let utc = local + TimeDelta::seconds(seconds);
+        zone.from_utc_datetime(&utc).naive_local() >= local
     };
     let (mut before, mut after) = (-26 * 3_600_i64, 26 * 3_600_i64);
     while after - before > 1 {
@@ -277,7 +286,7 @@ fn end_of_gap(midnight: NaiveDateTime, zone: Tz) -> Instant {
             before = middle;
         }
     }
-    Instant((midnight + TimeDelta::seconds(after)).and_utc().timestamp_micros())
+    Instant((local + TimeDelta::seconds(after)).and_utc().timestamp_micros())
 }
 
 /// What an account is entitled to, from a month on, until later terms replace them (R1, R2).
@@ -359,13 +368,20 @@ impl Calendar {
     /// The first instant of the local day `date`. Within the month a new zone begins, days start no earlier than the month.
     #[must_use]
     pub fn day_start(&self, date: NaiveDate) -> Instant {
-        let month = Month::of(date);
+        self.instant_of(date.and_time(NaiveTime::MIN))
+    }
+
+    /// The first instant at which the account's clock shows `local`, in whole seconds, or later. Within the month a new
+    /// zone begins, nothing is earlier than the month.
+    #[must_use]
+    pub fn instant_of(&self, local: NaiveDateTime) -> Instant {
+        let month = Month::of(local.date());
         let start = self.month_start(month);
-        if date.day() == 1 {
+        if local == month.first_day().and_time(NaiveTime::MIN) {
             return start;
         }
         let end = self.month_end(month);
-        first_instant_of(date, self.terms_in(month).zone).clamp(start, end)
+        first_instant_at(local, self.terms_in(month).zone).clamp(start, end)
     }
 
     /// The instant at which the local day `date` is over.
@@ -470,6 +486,29 @@ mod tests {
         assert!(Instant::parse("2199-12-31T09:59:59Z").is_ok());
         assert_eq!(Instant::parse("2199-12-31T10:00:00Z"), Err(BadTime::Year(2_200))); // it is 2200 in Kiritimati
         assert!(parse_zone("Mars/Olympus").is_err());
+    }
+
+    #[test]
+    fn a_time_within_a_day_is_the_first_that_the_clock_shows() {
+        let calendar = Calendar::from_terms([terms("2013-01", "America/New_York"), terms("2013-12", "Asia/Tokyo")])
+            .expect("terms");
+        let at = |day: &str, hour, minute| {
+            let local = parse_date(day).expect("a date").and_hms_opt(hour, minute, 0).expect("a time");
+            calendar.instant_of(local).to_string()
+        };
+        assert_eq!(at("2013-03-10", 1, 59), "2013-03-10T06:59:00Z");
+        assert_eq!(at("2013-03-10", 2, 30), "2013-03-10T07:00:00Z"); // 02:00 to 03:00 skipped
+        assert_eq!(at("2013-03-10", 6, 0), "2013-03-10T10:00:00Z");
+        assert_eq!(at("2013-11-03", 1, 30), "2013-11-03T05:30:00Z"); // 02:00 back to 01:00
+        assert_eq!(at("2013-11-03", 2, 0), "2013-11-03T07:00:00Z");
+        // Midnight of December came in New York; by then it was 14:00 in Tokyo.
+        assert_eq!(at("2013-12-01", 9, 0), "2013-12-01T05:00:00Z");
+        assert_eq!(at("2013-12-01", 15, 0), "2013-12-01T06:00:00Z");
+        let hours = |day: &str| {
+            let day = parse_date(day).expect("a date");
+            (calendar.day_end(day).micros() - calendar.day_start(day).micros()) / 3_600_000_000
+        };
+        assert_eq!([hours("2013-03-10"), hours("2013-11-03"), hours("2013-11-04")], [23, 25, 24]);
     }
 
     fn any_zone() -> impl Strategy<Value = Tz> {

@@ -2,7 +2,7 @@
 
 use super::wording::days;
 use crate::core::counting::grouped;
-use crate::core::statement::{DateRange, Grouping, LINES_PER_PERIOD, LineType, ReportModel};
+use crate::core::statement::{DateRange, Grouping, LineType, ReportModel};
 use serde::Serialize;
 
 /// Most bars: beyond it they would be too thin to see, so that neighbours share one.
@@ -113,22 +113,17 @@ pub(super) fn chart(model: &ReportModel) -> Option<Chart> {
     })
 }
 
-/// What was consumed per period, over all sections. A negative sum, which no ledger has, is drawn as nothing.
+/// What was consumed per period, over all sections and groups. A negative sum, which no ledger has, is drawn as nothing.
 fn consumption(model: &ReportModel) -> Vec<Consumption> {
-    let mut periods: Vec<Consumption> = Vec::new();
-    for section in model.sections() {
-        for (at, triple) in section.lines.chunks_exact(LINES_PER_PERIOD).enumerate() {
-            if at == periods.len() {
-                periods.push(Consumption { range: triple[0].range, free: 0, purchased: 0 });
-            }
-            for line in triple {
-                let consumed = line.figures.consumed.get().max(0);
-                match line.credit_type {
-                    LineType::Free => periods[at].free = periods[at].free.saturating_add(consumed),
-                    LineType::Purchased => periods[at].purchased = periods[at].purchased.saturating_add(consumed),
-                    LineType::Total => {}
-                }
-            }
+    let new = |range: DateRange| Consumption { range, free: 0, purchased: 0 };
+    let mut periods: Vec<Consumption> = model.spec.periods().into_iter().map(new).collect();
+    for line in &model.lines {
+        let Ok(at) = periods.binary_search_by_key(&line.range.from(), |period| period.range.from()) else { continue };
+        let consumed = line.figures.consumed.get().max(0);
+        match line.credit_type {
+            LineType::Free => periods[at].free = periods[at].free.saturating_add(consumed),
+            LineType::Purchased => periods[at].purchased = periods[at].purchased.saturating_add(consumed),
+            LineType::Total => {}
         }
     }
     periods
@@ -172,7 +167,7 @@ fn told(bar: &Consumption) -> String {
 
 fn short(range: DateRange, grouping: Grouping) -> String {
     let form = if grouping == Grouping::Month { "%b %Y" } else { "%-d %b" };
-    range.from().format(form).to_string()
+    range.from().date().format(form).to_string()
 }
 
 fn description(bars: &[Consumption], model: &ReportModel) -> String {

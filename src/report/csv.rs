@@ -37,8 +37,8 @@ fn neutral(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::statement::{Column, Grouping, Scope};
-    use crate::report::testing::{report, statement};
+    use crate::core::statement::{Breakdown, Column, Grouping, Scope};
+    use crate::report::testing::{broken_down, report, statement};
 
     fn shown(model: &ReportModel) -> String {
         String::from_utf8(render(model).expect("it renders")).expect("UTF-8")
@@ -51,6 +51,27 @@ mod tests {
         9e-atl,2026-03-01,2026-04-01,free,0,1500,0,100,1240,0,360,0,0,0,,,
         9e-atl,2026-03-01,2026-04-01,purchased,2750,0,5000,0,60,60,0,2500,-250,5000,,,
         9e-atl,2026-03-01,2026-04-01,total,2750,1500,5000,100,1300,60,360,2500,-250,5000,2,1,1
+        ");
+    }
+
+    #[test]
+    fn a_breakdown_has_rows_of_use_for_every_group() {
+        let march = ("2026-03-01", "2026-04-01");
+        let model = broken_down("t", march, Grouping::Range, Some(Breakdown::User), Scope::Account, &["9e-atl"]);
+        insta::assert_snapshot!(shown(&model), @"
+        account,from,to,user,credit_type,consumed,refunded,succeeded,failed,refused
+        9e-atl,2026-03-01,2026-04-01,'=ann,free,1200,0,,,
+        9e-atl,2026-03-01,2026-04-01,'=ann,purchased,0,0,,,
+        9e-atl,2026-03-01,2026-04-01,'=ann,total,1200,0,1,0,1
+        9e-atl,2026-03-01,2026-04-01,שרה 🦊,free,40,0,,,
+        9e-atl,2026-03-01,2026-04-01,שרה 🦊,purchased,60,0,,,
+        9e-atl,2026-03-01,2026-04-01,שרה 🦊,total,100,0,1,0,0
+        9e-atl,2026-03-01,2026-04-01,<b>eve</b>,free,0,0,,,
+        9e-atl,2026-03-01,2026-04-01,<b>eve</b>,purchased,0,0,,,
+        9e-atl,2026-03-01,2026-04-01,<b>eve</b>,total,0,0,0,1,0
+        9e-atl,2026-03-01,2026-04-01,,free,0,0,,,
+        9e-atl,2026-03-01,2026-04-01,,purchased,0,60,,,
+        9e-atl,2026-03-01,2026-04-01,,total,0,60,0,0,0
         ");
     }
 

@@ -6,7 +6,7 @@
 use super::Format;
 use crate::core::calendar::{Instant, Month, next_day};
 use crate::core::ids::clean_text;
-use crate::core::statement::{Column, DateRange, Grouping, ReportError, ReportSpec, Scope};
+use crate::core::statement::{Breakdown, Column, DateRange, Grouping, LocalTime, ReportError, ReportSpec, Scope};
 use crate::core::transaction::words;
 use chrono::{Datelike, Days, NaiveDate};
 use include_dir::{Dir, include_dir};
@@ -99,8 +99,10 @@ pub struct Definition {
     pub range: DefaultRange,
     /// How long a period is.
     pub group_by: Grouping,
-    /// Which columns, in order.
-    pub columns: Vec<Column>,
+    /// By what the use of credits in a period is broken down; without it the report is a statement.
+    pub breakdown: Option<Breakdown>,
+    /// Which columns, in order; `None` for all that such a report has.
+    pub columns: Option<Vec<Column>>,
     /// The formats it is made for, the usual one first; never empty. Every report can be had in every format.
     pub formats: Vec<Format>,
 }
@@ -108,12 +110,14 @@ pub struct Definition {
 /// What was asked of a report beside its name. What is not asked stays as defined.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
-    /// First day.
-    pub from: Option<NaiveDate>,
-    /// First day after the range; without it the range ends with today.
-    pub to: Option<NaiveDate>,
+    /// First day, or the time within it.
+    pub from: Option<LocalTime>,
+    /// First day after the range, or the time within it; without it the range ends with today.
+    pub to: Option<LocalTime>,
     /// How long a period is.
     pub group_by: Option<Grouping>,
+    /// By what it is broken down. A report by something else than it was defined for has all columns.
+    pub breakdown: Option<Breakdown>,
     /// Whom it is about.
     pub scope: Option<Scope>,
     /// Which columns, in order.
@@ -129,6 +133,7 @@ struct File {
     scope: Scope,
     range: DefaultRange,
     group_by: Grouping,
+    breakdown: Option<Breakdown>,
     columns: Option<Spanned<Vec<Column>>>,
     formats: Spanned<Vec<Format>>,
 }
@@ -149,8 +154,12 @@ impl Definition {
             let clean = clean_text(what, line.get_ref());
             clean.map_err(|error| invalid(line.span().start, error.to_string()))?;
         }
-        if read.formats.get_ref().is_empty() {
+        let formats = read.formats.get_ref();
+        if formats.is_empty() {
             return Err(invalid(read.formats.span().start, "formats needs at least one".to_owned()));
+        }
+        if let Some((_, twice)) = formats.iter().enumerate().find(|(at, format)| formats[..*at].contains(format)) {
+            return Err(invalid(read.formats.span().start, format!("formats has {twice} twice")));
         }
         let definition = Definition {
             name: name.to_owned(),
@@ -159,16 +168,30 @@ impl Definition {
             scope: read.scope,
             range: read.range,
             group_by: read.group_by,
-            columns: read.columns.as_ref().map_or(Column::ALL.to_vec(), |columns| columns.get_ref().clone()),
+            breakdown: read.breakdown,
+            columns: read.columns.as_ref().map(|columns| columns.get_ref().clone()),
             formats: read.formats.into_inner(),
         };
         if let Some(columns) = read.columns {
             let any_day = DateRange::of_month(Month::of(NaiveDate::default()))?;
             let spec = ReportSpec::new("", any_day, Grouping::Range, definition.scope, Instant::MIN)?;
-            let checked = spec.with_columns(columns.get_ref().clone());
+            let checked = spec.with_breakdown(definition.breakdown).with_columns(columns.get_ref().clone());
             checked.map_err(|error| invalid(columns.span().start, error.to_string()))?;
         }
         Ok(definition)
+    }
+
+    /// Reads the file at `path`, whose name is the report's.
+    ///
+    /// # Errors
+    /// [`DefinitionError`] naming the file, the line and what would be right.
+    pub fn read(path: &Path) -> Result<Definition, DefinitionError> {
+        let read = std::fs::metadata(path).and_then(|meta| match meta.len() {
+            ..=FILE_BYTES_MAX => std::fs::read_to_string(path),
+            _ => Err(std::io::Error::other(format!("it is larger than {FILE_BYTES_MAX} bytes"))),
+        });
+        let text = read.map_err(|source| DefinitionError::Read { path: path.to_owned(), source })?;
+        Definition::parse(&name_of(path), &path.display().to_string(), &text)
     }
 
     /// The report as asked for: this definition with `asked` over it, seen from `today`, as the ledger read at `as_of`.
@@ -177,13 +200,16 @@ impl Definition {
     /// [`DefinitionError`] when no range follows, or one that makes no report.
     pub fn resolve(&self, asked: &Overrides, today: NaiveDate, as_of: Instant) -> Result<ReportSpec, DefinitionError> {
         let range = match (asked.from, asked.to) {
-            (Some(from), to) => DateRange::new(from, to.unwrap_or(next_day(today)))?,
+            (Some(from), to) => DateRange::new(from, to.unwrap_or(next_day(today).into()))?,
             (None, Some(_)) => return Err(DefinitionError::NoBeginning),
             (None, None) => self.default_range(today)?.ok_or_else(|| DefinitionError::NoRange(self.name.clone()))?,
         };
         let group_by = asked.group_by.unwrap_or(self.group_by);
         let spec = ReportSpec::new(&self.title, range, group_by, asked.scope.unwrap_or(self.scope), as_of)?;
-        Ok(spec.with_columns(asked.columns.clone().unwrap_or_else(|| self.columns.clone()))?)
+        let breakdown = asked.breakdown.or(self.breakdown);
+        let spec = spec.with_breakdown(breakdown);
+        let own = self.columns.as_ref().filter(|_| breakdown == self.breakdown);
+        Ok(asked.columns.as_ref().or(own).map_or(Ok(spec.clone()), |columns| spec.with_columns(columns.clone()))?)
     }
 
     fn default_range(&self, today: NaiveDate) -> Result<Option<DateRange>, ReportError> {
@@ -217,17 +243,29 @@ impl Definitions {
         let mut all = BTreeMap::new();
         for file in BUILT_IN.files() {
             let text = file.contents_utf8().unwrap_or_default();
-            add(&mut all, file.path(), &format!("built-in {}", file.path().display()), text)?;
+            let shown = format!("built-in {}", file.path().display());
+            let definition = Definition::parse(&name_of(file.path()), &shown, text)?;
+            all.insert(definition.name.clone(), definition);
         }
-        for path in dir.map(toml_files).transpose()?.unwrap_or_default() {
-            let read = std::fs::metadata(&path).and_then(|meta| match meta.len() {
-                ..=FILE_BYTES_MAX => std::fs::read_to_string(&path),
-                _ => Err(std::io::Error::other(format!("it is larger than {FILE_BYTES_MAX} bytes"))),
-            });
-            let text = read.map_err(|source| DefinitionError::Read { path: path.clone(), source })?;
-            add(&mut all, &path, &path.display().to_string(), &text)?;
+        for path in dir.map(Definitions::files).transpose()?.unwrap_or_default() {
+            let definition = Definition::read(&path)?;
+            all.insert(definition.name.clone(), definition);
         }
         Ok(Definitions(all))
+    }
+
+    /// The operator's files in `dir`, sorted, so that the first error is always the same one.
+    ///
+    /// # Errors
+    /// [`DefinitionError::Read`] when the directory cannot be read.
+    pub fn files(dir: &Path) -> Result<Vec<PathBuf>, DefinitionError> {
+        let failed = |source| DefinitionError::Read { path: dir.to_owned(), source };
+        let entries = std::fs::read_dir(dir).map_err(failed)?;
+        let mut paths =
+            entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        paths.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
+        paths.sort();
+        Ok(paths)
     }
 
     /// The report of this name.
@@ -250,22 +288,8 @@ impl Definitions {
     }
 }
 
-fn add(all: &mut BTreeMap<String, Definition>, path: &Path, shown: &str, text: &str) -> Result<(), DefinitionError> {
-    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let definition = Definition::parse(&name, shown, text)?;
-    all.insert(name, definition);
-    Ok(())
-}
-
-/// The definition files in `dir`, sorted, so that the first error is always the same one.
-fn toml_files(dir: &Path) -> Result<Vec<PathBuf>, DefinitionError> {
-    let failed = |source| DefinitionError::Read { path: dir.to_owned(), source };
-    let entries = std::fs::read_dir(dir).map_err(failed)?;
-    let mut paths =
-        entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
-    paths.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
-    paths.sort();
-    Ok(paths)
+fn name_of(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// serde names the wrong word and the right ones in backticks; the nearest of these is the suggestion.
@@ -324,9 +348,9 @@ formats = ["csv"]
     fn built_in_reports_are_sound() {
         let all = Definitions::load(None).expect("they are ours");
         let names: Vec<&str> = all.iter().map(|definition| definition.name.as_str()).collect();
-        insta::assert_snapshot!(names.join(" "), @"platform-daily platform-monthly statement-custom statement-daily statement-monthly");
+        insta::assert_snapshot!(names.join(" "), @"platform-daily platform-monthly statement-custom statement-daily statement-monthly usage-by-action usage-by-user");
         for definition in all.iter() {
-            let asked = Overrides { from: parse_date("2026-01-01").ok(), ..Overrides::default() };
+            let asked = Overrides { from: "2026-01-01".parse().ok(), ..Overrides::default() };
             let today = parse_date("2026-03-15").expect("a date");
             definition.resolve(&asked, today, Instant::MAX).expect("a year at most");
             assert!(definition.description.ends_with('.'), "{}", definition.name);
@@ -335,13 +359,65 @@ formats = ["csv"]
 
     #[test]
     fn errors_name_the_file_the_line_and_the_word() {
-        insta::assert_snapshot!(refused("title", "titel"), @"reports/mine.toml, line 2: unknown field `titel`, expected one of `title`, `description`, `scope`, `range`, `group_by`, `columns`, `formats`; did you mean `title`?");
+        insta::assert_snapshot!(refused("title", "titel"), @"reports/mine.toml, line 2: unknown field `titel`, expected one of `title`, `description`, `scope`, `range`, `group_by`, `breakdown`, `columns`, `formats`; did you mean `title`?");
         insta::assert_snapshot!(refused("last-month", "last_month"), @"reports/mine.toml, line 5: unknown variant `last_month`, expected one of `today`, `yesterday`, `last-7-days`, `last-30-days`, `this-month`, `last-month`, `this-year`, `last-year`, `custom`; did you mean `last-month`?");
         insta::assert_snapshot!(refused("[\"csv\"]", "[\"csv\", \"xlsx\"]"), @"reports/mine.toml, line 7: unknown variant `xlsx`, expected one of `table`, `csv`, `json`, `ndjson`, `html`");
         insta::assert_snapshot!(refused("[\"csv\"]", "[]"), @"reports/mine.toml, line 7: formats needs at least one");
         insta::assert_snapshot!(refused("scope = \"account\"\n", ""), @"reports/mine.toml, line 1: missing field `scope`");
         insta::assert_snapshot!(refused("For me.", "For\\nme."), @r"reports/mine.toml, line 3: the description has the character '\n'; allowed are all but control characters");
         insta::assert_snapshot!(refused("scope", "columns = [\"from\", \"from\"]\nscope"), @"reports/mine.toml, line 4: the columns of a report must be at least one, and each only once");
+    }
+
+    #[test]
+    fn a_breakdown_is_checked_with_its_columns() {
+        let by = |rest: &str| format!("breakdown = \"user\"\n{rest}scope");
+        insta::assert_snapshot!(refused("scope", &by("columns = [\"user\", \"remaining\"]\n")), @"reports/mine.toml, line 5: a breakdown by user has no column remaining: by user there are consumed, refunded and the counts");
+        insta::assert_snapshot!(refused("scope", "columns = [\"user\"]\nscope"), @"reports/mine.toml, line 4: a statement has no column user: a breakdown by it has");
+        insta::assert_snapshot!(refused("scope", "breakdown = \"usr\"\nscope"), @"reports/mine.toml, line 4: unknown variant `usr`, expected one of `action`, `user`, `type`, `status`; did you mean `user`?");
+        insta::assert_snapshot!(refused("[\"csv\"]", "[\"csv\", \"csv\"]"), @"reports/mine.toml, line 7: formats has csv twice");
+        let fine = parse(&MINE.replace("scope", &by("columns = [\"user\", \"consumed\"]\n"))).expect("valid");
+        assert_eq!((fine.breakdown, fine.columns.map(|columns| columns.len())), (Some(Breakdown::User), Some(2)));
+    }
+
+    /// The schema and the reader take the same keys and words: each word of the schema is read, each key that the reader
+    /// knows is in the schema, and what the schema requires is required.
+    #[test]
+    fn the_schema_says_what_is_read() {
+        let schema = crate::report::definition_schema();
+        let properties = schema["properties"].as_object().expect("properties");
+        let unknown = parse("nonsense = 1").expect_err("no such key").to_string();
+        let known: std::collections::BTreeSet<&str> = unknown.split('`').skip(1).step_by(2).skip(1).take(8).collect();
+        assert_eq!(known, properties.keys().map(String::as_str).collect(), "{unknown}");
+        let required: Vec<&str> =
+            schema["required"].as_array().expect("keys").iter().filter_map(serde_json::Value::as_str).collect();
+        for key in MINE.lines().filter_map(|line| line.split(" = ").next()).filter(|key| !key.is_empty()) {
+            let without: String =
+                MINE.lines().filter(|line| !line.starts_with(key)).map(|line| format!("{line}\n")).collect();
+            assert!(required.contains(&key) && parse(&without).is_err(), "{key}");
+        }
+        let words = |value: &serde_json::Value| -> Vec<String> {
+            value.as_array().expect("words").iter().map(|word| word.as_str().expect("a word").to_owned()).collect()
+        };
+        let mut seen = 0;
+        for (key, property) in properties {
+            for word in property.get("enum").map(words).unwrap_or_default() {
+                let own: String =
+                    MINE.lines().filter(|line| !line.starts_with(key)).map(|line| format!("{line}\n")).collect();
+                parse(&format!("{own}{key} = \"{word}\"\n")).expect("a word of the schema");
+                seen += 1;
+            }
+            for word in property["items"].get("enum").map(words).unwrap_or_default() {
+                let column = Column::from_word(&word).and_then(Column::breakdown);
+                let by = column.map(|by| format!("breakdown = \"{by}\"\n")).unwrap_or_default();
+                let own: String =
+                    MINE.lines().filter(|line| !line.starts_with(key)).map(|line| format!("{line}\n")).collect();
+                parse(&format!("{own}{by}{key} = [\"{word}\"]\n")).expect("a word of the schema");
+                seen += 1;
+            }
+        }
+        let all =
+            [Scope::ALL.len(), DefaultRange::ALL.len(), Grouping::ALL.len(), Breakdown::ALL.len(), Column::ALL.len()];
+        assert_eq!(seen, all.iter().sum::<usize>() + Format::ALL.len());
     }
 
     #[test]
@@ -396,18 +472,23 @@ formats = ["csv"]
     #[test]
     fn what_is_asked_goes_over_what_is_defined() {
         let definition = parse(MINE).expect("valid");
-        let date = |text| parse_date(text).ok();
+        let date = |text: &str| text.parse::<LocalTime>().ok();
         let today = parse_date("2026-03-15").expect("a date");
         let asked = Overrides {
             from: date("2026-01-10"),
             to: date("2026-02-20"),
             group_by: Some(Grouping::Month),
+            breakdown: None,
             scope: Some(Scope::Platform),
             columns: Some(vec![Column::From, Column::Consumed]),
         };
         let spec = definition.resolve(&asked, today, Instant::MIN).expect("valid");
         assert_eq!((spec.grouping(), spec.scope(), spec.period_count()), (Grouping::Month, Scope::Platform, 2));
         assert_eq!(spec.columns(), [Column::From, Column::Consumed]);
+        let users = Overrides { breakdown: Some(Breakdown::User), columns: None, ..asked.clone() };
+        let spec = definition.resolve(&users, today, Instant::MIN).expect("valid");
+        assert_eq!((spec.breakdown(), spec.grouping()), (Some(Breakdown::User), Grouping::Month));
+        assert!(spec.columns().contains(&Column::User) && !spec.columns().contains(&Column::Remaining));
         let open = Overrides { to: None, ..asked.clone() };
         let spec = definition.resolve(&open, today, Instant::MIN).expect("valid");
         assert_eq!(Some(spec.range().to()), date("2026-03-16"));

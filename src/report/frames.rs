@@ -5,16 +5,20 @@
 //! core; the frame only adds up. It must give the same model as `core::statement::fold`, which a property test holds.
 
 use crate::core::credits::{Credits, Split};
-use crate::core::statement::{Grid, Outcome, ReportAccount, ReportError, ReportModel, ReportSpec, Rows, Tally};
-use crate::core::statement::{assemble, fold};
+use crate::core::statement::{
+    Grid, Outcome, Place, ReportAccount, ReportError, ReportModel, ReportSpec, Rows, Tally, assemble, fold,
+};
 use crate::core::transaction::Kind;
 use polars::prelude::*;
 
-/// The groups of one cell of the grid: every kind with every outcome.
-const GROUPS_PER_CELL: usize = Kind::ALL.len() * Outcome::ALL.len();
+/// The keys of one place: every kind with every outcome.
+const KEYS_PER_PLACE: u64 = (Kind::ALL.len() * Outcome::ALL.len()) as u64;
 
-/// The group of the rows outside the range. They stay in the frame: dropping them would copy all the others.
-const OUTSIDE: u32 = u32::MAX;
+/// Groups of one cell: names are numbered by 32 bits.
+const GROUPS_PER_CELL: u64 = 1 << 32;
+
+/// The key of the rows outside the range. They stay in the frame: dropping them would copy all the others.
+const OUTSIDE: u64 = u64::MAX;
 
 /// Adds up `rows` with polars. Same arguments and same model as the plain fold of the core, in a fraction of the time.
 ///
@@ -26,19 +30,19 @@ pub fn aggregate(spec: &ReportSpec, accounts: &[ReportAccount], rows: &Rows) -> 
         return fold(spec, accounts, rows);
     }
     let grid = Grid::new(spec, accounts)?;
-    let mut groups = Vec::with_capacity(rows.len());
+    let mut keys = Vec::with_capacity(rows.len());
     for row in rows.iter() {
-        let cell = grid.cell_of(row.account, row.counts_at)?;
-        groups.push(cell.map_or(OUTSIDE, |cell| group_of(cell, row.kind, row.outcome)));
+        let place = grid.place_of(&row)?;
+        keys.push(place.map_or(OUTSIDE, |place| key_of(place, row.kind, row.outcome)));
     }
-    let mut tally = Tally::new(&grid);
-    for sum in sums(groups, rows).map_err(|error| ReportError::Engine(error.to_string()))? {
-        if sum.group != OUTSIDE {
-            let (cell, kind, outcome) = parts_of(sum.group);
-            tally.add(cell, kind, outcome, sum.delta, sum.rows)?;
+    let mut tally = Tally::default();
+    for sum in sums(keys, rows).map_err(|error| ReportError::Engine(error.to_string()))? {
+        if sum.key != OUTSIDE {
+            let (place, kind, outcome) = parts_of(sum.key);
+            tally.add(place, kind, outcome, sum.delta, sum.rows)?;
         }
     }
-    assemble(spec, accounts, &grid, &tally)
+    assemble(spec, accounts, rows, &grid, &tally)
 }
 
 /// True when no sum of any of the changes can leave the range of credits.
@@ -47,43 +51,44 @@ fn sums_fit(rows: &Rows) -> bool {
     u128::from(largest) * rows.len() as u128 <= u128::from(Credits::LIMIT.get().unsigned_abs())
 }
 
-/// Numbers a group. The largest number is far below [`OUTSIDE`]: lines are bounded, and so are cells.
-#[expect(clippy::cast_possible_truncation, reason = "REPORT_LINES_MAX bounds the cells")]
-fn group_of(cell: usize, kind: Kind, outcome: Outcome) -> u32 {
-    (cell * GROUPS_PER_CELL + kind as usize * Outcome::ALL.len() + outcome as usize) as u32
+/// Numbers what is summed apart. The largest number is far below [`OUTSIDE`]: lines are bounded, and so are cells.
+fn key_of(place: Place, kind: Kind, outcome: Outcome) -> u64 {
+    let place = place.cell as u64 * GROUPS_PER_CELL + u64::from(place.group);
+    place * KEYS_PER_PLACE + (kind as usize * Outcome::ALL.len() + outcome as usize) as u64
 }
 
-/// What a group is, from its number.
-fn parts_of(group: u32) -> (usize, Kind, Outcome) {
-    let group = group as usize;
-    let within = group % GROUPS_PER_CELL;
-    (group / GROUPS_PER_CELL, Kind::ALL[within / Outcome::ALL.len()], Outcome::ALL[within % Outcome::ALL.len()])
+/// What a key is of.
+#[expect(clippy::cast_possible_truncation, reason = "remainders, and cells, which REPORT_LINES_MAX bounds")]
+fn parts_of(key: u64) -> (Place, Kind, Outcome) {
+    let (place, within) = (key / KEYS_PER_PLACE, (key % KEYS_PER_PLACE) as usize);
+    let place = Place { cell: (place / GROUPS_PER_CELL) as usize, group: (place % GROUPS_PER_CELL) as u32 };
+    (place, Kind::ALL[within / Outcome::ALL.len()], Outcome::ALL[within % Outcome::ALL.len()])
 }
 
-/// What polars found of one group.
+/// What polars found under one key.
 struct Sum {
-    group: u32,
+    key: u64,
     delta: Split,
     rows: u64,
 }
 
 #[expect(deprecated, reason = "`sum` is deprecated in favour of the lazy engine, which we do without")]
-fn sums(groups: Vec<u32>, rows: &Rows) -> PolarsResult<Vec<Sum>> {
+fn sums(keys: Vec<u64>, rows: &Rows) -> PolarsResult<Vec<Sum>> {
     let frame = DataFrame::new_infer_height(vec![
-        UInt32Chunked::from_vec("group".into(), groups).into_column(),
+        UInt64Chunked::from_vec("key".into(), keys).into_column(),
         Int64Chunked::from_slice("free".into(), rows.free()).into_column(),
         Int64Chunked::from_slice("purchased".into(), rows.purchased()).into_column(),
     ])?;
-    let grouped = frame.group_by(["group"])?;
+    let grouped = frame.group_by(["key"])?;
     let sums = grouped.clone().select(["free", "purchased"]).sum()?;
     let counts = grouped.select(["free"]).count()?;
-    let (group, count) = (sums.column("group")?.u32()?, counts.column("free_count")?.idx()?);
+    let (key, count) = (sums.column("key")?.u64()?, counts.column("free_count")?.idx()?);
     let (free, purchased) = (sums.column("free_sum")?.i64()?, sums.column("purchased_sum")?.i64()?);
-    let columns = group.into_no_null_iter().zip(free.into_no_null_iter()).zip(purchased.into_no_null_iter());
+    let columns = key.into_no_null_iter().zip(free.into_no_null_iter()).zip(purchased.into_no_null_iter());
     Ok(columns
         .zip(count.into_no_null_iter())
-        .map(|(((group, free), purchased), rows)| Sum {
-            group,
+        .map(|(((key, free), purchased), rows)| Sum {
+            key,
             delta: Split { free: Credits::new(free), purchased: Credits::new(purchased) },
             rows: u64::from(rows),
         })
@@ -116,14 +121,16 @@ mod tests {
         }
 
         #[test]
-        fn a_group_is_its_number(
+        fn a_key_is_what_it_is_of(
             cell in 0..usize::try_from(REPORT_LINES_MAX).expect("small"),
+            group in any::<u32>(),
             kind in prop::sample::select(Kind::ALL),
             outcome in prop::sample::select(Outcome::ALL),
         ) {
-            let group = group_of(cell, kind, outcome);
-            prop_assert!(group < OUTSIDE);
-            prop_assert_eq!(parts_of(group), (cell, kind, outcome));
+            let place = Place { cell, group };
+            let key = key_of(place, kind, outcome);
+            prop_assert!(key < OUTSIDE);
+            prop_assert_eq!(parts_of(key), (place, kind, outcome));
         }
     }
 
@@ -134,6 +141,7 @@ mod tests {
             counts_at: crate::core::calendar::Instant::MIN,
             kind: Kind::Charge,
             outcome: Outcome::Succeeded,
+            name: crate::core::statement::Name::NONE,
             delta: Split::ZERO,
         };
         let range = crate::core::statement::DateRange::of_month("2026-03".parse().expect("a month")).expect("valid");

@@ -7,7 +7,7 @@ use super::Rendered;
 use super::chart::{Chart, chart};
 use super::wording::{days, listed, story};
 use crate::core::counting::{counted, grouped};
-use crate::core::statement::{Cell, Column, LINES_PER_PERIOD, Line, ReportModel, Scope, Section};
+use crate::core::statement::{Cell, Column, DateRange, Group, LINES_PER_PERIOD, Line, ReportModel, Scope, Section};
 use serde::Serialize;
 use tera::{Context, Tera};
 
@@ -37,6 +37,9 @@ struct Page<'a> {
     columns: Vec<&'static str>,
     accounts: Option<Accounts>,
     sections: Vec<SectionView>,
+    /// The word for the groups of a breakdown.
+    breakdown: Option<&'static str>,
+    usage: Vec<UsageView>,
     notes: Vec<String>,
 }
 
@@ -101,6 +104,32 @@ struct PeriodRow {
     cells: Vec<String>,
 }
 
+/// What the groups of one account, or of the platform, used.
+#[derive(Serialize)]
+struct UsageView {
+    name: String,
+    periods: Vec<UsagePeriod>,
+    totals: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct UsagePeriod {
+    /// Empty when the report has one.
+    name: String,
+    rows: Vec<UsageRow>,
+}
+
+#[derive(Serialize)]
+struct UsageRow {
+    name: String,
+    /// Nobody's name, but words of the page.
+    is_unnamed: bool,
+    cells: Vec<String>,
+    /// Consumption in thousandths of the group that consumed most: free, and both together.
+    free_permille: i64,
+    permille: i64,
+}
+
 pub(super) fn render(model: &ReportModel) -> Rendered {
     let mut tera = Tera::default();
     tera.add_raw_template(TEMPLATE_NAME, TEMPLATE)?;
@@ -112,16 +141,20 @@ fn page(model: &ReportModel) -> Page<'_> {
     let sections: Vec<Section> = model.sections().collect();
     let has_detail = sections.len() <= SECTIONS_MAX && model.lines.len() <= DETAIL_LINES_MAX;
     // One period of one account is the equation at the top; its section would say the same again.
-    let has_sections = has_detail && model.lines.len() > LINES_PER_PERIOD;
+    let breakdown = spec.breakdown();
+    let has_sections = has_detail && breakdown.is_none() && model.lines.len() > LINES_PER_PERIOD;
+    let has_usage = has_detail && breakdown.is_some();
     let figures = spec.columns().iter().copied().filter(|column| column.is_figure());
     let (zeros, columns): (Vec<Column>, Vec<Column>) = figures.partition(|column| model.is_blank(*column));
-    let has_columns = has_sections || sections.len() > 1;
+    let has_columns = breakdown.is_none() && (has_sections || sections.len() > 1);
     let whom = match (spec.scope(), &sections[..]) {
         (Scope::Platform, _) => "Whole platform".to_owned(),
         (Scope::Account, [one]) => section_name(one),
         (Scope::Account, many) => counted(many.len() as u64, "account"),
     };
     let views = sections.iter().filter(|_| has_sections).map(|section| section_view(section, &columns));
+    let most_used = model.lines.iter().map(|line| line.figures.consumed.get()).max().unwrap_or(0);
+    let usage = sections.iter().filter(|_| has_usage).map(|section| usage_view(section, model, most_used));
     Page {
         title: spec.title(),
         whom,
@@ -133,8 +166,10 @@ fn page(model: &ReportModel) -> Page<'_> {
         counts: counts(&model.totals),
         chart: chart(model),
         columns: columns.iter().map(|column| name(*column)).collect(),
-        accounts: (sections.len() > 1).then(|| accounts(model, &sections, &columns, has_sections)),
+        accounts: (sections.len() > 1).then(|| accounts(model, &sections, &columns, has_sections || has_usage)),
         sections: views.collect(),
+        breakdown: breakdown.map(|breakdown| breakdown.as_str()),
+        usage: usage.collect(),
         notes: notes(sections.len(), has_detail, if has_columns { &zeros } else { &[] }),
     }
 }
@@ -240,6 +275,39 @@ fn section_view(section: &Section, columns: &[Column]) -> SectionView {
     SectionView { name: section_name(section), periods: periods.chain(all).collect() }
 }
 
+/// The figures of a use, both types side by side.
+fn usage_cells(triple: &[Line]) -> Vec<String> {
+    let by_type = triple.iter().take(2).map(|line| shown(line.cell(Column::Consumed)));
+    let columns = [Column::Consumed, Column::Refunded, Column::Succeeded, Column::Failed, Column::Refused];
+    by_type.chain(cells(triple.last(), &columns)).collect()
+}
+
+fn usage_view(section: &Section, model: &ReportModel, most: i64) -> UsageView {
+    let row = |triple: &[Line]| {
+        let [free, total] = [0, 2].map(|at| triple[at].figures.consumed.get());
+        let (name, is_unnamed) = match &triple[0].group {
+            Some(Group::Named(name)) => (name.to_string(), false),
+            Some(Group::Word(word)) => ((*word).to_owned(), false),
+            Some(Group::Unnamed) | None => ("none".to_owned(), true),
+        };
+        let cells = usage_cells(triple);
+        UsageRow { name, is_unnamed, cells, free_permille: permille(free, most), permille: permille(total, most) }
+    };
+    let mut periods: Vec<(DateRange, UsagePeriod)> = Vec::new();
+    for triple in section.lines.chunks_exact(LINES_PER_PERIOD) {
+        let range = triple[0].range;
+        if periods.last().is_none_or(|(last, _)| *last != range) {
+            let name = if model.spec.period_count() > 1 { days(range) } else { String::new() };
+            periods.push((range, UsagePeriod { name, rows: Vec::new() }));
+        }
+        if let Some((_, period)) = periods.last_mut() {
+            period.rows.push(row(triple));
+        }
+    }
+    let periods = periods.into_iter().map(|(_, period)| period).collect();
+    UsageView { name: section_name(section), periods, totals: usage_cells(section.subtotal) }
+}
+
 fn cells(line: Option<&Line>, columns: &[Column]) -> Vec<String> {
     line.into_iter().flat_map(|line| columns.iter().map(|column| shown(line.cell(*column)))).collect()
 }
@@ -250,6 +318,10 @@ const fn name(column: Column) -> &'static str {
         Column::Account => "Account",
         Column::From => "From",
         Column::To => "To",
+        Column::Action => "Action",
+        Column::User => "User",
+        Column::Type => "Type",
+        Column::Status => "Status",
         Column::CreditType => "Credits",
         Column::CarriedIn => "Carried in",
         Column::Allocated => "Allocated",
@@ -282,8 +354,8 @@ fn shown(cell: Cell) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::statement::Grouping;
-    use crate::report::testing::{report, statement};
+    use crate::core::statement::{Breakdown, Grouping};
+    use crate::report::testing::{broken_down, report, statement};
 
     fn page_of(model: &ReportModel) -> String {
         String::from_utf8(render(model).expect("it renders")).expect("UTF-8")
@@ -326,6 +398,22 @@ mod tests {
         assert!(!page.contains("<b>day"));
         assert!(page.contains("<td>10,000</td>"), "purchased by both");
         assert!(page.contains("href=\"#account-b\"") && page.contains("id=\"account-b\""));
+    }
+
+    #[test]
+    fn a_breakdown_lists_its_groups_and_keeps_the_equation() {
+        for breakdown in Breakdown::ALL {
+            for ids in [&["a"][..], &["a", "b"]] {
+                let march = ("2026-03-01", "2026-04-01");
+                let model = broken_down("t", march, Grouping::Week, Some(*breakdown), Scope::Account, ids);
+                let page = page_of(&model);
+                assert_nested(&page);
+                assert!(page.contains("How it adds up") && !page.contains("Period by period"));
+                assert!(page.contains(&format!("By {breakdown}")) && page.contains("2–8 March 2026"), "{page}");
+                assert!(!page.contains("<b>eve"));
+                assert_eq!(page.contains("href=\"#account-b\""), ids.len() > 1);
+            }
+        }
     }
 
     #[test]

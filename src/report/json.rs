@@ -4,7 +4,7 @@
 //! that does not apply to a line is `null`.
 
 use super::Rendered;
-use crate::core::statement::{Cell, Column, Line, ReportModel};
+use crate::core::statement::{Breakdown, Cell, Column, Line, ReportModel};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 const SCHEMA: &str = "creditd.report/1";
@@ -15,6 +15,7 @@ struct Report<'a> {
     title: &'a str,
     scope: &'static str,
     group_by: &'static str,
+    breakdown: Option<&'static str>,
     from: String,
     to: String,
     as_of: String,
@@ -55,6 +56,7 @@ pub(super) fn render(model: &ReportModel) -> Rendered {
         title: spec.title(),
         scope: spec.scope().as_str(),
         group_by: spec.grouping().as_str(),
+        breakdown: spec.breakdown().map(Breakdown::as_str),
         from: spec.range().from().to_string(),
         to: spec.range().to().to_string(),
         as_of: spec.as_of().to_string(),
@@ -84,7 +86,7 @@ pub(super) fn render_lines(model: &ReportModel) -> Rendered {
 mod tests {
     use super::*;
     use crate::core::statement::{Grouping, Scope};
-    use crate::report::testing::{report, statement};
+    use crate::report::testing::{broken_down, report, statement};
 
     #[test]
     fn a_report_is_one_versioned_object() {
@@ -92,7 +94,17 @@ mod tests {
         let model = statement();
         let spec = model.spec.clone().with_columns(columns).expect("each once");
         let bytes = render(&ReportModel { spec, ..model }).expect("it renders");
-        insta::assert_snapshot!(String::from_utf8(bytes).expect("UTF-8"), @r#"{"schema":"creditd.report/1","title":"Statement","scope":"account","group_by":"range","from":"2026-03-01","to":"2026-04-01","as_of":"2026-04-02T06:00:00Z","columns":["account","credit_type","adjusted","remaining","failed"],"lines":[{"account":"9e-atl","credit_type":"free","adjusted":0,"remaining":0,"failed":null},{"account":"9e-atl","credit_type":"purchased","adjusted":-250,"remaining":5000,"failed":null},{"account":"9e-atl","credit_type":"total","adjusted":-250,"remaining":5000,"failed":1}],"totals":[{"account":null,"credit_type":"free","adjusted":0,"remaining":0,"failed":null},{"account":null,"credit_type":"purchased","adjusted":-250,"remaining":5000,"failed":null},{"account":null,"credit_type":"total","adjusted":-250,"remaining":5000,"failed":1}]}"#);
+        insta::assert_snapshot!(String::from_utf8(bytes).expect("UTF-8"), @r#"{"schema":"creditd.report/1","title":"Statement","scope":"account","group_by":"range","breakdown":null,"from":"2026-03-01","to":"2026-04-01","as_of":"2026-04-02T06:00:00Z","columns":["account","credit_type","adjusted","remaining","failed"],"lines":[{"account":"9e-atl","credit_type":"free","adjusted":0,"remaining":0,"failed":null},{"account":"9e-atl","credit_type":"purchased","adjusted":-250,"remaining":5000,"failed":null},{"account":"9e-atl","credit_type":"total","adjusted":-250,"remaining":5000,"failed":1}],"totals":[{"account":null,"credit_type":"free","adjusted":0,"remaining":0,"failed":null},{"account":null,"credit_type":"purchased","adjusted":-250,"remaining":5000,"failed":null},{"account":null,"credit_type":"total","adjusted":-250,"remaining":5000,"failed":1}]}"#);
+    }
+
+    #[test]
+    fn nobody_is_null_in_a_breakdown() {
+        let march = ("2026-03-01", "2026-04-01");
+        let model = broken_down("t", march, Grouping::Range, Some(Breakdown::User), Scope::Account, &["9e-atl"]);
+        let json: serde_json::Value = serde_json::from_slice(&render(&model).expect("it renders")).expect("JSON");
+        let users: Vec<&serde_json::Value> =
+            json["lines"].as_array().expect("lines").iter().step_by(3).map(|line| &line["user"]).collect();
+        insta::assert_snapshot!(serde_json::json!([json["breakdown"], users]), @r#"["user",["=ann","שרה 🦊","<b>eve</b>",null]]"#);
     }
 
     #[test]
@@ -103,6 +115,6 @@ mod tests {
         let first: serde_json::Value = serde_json::from_str(lines.lines().next().expect("a line")).expect("JSON");
         assert_eq!(first["account"], serde_json::Value::Null);
         assert_eq!((&first["credit_type"], &first["allocated"]), (&"free".into(), &3_000.into()));
-        assert_eq!(first.as_object().expect("an object").len(), Column::ALL.len());
+        assert_eq!(first.as_object().expect("an object").len(), Column::all_of(None).len());
     }
 }

@@ -11,11 +11,13 @@ mod frames;
 mod html;
 pub mod journal;
 mod json;
+mod schema;
 mod table;
 mod wording;
 
 pub use definitions::{DefaultRange, Definition, DefinitionError, Definitions, Overrides};
 pub use frames::aggregate;
+pub use schema::definition_schema;
 
 use crate::core::statement::ReportModel;
 use crate::core::transaction::words;

@@ -2,11 +2,12 @@
 //!
 //! What is shown shrinks with the width in a fixed order, and a note names what is missing: columns that are zero
 //! everywhere, then the end of periods, then the counts of actions. What still does not fit becomes one small
-//! statement per period. A report of one period of one account always is such a statement.
+//! statement per period. A report of one period of one account always is such a statement. A breakdown has a row per
+//! group instead of three, with the credits of both types side by side.
 
 use super::wording::{days, listed};
 use crate::core::counting::{counted, grouped};
-use crate::core::statement::{Cell, Column, Grouping, LINES_PER_PERIOD, Line, ReportModel};
+use crate::core::statement::{Breakdown, Cell, Column, Group, Grouping, LINES_PER_PERIOD, Line, ReportModel};
 use comfy_table::{CellAlignment, ColumnConstraint, Table, TableComponent, presets};
 
 /// Narrower than this no statement is readable; a narrower terminal wraps lines by itself.
@@ -17,10 +18,10 @@ const GAP: u16 = 2;
 
 pub(super) fn render(model: &ReportModel, width: u16) -> String {
     let width = width.max(WIDTH_MIN);
-    let body = if model.lines.len() == LINES_PER_PERIOD {
-        statement(&model.lines, model.spec.columns())
-    } else {
-        grid(model, width).unwrap_or_else(|| statements(model))
+    let body = match model.spec.breakdown() {
+        Some(breakdown) => usage(model, breakdown, width),
+        None if model.lines.len() == LINES_PER_PERIOD => statement(&model.lines, model.spec.columns()),
+        None => grid(model, width).unwrap_or_else(|| statements(model)),
     };
     format!("{}\n{}\n{body}", model.spec.title(), wrapped(&subtitle(model), width))
 }
@@ -57,32 +58,135 @@ fn grid(model: &ReportModel, width: u16) -> Option<String> {
         align(&mut table, at, column.is_figure());
     }
 
-    let widths = table.column_max_content_widths();
-    let zeros: Vec<Column> = columns.iter().copied().filter(|column| model.is_blank(*column)).collect();
-    let counts = [Column::Succeeded, Column::Failed, Column::Refused];
-    let choices: [Vec<Column>; 4] =
-        [vec![], zeros.clone(), [&zeros[..], &[Column::To]].concat(), [&zeros[..], &[Column::To], &counts].concat()];
-    let fits = |hidden: &&Vec<Column>| {
-        let shown = columns.iter().zip(&widths).filter(|(column, _)| !hidden.contains(column));
-        shown.map(|(_, width)| u32::from(width + GAP)).sum::<u32>() <= u32::from(width) + u32::from(GAP)
+    let gives_way = |column: Column| match column {
+        _ if model.is_blank(column) => Keep::Zero,
+        Column::To => Keep::Second,
+        Column::Succeeded | Column::Failed | Column::Refused => Keep::Third,
+        _ => Keep::Always,
     };
-    let hidden = choices.iter().find(fits)?;
-    let last_shown = columns.iter().rposition(|column| !hidden.contains(column));
-    for (at, (column, drawn)) in columns.iter().zip(table.column_iter_mut()).enumerate() {
-        if hidden.contains(column) {
+    let heads: Vec<Head> = columns.iter().map(|column| (column.as_str(), gives_way(*column))).collect();
+    fitted(&mut table, &heads, width, false)
+}
+
+/// How long a column stays when there is less and less room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Keep {
+    /// Nothing but zeros: it goes first.
+    Zero,
+    Second,
+    Third,
+    Fourth,
+    Always,
+}
+
+/// The name of a column, and when it goes.
+type Head<'a> = (&'a str, Keep);
+
+/// The table with the columns that fit, and below it what is missing. `None` when those that stay do not fit, unless
+/// there `must` be a table.
+fn fitted(table: &mut Table, heads: &[Head], width: u16, must: bool) -> Option<String> {
+    let widths = table.column_max_content_widths();
+    let needed = |stays: Keep| -> u32 {
+        let shown = heads.iter().zip(&widths).filter(|((_, keep), _)| *keep >= stays);
+        shown.map(|(_, width)| u32::from(width + GAP)).sum()
+    };
+    let choices = [Keep::Zero, Keep::Second, Keep::Third, Keep::Fourth, Keep::Always];
+    let fits = choices.into_iter().find(|stays| needed(*stays) <= u32::from(width) + u32::from(GAP));
+    let stays = fits.or_else(|| must.then_some(Keep::Always))?;
+    let last_shown = heads.iter().rposition(|(_, keep)| *keep >= stays);
+    for (at, ((_, keep), drawn)) in heads.iter().zip(table.column_iter_mut()).enumerate() {
+        if *keep < stays {
             drawn.set_constraint(ColumnConstraint::Hidden);
         } else if Some(at) == last_shown {
             drawn.set_padding((0, 0));
         }
     }
     let named = |zero: bool| -> Vec<&str> {
-        let of = |column: &&Column| hidden.contains(column) && zeros.contains(column) == zero;
-        columns.iter().filter(of).map(|column| column.as_str()).collect()
+        let of = |head: &&Head| head.1 < stays && (head.1 == Keep::Zero) == zero;
+        heads.iter().filter(of).map(|(name, _)| *name).collect()
     };
     let notes = [("Zero everywhere", named(true)), ("No room for", named(false))].into_iter();
     let notes = notes.filter(|(_, names)| !names.is_empty());
     let notes: String = notes.map(|(intro, names)| wrapped(&format!("{intro}: {}.", listed(&names)), width)).collect();
-    Some([finished(&table), notes].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n"))
+    Some([finished(table), notes].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n"))
+}
+
+/// What uses of credits have, as a table shows it: both types side by side.
+const USE_HEADS: [(&str, Keep); 7] = [
+    ("free", Keep::Third),
+    ("purchased", Keep::Third),
+    ("consumed", Keep::Always),
+    ("refunded", Keep::Second),
+    ("succeeded", Keep::Second),
+    ("failed", Keep::Second),
+    ("refused", Keep::Second),
+];
+
+/// A row per group: what it took of each type and of both, and how its actions ended.
+fn usage(model: &ReportModel, breakdown: Breakdown, width: u16) -> String {
+    let has_accounts = model.sections().len() > 1;
+    let has_periods = model.spec.grouping() != Grouping::Range;
+    let mut heads: Vec<Head> = Vec::new();
+    heads.extend(has_accounts.then_some(("account", Keep::Always)));
+    heads.extend(has_periods.then_some(("from", Keep::Always)));
+    heads.extend(has_periods.then_some(("to", Keep::Second)));
+    heads.push((breakdown.as_str(), Keep::Always));
+    let first_figure = heads.len();
+    let figures = |triple: &[Line]| -> Vec<Cell<'static>> {
+        let of = |at: usize| triple.get(at);
+        let credits = |line: Option<&Line>, column| match line.map(|line| line.cell(column)) {
+            Some(Cell::Credits(credits)) => Cell::Credits(credits),
+            Some(Cell::Count(count)) => Cell::Count(count),
+            _ => Cell::Blank,
+        };
+        let total = [Column::Consumed, Column::Refunded, Column::Succeeded, Column::Failed, Column::Refused];
+        let by_type = [credits(of(0), Column::Consumed), credits(of(1), Column::Consumed)];
+        by_type.into_iter().chain(total.into_iter().map(|column| credits(of(2), column))).collect()
+    };
+    let totals = figures(&model.totals);
+    for ((name, keep), total) in USE_HEADS.into_iter().zip(&totals) {
+        // How many there were of each is what a breakdown by status is asked for.
+        let is_count = matches!(total, Cell::Count(_)) && breakdown == Breakdown::Status;
+        let keep = if is_count { Keep::Fourth } else { keep };
+        heads.push((name, if total.is_nothing() && keep != Keep::Always { Keep::Zero } else { keep }));
+    }
+
+    let mut table = new_table(heads.iter().map(|(name, _)| *name));
+    let name_max = usize::from(width / 2).max(16);
+    for triple in model.lines.chunks(LINES_PER_PERIOD) {
+        let line = &triple[0];
+        let mut cells = Vec::new();
+        cells.extend(has_accounts.then(|| shown(line.cell(Column::Account))));
+        cells.extend(has_periods.then(|| line.range.from().to_string()));
+        cells.extend(has_periods.then(|| line.range.to().to_string()));
+        cells.push(match &line.group {
+            Some(Group::Named(name)) => shortened(name, name_max),
+            Some(Group::Word(word)) => (*word).to_owned(),
+            Some(Group::Unnamed) | None => format!("(no {breakdown})"),
+        });
+        cells.extend(figures(triple).into_iter().map(shown));
+        table.add_row(cells);
+    }
+    if model.lines.is_empty() {
+        return "No credits were used.\n".to_owned();
+    }
+    table.add_row([""]);
+    let mut all = vec!["all".to_owned()];
+    all.resize(first_figure, String::new());
+    all.extend(totals.into_iter().map(shown));
+    table.add_row(all);
+    for at in 0..heads.len() {
+        align(&mut table, at, at >= first_figure);
+    }
+    fitted(&mut table, &heads, width, true).unwrap_or_default()
+}
+
+/// The beginning of a text that is too long for a table, on one line.
+fn shortened(text: &str, length_max: usize) -> String {
+    if text.chars().count() <= length_max {
+        return text.to_owned();
+    }
+    text.chars().take(length_max.saturating_sub(1)).chain(['…']).collect()
 }
 
 /// Adds the lines of one period. What the first line says of all three, the others do not repeat.
@@ -123,6 +227,7 @@ fn statement(triple: &[Line], columns: &[Column]) -> String {
     for column in columns {
         let sign = match column {
             Column::Account | Column::From | Column::To | Column::CreditType => continue,
+            Column::Action | Column::User | Column::Type | Column::Status => continue,
             Column::Consumed | Column::Lapsed | Column::Returned => '-',
             Column::Remaining => '=',
             Column::CarriedIn | Column::Succeeded | Column::Failed | Column::Refused => ' ',
@@ -193,7 +298,7 @@ fn finished(table: &Table) -> String {
 mod tests {
     use super::*;
     use crate::core::statement::Scope;
-    use crate::report::testing::{report, statement};
+    use crate::report::testing::{broken_down, report, statement};
 
     #[test]
     fn a_statement_is_the_equation_read_downwards() {
@@ -310,6 +415,71 @@ mod tests {
           failed                           0
           refused                          2
         ");
+    }
+
+    #[test]
+    fn a_breakdown_has_a_row_per_group() {
+        let of = |grouping, breakdown, ids: &[&str]| {
+            broken_down("Usage", ("2026-03-01", "2026-04-01"), grouping, Some(breakdown), Scope::Account, ids)
+        };
+        insta::assert_snapshot!(render(&of(Grouping::Range, Breakdown::User, &["9e-atl"]), 100), @"
+        Usage
+        9e-atl, March 2026, as of 2026-04-02T06:00:00Z
+
+        user         free  purchased  consumed  refunded  succeeded  failed  refused
+        ────────────────────────────────────────────────────────────────────────────
+        =ann        1,200          0     1,200         0          1       0        1
+        שרה 🦊         40         60       100         0          1       0        0
+        <b>eve</b>      0          0         0         0          0       1        0
+        (no user)       0          0         0        60          0       0        0
+
+        all         1,240         60     1,300        60          2       1        1
+        ");
+        insta::assert_snapshot!(render(&of(Grouping::Week, Breakdown::Type, &["a", "b"]), 120), @"
+        Usage
+        2 accounts, March 2026, as of 2026-04-02T06:00:00Z
+
+        account  from        to          type        free  purchased  consumed  refunded  succeeded  failed  refused
+        ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+        a        2026-03-02  2026-03-09  free       1,200          0     1,200         0          1       0        0
+        a        2026-03-09  2026-03-16  purchased      0          0         0        60          0       0        0
+        a        2026-03-09  2026-03-16  mixed         40         60       100         0          1       0        0
+        a        2026-03-09  2026-03-16  none           0          0         0         0          0       1        1
+        b        2026-03-02  2026-03-09  free       1,200          0     1,200         0          1       0        0
+        b        2026-03-09  2026-03-16  purchased      0          0         0        60          0       0        0
+        b        2026-03-09  2026-03-16  mixed         40         60       100         0          1       0        0
+        b        2026-03-09  2026-03-16  none           0          0         0         0          0       1        1
+
+        all                                         2,480        120     2,600       120          4       2        2
+        ");
+        insta::assert_snapshot!(render(&of(Grouping::Range, Breakdown::Status, &["9e-atl"]), 50), @"
+        Usage
+        9e-atl, March 2026, as of 2026-04-02T06:00:00Z
+
+        status     consumed  succeeded  failed  refused
+        ───────────────────────────────────────────────
+        succeeded     1,300          2       0        0
+        failed            0          0       1        0
+        refused           0          0       0        1
+
+        all           1,300          2       1        1
+
+        No room for: free, purchased and refunded.
+        ");
+    }
+
+    #[test]
+    fn a_breakdown_of_nothing_says_so_and_a_long_name_is_cut() {
+        let idle = broken_down(
+            "t",
+            ("2026-05-01", "2026-06-01"),
+            Grouping::Range,
+            Some(Breakdown::User),
+            Scope::Platform,
+            &[],
+        );
+        assert!(render(&idle, 80).ends_with("\nNo credits were used.\n"));
+        assert_eq!(shortened(&"🦊".repeat(10_000), 16).chars().count(), 16);
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use super::aggregate;
 use crate::core::calendar::{Calendar, Terms, parse_date, parse_zone};
 use crate::core::credits::{Credits, Split};
-use crate::core::statement::{DateRange, Grouping, Outcome, ReportAccount, ReportModel, ReportSpec, Row, Rows, Scope};
+use crate::core::statement::{
+    Breakdown, DateRange, Grouping, Name, Outcome, ReportAccount, ReportModel, ReportSpec, Row, Rows, Scope,
+};
 use crate::core::transaction::{Kind, Reason, Status};
 
 /// One account, March 2026 in Berlin, with something in every column.
@@ -13,10 +15,22 @@ pub(super) fn statement() -> ReportModel {
 
 /// Any report about the same month of `ids`.
 pub(super) fn report(title: &str, from: &str, to: &str, grouping: Grouping, scope: Scope, ids: &[&str]) -> ReportModel {
+    broken_down(title, (from, to), grouping, None, scope, ids)
+}
+
+/// The same broken down. Its users have names that must stay text wherever they are shown.
+pub(super) fn broken_down(
+    title: &str,
+    (from, to): (&str, &str),
+    grouping: Grouping,
+    breakdown: Option<Breakdown>,
+    scope: Scope,
+    ids: &[&str],
+) -> ReportModel {
     let date = |text| parse_date(text).expect("a date");
     let range = DateRange::new(date(from), date(to)).expect("a range");
     let as_of = "2026-04-02T06:00:00Z".parse().expect("an instant");
-    let spec = ReportSpec::new(title, range, grouping, scope, as_of).expect("bounded");
+    let spec = ReportSpec::new(title, range, grouping, scope, as_of).expect("bounded").with_breakdown(breakdown);
     let accounts: Vec<ReportAccount> = ids
         .iter()
         .map(|id| ReportAccount {
@@ -30,13 +44,21 @@ pub(super) fn report(title: &str, from: &str, to: &str, grouping: Grouping, scop
         })
         .map(|account| ReportAccount { opening: opening(&account, &spec), ..account })
         .collect();
-    let rows: Rows = (0..accounts.len()).flat_map(|at| month(u32::try_from(at).expect("few"))).collect();
+    let mut rows = Rows::default();
+    for (at, row) in (0..accounts.len()).flat_map(|at| month(u32::try_from(at).expect("few")).into_iter().enumerate()) {
+        let name = NAMES.get(at).filter(|name| !name.is_empty());
+        let name = name.map_or(Name::NONE, |name| rows.name(name));
+        rows.push(Row { name, ..row });
+    }
     aggregate(&spec, &accounts, &rows).expect("small")
 }
 
+/// Whose the rows of the month are, as far as they are anybody's.
+const NAMES: [&str; 6] = ["", "=ann", "שרה 🦊", "<b>eve</b>", "=ann", ""];
+
 /// What `account` has when `range` begins, given that it now has what it had before the month.
 fn opening(account: &ReportAccount, spec: &ReportSpec) -> Split {
-    let (begin, _) = spec.instants_in(&account.calendar);
+    let (begin, _) = spec.range().instants_in(&account.calendar);
     let before = month(0).into_iter().filter(|row| row.counts_at < begin);
     before.fold(account.opening, |sum, row| sum.plus(row.delta).expect("small"))
 }
@@ -63,6 +85,7 @@ fn month(account: u32) -> Vec<Row> {
         counts_at: kind.counts_at(at.parse().expect("an instant")),
         kind,
         outcome: Outcome::of(kind, status, reason),
+        name: Name::NONE,
         delta: Split { free: Credits::new(free), purchased: Credits::new(purchased) },
     })
     .collect()

@@ -1,12 +1,16 @@
 //! Numbers, dates and sentences as people read them, shared by the renderers for people.
 
 use crate::core::counting::{counted, grouped};
-use crate::core::statement::{DateRange, Figures, Line, LineType};
+use crate::core::statement::{DateRange, Figures, Line, LineType, LocalTime};
 use chrono::{Datelike, NaiveDate};
 
-/// A range of days as one says it: `March 2026`, `5 March 2026`, `1–14 March 2026`, `2026`. The last day is in it.
+/// A range as one says it: `March 2026`, `5 March 2026`, `1–14 March 2026`, `2026`, whose last day is in it, or
+/// `5 March 2026, 06:00–18:30`.
 pub(super) fn days(range: DateRange) -> String {
-    let (first, last) = (range.from(), range.last_day());
+    if !range.is_whole_days() {
+        return times(range);
+    }
+    let (first, last) = (range.from().date(), range.last_day());
     if range.days() == 1 {
         return first.format("%-d %B %Y").to_string();
     }
@@ -14,7 +18,7 @@ pub(super) fn days(range: DateRange) -> String {
         return first.format("%B %Y").to_string();
     }
     let is_new_year = |day: NaiveDate| day.ordinal() == 1;
-    if is_new_year(first) && is_new_year(range.to()) && first.year() == last.year() {
+    if is_new_year(first) && is_new_year(range.to().date()) && first.year() == last.year() {
         return first.year().to_string();
     }
     let end = last.format("%-d %B %Y");
@@ -24,6 +28,23 @@ pub(super) fn days(range: DateRange) -> String {
         format!("{} – {end}", first.format("%-d %B"))
     } else {
         format!("{} – {end}", first.format("%-d %B %Y"))
+    }
+}
+
+/// A range that begins or ends within a day. An end at midnight is told as the 24th hour of its last day.
+fn times(range: DateRange) -> String {
+    let day = |day: NaiveDate| day.format("%-d %B %Y").to_string();
+    let clock = |time: LocalTime| {
+        let has_seconds = !time.to_string().ends_with(&time.time().format("T%H:%M").to_string());
+        time.time().format(if has_seconds { "%H:%M:%S" } else { "%H:%M" }).to_string()
+    };
+    let begin = if range.from().is_midnight() { "00:00".to_owned() } else { clock(range.from()) };
+    let end = if range.to().is_midnight() { "24:00".to_owned() } else { clock(range.to()) };
+    let (first, last) = (range.from().date(), range.last_day());
+    if first == last {
+        format!("{}, {begin}–{end}", day(first))
+    } else {
+        format!("{}, {begin} – {}, {end}", day(first), day(last))
     }
 }
 
@@ -85,14 +106,13 @@ pub(super) fn listed<T: AsRef<str>>(items: &[T]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::calendar::parse_date;
     use crate::report::testing::statement;
 
     #[test]
     fn ranges_read_as_one_says_them() {
         let said = |from, to| {
-            let date = |text| parse_date(text).expect("a date");
-            days(DateRange::new(date(from), date(to)).expect("a range"))
+            let local = |text: &str| text.parse::<LocalTime>().expect("a local time");
+            days(DateRange::new(local(from), local(to)).expect("a range"))
         };
         assert_eq!(said("2026-03-01", "2026-04-01"), "March 2026");
         assert_eq!(said("2026-03-05", "2026-03-06"), "5 March 2026");
@@ -101,6 +121,10 @@ mod tests {
         assert_eq!(said("2025-12-20", "2026-01-04"), "20 December 2025 – 3 January 2026");
         assert_eq!(said("2025-01-01", "2026-01-01"), "2025");
         assert_eq!(said("2025-01-01", "2027-01-01"), "1 January 2025 – 31 December 2026");
+        assert_eq!(said("2013-03-10T06:00", "2013-03-12T18:30"), "10 March 2013, 06:00 – 12 March 2013, 18:30");
+        assert_eq!(said("2013-03-10T06:00", "2013-03-10T06:00:30"), "10 March 2013, 06:00–06:00:30");
+        assert_eq!(said("2013-03-10T06:00", "2013-03-11"), "10 March 2013, 06:00–24:00");
+        assert_eq!(said("2013-03-10", "2013-03-11T06:00"), "10 March 2013, 00:00 – 11 March 2013, 06:00");
     }
 
     #[test]

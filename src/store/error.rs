@@ -4,6 +4,7 @@ use super::place::Place;
 use super::sqlite::BUSY_TIMEOUT;
 use crate::core::calendar::BadTime;
 use crate::core::ids::BadName;
+use crate::core::statement::ReportError;
 
 /// Why the store could not answer.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +123,9 @@ pub enum StoreError {
         /// How often it was tried.
         attempts: u32,
     },
+    /// More than a report may read.
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// A stored value cannot be what it says.
     #[error("the ledger holds a value that creditd did not write: {0}; run `creditd verify`")]
     Corrupt(String),

@@ -5,7 +5,7 @@ use super::{Result, Store, StoreError, While, json};
 use crate::core::calendar::Instant;
 use crate::core::credits::{Credits, Split};
 use crate::core::ids::AccountId;
-use crate::core::statement::{Outcome, Row as ReportRow, Rows};
+use crate::core::statement::{Breakdown, Name, Outcome, REPORT_ROWS_MAX, ReportError, Row as ReportRow, Rows};
 use crate::core::transaction::{Kind, Reason, Status};
 use futures_util::TryStreamExt;
 use serde::Serialize;
@@ -53,11 +53,18 @@ struct Since {
 
 impl Store {
     /// Adds the rows that count in `ranges` to `rows`, the first account of `ranges` as number `offset`, and returns the
-    /// balance just before each range. Rows at the edge may lie just outside; the report leaves them out.
+    /// balance just before each range. Rows at the edge may lie just outside; the report leaves them out. They are named
+    /// by what `breakdown` asks for.
     ///
     /// # Errors
-    /// [`StoreError`].
-    pub async fn report_rows(&self, ranges: &[ReportRange], offset: usize, rows: &mut Rows) -> Result<Vec<Split>> {
+    /// [`StoreError`], also when there are more than [`REPORT_ROWS_MAX`] rows.
+    pub async fn report_rows(
+        &self,
+        ranges: &[ReportRange],
+        breakdown: Option<Breakdown>,
+        offset: usize,
+        rows: &mut Rows,
+    ) -> Result<Vec<Split>> {
         let ask = |(at, range): (usize, &ReportRange)| Asked {
             at,
             account_id: range.account.clone(),
@@ -91,23 +98,30 @@ impl Store {
         // The + keeps SQLite from walking the whole account by seq instead of the range by time.
         let mut found = tx
             .query(set!(at bigint, account_id text, from_at bigint, to_at bigint, last_seq bigint =>
-                "SELECT v.at, t.kind, t.occurred_at, t.status, t.reason, t.free_delta, t.purchased_delta
+                "SELECT v.at, t.kind, t.occurred_at, t.status, t.reason, t.free_delta, t.purchased_delta,
+                        CASE CAST($2 AS TEXT) WHEN 'action' THEN t.action WHEN 'user' THEN t.user_id END
                    FROM v CROSS JOIN transactions AS t
                   WHERE t.account_id = v.account_id AND t.occurred_at >= v.from_at AND t.occurred_at <= v.to_at
                     AND +t.seq <= v.last_seq"
             ))
             .bind(asked.as_str())
+            .bind(breakdown.map(Breakdown::as_str))
             .fetch();
         while let Some(row) = found.try_next().await.while_("reading the rows of a report")? {
+            if rows.len() == REPORT_ROWS_MAX {
+                return Err(ReportError::TooManyRows { max: REPORT_ROWS_MAX }.into());
+            }
             let (kind, status): (&str, &str) = (row.get(1), row.get(3));
             let unknown = || StoreError::Corrupt(format!("transaction of kind {kind:?}, status {status:?}"));
             let kind = Kind::from_word(kind).ok_or_else(unknown)?;
             let status = Status::from_word(status).ok_or_else(unknown)?;
+            let name = row.get::<Option<&str>>(7).map_or(Name::NONE, |name| rows.name(name));
             rows.push(ReportRow {
                 account: u32::try_from(row.get::<i64>(0)).unwrap_or(u32::MAX).saturating_add(offset),
                 counts_at: kind.counts_at(Instant::from_micros(row.get(2))),
                 kind,
                 outcome: Outcome::of(kind, status, row.get::<Option<&str>>(4).and_then(Reason::from_word)),
+                name,
                 delta: Split { free: Credits::new(row.get(5)), purchased: Credits::new(row.get(6)) },
             });
         }

@@ -8,6 +8,7 @@ mod ledger;
 mod operator;
 mod postgres;
 mod replays;
+mod reports;
 
 use serde_json::{Value, json};
 use std::fmt::Write as _;

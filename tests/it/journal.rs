@@ -190,7 +190,7 @@ async fn assert_statements_are_what_hledger_adds_up(sandbox: &Sandbox, path: &Pa
     let sums = monthly(path, id, &["cur:CREDIT"]);
     let mut seen: BTreeMap<&str, i64> = BTreeMap::new();
     for line in statement.lines.iter().filter(|line| line.credit_type != LineType::Total) {
-        let month = line.range.from().format("%Y-%m").to_string();
+        let month = line.range.from().date().format("%Y-%m").to_string();
         let credit_type = line.credit_type.as_str();
         // The sum of a place and all below it.
         let of = |place: &str| -> i64 {

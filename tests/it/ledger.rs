@@ -22,8 +22,8 @@ use creditd::core::ids::Key;
 use creditd::core::ledger::{Account, Call, Grant, Ledger, Purchase, Usage};
 use creditd::core::price::{Action, PriceMatrix, PriceVersion};
 use creditd::core::statement::{
-    Counts, DateRange, Figures, Grouping, LineType, Outcome, ReportAccount, ReportModel, ReportSpec, Row, Rows, Scope,
-    fold,
+    Counts, DateRange, Figures, Grouping, LineType, Name, Outcome, ReportAccount, ReportModel, ReportSpec, Row, Rows,
+    Scope, fold,
 };
 use creditd::core::transaction::{GrantId, Kind, Status, Transaction};
 use creditd::report::aggregate;
@@ -79,6 +79,7 @@ fn report_rows(ledger: &Ledger) -> Rows {
         counts_at: row.kind.counts_at(row.occurred_at),
         kind: row.kind,
         outcome: Outcome::of(row.kind, row.status, row.reason),
+        name: Name::NONE,
         delta: row.delta,
     };
     ledger.rows().iter().map(row).collect()

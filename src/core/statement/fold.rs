@@ -2,14 +2,16 @@
 
 use super::super::credits::{CreditType, Credits, Overflow, Split};
 use super::super::transaction::Kind;
-use super::DateRange;
-use super::periods::Grid;
+use super::groups::is_use;
 use super::{
-    Counts, Figures, Line, LineType, Outcome, ReportAccount, ReportError, ReportModel, ReportSpec, Rows, Scope,
+    Breakdown, Counts, DateRange, Figures, Grid, Group, LINES_PER_PERIOD, Line, LineType, Outcome, Place,
+    REPORT_LINES_MAX, ReportAccount, ReportError, ReportModel, ReportSpec, Rows, Scope,
 };
 use crate::core::ids::AccountId;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
-/// What happened in one cell of the grid.
+/// What happened in one place.
 #[derive(Clone, Copy, Debug, Default)]
 struct Movements {
     /// The sum of the signed changes of each kind.
@@ -17,23 +19,35 @@ struct Movements {
     counts: Counts,
 }
 
-/// The sums of a report, before they are put in order: what happened in every cell of a [`Grid`].
-#[derive(Clone, Debug)]
-pub struct Tally(Vec<Movements>);
+impl Movements {
+    fn plus(mut self, other: &Movements) -> Result<Movements, Overflow> {
+        for (change, more) in self.changes.iter_mut().zip(&other.changes) {
+            *change = change.plus(*more)?;
+        }
+        self.counts = self.counts.plus(other.counts);
+        Ok(self)
+    }
+}
+
+/// The sums of a report, before they are put in order: what happened in every [`Place`] where anything did.
+#[derive(Clone, Debug, Default)]
+pub struct Tally(BTreeMap<Place, Movements>);
 
 impl Tally {
-    /// Nothing happened yet.
-    #[must_use]
-    pub fn new(grid: &Grid) -> Tally {
-        Tally(vec![Movements::default(); grid.cells()])
-    }
-
-    /// Adds rows of one kind and outcome, `rows` of them with changes that sum to `delta`, to `cell`.
+    /// Adds rows of one kind and outcome, `rows` of them with changes that sum to `delta`, to `place`.
     ///
     /// # Errors
-    /// [`Overflow`] when a sum is out of range.
-    pub fn add(&mut self, cell: usize, kind: Kind, outcome: Outcome, delta: Split, rows: u64) -> Result<(), Overflow> {
-        let movements = &mut self.0[cell];
+    /// [`ReportError::Overflow`] when a sum is out of range, [`ReportError::TooManyLines`] when there are more places
+    /// than a report has lines.
+    pub fn add(
+        &mut self,
+        place: Place,
+        kind: Kind,
+        outcome: Outcome,
+        delta: Split,
+        rows: u64,
+    ) -> Result<(), ReportError> {
+        let movements = self.0.entry(place).or_default();
         let change = &mut movements.changes[kind as usize];
         *change = change.plus(delta)?;
         let more = match outcome {
@@ -43,7 +57,17 @@ impl Tally {
             Outcome::Refused => Counts { refused: rows, ..Counts::default() },
         };
         movements.counts = movements.counts.plus(more);
+        let found = (self.0.len() * LINES_PER_PERIOD) as u64;
+        if found > REPORT_LINES_MAX {
+            return Err(ReportError::TooManyLines { found, max: REPORT_LINES_MAX });
+        }
         Ok(())
+    }
+
+    /// What happened in `cell`, by the number of the group.
+    fn groups_of(&self, cell: usize) -> impl Iterator<Item = (u32, &Movements)> {
+        let groups = Place { cell, group: 0 }..=Place { cell, group: u32::MAX };
+        self.0.range(groups).map(|(place, movements)| (place.group, movements))
     }
 }
 
@@ -53,22 +77,24 @@ impl Tally {
 /// [`ReportError`] when the report would not fit, a sum is out of range, or a row belongs to no account.
 pub fn fold(spec: &ReportSpec, accounts: &[ReportAccount], rows: &Rows) -> Result<ReportModel, ReportError> {
     let grid = Grid::new(spec, accounts)?;
-    let mut tally = Tally::new(&grid);
+    let mut tally = Tally::default();
     for row in rows.iter() {
-        if let Some(cell) = grid.cell_of(row.account, row.counts_at)? {
-            tally.add(cell, row.kind, row.outcome, row.delta, 1)?;
+        if let Some(place) = grid.place_of(&row)? {
+            tally.add(place, row.kind, row.outcome, row.delta, 1)?;
         }
     }
-    assemble(spec, accounts, &grid, &tally)
+    assemble(spec, accounts, rows, &grid, &tally)
 }
 
-/// Puts sums in order: accounts by id, periods by time, what remains of one carried into the next.
+/// Puts sums in order: accounts by id, periods by time, what remains of one carried into the next, and the groups of a
+/// breakdown within them. `rows` know the names of groups.
 ///
 /// # Errors
 /// [`ReportError::Overflow`] when a sum is out of range.
 pub fn assemble(
     spec: &ReportSpec,
     accounts: &[ReportAccount],
+    rows: &Rows,
     grid: &Grid,
     tally: &Tally,
 ) -> Result<ReportModel, ReportError> {
@@ -77,18 +103,59 @@ pub fn assemble(
     for (id, first_cell, opening) in line_sets(spec, accounts, grid)? {
         let mut carried_in = opening;
         let mut whole: Option<Period> = None;
-        for (range, movements) in grid.ranges().zip(&tally.0[first_cell..]) {
-            let period = Period::new(carried_in, movements)?;
+        for (range, cell) in grid.periods().iter().zip(first_cell..) {
+            let about = About { account: id, range: *range, group: None };
+            let movements = tally.groups_of(cell).try_fold(Movements::default(), |sum, (_, more)| sum.plus(more))?;
+            let period = Period::new(carried_in, &movements)?;
             carried_in = period.remaining();
-            period.push_lines(&mut model.lines, id, range)?;
+            match spec.breakdown() {
+                None => period.push_lines(&mut model.lines, about)?,
+                Some(breakdown) => {
+                    for (group, period) in groups(breakdown, tally.groups_of(cell), rows)? {
+                        period.push_lines(&mut model.lines, About { group: Some(group), ..about.clone() })?;
+                    }
+                }
+            }
             whole = Some(whole.map_or(Ok(period), |earlier| earlier.then(&period))?);
         }
         let whole = whole.unwrap_or_default();
-        whole.push_lines(&mut model.subtotals, id, spec.range())?;
+        whole.push_lines(&mut model.subtotals, About { account: id, range: spec.range(), group: None })?;
         total = Some(total.map_or(Ok(whole), |others| others.plus(&whole))?);
     }
-    total.unwrap_or_default().push_lines(&mut model.totals, None, spec.range())?;
+    let about = About { account: None, range: spec.range(), group: None };
+    total.unwrap_or_default().push_lines(&mut model.totals, about)?;
     Ok(model)
+}
+
+/// The groups of one cell that used credits or tried to, in the order in which they are shown.
+fn groups<'a>(
+    breakdown: Breakdown,
+    found: impl Iterator<Item = (u32, &'a Movements)>,
+    rows: &Rows,
+) -> Result<Vec<(Group, Period)>, Overflow> {
+    let mut used = Vec::new();
+    for (group, movements) in found {
+        let use_of = Period::of_use(movements)?;
+        if use_of != Period::default() {
+            used.push((group, use_of));
+        }
+    }
+    if breakdown.is_by_use() {
+        let mut keyed = Vec::with_capacity(used.len());
+        for (group, period) in used {
+            let consumed = period.free.consumed.plus(period.purchased.consumed)?;
+            let Counts { succeeded, failed, refused } = period.counts;
+            let uses = succeeded.saturating_add(failed).saturating_add(refused);
+            let name = match breakdown.group(group, rows) {
+                Group::Named(name) => Some(name),
+                _ => None,
+            };
+            keyed.push(((Reverse(consumed), Reverse(uses), name), group, period));
+        }
+        keyed.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        used = keyed.into_iter().map(|(_, group, period)| (group, period)).collect();
+    }
+    Ok(used.into_iter().map(|(group, period)| (breakdown.group(group, rows), period)).collect())
 }
 
 /// Whose lines the report has, in order: the account, its first cell and its opening.
@@ -97,8 +164,9 @@ type LineSet<'a> = (Option<&'a AccountId>, usize, Split);
 fn line_sets<'a>(spec: &ReportSpec, accounts: &'a [ReportAccount], grid: &Grid) -> Result<Vec<LineSet<'a>>, Overflow> {
     match spec.scope() {
         Scope::Account => {
-            let set =
-                |(at, account): (usize, &'a ReportAccount)| (Some(&account.id), at * grid.periods(), account.opening);
+            let set = |(at, account): (usize, &'a ReportAccount)| {
+                (Some(&account.id), at * grid.periods().len(), account.opening)
+            };
             let mut sets: Vec<LineSet<'a>> = accounts.iter().enumerate().map(set).collect();
             sets.sort_by_key(|(id, ..)| *id);
             Ok(sets)
@@ -110,8 +178,16 @@ fn line_sets<'a>(spec: &ReportSpec, accounts: &'a [ReportAccount], grid: &Grid) 
     }
 }
 
-/// The figures of one period by credit type.
-#[derive(Clone, Copy, Debug, Default)]
+/// What a triple of lines is about.
+#[derive(Clone, Debug)]
+struct About<'a> {
+    account: Option<&'a AccountId>,
+    range: DateRange,
+    group: Option<Group>,
+}
+
+/// The figures of one period, or of a group in it, by credit type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Period {
     free: Figures,
     purchased: Figures,
@@ -128,6 +204,17 @@ impl Period {
             purchased: figures(CreditType::Purchased)?,
             counts: movements.counts,
         })
+    }
+
+    /// What there is of a use of credits.
+    fn of_use(movements: &Movements) -> Result<Period, Overflow> {
+        let mut movements = *movements;
+        for kind in Kind::ALL.iter().filter(|kind| !is_use(**kind)) {
+            movements.changes[*kind as usize] = Split::ZERO;
+        }
+        let mut period = Period::new(Split::ZERO, &movements)?;
+        (period.free.remaining, period.purchased.remaining) = (Credits::ZERO, Credits::ZERO);
+        Ok(period)
     }
 
     fn remaining(&self) -> Split {
@@ -152,14 +239,15 @@ impl Period {
         })
     }
 
-    fn push_lines(&self, lines: &mut Vec<Line>, account: Option<&AccountId>, range: DateRange) -> Result<(), Overflow> {
+    fn push_lines(&self, lines: &mut Vec<Line>, about: About<'_>) -> Result<(), Overflow> {
         let total = self.free.plus(&self.purchased)?;
         for (credit_type, figures, counts) in [
             (LineType::Free, self.free, None),
             (LineType::Purchased, self.purchased, None),
             (LineType::Total, total, Some(self.counts)),
         ] {
-            lines.push(Line { account: account.cloned(), range, credit_type, figures, counts });
+            let About { account, range, group } = about.clone();
+            lines.push(Line { account: account.cloned(), range, group, credit_type, figures, counts });
         }
         Ok(())
     }
@@ -186,7 +274,8 @@ fn figures(carried_in: Credits, change: impl Fn(Kind) -> Credits) -> Result<Figu
 mod tests {
     use super::super::testing::{Input, input};
     use super::*;
-    use crate::core::statement::{Grouping, Row};
+    use crate::core::statement::{Grouping, LocalTime, Row};
+    use crate::core::transaction::touched;
     use proptest::prelude::*;
 
     fn folded(input: &Input, range: DateRange, grouping: Grouping, scope: Scope) -> ReportModel {
@@ -198,10 +287,40 @@ mod tests {
         lines.into_iter().map(|line| line.figures).reduce(|sum, later| sum.then(&later).expect("small sums"))
     }
 
+    /// What `line` should have consumed and refunded.
+    fn used(input: &Input, line: &Line, breakdown: Breakdown) -> (i64, i64) {
+        let is_of = |row: &Row| {
+            let account = &input.accounts[row.account as usize];
+            let (begin, end) = line.range.instants_in(&account.calendar);
+            let group = match breakdown {
+                Breakdown::Action | Breakdown::User => input.rows.text_of(row.name).map_or("", |name| name),
+                Breakdown::Type => touched(row.delta).as_str(),
+                Breakdown::Status if row.outcome == Outcome::NotAnAction => "succeeded",
+                Breakdown::Status => row.outcome.as_str(),
+            };
+            let named: &str = match &line.group {
+                Some(Group::Word(word)) => word,
+                Some(Group::Named(name)) => name,
+                _ => "",
+            };
+            let of_account = line.account.as_ref().is_none_or(|id| *id == account.id);
+            of_account && (begin..end).contains(&row.counts_at) && group == named
+        };
+        let delta = |row: &Row| match line.credit_type {
+            LineType::Free => row.delta.free.get(),
+            LineType::Purchased => row.delta.purchased.get(),
+            LineType::Total => row.delta.total().get(),
+        };
+        let sum = |kinds: &[Kind]| -> i64 {
+            input.rows.iter().filter(|row| kinds.contains(&row.kind) && is_of(row)).map(|row| delta(&row)).sum()
+        };
+        (-sum(&[Kind::Charge, Kind::Hold, Kind::Release]), sum(&[Kind::Refund]))
+    }
+
     proptest! {
         #[test]
         fn every_line_closes_and_carries_into_the_next(input in input()) {
-            let model = fold(&input.spec, &input.accounts, &input.rows).expect("small sums");
+            let model = folded(&input, input.spec.range(), input.spec.grouping(), input.spec.scope());
             for line in model.lines.iter().chain(&model.subtotals).chain(&model.totals) {
                 prop_assert!(line.figures.closes(), "{line:?}");
             }
@@ -228,8 +347,15 @@ mod tests {
                 let account = input.accounts.iter().position(|a| a.id == *id).expect("one of them");
                 let is_consumed = |kind| matches!(kind, Kind::Charge | Kind::Hold | Kind::Release);
                 let of_account = |row: &Row| row.account as usize == account;
+                // Whole days by the day, what is cut by the instants of the cuts.
+                let (begin, end) = line.range.instants_in(&input.accounts[account].calendar);
+                let is_inside = |row: &Row, day: chrono::NaiveDate| {
+                    let (from, to) = (line.range.from(), line.range.to());
+                    let begun = if from.is_midnight() { from.date() <= day } else { begin <= row.counts_at };
+                    begun && if to.is_midnight() { day < to.date() } else { row.counts_at < end }
+                };
                 let inside: Vec<&Row> = days.iter()
-                    .filter(|(row, day)| of_account(row) && (line.range.from()..line.range.to()).contains(day))
+                    .filter(|(row, day)| of_account(row) && is_inside(row, *day))
                     .map(|(row, _)| row)
                     .collect();
                 let consumed: i64 =
@@ -248,10 +374,10 @@ mod tests {
         }
 
         #[test]
-        fn days_sum_to_months_and_months_to_the_range(input in input()) {
+        fn days_sum_to_weeks_and_months_and_these_to_the_range(input in input()) {
             let by = |grouping| folded(&input, input.spec.range(), grouping, input.spec.scope());
             let days = by(Grouping::Day);
-            for coarse in [by(Grouping::Month), by(Grouping::Range)] {
+            for coarse in [by(Grouping::Week), by(Grouping::Month), by(Grouping::Range)] {
                 for (fine, wide) in days.sections().zip(coarse.sections()) {
                     for line in wide.lines {
                         let parts = fine.lines.iter().filter(|part| {
@@ -270,9 +396,12 @@ mod tests {
         #[test]
         fn a_range_split_anywhere_sums_to_the_whole(input in input(), at in any::<prop::sample::Index>()) {
             let range = input.spec.range();
-            prop_assume!(range.days() > 1);
-            let days_before = 1 + at.index(usize::try_from(range.days() - 1).expect("few"));
-            let middle = range.from() + chrono::Days::new(days_before as u64);
+            let begin = range.from().date().and_time(range.from().time());
+            let seconds = (range.to().date().and_time(range.to().time()) - begin).num_seconds();
+            prop_assume!(seconds > 1);
+            let before = 1 + at.index(usize::try_from(seconds - 1).expect("few"));
+            let middle = begin + chrono::TimeDelta::seconds(i64::try_from(before).expect("few"));
+            let middle: LocalTime = middle.format("%Y-%m-%dT%H:%M:%S").to_string().parse().expect("a local time");
             let part = |from, to| DateRange::new(from, to).expect("a part");
             let whole = folded(&input, range, Grouping::Range, Scope::Account);
             let first = folded(&input, part(range.from(), middle), Grouping::Range, Scope::Account);
@@ -285,6 +414,40 @@ mod tests {
             let second = folded(&rest, part(middle, range.to()), Grouping::Range, Scope::Account);
             for ((first, second), whole) in first.lines.iter().zip(&second.lines).zip(&whole.lines) {
                 prop_assert_eq!(joined([first, second]), Some(whole.figures));
+            }
+        }
+
+        /// Independent of grid and tally: the rows of every group are looked for one by one.
+        #[test]
+        fn a_breakdown_holds_the_use_of_each_group_and_sums_to_the_statement(
+            input in input(), breakdown in prop::sample::select(Breakdown::ALL),
+        ) {
+            let spec = input.spec.clone().with_breakdown(Some(breakdown));
+            let model = fold(&spec, &input.accounts, &input.rows).expect("small sums");
+            let statement = folded(&input, spec.range(), spec.grouping(), spec.scope());
+            prop_assert_eq!(&model.totals, &statement.totals);
+            prop_assert_eq!(&model.subtotals, &statement.subtotals);
+            for (section, whole) in model.sections().zip(statement.sections()) {
+                for period in whole.lines {
+                    let parts: Vec<&Line> = section.lines.iter()
+                        .filter(|line| line.range == period.range && line.credit_type == period.credit_type)
+                        .collect();
+                    let sum = |of: fn(&Figures) -> Credits| parts.iter().map(|line| of(&line.figures).get()).sum::<i64>();
+                    prop_assert_eq!(sum(|figures| figures.consumed), period.figures.consumed.get());
+                    prop_assert_eq!(sum(|figures| figures.refunded), period.figures.refunded.get());
+                    let counts = parts.iter().filter_map(|line| line.counts).reduce(Counts::plus);
+                    prop_assert_eq!(counts.unwrap_or_default(), period.counts.unwrap_or_default());
+                    for part in &parts {
+                        let (consumed, refunded) = used(&input, part, breakdown);
+                        prop_assert_eq!((part.figures.consumed.get(), part.figures.refunded.get()), (consumed, refunded));
+                    }
+                    if breakdown.is_by_use() && period.credit_type == LineType::Total {
+                        prop_assert!(parts.is_sorted_by_key(|line| Reverse(line.figures.consumed)));
+                    }
+                }
+                let known: usize = whole.lines.iter().step_by(3)
+                    .map(|period| section.lines.iter().filter(|line| line.range == period.range).count()).sum();
+                prop_assert_eq!(known, section.lines.len());
             }
         }
 

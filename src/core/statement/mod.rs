@@ -5,14 +5,20 @@
 //! small plain form of that function; the polars form lives in the report layer and must give the same model.
 //! Nothing here knows how a report is shown.
 //!
+//! A statement has a triple of lines for each period; a [`Breakdown`] has one for each action, user, type or status that
+//! used credits in the period, with what there is of a use: consumed, refunded and the counts.
+//!
 //! Invariants, for every model that [`fold`] returns:
-//! - every line closes: `carried_in + allocated + purchased + bonus - consumed + refunded - lapsed - returned +
+//! - every line of a statement, and every subtotal and total, closes: `carried_in + allocated + purchased + bonus - consumed + refunded - lapsed - returned +
 //!   adjusted = remaining`, and `remaining` is the `carried_in` of the next period;
-//! - lines come in triples free, purchased, total, sorted by account, then by period;
-//! - subtotals and totals are sums of lines.
+//! - lines come in triples free, purchased, total, sorted by account, then by period, then actions and users by what they
+//!   used, types and statuses in the order of their words;
+//! - subtotals and totals are sums of lines, and the same whatever the periods and the breakdown.
 
 mod fold;
+mod groups;
 mod periods;
+mod range;
 mod rows;
 mod spec;
 
@@ -20,25 +26,37 @@ mod spec;
 pub(crate) mod testing;
 
 pub use fold::{Tally, assemble, fold};
-pub use periods::Grid;
-pub use rows::{Outcome, Row, Rows};
-pub use spec::{DateRange, Grouping, PERIOD_DAYS_MAX, PERIOD_MONTHS_MAX, REPORT_LINES_MAX, ReportSpec, Scope};
+pub use groups::Group;
+pub use periods::{Grid, Place};
+pub use range::{DateRange, LocalTime};
+pub use rows::{Name, Outcome, Row, Rows};
+pub use spec::{
+    Breakdown, Grouping, PERIOD_DAYS_MAX, PERIOD_MONTHS_MAX, PERIOD_WEEKS_MAX, REPORT_LINES_MAX, REPORT_ROWS_MAX,
+    ReportSpec, Scope,
+};
 
 use super::calendar::Calendar;
 use super::credits::{Credits, Overflow, Split};
 use super::ids::AccountId;
 use super::transaction::words;
-use chrono::NaiveDate;
 
 words! {
     /// The columns of every report, in their order; the same names in every format.
     Column {
         /// The account; blank for the whole platform.
         Account = "account",
-        /// First local day of the period.
+        /// First local day of the period, or the time at which it begins within a day.
         From = "from",
-        /// First local day after the period.
+        /// First local day after the period, or the time at which it ends within a day.
         To = "to",
+        /// The action, in a breakdown by it; blank for none.
+        Action = "action",
+        /// The user, in a breakdown by it; blank for none.
+        User = "user",
+        /// `free`, `purchased`, `mixed` or `none`, in a breakdown by it.
+        Type = "type",
+        /// `succeeded`, `failed` or `refused`, in a breakdown by it.
+        Status = "status",
         /// `free`, `purchased` or `total`.
         CreditType = "credit_type",
         /// Credits that were there when the period began.
@@ -74,7 +92,41 @@ impl Column {
     /// True for credits and counts; the other columns say what a line is about.
     #[must_use]
     pub const fn is_figure(self) -> bool {
-        !matches!(self, Column::Account | Column::From | Column::To | Column::CreditType)
+        !matches!(self, Column::Account | Column::From | Column::To | Column::CreditType) && self.breakdown().is_none()
+    }
+
+    /// The breakdown whose groups the column names.
+    #[must_use]
+    pub const fn breakdown(self) -> Option<Breakdown> {
+        match self {
+            Column::Action => Some(Breakdown::Action),
+            Column::User => Some(Breakdown::User),
+            Column::Type => Some(Breakdown::Type),
+            Column::Status => Some(Breakdown::Status),
+            _ => None,
+        }
+    }
+
+    /// True for what a use of credits has, whatever it is grouped by; the other figures are a statement's.
+    #[must_use]
+    pub const fn is_of_use(self) -> bool {
+        let counts = matches!(self, Column::Succeeded | Column::Failed | Column::Refused);
+        counts || matches!(self, Column::Consumed | Column::Refunded)
+    }
+
+    /// True for a column of a report with this breakdown; without one, of a statement.
+    #[must_use]
+    pub fn is_in(self, breakdown: Option<Breakdown>) -> bool {
+        match self.breakdown() {
+            Some(named) => breakdown == Some(named),
+            None => breakdown.is_none() || !self.is_figure() || self.is_of_use(),
+        }
+    }
+
+    /// All columns of a report with this breakdown.
+    #[must_use]
+    pub fn all_of(breakdown: Option<Breakdown>) -> Vec<Column> {
+        Column::ALL.iter().copied().filter(|column| column.is_in(breakdown)).collect()
     }
 }
 
@@ -93,13 +145,13 @@ words! {
 /// Why there is no report.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReportError {
-    /// The range has no day.
-    #[error("the range from {from} to {to} is empty: it ends before the day {to}, so that must be later than {from}")]
+    /// The range has no time in it.
+    #[error("the range from {from} to {to} is empty: it ends before {to}, so that must be later than {from}")]
     EmptyRange {
-        /// First day.
-        from: NaiveDate,
-        /// First day after.
-        to: NaiveDate,
+        /// Its beginning.
+        from: LocalTime,
+        /// Its end.
+        to: LocalTime,
     },
     /// A bound of the range lies outside the years creditd knows.
     #[error("the range cannot be reported: {0}")]
@@ -109,20 +161,35 @@ pub enum ReportError {
     TooManyPeriods {
         /// Periods in the range.
         found: u64,
-        /// `day` or `month`.
+        /// `day`, `week` or `month`.
         unit: Grouping,
         /// The bound.
         max: u64,
     },
     /// More lines than one report has.
     #[error(
-        "the report would have {found} lines; the most is {max}: choose fewer accounts, a shorter range or --scope platform"
+        "the report would have {found} lines; the most is {max}: choose fewer accounts, a shorter range, longer periods or \
+         --scope platform"
     )]
     TooManyLines {
         /// Lines the spec gives for the accounts.
         found: u64,
         /// The bound.
         max: u64,
+    },
+    /// More transactions than one report adds up.
+    #[error("the report would read more than {max} transactions: choose fewer accounts or a shorter range")]
+    TooManyRows {
+        /// The bound.
+        max: usize,
+    },
+    /// A column of another kind of report.
+    #[error("{}", no_such_column(*column, *breakdown))]
+    NoSuchColumn {
+        /// The column.
+        column: Column,
+        /// By what the report is broken down.
+        breakdown: Option<Breakdown>,
     },
     /// The chosen columns name nothing or one thing twice.
     #[error("the columns of a report must be at least one, and each only once")]
@@ -141,6 +208,15 @@ pub enum ReportError {
     /// The engine that adds up the rows failed: a defect, not a fact about the data.
     #[error("the rows could not be added up: {0}")]
     Engine(String),
+}
+
+fn no_such_column(column: Column, breakdown: Option<Breakdown>) -> String {
+    match breakdown {
+        Some(by) => {
+            format!("a breakdown by {by} has no column {column}: by {by} there are consumed, refunded and the counts")
+        }
+        None => format!("a statement has no column {column}: a breakdown by it has"),
+    }
 }
 
 /// An account as a report reads it.
@@ -249,8 +325,10 @@ impl Counts {
 pub struct Line {
     /// The account; `None` for the sum of all accounts.
     pub account: Option<AccountId>,
-    /// The local days it covers.
+    /// The local time it covers.
     pub range: DateRange,
+    /// Whose use it is, on the lines of a breakdown; there, only the figures of use are anything but zero.
+    pub group: Option<Group>,
     /// What the figures count.
     pub credit_type: LineType,
     /// The credits.
@@ -266,8 +344,8 @@ pub enum Cell<'a> {
     Text(&'a str),
     /// A word of creditd.
     Word(&'static str),
-    /// A local day.
-    Date(NaiveDate),
+    /// A local day, or a time in it.
+    Date(LocalTime),
     /// Credits.
     Credits(Credits),
     /// A number of actions.
@@ -294,21 +372,28 @@ impl Line {
     #[must_use]
     pub fn cell(&self, column: Column) -> Cell<'_> {
         let count = |of: fn(&Counts) -> u64| self.counts.as_ref().map_or(Cell::Blank, |counts| Cell::Count(of(counts)));
+        let credits = |credits| match self.group {
+            Some(_) if !column.is_of_use() => Cell::Blank,
+            _ => Cell::Credits(credits),
+        };
         match column {
+            Column::Action | Column::User | Column::Type | Column::Status => {
+                self.group.as_ref().map_or(Cell::Blank, Group::cell)
+            }
             Column::Account => self.account.as_ref().map_or(Cell::Blank, |id| Cell::Text(id.as_str())),
             Column::From => Cell::Date(self.range.from()),
             Column::To => Cell::Date(self.range.to()),
             Column::CreditType => Cell::Word(self.credit_type.as_str()),
-            Column::CarriedIn => Cell::Credits(self.figures.carried_in),
-            Column::Allocated => Cell::Credits(self.figures.allocated),
-            Column::Purchased => Cell::Credits(self.figures.purchased),
-            Column::Bonus => Cell::Credits(self.figures.bonus),
-            Column::Consumed => Cell::Credits(self.figures.consumed),
-            Column::Refunded => Cell::Credits(self.figures.refunded),
-            Column::Lapsed => Cell::Credits(self.figures.lapsed),
-            Column::Returned => Cell::Credits(self.figures.returned),
-            Column::Adjusted => Cell::Credits(self.figures.adjusted),
-            Column::Remaining => Cell::Credits(self.figures.remaining),
+            Column::CarriedIn => credits(self.figures.carried_in),
+            Column::Allocated => credits(self.figures.allocated),
+            Column::Purchased => credits(self.figures.purchased),
+            Column::Bonus => credits(self.figures.bonus),
+            Column::Consumed => credits(self.figures.consumed),
+            Column::Refunded => credits(self.figures.refunded),
+            Column::Lapsed => credits(self.figures.lapsed),
+            Column::Returned => credits(self.figures.returned),
+            Column::Adjusted => credits(self.figures.adjusted),
+            Column::Remaining => credits(self.figures.remaining),
             Column::Succeeded => count(|counts| counts.succeeded),
             Column::Failed => count(|counts| counts.failed),
             Column::Refused => count(|counts| counts.refused),
@@ -321,7 +406,7 @@ impl Line {
 pub struct ReportModel {
     /// What was asked.
     pub spec: ReportSpec,
-    /// Every period of every account, or of the platform: triples of free, purchased, total.
+    /// Every period of every account, or of the platform, or every group in it: triples of free, purchased, total.
     pub lines: Vec<Line>,
     /// The whole range of each account, or of the platform: one triple each, in the order of `lines`.
     pub subtotals: Vec<Line>,
@@ -334,13 +419,13 @@ pub struct ReportModel {
 pub struct Section<'a> {
     /// The account; `None` for the platform.
     pub account: Option<&'a AccountId>,
-    /// Its periods, in triples.
+    /// Its periods, or their groups, in triples.
     pub lines: &'a [Line],
     /// Its whole range: one triple.
     pub subtotal: &'a [Line],
 }
 
-/// Lines of one period: free, purchased, total.
+/// Lines of one period, or of one group in it: free, purchased, total.
 pub const LINES_PER_PERIOD: usize = LineType::ALL.len();
 
 impl ReportModel {
@@ -352,11 +437,13 @@ impl ReportModel {
 
     /// The report by account, in order; one section for the platform.
     pub fn sections(&self) -> impl ExactSizeIterator<Item = Section<'_>> {
-        let lines_each = self.lines.len() / (self.subtotals.len() / LINES_PER_PERIOD).max(1);
-        self.subtotals.chunks_exact(LINES_PER_PERIOD).enumerate().map(move |(at, subtotal)| Section {
-            account: subtotal[0].account.as_ref(),
-            lines: &self.lines[at * lines_each..(at + 1) * lines_each],
-            subtotal,
+        let mut rest = self.lines.as_slice();
+        self.subtotals.chunks_exact(LINES_PER_PERIOD).map(move |subtotal| {
+            let account = subtotal[0].account.as_ref();
+            let count = rest.iter().take_while(|line| line.account.as_ref() == account).count();
+            let (lines, others) = rest.split_at(count);
+            rest = others;
+            Section { account, lines, subtotal }
         })
     }
 }

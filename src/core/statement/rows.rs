@@ -3,6 +3,8 @@
 use super::super::calendar::Instant;
 use super::super::credits::{Credits, Split};
 use super::super::transaction::{Kind, Reason, Status, words};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 words! {
     /// How a row counts among the actions.
@@ -31,6 +33,23 @@ impl Outcome {
     }
 }
 
+/// The action or user of a row, as [`Rows`] know it by number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name(u32);
+
+impl Name {
+    /// No action or user, or none that was asked for.
+    pub const NONE: Name = Name(0);
+
+    pub(super) const fn number(self) -> u32 {
+        self.0
+    }
+
+    pub(super) const fn of_number(number: u32) -> Name {
+        Name(number)
+    }
+}
+
 /// One transaction, as a report reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
@@ -42,6 +61,8 @@ pub struct Row {
     pub kind: Kind,
     /// How it counts among the actions.
     pub outcome: Outcome,
+    /// Its action or its user, whichever the report is broken down by.
+    pub name: Name,
     /// The signed change per credit type.
     pub delta: Split,
 }
@@ -54,8 +75,12 @@ pub struct Rows {
     counts_at: Vec<Instant>,
     kind: Vec<Kind>,
     outcome: Vec<Outcome>,
+    name: Vec<Name>,
     free: Vec<i64>,
     purchased: Vec<i64>,
+    /// The texts of names, from number 1 on.
+    texts: Vec<Arc<str>>,
+    names: BTreeMap<Arc<str>, Name>,
 }
 
 impl Rows {
@@ -73,6 +98,7 @@ impl Rows {
         self.counts_at.reserve(more);
         self.kind.reserve(more);
         self.outcome.reserve(more);
+        self.name.reserve(more);
         self.free.reserve(more);
         self.purchased.reserve(more);
     }
@@ -83,8 +109,29 @@ impl Rows {
         self.counts_at.push(row.counts_at);
         self.kind.push(row.kind);
         self.outcome.push(row.outcome);
+        self.name.push(row.name);
         self.free.push(row.delta.free.get());
         self.purchased.push(row.delta.purchased.get());
+    }
+
+    /// The name with this text, for rows of these [`Rows`] only.
+    pub fn name(&mut self, text: &str) -> Name {
+        // Rows of one user or action often follow each other.
+        let last = self.name.last().copied().filter(|name| self.text_of(*name).is_some_and(|last| **last == *text));
+        if let Some(known) = last.or_else(|| self.names.get(text).copied()) {
+            return known;
+        }
+        let text: Arc<str> = text.into();
+        self.texts.push(Arc::clone(&text));
+        let name = Name(u32::try_from(self.texts.len()).unwrap_or(u32::MAX));
+        self.names.insert(text, name);
+        name
+    }
+
+    /// What `name` stands for; `None` for [`Name::NONE`].
+    #[must_use]
+    pub fn text_of(&self, name: Name) -> Option<&Arc<str>> {
+        usize::try_from(name.0).ok()?.checked_sub(1).and_then(|at| self.texts.get(at))
     }
 
     /// How many rows.
@@ -106,6 +153,7 @@ impl Rows {
             counts_at: self.counts_at[at],
             kind: self.kind[at],
             outcome: self.outcome[at],
+            name: self.name[at],
             delta: Split { free: Credits::new(self.free[at]), purchased: Credits::new(self.purchased[at]) },
         })
     }

@@ -1,25 +1,31 @@
 //! What was asked of a report, validated and bounded before anything is read.
 
-use super::super::calendar::{Calendar, Instant, Month};
+use super::super::calendar::{Instant, Month, next_day};
 use super::super::transaction::words;
-use super::{Column, LINES_PER_PERIOD, ReportError};
+use super::{Column, DateRange, LINES_PER_PERIOD, LocalTime, ReportError};
 use chrono::{Datelike, Days, NaiveDate};
 
 /// Most periods of a report by day: five years, each of 366 days.
 pub const PERIOD_DAYS_MAX: u64 = 5 * 366;
+/// Most periods of a report by week: twenty years.
+pub const PERIOD_WEEKS_MAX: u64 = 20 * 53;
 /// Most periods of a report by month: fifty years.
 pub const PERIOD_MONTHS_MAX: u64 = 600;
 /// Most lines of a report: about 300 MB in memory, twice what a spreadsheet opens.
 pub const REPORT_LINES_MAX: u64 = 2_000_000;
+/// Most transactions that one report adds up: they take about 3 GB of memory.
+pub const REPORT_ROWS_MAX: usize = 50_000_000;
 
 words! {
     /// How long a period of the report is.
     Grouping {
         /// The whole range is one period.
         Range = "range",
-        /// One local day.
+        /// One local day; the first and the last may be cut at the ends of the range, as all below.
         Day = "day",
-        /// One local month; the first and the last are cut at the ends of the range.
+        /// One week of ISO 8601, from Monday on.
+        Week = "week",
+        /// One local month.
         Month = "month",
     }
 }
@@ -34,70 +40,17 @@ words! {
     }
 }
 
-/// Local days `[from, to)`, at least one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DateRange {
-    from: NaiveDate,
-    to: NaiveDate,
-}
-
-impl DateRange {
-    /// The days from `from` until before `to`.
-    ///
-    /// # Errors
-    /// [`ReportError`] when there is no such day or one lies outside the years that creditd knows.
-    pub fn new(from: NaiveDate, to: NaiveDate) -> Result<DateRange, ReportError> {
-        if from >= to {
-            return Err(ReportError::EmptyRange { from, to });
-        }
-        for day in [from, to - Days::new(1)] {
-            Month::new(day.year(), day.month())?;
-        }
-        Ok(DateRange { from, to })
-    }
-
-    /// The days of `month`.
-    ///
-    /// # Errors
-    /// [`ReportError::Year`] when the month lies outside the years that creditd knows.
-    pub fn of_month(month: Month) -> Result<DateRange, ReportError> {
-        DateRange::new(month.first_day(), month.next().first_day())
-    }
-
-    /// First day.
-    #[must_use]
-    pub const fn from(self) -> NaiveDate {
-        self.from
-    }
-
-    /// First day after.
-    #[must_use]
-    pub const fn to(self) -> NaiveDate {
-        self.to
-    }
-
-    /// Last day.
-    #[must_use]
-    pub fn last_day(self) -> NaiveDate {
-        self.to - Days::new(1)
-    }
-
-    /// How many days.
-    #[must_use]
-    pub fn days(self) -> u64 {
-        u64::try_from((self.to - self.from).num_days()).unwrap_or(0)
-    }
-
-    /// The month that it is exactly, if it is one.
-    #[must_use]
-    pub fn as_month(self) -> Option<Month> {
-        let month = Month::of(self.from);
-        (month.first_day() == self.from && month.next().first_day() == self.to).then_some(month)
-    }
-
-    /// Pieces of a valid range need no validation.
-    pub(super) const fn piece(from: NaiveDate, to: NaiveDate) -> DateRange {
-        DateRange { from, to }
+words! {
+    /// By what the use of credits in a period is broken down.
+    Breakdown {
+        /// By the action that took them.
+        Action = "action",
+        /// By who performed the action. The platform is by the same id in all accounts.
+        User = "user",
+        /// By the pools that each transaction touched (R7).
+        Type = "type",
+        /// By how the actions ended.
+        Status = "status",
     }
 }
 
@@ -107,13 +60,14 @@ pub struct ReportSpec {
     title: String,
     range: DateRange,
     grouping: Grouping,
+    breakdown: Option<Breakdown>,
     scope: Scope,
     columns: Vec<Column>,
     as_of: Instant,
 }
 
 impl ReportSpec {
-    /// A report with all columns.
+    /// A statement with all its columns.
     ///
     /// # Errors
     /// [`ReportError::TooManyPeriods`] when the range has more periods than one report may have.
@@ -124,10 +78,12 @@ impl ReportSpec {
         scope: Scope,
         as_of: Instant,
     ) -> Result<ReportSpec, ReportError> {
-        let spec = ReportSpec { title: title.into(), range, grouping, scope, columns: Column::ALL.to_vec(), as_of };
+        let columns = Column::all_of(None);
+        let spec = ReportSpec { title: title.into(), range, grouping, breakdown: None, scope, columns, as_of };
         let max = match grouping {
             Grouping::Range => 1,
             Grouping::Day => PERIOD_DAYS_MAX,
+            Grouping::Week => PERIOD_WEEKS_MAX,
             Grouping::Month => PERIOD_MONTHS_MAX,
         };
         match spec.period_count() {
@@ -136,11 +92,21 @@ impl ReportSpec {
         }
     }
 
+    /// The same report with each period broken down, with all columns that such a report has.
+    #[must_use]
+    pub fn with_breakdown(self, breakdown: Option<Breakdown>) -> ReportSpec {
+        ReportSpec { breakdown, columns: Column::all_of(breakdown), ..self }
+    }
+
     /// The same report with these columns, in this order.
     ///
     /// # Errors
-    /// [`ReportError::Columns`] when there is none, or one twice.
+    /// [`ReportError::Columns`] when there is none, or one twice; [`ReportError::NoSuchColumn`] for one that such a
+    /// report does not have.
     pub fn with_columns(mut self, columns: Vec<Column>) -> Result<ReportSpec, ReportError> {
+        if let Some(column) = columns.iter().find(|column| !column.is_in(self.breakdown)) {
+            return Err(ReportError::NoSuchColumn { column: *column, breakdown: self.breakdown });
+        }
         let twice = columns.iter().enumerate().any(|(at, column)| columns[..at].contains(column));
         if columns.is_empty() || twice {
             return Err(ReportError::Columns);
@@ -155,23 +121,22 @@ impl ReportSpec {
         &self.title
     }
 
-    /// The days it covers.
+    /// The time it covers.
     #[must_use]
     pub const fn range(&self) -> DateRange {
         self.range
-    }
-
-    /// When the range begins in `calendar`, and when it is over. Rows that count before it begins make the opening;
-    /// rows that count from its end on are not needed.
-    #[must_use]
-    pub fn instants_in(&self, calendar: &Calendar) -> (Instant, Instant) {
-        (calendar.day_start(self.range.from), calendar.day_start(self.range.to))
     }
 
     /// How long its periods are.
     #[must_use]
     pub const fn grouping(&self) -> Grouping {
         self.grouping
+    }
+
+    /// By what its periods are broken down; `None` for a statement.
+    #[must_use]
+    pub const fn breakdown(&self) -> Option<Breakdown> {
+        self.breakdown
     }
 
     /// Whom it is about.
@@ -198,11 +163,31 @@ impl ReportSpec {
         match self.grouping {
             Grouping::Range => 1,
             Grouping::Day => self.range.days(),
+            Grouping::Week => {
+                let weeks = (monday_of(self.range.last_day()) - monday_of(self.range.from().date())).num_weeks();
+                weeks.unsigned_abs() + 1
+            }
             Grouping::Month => {
-                let months = Month::of(self.range.from()).months_until(Month::of(self.range.last_day()));
+                let months = Month::of(self.range.from().date()).months_until(Month::of(self.range.last_day()));
                 u64::from(months.unsigned_abs()) + 1
             }
         }
+    }
+
+    /// Its periods in order, which tile the range.
+    #[must_use]
+    pub fn periods(&self) -> Vec<DateRange> {
+        let step: fn(NaiveDate) -> NaiveDate = match self.grouping {
+            Grouping::Range => |_| NaiveDate::MAX,
+            Grouping::Day => next_day,
+            Grouping::Week => |date| monday_of(date) + Days::new(7),
+            Grouping::Month => |date| Month::of(date).next().first_day(),
+        };
+        let next = |begin: &LocalTime| Some(LocalTime::from(step(begin.date())));
+        let begins = std::iter::successors(Some(self.range.from()), next);
+        let begins: Vec<LocalTime> = begins.take_while(|begin| *begin < self.range.to()).collect();
+        let ends = begins.iter().skip(1).copied().chain([self.range.to()]);
+        begins.iter().zip(ends).map(|(from, to)| DateRange::piece(*from, to)).collect()
     }
 
     /// Call before reading: a report about so many accounts must fit.
@@ -222,6 +207,11 @@ impl ReportSpec {
     }
 }
 
+/// The Monday on or before `date`.
+fn monday_of(date: NaiveDate) -> NaiveDate {
+    date - Days::new(date.weekday().num_days_from_monday().into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,13 +228,13 @@ mod tests {
     #[test]
     fn ranges_are_bounded_before_anything_is_read() {
         assert!(matches!(spec("2026-03-02", "2026-03-02", Grouping::Range), Err(ReportError::EmptyRange { .. })));
-        let far = NaiveDate::from_ymd_opt(20_211, 1, 1).expect("chrono knows it");
-        assert!(matches!(DateRange::new(day("2021-01-01"), far), Err(ReportError::Year(_))));
         assert!(spec("2020-01-01", "2025-01-01", Grouping::Day).is_ok());
         let error = spec("2020-01-01", "2026-01-01", Grouping::Day).expect_err("six years");
         insta::assert_snapshot!(error, @"2192 days in one report; the most is 1830: ask for a shorter range or group by a longer period");
         assert!(spec("2020-01-01", "2069-12-31", Grouping::Month).is_ok());
         assert!(spec("2020-01-01", "2070-01-02", Grouping::Month).is_err());
+        assert!(spec("2020-01-01", "2040-01-01", Grouping::Week).is_ok());
+        assert!(spec("2020-01-01", "2041-01-01", Grouping::Week).is_err());
     }
 
     #[test]
@@ -259,7 +249,14 @@ mod tests {
     #[test]
     fn columns_are_a_choice_without_repetition() {
         let spec = spec("2026-01-01", "2026-02-01", Grouping::Range).expect("valid");
-        assert_eq!(spec.columns(), Column::ALL);
+        assert_eq!((spec.columns().first(), spec.columns().last()), (Some(&Column::Account), Some(&Column::Refused)));
+        let by_user = spec.clone().with_breakdown(Some(Breakdown::User));
+        let names: Vec<&str> = by_user.columns().iter().map(|column| column.as_str()).collect();
+        insta::assert_snapshot!(names.join(" "), @"account from to user credit_type consumed refunded succeeded failed refused");
+        let error = by_user.with_columns(vec![Column::User, Column::Remaining]).expect_err("of a statement");
+        insta::assert_snapshot!(error, @"a breakdown by user has no column remaining: by user there are consumed, refunded and the counts");
+        let error = spec.clone().with_columns(vec![Column::User]).expect_err("of a breakdown");
+        insta::assert_snapshot!(error, @"a statement has no column user: a breakdown by it has");
         assert_eq!(spec.clone().with_columns(vec![]), Err(ReportError::Columns));
         assert_eq!(spec.clone().with_columns(vec![Column::From, Column::From]), Err(ReportError::Columns));
         let two = spec.with_columns(vec![Column::Remaining, Column::From]).expect("valid");
@@ -267,10 +264,25 @@ mod tests {
     }
 
     #[test]
-    fn a_range_knows_when_it_is_a_month() {
-        let range = |from, to| DateRange::new(day(from), day(to)).expect("valid");
-        assert_eq!(range("2024-02-01", "2024-03-01").as_month(), "2024-02".parse().ok());
-        assert_eq!(range("2024-02-01", "2024-02-29").as_month(), None);
-        assert_eq!(range("2024-02-01", "2024-04-01").as_month(), None);
+    fn periods_are_cut_at_the_ends_of_the_range() {
+        let shown = |from: &str, to: &str, grouping| {
+            let local = |text: &str| text.parse::<LocalTime>().expect("a local time");
+            let range = DateRange::new(local(from), local(to)).expect("a range");
+            let spec = ReportSpec::new("t", range, grouping, Scope::Account, Instant::MAX).expect("valid");
+            let periods = spec.periods();
+            assert_eq!(periods.len() as u64, spec.period_count());
+            let ranges: Vec<String> = periods.iter().map(|range| format!("{}..{}", range.from(), range.to())).collect();
+            ranges.join(" ")
+        };
+        insta::assert_snapshot!(shown("2026-01-20", "2026-03-02", Grouping::Month),
+            @"2026-01-20..2026-02-01 2026-02-01..2026-03-01 2026-03-01..2026-03-02");
+        insta::assert_snapshot!(shown("2026-02-27", "2026-03-02", Grouping::Day),
+            @"2026-02-27..2026-02-28 2026-02-28..2026-03-01 2026-03-01..2026-03-02");
+        insta::assert_snapshot!(shown("2026-01-20", "2026-03-02", Grouping::Range), @"2026-01-20..2026-03-02");
+        insta::assert_snapshot!(shown("2025-12-31", "2026-01-12T00:01", Grouping::Week),
+            @"2025-12-31..2026-01-05 2026-01-05..2026-01-12 2026-01-12..2026-01-12T00:01");
+        insta::assert_snapshot!(shown("2013-03-10T06:00", "2013-03-12T18:30", Grouping::Day),
+            @"2013-03-10T06:00..2013-03-11 2013-03-11..2013-03-12 2013-03-12..2013-03-12T18:30");
+        insta::assert_snapshot!(shown("2013-03-10T06:00", "2013-03-10T18:30", Grouping::Week), @"2013-03-10T06:00..2013-03-10T18:30");
     }
 }

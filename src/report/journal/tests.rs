@@ -87,6 +87,7 @@ fn month_ends(account: &Account, rows: &[Transaction], now: Instant) -> Vec<(Mon
         counts_at: row.kind.counts_at(row.occurred_at),
         kind: row.kind,
         outcome: crate::core::statement::Outcome::of(row.kind, row.status, row.reason),
+        name: crate::core::statement::Name::NONE,
         delta: row.delta,
     };
     let model = fold(&spec, &accounts, &rows.iter().map(row).collect::<Rows>()).expect("small sums");
@@ -95,7 +96,7 @@ fn month_ends(account: &Account, rows: &[Transaction], now: Instant) -> Vec<(Mon
         .zip(remaining(LineType::Purchased))
         .map(|(free, purchased)| {
             let left = Split { free: free.figures.remaining, purchased: purchased.figures.remaining };
-            (Month::of(free.range.from()), left)
+            (Month::of(free.range.from().date()), left)
         })
         .collect()
 }

@@ -35,6 +35,8 @@ async fn a_ledger_on_a_server_is_used_like_one_in_a_file() {
     assert_eq!(place.rows("balance")[0]["available"], json!(1_493));
     place.ok("run reset");
     place.ok("report show platform-monthly");
+    let users = place.ok("report show usage-by-user --month 2013-01 -o csv").stdout;
+    assert!(users.contains("acme,2013-01-01,2013-02-01,u,total,7,0,1,0,0"), "{users}");
 
     let again = place.run(&format!("init --sandbox --database-url {url}"));
     assert_eq!(again.code, 7, "{}", again.stderr);

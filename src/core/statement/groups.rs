@@ -1,0 +1,87 @@
+//! By what the use of credits is broken down: which group a row counts in, and what the groups are called.
+
+use super::super::transaction::{Kind, Touched, touched};
+use super::{Breakdown, Cell, Name, Outcome, Row, Rows};
+use std::sync::Arc;
+
+/// What a line of a breakdown is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// A type or a status.
+    Word(&'static str),
+    /// An action or a user.
+    Named(Arc<str>),
+    /// What nobody named: use without a user.
+    Unnamed,
+}
+
+impl Group {
+    pub(super) fn cell(&self) -> Cell<'_> {
+        match self {
+            Group::Word(word) => Cell::Word(word),
+            Group::Named(name) => Cell::Text(name),
+            Group::Unnamed => Cell::Blank,
+        }
+    }
+}
+
+/// True for what uses credits: actions, and what holds or gives back credits for one.
+pub(super) const fn is_use(kind: Kind) -> bool {
+    matches!(kind, Kind::Charge | Kind::Hold | Kind::Release | Kind::Refund)
+}
+
+impl Breakdown {
+    /// The number of the group that a row counts in. Rows that are no use of credits are in any: no line shows them.
+    pub(super) fn group_of(self, row: &Row) -> u32 {
+        match self {
+            Breakdown::Action | Breakdown::User => row.name.number(),
+            Breakdown::Type => touched(row.delta) as u32,
+            Breakdown::Status => match row.outcome {
+                // What is held and what is refunded was done.
+                Outcome::NotAnAction | Outcome::Succeeded => Outcome::Succeeded as u32,
+                Outcome::Failed => Outcome::Failed as u32,
+                Outcome::Refused => Outcome::Refused as u32,
+            },
+        }
+    }
+
+    /// What the group of this number is called.
+    pub(super) fn group(self, number: u32, rows: &Rows) -> Group {
+        let at = usize::try_from(number).unwrap_or(usize::MAX);
+        match self {
+            Breakdown::Action | Breakdown::User => {
+                rows.text_of(Name::of_number(number)).map_or(Group::Unnamed, |name| Group::Named(Arc::clone(name)))
+            }
+            Breakdown::Type => Touched::ALL.get(at).map_or(Group::Unnamed, |word| Group::Word(word.as_str())),
+            Breakdown::Status => Outcome::ALL.get(at).map_or(Group::Unnamed, |word| Group::Word(word.as_str())),
+        }
+    }
+
+    /// True where most comes first; else words are in the order of their declaration.
+    pub(super) const fn is_by_use(self) -> bool {
+        matches!(self, Breakdown::Action | Breakdown::User)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::calendar::Instant;
+    use crate::core::credits::Split;
+
+    #[test]
+    fn every_group_has_a_name() {
+        let mut rows = Rows::default();
+        let ann = rows.name("ann");
+        let row =
+            |name, kind, outcome| Row { account: 0, counts_at: Instant::MIN, kind, outcome, name, delta: Split::ZERO };
+        let named = |by: Breakdown, row: &Row| by.group(by.group_of(row), &rows);
+        let (charge, refund) =
+            (row(ann, Kind::Charge, Outcome::Refused), row(Name::NONE, Kind::Refund, Outcome::NotAnAction));
+        assert_eq!(named(Breakdown::User, &charge), Group::Named("ann".into()));
+        assert_eq!(named(Breakdown::User, &refund), Group::Unnamed);
+        assert_eq!(named(Breakdown::Status, &charge), Group::Word("refused"));
+        assert_eq!(named(Breakdown::Status, &refund), Group::Word("succeeded"));
+        assert_eq!(named(Breakdown::Type, &charge), Group::Word("none"));
+    }
+}

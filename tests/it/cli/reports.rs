@@ -1,0 +1,111 @@
+//! Reports from outside: how use is broken down, and where ranges begin and end.
+
+use super::{Place, USAGE_HEADER};
+use serde_json::{Value, json};
+
+/// acme with usage of three users in New York's January, of which one has a name that must not run in a sheet.
+fn used() -> Place {
+    let place = Place::with_acme();
+    let rows = [
+        "2013-01-05T04:59:59Z,acme,ann,erase,success,,u-1", // the 4th there
+        "2013-01-05T05:00:00Z,acme,=ann,erase,success,,u-2",
+        "2013-01-05T17:30:00Z,acme,bob,erase,success,,u-3", // 12:30 there
+        "2013-01-06T05:00:00Z,acme,bob,erase,failed,,u-4",  // the 6th, a Sunday
+        "2013-01-07T05:00:00Z,acme,,erase,success,,u-5",    // a Monday
+    ];
+    place.write("usage.csv", format!("{USAGE_HEADER}\n{}\n", rows.join("\n")));
+    place.ok("transactions import usage.csv");
+    place
+}
+
+/// `what` of each line of both types together, with what it consumed.
+fn consumed(place: &Place, what: &str, args: &str) -> Vec<(String, i64)> {
+    let report = place.json(&format!("report show {args}"));
+    let lines = report["lines"].as_array().expect("lines").iter();
+    let totals = lines.filter(|line| line["credit_type"] == "total");
+    let of = |line: &Value| (line[what].as_str().unwrap_or("-").to_owned(), line["consumed"].as_i64().unwrap_or(-1));
+    totals.map(of).collect()
+}
+
+fn pairs(expected: &[(&str, i64)]) -> Vec<(String, i64)> {
+    expected.iter().map(|(name, credits)| ((*name).to_owned(), *credits)).collect()
+}
+
+#[test]
+fn use_is_broken_down_and_sums_to_the_statement() {
+    let place = used();
+    let january = "usage-by-user --month 2013-01";
+    assert_eq!(consumed(&place, "user", january), pairs(&[("bob", 7), ("-", 7), ("=ann", 7), ("ann", 7)]));
+    let csv = place.ok(&format!("report show {january} -o csv")).stdout;
+    assert!(csv.contains("acme,2013-01-01,2013-02-01,'=ann,total,7,0,1,0,0"), "{csv}");
+    assert_eq!(csv, place.ok(&format!("report show {january} -o csv")).stdout);
+
+    assert_eq!(consumed(&place, "action", "usage-by-action --month 2013-01"), pairs(&[("erase", 28)]));
+    assert_eq!(
+        consumed(&place, "type", "statement-monthly --month 2013-01 --by type"),
+        pairs(&[("free", 28), ("none", 0)])
+    );
+    let by_status = "platform-monthly --from 2013-01-01 --to 2013-02-01 --by status";
+    assert_eq!(consumed(&place, "status", by_status), pairs(&[("succeeded", 28), ("failed", 0)]));
+    let whole = place.json("report show statement-monthly --month 2013-01");
+    for by in ["action", "user", "type", "status"] {
+        let broken_down = place.json(&format!("report show statement-monthly --month 2013-01 --by {by},week"));
+        assert_eq!((&broken_down["breakdown"], &broken_down["group_by"]), (&json!(by), &json!("week")));
+        for name in ["consumed", "refunded", "succeeded", "failed", "refused"] {
+            assert_eq!(broken_down["totals"][2][name], whole["totals"][2][name], "{by} {name}");
+        }
+    }
+    place.run("report show --by week,month").fails_with(2, "--by has both week and month");
+    place.run("report show --by colour").fails_with(2, "invalid value 'colour'");
+}
+
+#[test]
+fn definitions_are_checked_each_by_itself() {
+    let place = Place::with_acme();
+    let definition = "title = \"Mine\"\ndescription = \"For me.\"\nscope = \"account\"\nrange = \"last-month\"\n\
+                      group_by = \"week\"\nbreakdown = \"user\"\nformats = [\"csv\"]\n";
+    std::fs::create_dir(place.path("mine")).expect("a folder");
+    place.write("mine/a.toml", definition.replace("week", "weak"));
+    place.write("mine/b.toml", definition);
+    place.write("mine/c.toml", definition.replace("\"user\"", "\"usr\""));
+    let checked = place.run("report check mine/a.toml mine/b.toml mine/c.toml -o csv");
+    checked.fails_with(4, "2 of 3 definitions cannot be used");
+    for line in ["mine/a.toml, line 5: ", "did you mean `week`?", "b,mine/b.toml,true,Mine", "did you mean `user`?"] {
+        assert!(checked.stdout.contains(line), "{line}: {}", checked.stdout);
+    }
+    place.ok("report check mine/b.toml");
+    assert!(place.ok("report check").stderr.contains("built in"));
+    let schema: Value = serde_json::from_str(&place.ok("report schema").stdout).expect("JSON");
+    assert!(schema["properties"]["breakdown"]["enum"].as_array().expect("words").contains(&json!("user")));
+}
+
+#[test]
+fn weeks_begin_on_monday_and_ranges_within_a_day() {
+    let place = used();
+    let weeks = consumed(&place, "from", "statement-custom --from 2013-01-01 --to 2013-01-12 --by week");
+    assert_eq!(weeks, pairs(&[("2013-01-01", 21), ("2013-01-07", 7)]));
+    let inside = |from: &str, to: &str| {
+        consumed(&place, "from", &format!("statement-custom --from {from} --to {to} --by range"))[0].1
+    };
+    assert_eq!(inside("2013-01-04T23:59:59", "2013-01-05"), 7);
+    assert_eq!(inside("2013-01-05", "2013-01-05T12:30"), 7);
+    assert_eq!(inside("2013-01-05", "2013-01-05T12:30:01"), 14);
+    let days = "statement-custom --from 2013-01-04T18:00 --to 2013-01-06T06:00 --by day";
+    assert_eq!(
+        consumed(&place, "from", days),
+        pairs(&[("2013-01-04T18:00", 7), ("2013-01-05", 14), ("2013-01-06", 0)])
+    );
+    let named = place.ok("report export statement-custom --from 2013-01-04T18:00 --to 2013-01-06");
+    assert!(named.stderr.contains("statement-custom-2013-01-04T1800-to-2013-01-06.html"), "{}", named.stderr);
+    for (range, what) in [
+        ("--from 2013-01-05T06:00Z", "without a zone"),
+        ("--from 20211-01-01", "20211"),
+        ("--from 2013-01-05T12:00 --to 2013-01-05T12:00", "is empty"),
+        ("--from 1970-01-01 --to 2199-12-31 --by user,day", "84005 days in one report"),
+    ] {
+        place.run(&format!("report show statement-custom {range}")).fails_with(2, what);
+    }
+    // A range of all years that are known answers at once.
+    let all = consumed(&place, "from", "statement-custom --from 1970-01-01 --to 2199-12-31 --by range");
+    assert_eq!(all, pairs(&[("1970-01-01", 28)]));
+}
