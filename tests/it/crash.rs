@@ -1,7 +1,7 @@
 //! A process that charges and resets is killed at any moment, again and again, and its parent keeps the truth: nothing
 //! that was answered is lost, nothing is there twice, and the ledger adds up each time.
 //!
-//! The process is this test binary itself, which runs [`child`] alone. After each kill the ledger is opened anew, looked
+//! The process is this test binary itself, which runs the test below with an order in its environment. After each kill the ledger is opened anew, looked
 //! at, and handed to the next process, whose clients send again what they had no answer to.
 
 mod child;
@@ -25,8 +25,9 @@ use truth::{Tally, Truth};
 const ROUNDS: u32 = 200;
 /// Kills of one ledger: verify and the log are read whole after each, so it stays small.
 const ROUNDS_PER_LEDGER: u32 = 10;
-/// Names the order to the child.
+/// Names the order to the child, and which test takes it.
 const ORDER: &str = "CREDITD_CRASH_ORDER";
+const CHILD: &str = "crash::killed_at_any_moment_nothing_is_lost_and_nothing_is_done_twice::sqlite";
 /// Calls under way at once: one by one, in small batches, or all there are.
 const AT_ONCE: &[usize] = &[1, 8, 1_000];
 /// A kill that does not wait for an answer comes within this time: about what it takes to the first ones.
@@ -39,6 +40,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 both_databases! {
     /// R9, and the promise that a process keeps no state that matters.
     fn killed_at_any_moment_nothing_is_lost_and_nothing_is_done_twice(backend: Backend) {
+        if let Some(order) = variable(ORDER) {
+            return child::run(serde_json::from_str(&order).expect("an order"));
+        }
         let seed = number("CREDITD_CRASH_SEED", 1);
         let rounds = u32::try_from(number("CREDITD_CRASH_ROUNDS", ROUNDS.into())).expect("rounds");
         let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -61,16 +65,6 @@ both_databases! {
         assert!(tally.before_any_answer > 0 && tally.before_any_answer < tally.kills, "{tally:?}");
         assert!(tally.unheard_but_done > 0 && tally.unheard_and_not_done > 0, "{tally:?}");
         assert!(tally.resets > 0 && tally.resets_cut_short > 0 && tally.replays > 0, "{tally:?}");
-    }
-}
-
-/// The process that is killed. It is a test so that this binary can run it, and ignored because it proves nothing.
-#[test]
-#[ignore = "the process that the tests beside it start and kill"]
-fn child() {
-    match variable(ORDER) {
-        Some(order) => child::run(serde_json::from_str(&order).expect("an order")),
-        None => eprintln!("{ORDER} is not set: there is nothing to do"),
     }
 }
 
@@ -146,7 +140,7 @@ fn run_and_kill(sandbox: &Sandbox, truth: &Truth, rng: &mut fastrand::Rng) -> Ve
         steps: truth.steps.clone(),
     };
     let mut child = Command::new(std::env::current_exe().expect("this binary"))
-        .args(["--exact", "crash::child", "--ignored", "--nocapture", "--test-threads=1"])
+        .args(["--exact", CHILD, "--nocapture", "--test-threads=1"])
         .env(ORDER, serde_json::to_string(&order).expect("an order"))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
