@@ -80,10 +80,13 @@ impl Layers {
         }
     }
 
-    /// Lays the environment's `CREDITD__` variables on top; all others are none of our business.
+    /// Lays the environment's `CREDITD__` variables on top; all others are none of our business, but for those that were
+    /// meant to be one: a ledger that is chosen by `CREDITD_DATABASE_URL` must not silently be another.
     pub fn add_env(&mut self, env: impl IntoIterator<Item = (String, String)>) {
         let names: Vec<String> = KEYS.iter().map(Key::env_name).collect();
-        for (name, text) in env.into_iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)) {
+        let single = |name: &str| name.replace("__", "_");
+        let is_meant = |name: &str| names.iter().any(|known| single(known) == single(name));
+        for (name, text) in env.into_iter().filter(|(name, _)| name.starts_with(ENV_PREFIX) || is_meant(name)) {
             let origin = Origin::Env(name.clone());
             match names.iter().position(|known| *known == name) {
                 Some(at) => self.add_text(&KEYS[at], &text, origin),

@@ -73,6 +73,17 @@ fn flags_beat_the_environment_which_beats_the_file() {
 }
 
 #[test]
+fn a_variable_that_was_meant_to_be_a_setting_is_not_passed_over() {
+    assert_snapshot!(
+        complaint("", &[("CREDITD_DATABASE_URL", "sqlite://l.db"), ("CREDITD__CREDITS_PACK_CREDITS", "1"), ("CREDITD_NOW", "x")]),
+        @"
+    env CREDITD_DATABASE_URL: there is no such setting; did you mean CREDITD__DATABASE_URL?
+    env CREDITD__CREDITS_PACK_CREDITS: there is no such setting; did you mean CREDITD__CREDITS__PACK_CREDITS?
+    "
+    );
+}
+
+#[test]
 fn levels_come_as_a_list_in_the_environment_too() {
     let env = [("CREDITD__ALERTS__LEVELS", "[{ name = \"half\", percent = 50 }]")];
     let settings = load("", &env, &[]).expect("valid");
