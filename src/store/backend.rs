@@ -5,12 +5,13 @@
 //! the server went away: so it must decide by what it reads, and find by its keys what an earlier try of it has done.
 
 use super::checkpoints::Checkpoints;
-use super::sql::{On, Query, Sql};
+use super::sql::{Failed, On, Query, Sql};
 use super::{BATCHES_AT_ONCE, Result, Store, StoreError, While};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgPool;
 use sqlx::sqlite::SqlitePool;
 use sqlx::{Database, Pool, Postgres, SqlSafeStr, Sqlite};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub(super) enum Backend {
         loaders: Loaders<Sqlite>,
         reader: SqlitePool,
         checkpoints: Checkpoints,
+        /// Where it is.
+        file: Arc<Path>,
     },
     Postgres {
         /// For what is planned once and run a thousand times a second.
@@ -47,7 +50,8 @@ pub(super) enum Backend {
 /// A database transaction. Dropped before [`Tx::commit`], it is rolled back.
 #[derive(Debug)]
 pub(super) enum Tx {
-    Sqlite(sqlx::Transaction<'static, Sqlite>, Option<Checkpoints>),
+    /// In this file; a write is worth a look whether a checkpoint is due.
+    Sqlite(sqlx::Transaction<'static, Sqlite>, Arc<Path>, Option<Checkpoints>),
     Postgres(sqlx::Transaction<'static, Postgres>),
 }
 
@@ -56,30 +60,32 @@ impl Tx {
     pub fn query(&mut self, sql: impl Into<Sql>) -> Query<'_> {
         let sql = sql.into();
         match self {
-            Tx::Sqlite(tx, _) => Query::Sqlite(On::Connection(&mut **tx), sqlx::query(sql.sqlite)),
+            Tx::Sqlite(tx, file, _) => Query::Sqlite(On::Connection(&mut **tx), sqlx::query(sql.sqlite), file),
             Tx::Postgres(tx) => Query::Postgres(On::Connection(&mut **tx), sqlx::query(sql.postgres)),
         }
     }
 
     /// Runs a script of several statements without parameters.
-    pub async fn run_script(&mut self, script: impl SqlSafeStr) -> std::result::Result<(), sqlx::Error> {
+    pub async fn run_script(&mut self, script: impl SqlSafeStr) -> std::result::Result<(), Failed> {
         let script = sqlx::raw_sql(script);
         match self {
-            Tx::Sqlite(tx, _) => script.execute(&mut **tx).await.map(drop),
-            Tx::Postgres(tx) => script.execute(&mut **tx).await.map(drop),
+            Tx::Sqlite(tx, file, _) => {
+                script.execute(&mut **tx).await.map(drop).map_err(|source| Failed::at(file, source))
+            }
+            Tx::Postgres(tx) => script.execute(&mut **tx).await.map(drop).map_err(Failed::from),
         }
     }
 
-    pub async fn commit(self) -> std::result::Result<(), sqlx::Error> {
+    pub async fn commit(self) -> std::result::Result<(), Failed> {
         match self {
-            Tx::Sqlite(tx, checkpoints) => {
-                tx.commit().await?;
+            Tx::Sqlite(tx, file, checkpoints) => {
+                tx.commit().await.map_err(|source| Failed::at(&file, source))?;
                 if let Some(checkpoints) = checkpoints {
                     checkpoints.after_a_commit();
                 }
                 Ok(())
             }
-            Tx::Postgres(tx) => tx.commit().await,
+            Tx::Postgres(tx) => tx.commit().await.map_err(Failed::from),
         }
     }
 }
@@ -90,10 +96,13 @@ impl Backend {
     /// the newest.
     pub async fn begin(&self) -> Result<Tx> {
         let begun = match self {
-            Backend::Sqlite { writer, checkpoints, .. } => {
-                writer.begin_with("BEGIN IMMEDIATE").await.map(|tx| Tx::Sqlite(tx, Some(checkpoints.clone())))
+            Backend::Sqlite { writer, checkpoints, file, .. } => match writer.begin_with("BEGIN IMMEDIATE").await {
+                Ok(tx) => Ok(Tx::Sqlite(tx, Arc::clone(file), Some(checkpoints.clone()))),
+                Err(source) => Err(Failed::at(file, source)),
+            },
+            Backend::Postgres { writer, .. } => {
+                begin_whole(writer, "BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(Failed::from)
             }
-            Backend::Postgres { writer, .. } => begin_whole(writer, "BEGIN ISOLATION LEVEL READ COMMITTED").await,
         };
         begun.while_("beginning a write")
     }
@@ -101,9 +110,12 @@ impl Backend {
     /// Begins to read: everything read in it was true at one instant.
     async fn read(&self) -> Result<Tx> {
         let begun = match self {
-            Backend::Sqlite { reader, .. } => reader.begin().await.map(|tx| Tx::Sqlite(tx, None)),
+            Backend::Sqlite { reader, file, .. } => match reader.begin().await {
+                Ok(tx) => Ok(Tx::Sqlite(tx, Arc::clone(file), None)),
+                Err(source) => Err(Failed::at(file, source)),
+            },
             Backend::Postgres { reader, .. } => {
-                begin_whole(reader, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+                begin_whole(reader, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(Failed::from)
             }
         };
         begun.while_("beginning to read")
@@ -113,7 +125,7 @@ impl Backend {
     pub fn query(&self, sql: impl Into<Sql>) -> Query<'_> {
         let sql = sql.into();
         match self {
-            Backend::Sqlite { reader, .. } => Query::Sqlite(On::Pool(reader), sqlx::query(sql.sqlite)),
+            Backend::Sqlite { reader, file, .. } => Query::Sqlite(On::Pool(reader), sqlx::query(sql.sqlite), file),
             Backend::Postgres { reader, .. } => Query::Postgres(On::Pool(reader), sqlx::query(sql.postgres)),
         }
     }
@@ -121,8 +133,11 @@ impl Backend {
     /// A connection that loads what is to be changed.
     pub async fn loader(&self) -> Result<Loader> {
         let loader = match self {
-            Backend::Sqlite { loaders, .. } => loaders.take().await.map(Loader::Sqlite),
-            Backend::Postgres { loaders, .. } => loaders.take().await.map(Loader::Postgres),
+            Backend::Sqlite { loaders, file, .. } => match loaders.take().await {
+                Ok(connection) => Ok(Loader::Sqlite(connection, Arc::clone(file))),
+                Err(source) => Err(Failed::at(file, source)),
+            },
+            Backend::Postgres { loaders, .. } => loaders.take().await.map(Loader::Postgres).map_err(Failed::from),
         };
         loader.while_("connecting")
     }
@@ -130,7 +145,7 @@ impl Backend {
     /// Takes back a loader on which nothing has failed.
     pub fn keep(&self, loader: Loader) {
         match (self, loader) {
-            (Backend::Sqlite { loaders, .. }, Loader::Sqlite(connection)) => loaders.keep(connection),
+            (Backend::Sqlite { loaders, .. }, Loader::Sqlite(connection, _)) => loaders.keep(connection),
             (Backend::Postgres { loaders, .. }, Loader::Postgres(connection)) => loaders.keep(connection),
             _ => {}
         }
@@ -139,7 +154,7 @@ impl Backend {
     /// Closes all connections; on SQLite that folds the write-ahead log into the file.
     pub async fn close(&self) {
         match self {
-            Backend::Sqlite { writer, loaders, reader, checkpoints } => {
+            Backend::Sqlite { writer, loaders, reader, checkpoints, file: _ } => {
                 checkpoints.close().await;
                 loaders.close().await;
                 reader.close().await;
@@ -201,7 +216,7 @@ impl<DB: Database> Loaders<DB> {
 /// A connection that loads, and on Postgres writes what one statement can.
 #[derive(Debug)]
 pub(super) enum Loader {
-    Sqlite(PoolConnection<Sqlite>),
+    Sqlite(PoolConnection<Sqlite>, Arc<Path>),
     Postgres(PoolConnection<Postgres>),
 }
 
@@ -209,7 +224,9 @@ impl Loader {
     /// A statement on it.
     pub fn query(&mut self, sql: Sql) -> Query<'_> {
         match self {
-            Loader::Sqlite(connection) => Query::Sqlite(On::Connection(&mut **connection), sqlx::query(sql.sqlite)),
+            Loader::Sqlite(connection, file) => {
+                Query::Sqlite(On::Connection(&mut **connection), sqlx::query(sql.sqlite), file)
+            }
             Loader::Postgres(connection) => {
                 Query::Postgres(On::Connection(&mut **connection), sqlx::query(sql.postgres))
             }
