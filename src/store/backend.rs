@@ -14,6 +14,7 @@ use sqlx::{Database, Pool, Postgres, SqlSafeStr, Sqlite};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How often a unit of work is tried. Writers of the same rows wait for each other's locks, so that more than two tries
 /// are rare; twenty, with the pauses below, use up every broken connection of the pool and outlast the restart of a server.
@@ -23,6 +24,11 @@ const ATTEMPTS_MAX: u32 = 20;
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// How long a connection may lie unused and still be used without asking. What is between us and a server may drop a silent
+/// connection and say so to neither: a call on it would wait for many minutes, until the system gives up. Firewalls and
+/// balancers wait for some minutes, while a busy ledger uses its connections every second.
+pub(super) const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// The database of a ledger.
 #[derive(Clone, Debug)]
@@ -169,11 +175,31 @@ impl Backend {
 }
 
 /// Connections that load. A pool asks a connection that is given back whether it lives, which is a round trip more than the
-/// two that a charge makes: so a few are kept beside it.
+/// two that a charge makes: so a few are kept beside it, for [`IDLE_MAX`].
 #[derive(Debug)]
 pub(super) struct Loaders<DB: Database> {
     pool: Pool<DB>,
-    kept: Arc<Mutex<Vec<PoolConnection<DB>>>>,
+    kept: Arc<Mutex<Kept<PoolConnection<DB>>>>,
+}
+
+/// What is kept, and since when: the newest last.
+#[derive(Debug)]
+struct Kept<C>(Vec<(C, Instant)>);
+
+impl<C> Default for Kept<C> {
+    fn default() -> Kept<C> {
+        Kept(Vec::new())
+    }
+}
+
+impl<C> Kept<C> {
+    /// The newest that may still be used at `now`, and those that may not.
+    fn take(&mut self, now: Instant) -> (Option<C>, Vec<C>) {
+        let is_old = |(_, since): &(C, Instant)| now.saturating_duration_since(*since) > IDLE_MAX;
+        let old = self.0.iter().take_while(|kept| is_old(kept)).count();
+        let old = self.0.drain(..old).map(|(connection, _)| connection).collect();
+        (self.0.pop().map(|(connection, _)| connection), old)
+    }
 }
 
 impl<DB: Database> Clone for Loaders<DB> {
@@ -187,12 +213,14 @@ impl<DB: Database> Loaders<DB> {
         Loaders { pool, kept: Arc::default() }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Vec<PoolConnection<DB>>> {
+    fn kept(&self) -> MutexGuard<'_, Kept<PoolConnection<DB>>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn take(&self) -> std::result::Result<PoolConnection<DB>, sqlx::Error> {
-        let kept = self.kept().pop();
+        let (kept, old) = self.kept().take(Instant::now());
+        // Not back into the pool, which would ask each whether it lives, wait as long, and count it until then.
+        old.into_iter().for_each(|connection| drop(connection.detach()));
         match kept {
             Some(connection) => Ok(connection),
             None => self.pool.acquire().await,
@@ -201,14 +229,14 @@ impl<DB: Database> Loaders<DB> {
 
     fn keep(&self, connection: PoolConnection<DB>) {
         let mut kept = self.kept();
-        if kept.len() < BATCHES_AT_ONCE && !self.pool.is_closed() {
-            kept.push(connection);
+        if kept.0.len() < BATCHES_AT_ONCE && !self.pool.is_closed() {
+            kept.0.push((connection, Instant::now()));
         }
     }
 
     async fn close(&self) {
         let closing = self.pool.close();
-        self.kept().clear();
+        self.kept().0.clear();
         closing.await;
     }
 }
@@ -328,4 +356,25 @@ fn pause(attempts: u32) -> Duration {
     let longest = PAUSE_MIN.saturating_mul(1 << attempts.min(16).saturating_sub(1)).min(PAUSE_MAX);
     let micros = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
     Duration::from_micros(fastrand::u64(micros / 2..=micros))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_used_while_it_was_used_lately() {
+        let begin = Instant::now();
+        let kept = || Kept(vec![("a", begin), ("b", begin + IDLE_MAX / 2)]);
+        for (after, used, closed, left) in [
+            (IDLE_MAX / 2, Some("b"), vec![], 1),
+            (IDLE_MAX, Some("b"), vec![], 1),
+            (IDLE_MAX * 5 / 4, Some("b"), vec!["a"], 0),
+            (IDLE_MAX * 2, None, vec!["a", "b"], 0),
+        ] {
+            let mut kept = kept();
+            assert_eq!(kept.take(begin + after), (used, closed), "{after:?}");
+            assert_eq!(kept.0.len(), left, "{after:?}");
+        }
+    }
 }
