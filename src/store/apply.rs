@@ -1,6 +1,6 @@
 //! Writing what was planned on ledgers: a handful of statements for a batch of any size (DESIGN 8).
 
-use super::accounts::digest_of_terms;
+use super::accounts::{self, digest_of_terms};
 use super::backend::Tx;
 use super::sql::{On, Query, Sql, set};
 use super::tables::Holds::{Int, Text};
@@ -178,6 +178,16 @@ impl Written<'_> {
             self.accounts_not_due.bind(self.grants_moved.bind(self.transactions.bind(query)?)?)?
         };
         query.execute().await.while_("writing a batch").map(drop)
+    }
+
+    /// Locks the accounts in order of id, where [`Written::write`] would not touch them so: it takes those that are due
+    /// behind the others, and two writers with both could wait for each other. Who locked them all has no need of it.
+    pub async fn lock_in_order(&self, tx: &mut Tx) -> Result<()> {
+        if self.accounts.rows.is_empty() || self.accounts_not_due.rows.is_empty() {
+            return Ok(());
+        }
+        let ids = self.changes.iter().map(|(id, _)| id).collect::<Vec<_>>();
+        accounts::lock(tx, &json(ids)?).await
     }
 
     /// Writes everything in a transaction, the accounts first: whoever writes touches their rows before all others.

@@ -5,14 +5,16 @@
 //! the server went away: so it must decide by what it reads, and find by its keys what an earlier try of it has done.
 
 use super::checkpoints::Checkpoints;
-use super::sql::{On, Query, Sql};
+use super::sql::{Failed, On, Query, Sql};
 use super::{BATCHES_AT_ONCE, Result, Store, StoreError, While};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgPool;
 use sqlx::sqlite::SqlitePool;
 use sqlx::{Database, Pool, Postgres, SqlSafeStr, Sqlite};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How often a unit of work is tried. Writers of the same rows wait for each other's locks, so that more than two tries
 /// are rare; twenty, with the pauses below, use up every broken connection of the pool and outlast the restart of a server.
@@ -22,6 +24,11 @@ const ATTEMPTS_MAX: u32 = 20;
 const PAUSE_MIN: Duration = Duration::from_millis(2);
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// How long a connection may lie unused and still be used without asking. What is between us and a server may drop a silent
+/// connection and say so to neither: a call on it would wait for many minutes, until the system gives up. Firewalls and
+/// balancers wait for some minutes, while a busy ledger uses its connections every second.
+pub(super) const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// The database of a ledger.
 #[derive(Clone, Debug)]
@@ -33,6 +40,8 @@ pub(super) enum Backend {
         loaders: Loaders<Sqlite>,
         reader: SqlitePool,
         checkpoints: Checkpoints,
+        /// Where it is.
+        file: Arc<Path>,
     },
     Postgres {
         /// For what is planned once and run a thousand times a second.
@@ -47,7 +56,8 @@ pub(super) enum Backend {
 /// A database transaction. Dropped before [`Tx::commit`], it is rolled back.
 #[derive(Debug)]
 pub(super) enum Tx {
-    Sqlite(sqlx::Transaction<'static, Sqlite>, Option<Checkpoints>),
+    /// In this file; a write is worth a look whether a checkpoint is due.
+    Sqlite(sqlx::Transaction<'static, Sqlite>, Arc<Path>, Option<Checkpoints>),
     Postgres(sqlx::Transaction<'static, Postgres>),
 }
 
@@ -56,30 +66,32 @@ impl Tx {
     pub fn query(&mut self, sql: impl Into<Sql>) -> Query<'_> {
         let sql = sql.into();
         match self {
-            Tx::Sqlite(tx, _) => Query::Sqlite(On::Connection(&mut **tx), sqlx::query(sql.sqlite)),
+            Tx::Sqlite(tx, file, _) => Query::Sqlite(On::Connection(&mut **tx), sqlx::query(sql.sqlite), file),
             Tx::Postgres(tx) => Query::Postgres(On::Connection(&mut **tx), sqlx::query(sql.postgres)),
         }
     }
 
     /// Runs a script of several statements without parameters.
-    pub async fn run_script(&mut self, script: impl SqlSafeStr) -> std::result::Result<(), sqlx::Error> {
+    pub async fn run_script(&mut self, script: impl SqlSafeStr) -> std::result::Result<(), Failed> {
         let script = sqlx::raw_sql(script);
         match self {
-            Tx::Sqlite(tx, _) => script.execute(&mut **tx).await.map(drop),
-            Tx::Postgres(tx) => script.execute(&mut **tx).await.map(drop),
+            Tx::Sqlite(tx, file, _) => {
+                script.execute(&mut **tx).await.map(drop).map_err(|source| Failed::at(file, source))
+            }
+            Tx::Postgres(tx) => script.execute(&mut **tx).await.map(drop).map_err(Failed::from),
         }
     }
 
-    pub async fn commit(self) -> std::result::Result<(), sqlx::Error> {
+    pub async fn commit(self) -> std::result::Result<(), Failed> {
         match self {
-            Tx::Sqlite(tx, checkpoints) => {
-                tx.commit().await?;
+            Tx::Sqlite(tx, file, checkpoints) => {
+                tx.commit().await.map_err(|source| Failed::at(&file, source))?;
                 if let Some(checkpoints) = checkpoints {
                     checkpoints.after_a_commit();
                 }
                 Ok(())
             }
-            Tx::Postgres(tx) => tx.commit().await,
+            Tx::Postgres(tx) => tx.commit().await.map_err(Failed::from),
         }
     }
 }
@@ -90,10 +102,13 @@ impl Backend {
     /// the newest.
     pub async fn begin(&self) -> Result<Tx> {
         let begun = match self {
-            Backend::Sqlite { writer, checkpoints, .. } => {
-                writer.begin_with("BEGIN IMMEDIATE").await.map(|tx| Tx::Sqlite(tx, Some(checkpoints.clone())))
+            Backend::Sqlite { writer, checkpoints, file, .. } => match writer.begin_with("BEGIN IMMEDIATE").await {
+                Ok(tx) => Ok(Tx::Sqlite(tx, Arc::clone(file), Some(checkpoints.clone()))),
+                Err(source) => Err(Failed::at(file, source)),
+            },
+            Backend::Postgres { writer, .. } => {
+                begin_whole(writer, "BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(Failed::from)
             }
-            Backend::Postgres { writer, .. } => begin_whole(writer, "BEGIN ISOLATION LEVEL READ COMMITTED").await,
         };
         begun.while_("beginning a write")
     }
@@ -101,9 +116,12 @@ impl Backend {
     /// Begins to read: everything read in it was true at one instant.
     async fn read(&self) -> Result<Tx> {
         let begun = match self {
-            Backend::Sqlite { reader, .. } => reader.begin().await.map(|tx| Tx::Sqlite(tx, None)),
+            Backend::Sqlite { reader, file, .. } => match reader.begin().await {
+                Ok(tx) => Ok(Tx::Sqlite(tx, Arc::clone(file), None)),
+                Err(source) => Err(Failed::at(file, source)),
+            },
             Backend::Postgres { reader, .. } => {
-                begin_whole(reader, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+                begin_whole(reader, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(Failed::from)
             }
         };
         begun.while_("beginning to read")
@@ -113,7 +131,7 @@ impl Backend {
     pub fn query(&self, sql: impl Into<Sql>) -> Query<'_> {
         let sql = sql.into();
         match self {
-            Backend::Sqlite { reader, .. } => Query::Sqlite(On::Pool(reader), sqlx::query(sql.sqlite)),
+            Backend::Sqlite { reader, file, .. } => Query::Sqlite(On::Pool(reader), sqlx::query(sql.sqlite), file),
             Backend::Postgres { reader, .. } => Query::Postgres(On::Pool(reader), sqlx::query(sql.postgres)),
         }
     }
@@ -121,8 +139,11 @@ impl Backend {
     /// A connection that loads what is to be changed.
     pub async fn loader(&self) -> Result<Loader> {
         let loader = match self {
-            Backend::Sqlite { loaders, .. } => loaders.take().await.map(Loader::Sqlite),
-            Backend::Postgres { loaders, .. } => loaders.take().await.map(Loader::Postgres),
+            Backend::Sqlite { loaders, file, .. } => match loaders.take().await {
+                Ok(connection) => Ok(Loader::Sqlite(connection, Arc::clone(file))),
+                Err(source) => Err(Failed::at(file, source)),
+            },
+            Backend::Postgres { loaders, .. } => loaders.take().await.map(Loader::Postgres).map_err(Failed::from),
         };
         loader.while_("connecting")
     }
@@ -130,7 +151,7 @@ impl Backend {
     /// Takes back a loader on which nothing has failed.
     pub fn keep(&self, loader: Loader) {
         match (self, loader) {
-            (Backend::Sqlite { loaders, .. }, Loader::Sqlite(connection)) => loaders.keep(connection),
+            (Backend::Sqlite { loaders, .. }, Loader::Sqlite(connection, _)) => loaders.keep(connection),
             (Backend::Postgres { loaders, .. }, Loader::Postgres(connection)) => loaders.keep(connection),
             _ => {}
         }
@@ -139,7 +160,7 @@ impl Backend {
     /// Closes all connections; on SQLite that folds the write-ahead log into the file.
     pub async fn close(&self) {
         match self {
-            Backend::Sqlite { writer, loaders, reader, checkpoints } => {
+            Backend::Sqlite { writer, loaders, reader, checkpoints, file: _ } => {
                 checkpoints.close().await;
                 loaders.close().await;
                 reader.close().await;
@@ -154,11 +175,31 @@ impl Backend {
 }
 
 /// Connections that load. A pool asks a connection that is given back whether it lives, which is a round trip more than the
-/// two that a charge makes: so a few are kept beside it.
+/// two that a charge makes: so a few are kept beside it, for [`IDLE_MAX`].
 #[derive(Debug)]
 pub(super) struct Loaders<DB: Database> {
     pool: Pool<DB>,
-    kept: Arc<Mutex<Vec<PoolConnection<DB>>>>,
+    kept: Arc<Mutex<Kept<PoolConnection<DB>>>>,
+}
+
+/// What is kept, and since when: the newest last.
+#[derive(Debug)]
+struct Kept<C>(Vec<(C, Instant)>);
+
+impl<C> Default for Kept<C> {
+    fn default() -> Kept<C> {
+        Kept(Vec::new())
+    }
+}
+
+impl<C> Kept<C> {
+    /// The newest that may still be used at `now`, and those that may not.
+    fn take(&mut self, now: Instant) -> (Option<C>, Vec<C>) {
+        let is_old = |(_, since): &(C, Instant)| now.saturating_duration_since(*since) > IDLE_MAX;
+        let old = self.0.iter().take_while(|kept| is_old(kept)).count();
+        let old = self.0.drain(..old).map(|(connection, _)| connection).collect();
+        (self.0.pop().map(|(connection, _)| connection), old)
+    }
 }
 
 impl<DB: Database> Clone for Loaders<DB> {
@@ -172,12 +213,14 @@ impl<DB: Database> Loaders<DB> {
         Loaders { pool, kept: Arc::default() }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Vec<PoolConnection<DB>>> {
+    fn kept(&self) -> MutexGuard<'_, Kept<PoolConnection<DB>>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn take(&self) -> std::result::Result<PoolConnection<DB>, sqlx::Error> {
-        let kept = self.kept().pop();
+        let (kept, old) = self.kept().take(Instant::now());
+        // Not back into the pool, which would ask each whether it lives, wait as long, and count it until then.
+        old.into_iter().for_each(|connection| drop(connection.detach()));
         match kept {
             Some(connection) => Ok(connection),
             None => self.pool.acquire().await,
@@ -186,14 +229,14 @@ impl<DB: Database> Loaders<DB> {
 
     fn keep(&self, connection: PoolConnection<DB>) {
         let mut kept = self.kept();
-        if kept.len() < BATCHES_AT_ONCE && !self.pool.is_closed() {
-            kept.push(connection);
+        if kept.0.len() < BATCHES_AT_ONCE && !self.pool.is_closed() {
+            kept.0.push((connection, Instant::now()));
         }
     }
 
     async fn close(&self) {
         let closing = self.pool.close();
-        self.kept().clear();
+        self.kept().0.clear();
         closing.await;
     }
 }
@@ -201,7 +244,7 @@ impl<DB: Database> Loaders<DB> {
 /// A connection that loads, and on Postgres writes what one statement can.
 #[derive(Debug)]
 pub(super) enum Loader {
-    Sqlite(PoolConnection<Sqlite>),
+    Sqlite(PoolConnection<Sqlite>, Arc<Path>),
     Postgres(PoolConnection<Postgres>),
 }
 
@@ -209,7 +252,9 @@ impl Loader {
     /// A statement on it.
     pub fn query(&mut self, sql: Sql) -> Query<'_> {
         match self {
-            Loader::Sqlite(connection) => Query::Sqlite(On::Connection(&mut **connection), sqlx::query(sql.sqlite)),
+            Loader::Sqlite(connection, file) => {
+                Query::Sqlite(On::Connection(&mut **connection), sqlx::query(sql.sqlite), file)
+            }
             Loader::Postgres(connection) => {
                 Query::Postgres(On::Connection(&mut **connection), sqlx::query(sql.postgres))
             }
@@ -311,4 +356,25 @@ fn pause(attempts: u32) -> Duration {
     let longest = PAUSE_MIN.saturating_mul(1 << attempts.min(16).saturating_sub(1)).min(PAUSE_MAX);
     let micros = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
     Duration::from_micros(fastrand::u64(micros / 2..=micros))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_used_while_it_was_used_lately() {
+        let begin = Instant::now();
+        let kept = || Kept(vec![("a", begin), ("b", begin + IDLE_MAX / 2)]);
+        for (after, used, closed, left) in [
+            (IDLE_MAX / 2, Some("b"), vec![], 1),
+            (IDLE_MAX, Some("b"), vec![], 1),
+            (IDLE_MAX * 5 / 4, Some("b"), vec!["a"], 0),
+            (IDLE_MAX * 2, None, vec!["a", "b"], 0),
+        ] {
+            let mut kept = kept();
+            assert_eq!(kept.take(begin + after), (used, closed), "{after:?}");
+            assert_eq!(kept.0.len(), left, "{after:?}");
+        }
+    }
 }

@@ -1,10 +1,12 @@
 //! Why the store could not answer, in words for the person who reads them.
 
 use super::place::Place;
+use super::sql::Failed;
 use super::sqlite::BUSY_TIMEOUT;
 use crate::core::calendar::BadTime;
 use crate::core::ids::BadName;
 use crate::core::statement::ReportError;
+use std::path::{Path, PathBuf};
 
 /// Why the store could not answer.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +18,10 @@ pub enum StoreError {
         place: Place,
     },
     /// Its file cannot be made.
-    #[error("{place}: the ledger cannot be made there: {source}")]
+    #[error(
+        "{place}: the ledger cannot be made there: {source}. Make its folder, or give the user that runs creditd \
+         permission to write to it; or name another file in database_url"
+    )]
     Create {
         /// Where.
         place: Place,
@@ -129,6 +134,18 @@ pub enum StoreError {
     /// A stored value cannot be what it says.
     #[error("the ledger holds a value that creditd did not write: {0}; run `creditd verify`")]
     Corrupt(String),
+    /// The file cannot be opened, read or written, whatever is in it.
+    #[error("the ledger {} {} (while {doing}: {source}). {}", file.display(), trouble.what(), trouble.next(file))]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        trouble: Trouble,
+        /// What was being done.
+        doing: &'static str,
+        /// What SQLite or the system said.
+        source: sqlx::Error,
+    },
     /// The database said no.
     #[error("the database failed while {doing}: {source}")]
     Sql {
@@ -168,14 +185,84 @@ pub(super) trait While<T> {
     fn while_(self, doing: &'static str) -> Result<T>;
 }
 
-impl<T> While<T> for std::result::Result<T, sqlx::Error> {
+impl<T, E: Into<Failed>> While<T> for std::result::Result<T, E> {
     fn while_(self, doing: &'static str) -> Result<T> {
-        self.map_err(|source| match code_of(&source).as_deref() {
+        let why = |Failed { source, file }| match code_of(&source).as_deref() {
             // SQLITE_BUSY and its extended codes after the busy timeout; lock_not_available after the lock timeout.
             Some("5" | "261" | "517" | "55P03") => StoreError::Locked,
             None if matches!(source, sqlx::Error::PoolTimedOut) => StoreError::NoConnection,
-            _ => StoreError::Sql { doing, source },
-        })
+            _ => match file.and_then(|file| Some((file, Trouble::of(&source)?))) {
+                Some((file, trouble)) => StoreError::File { file, trouble, doing, source },
+                None => StoreError::Sql { doing, source },
+            },
+        };
+        self.map_err(|error| why(error.into()))
+    }
+}
+
+/// What is wrong with the file of a ledger, or with the disk below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It, its folder or its disk is read-only to this user.
+    ReadOnly,
+    /// It or a file beside it cannot be opened or made.
+    NotOpened,
+    /// It was moved or deleted while it was open.
+    Moved,
+    /// There is no room for it.
+    Full,
+    /// The disk failed.
+    Disk,
+}
+
+impl Trouble {
+    fn of(error: &sqlx::Error) -> Option<Trouble> {
+        const READONLY_DBMOVED: u32 = 1032;
+        if let sqlx::Error::Io(_) = error {
+            return Some(Trouble::NotOpened);
+        }
+        let code: u32 = code_of(error)?.parse().ok()?;
+        // The low byte is what happened, the others say to what.
+        match (code, code & 0xff) {
+            (READONLY_DBMOVED, _) => Some(Trouble::Moved),
+            (_, 8) => Some(Trouble::ReadOnly),
+            (_, 10) => Some(Trouble::Disk),
+            (_, 13) => Some(Trouble::Full),
+            (_, 14) => Some(Trouble::NotOpened),
+            _ => None,
+        }
+    }
+
+    const fn what(self) -> &'static str {
+        match self {
+            Trouble::ReadOnly => "cannot be written",
+            Trouble::NotOpened => "cannot be opened",
+            Trouble::Moved => "was moved or deleted while it was open",
+            Trouble::Full => "has no room left",
+            Trouble::Disk => "could not be read or written",
+        }
+    }
+
+    fn next(self, file: &Path) -> String {
+        let file = file.display();
+        match self {
+            Trouble::ReadOnly | Trouble::NotOpened => format!(
+                "SQLite keeps the files {file}-wal and {file}-shm beside it, also to read: give the user that runs \
+                 creditd permission to write to it, to these and to their folder"
+            ),
+            Trouble::Moved => "Nothing was written: put it back or name its place in database_url, and start creditd \
+                               again"
+                .to_owned(),
+            Trouble::Full => "Free space on its disk, and on that of temporary files, and run it again: what was \
+                              committed stays, and an import that is run again goes on where it was"
+                .to_owned(),
+            Trouble::Disk => {
+                "See whether its disk has room and works, and run it again: what was committed stays, and \
+                              an import that is run again goes on where it was. `creditd verify` says whether the \
+                              ledger is whole"
+                    .to_owned()
+            }
+        }
     }
 }
 
@@ -231,5 +318,112 @@ impl StoreError {
     pub(super) fn is_contention(&self) -> bool {
         let StoreError::Sql { source, .. } = self else { return false };
         matches!(code_of(source).as_deref(), Some("40001" | "40P01" | "23505"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::calendar::Instant;
+    use crate::store::backend::Backend;
+    use crate::store::{Meta, Store};
+
+    /// A ledger whose only connection that writes was told `pragma`; what writing says then, and the ledger.
+    async fn said_after(path: &std::path::Path, pragma: &'static str) -> (String, Store) {
+        let meta = Meta { created_at: Instant::from_micros(0), sandbox: true };
+        let store = Store::create(&format!("sqlite://{}", path.display()), meta).await.expect("a new ledger");
+        let Backend::Sqlite { writer, .. } = &store.backend else { panic!("this is SQLite") };
+        sqlx::raw_sql(pragma).execute(writer).await.expect("a setting");
+        let error = fill(&store).await.expect_err("it cannot be written");
+        assert!(!error.is_about_data() && !error.is_passing(), "{error:?}");
+        (error.to_string().replace(&path.display().to_string(), "FILE"), store)
+    }
+
+    /// Writes more than there is room for in the pages of an empty ledger.
+    async fn fill(store: &Store) -> Result<()> {
+        let mut tx = store.backend.begin().await?;
+        let long = "x".repeat(1_000_000);
+        let insert = tx.query("INSERT INTO meta (name, value, digest) VALUES ('long', $1, 0)");
+        insert.bind(long).execute().await.while_("writing much")?;
+        tx.commit().await.while_("committing much")
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_named_with_its_ledger_and_leaves_it_whole() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (said, store) = said_after(&folder.path().join("creditd.db"), "PRAGMA max_page_count = 1").await;
+        assert_eq!(
+            said,
+            "the ledger FILE has no room left (while writing much: error returned from database: (code: 13) database or \
+             disk is full). Free space on its disk, and on that of temporary files, and run it again: what was committed \
+             stays, and an import that is run again goes on where it was"
+        );
+        let Backend::Sqlite { writer, .. } = &store.backend else { panic!("this is SQLite") };
+        sqlx::raw_sql("PRAGMA max_page_count = 100000").execute(writer).await.expect("room");
+        fill(&store).await.expect("the same process goes on");
+    }
+
+    #[tokio::test]
+    async fn a_ledger_that_cannot_be_written_is_named_with_what_it_needs() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("creditd.db");
+        let (said, store) = said_after(&path, "PRAGMA query_only = ON").await;
+        assert_eq!(
+            said,
+            "the ledger FILE cannot be written (while beginning a write: error returned from database: (code: 8) attempt to \
+             write a readonly database). SQLite keeps the files FILE-wal and FILE-shm beside it, also to read: give the \
+             user that runs creditd permission to write to it, to these and to their folder"
+        );
+        store.close().await;
+        // What SQLite cannot open beside it, whoever runs the test.
+        let wal = folder.path().join("creditd.db-wal");
+        let _ = std::fs::remove_file(&wal);
+        std::fs::create_dir(&wal).expect("a folder in place of the file");
+        let error = Store::open(&format!("sqlite://{}", path.display())).await.expect_err("it cannot be opened");
+        let said = error.to_string().replace(&path.display().to_string(), "FILE");
+        assert!(said.starts_with("the ledger FILE cannot be opened (while opening the ledger: "), "{said}");
+        assert!(said.contains("(code: 14)") && said.contains("FILE-shm"), "{said}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_told_by_the_low_byte() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{0}")]
+        struct Code(u32);
+        impl sqlx::error::DatabaseError for Code {
+            fn message(&self) -> &str {
+                ""
+            }
+            fn code(&self) -> Option<std::borrow::Cow<'_, str>> {
+                Some(self.0.to_string().into())
+            }
+            fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+                self
+            }
+            fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+                self
+            }
+            fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+                self
+            }
+            fn kind(&self) -> sqlx::error::ErrorKind {
+                sqlx::error::ErrorKind::Other
+            }
+        }
+        for (code, trouble) in [
+            (8, Some(Trouble::ReadOnly)),
+            (1544, Some(Trouble::ReadOnly)),
+            (1032, Some(Trouble::Moved)),
+            (14, Some(Trouble::NotOpened)),
+            (270, Some(Trouble::NotOpened)),
+            (13, Some(Trouble::Full)),
+            (10, Some(Trouble::Disk)),
+            (778, Some(Trouble::Disk)),
+            (4874, Some(Trouble::Disk)),
+            (11, None),
+            (2067, None),
+        ] {
+            assert_eq!(Trouble::of(&sqlx::Error::Database(Box::new(Code(code)))), trouble, "{code}");
+        }
     }
 }

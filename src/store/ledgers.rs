@@ -181,6 +181,7 @@ async fn ahead<R>(backend: &Backend, asked: &Parameter, plan: &mut impl FnMut(&m
         if planned_at.elapsed() > WAITS_MAX {
             return in_its_turn(tx, asked, plan).await;
         }
+        written.lock_in_order(&mut tx).await?;
         written.write(&mut tx).await?;
         tx.commit().await.while_("committing a batch")?;
     }

@@ -36,7 +36,7 @@ mod verify;
 
 pub use accounts::{AccountRecord, Admin, NewAccount, Opened, Pages};
 pub use alerts::AlertRecord;
-pub use error::{Result, StoreError};
+pub use error::{Result, StoreError, Trouble};
 pub use ledgers::{ACCOUNTS_DUE, BATCHES_AT_ONCE, Due};
 pub use load::{Batch, Load};
 pub use outbox::OutboxRecord;

@@ -4,7 +4,7 @@
 //! LOCKED, nothing that a connection remembers beyond the settings below. TLS and the password are the url's (`sslmode`,
 //! `sslrootcert`, else `PGPASSWORD` or `~/.pgpass`); what is said and logged names host, port and database alone.
 
-use super::backend::{Backend, Loaders};
+use super::backend::{Backend, IDLE_MAX, Loaders};
 use super::error::code_of;
 use super::place::{Place, postgres_options};
 use super::sql::Query;
@@ -26,6 +26,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const SESSION: &str = "SET lock_timeout = '30s'; SET statement_timeout = '15min'; \
                        SET idle_in_transaction_session_timeout = '60s'";
 
+/// The server's system says once in half a minute that it is there, which keeps open what lies between, and gives up who
+/// does not answer. A client cannot ask this of its own: sqlx sets nothing of the kind on its sockets. What has no such
+/// setting, or is on the same machine, passes over it.
+const KEEPALIVE: &str = "SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3";
+
 /// Pages are in memory or on flash. By its default, for turning disks, Postgres would walk all of a few thousand accounts
 /// to find the one that is charged. And what comes in a parameter it takes for much: it would compile a statement to machine
 /// code, which takes 290 ms, that runs for less than one.
@@ -45,23 +50,29 @@ pub(super) async fn connect(url: &str) -> Result<Backend> {
     let connection = connect_once(&options).await.map_err(|source| why_not(&options, source))?;
     connection.close().await.while_("closing the first connection")?;
     // A round trip before each call of the writer would find out what the call finds out itself; it is tried again then.
-    let writer = pool(PLANNED_ONCE).test_before_acquire(false);
-    let reader = pool(PLANNING);
+    let writer = pool(PLANNED_ONCE, false);
+    let reader = pool(PLANNING, true);
     let writer = writer.connect_lazy_with(options.clone());
     Ok(Backend::Postgres { loaders: Loaders::of(writer.clone()), writer, reader: reader.connect_lazy_with(options) })
 }
 
-fn pool(planning: &'static str) -> PgPoolOptions {
-    PgPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(ACQUIRE_TIMEOUT).after_connect(
-        move |connection, _| {
-            Box::pin(async move {
-                sqlx::raw_sql(SESSION).execute(&mut *connection).await?;
-                // An engine that does not know the setting plans in its own way.
-                let _ = sqlx::raw_sql(planning).execute(connection).await;
-                Ok(())
-            })
-        },
-    )
+/// Connections that plan in this way, each asked before it is used whether it lives, or not. One that was idle for long is
+/// closed instead, also where it would be asked: on a connection that was dropped without a word, that takes minutes.
+fn pool(planning: &'static str, asks: bool) -> PgPoolOptions {
+    let pool = PgPoolOptions::new().max_connections(CONNECTIONS_MAX).acquire_timeout(ACQUIRE_TIMEOUT);
+    let pool = pool.test_before_acquire(false).before_acquire(move |connection, meta| {
+        Box::pin(async move { Ok(meta.idle_for <= IDLE_MAX && (!asks || connection.ping().await.is_ok())) })
+    });
+    pool.after_connect(move |connection, _| {
+        Box::pin(async move {
+            sqlx::raw_sql(SESSION).execute(&mut *connection).await?;
+            // An engine that does not know a setting does in its own way.
+            for settings in [planning, KEEPALIVE] {
+                let _ = sqlx::raw_sql(settings).execute(&mut *connection).await;
+            }
+            Ok(())
+        })
+    })
 }
 
 /// Connects to the ledger in a database.

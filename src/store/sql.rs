@@ -9,6 +9,7 @@ use futures_util::stream::BoxStream;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{ColumnIndex, Database, Decode, Encode, Pool, Postgres, Row as _, Sqlite, Type};
+use std::path::{Path, PathBuf};
 
 /// A statement in the words of each database.
 #[derive(Clone, Copy, Debug)]
@@ -71,8 +72,29 @@ pub(super) enum On<'t, DB: Database> {
 /// A statement with its parameters, ready to run.
 #[must_use = "a query does nothing until it is run"]
 pub(super) enum Query<'t> {
-    Sqlite(On<'t, Sqlite>, sqlx::query::Query<'t, Sqlite, SqliteArguments>),
+    /// On this file.
+    Sqlite(On<'t, Sqlite>, sqlx::query::Query<'t, Sqlite, SqliteArguments>, &'t Path),
     Postgres(On<'t, Postgres>, sqlx::query::Query<'t, Postgres, PgArguments>),
+}
+
+/// Why a database did not do as it was asked, and which file it is in, if it is: what SQLite says does not name it.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub source: sqlx::Error,
+    pub file: Option<PathBuf>,
+}
+
+impl Failed {
+    /// What happened to `file`.
+    pub fn at(file: &Path, source: sqlx::Error) -> Failed {
+        Failed { source, file: Some(file.to_owned()) }
+    }
+}
+
+impl From<sqlx::Error> for Failed {
+    fn from(source: sqlx::Error) -> Failed {
+        Failed { source, file: None }
+    }
 }
 
 /// A value that both databases take as a parameter.
@@ -90,10 +112,18 @@ impl<'v, T> Value<'v> for T where
 macro_rules! run {
     ($query:expr, $call:ident) => {
         match $query {
-            Query::Sqlite(On::Connection(connection), query) => query.$call(connection).await.map(Into::into),
-            Query::Sqlite(On::Pool(pool), query) => query.$call(pool).await.map(Into::into),
-            Query::Postgres(On::Connection(connection), query) => query.$call(connection).await.map(Into::into),
-            Query::Postgres(On::Pool(pool), query) => query.$call(pool).await.map(Into::into),
+            Query::Sqlite(on, query, file) => match on {
+                On::Connection(connection) => query.$call(connection).await,
+                On::Pool(pool) => query.$call(pool).await,
+            }
+            .map(Into::into)
+            .map_err(|source| Failed::at(file, source)),
+            Query::Postgres(on, query) => match on {
+                On::Connection(connection) => query.$call(connection).await,
+                On::Pool(pool) => query.$call(pool).await,
+            }
+            .map(Into::into)
+            .map_err(Failed::from),
         }
     };
 }
@@ -102,37 +132,41 @@ impl<'t> Query<'t> {
     /// Adds the next parameter.
     pub fn bind<'v>(self, value: impl Value<'v>) -> Query<'t> {
         match self {
-            Query::Sqlite(on, query) => Query::Sqlite(on, query.bind(value)),
+            Query::Sqlite(on, query, file) => Query::Sqlite(on, query.bind(value), file),
             Query::Postgres(on, query) => Query::Postgres(on, query.bind(value)),
         }
     }
 
     /// Runs it for its effect.
-    pub async fn execute(self) -> Result<Done, sqlx::Error> {
+    pub async fn execute(self) -> Result<Done, Failed> {
         run!(self, execute)
     }
 
     /// Its only row.
-    pub async fn fetch_one(self) -> Result<Row, sqlx::Error> {
+    pub async fn fetch_one(self) -> Result<Row, Failed> {
         run!(self, fetch_one)
     }
 
     /// All its rows.
-    pub async fn fetch_all(self) -> Result<Vec<Row>, sqlx::Error> {
+    pub async fn fetch_all(self) -> Result<Vec<Row>, Failed> {
         run!(self, fetch_all).map(|Rows(rows)| rows)
     }
 
     /// Its rows one by one: what is read does not have to fit into memory.
-    pub fn fetch(self) -> BoxStream<'t, Result<Row, sqlx::Error>> {
+    pub fn fetch(self) -> BoxStream<'t, Result<Row, Failed>> {
         match self {
-            Query::Sqlite(On::Connection(connection), query) => {
-                query.fetch(connection).map(|row| row.map(Row::Sqlite)).boxed()
+            Query::Sqlite(on, query, file) => match on {
+                On::Connection(connection) => query.fetch(connection),
+                On::Pool(pool) => query.fetch(pool),
             }
-            Query::Sqlite(On::Pool(pool), query) => query.fetch(pool).map(|row| row.map(Row::Sqlite)).boxed(),
-            Query::Postgres(On::Connection(connection), query) => {
-                query.fetch(connection).map(|row| row.map(Row::Postgres)).boxed()
+            .map(move |row| row.map(Row::Sqlite).map_err(|source| Failed::at(file, source)))
+            .boxed(),
+            Query::Postgres(on, query) => match on {
+                On::Connection(connection) => query.fetch(connection),
+                On::Pool(pool) => query.fetch(pool),
             }
-            Query::Postgres(On::Pool(pool), query) => query.fetch(pool).map(|row| row.map(Row::Postgres)).boxed(),
+            .map(|row| row.map(Row::Postgres).map_err(Failed::from))
+            .boxed(),
         }
     }
 }

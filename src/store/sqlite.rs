@@ -3,7 +3,9 @@
 use super::backend::{Backend, Loaders};
 use super::checkpoints::Checkpoints;
 use super::place::Place;
+use super::sql::Failed;
 use super::{Result, StoreError, While};
+use futures_util::future::BoxFuture;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, SqliteConnection};
 use std::path::Path;
@@ -36,8 +38,10 @@ pub(super) async fn create(path: &Path) -> Result<Backend> {
 
 /// Opens the file of a ledger.
 pub(super) async fn open(path: &Path) -> Result<Backend> {
-    if !path.exists() {
-        return Err(StoreError::Missing { place: Place::File(path.to_owned()) });
+    match path.try_exists() {
+        Ok(true) => {}
+        Ok(false) => return Err(StoreError::Missing { place: Place::File(path.to_owned()) }),
+        Err(source) => return Err(Failed::at(path, source.into())).while_("looking for the ledger"),
     }
     refuse_other_files(path).await?;
     connect(path, false).await
@@ -63,7 +67,7 @@ async fn refuse_other_files(path: &Path) -> Result<()> {
         Ok(_) => Err(not_a_ledger()),
         // SQLITE_NOTADB.
         Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == "26") => Err(not_a_ledger()),
-        Err(error) => Err(error).while_("opening the ledger"),
+        Err(source) => Err(Failed::at(path, source)).while_("opening the ledger"),
     }
 }
 
@@ -97,8 +101,10 @@ async fn connect(path: &Path, create: bool) -> Result<Backend> {
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
         .acquire_timeout(WRITER_TIMEOUT)
+        .before_acquire(|connection, _| is_whole(connection))
         .connect_with(writer)
         .await
+        .map_err(|source| Failed::at(path, source))
         .while_("opening the ledger")?;
     check_version(&writer).await?;
     let checkpoints = Checkpoints::new(SqlitePoolOptions::new().max_connections(1).connect_lazy_with(others.clone()));
@@ -107,8 +113,18 @@ async fn connect(path: &Path, create: bool) -> Result<Backend> {
         .max_connections(LOADERS_MAX)
         .acquire_timeout(WRITER_TIMEOUT)
         .connect_lazy_with(others.clone());
-    let reader = SqlitePoolOptions::new().max_connections(READERS_MAX).connect_lazy_with(others);
-    Ok(Backend::Sqlite { writer, loaders: Loaders::of(loaders), reader, checkpoints })
+    let reader = SqlitePoolOptions::new()
+        .max_connections(READERS_MAX)
+        .before_acquire(|connection, _| is_whole(connection))
+        .connect_lazy_with(others);
+    Ok(Backend::Sqlite { writer, loaders: Loaders::of(loaders), reader, checkpoints, file: path.into() })
+}
+
+/// Whether a connection that was given back can begin a transaction. When a disk is full or fails, SQLite undoes one itself;
+/// sqlx does not hear of it, its own undoing fails, and it would begin no other there ever again.
+fn is_whole(connection: &mut SqliteConnection) -> BoxFuture<'_, std::result::Result<bool, sqlx::Error>> {
+    let is_whole = !connection.is_in_transaction();
+    Box::pin(async move { Ok(is_whole) })
 }
 
 async fn check_version(pool: &SqlitePool) -> Result<()> {

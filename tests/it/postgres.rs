@@ -7,7 +7,7 @@ use creditd::core::ids::{AccountId, Key};
 use creditd::core::ledger::{Call, Capture, Hold, Purchase, Usage};
 use creditd::core::schedule::{Job, Slot};
 use creditd::core::transaction::Transaction;
-use creditd::store::{Claim, Store, StoreError};
+use creditd::store::{Batch, Claim, Load, Store, StoreError};
 use sqlx::{Connection, PgConnection};
 use std::process::Command;
 use std::sync::Arc;
@@ -168,6 +168,42 @@ async fn a_charge_waits_for_who_holds_its_account() {
     assert!(!charging.is_finished());
     other.commit().await.expect("let go");
     charging.await.expect("a task").expect("charged after it");
+}
+
+/// A batch takes its accounts in order of id, also where the first of them is due another time now and the second is not: who
+/// waits for the first holds none behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_of_both_kinds_takes_its_accounts_in_order() {
+    let Some((sandbox, acme)) = with_room().await else { return };
+    let app = sandbox.at("2013-01-10T00:00:00Z");
+    app.charge(&acme, &usage("erase", "opens-the-month")).await.expect("charged");
+    let aaa = sandbox.open_account("aaa", "UTC", "2013-01-01").await;
+    let mut other = sandbox.postgres().await.begin().await.expect("somebody else");
+    let hold = "UPDATE accounts SET name = name WHERE account_id = 'aaa'";
+    sqlx::raw_sql(hold).execute(&mut *other).await.expect("the row is held");
+    let charging = tokio::spawn(async move {
+        let (now, call) = (app.now(), Call::Charge(usage("erase", "both")));
+        let mut load = Load::default();
+        load.call(&aaa, &call, now);
+        load.call(&acme, &call, now);
+        let plan = |batch: &mut Batch| {
+            for ledger in batch.ledgers.values_mut() {
+                ledger.apply(&call, &batch.prices, now).expect("charged");
+            }
+            batch.ledgers.len()
+        };
+        app.store.update(&load, plan).await
+    });
+    let waiting = "SELECT CAST(count(*) AS TEXT) FROM pg_stat_activity WHERE datname = current_database()
+                      AND wait_event_type = 'Lock'";
+    while sandbox.texts(waiting).await != ["1"] {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let second = "SELECT 1 FROM accounts WHERE account_id = 'acme' FOR NO KEY UPDATE NOWAIT";
+    sqlx::raw_sql(second).execute(&mut *other).await.expect("nobody holds the second");
+    other.commit().await.expect("let go");
+    assert_eq!(charging.await.expect("a task").expect("charged after it"), 2);
+    sandbox.assert_verified().await;
 }
 
 /// Two programs plan on an empty ledger. To one, row 1 is a pack, to the other it is the free credits of a month, of which it

@@ -302,7 +302,7 @@ mod tests {
         let url = format!("sqlite://{}", folder.path().join("creditd.db").display());
         let meta = Meta { created_at: Instant::from_micros(0), sandbox: true };
         let store = Store::create(&url, meta).await.expect("a new ledger");
-        let Tx::Sqlite(mut tx, _) = store.read().await.expect("a connection") else { panic!("this is SQLite") };
+        let Tx::Sqlite(mut tx, ..) = store.read().await.expect("a connection") else { panic!("this is SQLite") };
         let groups = rows::GROUPS.iter().chain(grants::GROUPS).chain(about::GROUPS).map(|group| group.sql);
         let mut walked = Vec::new();
         for sql in groups.chain(reading::statements()).chain([account::REFUNDED]) {
