@@ -8,7 +8,7 @@ use crate::core::calendar::{Instant, Month};
 use crate::core::counting::{counted, grouped};
 use crate::core::ids::AccountId;
 use crate::core::statement::{Breakdown, DateRange, Grouping, LocalTime, ReportModel, Scope};
-use crate::report::{Definition, Definitions, Format, Overrides, aggregate, definition_schema, render};
+use crate::report::{Definition, Definitions, Format, Overrides, RenderError, aggregate, definition_schema, render};
 use anyhow::Context as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -38,8 +38,8 @@ pub enum Report {
     Export {
         #[command(flatten)]
         asked: Asked,
-        /// The form of the file: table, csv, json, ndjson or html. --output and the file's ending say it, too, and must not say
-        /// another one; else it is html
+        /// The form of the file: table, csv, json, ndjson, html or xlsx. --output and the file's ending say it, too, and must
+        /// not say another one; else it is html
         #[arg(long, value_name = "FORM")]
         format: Option<Format>,
         /// The file; - is stdout [default: named for report and range, in `out` of [reports] in the settings]
@@ -239,10 +239,18 @@ impl Asked {
 
 async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: Option<PathBuf>) -> Result<(), Failure> {
     let format = form_of(format, context.output(), out.as_deref())?;
+    let is_stdout = out.as_deref() == Some(Path::new("-"));
+    if format.is_file_only() && is_stdout {
+        let what = format!("{format} is no text and does not go to stdout: name a file by --out, or leave it out");
+        return Err(Failure::message(Exit::Usage, what));
+    }
     let model = asked.model(context).await?;
-    let bytes = render(&model, format, WIDTH)?;
+    let bytes = match render(&model, format, WIDTH) {
+        Err(RenderError::Unfit(unfit)) => return Err(Failure::message(Exit::Usage, unfit.to_string())),
+        rendered => rendered?,
+    };
     let path = match out {
-        Some(path) if path == Path::new("-") => {
+        Some(_) if is_stdout => {
             let mut stdout = stdout();
             stdout.write_all(&bytes)?;
             return Ok(stdout.flush()?);

@@ -55,15 +55,21 @@ struct Bar {
     label: Option<String>,
 }
 
+impl Chart {
+    pub(super) fn description(&self) -> &str {
+        &self.description
+    }
+}
+
 /// What was consumed in one period by everybody in the report.
-struct Consumption {
-    range: DateRange,
-    free: i64,
-    purchased: i64,
+pub(super) struct Consumption {
+    pub(super) range: DateRange,
+    pub(super) free: i64,
+    pub(super) purchased: i64,
 }
 
 impl Consumption {
-    const fn total(&self) -> i64 {
+    pub(super) const fn total(&self) -> i64 {
         self.free.saturating_add(self.purchased)
     }
 }
@@ -114,7 +120,7 @@ pub(super) fn chart(model: &ReportModel) -> Option<Chart> {
 }
 
 /// What was consumed per period, over all sections and groups. A negative sum, which no ledger has, is drawn as nothing.
-fn consumption(model: &ReportModel) -> Vec<Consumption> {
+pub(super) fn consumption(model: &ReportModel) -> Vec<Consumption> {
     let new = |range: DateRange| Consumption { range, free: 0, purchased: 0 };
     let mut periods: Vec<Consumption> = model.spec.periods().into_iter().map(new).collect();
     for line in &model.lines {

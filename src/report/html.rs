@@ -5,9 +5,9 @@
 
 use super::Rendered;
 use super::chart::{Chart, chart};
-use super::wording::{days, listed, story};
-use crate::core::counting::{counted, grouped};
-use crate::core::statement::{Cell, Column, DateRange, Group, LINES_PER_PERIOD, Line, ReportModel, Scope, Section};
+use super::wording::{EQUATION, days, heading_of, listed, section_name, story, whom};
+use crate::core::counting::grouped;
+use crate::core::statement::{Cell, Column, DateRange, Group, LINES_PER_PERIOD, Line, ReportModel, Section};
 use serde::Serialize;
 use tera::{Context, Tera};
 
@@ -147,17 +147,12 @@ fn page(model: &ReportModel) -> Page<'_> {
     let figures = spec.columns().iter().copied().filter(|column| column.is_figure());
     let (zeros, columns): (Vec<Column>, Vec<Column>) = figures.partition(|column| model.is_blank(*column));
     let has_columns = breakdown.is_none() && (has_sections || sections.len() > 1);
-    let whom = match (spec.scope(), &sections[..]) {
-        (Scope::Platform, _) => "Whole platform".to_owned(),
-        (Scope::Account, [one]) => section_name(one),
-        (Scope::Account, many) => counted(many.len() as u64, "account"),
-    };
     let views = sections.iter().filter(|_| has_sections).map(|section| section_view(section, &columns));
     let most_used = model.lines.iter().map(|line| line.figures.consumed.get()).max().unwrap_or(0);
     let usage = sections.iter().filter(|_| has_usage).map(|section| usage_view(section, model, most_used));
     Page {
         title: spec.title(),
-        whom,
+        whom: whom(model),
         period: days(spec.range()),
         as_of: spec.as_of().to_utc().format("%-d %B %Y, %H:%M:%S UTC").to_string(),
         story: story(&model.totals),
@@ -165,18 +160,13 @@ fn page(model: &ReportModel) -> Page<'_> {
         equation: equation(&model.totals),
         counts: counts(&model.totals),
         chart: chart(model),
-        columns: columns.iter().map(|column| name(*column)).collect(),
+        columns: columns.iter().map(|column| heading_of(*column)).collect(),
         accounts: (sections.len() > 1).then(|| accounts(model, &sections, &columns, has_sections || has_usage)),
         sections: views.collect(),
         breakdown: breakdown.map(|breakdown| breakdown.as_str()),
         usage: usage.collect(),
         notes: notes(sections.len(), has_detail, if has_columns { &zeros } else { &[] }),
     }
-}
-
-/// An id is safe in an attribute and in a link; the platform has none.
-fn section_name(section: &Section) -> String {
-    section.account.map_or_else(|| "Platform".to_owned(), ToString::to_string)
 }
 
 /// What the page leaves out, and why.
@@ -193,7 +183,7 @@ fn notes(sections: usize, has_detail: bool, left_out: &[Column]) -> Vec<String> 
         notes.push(format!("{missing} in the sums but not in the list, which CSV has in full."));
     }
     if !left_out.is_empty() {
-        let names: Vec<String> = left_out.iter().map(|column| name(*column).to_lowercase()).collect();
+        let names: Vec<String> = left_out.iter().map(|column| heading_of(*column).to_lowercase()).collect();
         notes.push(format!("Zero throughout and therefore without a column: {}.", listed(&names)));
     }
     notes
@@ -221,35 +211,26 @@ fn permille(part: i64, whole: i64) -> i64 {
 
 /// The equation of DESIGN section 4, read downwards.
 fn equation(totals: &[Line]) -> Vec<EquationRow> {
-    [
-        (Column::CarriedIn, "", "at the beginning"),
-        (Column::Allocated, "+", "monthly free credits"),
-        (Column::Purchased, "+", "packs bought"),
-        (Column::Bonus, "+", "granted by the operator"),
-        (Column::Consumed, "−", "taken by AI actions"),
-        (Column::Refunded, "+", "given back for actions"),
-        (Column::Lapsed, "−", "left unused"),
-        (Column::Returned, "−", "unspent packs returned"),
-        (Column::Adjusted, "±", "corrections"),
-        (Column::Remaining, "=", "at the end"),
-    ]
-    .into_iter()
-    .map(|(column, sign, meaning)| EquationRow {
-        sign,
-        name: name(column),
-        meaning,
-        amounts: totals.iter().map(|line| shown(line.cell(column))).collect(),
-        is_zero: totals.iter().all(|line| line.cell(column).is_nothing()),
-        is_bound: matches!(column, Column::CarriedIn | Column::Remaining),
-    })
-    .collect()
+    EQUATION
+        .into_iter()
+        .map(|(column, sign, meaning)| EquationRow {
+            sign,
+            name: heading_of(column),
+            meaning,
+            amounts: totals.iter().map(|line| shown(line.cell(column))).collect(),
+            is_zero: totals.iter().all(|line| line.cell(column).is_nothing()),
+            is_bound: matches!(column, Column::CarriedIn | Column::Remaining),
+        })
+        .collect()
 }
 
 fn counts(totals: &[Line]) -> Vec<Count> {
     let columns = [Column::Succeeded, Column::Failed, Column::Refused].into_iter();
     let total = totals.last().into_iter();
     total
-        .flat_map(|total| columns.clone().map(|column| Count { name: name(column), value: shown(total.cell(column)) }))
+        .flat_map(|total| {
+            columns.clone().map(|column| Count { name: heading_of(column), value: shown(total.cell(column)) })
+        })
         .collect()
 }
 
@@ -312,33 +293,6 @@ fn cells(line: Option<&Line>, columns: &[Column]) -> Vec<String> {
     line.into_iter().flat_map(|line| columns.iter().map(|column| shown(line.cell(*column)))).collect()
 }
 
-/// The name of a column as a heading.
-const fn name(column: Column) -> &'static str {
-    match column {
-        Column::Account => "Account",
-        Column::From => "From",
-        Column::To => "To",
-        Column::Action => "Action",
-        Column::User => "User",
-        Column::Type => "Type",
-        Column::Status => "Status",
-        Column::CreditType => "Credits",
-        Column::CarriedIn => "Carried in",
-        Column::Allocated => "Allocated",
-        Column::Purchased => "Purchased",
-        Column::Bonus => "Bonus",
-        Column::Consumed => "Consumed",
-        Column::Refunded => "Refunded",
-        Column::Lapsed => "Lapsed",
-        Column::Returned => "Returned",
-        Column::Adjusted => "Adjusted",
-        Column::Remaining => "Remaining",
-        Column::Succeeded => "Succeeded",
-        Column::Failed => "Failed",
-        Column::Refused => "Refused",
-    }
-}
-
 /// A figure on the page, with a real minus sign.
 fn shown(cell: Cell) -> String {
     match cell {
@@ -354,7 +308,7 @@ fn shown(cell: Cell) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::statement::{Breakdown, Grouping};
+    use crate::core::statement::{Breakdown, Grouping, Scope};
     use crate::report::testing::{broken_down, report, statement};
 
     fn page_of(model: &ReportModel) -> String {

@@ -14,10 +14,12 @@ mod json;
 mod schema;
 mod table;
 mod wording;
+mod xlsx;
 
 pub use definitions::{DefaultRange, Definition, DefinitionError, Definitions, Overrides};
 pub use frames::aggregate;
 pub use schema::definition_schema;
+pub use xlsx::Unfit;
 
 use crate::core::statement::ReportModel;
 use crate::core::transaction::words;
@@ -35,16 +37,24 @@ words! {
         Ndjson = "ndjson",
         /// One self-contained page.
         Html = "html",
+        /// A workbook with formulas, a chart and notes; a file only.
+        Xlsx = "xlsx",
     }
 }
 
 impl Format {
+    /// Whether a terminal or a pipe is no place for it.
+    #[must_use]
+    pub const fn is_file_only(self) -> bool {
+        matches!(self, Format::Xlsx)
+    }
+
     /// The ending of a file in this format, without the dot.
     #[must_use]
     pub const fn extension(self) -> &'static str {
         match self {
             Format::Table => "txt",
-            Format::Csv | Format::Json | Format::Ndjson | Format::Html => self.as_str(),
+            Format::Csv | Format::Json | Format::Ndjson | Format::Html | Format::Xlsx => self.as_str(),
         }
     }
 }
@@ -58,22 +68,31 @@ impl std::str::FromStr for Format {
 
 /// Not a [`Format`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a report format; choose table, csv, json, ndjson or html")]
+#[error("{0:?} is not a report format; choose table, csv, json, ndjson, html or xlsx")]
 pub struct UnknownFormat(String);
 
-/// A report could not be written out. The data is not at fault: the memory or a template is.
+/// A report could not be written out.
 #[derive(Debug, thiserror::Error)]
-#[error("the report {title:?} could not be written as {format}: {cause}")]
-pub struct RenderError {
-    title: String,
-    format: Format,
-    cause: Box<dyn std::error::Error + Send + Sync>,
+pub enum RenderError {
+    /// It is more than the format holds.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+    /// A defect of creditd: the data is not at fault, the memory or a template is.
+    #[error("the report {title:?} could not be written as {format}: {cause}")]
+    Broken {
+        /// Its title.
+        title: String,
+        /// As what it should be written.
+        format: Format,
+        /// Why it was not.
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 /// Shows `model` in `format`. `width` bounds the lines of [`Format::Table`], in characters; the others ignore it.
 ///
 /// # Errors
-/// [`RenderError`], which is always a defect of creditd.
+/// [`RenderError`]; for all formats but [`Format::Xlsx`] it is a defect of creditd.
 pub fn render(model: &ReportModel, format: Format, width: u16) -> Result<Vec<u8>, RenderError> {
     let rendered = match format {
         Format::Table => Ok(table::render(model, width).into_bytes()),
@@ -81,8 +100,12 @@ pub fn render(model: &ReportModel, format: Format, width: u16) -> Result<Vec<u8>
         Format::Json => json::render(model),
         Format::Ndjson => json::render_lines(model),
         Format::Html => html::render(model),
+        Format::Xlsx => {
+            xlsx::check(model)?;
+            xlsx::render(model)
+        }
     };
-    rendered.map_err(|cause| RenderError { title: model.spec.title().to_owned(), format, cause })
+    rendered.map_err(|cause| RenderError::Broken { title: model.spec.title().to_owned(), format, cause })
 }
 
 /// What a renderer answers before [`render`] says which report it was.

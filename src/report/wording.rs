@@ -1,7 +1,7 @@
 //! Numbers, dates and sentences as people read them, shared by the renderers for people.
 
 use crate::core::counting::{counted, grouped};
-use crate::core::statement::{DateRange, Figures, Line, LineType, LocalTime};
+use crate::core::statement::{Column, DateRange, Figures, Line, LineType, LocalTime, ReportModel, Scope, Section};
 use chrono::{Datelike, NaiveDate};
 
 /// A range as one says it: `March 2026`, `5 March 2026`, `1–14 March 2026`, `2026`, whose last day is in it, or
@@ -45,6 +45,92 @@ fn times(range: DateRange) -> String {
         format!("{}, {begin}–{end}", day(first))
     } else {
         format!("{}, {begin} – {}, {end}", day(first), day(last))
+    }
+}
+
+/// Whom a report is about.
+pub(super) fn whom(model: &ReportModel) -> String {
+    match (model.spec.scope(), model.sections().len()) {
+        (Scope::Platform, _) => "Whole platform".to_owned(),
+        (Scope::Account, 1) => model.sections().next().map(|one| section_name(&one)).unwrap_or_default(),
+        (Scope::Account, many) => counted(many as u64, "account"),
+    }
+}
+
+/// An id is safe in an attribute and in a link; the platform has none.
+pub(super) fn section_name(section: &Section) -> String {
+    section.account.map_or_else(|| "Platform".to_owned(), ToString::to_string)
+}
+
+/// The equation of DESIGN section 4, read downwards: what is added and taken away, and in a few words what it is.
+pub(super) const EQUATION: [(Column, &str, &str); 10] = [
+    (Column::CarriedIn, "", "at the beginning"),
+    (Column::Allocated, "+", "monthly free credits"),
+    (Column::Purchased, "+", "packs bought"),
+    (Column::Bonus, "+", "granted by the operator"),
+    (Column::Consumed, "−", "taken by AI actions"),
+    (Column::Refunded, "+", "given back for actions"),
+    (Column::Lapsed, "−", "left unused"),
+    (Column::Returned, "−", "unspent packs returned"),
+    (Column::Adjusted, "±", "corrections"),
+    (Column::Remaining, "=", "at the end"),
+];
+
+/// The name of a column as a heading.
+pub(super) const fn heading_of(column: Column) -> &'static str {
+    match column {
+        Column::Account => "Account",
+        Column::From => "From",
+        Column::To => "To",
+        Column::Action => "Action",
+        Column::User => "User",
+        Column::Type => "Type",
+        Column::Status => "Status",
+        Column::CreditType => "Credits",
+        Column::CarriedIn => "Carried in",
+        Column::Allocated => "Allocated",
+        Column::Purchased => "Purchased",
+        Column::Bonus => "Bonus",
+        Column::Consumed => "Consumed",
+        Column::Refunded => "Refunded",
+        Column::Lapsed => "Lapsed",
+        Column::Returned => "Returned",
+        Column::Adjusted => "Adjusted",
+        Column::Remaining => "Remaining",
+        Column::Succeeded => "Succeeded",
+        Column::Failed => "Failed",
+        Column::Refused => "Refused",
+    }
+}
+
+/// What stands in a column, for those who were only sent the file.
+pub(super) const fn meaning(column: Column) -> &'static str {
+    match column {
+        Column::Account => "The account; empty where all accounts are summed up.",
+        Column::From => "The first day of the period, or the time at which it begins within a day.",
+        Column::To => "The first day after the period, or the time at which it ends within a day.",
+        Column::Action => "The AI action; empty for use that names none.",
+        Column::User => "The user of the account; empty for use that names none.",
+        Column::Type => "The credits that an action took: free, purchased, mixed (both) or none.",
+        Column::Status => "How actions ended: succeeded, failed or refused.",
+        Column::CreditType => "The credits that the line counts: free, purchased, or total for both together.",
+        Column::CarriedIn => "Credits that were there when the period began.",
+        Column::Allocated => "The free credits of the month, which lapse when it ends.",
+        Column::Purchased => "Credits of packs that were bought; they do not lapse.",
+        Column::Bonus => "Credits granted by the operator.",
+        Column::Consumed => {
+            "Credits taken by actions, and those held for actions that are not settled; refunds are not taken off."
+        }
+        Column::Refunded => "Credits given back for earlier actions.",
+        Column::Lapsed => "Credits that disappeared unused when their time was over.",
+        Column::Returned => "Unspent credits of packs that were returned.",
+        Column::Adjusted => "Corrections by the operator, below zero where they took credits.",
+        Column::Remaining => "Credits that were there when the period was over.",
+        Column::Succeeded => {
+            "Actions done; on lines of the total only, for one action can take both free and purchased credits."
+        }
+        Column::Failed => "Actions that failed at the platform; on lines of the total only.",
+        Column::Refused => "Actions that were refused, such as for lack of credits; on lines of the total only.",
     }
 }
 

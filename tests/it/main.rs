@@ -21,3 +21,4 @@ mod store;
 mod support;
 mod tampering;
 mod tidy;
+mod workbooks;

@@ -26,7 +26,8 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that one layer alone may name.
-const HOMES: &[(&str, &str)] = &[("sqlx", "store"), ("lettre", "mail"), ("polars", "report")];
+const HOMES: &[(&str, &str)] =
+    &[("sqlx", "store"), ("lettre", "mail"), ("polars", "report"), ("rust_xlsxwriter", "report")];
 
 /// Layers where amounts live.
 const WITHOUT_FLOATS: &[&str] = &["core", "store"];

@@ -1,5 +1,6 @@
 //! From rows to a report: the plain way of adding up, and the assembly that every way of adding up shares.
 
+use super::super::calendar::Month;
 use super::super::credits::{CreditType, Credits, Overflow, Split};
 use super::super::transaction::Kind;
 use super::groups::is_use;
@@ -9,7 +10,7 @@ use super::{
 };
 use crate::core::ids::AccountId;
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What happened in one place.
 #[derive(Clone, Copy, Debug, Default)]
@@ -98,7 +99,8 @@ pub fn assemble(
     grid: &Grid,
     tally: &Tally,
 ) -> Result<ReportModel, ReportError> {
-    let mut model = ReportModel { spec: spec.clone(), lines: Vec::new(), subtotals: Vec::new(), totals: Vec::new() };
+    let (lines, subtotals, totals) = (Vec::new(), Vec::new(), Vec::new());
+    let mut model = ReportModel { spec: spec.clone(), lines, subtotals, totals, zones: zones(spec.range(), accounts) };
     let mut total: Option<Period> = None;
     for (id, first_cell, opening) in line_sets(spec, accounts, grid)? {
         let mut carried_in = opening;
@@ -125,6 +127,18 @@ pub fn assemble(
     let about = About { account: None, range: spec.range(), group: None };
     total.unwrap_or_default().push_lines(&mut model.totals, about)?;
     Ok(model)
+}
+
+/// The zones of all terms in force in `range`.
+fn zones(range: DateRange, accounts: &[ReportAccount]) -> Vec<&'static str> {
+    let (first, last) = (Month::of(range.from().date()), Month::of(range.last_day()));
+    let in_force = |account: &ReportAccount| {
+        let calendar = &account.calendar;
+        let later = calendar.terms().iter().filter(move |terms| first < terms.from && terms.from <= last);
+        let zones: Vec<&'static str> = later.chain([calendar.terms_in(first)]).map(|terms| terms.zone.name()).collect();
+        zones
+    };
+    accounts.iter().flat_map(in_force).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// The groups of one cell that used credits or tried to, in the order in which they are shown.

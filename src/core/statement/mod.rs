@@ -412,6 +412,8 @@ pub struct ReportModel {
     pub subtotals: Vec<Line>,
     /// The whole report: one triple.
     pub totals: Vec<Line>,
+    /// The time zones by which its accounts lived through the range, in the order of their names.
+    pub zones: Vec<&'static str>,
 }
 
 /// The lines of one account, or of the platform.

@@ -109,3 +109,21 @@ fn weeks_begin_on_monday_and_ranges_within_a_day() {
     let all = consumed(&place, "from", "statement-custom --from 1970-01-01 --to 2199-12-31 --by range");
     assert_eq!(all, pairs(&[("1970-01-01", 28)]));
 }
+
+#[test]
+fn a_workbook_is_a_file_and_the_same_each_time() {
+    let place = used();
+    let weeks = "report export usage-by-user --month 2013-01 --by week,user";
+    let said = place.ok(&format!("{weeks} --out a.xlsx"));
+    assert!(said.stdout.is_empty() && said.stderr.contains("a.xlsx: 12 lines"), "{}", said.stderr);
+    place.ok(&format!("{weeks} --format xlsx --out b.xlsx"));
+    let bytes = |name| std::fs::read(place.path(name)).expect("a file");
+    assert!(bytes("a.xlsx").starts_with(b"PK") && bytes("a.xlsx") == bytes("b.xlsx"));
+    let named = place.ok(&format!("{weeks} --format xlsx"));
+    assert!(named.stderr.contains("usage-by-user-2013-01-01-to-2013-02-01.xlsx: 12 lines"), "{}", named.stderr);
+    place.run(&format!("{weeks} --format xlsx --out -")).fails_with(2, "xlsx is no text and does not go to stdout");
+    let other = "--format csv and the ending of a.xlsx ask for different forms";
+    place.run(&format!("{weeks} --format csv --out a.xlsx")).fails_with(2, other);
+    place.run("report show --format xlsx").fails_with(2, "unexpected argument '--format'");
+    place.run("report show -o xlsx").fails_with(2, "invalid value 'xlsx'");
+}

@@ -1,0 +1,217 @@
+//! XLSX: a workbook of the figures, of the periods with a chart where there are several, and of notes.
+//!
+//! What comes from outside is written as text, and what looks like a formula is marked as text, so that it stays so when
+//! somebody edits the cell. Totals are formulas that remember the total of the model: a program that does not calculate
+//! shows the same. Nothing asks the clock; the workbook's own date is the report's as-of.
+
+mod notes;
+mod sheets;
+
+use super::Rendered;
+use crate::core::counting::grouped;
+use crate::core::statement::{Cell, Column, LINES_PER_PERIOD, LocalTime, ReportModel};
+use chrono::{Datelike, NaiveDateTime, Timelike};
+use rust_xlsxwriter::{
+    ColNum, DocProperties, ExcelDateTime, Format, FormatAlign, FormatBorder, RowNum, Workbook, Worksheet, XlsxError,
+};
+use sheets::Layout;
+use std::borrow::Cow;
+
+/// Rows of a sheet.
+const ROWS_MAX: usize = 1_048_576;
+/// Lines that a sheet holds between the names of the columns and the totals.
+const LINES_MAX: usize = ROWS_MAX - 1 - LINES_PER_PERIOD;
+/// Lines that are kept in memory, about 3 kB each; the rows of a longer report wait in a temporary file.
+const LINES_IN_MEMORY_MAX: usize = 10_000;
+/// The largest figure that a spreadsheet shows to the last credit: it keeps 15 digits.
+const FIGURE_MAX: u64 = 999_999_999_999_999;
+/// Units of text that a cell holds, in UTF-16.
+const TEXT_UNITS_MAX: usize = 32_767;
+
+/// What a workbook cannot hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// More lines than a sheet has rows for.
+    #[error(
+        "the report has {} lines and a sheet of a workbook holds {}: write it as csv, or choose fewer accounts or longer \
+         periods",
+        grouped(*lines as u64),
+        grouped(LINES_MAX as u64)
+    )]
+    Lines {
+        /// Lines of the report.
+        lines: usize,
+    },
+    /// A figure that a spreadsheet would round.
+    #[error("{column} is {figure} on a line of the report and a spreadsheet keeps 15 digits: write it as csv")]
+    Digits {
+        /// Where it stands.
+        column: Column,
+        /// The figure.
+        figure: i128,
+    },
+}
+
+/// Whether a workbook holds `model` to the last line and credit.
+pub(super) fn check(model: &ReportModel) -> Result<(), Unfit> {
+    if model.lines.len() > LINES_MAX {
+        return Err(Unfit::Lines { lines: model.lines.len() });
+    }
+    for line in model.lines.iter().chain(&model.totals) {
+        // The notes have the whole statement of a breakdown, too.
+        for column in Column::ALL {
+            let figure = match line.cell(*column) {
+                Cell::Credits(credits) => i128::from(credits.get()),
+                Cell::Count(count) => i128::from(count),
+                Cell::Text(_) | Cell::Word(_) | Cell::Date(_) | Cell::Blank => continue,
+            };
+            if figure.unsigned_abs() > u128::from(FIGURE_MAX) {
+                return Err(Unfit::Digits { column: *column, figure });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The workbook. [`check`] comes first.
+pub(super) fn render(model: &ReportModel) -> Rendered {
+    let mut book = Workbook::new();
+    let made = moment(model.spec.as_of().to_utc().naive_utc()).or_else(|_| ExcelDateTime::from_ymd(1970, 1, 1))?;
+    book.set_properties(&DocProperties::new().set_title(model.spec.title()).set_creation_datetime(&made));
+    let layout = Layout::of(model)?;
+    let is_long = model.lines.len() > LINES_IN_MEMORY_MAX;
+    let sheet = if is_long { book.add_worksheet_with_low_memory()? } else { book.add_worksheet() };
+    sheets::figures(sheet, model, &layout)?;
+    if model.spec.period_count() > 1 {
+        sheets::periods(book.add_worksheet(), model, &layout)?;
+    }
+    notes::notes(book.add_worksheet(), model, &layout)?;
+    Ok(book.save_to_buffer()?)
+}
+
+/// How the cells of a line look.
+struct Looks {
+    text: Format,
+    /// Text that a spreadsheet would take for a formula if it were typed.
+    quoted: Format,
+    day: Format,
+    minute: Format,
+    second: Format,
+    number: Format,
+}
+
+impl Looks {
+    fn new(base: &Format) -> Looks {
+        let shown_as = |form: &str| base.clone().set_num_format(form);
+        let date = |form: &str| shown_as(form).set_align(FormatAlign::Left);
+        Looks {
+            text: base.clone(),
+            quoted: base.clone().set_quote_prefix(),
+            day: date("yyyy-mm-dd"),
+            minute: date("yyyy-mm-dd hh:mm"),
+            second: date("yyyy-mm-dd hh:mm:ss"),
+            number: shown_as("#,##0"),
+        }
+    }
+
+    /// Lines of one type of credits.
+    fn plain() -> Looks {
+        Looks::new(&Format::new())
+    }
+
+    /// Lines of both together.
+    fn strong() -> Looks {
+        Looks::new(&Format::new().set_bold())
+    }
+
+    /// Totals below a sheet.
+    fn foot() -> Looks {
+        Looks::new(&heading())
+    }
+}
+
+/// The names of columns.
+fn heading() -> Format {
+    Format::new().set_bold().set_background_color("#F4F1EA").set_border_bottom(FormatBorder::Thin)
+}
+
+/// Writes what a cell of the report says. Nothing, where it says nothing.
+fn put(sheet: &mut Worksheet, at: (RowNum, ColNum), cell: Cell, looks: &Looks) -> Result<(), XlsxError> {
+    let (row, column) = at;
+    match cell {
+        Cell::Text(text) => {
+            let look = if is_like_a_formula(text) { &looks.quoted } else { &looks.text };
+            sheet.write_string_with_format(row, column, fitted(text), look)?;
+        }
+        Cell::Word(word) => {
+            sheet.write_string_with_format(row, column, word, &looks.text)?;
+        }
+        Cell::Date(time) => put_time(sheet, at, time, looks)?,
+        Cell::Credits(credits) => {
+            sheet.write_number_with_format(row, column, number(credits.get()), &looks.number)?;
+        }
+        Cell::Count(count) => {
+            let count = number(i64::try_from(count).unwrap_or(i64::MAX));
+            sheet.write_number_with_format(row, column, count, &looks.number)?;
+        }
+        Cell::Blank => {}
+    }
+    Ok(())
+}
+
+/// A date, with the time of day where it does not begin one.
+fn put_time(
+    sheet: &mut Worksheet,
+    (row, column): (RowNum, ColNum),
+    time: LocalTime,
+    looks: &Looks,
+) -> Result<(), XlsxError> {
+    let look = match time.time().second() {
+        _ if time.is_midnight() => &looks.day,
+        0 => &looks.minute,
+        _ => &looks.second,
+    };
+    sheet.write_datetime_with_format(row, column, moment(time.date().and_time(time.time()))?, look)?;
+    Ok(())
+}
+
+/// # Errors
+/// When it lies outside the years 1900 to 9999, as no local time of a report does.
+fn moment(at: NaiveDateTime) -> Result<ExcelDateTime, XlsxError> {
+    let outside = || XlsxError::DateTimeRangeError(at.to_string());
+    let year = u16::try_from(at.year()).map_err(|_| outside())?;
+    let small = |part: u32| u8::try_from(part).map_err(|_| outside());
+    let day = ExcelDateTime::from_ymd(year, small(at.month())?, small(at.day())?)?;
+    if at.num_seconds_from_midnight() == 0 {
+        return Ok(day);
+    }
+    day.and_hms(u16::from(small(at.hour())?), small(at.minute())?, small(at.second())?)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a sheet has no other numbers; `check` lets none by that would lose a digit"
+)]
+const fn number(figure: i64) -> f64 {
+    figure as f64
+}
+
+fn is_like_a_formula(text: &str) -> bool {
+    text.starts_with(['=', '+', '-', '@', '\t', '\r'])
+}
+
+/// As much of `text` as a cell holds, with a mark where something is missing.
+fn fitted(text: &str) -> Cow<'_, str> {
+    if text.len() <= TEXT_UNITS_MAX || text.encode_utf16().count() <= TEXT_UNITS_MAX {
+        return Cow::Borrowed(text);
+    }
+    let mut units = 1; // the mark
+    let kept = text.chars().take_while(|c| {
+        units += c.len_utf16();
+        units <= TEXT_UNITS_MAX
+    });
+    Cow::Owned(kept.chain(['…']).collect())
+}
+
+#[cfg(test)]
+mod tests;

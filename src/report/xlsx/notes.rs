@@ -1,0 +1,143 @@
+//! The sheet of notes: what the report is, how it adds up, and what its columns mean.
+
+use super::super::wording::{EQUATION, days, heading_of, listed, meaning, story, whom};
+use super::sheets::{Layout, calculated};
+use super::{Looks, fitted, heading, is_like_a_formula, put, put_time};
+use crate::core::counting::{counted, grouped};
+use crate::core::statement::{Cell, Column, ReportModel};
+use rust_xlsxwriter::{Format, FormatAlign, RowNum, Worksheet, XlsxError};
+
+const NAME: &str = "Notes";
+/// Time zones that are named; of more, their number is.
+const ZONES_MAX: usize = 12;
+
+pub(super) fn notes(sheet: &mut Worksheet, model: &ReportModel, layout: &Layout) -> Result<(), XlsxError> {
+    sheet.set_name(NAME)?.set_landscape().set_print_fit_to_pages(1, 0);
+    for (at, width) in [(0, 18_u16), (1, 84), (2, 16), (3, 16), (4, 16)] {
+        sheet.set_column_width(at, width)?;
+    }
+    let title = Format::new().set_bold().set_font_size(14);
+    let title = if is_like_a_formula(model.spec.title()) { title.set_quote_prefix() } else { title };
+    sheet.write_string_with_format(0, 0, fitted(model.spec.title()), &title)?;
+    let row = about(sheet, model, 2)?;
+    let row = equation(sheet, model, row + 1)?;
+    columns(sheet, model, layout, row + 1)
+}
+
+/// What was asked; gives the row after it, as the others do.
+fn about(sheet: &mut Worksheet, model: &ReportModel, mut row: RowNum) -> Result<RowNum, XlsxError> {
+    let spec = &model.spec;
+    let plain = Looks::plain();
+    let (label, text) = (Format::new().set_bold().set_align(FormatAlign::Top), wrapped());
+    let periods = match spec.breakdown() {
+        None => format!("by {}", spec.grouping()),
+        Some(breakdown) => format!("by {}, broken down by {breakdown}", spec.grouping()),
+    };
+    let zones = match model.zones.as_slice() {
+        [] => "There is no account in the report.".to_owned(),
+        [one] => format!("Days and times are local, in {one}."),
+        few if few.len() <= ZONES_MAX => {
+            format!("Days and times are those of each account's own zone: {}.", listed(few))
+        }
+        many => {
+            let zones = counted(many.len() as u64, "zone");
+            format!("Days and times are those of each account's own zone; there are {zones}.")
+        }
+    };
+    let as_of =
+        spec.as_of().to_utc().format("%-d %B %Y, %H:%M:%S UTC: what was recorded later does not count").to_string();
+    for (name, what) in [
+        ("Accounts", whom(model)),
+        ("Range", days(spec.range())),
+        ("Periods", periods),
+        ("Time zone", zones),
+        ("As of", as_of),
+        ("Lines", grouped(model.lines.len() as u64)),
+        ("In words", story(&model.totals)),
+    ] {
+        sheet.write_string_with_format(row, 0, name, &label)?;
+        sheet.write_string_with_format(row, 1, what, &text)?;
+        row += 1;
+    }
+    for (name, time) in [("From", spec.range().from()), ("Until before", spec.range().to())] {
+        sheet.write_string_with_format(row, 0, name, &label)?;
+        put_time(sheet, (row, 1), time, &plain)?;
+        row += 1;
+    }
+    Ok(row)
+}
+
+/// How the whole report adds up, as formulas.
+fn equation(sheet: &mut Worksheet, model: &ReportModel, mut row: RowNum) -> Result<RowNum, XlsxError> {
+    let head = heading();
+    let right = heading().set_align(FormatAlign::Right);
+    sheet.write_string_with_format(row, 0, "How it adds up", &head)?.write_blank(row, 1, &head)?;
+    for (at, name) in [(2, "free"), (3, "purchased"), (4, "total")] {
+        sheet.write_string_with_format(row, at, name, &right)?;
+    }
+    let first = row + 1;
+    let (plain, foot) = (Looks::plain(), Looks::foot());
+    for (column, sign, what) in EQUATION {
+        row += 1;
+        let is_sum = column == Column::Remaining;
+        let looks = if is_sum { &foot } else { &plain };
+        let name = format!("{sign} {}", heading_of(column)).trim_start().to_owned();
+        put(sheet, (row, 0), Cell::Text(&name), looks)?;
+        put(sheet, (row, 1), Cell::Word(what), looks)?;
+        for (at, letter, line) in [(2, 'C', 0), (3, 'D', 1)].map(|(at, letter, line)| (at, letter, &model.totals[line]))
+        {
+            match line.cell(column) {
+                Cell::Credits(sum) if is_sum => {
+                    calculated(sheet, (row, at), sum_of_signs(letter, first), sum.get(), looks)?;
+                }
+                cell => put(sheet, (row, at), cell, looks)?,
+            }
+        }
+        if let Cell::Credits(sum) = model.totals[2].cell(column) {
+            calculated(sheet, (row, 4), format!("C{0}+D{0}", row + 1), sum.get(), looks)?;
+        }
+    }
+    Ok(row + 1)
+}
+
+/// The equation of one type, whose first figure stands in the row `first`.
+fn sum_of_signs(letter: char, first: RowNum) -> String {
+    let parts = EQUATION.iter().zip(first + 1..).filter(|((column, ..), _)| *column != Column::Remaining);
+    parts
+        .map(|((_, sign, _), row)| match *sign {
+            "" => format!("{letter}{row}"),
+            "−" => format!("-{letter}{row}"),
+            _ => format!("+{letter}{row}"),
+        })
+        .collect()
+}
+
+fn columns(sheet: &mut Worksheet, model: &ReportModel, layout: &Layout, mut row: RowNum) -> Result<(), XlsxError> {
+    let head = heading();
+    sheet.write_string_with_format(row, 0, "Columns", &head)?.write_blank(row, 1, &head)?;
+    let name = Format::new().set_align(FormatAlign::Top);
+    for column in model.spec.columns() {
+        row += 1;
+        sheet.write_string_with_format(row, 0, column.as_str(), &name)?;
+        sheet.write_string_with_format(row, 1, meaning(*column), &wrapped())?;
+    }
+    row += 1;
+    let totals =
+        model.totals.iter().flat_map(|line| model.spec.columns().iter().map(move |of| (*of, line.credit_type)));
+    let has_formulas = totals.filter(|(of, _)| of.is_figure()).all(|(of, line)| layout.total(of, line).is_some());
+    let how = if has_formulas {
+        "The totals below the figures are formulas over the lines of their type, so that they can be followed; they do not \
+         change when lines are sorted or hidden. What was carried in is that of the first period, what remains that of \
+         the last."
+    } else {
+        "Totals below the figures that lack a formula are those of the whole report: this choice of columns does not say \
+         which lines they sum."
+    };
+    sheet.write_string_with_format(row + 1, 0, "Totals", &name)?;
+    sheet.write_string_with_format(row + 1, 1, how, &wrapped())?;
+    Ok(())
+}
+
+fn wrapped() -> Format {
+    Format::new().set_text_wrap().set_align(FormatAlign::Top)
+}

@@ -1,0 +1,200 @@
+//! The sheets of figures: every line of the report with its totals, and what was consumed per period with its chart.
+
+use super::super::chart::{chart, consumption};
+use super::{Looks, heading, number, put, put_time};
+use crate::core::statement::{Cell, Column, Line, LineType, ReportModel};
+use rust_xlsxwriter::utility::column_number_to_name;
+use rust_xlsxwriter::{
+    Chart, ChartFormat, ChartLegendPosition, ChartSolidFill, ChartType, ColNum, FormatAlign, Formula, IgnoreError,
+    RowNum, Worksheet, XlsxError,
+};
+
+const FIGURES: &str = "Figures";
+const PERIODS: &str = "By period";
+
+/// The widest column of text, in characters: longer ones can be made wider by whoever reads them.
+const WIDTH_MAX: usize = 40;
+/// What the arrow of a filter and the edges of a cell take, in characters.
+const MARGIN: usize = 4;
+/// Most cells that the formulas by period look at together: a spreadsheet calculates them all when it opens the workbook.
+const LOOKED_AT_MAX: u64 = 20_000_000;
+/// A page of paper of the size A4, by its number.
+const A4: u8 = 9;
+
+/// Where the lines of the report stand on the sheet of figures.
+pub(super) struct Layout<'a> {
+    columns: &'a [Column],
+    lines: RowNum,
+    has_periods: bool,
+}
+
+impl Layout<'_> {
+    pub(super) fn of(model: &ReportModel) -> Result<Layout<'_>, XlsxError> {
+        Ok(Layout {
+            columns: model.spec.columns(),
+            lines: RowNum::try_from(model.lines.len()).map_err(|_| XlsxError::RowColumnLimitError)?,
+            has_periods: model.spec.period_count() > 1,
+        })
+    }
+
+    /// The lines' cells in `column`.
+    fn cells(&self, column: Column) -> Option<String> {
+        let at = self.columns.iter().position(|there| *there == column)?;
+        let name = column_number_to_name(ColNum::try_from(at).ok()?);
+        (self.lines > 0).then(|| format!("{FIGURES}!${name}$2:${name}${}", self.lines + 1))
+    }
+
+    /// The sum over the lines of one type; `None` where the report lacks a column by which to tell them. What was there
+    /// at the beginning is what was there when the first period began; what is there at the end, when the last one did.
+    pub(super) fn total(&self, of: Column, credit_type: LineType) -> Option<String> {
+        let (figures, types) = (self.cells(of)?, self.cells(Column::CreditType)?);
+        let when = match of {
+            Column::CarriedIn if self.has_periods => {
+                let from = self.cells(Column::From)?;
+                format!(",{from},MIN({from})")
+            }
+            Column::Remaining if self.has_periods => {
+                let to = self.cells(Column::To)?;
+                format!(",{to},MAX({to})")
+            }
+            _ => String::new(),
+        };
+        Some(format!("SUMIFS({figures},{types},\"{credit_type}\"{when})"))
+    }
+
+    /// What was consumed of one type on the lines that begin with what stands in `cell`.
+    fn consumed_from(&self, cell: &str, credit_type: LineType) -> Option<String> {
+        let [figures, types, from] = [Column::Consumed, Column::CreditType, Column::From].map(|of| self.cells(of));
+        Some(format!("SUMIFS({},{},\"{credit_type}\",{},{cell})", figures?, types?, from?))
+    }
+}
+
+pub(super) fn figures(sheet: &mut Worksheet, model: &ReportModel, layout: &Layout) -> Result<(), XlsxError> {
+    let columns = || (0..).zip(layout.columns.iter().copied());
+    let last = ColNum::try_from(layout.columns.len().saturating_sub(1)).unwrap_or(ColNum::MAX);
+    head(sheet, FIGURES, columns().map(|(_, column)| (column.as_str(), column.is_figure(), width(model, column))))?;
+    if layout.lines > 0 {
+        sheet.autofilter(0, 0, layout.lines, last)?;
+        // An account may be called 007.
+        sheet.ignore_error_range(1, 0, layout.lines, last, IgnoreError::NumberStoredAsText)?;
+    }
+    let (plain, strong, foot) = (Looks::plain(), Looks::strong(), Looks::foot());
+    for (row, line) in (1..).zip(&model.lines) {
+        let looks = if line.credit_type == LineType::Total { &strong } else { &plain };
+        columns().try_for_each(|(at, column)| put(sheet, (row, at), line.cell(column), looks))?;
+    }
+    for (row, line) in (layout.lines + 1..).zip(&model.totals) {
+        for (at, column) in columns() {
+            match (line.cell(column), layout.total(column, line.credit_type)) {
+                (Cell::Credits(sum), Some(formula)) => calculated(sheet, (row, at), formula, sum.get(), &foot)?,
+                (Cell::Count(sum), Some(formula)) => calculated(sheet, (row, at), formula, sum, &foot)?,
+                (Cell::Blank, _) if column == Column::Account => put(sheet, (row, at), Cell::Word("All"), &foot)?,
+                (Cell::Blank, _) => {
+                    sheet.write_blank(row, at, &foot.text)?;
+                }
+                (cell, _) => put(sheet, (row, at), cell, &foot)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn periods(sheet: &mut Worksheet, model: &ReportModel, layout: &Layout) -> Result<(), XlsxError> {
+    let date_width = width(model, Column::From);
+    let names = [("from", false), ("to", false), ("free", true), ("purchased", true), ("total", true)];
+    head(sheet, PERIODS, names.map(|(name, is_figure)| (name, is_figure, if is_figure { 14 } else { date_width })))?;
+    let (plain, foot) = (Looks::plain(), Looks::foot());
+    let all = consumption(model);
+    let looked_at = (all.len() as u64).saturating_mul(u64::from(layout.lines)).saturating_mul(6);
+    let has_formulas = looked_at <= LOOKED_AT_MAX;
+    let mut last = 0;
+    for (row, period) in (1..).zip(&all) {
+        put_time(sheet, (row, 0), period.range.from(), &plain)?;
+        put_time(sheet, (row, 1), period.range.to(), &plain)?;
+        for (at, of, credits) in [(2, LineType::Free, period.free), (3, LineType::Purchased, period.purchased)] {
+            match layout.consumed_from(&format!("$A{}", row + 1), of).filter(|_| has_formulas) {
+                Some(formula) => calculated(sheet, (row, at), formula, credits, &plain)?,
+                None => {
+                    sheet.write_number_with_format(row, at, number(credits), &plain.number)?;
+                }
+            }
+        }
+        calculated(sheet, (row, 4), format!("C{0}+D{0}", row + 1), period.total(), &plain)?;
+        last = row;
+    }
+    sheet.write_string_with_format(last + 1, 0, "All", &foot.text)?.write_blank(last + 1, 1, &foot.text)?;
+    let sums = [all.iter().map(|of| of.free).sum::<i64>(), all.iter().map(|of| of.purchased).sum()];
+    for (at, name, sum) in [(2, "C", sums[0]), (3, "D", sums[1]), (4, "E", sums[0] + sums[1])] {
+        calculated(sheet, (last + 1, at), format!("SUM({name}2:{name}{})", last + 1), sum, &foot)?;
+    }
+    if let Some(drawn) = chart(model) {
+        sheet.insert_chart(1, 6, &bars(model, last, drawn.description()))?;
+    }
+    Ok(())
+}
+
+/// What was consumed per period, stacked by type: the cells of the sheet, drawn by whoever opens the workbook.
+fn bars(model: &ReportModel, last: RowNum, description: &str) -> Chart {
+    let mut chart = Chart::new(ChartType::ColumnStacked);
+    for (at, name, colour) in [(2, "Free", "#1F7A6B"), (3, "Purchased", "#C07A1E")] {
+        let fill = &mut ChartFormat::new();
+        fill.set_solid_fill(ChartSolidFill::new().set_color(colour));
+        let series = chart.add_series().set_name(name).set_format(fill).set_gap(40);
+        series.set_categories((PERIODS, 1, 0, last, 0)).set_values((PERIODS, 1, at, last, at));
+    }
+    chart.title().set_name(&format!("Credits consumed per {}", model.spec.grouping()));
+    chart.x_axis().set_text_axis(true).set_num_format("yyyy-mm-dd");
+    chart.y_axis().set_num_format("#,##0");
+    chart.legend().set_position(ChartLegendPosition::Bottom);
+    chart.set_width(900).set_height(420).set_alt_text(description);
+    chart
+}
+
+/// Names a sheet and its columns, which stay in sight on the screen and on every page of paper.
+fn head(
+    sheet: &mut Worksheet,
+    name: &str,
+    columns: impl IntoIterator<Item = (&'static str, bool, u16)>,
+) -> Result<(), XlsxError> {
+    sheet.set_name(name)?.set_freeze_panes(1, 0)?.set_repeat_rows(0, 0)?;
+    sheet.set_landscape().set_paper_size(A4).set_print_fit_to_pages(1, 0);
+    for (at, (name, is_figure, width)) in (0..).zip(columns) {
+        let align = if is_figure { FormatAlign::Right } else { FormatAlign::Left };
+        sheet.write_string_with_format(0, at, name, &heading().set_align(align))?;
+        sheet.set_column_width(at, width)?;
+    }
+    Ok(())
+}
+
+/// A formula and what comes out of it.
+pub(super) fn calculated(
+    sheet: &mut Worksheet,
+    (row, column): (RowNum, ColNum),
+    formula: String,
+    result: impl ToString,
+    looks: &Looks,
+) -> Result<(), XlsxError> {
+    let formula = Formula::new(formula).set_result(result.to_string());
+    sheet.write_formula_with_format(row, column, formula, &looks.number)?;
+    Ok(())
+}
+
+/// Characters for everything that stands in `column`.
+fn width(model: &ReportModel, column: Column) -> u16 {
+    let needed = |line: &Line| match line.cell(column) {
+        Cell::Text(text) => text.chars().take(WIDTH_MAX).count(),
+        Cell::Word(word) => word.len(),
+        Cell::Date(time) => time.to_string().len(),
+        Cell::Credits(credits) => usize::from(credits.get() < 0) + digits(credits.get().unsigned_abs()),
+        Cell::Count(count) => digits(count),
+        Cell::Blank => 0,
+    };
+    let widest = model.lines.iter().chain(&model.totals).map(needed).max().unwrap_or(0);
+    u16::try_from(widest.max(column.as_str().len()) + MARGIN).unwrap_or(u16::MAX)
+}
+
+/// Characters of a number in groups of three.
+fn digits(of: u64) -> usize {
+    let digits = of.checked_ilog10().unwrap_or(0) as usize + 1;
+    digits + (digits - 1) / 3
+}
