@@ -8,6 +8,13 @@ use crate::core::statement::{Cell, Column, ReportModel};
 use rust_xlsxwriter::{Format, FormatAlign, RowNum, Worksheet, XlsxError};
 
 const NAME: &str = "Notes";
+/// Characters of text in a line of the wide column, with room for a wide font: a program that opens the file does not always
+/// make rows as high as their text.
+const LINE_CHARS: usize = 76;
+/// Lines that a row is made high for.
+const LINES_MAX: usize = 20;
+/// The height of a line, in points.
+const LINE_POINTS: u16 = 15;
 /// Time zones that are named; of more, their number is.
 const ZONES_MAX: usize = 12;
 
@@ -28,7 +35,7 @@ pub(super) fn notes(sheet: &mut Worksheet, model: &ReportModel, layout: &Layout)
 fn about(sheet: &mut Worksheet, model: &ReportModel, mut row: RowNum) -> Result<RowNum, XlsxError> {
     let spec = &model.spec;
     let plain = Looks::plain();
-    let (label, text) = (Format::new().set_bold().set_align(FormatAlign::Top), wrapped());
+    let label = Format::new().set_bold().set_align(FormatAlign::Top);
     let periods = match spec.breakdown() {
         None => format!("by {}", spec.grouping()),
         Some(breakdown) => format!("by {}, broken down by {breakdown}", spec.grouping()),
@@ -56,7 +63,7 @@ fn about(sheet: &mut Worksheet, model: &ReportModel, mut row: RowNum) -> Result<
         ("In words", story(&model.totals)),
     ] {
         sheet.write_string_with_format(row, 0, name, &label)?;
-        sheet.write_string_with_format(row, 1, what, &text)?;
+        write_wrapped(sheet, row, &what)?;
         row += 1;
     }
     for (name, time) in [("From", spec.range().from()), ("Until before", spec.range().to())] {
@@ -119,7 +126,7 @@ fn columns(sheet: &mut Worksheet, model: &ReportModel, layout: &Layout, mut row:
     for column in model.spec.columns() {
         row += 1;
         sheet.write_string_with_format(row, 0, column.as_str(), &name)?;
-        sheet.write_string_with_format(row, 1, meaning(*column), &wrapped())?;
+        write_wrapped(sheet, row, meaning(*column))?;
     }
     row += 1;
     let totals =
@@ -134,10 +141,16 @@ fn columns(sheet: &mut Worksheet, model: &ReportModel, layout: &Layout, mut row:
          which lines they sum."
     };
     sheet.write_string_with_format(row + 1, 0, "Totals", &name)?;
-    sheet.write_string_with_format(row + 1, 1, how, &wrapped())?;
-    Ok(())
+    write_wrapped(sheet, row + 1, how)
 }
 
-fn wrapped() -> Format {
-    Format::new().set_text_wrap().set_align(FormatAlign::Top)
+/// Writes text into the wide column, in a row that is high enough for it.
+fn write_wrapped(sheet: &mut Worksheet, row: RowNum, text: &str) -> Result<(), XlsxError> {
+    let lines = text.chars().count().div_ceil(LINE_CHARS).clamp(1, LINES_MAX);
+    if lines > 1 {
+        sheet.set_row_height(row, u16::try_from(lines).unwrap_or(1) * LINE_POINTS)?;
+    }
+    let wrapped = Format::new().set_text_wrap().set_align(FormatAlign::Top);
+    sheet.write_string_with_format(row, 1, text, &wrapped)?;
+    Ok(())
 }
