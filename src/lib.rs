@@ -12,7 +12,7 @@
 //! the store *applies* the plan in one database transaction. A dry run is the same way without the last step.
 //!
 //! ```text
-//!     main -> cli -> { daemon, demo } -> jobs -> app -> { store, mail, config, clock } -> core
+//!     main -> cli -> { daemon, demo } -> jobs -> app -> { store, sealed, mail, config, clock } -> core
 //!                                        jobs -> { report, notice } -> core
 //! ```
 //!
@@ -22,6 +22,7 @@
 //! |---|---|---|
 //! | [`core`] | the rules: pure functions over plain values; no clock, no I/O, no floats | [`core::ledger::Ledger`], [`core::calendar::Calendar`] |
 //! | [`store`] | how values are kept, on SQLite or Postgres; the only user of sqlx | [`store::Store::update`] |
+//! | [`sealed`] | what days that are over are in files: Parquet by polars, and how far it is believed | [`sealed::sum_range`] |
 //! | [`mail`] | how messages leave; the only user of lettre | [`mail::FileMailer`] |
 //! | [`config`] | flags, environment and file become settings | [`config::Settings::load`] |
 //! | [`clock`] | the only "now" | [`clock::Clock`] |
@@ -52,4 +53,5 @@ pub mod jobs;
 pub mod mail;
 pub mod notice;
 pub mod report;
+pub mod sealed;
 pub mod store;

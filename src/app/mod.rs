@@ -8,10 +8,12 @@ mod caps;
 mod desk;
 pub mod import;
 mod reading;
+mod sealing;
 mod terms;
 
 pub use caps::UserCap;
 pub use desk::DESK_BATCH_MAX;
+pub use sealing::{NextSealing, SealedProof, Sealing};
 pub use terms::AccountChange;
 
 use crate::clock::Clock;
@@ -21,6 +23,7 @@ use crate::core::credits::{Credits, Split};
 use crate::core::ids::AccountId;
 use crate::core::ledger::{AccountStatus, Call, Ledger, Purchase, Refusal, Usage};
 use crate::core::transaction::Transaction;
+use crate::sealed::SealedError;
 use crate::store::{Load, Store, StoreError};
 use desk::Desk;
 use std::borrow::Cow;
@@ -45,6 +48,9 @@ pub enum AppError {
         /// The clock.
         now: Instant,
     },
+    /// The sealed files failed.
+    #[error(transparent)]
+    Sealed(#[from] SealedError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

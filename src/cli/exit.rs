@@ -113,6 +113,7 @@ impl From<&AppError> for Exit {
             AppError::Refused(refusal) => Exit::from(refusal.cause()),
             AppError::UnknownAccount(_) | AppError::NotASandbox => Exit::Refused,
             AppError::AsOfFuture { .. } => Exit::Usage,
+            AppError::Sealed(_) => Exit::Failure,
             AppError::Store(error) => Exit::from(error),
         }
     }

@@ -4,6 +4,7 @@ use super::Context;
 use super::account::find;
 use super::exit::{Exit, Failure};
 use super::output::Column;
+use crate::app::App;
 use crate::core::counting::counted;
 use crate::core::ids::AccountId;
 use crate::jobs::verify::{Proof, prove};
@@ -17,6 +18,9 @@ pub(super) struct Verify {
     /// Only this account
     #[arg(long)]
     account: Option<AccountId>,
+    /// Compare the sealed files with their manifests and with the database instead
+    #[arg(long, conflicts_with = "account")]
+    sealed: bool,
 }
 
 const COLUMNS: &[Column] = &[
@@ -30,6 +34,9 @@ const COLUMNS: &[Column] = &[
 impl Verify {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let app = context.app().await?;
+        if self.sealed {
+            return sealed(context, app).await;
+        }
         let (accounts, transactions) = match &self.account {
             Some(id) => {
                 find(app, id).await?;
@@ -81,4 +88,29 @@ impl Verify {
         )
         .into())
     }
+}
+
+/// Every sealed file, and every row in it.
+async fn sealed(context: &Context, app: &App) -> Result<(), Failure> {
+    let progress = context.progress("verifying");
+    let found = app.verify_sealed(&mut progress.report()).await?;
+    drop(progress);
+    if !(found.problems.is_empty() && context.is_for_people()) {
+        let mut list = context.list("creditd.verify-sealed/1", &[Column::text("what")])?;
+        for problem in &found.problems {
+            list.row(vec![problem.as_str().into()])?;
+        }
+        list.finish()?;
+    }
+    let what = format!("{}, {}", counted(found.parts, "sealed part"), counted(found.rows, "row"));
+    if found.problems.is_empty() {
+        context.say(format_args!("{what}: every file is as its manifest says, every row as in the database."));
+        return Ok(());
+    }
+    Err(anyhow!(
+        "{what}: {} found. Reports read the database as long as a file they need is not as it was written; put the file back \
+         from a backup of the folder, or if there is none, see `sealed files` in the README",
+        counted(found.problems.len() as u64, "problem")
+    )
+    .into())
 }

@@ -29,7 +29,7 @@ pub const FILE_ENV: &str = "CREDITD_CONFIG";
 /// The setting that may hold a password: it is never shown as it is, not even where it is wrong.
 const SECRET: &str = "database_url";
 /// The settings whose texts are paths.
-const PATHS: [&str; 5] = ["mail.dir", "reports.dir", "reports.out", "templates.dir", "cron.dir"];
+const PATHS: [&str; 6] = ["mail.dir", "reports.dir", "reports.out", "sealed.dir", "templates.dir", "cron.dir"];
 
 /// What [`Settings::load`] works from.
 #[derive(Clone, Debug, Default)]
@@ -144,6 +144,8 @@ pub struct Settings {
     pub mail: MailSettings,
     /// Where report definitions and reports are.
     pub reports: ReportSettings,
+    /// Where the sealed ledger is.
+    pub sealed: SealedSettings,
     /// Where the operator's templates are.
     pub templates: DirSettings,
     /// Where the operator's schedules are.
@@ -173,6 +175,16 @@ pub struct CreditSettings {
     pub late_usage_days: i64,
     /// The page where packs are ordered, http or https.
     pub buy_url: Option<String>,
+}
+
+/// `[sealed]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SealedSettings {
+    /// Whether days that are over are written to files.
+    pub enabled: bool,
+    /// The folder of the files.
+    pub dir: PathBuf,
 }
 
 /// `[alerts]`

@@ -76,6 +76,7 @@ const fn embedded(job: Job) -> &'static str {
         Job::Deliver => include_str!("../../cron/deliver.toml"),
         Job::DailyReport => include_str!("../../cron/daily-report.toml"),
         Job::MonthlyReport => include_str!("../../cron/monthly-report.toml"),
+        Job::Seal => include_str!("../../cron/seal.toml"),
         Job::Verify => include_str!("../../cron/verify.toml"),
     }
 }

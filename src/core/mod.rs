@@ -13,5 +13,6 @@ pub mod ledger;
 pub mod outbox;
 pub mod price;
 pub mod schedule;
+pub mod sealed;
 pub mod statement;
 pub mod transaction;

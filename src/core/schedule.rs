@@ -5,7 +5,7 @@
 //! [`Schedule::due`] is a pure function of what is recorded and of `now`.
 //!
 //! Two families of jobs:
-//! - *tick* jobs (reset, expire-holds, scan, close, deliver, verify) do all there is to do at an instant, so only the
+//! - *tick* jobs (reset, expire-holds, scan, close, deliver, seal, verify) do all there is to do at an instant, so only the
 //!   newest occurrence of the cron expression matters and older missed ones are covered by it;
 //! - *period* jobs (daily-report, monthly-report) cover one local day or month in one zone. A period is due once
 //!   it has ended; the cron expression merely says when to look.
@@ -47,6 +47,8 @@ words! {
         Close = "close",
         /// Sends what is in the outbox: after those that fill it.
         Deliver = "deliver",
+        /// Writes days that are over to files.
+        Seal = "seal",
         /// Proves conservation over the whole ledger (R16).
         Verify = "verify",
     }
@@ -74,7 +76,9 @@ impl Job {
     #[must_use]
     pub const fn covers(self) -> Covers {
         match self {
-            Job::Reset | Job::ExpireHolds | Job::Scan | Job::Close | Job::Deliver | Job::Verify => Covers::Tick,
+            Job::Reset | Job::ExpireHolds | Job::Scan | Job::Close | Job::Deliver | Job::Seal | Job::Verify => {
+                Covers::Tick
+            }
             Job::DailyReport => Covers::Day,
             Job::MonthlyReport => Covers::Month,
         }

@@ -14,6 +14,7 @@ pub mod preview;
 pub mod reset;
 mod rollover;
 pub mod scan;
+pub mod seal;
 mod statements;
 pub mod verify;
 
@@ -161,6 +162,7 @@ pub async fn execute(kit: &Kit, job: Job, slot: Slot, run: &mut Run<'_>) -> Resu
         (Job::Scan, Slot::Tick(_)) => scan::run(kit, run).await,
         (Job::Close, Slot::Tick(_)) => close::run(kit, run).await,
         (Job::Deliver, Slot::Tick(_)) => deliver::run(kit, run).await,
+        (Job::Seal, Slot::Tick(_)) => seal::run(kit, run).await,
         (Job::Verify, Slot::Tick(_)) => verify::run(kit, run).await,
         (Job::DailyReport, Slot::Day(day, zone)) => daily_report::run(kit, day, zone, run).await,
         (Job::MonthlyReport, Slot::Month(month, zone)) => monthly_report::run(kit, month, zone, run).await,

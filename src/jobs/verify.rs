@@ -37,6 +37,13 @@ pub struct Proof {
 /// [`JobError::Drift`] when the ledger does not add up.
 pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
     let Proof { checks, drifts } = prove(&kit.app, None, run).await?;
+    let files = kit.app.check_sealed().await?;
+    if drifts.is_empty() && !files.is_empty() {
+        let named = files.iter().take(DRIFTS_NAMED).map(String::as_str).collect::<Vec<_>>().join("; ");
+        let what =
+            format!("the ledger adds up, but its sealed files do not: `creditd verify --sealed` shows all. {named}");
+        return Err(JobError::Drift(what));
+    }
     if drifts.is_empty() {
         return Ok(Done {
             summary: format!("{checks} checks over the whole ledger, no difference"),

@@ -1,8 +1,8 @@
 //! What reports read: the rows of a range in columns, and what was there before.
 
-use super::sql::set;
+use super::sql::{Row, set};
 use super::{Result, Store, StoreError, While, json};
-use crate::core::calendar::Instant;
+use crate::core::calendar::{BadTime, Calendar, Instant, Terms, parse_zone};
 use crate::core::credits::{Credits, Split};
 use crate::core::ids::AccountId;
 use crate::core::statement::{Breakdown, Name, Outcome, REPORT_ROWS_MAX, ReportError, Row as ReportRow, Rows};
@@ -22,6 +22,19 @@ pub struct ActionUse {
     pub credits: Credits,
 }
 
+/// An account as far as a report needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAccount {
+    /// Which.
+    pub id: AccountId,
+    /// Its terms.
+    pub calendar: Calendar,
+    /// The number of its last row.
+    pub last_seq: i64,
+    /// When it has something to roll over.
+    pub due_at: Instant,
+}
+
 /// Which rows of one account a report reads.
 #[derive(Clone, Debug)]
 pub struct ReportRange {
@@ -31,6 +44,8 @@ pub struct ReportRange {
     pub from: Instant,
     /// First instant after it.
     pub to: Instant,
+    /// The row behind which the reader needs rows: what is before is known to it. 0 for all.
+    pub after_seq: i64,
     /// The newest row of the ledger that the reader has loaded. Rows written since are left out, so that a reader who
     /// adds what is still unwritten (R3) counts nothing twice.
     pub last_seq: i64,
@@ -42,6 +57,7 @@ struct Asked {
     account_id: AccountId,
     from_at: i64,
     to_at: i64,
+    after_seq: i64,
     last_seq: i64,
 }
 
@@ -52,34 +68,68 @@ struct Since {
 }
 
 impl Store {
-    /// Adds the rows that count in `ranges` to `rows`, the first account of `ranges` as number `offset`, and returns the
-    /// balance just before each range. Rows at the edge may lie just outside; the report leaves them out. They are named
-    /// by what `breakdown` asks for.
+    /// The accounts with these ids, of those that exist, in the order of their ids: as little of them as a report needs.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn report_accounts(&self, ids: &[AccountId]) -> Result<Vec<StoredAccount>> {
+        let rows = self
+            .query(set!(account_id =>
+                "SELECT a.account_id, a.last_seq, a.due_at, t.from_month, t.zone, t.allowance
+                   FROM v CROSS JOIN accounts AS a JOIN terms AS t ON t.account_id = a.account_id
+                  WHERE a.account_id = v.account_id ORDER BY a.account_id, t.from_month"
+            ))
+            .bind(json(ids)?)
+            .fetch_all()
+            .await
+            .while_("reading the accounts of a report")?;
+        let mut accounts: Vec<StoredAccount> = Vec::new();
+        for row in rows {
+            let zone: &str = row.get(4);
+            let zone = parse_zone(zone).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+            let from = row.get::<&str>(3).parse().map_err(|error: BadTime| StoreError::Corrupt(error.to_string()))?;
+            let terms = Terms { from, zone, allowance: Credits::new(row.get(5)) };
+            match accounts.last_mut().filter(|account| account.id.as_str() == row.get::<&str>(0)) {
+                Some(account) => account.calendar.set(terms),
+                None => accounts.push(StoredAccount {
+                    id: AccountId::new(row.get(0))?,
+                    calendar: Calendar::new(terms),
+                    last_seq: row.get(1),
+                    due_at: Instant::from_micros(row.get(2)),
+                }),
+            }
+        }
+        Ok(accounts)
+    }
+
+    /// Adds the rows that count in `ranges`, each with the number of its account, to `rows`, and returns the balance just
+    /// before each range: what the rows from behind `after_seq` until then sum to. Rows at the edge may lie just outside; the
+    /// report leaves them out. They are named by what `breakdown` asks for.
     ///
     /// # Errors
     /// [`StoreError`], also when there are more than [`REPORT_ROWS_MAX`] rows.
     pub async fn report_rows(
         &self,
-        ranges: &[ReportRange],
+        ranges: &[(usize, ReportRange)],
         breakdown: Option<Breakdown>,
-        offset: usize,
         rows: &mut Rows,
     ) -> Result<Vec<Split>> {
-        let ask = |(at, range): (usize, &ReportRange)| Asked {
+        let ask = |(at, (_, range)): (usize, &(usize, ReportRange))| Asked {
             at,
             account_id: range.account.clone(),
             from_at: range.from.micros(),
             to_at: range.to.micros(),
+            after_seq: range.after_seq,
             last_seq: range.last_seq,
         };
         let asked = json(ranges.iter().enumerate().map(ask).collect::<Vec<_>>())?;
         let mut tx = self.read().await?;
         let mut balances = vec![Split::ZERO; ranges.len()];
         let openings = tx
-            .query(set!(at bigint, account_id text, from_at bigint, last_seq bigint =>
+            .query(set!(at bigint, account_id text, from_at bigint, after_seq bigint, last_seq bigint =>
                 "SELECT v.at, CAST(sum(t.free_delta) AS BIGINT), CAST(sum(t.purchased_delta) AS BIGINT)
                    FROM v CROSS JOIN transactions AS t
-                  WHERE t.account_id = v.account_id AND t.seq <= v.last_seq
+                  WHERE t.account_id = v.account_id AND t.seq > v.after_seq AND t.seq <= v.last_seq
                     AND t.occurred_at - CASE t.kind WHEN 'expiry' THEN 1 ELSE 0 END < v.from_at
                   GROUP BY v.at"
             ))
@@ -94,16 +144,23 @@ impl Store {
             }
         }
 
-        let offset = u32::try_from(offset).unwrap_or(u32::MAX);
-        // The + keeps SQLite from walking the whole account by seq instead of the range by time.
-        let mut found = tx
-            .query(set!(at bigint, account_id text, from_at bigint, to_at bigint, last_seq bigint =>
+        // The + keeps SQLite from walking the whole account by seq instead of the range by time. What is behind a row that is
+        // known is found by seq.
+        let by_time = set!(at bigint, account_id text, from_at bigint, to_at bigint, last_seq bigint =>
                 "SELECT v.at, t.kind, t.occurred_at, t.status, t.reason, t.free_delta, t.purchased_delta,
                         CASE CAST($2 AS TEXT) WHEN 'action' THEN t.action WHEN 'user' THEN t.user_id END
                    FROM v CROSS JOIN transactions AS t
                   WHERE t.account_id = v.account_id AND t.occurred_at >= v.from_at AND t.occurred_at <= v.to_at
-                    AND +t.seq <= v.last_seq"
-            ))
+                    AND +t.seq <= v.last_seq");
+        let by_seq = set!(at bigint, account_id text, from_at bigint, to_at bigint, after_seq bigint, last_seq bigint =>
+                "SELECT v.at, t.kind, t.occurred_at, t.status, t.reason, t.free_delta, t.purchased_delta,
+                        CASE CAST($2 AS TEXT) WHEN 'action' THEN t.action WHEN 'user' THEN t.user_id END
+                   FROM v CROSS JOIN transactions AS t
+                  WHERE t.account_id = v.account_id AND t.seq > v.after_seq AND t.seq <= v.last_seq
+                    AND +t.occurred_at >= v.from_at AND +t.occurred_at <= v.to_at");
+        let is_behind = ranges.iter().any(|(_, range)| range.after_seq > 0);
+        let mut found = tx
+            .query(if is_behind { by_seq } else { by_time })
             .bind(asked.as_str())
             .bind(breakdown.map(Breakdown::as_str))
             .fetch();
@@ -111,13 +168,17 @@ impl Store {
             if rows.len() == REPORT_ROWS_MAX {
                 return Err(ReportError::TooManyRows { max: REPORT_ROWS_MAX }.into());
             }
+            let number_of = |row: &Row| {
+                let range = usize::try_from(row.get::<i64>(0)).ok().and_then(|at| ranges.get(at));
+                range.and_then(|(number, _)| u32::try_from(*number).ok()).unwrap_or(u32::MAX)
+            };
             let (kind, status): (&str, &str) = (row.get(1), row.get(3));
             let unknown = || StoreError::Corrupt(format!("transaction of kind {kind:?}, status {status:?}"));
             let kind = Kind::from_word(kind).ok_or_else(unknown)?;
             let status = Status::from_word(status).ok_or_else(unknown)?;
             let name = row.get::<Option<&str>>(7).map_or(Name::NONE, |name| rows.name(name));
             rows.push(ReportRow {
-                account: u32::try_from(row.get::<i64>(0)).unwrap_or(u32::MAX).saturating_add(offset),
+                account: number_of(&row),
                 counts_at: kind.counts_at(Instant::from_micros(row.get(2))),
                 kind,
                 outcome: Outcome::of(kind, status, row.get::<Option<&str>>(4).and_then(Reason::from_word)),
@@ -164,6 +225,7 @@ impl Store {
             account_id: account_id.clone(),
             from_at: from.micros(),
             to_at: to.micros(),
+            after_seq: 0,
             last_seq: i64::MAX,
         };
         let rows = self

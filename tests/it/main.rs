@@ -17,6 +17,7 @@ mod postgres;
 mod races;
 mod readme;
 mod sample_mails;
+mod sealed;
 mod store;
 mod support;
 mod tampering;

@@ -285,6 +285,13 @@ impl Sandbox {
     }
 }
 
+/// Seals every day that is over at the time of `app`.
+pub async fn seal(app: &App) {
+    while let Some(next) = app.next_sealing().await.expect("a plan") {
+        app.seal(next).await.expect("sealed").expect("nobody else seals");
+    }
+}
+
 /// What `creditd verify` finds at the time of `app`.
 pub async fn drifts(app: &App) -> Vec<Drift> {
     let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop: CancellationToken::new() };

@@ -1,6 +1,6 @@
 //! R15, R16: the database itself refuses to change the past, and whatever is changed behind creditd's back is found.
 
-mod history;
+pub mod history;
 mod raw;
 mod scripts;
 
@@ -184,6 +184,7 @@ const UNPROVED: &[(&str, &[&str], &str)] = &[
     ),
     ("outbox", &["a row less"], "a message follows from no row; if it is asked for again, it is written again"),
     ("admins", &["a row less"], "an admin may be removed, and leaves nothing behind"),
+    ("sealed", &["a row less"], "what is not known to be sealed is read from the database, and sealed again"),
     ("alerts", &["a row less"], "the newest crossing of a level has none behind it that would miss it; it fires again"),
 ];
 
@@ -216,6 +217,7 @@ const BY_DIGEST_ALONE: &[(&str, &[&str], &str)] = &[
         "a message is frozen as it was worded",
     ),
     ("prices", &["action", "credits", "digest", "effective_from"], "a price may change; rows keep the one they had"),
+    ("sealed", &["hash", "manifest", "number"], "files say the same as the database, and reports are the same without"),
     ("terms", &["digest"], "the digest itself"),
     ("transactions", &["digest"], "the digest itself"),
 ];

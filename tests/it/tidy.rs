@@ -16,18 +16,22 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("config", &["core"]),
     ("store", &["core"]),
     ("mail", &["core"]),
+    ("sealed", &["core"]),
     ("report", &["core"]),
     ("notice", &["core"]),
-    ("app", &["core", "clock", "config", "store", "mail"]),
-    ("jobs", &["core", "clock", "config", "store", "mail", "app", "report", "notice"]),
-    ("daemon", &["core", "clock", "config", "store", "mail", "app", "report", "notice", "jobs"]),
-    ("demo", &["core", "clock", "config", "store", "mail", "app", "report", "notice", "jobs", "daemon"]),
-    ("cli", &["core", "clock", "config", "store", "mail", "app", "report", "notice", "jobs", "daemon", "demo"]),
+    ("app", &["core", "clock", "config", "store", "sealed", "mail"]),
+    ("jobs", &["core", "clock", "config", "store", "sealed", "mail", "app", "report", "notice"]),
+    ("daemon", &["core", "clock", "config", "store", "sealed", "mail", "app", "report", "notice", "jobs"]),
+    ("demo", &["core", "clock", "config", "store", "sealed", "mail", "app", "report", "notice", "jobs", "daemon"]),
+    (
+        "cli",
+        &["core", "clock", "config", "store", "sealed", "mail", "app", "report", "notice", "jobs", "daemon", "demo"],
+    ),
 ];
 
-/// Crates that one layer alone may name.
-const HOMES: &[(&str, &str)] =
-    &[("sqlx", "store"), ("lettre", "mail"), ("polars", "report"), ("rust_xlsxwriter", "report")];
+/// Crates that only these layers may name.
+const HOMES: &[(&str, &[&str])] =
+    &[("sqlx", &["store"]), ("lettre", &["mail"]), ("polars", &["report", "sealed"]), ("rust_xlsxwriter", &["report"])];
 
 /// Layers where amounts live.
 const WITHOUT_FLOATS: &[&str] = &["core", "store"];
@@ -144,8 +148,10 @@ fn check_crates(tokens: &[Token], layer: &str, found: &mut impl FnMut(usize, Str
         let next = |n: usize| tokens.get(at + n).map_or("", |t| t.text.as_str());
         let before = if at == 0 { "" } else { tokens[at - 1].text.as_str() };
         let names_crate = before != "::" && (next(1) == "::" || before == "use");
-        if let Some((_, home)) = HOMES.iter().find(|(name, home)| names_crate && *name == text && *home != layer) {
-            found(token.line, format!("{text} is used in {home} alone"));
+        if let Some((_, homes)) =
+            HOMES.iter().find(|(name, homes)| names_crate && *name == text && !homes.contains(&layer))
+        {
+            found(token.line, format!("{text} is used in {} alone", homes.join(" and ")));
         }
         let is_float = matches!(text, "f32" | "f64")
             || (text.starts_with(|c: char| c.is_ascii_digit()) && !text.starts_with("0x") && text.contains(['.', 'f']));

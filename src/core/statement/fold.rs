@@ -5,12 +5,12 @@ use super::super::credits::{CreditType, Credits, Overflow, Split};
 use super::super::transaction::Kind;
 use super::groups::is_use;
 use super::{
-    Breakdown, Counts, DateRange, Figures, Grid, Group, LINES_PER_PERIOD, Line, LineType, Outcome, Place,
-    REPORT_LINES_MAX, ReportAccount, ReportError, ReportModel, ReportSpec, Rows, Scope,
+    Adding, Breakdown, Counts, DateRange, Figures, Grid, Group, Line, LineType, ReportAccount, ReportError,
+    ReportModel, ReportSpec, Rows, Scope, Sum, SumKey, Tally,
 };
 use crate::core::ids::AccountId;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// What happened in one place.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,54 +21,14 @@ struct Movements {
 }
 
 impl Movements {
-    fn plus(mut self, other: &Movements) -> Result<Movements, Overflow> {
-        for (change, more) in self.changes.iter_mut().zip(&other.changes) {
-            *change = change.plus(*more)?;
+    fn of(sums: &[Sum]) -> Result<Movements, Overflow> {
+        let mut movements = Movements::default();
+        for sum in sums {
+            let change = &mut movements.changes[sum.key.kind() as usize];
+            *change = change.plus(sum.delta)?;
+            movements.counts = movements.counts.plus(sum.counts());
         }
-        self.counts = self.counts.plus(other.counts);
-        Ok(self)
-    }
-}
-
-/// The sums of a report, before they are put in order: what happened in every [`Place`] where anything did.
-#[derive(Clone, Debug, Default)]
-pub struct Tally(BTreeMap<Place, Movements>);
-
-impl Tally {
-    /// Adds rows of one kind and outcome, `rows` of them with changes that sum to `delta`, to `place`.
-    ///
-    /// # Errors
-    /// [`ReportError::Overflow`] when a sum is out of range, [`ReportError::TooManyLines`] when there are more places
-    /// than a report has lines.
-    pub fn add(
-        &mut self,
-        place: Place,
-        kind: Kind,
-        outcome: Outcome,
-        delta: Split,
-        rows: u64,
-    ) -> Result<(), ReportError> {
-        let movements = self.0.entry(place).or_default();
-        let change = &mut movements.changes[kind as usize];
-        *change = change.plus(delta)?;
-        let more = match outcome {
-            Outcome::NotAnAction => Counts::default(),
-            Outcome::Succeeded => Counts { succeeded: rows, ..Counts::default() },
-            Outcome::Failed => Counts { failed: rows, ..Counts::default() },
-            Outcome::Refused => Counts { refused: rows, ..Counts::default() },
-        };
-        movements.counts = movements.counts.plus(more);
-        let found = (self.0.len() * LINES_PER_PERIOD) as u64;
-        if found > REPORT_LINES_MAX {
-            return Err(ReportError::TooManyLines { found, max: REPORT_LINES_MAX });
-        }
-        Ok(())
-    }
-
-    /// What happened in `cell`, by the number of the group.
-    fn groups_of(&self, cell: usize) -> impl Iterator<Item = (u32, &Movements)> {
-        let groups = Place { cell, group: 0 }..=Place { cell, group: u32::MAX };
-        self.0.range(groups).map(|(place, movements)| (place.group, movements))
+        Ok(movements)
     }
 }
 
@@ -78,13 +38,13 @@ impl Tally {
 /// [`ReportError`] when the report would not fit, a sum is out of range, or a row belongs to no account.
 pub fn fold(spec: &ReportSpec, accounts: &[ReportAccount], rows: &Rows) -> Result<ReportModel, ReportError> {
     let grid = Grid::new(spec, accounts)?;
-    let mut tally = Tally::default();
+    let mut adding = Adding::default();
     for row in rows.iter() {
         if let Some(place) = grid.place_of(&row)? {
-            tally.add(place, row.kind, row.outcome, row.delta, 1)?;
+            adding.add(SumKey::new(place, row.kind, row.outcome), row.delta, 1)?;
         }
     }
-    assemble(spec, accounts, rows, &grid, &tally)
+    assemble(spec, accounts, rows, &grid, &rows.summed().with(adding.finish()?)?)
 }
 
 /// Puts sums in order: accounts by id, periods by time, what remains of one carried into the next, and the groups of a
@@ -107,13 +67,13 @@ pub fn assemble(
         let mut whole: Option<Period> = None;
         for (range, cell) in grid.periods().iter().zip(first_cell..) {
             let about = About { account: id, range: *range, group: None };
-            let movements = tally.groups_of(cell).try_fold(Movements::default(), |sum, (_, more)| sum.plus(more))?;
-            let period = Period::new(carried_in, &movements)?;
+            let sums = tally.of_cell(cell);
+            let period = Period::new(carried_in, &Movements::of(sums)?)?;
             carried_in = period.remaining();
             match spec.breakdown() {
                 None => period.push_lines(&mut model.lines, about)?,
                 Some(breakdown) => {
-                    for (group, period) in groups(breakdown, tally.groups_of(cell), rows)? {
+                    for (group, period) in groups(breakdown, sums, rows)? {
                         period.push_lines(&mut model.lines, About { group: Some(group), ..about.clone() })?;
                     }
                 }
@@ -142,16 +102,12 @@ fn zones(range: DateRange, accounts: &[ReportAccount]) -> Vec<&'static str> {
 }
 
 /// The groups of one cell that used credits or tried to, in the order in which they are shown.
-fn groups<'a>(
-    breakdown: Breakdown,
-    found: impl Iterator<Item = (u32, &'a Movements)>,
-    rows: &Rows,
-) -> Result<Vec<(Group, Period)>, Overflow> {
+fn groups(breakdown: Breakdown, sums: &[Sum], rows: &Rows) -> Result<Vec<(Group, Period)>, Overflow> {
     let mut used = Vec::new();
-    for (group, movements) in found {
-        let use_of = Period::of_use(movements)?;
+    for sums in sums.chunk_by(|one, other| one.key.place() == other.key.place()) {
+        let use_of = Period::of_use(sums)?;
         if use_of != Period::default() {
-            used.push((group, use_of));
+            used.push((sums[0].key.place().group, use_of));
         }
     }
     if breakdown.is_by_use() {
@@ -221,8 +177,8 @@ impl Period {
     }
 
     /// What there is of a use of credits.
-    fn of_use(movements: &Movements) -> Result<Period, Overflow> {
-        let mut movements = *movements;
+    fn of_use(sums: &[Sum]) -> Result<Period, Overflow> {
+        let mut movements = Movements::of(sums)?;
         for kind in Kind::ALL.iter().filter(|kind| !is_use(**kind)) {
             movements.changes[*kind as usize] = Split::ZERO;
         }
@@ -288,6 +244,7 @@ fn figures(carried_in: Credits, change: impl Fn(Kind) -> Credits) -> Result<Figu
 mod tests {
     use super::super::testing::{Input, input};
     use super::*;
+    use crate::core::statement::Outcome;
     use crate::core::statement::{Grouping, LocalTime, Row};
     use crate::core::transaction::touched;
     use proptest::prelude::*;

@@ -1,5 +1,6 @@
 //! By what the use of credits is broken down: which group a row counts in, and what the groups are called.
 
+use super::super::credits::Split;
 use super::super::transaction::{Kind, Touched, touched};
 use super::{Breakdown, Cell, Name, Outcome, Row, Rows};
 use std::sync::Arc;
@@ -33,10 +34,16 @@ pub(super) const fn is_use(kind: Kind) -> bool {
 impl Breakdown {
     /// The number of the group that a row counts in. Rows that are no use of credits are in any: no line shows them.
     pub(super) fn group_of(self, row: &Row) -> u32 {
+        self.group_by(row.name, row.outcome, row.delta)
+    }
+
+    /// The same of what decides about it.
+    #[must_use]
+    pub fn group_by(self, name: Name, outcome: Outcome, delta: Split) -> u32 {
         match self {
-            Breakdown::Action | Breakdown::User => row.name.number(),
-            Breakdown::Type => touched(row.delta) as u32,
-            Breakdown::Status => match row.outcome {
+            Breakdown::Action | Breakdown::User => name.number(),
+            Breakdown::Type => touched(delta) as u32,
+            Breakdown::Status => match outcome {
                 // What is held and what is refunded was done.
                 Outcome::NotAnAction | Outcome::Succeeded => Outcome::Succeeded as u32,
                 Outcome::Failed => Outcome::Failed as u32,

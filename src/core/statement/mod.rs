@@ -21,11 +21,12 @@ mod periods;
 mod range;
 mod rows;
 mod spec;
+mod tally;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use fold::{Tally, assemble, fold};
+pub use fold::{assemble, fold};
 pub use groups::Group;
 pub use periods::{Grid, Place};
 pub use range::{DateRange, LocalTime};
@@ -34,6 +35,7 @@ pub use spec::{
     Breakdown, Grouping, PERIOD_DAYS_MAX, PERIOD_MONTHS_MAX, PERIOD_WEEKS_MAX, REPORT_LINES_MAX, REPORT_ROWS_MAX,
     ReportSpec, Scope,
 };
+pub use tally::{Adding, Sum, SumKey, Tally};
 
 use super::calendar::Calendar;
 use super::credits::{Credits, Overflow, Split};

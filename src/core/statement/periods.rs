@@ -70,6 +70,26 @@ impl Grid {
         }
     }
 
+    /// The instants at which the periods begin for account number `account`, and at which the last is over.
+    #[must_use]
+    pub fn starts_of(&self, account: usize) -> &[Instant] {
+        self.starts_of.get(account).map_or(&[], |at| &self.starts[*at])
+    }
+
+    /// The same for every calendar there is.
+    pub fn all_starts(&self) -> impl Iterator<Item = &[Instant]> {
+        self.starts.iter().map(Vec::as_slice)
+    }
+
+    /// The cell of a period of an account.
+    #[must_use]
+    pub const fn cell(&self, account: usize, period: usize) -> usize {
+        match self.scope {
+            Scope::Account => account * self.periods.len() + period,
+            Scope::Platform => period,
+        }
+    }
+
     /// Where a row counts; `None` when it lies outside the range.
     ///
     /// # Errors
@@ -91,10 +111,7 @@ impl Grid {
         if begun == 0 || begun == starts.len() {
             return Ok(None);
         }
-        Ok(Some(match self.scope {
-            Scope::Account => account * self.periods.len() + begun - 1,
-            Scope::Platform => begun - 1,
-        }))
+        Ok(Some(self.cell(account, begun - 1)))
     }
 }
 

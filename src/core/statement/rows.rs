@@ -3,6 +3,7 @@
 use super::super::calendar::Instant;
 use super::super::credits::{Credits, Split};
 use super::super::transaction::{Kind, Reason, Status, words};
+use super::Tally;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -81,6 +82,8 @@ pub struct Rows {
     /// The texts of names, from number 1 on.
     texts: Vec<Arc<str>>,
     names: BTreeMap<Arc<str>, Name>,
+    /// Of more rows, which whoever read them has added up.
+    summed: Tally,
 }
 
 impl Rows {
@@ -132,6 +135,18 @@ impl Rows {
     #[must_use]
     pub fn text_of(&self, name: Name) -> Option<&Arc<str>> {
         usize::try_from(name.0).ok()?.checked_sub(1).and_then(|at| self.texts.get(at))
+    }
+
+    /// More rows, which are added up already, for the report for which these are read. Those whose names they have are named
+    /// by these [`Rows`].
+    pub fn add_summed(&mut self, summed: Tally) {
+        self.summed = summed;
+    }
+
+    /// The sums of rows that are not among those beside them.
+    #[must_use]
+    pub const fn summed(&self) -> &Tally {
+        &self.summed
     }
 
     /// How many rows.

@@ -11,8 +11,8 @@ pub const PERIOD_DAYS_MAX: u64 = 5 * 366;
 pub const PERIOD_WEEKS_MAX: u64 = 20 * 53;
 /// Most periods of a report by month: fifty years.
 pub const PERIOD_MONTHS_MAX: u64 = 600;
-/// Most lines of a report: about 300 MB in memory, twice what a spreadsheet opens.
-pub const REPORT_LINES_MAX: u64 = 2_000_000;
+/// Most lines of a report: about 600 MB in memory, four times what a spreadsheet opens.
+pub const REPORT_LINES_MAX: u64 = 4_000_000;
 /// Most transactions that one report adds up: they take about 3 GB of memory.
 pub const REPORT_ROWS_MAX: usize = 50_000_000;
 

@@ -9,6 +9,7 @@ use crate::store::runs::RunState;
 use crate::store::sql::{Row as Stored, Sql};
 use crate::store::{Result, While};
 use futures_util::TryStreamExt;
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
 const META: &str = "what the ledger is stands as it was written";
@@ -16,6 +17,7 @@ const PRICE: &str = "a price is as it was written";
 const MATRIX: &str = "an action and all its prices are as they were written";
 const SCHEMA: &str = "the schema is that of this program";
 const RUN: &str = "a run is one that a job can have";
+const SEALED: &str = "the manifests of the sealed ledger are as they were written, each naming the one before";
 
 /// Where the name of an account stands in a drift otherwise.
 const NO_ACCOUNT: &str = "-";
@@ -28,11 +30,44 @@ const PRICE_FACTS: Sql = facts!(
 const ACTION_FACTS: Sql = facts!("SELECT ", " FROM actions AS t ORDER BY t.code", t "code", t "title", t "help");
 
 pub(super) async fn check(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
-    findings.does([META, PRICE, MATRIX, SCHEMA, RUN]);
+    findings.does([META, PRICE, MATRIX, SCHEMA, RUN, SEALED]);
     check_meta(tx, findings).await?;
     check_matrix(tx, findings).await?;
     check_schema(tx, findings).await?;
+    check_sealed(tx, findings).await?;
     check_runs(tx, findings).await
+}
+
+async fn check_sealed(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
+    let rows = tx.query("SELECT number, manifest, hash FROM sealed ORDER BY number").fetch_all().await;
+    let mut previous = serde_json::Value::Null;
+    for (row, number) in rows.while_("reading what is sealed")?.iter().zip(1_i64..) {
+        let (manifest, hash) = (bytes(row, 1), text(row, 2).unwrap_or_default());
+        let mut differs = |what: &str, expected: &dyn ToString, found: &dyn ToString| {
+            findings.add(drift(
+                SEALED,
+                NO_ACCOUNT,
+                format!("part {number}: {what}"),
+                expected.to_string(),
+                found.to_string(),
+            ));
+        };
+        let computed: String = Sha256::digest(manifest).iter().map(|byte| format!("{byte:02x}")).collect();
+        if computed != hash {
+            differs("hash", &computed, &hash);
+        }
+        let manifest: serde_json::Value = serde_json::from_slice(manifest).unwrap_or_default();
+        for (name, expected) in [("number", number.into()), ("previous", previous)] {
+            if manifest[name] != expected {
+                differs(name, &expected, &manifest[name]);
+            }
+        }
+        if row.get::<i64>(0) != number {
+            differs("number in the table", &number, &row.get::<i64>(0));
+        }
+        previous = hash.into();
+    }
+    Ok(())
 }
 
 /// The facts of each row.

@@ -1,6 +1,6 @@
 //! A ledger in which everything has happened: a row of every kind, in every table, in every state that it can have.
 
-use crate::support::{Sandbox, account, account_id, instant, month, purchase, usage};
+use crate::support::{Sandbox, account, account_id, instant, month, purchase, seal, usage};
 use creditd::app::App;
 use creditd::core::calendar::parse_zone;
 use creditd::core::credits::{CreditType, Credits};
@@ -68,6 +68,9 @@ fn closing(name: &str, reopen: bool) -> Call {
 pub async fn play(sandbox: &Sandbox) {
     let acme = open(sandbox).await;
     january(sandbox, &acme).await;
+    for night in ["2013-01-11T00:10:00Z", "2013-01-25T00:10:00Z"] {
+        seal(&sandbox.at(night)).await;
+    }
     february(sandbox, &acme).await;
     spring(sandbox, &acme).await;
     june(sandbox, &acme).await;

@@ -1,0 +1,354 @@
+//! Reports from the sealed ledger, through the real binary, beside DuckDB on the same files in the same run: whole-process
+//! time and peak memory, and for DuckDB also the time of its query alone.
+//!
+//! `cargo bench --bench sealed` makes 10,000,000 transactions of 100,000 accounts over 12 months, the same ones each time;
+//! `-- rows=100000000` makes more, `-- keep=FOLDER` keeps them and uses what is there, `-- runs=7` sets how often each is
+//! measured. DuckDB is that of Python (`pip install duckdb`).
+
+use creditd::core::calendar::{Calendar, Instant, Month, Terms, parse_zone};
+use creditd::core::credits::{CreditType, Credits, Split};
+use creditd::core::ids::{AccountId, ActionCode, Key, Reference, UserId};
+use creditd::core::ledger::Account;
+use creditd::core::sealed::{Chain, Manifest, RecordedDays};
+use creditd::core::transaction::{Entry, GrantId, Kind, Money, Status, Transaction};
+use creditd::sealed::{Folder, PartWriter};
+use creditd::store::{Meta, NewAccount, Store};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+const ROWS: u64 = 10_000_000;
+const ACCOUNTS: u64 = 100_000;
+const MONTHS: u64 = 12;
+const RUNS: usize = 5;
+/// Codes and prices of the actions.
+const ACTIONS: [(&str, i64); 12] = [
+    ("text-to-image", 8),
+    ("erase", 7),
+    ("background-removal", 5),
+    ("image-enhancement", 4),
+    ("translation", 1),
+    ("upscale", 0),
+    ("outpaint", 6),
+    ("relight", 3),
+    ("caption", 2),
+    ("restyle", 8),
+    ("vectorise", 4),
+    ("denoise", 1),
+];
+/// After the last month.
+const NOW: &str = "2026-01-01T12:00:00Z";
+const YEAR: i32 = 2025;
+/// How often the memory of a process is looked at.
+const LOOK: Duration = Duration::from_millis(5);
+
+struct Asked {
+    rows: u64,
+    runs: usize,
+    keep: Option<PathBuf>,
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark is told by its arguments what to measure")]
+fn asked() -> Asked {
+    let mut asked = Asked { rows: ROWS, runs: RUNS, keep: None };
+    for word in std::env::args().skip(1) {
+        match word.split_once('=') {
+            Some(("rows", number)) => asked.rows = number.parse().expect("a number of rows"),
+            Some(("runs", number)) => asked.runs = number.parse().expect("a number of runs"),
+            Some(("keep", folder)) => asked.keep = Some(PathBuf::from(folder)),
+            _ => {}
+        }
+    }
+    asked
+}
+
+fn main() {
+    let asked = asked();
+    let temporary = tempfile::tempdir().expect("a temporary folder");
+    let folder = asked.keep.clone().unwrap_or_else(|| temporary.path().to_owned());
+    if !folder.join("sealed").exists() {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(generate(&folder, asked.rows));
+    }
+    let files = format!("{}/sealed/*.log.parquet", folder.display());
+    println!("{:42} {:>9} {:>9} {:>9} {:>7} {:>9}", "", "creditd", "DuckDB", "its query", "ratio", "peak");
+    for (what, args, query) in queries() {
+        let (mut ours, mut theirs, mut alone, mut peak) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        for round in 0..=asked.runs {
+            let out = folder.join("ours.csv").display().to_string();
+            let (seconds, peak_mib) = creditd(&folder, &[&["report", "export"][..], args, &["--out", &out]].concat());
+            let (whole, inner) = duckdb(&folder, &query.replace("FILES", &files));
+            // The first warms the disk's cache.
+            if round > 0 {
+                ours.push(seconds);
+                theirs.push(whole);
+                alone.push(inner);
+                peak = peak.max(peak_mib);
+            }
+        }
+        let (ours, theirs, alone) = (median(&mut ours), median(&mut theirs), median(&mut alone));
+        println!("{what:42} {ours:7.3} s {theirs:7.3} s {alone:7.3} s {:7.2} {peak:5} MiB", ours / theirs);
+        check(&folder);
+    }
+}
+
+/// What is asked, of creditd and of DuckDB. Both write what they found to a file.
+fn queries() -> [(&'static str, &'static [&'static str], String); 4] {
+    let range = |from: &str, to: &str| {
+        format!(
+            "occurred_at - CASE kind WHEN 'expiry' THEN INTERVAL 1 MICROSECOND ELSE INTERVAL 0 SECOND END >= '{from}' \
+             AND occurred_at - CASE kind WHEN 'expiry' THEN INTERVAL 1 MICROSECOND ELSE INTERVAL 0 SECOND END < '{to}'"
+        )
+    };
+    let grouped = |by: &str, when: &str, also: &str| {
+        format!(
+            "SELECT {by}, -sum(free_delta) AS free, -sum(purchased_delta) AS purchased, count(*) AS uses \
+             FROM read_parquet('FILES') WHERE kind = 'charge' AND {when} {also} GROUP BY ALL ORDER BY ALL"
+        )
+    };
+    let type_of = "CASE WHEN free_delta = 0 AND purchased_delta = 0 THEN 'none' WHEN purchased_delta = 0 THEN 'free' \
+                   WHEN free_delta = 0 THEN 'purchased' ELSE 'mixed' END AS type";
+    let month = range("2025-06-01", "2025-07-01");
+    [
+        (
+            "the year by month and action",
+            &["platform-monthly", "--from", "2025-01-01", "--to", "2026-01-01", "--by", "month,action"],
+            grouped(
+                &format!("date_trunc('month', occurred_at) AS month, action, {type_of}"),
+                &range("2025-01-01", "2026-01-01"),
+                "",
+            ),
+        ),
+        (
+            "one month of all accounts by action",
+            &["usage-by-action", "--month", "2025-06"],
+            grouped(&format!("account_id, action, {type_of}"), &month, ""),
+        ),
+        (
+            "a custom range of all accounts by action",
+            &["usage-by-action", "--from", "2025-03-10T06:00", "--to", "2025-07-20T18:30"],
+            grouped(&format!("account_id, action, {type_of}"), &range("2025-03-10 06:00", "2025-07-20 18:30"), ""),
+        ),
+        (
+            "one account's month by action",
+            &["usage-by-action", "--month", "2025-06", "--account", "acc-042042"],
+            grouped(&format!("account_id, action, {type_of}"), &month, "AND account_id = 'acc-042042'"),
+        ),
+    ]
+}
+
+/// Both files hold the same number of credits.
+fn check(folder: &Path) {
+    let sums = |name: &str, columns: &[&str], only: Option<(&str, &str)>| -> i64 {
+        let mut reader = csv::Reader::from_path(folder.join(name)).expect("a file");
+        let headers = reader.headers().expect("a header").clone();
+        let at = |name: &str| headers.iter().position(|header| header == name).expect(name);
+        let columns: Vec<usize> = columns.iter().map(|name| at(name)).collect();
+        let only = only.map(|(name, value)| (at(name), value));
+        let records = reader.records().map(|record| record.expect("a record"));
+        let records = records.filter(|record| only.is_none_or(|(at, value)| &record[at] == value));
+        records.map(|record| columns.iter().map(|at| record[*at].parse::<i64>().expect("a number")).sum::<i64>()).sum()
+    };
+    let ours = sums("ours.csv", &["consumed"], Some(("credit_type", "total")));
+    let theirs = sums("theirs.csv", &["free", "purchased"], None);
+    assert_eq!(ours, theirs, "creditd and DuckDB found different sums");
+}
+
+fn median(seconds: &mut [f64]) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+fn measured(command: &mut Command) -> (f64, u64, Vec<u8>) {
+    let begin = std::time::Instant::now();
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak_mib = 0;
+    loop {
+        if let Ok(text) = std::fs::read_to_string(&status) {
+            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+            peak_mib = peak_mib.max(kib.unwrap_or(0) / 1_024);
+        }
+        if child.try_wait().expect("it can be waited for").is_some() {
+            break;
+        }
+        std::thread::sleep(LOOK);
+    }
+    let seconds = begin.elapsed().as_secs_f64();
+    let output = child.wait_with_output().expect("its output");
+    assert!(output.status.success(), "{command:?} failed: {}", output.status);
+    (seconds, peak_mib, output.stdout)
+}
+
+fn creditd(folder: &Path, args: &[&str]) -> (f64, u64) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_creditd"));
+    let (seconds, peak, _) = measured(command.args(args).arg("--quiet").env("CREDITD_NOW", NOW).current_dir(folder));
+    (seconds, peak)
+}
+
+/// The whole process, and the query alone as it says itself.
+fn duckdb(folder: &Path, query: &str) -> (f64, f64) {
+    let script = "import sys, time, duckdb\nt = time.time()\n\
+                  duckdb.sql(f\"COPY ({sys.argv[1]}) TO 'theirs.csv' (HEADER)\")\nprint(time.time() - t)";
+    let mut command = Command::new("python3");
+    let (seconds, _, said) = measured(command.args(["-c", script, query]).current_dir(folder));
+    (seconds, String::from_utf8_lossy(&said).trim().parse().expect("seconds"))
+}
+
+/// Numbers that look random and are the same each time: SplitMix64.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+}
+
+fn start_of(month: Month) -> Instant {
+    Instant::parse(&format!("{month}-01T00:00:00Z")).expect("an instant")
+}
+
+/// Makes a ledger whose rows are in sealed files alone.
+async fn generate(folder: &Path, rows: u64) {
+    std::fs::create_dir_all(folder).expect("a folder");
+    let url = format!("sqlite://{}/creditd.db", folder.display());
+    std::fs::write(folder.join("creditd.toml"), "database_url = \"sqlite://creditd.db\"\n").expect("settings");
+    let begin = start_of(Month::new(YEAR, 1).expect("a month"));
+    let store = Store::create(&url, Meta { created_at: begin, sandbox: true }).await.expect("a ledger");
+    let ids: Vec<AccountId> = (0..ACCOUNTS).map(|n| format!("acc-{n:06}").parse().expect("an id")).collect();
+    let terms = Terms {
+        from: Month::new(YEAR, 1).expect("a month"),
+        zone: parse_zone("UTC").expect("a zone"),
+        allowance: Credits::new(1_500),
+    };
+    for ids in ids.chunks(5_000) {
+        let new = |id: &AccountId| {
+            let account =
+                Account { id: id.clone(), name: id.to_string(), opened_at: begin, calendar: Calendar::new(terms) };
+            NewAccount { account, admins: Vec::new() }
+        };
+        store.open_accounts(&ids.iter().map(new).collect::<Vec<_>>(), begin).await.expect("accounts");
+    }
+    let sealed = Folder::new(folder.join("sealed"));
+    let mut numbers = Numbers(7);
+    let mut lines: Vec<Line> = ids.iter().map(|_| Line::default()).collect();
+    let mut manifests: Vec<Manifest> = Vec::new();
+    for month in 1..=u32::try_from(MONTHS).expect("few") {
+        let month = Month::new(YEAR, month).expect("a month");
+        let chain = Chain::new(manifests.clone()).expect("a chain");
+        let days = RecordedDays { from: month.first_day(), to: month.next().first_day() };
+        let mut writer = PartWriter::begin(&sealed, chain.next(), days, Vec::new()).expect("a part");
+        for (at, (id, line)) in ids.iter().zip(&mut lines).enumerate() {
+            let before = (line.seq > 0).then_some((line.seq, line.balance));
+            // So many that all months and accounts together have `rows`.
+            let share =
+                rows / MONTHS / ACCOUNTS + u64::from(numbers.below(ACCOUNTS * MONTHS) < rows % (MONTHS * ACCOUNTS));
+            writer.add(id.clone(), before, line.month(at, month, share, &mut numbers)).expect("rows");
+        }
+        let manifest: Manifest = writer.finish().expect("a part").into();
+        println!("{month}: {} rows, {} MB", manifest.rows, manifest.log.bytes / 1_000_000);
+        assert!(store.add_sealed(&manifest).await.expect("known"), "nobody else seals");
+        manifests.push(manifest);
+    }
+    store.close().await;
+    let database = rusqlite::Connection::open(folder.join("creditd.db")).expect("the ledger");
+    let later = Instant::parse(NOW).expect("an instant").plus_days(90).micros();
+    for (id, line) in ids.iter().zip(&lines) {
+        database
+            .execute(
+                "UPDATE accounts SET last_seq = ?1, due_at = ?2 WHERE account_id = ?3",
+                (line.seq, later, id.as_str()),
+            )
+            .expect("an account");
+    }
+}
+
+/// The ledger of one account so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Line {
+    seq: i64,
+    balance: Split,
+}
+
+impl Line {
+    /// Its rows of a month: what lapses of the month before, the new allowance, and charges in the order of time.
+    fn month(&mut self, account: usize, month: Month, rows: u64, numbers: &mut Numbers) -> Vec<Transaction> {
+        let begin = start_of(month);
+        let end = start_of(month.next());
+        let mut made = Vec::new();
+        if self.seq > 0 {
+            made.push(self.row(
+                Kind::Expiry,
+                begin,
+                Split { free: self.balance.free.negated(), purchased: Credits::ZERO },
+            ));
+        }
+        made.push(self.row(Kind::Allocation, begin, Split { free: Credits::new(1_500), purchased: Credits::ZERO }));
+        if account % 5 == 0 && self.balance.purchased.get() < 1_000 {
+            let row = self.row(Kind::Purchase, begin, Split { free: Credits::ZERO, purchased: Credits::new(2_500) });
+            let money = Some(Money { minor: 2_500, currency: "USD".to_owned() });
+            let reference = Reference::new(&format!("inv-{account}-{}", self.seq)).ok();
+            made.push(Transaction { quantity: 1, unit_price: Credits::new(2_500), money, reference, ..row });
+        }
+        let charges = rows.saturating_sub(made.len() as u64);
+        let length = (end.micros() - begin.micros()).unsigned_abs();
+        let mut times: Vec<u64> = (0..charges).map(|_| numbers.below(length)).collect();
+        times.sort_unstable();
+        for time in times {
+            let at = begin.plus_micros(i64::try_from(time).expect("within a month"));
+            let skewed = numbers.below(12).min(numbers.below(12));
+            let (action, price) = ACTIONS[usize::try_from(skewed).expect("few")];
+            let taken = Credits::new(-price);
+            let from_packs = account % 5 == 0 && numbers.below(3) == 0 && self.balance.purchased.get() >= price;
+            let delta = match from_packs {
+                true => Split { free: Credits::ZERO, purchased: taken },
+                false if self.balance.free.get() >= price => Split { free: taken, purchased: Credits::ZERO },
+                false => Split::ZERO,
+            };
+            let row = self.row(Kind::Charge, at, delta);
+            made.push(Transaction {
+                user: UserId::new(&format!("user-{}", numbers.below(20))).ok(),
+                action: ActionCode::new(action).ok(),
+                quantity: 1,
+                unit_price: Credits::new(price),
+                key: Key::new(&format!("k{account}-{}", self.seq)).ok(),
+                ..row
+            });
+        }
+        made
+    }
+
+    fn row(&mut self, kind: Kind, at: Instant, delta: Split) -> Transaction {
+        self.seq += 1;
+        self.balance = self.balance.plus(delta).expect("small");
+        let credit_type = if delta.free.is_zero() { CreditType::Purchased } else { CreditType::Free };
+        Transaction {
+            seq: self.seq,
+            kind,
+            occurred_at: at,
+            recorded_at: at,
+            user: None,
+            action: None,
+            quantity: 0,
+            unit_price: Credits::ZERO,
+            status: Status::Success,
+            reason: None,
+            comment: String::new(),
+            key: None,
+            content: None,
+            corrects: None,
+            expires_at: None,
+            money: None,
+            reference: None,
+            delta,
+            balance: self.balance,
+            entries: vec![Entry { grant: GrantId(1), credit_type, delta: delta.total() }],
+        }
+    }
+}

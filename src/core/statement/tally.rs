@@ -1,0 +1,239 @@
+//! The sums of a report before they are put in order: what happened in every place where anything did.
+
+use super::super::credits::Split;
+use super::super::transaction::Kind;
+use super::{Counts, LINES_PER_PERIOD, Outcome, Place, REPORT_LINES_MAX, ReportError};
+
+/// The keys of one place: every kind with every outcome.
+const KEYS_PER_PLACE: u64 = (Kind::ALL.len() * Outcome::ALL.len()) as u64;
+/// Groups of one cell: names are numbered by 32 bits.
+const GROUPS_PER_CELL: u64 = 1 << 32;
+/// Sums that are kept before those of one key are joined: twice what a report may have, so that joining is rare.
+const SUMS_MAX: usize = 4_000_000;
+/// Slots in which keys are found again: as many as the keys that come in turns, a few times over. A power of two.
+const SLOTS: usize = 1 << 13;
+
+/// What is summed apart, as a number: the rows of one kind and outcome in one place. Keys are in the order of their cells,
+/// and within a cell of their groups. Cells are bounded with the lines of a report, so all fit far below [`SumKey::OUTSIDE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SumKey(pub u64);
+
+impl SumKey {
+    /// The key of rows that no report counts.
+    pub const OUTSIDE: SumKey = SumKey(u64::MAX);
+
+    /// The key of rows of `kind` and `outcome` in `place`.
+    #[must_use]
+    pub fn new(place: Place, kind: Kind, outcome: Outcome) -> SumKey {
+        let place = place.cell as u64 * GROUPS_PER_CELL + u64::from(place.group);
+        SumKey(place * KEYS_PER_PLACE + (kind as usize * Outcome::ALL.len() + outcome as usize) as u64)
+    }
+
+    /// Where its rows count.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "remainders, and cells, which REPORT_LINES_MAX bounds")]
+    pub const fn place(self) -> Place {
+        let place = self.0 / KEYS_PER_PLACE;
+        Place { cell: (place / GROUPS_PER_CELL) as usize, group: (place % GROUPS_PER_CELL) as u32 }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "a remainder by a small number")]
+    const fn within(self) -> usize {
+        (self.0 % KEYS_PER_PLACE) as usize
+    }
+
+    /// One of [`SLOTS`]; neighbours are in different ones.
+    #[expect(clippy::cast_possible_truncation, reason = "the highest bits alone are left")]
+    const fn slot(self) -> usize {
+        (self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - SLOTS.trailing_zeros())) as usize
+    }
+
+    /// The kind of its rows.
+    #[must_use]
+    pub const fn kind(self) -> Kind {
+        Kind::ALL[self.within() / Outcome::ALL.len()]
+    }
+
+    /// The outcome of its rows.
+    #[must_use]
+    pub const fn outcome(self) -> Outcome {
+        Outcome::ALL[self.within() % Outcome::ALL.len()]
+    }
+}
+
+/// The sum of the rows under one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sum {
+    /// Of what.
+    pub key: SumKey,
+    /// The sum of the signed changes.
+    pub delta: Split,
+    /// How many rows.
+    pub rows: u64,
+}
+
+impl Sum {
+    /// Its rows as counts of actions.
+    pub(super) fn counts(&self) -> Counts {
+        let none = Counts::default();
+        match self.key.outcome() {
+            Outcome::NotAnAction => none,
+            Outcome::Succeeded => Counts { succeeded: self.rows, ..none },
+            Outcome::Failed => Counts { failed: self.rows, ..none },
+            Outcome::Refused => Counts { refused: self.rows, ..none },
+        }
+    }
+}
+
+/// The sums of a report, one per key, in the order of keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally(Vec<Sum>);
+
+impl Tally {
+    /// Sums of some rows, several of one key among them, in any order.
+    ///
+    /// # Errors
+    /// [`ReportError::Overflow`] when a sum is out of range, [`ReportError::TooManyLines`] when there are more places
+    /// than a report has lines.
+    pub fn of(mut sums: Vec<Sum>) -> Result<Tally, ReportError> {
+        sums.sort_unstable_by_key(|sum| sum.key);
+        let mut kept = 0;
+        let (mut places, mut last) = (0_u64, None);
+        for at in 0..sums.len() {
+            let sum = sums[at];
+            if kept > 0 && sums[kept - 1].key == sum.key {
+                let same = &mut sums[kept - 1];
+                same.delta = same.delta.plus(sum.delta)?;
+                same.rows = same.rows.saturating_add(sum.rows);
+                continue;
+            }
+            let place = Some(sum.key.place());
+            places += u64::from(place != last);
+            last = place;
+            sums[kept] = sum;
+            kept += 1;
+        }
+        sums.truncate(kept);
+        let found = places * LINES_PER_PERIOD as u64;
+        if found > REPORT_LINES_MAX {
+            return Err(ReportError::TooManyLines { found, max: REPORT_LINES_MAX });
+        }
+        Ok(Tally(sums))
+    }
+
+    /// These sums and `others` together.
+    ///
+    /// # Errors
+    /// As [`Tally::of`].
+    pub fn with(&self, others: Tally) -> Result<Tally, ReportError> {
+        if self.0.is_empty() {
+            return Ok(others);
+        }
+        let mut sums = others.0;
+        sums.extend_from_slice(&self.0);
+        Tally::of(sums)
+    }
+
+    /// The sums, in the order of their keys.
+    #[must_use]
+    pub fn sums(&self) -> &[Sum] {
+        &self.0
+    }
+
+    /// The sums of one cell, those of a group beside each other.
+    pub(super) fn of_cell(&self, cell: usize) -> &[Sum] {
+        let of_cell = &self.0[self.0.partition_point(|sum| sum.key.place().cell < cell)..];
+        &of_cell[..of_cell.iter().position(|sum| sum.key.place().cell > cell).unwrap_or(of_cell.len())]
+    }
+}
+
+/// Adds up rows as they come, in any order. It is quick where rows of one key come after few others.
+#[derive(Debug)]
+pub struct Adding {
+    /// Several of one key may be among them, which [`Tally::of`] joins.
+    sums: Vec<Sum>,
+    /// Where in `sums` the newest sum is of those keys that share a slot.
+    newest: Vec<usize>,
+}
+
+impl Default for Adding {
+    fn default() -> Adding {
+        Adding { sums: Vec::new(), newest: vec![0; SLOTS] }
+    }
+}
+
+impl Adding {
+    /// Adds `rows` rows of one key, whose changes sum to `delta`.
+    ///
+    /// # Errors
+    /// As [`Tally::of`].
+    pub fn add(&mut self, key: SumKey, delta: Split, rows: u64) -> Result<(), ReportError> {
+        let newest = &mut self.newest[key.slot()];
+        match self.sums.get_mut(*newest) {
+            Some(sum) if sum.key == key => {
+                sum.delta = sum.delta.plus(delta)?;
+                sum.rows = sum.rows.saturating_add(rows);
+            }
+            _ => {
+                *newest = self.sums.len();
+                self.sums.push(Sum { key, delta, rows });
+                if self.sums.len() == SUMS_MAX {
+                    self.sums = Tally::of(std::mem::take(&mut self.sums))?.0;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The sums.
+    ///
+    /// # Errors
+    /// As [`Tally::of`].
+    pub fn finish(self) -> Result<Tally, ReportError> {
+        Tally::of(self.sums)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::credits::Credits;
+    use proptest::prelude::*;
+
+    fn key() -> impl Strategy<Value = SumKey> {
+        let place = (0..4_usize, 0..3_u32).prop_map(|(cell, group)| Place { cell, group });
+        let kind = prop::sample::select(Kind::ALL);
+        (place, kind, prop::sample::select(Outcome::ALL))
+            .prop_map(|(place, kind, outcome)| SumKey::new(place, kind, outcome))
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_is_what_it_is_of(
+            cell in 0..usize::try_from(REPORT_LINES_MAX).expect("small"),
+            group in any::<u32>(),
+            kind in prop::sample::select(Kind::ALL),
+            outcome in prop::sample::select(Outcome::ALL),
+        ) {
+            let place = Place { cell, group };
+            let key = SumKey::new(place, kind, outcome);
+            prop_assert!(key < SumKey::OUTSIDE);
+            prop_assert_eq!((key.place(), key.kind(), key.outcome()), (place, kind, outcome));
+        }
+
+        #[test]
+        fn however_rows_come_their_sums_are_the_same(rows in prop::collection::vec((key(), -9_i64..9), 0..60)) {
+            let mut adding = Adding::default();
+            let mut plain = std::collections::BTreeMap::<SumKey, (i64, u64)>::new();
+            for (key, change) in rows {
+                let delta = Split { free: Credits::new(change), purchased: Credits::new(-change) };
+                adding.add(key, delta, 1).expect("few");
+                let sum = plain.entry(key).or_default();
+                *sum = (sum.0 + change, sum.1 + 1);
+            }
+            let tally = adding.finish().expect("few");
+            let found: Vec<_> = tally.sums().iter().map(|sum| (sum.key, (sum.delta.free.get(), sum.rows))).collect();
+            prop_assert_eq!(found, plain.into_iter().collect::<Vec<_>>());
+        }
+    }
+}
