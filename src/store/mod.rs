@@ -15,6 +15,7 @@ mod actions;
 mod alerts;
 mod apply;
 mod backend;
+mod bulk;
 mod checkpoints;
 mod digest;
 mod error;

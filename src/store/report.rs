@@ -1,13 +1,13 @@
 //! What reports read: the rows of a range in columns, and what was there before.
 
-use super::sql::{Row, set};
+use super::bulk::Line;
+use super::sql::set;
 use super::{Result, Store, StoreError, While, json};
 use crate::core::calendar::{BadTime, Calendar, Instant, Terms, parse_zone};
 use crate::core::credits::{Credits, Split};
 use crate::core::ids::AccountId;
 use crate::core::statement::{Breakdown, Name, Outcome, REPORT_ROWS_MAX, ReportError, Row as ReportRow, Rows};
 use crate::core::transaction::{Kind, Reason, Status};
-use futures_util::TryStreamExt;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -59,6 +59,46 @@ struct Asked {
     to_at: i64,
     after_seq: i64,
     last_seq: i64,
+}
+
+/// What is read for a report.
+struct Reading {
+    /// What was there before each range.
+    openings: Vec<Split>,
+    /// The number of each range's account.
+    numbers: Vec<u32>,
+    rows: Rows,
+}
+
+impl Reading {
+    fn opening(&mut self, row: &dyn Line) -> Result<()> {
+        let at = usize::try_from(row.int(0)).unwrap_or(usize::MAX);
+        if let Some(opening) = self.openings.get_mut(at) {
+            *opening = Split { free: Credits::new(row.int(1)), purchased: Credits::new(row.int(2)) };
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, row: &dyn Line) -> Result<()> {
+        if self.rows.len() == REPORT_ROWS_MAX {
+            return Err(ReportError::TooManyRows { max: REPORT_ROWS_MAX }.into());
+        }
+        let (kind, status) = (row.text(1).unwrap_or_default(), row.text(3).unwrap_or_default());
+        let unknown = || StoreError::Corrupt(format!("transaction of kind {kind:?}, status {status:?}"));
+        let kind = Kind::from_word(kind).ok_or_else(unknown)?;
+        let status = Status::from_word(status).ok_or_else(unknown)?;
+        let name = row.text(7).map_or(Name::NONE, |name| self.rows.name(name));
+        let number = usize::try_from(row.int(0)).ok().and_then(|at| self.numbers.get(at));
+        self.rows.push(ReportRow {
+            account: number.copied().unwrap_or(u32::MAX),
+            counts_at: kind.counts_at(Instant::from_micros(row.int(2))),
+            kind,
+            outcome: Outcome::of(kind, status, row.text(4).and_then(Reason::from_word)),
+            name,
+            delta: Split { free: Credits::new(row.int(5)), purchased: Credits::new(row.int(6)) },
+        });
+        Ok(())
+    }
 }
 
 #[derive(Serialize)]
@@ -123,26 +163,13 @@ impl Store {
             last_seq: range.last_seq,
         };
         let asked = json(ranges.iter().enumerate().map(ask).collect::<Vec<_>>())?;
-        let mut tx = self.read().await?;
-        let mut balances = vec![Split::ZERO; ranges.len()];
-        let openings = tx
-            .query(set!(at bigint, account_id text, from_at bigint, after_seq bigint, last_seq bigint =>
+        let openings = set!(at bigint, account_id text, from_at bigint, after_seq bigint, last_seq bigint =>
                 "SELECT v.at, CAST(sum(t.free_delta) AS BIGINT), CAST(sum(t.purchased_delta) AS BIGINT)
                    FROM v CROSS JOIN transactions AS t
                   WHERE t.account_id = v.account_id AND t.seq > v.after_seq AND t.seq <= v.last_seq
                     AND t.occurred_at - CASE t.kind WHEN 'expiry' THEN 1 ELSE 0 END < v.from_at
                   GROUP BY v.at"
-            ))
-            .bind(asked.as_str())
-            .fetch_all()
-            .await
-            .while_("summing what was there before the range")?;
-        for row in openings {
-            let at = usize::try_from(row.get::<i64>(0)).unwrap_or(usize::MAX);
-            if let Some(opening) = balances.get_mut(at) {
-                *opening = Split { free: Credits::new(row.get(1)), purchased: Credits::new(row.get(2)) };
-            }
-        }
+        );
 
         // The + keeps SQLite from walking the whole account by seq instead of the range by time. What is behind a row that is
         // known is found by seq.
@@ -158,35 +185,17 @@ impl Store {
                    FROM v CROSS JOIN transactions AS t
                   WHERE t.account_id = v.account_id AND t.seq > v.after_seq AND t.seq <= v.last_seq
                     AND +t.occurred_at >= v.from_at AND +t.occurred_at <= v.to_at");
-        let is_behind = ranges.iter().any(|(_, range)| range.after_seq > 0);
-        let mut found = tx
-            .query(if is_behind { by_seq } else { by_time })
-            .bind(asked.as_str())
-            .bind(breakdown.map(Breakdown::as_str))
-            .fetch();
-        while let Some(row) = found.try_next().await.while_("reading the rows of a report")? {
-            if rows.len() == REPORT_ROWS_MAX {
-                return Err(ReportError::TooManyRows { max: REPORT_ROWS_MAX }.into());
-            }
-            let number_of = |row: &Row| {
-                let range = usize::try_from(row.get::<i64>(0)).ok().and_then(|at| ranges.get(at));
-                range.and_then(|(number, _)| u32::try_from(*number).ok()).unwrap_or(u32::MAX)
-            };
-            let (kind, status): (&str, &str) = (row.get(1), row.get(3));
-            let unknown = || StoreError::Corrupt(format!("transaction of kind {kind:?}, status {status:?}"));
-            let kind = Kind::from_word(kind).ok_or_else(unknown)?;
-            let status = Status::from_word(status).ok_or_else(unknown)?;
-            let name = row.get::<Option<&str>>(7).map_or(Name::NONE, |name| rows.name(name));
-            rows.push(ReportRow {
-                account: number_of(&row),
-                counts_at: kind.counts_at(Instant::from_micros(row.get(2))),
-                kind,
-                outcome: Outcome::of(kind, status, row.get::<Option<&str>>(4).and_then(Reason::from_word)),
-                name,
-                delta: Split { free: Credits::new(row.get(5)), purchased: Credits::new(row.get(6)) },
-            });
-        }
-        Ok(balances)
+        let in_range = if ranges.iter().any(|(_, range)| range.after_seq > 0) { by_seq } else { by_time };
+        let numbers = ranges.iter().map(|(number, _)| u32::try_from(*number).unwrap_or(u32::MAX)).collect();
+        let reading = Reading { openings: vec![Split::ZERO; ranges.len()], numbers, rows: std::mem::take(rows) };
+        let bulk = self.bulk(reading).await?;
+        let bulk =
+            bulk.each(openings, &asked, None, Reading::opening, "summing what was there before the range").await?;
+        let by = breakdown.map(Breakdown::as_str);
+        let bulk = bulk.each(in_range, &asked, Some(by), Reading::row, "reading the rows of a report").await?;
+        let reading = bulk.finish();
+        *rows = reading.rows;
+        Ok(reading.openings)
     }
 
     /// Credits consumed, less refunds, per account since its instant.

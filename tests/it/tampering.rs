@@ -184,7 +184,6 @@ const UNPROVED: &[(&str, &[&str], &str)] = &[
     ),
     ("outbox", &["a row less"], "a message follows from no row; if it is asked for again, it is written again"),
     ("admins", &["a row less"], "an admin may be removed, and leaves nothing behind"),
-    ("sealed", &["a row less"], "what is not known to be sealed is read from the database, and sealed again"),
     ("alerts", &["a row less"], "the newest crossing of a level has none behind it that would miss it; it fires again"),
 ];
 

@@ -376,7 +376,7 @@ fn an_arrow_upward_or_sideways_is_found_however_it_is_written() {
 #[test]
 fn crates_and_floats_stay_where_they_belong() {
     refused("src/jobs/a.rs", "use sqlx::Row;", "sqlx is used in store alone");
-    refused("src/jobs/a.rs", "fn f(e: polars::Error) {}", "polars is used in report alone");
+    refused("src/jobs/a.rs", "fn f(e: polars::Error) {}", "polars is used in report and sealed alone");
     refused("src/cli/a.rs", "use lettre;", "lettre is used in mail alone");
     refused("src/core/a.rs", "fn f(x: f64) {}", "no floats in core");
     refused("src/store/a.rs", "const X: u8 = 1.5;", "no floats in store");

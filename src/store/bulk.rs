@@ -1,0 +1,197 @@
+//! Reading much at once: cells are looked at where the database has them, and none is copied on the way.
+//!
+//! A row of sqlx on SQLite costs several times what SQLite itself takes to find it. Where a report reads millions of them, they are
+//! taken through a connection of rusqlite, which is the same SQLite under another interface, on a thread that may wait
+//! for disks. On Postgres the rows of sqlx are as quick as the server hands them out.
+
+use super::backend::{Backend, Tx};
+use super::sql::{Failed, Row, Sql};
+use super::sqlite::BUSY_TIMEOUT;
+use super::{Result, Store, While};
+use futures_util::TryStreamExt;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags};
+use sqlx::error::{DatabaseError, ErrorKind};
+use std::borrow::Cow;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A row, as long as it is looked at.
+pub(super) trait Line {
+    /// The number in a column; 0 for NULL.
+    fn int(&self, at: usize) -> i64;
+    /// The text in a column; `None` for NULL.
+    fn text(&self, at: usize) -> Option<&str>;
+}
+
+impl Line for Row {
+    fn int(&self, at: usize) -> i64 {
+        self.get::<Option<i64>>(at).unwrap_or_default()
+    }
+
+    fn text(&self, at: usize) -> Option<&str> {
+        self.get(at)
+    }
+}
+
+impl Line for rusqlite::Row<'_> {
+    fn int(&self, at: usize) -> i64 {
+        match self.get_ref(at) {
+            Ok(ValueRef::Integer(number)) => number,
+            _ => 0,
+        }
+    }
+
+    fn text(&self, at: usize) -> Option<&str> {
+        self.get_ref(at).ok()?.as_str_or_null().ok()?
+    }
+}
+
+/// Statements that read at one instant and gather what they find in a `G`.
+pub(super) struct Bulk<G> {
+    on: On,
+    gathered: G,
+}
+
+enum On {
+    Sqlite(Connection, Arc<Path>),
+    Postgres(Box<Tx>),
+}
+
+impl Store {
+    /// Begins to read much.
+    pub(super) async fn bulk<G: Send + 'static>(&self, gathered: G) -> Result<Bulk<G>> {
+        let on = match &self.backend {
+            Backend::Sqlite { file, .. } => {
+                let path = Arc::clone(file);
+                let opened = away(move || {
+                    let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+                    connection.busy_timeout(BUSY_TIMEOUT)?;
+                    connection.execute_batch("BEGIN")?;
+                    Ok(connection)
+                });
+                On::Sqlite(
+                    opened.await.map_err(|source| Failed::at(file, source)).while_("beginning to read")?,
+                    Arc::clone(file),
+                )
+            }
+            Backend::Postgres { .. } => On::Postgres(Box::new(self.read().await?)),
+        };
+        Ok(Bulk { on, gathered })
+    }
+}
+
+impl<G: Send + 'static> Bulk<G> {
+    /// Lets `take` look at each row of a statement whose parameter is `asked`, and a second one, if it has one.
+    ///
+    /// # Errors
+    /// What the database says, or the first that `take` does.
+    pub async fn each(
+        self,
+        sql: Sql,
+        asked: &str,
+        second: Option<Option<&'static str>>,
+        take: fn(&mut G, &dyn Line) -> Result<()>,
+        doing: &'static str,
+    ) -> Result<Bulk<G>> {
+        let Bulk { on, mut gathered } = self;
+        match on {
+            On::Sqlite(connection, file) => {
+                let asked = asked.to_owned();
+                let read = away(move || {
+                    let mut statement = connection.prepare(sql.sqlite)?;
+                    statement.raw_bind_parameter(1, asked)?;
+                    if let Some(second) = second {
+                        statement.raw_bind_parameter(2, second)?;
+                    }
+                    let mut rows = statement.raw_query();
+                    let mut taken = Ok(());
+                    while let Some(row) = rows.next()?
+                        && taken.is_ok()
+                    {
+                        taken = take(&mut gathered, row);
+                    }
+                    drop(rows);
+                    drop(statement);
+                    Ok((connection, gathered, taken))
+                });
+                let (connection, gathered, taken) =
+                    read.await.map_err(|source| Failed::at(&file, source)).while_(doing)?;
+                taken.map(|()| Bulk { on: On::Sqlite(connection, file), gathered })
+            }
+            On::Postgres(mut tx) => {
+                let query = tx.query(sql).bind(asked);
+                let mut rows = if let Some(second) = second { query.bind(second) } else { query }.fetch();
+                while let Some(row) = rows.try_next().await.while_(doing)? {
+                    take(&mut gathered, &row)?;
+                }
+                drop(rows);
+                Ok(Bulk { on: On::Postgres(tx), gathered })
+            }
+        }
+    }
+
+    /// What was gathered.
+    pub fn finish(self) -> G {
+        self.gathered
+    }
+}
+
+/// Runs what waits for a disk on a thread where nobody else waits.
+async fn away<T: Send + 'static>(
+    work: impl FnOnce() -> std::result::Result<T, rusqlite::Error> + Send + 'static,
+) -> std::result::Result<T, sqlx::Error> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(|_| sqlx::Error::WorkerCrashed)?;
+    done.map_err(|error| sqlx::Error::Database(Box::new(Said::from(error))))
+}
+
+/// What SQLite said, as sqlx says it: with the code by which everything else in the store knows what happened.
+#[derive(Debug)]
+struct Said {
+    code: Option<i32>,
+    what: String,
+}
+
+impl From<rusqlite::Error> for Said {
+    fn from(error: rusqlite::Error) -> Said {
+        Said { code: error.sqlite_error().map(|error| error.extended_code), what: error.to_string() }
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.code {
+            Some(code) => write!(f, "(code: {code}) {}", self.what),
+            None => f.pad(&self.what),
+        }
+    }
+}
+
+impl std::error::Error for Said {}
+
+impl DatabaseError for Said {
+    fn message(&self) -> &str {
+        &self.what
+    }
+
+    fn code(&self) -> Option<Cow<'_, str>> {
+        self.code.map(|code| code.to_string().into())
+    }
+
+    fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+        self
+    }
+
+    fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+        self
+    }
+
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Other
+    }
+}
