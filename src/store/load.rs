@@ -9,17 +9,21 @@ use super::{Result, StoreError, json};
 use crate::core::calendar::{Calendar, Instant, Month, Terms, parse_zone};
 use crate::core::credits::{CreditType, Credits, Split};
 use crate::core::ids::{AccountId, ActionCode, Key, Reference, UserId};
-use crate::core::ledger::{Account, Call, CameBack, CapUse, Closure, Grant, Ledger, OpenHold};
+use crate::core::ledger::{Account, Call, CameBack, CapUse, Closure, Grant, Ledger, OpenHold, Usage};
 use crate::core::price::{Action, PriceMatrix, PriceVersion};
 use crate::core::transaction::{GrantId, Source, Transaction};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What a batch is about.
 #[derive(Clone, Debug, Default)]
 pub struct Load {
     accounts: BTreeMap<AccountId, Asked>,
     with_prices: bool,
+    /// How many calls are charges that happen now.
+    charges: usize,
 }
 
 /// What is asked of one account.
@@ -54,6 +58,7 @@ impl Load {
     /// Adds what `call` on `account` needs to be planned at `now`.
     pub fn call(&mut self, account: &AccountId, call: &Call, now: Instant) {
         self.with_prices = true;
+        self.charges += usize::from(matches!(call, Call::Charge(Usage { occurred_at: None, .. })));
         let asked = self.account(account, call.occurred_at().unwrap_or(now));
         asked.keys.push(call.key().clone());
         asked.keys.extend(call.about().cloned());
@@ -95,6 +100,33 @@ impl Load {
     pub(super) fn is_plain(&self) -> bool {
         let is_plain = |asked: &Asked| asked.about.is_empty() && asked.history.is_empty() && !asked.everything;
         self.accounts.values().all(is_plain)
+    }
+
+    /// Whether there is nothing in it but charges that happen now.
+    pub(super) fn is_charges(&self) -> bool {
+        let keys = |asked: &Asked| asked.keys.len();
+        let is_called = |asked: &Asked| !asked.keys.is_empty();
+        self.accounts.values().all(is_called) && self.accounts.values().map(keys).sum::<usize>() == self.charges
+    }
+
+    /// How many of the calls are charges that happen now.
+    pub(super) const fn charges(&self) -> usize {
+        self.charges
+    }
+
+    /// Each account, and the earliest instant at which something in the batch happened to it.
+    pub(super) fn since(&self) -> impl Iterator<Item = (&AccountId, Instant)> {
+        self.accounts.iter().map(|(id, asked)| (id, asked.since))
+    }
+
+    /// What it asks beyond the ledgers of `batch`; `None` when that is nothing.
+    pub(super) fn beyond(&self, batch: &Batch) -> Option<Cow<'_, Load>> {
+        if batch.ledgers.is_empty() {
+            return (!self.accounts.is_empty()).then_some(Cow::Borrowed(self));
+        }
+        let rest = self.accounts.iter().filter(|(id, _)| !batch.ledgers.contains_key(*id));
+        let accounts: BTreeMap<_, _> = rest.map(|(id, asked)| (id.clone(), asked.clone())).collect();
+        (!accounts.is_empty()).then_some(Cow::Owned(Load { accounts, ..*self }))
     }
 
     /// The accounts, as a JSON array.
@@ -139,18 +171,51 @@ struct AskedRow {
 }
 
 /// What was loaded: plan on it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// The ledgers of those accounts that exist.
     pub ledgers: BTreeMap<AccountId, Ledger>,
     /// The prices of actions, without their texts.
-    pub prices: PriceMatrix,
+    pub prices: Arc<PriceMatrix>,
     /// Payments that were planned to be recorded, and for whom (R12).
     pub payments: BTreeMap<Reference, AccountId>,
     /// The connection was lost in an earlier try, so that what was planned then may be written already.
     pub may_be_written: bool,
-    /// When each account was due, as loaded.
-    pub(super) due_at: BTreeMap<AccountId, Instant>,
+    /// How each account stood before anything was planned.
+    pub(super) stood: BTreeMap<AccountId, Stood>,
+    /// The accounts of which it is known that they have no closures, holds or caps.
+    pub(super) plain: BTreeSet<AccountId>,
+}
+
+/// How an account stands in its own row: what is planned on one that stands elsewhere is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stood {
+    /// The number of its newest row and, for a ledger that went another way to that number, when it was recorded.
+    pub last_seq: i64,
+    pub last_recorded_at: Instant,
+    pub due_at: Instant,
+}
+
+impl Stood {
+    pub const fn of(ledger: &Ledger, due_at: Instant) -> Stood {
+        Stood { last_seq: ledger.last_seq, last_recorded_at: ledger.last_recorded_at, due_at }
+    }
+}
+
+impl Batch {
+    /// Adds what was loaded besides.
+    pub(super) fn extend(&mut self, other: Batch) {
+        self.ledgers.extend(other.ledgers);
+        self.stood.extend(other.stood);
+        self.plain.extend(other.plain);
+        self.prices = other.prices;
+    }
+
+    /// How many calls became rows.
+    pub(super) fn rows_of_calls(&self) -> usize {
+        let of_calls = |ledger: &Ledger| ledger.rows().iter().filter(|row| row.key.is_some()).count();
+        self.ledgers.values().map(of_calls).sum()
+    }
 }
 
 /// One row of `transactions AS t` as an object.
@@ -415,26 +480,29 @@ mod at {
     pub const HAS_MORE: usize = 22;
 }
 
-/// Whether the row of [`LOAD_PLAIN`] says that [`LOAD`] must be asked.
-pub(super) fn has_more(rows: &[Row]) -> bool {
-    rows.iter().any(|row| row.get::<Option<bool>>(at::HAS_MORE).unwrap_or(false))
+/// Reads what [`LOAD_PLAIN`] returned, without the accounts of which it says that [`LOAD`] must be asked.
+pub(super) fn read_plain(mut rows: Vec<Row>) -> Result<Batch> {
+    rows.retain(|row| !row.get::<Option<bool>>(at::HAS_MORE).unwrap_or(false));
+    let batch = read_batch(&rows)?;
+    Ok(Batch { plain: batch.ledgers.keys().cloned().collect(), ..batch })
 }
 
 /// Reads what [`LOAD`] returned.
 pub(super) fn read_batch(rows: &[Row]) -> Result<Batch> {
-    let (mut ledgers, mut due_at, mut prices) = (BTreeMap::new(), BTreeMap::new(), PriceMatrix::default());
+    let (mut ledgers, mut stood, mut prices) = (BTreeMap::new(), BTreeMap::new(), Arc::default());
     for row in rows {
         if row.get::<Option<&str>>(at::ID).is_some() {
             let ledger = read_ledger(row)?;
-            due_at.insert(ledger.account.id.clone(), Instant::from_micros(row.get(at::DUE_AT)));
+            let due_at = Instant::from_micros(row.get(at::DUE_AT));
+            stood.insert(ledger.account.id.clone(), Stood::of(&ledger, due_at));
             ledgers.insert(ledger.account.id.clone(), ledger);
         }
         let versions: Vec<StoredPrice> = column(row, at::PRICES)?;
         if !versions.is_empty() {
-            prices = read_prices(versions);
+            prices = Arc::new(read_prices(versions));
         }
     }
-    Ok(Batch { ledgers, prices, payments: BTreeMap::new(), may_be_written: false, due_at })
+    Ok(Batch { ledgers, prices, stood, ..Batch::default() })
 }
 
 /// A column of JSON; NULL is what an aggregate over nothing is on one of the databases.

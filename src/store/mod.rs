@@ -18,6 +18,7 @@ mod backend;
 mod checkpoints;
 mod digest;
 mod error;
+mod kept;
 mod ledgers;
 mod load;
 mod outbox;
@@ -50,6 +51,7 @@ pub use verify::{Audit, Drift, StatementSums};
 use crate::core::calendar::Instant;
 use backend::Backend;
 use error::While;
+use kept::Kept;
 use std::path::Path;
 
 /// What `creditd init` recorded once.
@@ -67,6 +69,7 @@ pub struct Store {
     backend: Backend,
     place: Place,
     meta: Meta,
+    kept: Kept,
 }
 
 impl Store {
@@ -82,7 +85,7 @@ impl Store {
             Place::Server { .. } => postgres::connect(url).await?,
         };
         schema::create(&backend, &place, meta).await?;
-        Ok(Store { backend, place, meta })
+        Ok(Store { backend, place, meta, kept: Kept::default() })
     }
 
     /// Opens the ledger at `url` and brings its schema up to date.
@@ -97,7 +100,7 @@ impl Store {
         };
         schema::migrate(&backend, &place).await?;
         let meta = schema::read_meta(&backend, &place).await?;
-        Ok(Store { backend, place, meta })
+        Ok(Store { backend, place, meta, kept: Kept::default() })
     }
 
     /// What `creditd init` recorded.
