@@ -2,8 +2,8 @@
 
 use super::accounts::{self, digest_of_terms};
 use super::backend::Tx;
+use super::batch::Stood;
 use super::kept::KeptLedger;
-use super::load::Stood;
 use super::sql::{On, Query, Sql, set};
 use super::tables::Holds::{Int, Text};
 use super::tables::{Bound, Cell, Columns, Table};

@@ -8,7 +8,8 @@
 //! Only ledgers without closures, holds and caps are kept. They are taken out to be planned on, and put back once it is known
 //! that the rows were committed.
 
-use super::load::{Batch, Load, Stood};
+use super::batch::{Batch, Stood};
+use super::load::Load;
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::Split;
 use crate::core::ids::AccountId;
