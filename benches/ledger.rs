@@ -3,7 +3,8 @@
 //!
 //! `cargo bench --bench ledger` runs everything; `-- charges`, `-- reset`, `-- sqlite`, `-- postgres` choose, and
 //! `-- accounts=100000` sets how many accounts are reset, `-- spread`, `-- hot` and `-- callers=128` which charges are
-//! measured. benches/README.md says what the figures mean.
+//! measured; `-- cold` does so with accounts that this process did not charge before. benches/README.md says what the
+//! figures mean.
 
 #[path = "../tests/it/support/cluster.rs"]
 #[allow(dead_code, reason = "the tests use all of it")]
@@ -19,7 +20,7 @@ use creditd::config::{LoadInput, Settings};
 use creditd::core::calendar::{Calendar, Instant, Terms, parse_zone};
 use creditd::core::credits::Credits;
 use creditd::core::ids::{AccountId, ActionCode, Key};
-use creditd::core::ledger::{Account, Usage};
+use creditd::core::ledger::{Account, Call, Usage};
 use creditd::core::schedule::{Job, Slot};
 use creditd::core::transaction::Status;
 use creditd::jobs::{Kit, Run, execute};
@@ -38,6 +39,8 @@ const RESET: usize = 1_000_000;
 const MEASURED: Duration = Duration::from_secs(5);
 /// Accounts opened in one transaction while a ledger is made.
 const OPENED_AT_ONCE: usize = 5_000;
+/// Calls made at once before anything is measured.
+const CALLED_AT_ONCE: usize = 1_000;
 /// Enough free credits for any bench.
 const ALLOWANCE: i64 = 1_000_000_000;
 
@@ -61,6 +64,11 @@ impl Asked {
 
     fn number(&self, name: &str) -> Option<usize> {
         self.words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
+    }
+
+    /// Whether this process has charged none of the accounts before.
+    fn is_cold(&self) -> bool {
+        self.words.iter().any(|word| word == "cold")
     }
 
     /// The charges to measure: how they are called, over how many accounts, by how many callers.
@@ -212,6 +220,17 @@ async fn charge_until(app: &App, callers: usize, accounts: usize, stop: Arc<Atom
     }
     latencies.sort_by(f64::total_cmp);
     latencies
+}
+
+/// Charges each of the first `accounts`, so that what is measured is a process that has been at work for a while.
+async fn charge_each(app: &App, accounts: usize) {
+    for first in (0..accounts).step_by(CALLED_AT_ONCE) {
+        let call = |n| (account_id(n), Call::Charge(usage(format!("{:032x}", fastrand::u128(..)))));
+        let calls = (first..accounts.min(first + CALLED_AT_ONCE)).map(call).collect();
+        for answer in app.call_all(calls).await {
+            answer.expect("an answer");
+        }
+    }
 }
 
 async fn charges_of(app: &App, callers: usize, accounts: usize) -> Charged {

@@ -1,8 +1,8 @@
 //! Postgres: the floor of charges is pgbench calling one function that does the same, that of a reset set-based SQL.
 
 use super::{
-    AFTER, ALLOWANCE, Asked, BEFORE, MEASURED, SPREAD, app_at, charges_of, clock, cluster, fill, instant, line,
-    settings,
+    AFTER, ALLOWANCE, Asked, BEFORE, MEASURED, SPREAD, app_at, charge_each, charges_of, clock, cluster, fill, instant,
+    line, settings,
 };
 use super::{reset_all, reset_beside_charges};
 use creditd::config::Settings;
@@ -60,6 +60,10 @@ pub async fn charges(asked: &Asked) {
     for (what, accounts, callers) in asked.charges() {
         // pgbench with more clients than 8 is slower: that is its best, which stands beside the many.
         let floor = pgbench(&ledger, callers.min(8), accounts);
+        if !asked.is_cold() {
+            charge_each(&app, accounts).await;
+            execute(&ledger.database.url, "VACUUM ANALYZE").await;
+        }
         let charged = charges_of(&app, callers, accounts).await;
         line("Postgres", what, callers, &charged, floor);
         execute(&ledger.database.url, "VACUUM ANALYZE").await;

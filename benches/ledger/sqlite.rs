@@ -1,7 +1,8 @@
 //! SQLite: the floor is bare prepared statements through the C API by one writer.
 
 use super::{
-    AFTER, Asked, BEFORE, MEASURED, SPREAD, account_id, app_at, charges_of, clock, fill, instant, line, settings,
+    AFTER, Asked, BEFORE, MEASURED, SPREAD, account_id, app_at, charge_each, charges_of, clock, fill, instant, line,
+    settings,
 };
 use super::{reset_all, reset_beside_charges};
 use creditd::store::{Meta, Store};
@@ -26,6 +27,9 @@ pub async fn charges(asked: &Asked) {
     for (what, accounts, callers) in asked.charges() {
         // Turn about, so that a machine that slows down slows down both.
         let floor = floor_charges(&folder.path().join("creditd.db"), accounts);
+        if !asked.is_cold() {
+            charge_each(&app, accounts).await;
+        }
         let charged = charges_of(&app, callers, accounts).await;
         line("SQLite", what, callers, &charged, floor);
     }

@@ -2,6 +2,8 @@
 
 use super::accounts::{self, digest_of_terms};
 use super::backend::Tx;
+use super::batch::Stood;
+use super::kept::KeptLedger;
 use super::sql::{On, Query, Sql, set};
 use super::tables::Holds::{Int, Text};
 use super::tables::{Bound, Cell, Columns, Table};
@@ -16,16 +18,28 @@ use sqlx::postgres::PgConnection;
 use std::sync::LazyLock;
 
 #[rustfmt::skip]
-const TRANSACTIONS: Columns = Columns { table: "transactions", keys: 2, columns: &[
+const TRANSACTIONS: Columns = Columns { table: "transactions", keys: 2, expected: 0, checked: None, columns: &[
     ("account_id", Text), ("seq", Int), ("kind", Text), ("occurred_at", Int), ("recorded_at", Int), ("user_id", Text),
     ("action", Text), ("quantity", Int), ("unit_price", Int), ("status", Text), ("reason", Text), ("comment", Text),
     ("key", Text), ("content", Int), ("corrects", Int), ("expires_at", Int), ("money_minor", Int), ("currency", Text),
     ("reference", Text), ("free_delta", Int), ("purchased_delta", Int), ("free_balance", Int),
     ("purchased_balance", Int), ("entries", Text), ("digest", Int),
 ] };
+/// The same, of charges that happen now: each at the price that its action has at that moment (R8), also where one was set
+/// after the charge was planned.
+const CHARGES: Columns = Columns {
+    checked: Some((
+        "unit_price",
+        "CASE WHEN v.action IS NULL OR v.unit_price =
+                   (SELECT p.credits FROM prices AS p WHERE p.action = v.action AND p.effective_from <= v.occurred_at
+                     ORDER BY p.effective_from DESC LIMIT 1)
+              THEN v.unit_price END",
+    )),
+    ..TRANSACTIONS
+};
 /// Grants that are made: first, what moves in them later.
 #[rustfmt::skip]
-const GRANTS: Columns = Columns { table: "grants", keys: 2, columns: &[
+const GRANTS: Columns = Columns { table: "grants", keys: 2, expected: 0, checked: None, columns: &[
     ("account_id", Text), ("grant_id", Int), ("consumed", Int), ("refunded", Int), ("lapsed", Int),
     ("lapsed_at_once", Int), ("returned", Int), ("adjusted", Int), ("held", Int), ("remaining", Int),
     ("lapsed_by", Int), ("came_back", Text), ("label", Text), ("credit_type", Text), ("source", Text), ("amount", Int),
@@ -33,24 +47,28 @@ const GRANTS: Columns = Columns { table: "grants", keys: 2, columns: &[
 ] };
 /// What moves in grants that were there: the beginning of [`GRANTS`].
 const GRANTS_MOVED: Columns = Columns { columns: GRANTS.columns.split_at(12).0, ..GRANTS };
-/// Accounts whose next month, lapse or expiry is another now.
+/// Accounts whose next month, lapse or expiry is another now. Each must stand where it stood when its rows were planned: no
+/// further, as where another process has gone on, and no less far, as where the database was set back to an earlier state.
 #[rustfmt::skip]
-const ACCOUNTS: Columns = Columns { table: "accounts", keys: 1, columns: &[
-    ("account_id", Text), ("opened_through", Text), ("closed_through", Text), ("last_seq", Int),
-    ("last_recorded_at", Int), ("balance_free", Int), ("balance_purchased", Int), ("due_at", Int),
-] };
+const ACCOUNTS: Columns = Columns { table: "accounts", keys: 1, expected: 2, columns: &[
+    ("account_id", Text), ("stood_at", Int), ("stood_since", Int), ("opened_through", Text), ("closed_through", Text),
+    ("last_seq", Int), ("last_recorded_at", Int), ("balance_free", Int), ("balance_purchased", Int), ("due_at", Int),
+], checked: Some((
+    "last_seq", "CASE WHEN t.last_seq = v.stood_at AND t.last_recorded_at = v.stood_since THEN v.last_seq END",
+)) };
 /// The others: the beginning of [`ACCOUNTS`]. SQLite would move the entry in the index of `due_at`, and write its page,
 /// also where it stays the same.
-const ACCOUNTS_NOT_DUE: Columns = Columns { columns: ACCOUNTS.columns.split_at(7).0, ..ACCOUNTS };
+const ACCOUNTS_NOT_DUE: Columns = Columns { columns: ACCOUNTS.columns.split_at(9).0, ..ACCOUNTS };
 
 /// The statements that write a batch, for each database. Their texts are made once.
 struct Statements {
     transactions: Sql,
+    charges: Sql,
     grants: Sql,
     grants_moved: Sql,
     accounts: Sql,
     accounts_not_due: Sql,
-    /// Transactions, moved grants and accounts that are not due, all in one: of many rows, and of one in each table.
+    /// Charges, moved grants and accounts that are not due, all in one: of many rows, and of one in each table.
     many_at_once: &'static str,
     one_at_once: &'static str,
 }
@@ -59,16 +77,17 @@ static STATEMENTS: LazyLock<Statements> = LazyLock::new(|| {
     let leak = |text: String| -> &'static str { text.leak() };
     let both = |of: &dyn Fn(Bound) -> String| Sql { sqlite: leak(of(Bound::Json)), postgres: leak(of(Bound::Arrays)) };
     let at_once = |bound: Bound| {
-        let (transactions, grants) = (TRANSACTIONS.columns.len(), GRANTS_MOVED.columns.len());
+        let (charges, grants) = (CHARGES.columns.len(), GRANTS_MOVED.columns.len());
         leak(format!(
             "WITH added AS ({}), moved AS ({}) {}",
-            TRANSACTIONS.insert(bound, 0),
-            GRANTS_MOVED.update(bound, transactions),
-            ACCOUNTS_NOT_DUE.update(bound, transactions + grants)
+            CHARGES.insert(bound, 0),
+            GRANTS_MOVED.update(bound, charges),
+            ACCOUNTS_NOT_DUE.update(bound, charges + grants)
         ))
     };
     Statements {
         transactions: both(&|bound| TRANSACTIONS.insert(bound, 0)),
+        charges: both(&|bound| CHARGES.insert(bound, 0)),
         grants: both(&|bound| GRANTS.insert(bound, 0)),
         grants_moved: both(&|bound| GRANTS_MOVED.update(bound, 0)),
         accounts: both(&|bound| ACCOUNTS.update(bound, 0)),
@@ -83,23 +102,36 @@ pub(super) struct Projected {
     changes: Vec<(AccountId, Changes)>,
     accounts: Vec<Vec<Cell<'static>>>,
     accounts_not_due: Vec<Vec<Cell<'static>>>,
+    kept: Vec<KeptLedger>,
+    is_charges: bool,
 }
 
 impl Projected {
-    pub fn of(batch: Batch) -> Projected {
+    /// `is_charges` where all calls are charges that happen now: their ledgers are worth keeping, and their prices checked.
+    pub fn of(batch: Batch, is_charges: bool) -> Projected {
         let (mut changes, mut accounts, mut accounts_not_due) = (Vec::new(), Vec::new(), Vec::new());
+        let mut kept = Vec::new();
         for (id, ledger) in batch.ledgers.into_iter().filter(|(_, ledger)| ledger.is_changed()) {
-            let mut cells = account_cells(&ledger);
             let due_at = ledger.due_at();
-            if batch.due_at.get(&id) == Some(&due_at) {
+            let stood = batch.stood.get(&id).unwrap_or_else(|| unreachable!("it was loaded or kept"));
+            let mut cells = account_cells(&ledger, stood);
+            if stood.due_at == due_at {
                 accounts_not_due.push(cells);
             } else {
                 cells.push(Cell::Int(due_at.micros()));
                 accounts.push(cells);
             }
+            if is_charges && batch.plain.contains(&id) {
+                kept.extend(KeptLedger::of(&ledger, due_at));
+            }
             changes.push((id, ledger.into_changes()));
         }
-        Projected { changes, accounts, accounts_not_due }
+        Projected { changes, accounts, accounts_not_due, kept, is_charges }
+    }
+
+    /// The ledgers worth keeping, once they are committed.
+    pub fn into_kept(self) -> Vec<KeptLedger> {
+        self.kept
     }
 
     pub fn is_empty(&self) -> bool {
@@ -126,6 +158,7 @@ impl Projected {
         }
         Ok(Written {
             transactions: Table { columns: &TRANSACTIONS, rows: transactions },
+            is_charges: self.is_charges,
             grants: Table { columns: &GRANTS, rows: grants },
             grants_moved: Table { columns: &GRANTS_MOVED, rows: grants_moved },
             accounts: Table { columns: &ACCOUNTS, rows: self.accounts.clone() },
@@ -138,6 +171,7 @@ impl Projected {
 /// What a batch changed, laid out in tables.
 pub(super) struct Written<'a> {
     transactions: Table<'a>,
+    is_charges: bool,
     grants: Table<'a>,
     grants_moved: Table<'a>,
     accounts: Table<'a>,
@@ -161,7 +195,8 @@ fn has_more(changes: &Changes) -> bool {
 impl Written<'_> {
     /// Whether [`Written::write_at_once`] can write it: charges on grants that were there, and nothing else.
     pub fn is_plain(&self) -> bool {
-        self.grants.rows.is_empty()
+        self.is_charges
+            && self.grants.rows.is_empty()
             && self.accounts.rows.is_empty()
             && !self.changes.iter().any(|(_, changes)| has_more(changes))
     }
@@ -194,7 +229,8 @@ impl Written<'_> {
     pub async fn write(&self, tx: &mut Tx) -> Result<()> {
         self.accounts_not_due.write(tx, STATEMENTS.accounts_not_due).await?;
         self.accounts.write(tx, STATEMENTS.accounts).await?;
-        self.transactions.write(tx, STATEMENTS.transactions).await?;
+        let transactions = if self.is_charges { STATEMENTS.charges } else { STATEMENTS.transactions };
+        self.transactions.write(tx, transactions).await?;
         self.grants_moved.write(tx, STATEMENTS.grants_moved).await?;
         self.grants.write(tx, STATEMENTS.grants).await?;
         if self.changes.iter().any(|(_, changes)| has_more(changes)) { self.write_more(tx).await } else { Ok(()) }
@@ -415,11 +451,13 @@ fn came_back_text(parts: &[(Instant, Credits)]) -> String {
 }
 
 /// The cells of [`ACCOUNTS_NOT_DUE`].
-fn account_cells(ledger: &Ledger) -> Vec<Cell<'static>> {
+fn account_cells(ledger: &Ledger, stood: &Stood) -> Vec<Cell<'static>> {
     let month = |month: Option<Month>| month.map_or(Cell::Null, |m| Cell::Own(m.to_string()));
     let mut cells = Vec::with_capacity(ACCOUNTS.columns.len());
     cells.extend([
         Cell::Own(ledger.account.id.to_string()),
+        Cell::Int(stood.last_seq),
+        Cell::Int(stood.last_recorded_at.micros()),
         month(ledger.opened_through),
         month(ledger.closed_through),
         Cell::Int(ledger.last_seq),

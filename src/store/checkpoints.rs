@@ -32,18 +32,26 @@ impl Checkpoints {
         if self.0.is_running.swap(true, Ordering::AcqRel) {
             return;
         }
-        let inner = Arc::clone(&self.0);
+        let running = Running(Arc::clone(&self.0));
         tokio::spawn(async move {
-            if let Err(error) = fold(&inner.pool).await {
+            if let Err(error) = fold(&running.0.pool).await {
                 // The writer's own limit stands behind it.
                 tracing::debug!(%error, "a checkpoint beside the writer failed");
             }
-            inner.is_running.store(false, Ordering::Release);
         });
     }
 
     pub async fn close(&self) {
         self.0.pool.close().await;
+    }
+}
+
+/// A checkpoint under way: it is over however its task ends, also by a panic, so that the next one can begin.
+struct Running(Arc<Inner>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.is_running.store(false, Ordering::Release);
     }
 }
 

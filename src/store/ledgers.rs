@@ -37,7 +37,6 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; nothing was written then, unless the connection was lost for good.
     pub async fn update<R>(&self, load: &Load, mut plan: impl FnMut(&mut Batch) -> R) -> Result<R> {
-        let asked = Parameter { loaded: load.parameter()?, ids: load.ids()?, is_plain: load.is_plain() };
         let mut tries = Tries::new(&self.backend);
         let mut may_be_written = false;
         loop {
@@ -47,14 +46,15 @@ impl Store {
                 plan(batch)
             };
             let done = if is_first {
-                let done = ahead(&self.backend, &asked, &mut plan).await;
+                let done = ahead(self, load, &mut plan).await;
                 if done.as_ref().is_err_and(StoreError::breaks_a_constraint) {
                     // Somebody else was first, whichever constraint it was that found out: get in line.
+                    self.kept.was_stale();
                     continue;
                 }
                 done
             } else {
-                in_line(&self.backend, &asked, &mut plan).await
+                in_line(&self.backend, load, &mut plan).await
             };
             may_be_written |= done.as_ref().is_err_and(StoreError::is_lost);
             if let Some(done) = tries.again(done).await {
@@ -142,28 +142,25 @@ pub const ACCOUNTS_DUE: &str =
     "SELECT due_at, account_id FROM accounts WHERE due_at <= $1 AND (due_at, account_id) > ($2, $3)
       ORDER BY due_at, account_id LIMIT $4";
 
-/// What a batch asks of the database.
-struct Parameter {
-    /// [`Load::parameter`].
-    loaded: String,
-    /// The accounts, as a JSON array.
-    ids: String,
-    /// Whether [`LOAD_PLAIN`] may do.
-    is_plain: bool,
-}
-
 /// A batch planned ahead, and written if nobody was faster. On Postgres that is two statements, where there are charges
-/// and nothing more.
-async fn ahead<R>(backend: &Backend, asked: &Parameter, plan: &mut impl FnMut(&mut Batch) -> R) -> Result<R> {
+/// and nothing more, and one where their ledgers are kept.
+async fn ahead<R>(store: &Store, load: &Load, plan: &mut impl FnMut(&mut Batch) -> R) -> Result<R> {
+    let Store { backend, kept, .. } = store;
     let mut loader = backend.loader().await?;
-    let mut rows = Vec::new();
-    if asked.is_plain {
-        rows = loader.query(LOAD_PLAIN).bind(asked.loaded.as_str()).fetch_all().await.while_("loading ledgers")?;
+    let mut batch = kept.take(load);
+    let has_kept = !batch.ledgers.is_empty();
+    load_beyond(&mut loader, load, &mut batch).await?;
+    let mut answer = plan(&mut batch);
+    if has_kept && batch.rows_of_calls() < load.charges() {
+        // What is no row, nobody checks.
+        batch = Batch::default();
+        load_beyond(&mut loader, load, &mut batch).await?;
+        answer = plan(&mut batch);
     }
-    if rows.is_empty() || load::has_more(&rows) {
-        rows = loader.query(LOAD).bind(asked.loaded.as_str()).fetch_all().await.while_("loading ledgers")?;
+    if load.is_charges() {
+        kept.put_prices(&batch.prices);
     }
-    let (answer, projected) = planned(&rows, plan)?;
+    let projected = Projected::of(batch, load.is_charges());
     let written = projected.written()?;
     if let Loader::Postgres(connection) = &mut loader
         && !projected.is_empty()
@@ -171,6 +168,7 @@ async fn ahead<R>(backend: &Backend, asked: &Parameter, plan: &mut impl FnMut(&m
     {
         written.write_at_once(connection).await?;
         backend.keep(loader);
+        kept.put(projected.into_kept());
         return Ok(answer);
     }
     // First this connection goes back: who held one while waiting for another could wait for somebody who does the same.
@@ -179,37 +177,50 @@ async fn ahead<R>(backend: &Backend, asked: &Parameter, plan: &mut impl FnMut(&m
         let planned_at = time::Instant::now();
         let mut tx = backend.begin().await?;
         if planned_at.elapsed() > WAITS_MAX {
-            return in_its_turn(tx, asked, plan).await;
+            return in_its_turn(tx, load, plan).await;
         }
         written.lock_in_order(&mut tx).await?;
         written.write(&mut tx).await?;
         tx.commit().await.while_("committing a batch")?;
+        kept.put(projected.into_kept());
     }
     Ok(answer)
 }
 
+/// Loads those ledgers that `load` asks for and `batch` has not: accounts as most are for half the cost, then the others.
+async fn load_beyond(loader: &mut Loader, load: &Load, batch: &mut Batch) -> Result<()> {
+    if load.is_plain()
+        && let Some(asked) = load.beyond(batch)
+    {
+        let rows = loader.query(LOAD_PLAIN).bind(asked.parameter()?).fetch_all().await;
+        batch.extend(load::read_plain(rows.while_("loading ledgers")?)?);
+    }
+    if let Some(asked) = load.beyond(batch) {
+        let rows = loader.query(LOAD).bind(asked.parameter()?).fetch_all().await;
+        batch.extend(load::read_batch(&rows.while_("loading ledgers")?)?);
+    }
+    Ok(())
+}
+
 /// A batch on accounts that nobody else can change meanwhile.
-async fn in_line<R>(backend: &Backend, asked: &Parameter, plan: &mut impl FnMut(&mut Batch) -> R) -> Result<R> {
+async fn in_line<R>(backend: &Backend, load: &Load, plan: &mut impl FnMut(&mut Batch) -> R) -> Result<R> {
     let tx = backend.begin().await?;
-    in_its_turn(tx, asked, plan).await
+    in_its_turn(tx, load, plan).await
 }
 
 /// A batch in a transaction that begins.
-async fn in_its_turn<R>(mut tx: Tx, asked: &Parameter, plan: &mut impl FnMut(&mut Batch) -> R) -> Result<R> {
-    accounts::lock(&mut tx, &asked.ids).await?;
-    let rows = tx.query(LOAD).bind(asked.loaded.as_str()).fetch_all().await.while_("loading ledgers")?;
-    let (answer, projected) = planned(&rows, plan)?;
+async fn in_its_turn<R>(mut tx: Tx, load: &Load, plan: &mut impl FnMut(&mut Batch) -> R) -> Result<R> {
+    accounts::lock(&mut tx, &load.ids()?).await?;
+    let rows = tx.query(LOAD).bind(load.parameter()?).fetch_all().await.while_("loading ledgers")?;
+    let mut batch = load::read_batch(&rows)?;
+    let answer = plan(&mut batch);
+    // Nothing is checked as it is written: it was loaded behind the locks.
+    let projected = Projected::of(batch, false);
     if !projected.is_empty() {
         projected.written()?.write(&mut tx).await?;
     }
     tx.commit().await.while_("committing a batch")?;
     Ok(answer)
-}
-
-fn planned<R>(rows: &[Row], plan: &mut impl FnMut(&mut Batch) -> R) -> Result<(R, Projected)> {
-    let mut batch = load::read_batch(rows)?;
-    let answer = plan(&mut batch);
-    Ok((answer, Projected::of(batch)))
 }
 
 pub(super) fn limit_of(limit: usize) -> i64 {

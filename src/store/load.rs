@@ -3,23 +3,28 @@
 //! One row comes back per account, with its terms, grants, holds and earlier rows as JSON beside it. So a batch costs one
 //! statement to load, whatever is in it, and all of it was true at one instant.
 
+use super::batch::{Batch, Stood};
 use super::sql::{Row, Sql};
 use super::stored::StoredTransaction;
 use super::{Result, StoreError, json};
 use crate::core::calendar::{Calendar, Instant, Month, Terms, parse_zone};
 use crate::core::credits::{CreditType, Credits, Split};
 use crate::core::ids::{AccountId, ActionCode, Key, Reference, UserId};
-use crate::core::ledger::{Account, Call, CameBack, CapUse, Closure, Grant, Ledger, OpenHold};
+use crate::core::ledger::{Account, Call, CameBack, CapUse, Closure, Grant, Ledger, OpenHold, Usage};
 use crate::core::price::{Action, PriceMatrix, PriceVersion};
 use crate::core::transaction::{GrantId, Source, Transaction};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What a batch is about.
 #[derive(Clone, Debug, Default)]
 pub struct Load {
     accounts: BTreeMap<AccountId, Asked>,
     with_prices: bool,
+    /// How many calls are charges that happen now.
+    charges: usize,
 }
 
 /// What is asked of one account.
@@ -54,6 +59,7 @@ impl Load {
     /// Adds what `call` on `account` needs to be planned at `now`.
     pub fn call(&mut self, account: &AccountId, call: &Call, now: Instant) {
         self.with_prices = true;
+        self.charges += usize::from(matches!(call, Call::Charge(Usage { occurred_at: None, .. })));
         let asked = self.account(account, call.occurred_at().unwrap_or(now));
         asked.keys.push(call.key().clone());
         asked.keys.extend(call.about().cloned());
@@ -97,6 +103,33 @@ impl Load {
         self.accounts.values().all(is_plain)
     }
 
+    /// Whether there is nothing in it but charges that happen now.
+    pub(super) fn is_charges(&self) -> bool {
+        let keys = |asked: &Asked| asked.keys.len();
+        let is_called = |asked: &Asked| !asked.keys.is_empty();
+        self.accounts.values().all(is_called) && self.accounts.values().map(keys).sum::<usize>() == self.charges
+    }
+
+    /// How many of the calls are charges that happen now.
+    pub(super) const fn charges(&self) -> usize {
+        self.charges
+    }
+
+    /// Each account, and the earliest instant at which something in the batch happened to it.
+    pub(super) fn since(&self) -> impl Iterator<Item = (&AccountId, Instant)> {
+        self.accounts.iter().map(|(id, asked)| (id, asked.since))
+    }
+
+    /// What it asks beyond the ledgers of `batch`; `None` when that is nothing.
+    pub(super) fn beyond(&self, batch: &Batch) -> Option<Cow<'_, Load>> {
+        if batch.ledgers.is_empty() {
+            return (!self.accounts.is_empty()).then_some(Cow::Borrowed(self));
+        }
+        let rest = self.accounts.iter().filter(|(id, _)| !batch.ledgers.contains_key(*id));
+        let accounts: BTreeMap<_, _> = rest.map(|(id, asked)| (id.clone(), asked.clone())).collect();
+        (!accounts.is_empty()).then_some(Cow::Owned(Load { accounts, ..*self }))
+    }
+
     /// The accounts, as a JSON array.
     pub(super) fn ids(&self) -> Result<String> {
         json(self.accounts.keys().collect::<Vec<_>>())
@@ -136,21 +169,6 @@ struct AskedRow {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     history: Vec<UserId>,
     prices: bool,
-}
-
-/// What was loaded: plan on it.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// The ledgers of those accounts that exist.
-    pub ledgers: BTreeMap<AccountId, Ledger>,
-    /// The prices of actions, without their texts.
-    pub prices: PriceMatrix,
-    /// Payments that were planned to be recorded, and for whom (R12).
-    pub payments: BTreeMap<Reference, AccountId>,
-    /// The connection was lost in an earlier try, so that what was planned then may be written already.
-    pub may_be_written: bool,
-    /// When each account was due, as loaded.
-    pub(super) due_at: BTreeMap<AccountId, Instant>,
 }
 
 /// One row of `transactions AS t` as an object.
@@ -415,26 +433,29 @@ mod at {
     pub const HAS_MORE: usize = 22;
 }
 
-/// Whether the row of [`LOAD_PLAIN`] says that [`LOAD`] must be asked.
-pub(super) fn has_more(rows: &[Row]) -> bool {
-    rows.iter().any(|row| row.get::<Option<bool>>(at::HAS_MORE).unwrap_or(false))
+/// Reads what [`LOAD_PLAIN`] returned, without the accounts of which it says that [`LOAD`] must be asked.
+pub(super) fn read_plain(mut rows: Vec<Row>) -> Result<Batch> {
+    rows.retain(|row| !row.get::<Option<bool>>(at::HAS_MORE).unwrap_or(false));
+    let batch = read_batch(&rows)?;
+    Ok(Batch { plain: batch.ledgers.keys().cloned().collect(), ..batch })
 }
 
 /// Reads what [`LOAD`] returned.
 pub(super) fn read_batch(rows: &[Row]) -> Result<Batch> {
-    let (mut ledgers, mut due_at, mut prices) = (BTreeMap::new(), BTreeMap::new(), PriceMatrix::default());
+    let (mut ledgers, mut stood, mut prices) = (BTreeMap::new(), BTreeMap::new(), Arc::default());
     for row in rows {
         if row.get::<Option<&str>>(at::ID).is_some() {
             let ledger = read_ledger(row)?;
-            due_at.insert(ledger.account.id.clone(), Instant::from_micros(row.get(at::DUE_AT)));
+            let due_at = Instant::from_micros(row.get(at::DUE_AT));
+            stood.insert(ledger.account.id.clone(), Stood::of(&ledger, due_at));
             ledgers.insert(ledger.account.id.clone(), ledger);
         }
         let versions: Vec<StoredPrice> = column(row, at::PRICES)?;
         if !versions.is_empty() {
-            prices = read_prices(versions);
+            prices = Arc::new(read_prices(versions));
         }
     }
-    Ok(Batch { ledgers, prices, payments: BTreeMap::new(), may_be_written: false, due_at })
+    Ok(Batch { ledgers, prices, stood, ..Batch::default() })
 }
 
 /// A column of JSON; NULL is what an aggregate over nothing is on one of the databases.

@@ -15,10 +15,12 @@ mod actions;
 mod alerts;
 mod apply;
 mod backend;
+mod batch;
 mod bulk;
 mod checkpoints;
 mod digest;
 mod error;
+mod kept;
 mod ledgers;
 mod load;
 mod outbox;
@@ -38,9 +40,10 @@ mod verify;
 
 pub use accounts::{AccountRecord, Admin, NewAccount, Opened, Pages};
 pub use alerts::AlertRecord;
+pub use batch::Batch;
 pub use error::{Result, StoreError, Trouble};
 pub use ledgers::{ACCOUNTS_DUE, BATCHES_AT_ONCE, Due};
-pub use load::{Batch, Load};
+pub use load::Load;
 pub use outbox::OutboxRecord;
 pub use place::Place;
 pub use report::{ActionUse, ReportRange, StoredAccount};
@@ -51,6 +54,7 @@ pub use verify::{Audit, Drift, StatementSums};
 use crate::core::calendar::Instant;
 use backend::Backend;
 use error::While;
+use kept::Kept;
 use std::path::Path;
 
 /// What `creditd init` recorded once.
@@ -68,6 +72,7 @@ pub struct Store {
     backend: Backend,
     place: Place,
     meta: Meta,
+    kept: Kept,
 }
 
 impl Store {
@@ -83,7 +88,7 @@ impl Store {
             Place::Server { .. } => postgres::connect(url).await?,
         };
         schema::create(&backend, &place, meta).await?;
-        Ok(Store { backend, place, meta })
+        Ok(Store { backend, place, meta, kept: Kept::default() })
     }
 
     /// Opens the ledger at `url` and brings its schema up to date.
@@ -98,7 +103,7 @@ impl Store {
         };
         schema::migrate(&backend, &place).await?;
         let meta = schema::read_meta(&backend, &place).await?;
-        Ok(Store { backend, place, meta })
+        Ok(Store { backend, place, meta, kept: Kept::default() })
     }
 
     /// What `creditd init` recorded.

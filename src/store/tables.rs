@@ -61,11 +61,16 @@ pub(super) enum Holds {
 }
 use Holds::{Int, Text};
 
-/// Columns of a table, in the order in which cells come. The first [`Columns::keys`] of them say which row.
+/// Columns of a table, in the order in which cells come. The first [`Columns::keys`] of them say which row, the next
+/// [`Columns::expected`] what an update expects to find.
 pub(super) struct Columns {
     pub table: &'static str,
     pub keys: usize,
+    pub expected: usize,
     pub columns: &'static [(&'static str, Holds)],
+    /// A column and what is written there in place of its cell: NULL, which it does not take, where the database knows
+    /// better than who planned. So the statement is refused as a whole, as by any other constraint.
+    pub checked: Option<(&'static str, &'static str)>,
 }
 
 /// How the cells of rows are bound, and become the table `v` in a statement.
@@ -118,13 +123,22 @@ impl Columns {
     /// Adds rows. One whose number is taken is refused by the database: somebody else was first.
     pub fn insert(&self, bound: Bound, before: usize) -> String {
         let (table, names) = (self.table, self.names());
-        format!("INSERT INTO {table} ({names}) SELECT {names} FROM {}", self.v(bound, before))
+        let values = self.columns.iter().map(|(name, _)| self.value(name)).collect::<Vec<_>>().join(", ");
+        format!("INSERT INTO {table} ({names}) SELECT {values} FROM {}", self.v(bound, before))
+    }
+
+    /// What is written to a column.
+    fn value(&self, name: &str) -> String {
+        match self.checked {
+            Some((checked, value)) if checked == name => value.to_owned(),
+            _ => format!("v.{name}"),
+        }
     }
 
     /// Moves on what stands behind the keys.
     pub fn update(&self, bound: Bound, before: usize) -> String {
-        let (keys, moved) = self.columns.split_at(self.keys);
-        let set = moved.iter().map(|(name, _)| format!("{name} = v.{name}")).collect::<Vec<_>>().join(", ");
+        let (keys, moved) = (&self.columns[..self.keys], &self.columns[self.keys + self.expected..]);
+        let set = moved.iter().map(|(name, _)| format!("{name} = {}", self.value(name))).collect::<Vec<_>>().join(", ");
         let same = keys.iter().map(|(name, _)| format!("t.{name} = v.{name}")).collect::<Vec<_>>().join(" AND ");
         format!("UPDATE {} AS t SET {set} FROM {} WHERE {same}", self.table, self.v(bound, before))
     }

@@ -11,6 +11,7 @@ mod fuzz;
 mod import;
 mod jobs;
 mod journal;
+mod kept;
 mod ledger;
 mod model;
 mod postgres;

@@ -9,7 +9,8 @@ use creditd::app::App;
 use creditd::jobs::verify::prove;
 use creditd::jobs::{Kit, Run};
 use history::NOW;
-use raw::{Column, Raw};
+use raw::Column;
+pub use raw::Raw;
 use std::collections::BTreeSet;
 use tokio_util::sync::CancellationToken;
 

@@ -45,13 +45,17 @@ pub struct Closing {
     pub comment: String,
 }
 
-/// What the comment of a row of terms ends with.
-const A_MONTH: &str = " free credits a month";
+/// What a row of terms or of a cap says: `1 credit a month`. Numbers are not grouped, so that programs read them again.
+fn a_month(credits: Credits, noun: &str) -> String {
+    let plural = if credits.get() == 1 { "" } else { "s" };
+    format!("{credits} {noun}{plural} a month")
+}
 
 /// The terms that a row says were set: whatever has been set since, they are what its call came to (R9).
 #[must_use]
 pub fn terms_of(row: &Transaction) -> Option<Terms> {
-    let (zone, allowance) = row.comment.strip_suffix(A_MONTH)?.rsplit_once(", ")?;
+    let (zone, allowance) = row.comment.rsplit_once(", ")?;
+    let (allowance, _) = allowance.split_once(" free credit")?;
     Some(Terms {
         from: row.reference.as_ref().filter(|_| row.kind == Kind::Terms)?.as_str().parse().ok()?,
         zone: parse_zone(zone).ok()?,
@@ -76,7 +80,7 @@ impl Ledger {
         self.account.calendar.set(terms);
         self.changed.terms.insert(from, terms);
         let row = Transaction {
-            comment: format!("{}, {}{A_MONTH}", terms.zone, terms.allowance),
+            comment: format!("{}, {}", terms.zone, a_month(terms.allowance, "free credit")),
             key: Some(new.key.clone()),
             content: Some(Call::Terms(new.clone()).content()),
             reference: Reference::new(&from.to_string()).ok(),
@@ -120,7 +124,7 @@ impl Ledger {
             }
         }
         self.changed.caps.insert(cap.user.clone(), cap.credits);
-        let comment = cap.credits.map_or_else(|| "no cap".to_owned(), |limit| format!("{limit} credits a month"));
+        let comment = cap.credits.map_or_else(|| "no cap".to_owned(), |limit| a_month(limit, "credit"));
         let row = Transaction {
             user: Some(cap.user.clone()),
             comment,

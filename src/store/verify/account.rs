@@ -294,7 +294,8 @@ impl Account {
 
     fn check_terms(&self, seen: &Seen, findings: &mut Findings) {
         // The first terms are those the account was opened with: no row says them, and a digest keeps them.
-        let shown = |(zone, allowance): &(String, i64)| format!("{zone}, {allowance} free credits a month");
+        let plural = |count: i64| if count == 1 { "" } else { "s" };
+        let shown = |(zone, count): &(String, i64)| format!("{zone}, {count} free credit{} a month", plural(*count));
         let stored: BTreeMap<&str, String> =
             self.terms.iter().skip(1).map(|(month, terms)| (month.as_str(), shown(terms))).collect();
         for month in stored.keys().copied().chain(seen.terms.keys().map(String::as_str)) {
@@ -333,8 +334,9 @@ impl Account {
 
     fn check_caps(&self, seen: &Seen, findings: &mut Findings) {
         let none = || "no cap".to_owned();
+        let shown = |count: &i64| format!("{count} credit{} a month", if *count == 1 { "" } else { "s" });
         for user in self.caps.keys().chain(seen.caps.keys()) {
-            let found = self.caps.get(user).map_or_else(none, |credits| format!("{credits} credits a month"));
+            let found = self.caps.get(user).map_or_else(none, shown);
             let expected = seen.caps.get(user).cloned().unwrap_or_else(none);
             findings.compare(CAPS, &self.id, &format!("cap of {user}"), &expected, &found);
         }

@@ -56,7 +56,8 @@ fn what_was_set_is_told_and_not_what_has_been_set_since() {
     let terms = "account set acme --allowance 3000 --key t-1";
     let first = place.ok(&format!("{terms} -o json"));
     assert_eq!(first.stderr, "From 2013-03 on: 3,000 free credits a month, zone America/New_York.\n");
-    place.ok("account set acme --allowance 1 --zone Europe/Berlin --key t-2");
+    let second = place.ok("account set acme --allowance 1 --zone Europe/Berlin --key t-2");
+    assert_eq!(second.stderr, "From 2013-03 on: 1 free credit a month, zone Europe/Berlin.\n");
     let again = place.ok(&format!("{terms} -o json"));
     assert_eq!(
         again.stderr,
