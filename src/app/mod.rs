@@ -8,6 +8,7 @@ mod caps;
 mod desk;
 pub mod import;
 mod reading;
+mod report;
 mod sealing;
 mod terms;
 

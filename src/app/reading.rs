@@ -4,7 +4,7 @@ use super::sealing::blocking_sealed;
 use super::{App, AppError};
 use crate::core::calendar::Instant;
 use crate::core::credits::{Overflow, Split};
-use crate::core::ids::{AccountId, ActionCode, UserId};
+use crate::core::ids::AccountId;
 use crate::core::ledger::{Account, Ledger, Refusal};
 use crate::core::statement::{Breakdown, DateRange, Grid, Name, Outcome, ReportAccount, ReportSpec, Row, Rows, Tally};
 use crate::core::transaction::Transaction;
@@ -12,7 +12,7 @@ use crate::sealed::{SealedRange, sum_range};
 use crate::store::{Load, ReportRange, StoreError, StoredAccount};
 
 /// Accounts whose ledgers are held at once while their rows are read.
-const ACCOUNTS_PER_READ: usize = 1_000;
+pub(super) const ACCOUNTS_PER_READ: usize = 1_000;
 
 /// What a report needs of the rows.
 #[derive(Clone, Debug)]
@@ -36,13 +36,42 @@ impl<'a> From<&'a ReportSpec> for Wanted<'a> {
     }
 }
 
-/// The accounts of a report while their rows are read.
-struct Reading {
-    /// In the order of their ids.
-    accounts: Vec<ReportAccount>,
+/// The accounts of a report as they were at one moment: whatever is written meanwhile, everything that is read of them
+/// afterwards is read of that state.
+pub(super) struct Pinned {
+    /// In the order of their ids; nothing was there yet.
+    pub(super) accounts: Vec<ReportAccount>,
     /// The last row of each that counts.
     last_seqs: Vec<i64>,
+    /// By the number of the account, the rows that a reset would write by now (R3).
+    unwritten: Vec<(usize, Vec<Transaction>)>,
+    is_chosen: bool,
+    /// As it read in the past: what is sealed then and now is not told apart.
+    is_past: bool,
+}
+
+/// The accounts of a report while their rows are read.
+struct Reading {
+    accounts: Vec<ReportAccount>,
     rows: Rows,
+}
+
+impl Pinned {
+    /// The rows of `range` of each account that were written behind `after_seqs`, by the number of the account.
+    pub(super) fn ranges(&self, range: DateRange, after_seqs: Option<&[i64]>) -> Vec<(usize, ReportRange)> {
+        let of = |(at, account): (usize, &ReportAccount)| {
+            let (from, to) = range.instants_in(&account.calendar);
+            let after_seq = after_seqs.map_or(0, |seqs| seqs[at]);
+            (at, ReportRange { account: account.id.clone(), from, to, after_seq, last_seq: self.last_seqs[at] })
+        };
+        let all = self.accounts.iter().enumerate().map(of);
+        all.filter(|(_, range)| range.after_seq < range.last_seq).collect()
+    }
+
+    /// The rows of account number `at` that a reset would write by now.
+    pub(super) fn unwritten(&self) -> impl Iterator<Item = (usize, &Transaction)> {
+        self.unwritten.iter().flat_map(|(at, rows)| rows.iter().map(move |row| (*at, row)))
+    }
 }
 
 impl App {
@@ -63,26 +92,29 @@ impl App {
         as_of: Option<Instant>,
         progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
     ) -> Result<(Vec<ReportAccount>, Rows), AppError> {
-        let wanted = wanted.into();
-        self.check_as_of(as_of)?;
-        if let Some(at) = as_of {
-            return self.report_rows_as_of(accounts, &wanted, at, progress).await;
+        let pinned = self.pin(accounts, as_of).await?;
+        self.rows_of(&pinned, &wanted.into(), progress).await
+    }
+
+    /// The rows of what is `wanted`, of accounts as they were at one moment.
+    pub(super) async fn rows_of(
+        &self,
+        pinned: &Pinned,
+        wanted: &Wanted<'_>,
+        progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
+    ) -> Result<(Vec<ReportAccount>, Rows), AppError> {
+        let mut reading = Reading { accounts: pinned.accounts.clone(), rows: Rows::default() };
+        for (at, row) in pinned.unwritten() {
+            let account = &mut reading.accounts[at];
+            let (from, to) = wanted.range.instants_in(&account.calendar);
+            let sum = add_row(row, at, account.opening, (from, to), wanted.breakdown, &mut reading.rows);
+            account.opening = sum.map_err(|source| Refusal::Overflow { account: account.id.clone(), source })?;
         }
-        let mut reading = self.accounts_to_read(accounts, &wanted).await?;
-        let sealed = match wanted.spec {
-            Some(spec) => self.sum_sealed(&mut reading, spec, accounts.is_some()).await?,
+        let sealed = match wanted.spec.filter(|_| !pinned.is_past) {
+            Some(spec) => self.sum_sealed(&mut reading, pinned, spec).await?,
             None => None,
         };
-        let ranges = |sealed: &Option<Vec<i64>>| {
-            let range = |(at, account): (usize, &ReportAccount)| {
-                let (from, to) = wanted.range.instants_in(&account.calendar);
-                let after_seq = sealed.as_ref().map_or(0, |sealed| sealed[at]);
-                (at, ReportRange { account: account.id.clone(), from, to, after_seq, last_seq: reading.last_seqs[at] })
-            };
-            let all = reading.accounts.iter().enumerate().map(range);
-            all.filter(|(_, range)| range.after_seq < range.last_seq).collect::<Vec<(usize, ReportRange)>>()
-        };
-        let ranges = ranges(&sealed);
+        let ranges = pinned.ranges(wanted.range, sealed.as_deref());
         let total = Some(ranges.len() as u64);
         for (page, read) in ranges.chunks(ACCOUNTS_PER_READ).zip((0_u64..).step_by(ACCOUNTS_PER_READ)) {
             progress(read, total);
@@ -97,48 +129,58 @@ impl App {
         Ok((reading.accounts, reading.rows))
     }
 
-    /// The accounts, each with the rows that a reset would write by now, and before the range what those change.
-    async fn accounts_to_read(&self, accounts: Option<&[AccountId]>, wanted: &Wanted<'_>) -> Result<Reading, AppError> {
-        let now = self.now();
+    /// The accounts as they are, each with the rows that a reset would write by now, or as they were at `as_of` (R15).
+    pub(super) async fn pin(&self, accounts: Option<&[AccountId]>, as_of: Option<Instant>) -> Result<Pinned, AppError> {
+        self.check_as_of(as_of)?;
+        let now = as_of.unwrap_or(self.now());
         let mut chosen = accounts.map(<[AccountId]>::to_vec);
         if let Some(chosen) = &mut chosen {
             chosen.sort();
             chosen.dedup();
         }
-        let mut reading = Reading { accounts: Vec::new(), last_seqs: Vec::new(), rows: Rows::default() };
+        let (is_chosen, is_past) = (chosen.is_some(), as_of.is_some());
+        let (accounts, last_seqs, unwritten) = (Vec::new(), Vec::new(), Vec::new());
+        let mut pinned = Pinned { accounts, last_seqs, unwritten, is_chosen, is_past };
         let mut due = Vec::new();
         let mut pages = self.store.pages(chosen.as_deref(), ACCOUNTS_PER_READ);
         while let Some(ids) = pages.next().await? {
+            if let Some(at) = as_of {
+                let mut ledgers = self.store.load_as_of(&ids, at).await?;
+                if let Some(unknown) = ids.iter().find(|id| is_chosen && !ledgers.contains_key(*id)) {
+                    return Err(AppError::UnknownAccount(unknown.clone()));
+                }
+                for ledger in ids.iter().filter_map(|id| ledgers.remove(id)) {
+                    let (id, calendar) = (ledger.account.id.clone(), ledger.account.calendar.clone());
+                    pinned.last_seqs.push(ledger.last_seq);
+                    pinned.unwritten.extend(unwritten_of(ledger, now)?.map(|rows| (pinned.accounts.len(), rows)));
+                    pinned.accounts.push(ReportAccount { id, calendar, opening: Split::ZERO });
+                }
+                continue;
+            }
             let found = self.store.report_accounts(&ids).await?;
-            let unknown =
-                ids.iter().filter(|_| chosen.is_some()).find(|id| found.binary_search_by(|a| a.id.cmp(id)).is_err());
+            let unknown = ids.iter().filter(|_| is_chosen).find(|id| found.binary_search_by(|a| a.id.cmp(id)).is_err());
             if let Some(unknown) = unknown {
                 return Err(AppError::UnknownAccount(unknown.clone()));
             }
             for StoredAccount { id, calendar, last_seq, due_at } in found {
                 if due_at <= now {
-                    due.push((reading.accounts.len(), id.clone()));
+                    due.push((pinned.accounts.len(), id.clone()));
                 }
-                reading.accounts.push(ReportAccount { id, calendar, opening: Split::ZERO });
-                reading.last_seqs.push(last_seq);
+                pinned.accounts.push(ReportAccount { id, calendar, opening: Split::ZERO });
+                pinned.last_seqs.push(last_seq);
             }
         }
         for page in due.chunks(ACCOUNTS_PER_READ) {
             let ids: Vec<AccountId> = page.iter().map(|(_, id)| id.clone()).collect();
             let mut ledgers = self.store.load(&Load::accounts(&ids, now)).await?.ledgers;
             for (at, id) in page {
-                let Some(mut ledger) = ledgers.remove(id) else { continue };
-                let bounds = wanted.range.instants_in(&ledger.account.calendar);
-                reading.last_seqs[*at] = ledger.last_seq;
-                let index = u32::try_from(*at).unwrap_or(u32::MAX);
-                let opening =
-                    add_unwritten(&mut ledger, Split::ZERO, index, bounds, now, wanted.breakdown, &mut reading.rows);
-                let account = &mut reading.accounts[*at];
-                account.opening = opening.map_err(|source| Refusal::Overflow { account: id.clone(), source })?;
-                account.calendar = ledger.account.calendar;
+                let Some(ledger) = ledgers.remove(id) else { continue };
+                pinned.last_seqs[*at] = ledger.last_seq;
+                pinned.accounts[*at].calendar = ledger.account.calendar.clone();
+                pinned.unwritten.extend(unwritten_of(ledger, now)?.map(|rows| (*at, rows)));
             }
         }
-        Ok(reading)
+        Ok(pinned)
     }
 
     /// Adds what is sealed, and returns the last sealed row of each account; `None` where nothing is, or where it cannot be
@@ -146,15 +188,15 @@ impl App {
     async fn sum_sealed(
         &self,
         reading: &mut Reading,
+        pinned: &Pinned,
         spec: &ReportSpec,
-        is_chosen: bool,
     ) -> Result<Option<Vec<i64>>, AppError> {
         let chain = self.store.sealed_chain().await?;
         if chain.last().is_none() {
             return Ok(None);
         }
         let grid = Grid::new(spec, &reading.accounts).map_err(StoreError::from)?;
-        let (folder, breakdown) = (self.sealed_folder(), spec.breakdown());
+        let (folder, breakdown, is_chosen) = (self.sealed_folder(), spec.breakdown(), pinned.is_chosen);
         // They go to the thread that reads files, and come back.
         let accounts = std::mem::take(&mut reading.accounts);
         let mut rows = std::mem::take(&mut reading.rows);
@@ -166,7 +208,7 @@ impl App {
         .await?;
         (reading.accounts, reading.rows) = (accounts, rows);
         let beyond = |known: &[(i64, Split)]| {
-            let beyond = known.iter().zip(&reading.last_seqs).position(|((sealed, _), last)| sealed > last);
+            let beyond = known.iter().zip(&pinned.last_seqs).position(|((sealed, _), last)| sealed > last);
             beyond.map(|at| reading.accounts[at].id.clone())
         };
         let known = match known {
@@ -189,34 +231,6 @@ impl App {
             account.opening = sum.map_err(|source| Refusal::Overflow { account: account.id.clone(), source })?;
         }
         Ok(Some(known.into_iter().map(|(seq, _)| seq).collect()))
-    }
-
-    /// As it read at `at`: ledgers are made of their rows until then (R15).
-    async fn report_rows_as_of(
-        &self,
-        accounts: Option<&[AccountId]>,
-        wanted: &Wanted<'_>,
-        at: Instant,
-        progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
-    ) -> Result<(Vec<ReportAccount>, Rows), AppError> {
-        let (mut all, mut rows) = (Vec::new(), Rows::default());
-        let total = match accounts {
-            Some(accounts) => accounts.len() as u64,
-            None => self.store.count_accounts().await?,
-        };
-        let mut read = 0_u64;
-        let mut pages = self.store.pages(accounts, ACCOUNTS_PER_READ);
-        while let Some(ids) = pages.next().await? {
-            let mut ledgers = self.store.load_as_of(&ids, at).await?;
-            if let Some(unknown) = ids.iter().find(|id| accounts.is_some() && !ledgers.contains_key(*id)) {
-                return Err(AppError::UnknownAccount(unknown.clone()));
-            }
-            let known = ids.iter().filter_map(|id| ledgers.remove(id)).collect();
-            self.read_some(known, wanted, at, &mut all, &mut rows).await?;
-            read += ids.len() as u64;
-            progress(read, Some(total));
-        }
-        Ok((all, rows))
     }
 
     /// The same rows of ledgers that are loaded, as of their last row: what was written since does not count, and what a
@@ -275,24 +289,50 @@ fn add_unwritten(
         return Err(Overflow);
     }
     let mut before = opening;
+    let at = usize::try_from(index).unwrap_or(usize::MAX);
     for row in ledger.rows() {
-        let counts_at = row.kind.counts_at(row.occurred_at);
-        if counts_at < from {
-            before = before.plus(row.delta)?;
-        } else if counts_at < to {
-            let outcome = Outcome::of(row.kind, row.status, row.reason);
-            let name = name_of(row, breakdown).map_or(Name::NONE, |name| rows.name(name));
-            rows.push(Row { account: index, counts_at, kind: row.kind, outcome, name, delta: row.delta });
-        }
+        before = add_row(row, at, before, (from, to), breakdown, rows)?;
     }
     Ok(before)
 }
 
-/// The action or user by which a report is broken down.
-fn name_of(row: &Transaction, breakdown: Option<Breakdown>) -> Option<&str> {
-    match breakdown {
-        Some(Breakdown::Action) => row.action.as_ref().map(ActionCode::as_str),
-        Some(Breakdown::User) => row.user.as_ref().map(UserId::as_str),
-        Some(Breakdown::Type | Breakdown::Status) | None => None,
+/// Adds a row to those of the range, or to the balance `before` it.
+fn add_row(
+    row: &Transaction,
+    at: usize,
+    before: Split,
+    (from, to): (Instant, Instant),
+    breakdown: Option<Breakdown>,
+    rows: &mut Rows,
+) -> Result<Split, Overflow> {
+    let counts_at = row.kind.counts_at(row.occurred_at);
+    if counts_at < from {
+        return before.plus(row.delta);
     }
+    if counts_at < to {
+        let row = row_of(row, at, breakdown, rows);
+        rows.push(row);
+    }
+    Ok(before)
+}
+
+/// A transaction as a report reads it.
+pub(super) fn row_of(row: &Transaction, at: usize, breakdown: Option<Breakdown>, rows: &mut Rows) -> Row {
+    let name = breakdown.and_then(|by| by.name_of(row)).map_or(Name::NONE, |name| rows.name(name));
+    Row {
+        account: u32::try_from(at).unwrap_or(u32::MAX),
+        counts_at: row.kind.counts_at(row.occurred_at),
+        kind: row.kind,
+        outcome: Outcome::of(row.kind, row.status, row.reason),
+        name,
+        delta: row.delta,
+    }
+}
+
+/// What a reset at `now` would write (R3); `None` for nothing.
+fn unwritten_of(mut ledger: Ledger, now: Instant) -> Result<Option<Vec<Transaction>>, AppError> {
+    let rolled = ledger.roll_over(now, now);
+    rolled.map_err(|_| Refusal::Overflow { account: ledger.account.id.clone(), source: Overflow })?;
+    let rows = ledger.rows().to_vec();
+    Ok((!rows.is_empty()).then_some(rows))
 }

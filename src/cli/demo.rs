@@ -12,7 +12,7 @@ use crate::core::statement::{Grouping, Scope};
 use crate::demo::{self, Story};
 use crate::jobs::Run;
 use crate::jobs::verify::{Proof, prove};
-use crate::report::{Definitions, Format, Overrides, aggregate, render};
+use crate::report::{Definitions, Format, Overrides, make, render};
 use crate::store::OutboxRecord;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -80,16 +80,15 @@ async fn write_reports(dir: &Path, story: &Story) -> Result<Vec<(PathBuf, &'stat
             from: Some(range.from()),
             to: Some(range.to()),
             group_by: Some(by),
-            breakdown: None,
             scope: Some(scope),
-            columns: None,
+            ..Overrides::default()
         };
         let now = story.app.now();
         let spec = definitions.get(name)?.resolve(&overrides, now.to_utc().date_naive(), now)?;
         let chosen = account.map(std::slice::from_ref);
-        let (accounts, rows) = story.app.report_rows(chosen, spec.range(), None, &mut |_, _| {}).await?;
+        let reading = story.app.read_report(chosen, &spec, None, &mut |_, _| {}).await?;
         let format = if file.ends_with("csv") { Format::Csv } else { Format::Html };
-        let bytes = render(&aggregate(&spec, &accounts, &rows)?, format, WIDTH)?;
+        let bytes = render(&make(&spec, reading)?, format, WIDTH)?;
         let path = out.join(file);
         let mut file = WholeFile::create(&path)?;
         file.write_all(&bytes)?;

@@ -4,11 +4,15 @@ use super::Context;
 use super::exit::{Exit, Failure, OrExit};
 use super::files::{WholeFile, agreed, ending};
 use super::output::{Cell, Column, OutputMode, stdout};
+use crate::app::App;
 use crate::core::calendar::{Instant, Month};
 use crate::core::counting::{counted, grouped};
-use crate::core::ids::AccountId;
-use crate::core::statement::{Breakdown, DateRange, Grouping, LocalTime, ReportModel, Scope};
-use crate::report::{Definition, Definitions, Format, Overrides, RenderError, aggregate, definition_schema, render};
+use crate::core::ids::{AccountId, ActionCode, UserId};
+use crate::core::statement::{Breakdown, DateRange, Ending, Filters, Grouping, LocalTime, ReportModel, Scope};
+use crate::core::transaction::Touched;
+use crate::report::{
+    Definition, Definitions, Format, Overrides, RenderError, definition_schema, filter_name, make, render,
+};
 use anyhow::Context as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -66,9 +70,25 @@ pub struct Asked {
     /// Up to and without this day or time
     #[arg(long, value_name = "DATE|TIME")]
     to: Option<LocalTime>,
-    /// By range, day, week or month, and broken down by action, user, type or status: --by month,action
+    /// By range, day, week or month, and broken down by action, user, type or status: --by month,action; or into its
+    /// transactions: --by transaction
     #[arg(long, value_name = "WORDS", value_delimiter = ',', value_parser = super::args::word(By::ALL, By::as_str), hide_possible_values = true)]
     by: Vec<By>,
+    /// Only transactions of this action, of a breakdown or a log; repeated for several, empty for those without one
+    #[arg(long, value_name = "ACTION", value_parser = filter_name::<ActionCode>)]
+    action: Vec<Option<ActionCode>>,
+    /// Only transactions of this user; repeated for several, empty for those without one
+    #[arg(long, value_name = "USER", value_parser = filter_name::<UserId>)]
+    user: Vec<Option<UserId>>,
+    /// Only transactions that took credits of this type; repeated for several
+    #[arg(long = "type", value_name = "TYPE", value_parser = super::args::word(Touched::ALL, Touched::as_str))]
+    types: Vec<Touched>,
+    /// Only transactions that ended so; repeated for several
+    #[arg(long, value_name = "STATUS", value_parser = super::args::word(Ending::ALL, Ending::as_str))]
+    status: Vec<Ending>,
+    /// Compare the totals with those of the range before: a month with the month before, else as many days with those before
+    #[arg(long)]
+    compare: bool,
     /// Per account, or the sum of the whole platform
     #[arg(long, value_name = "SCOPE", value_parser = super::args::word(Scope::ALL, Scope::as_str))]
     scope: Option<Scope>,
@@ -94,6 +114,7 @@ impl By {
         By::Use(Breakdown::User),
         By::Use(Breakdown::Type),
         By::Use(Breakdown::Status),
+        By::Use(Breakdown::Transaction),
     ];
 
     const fn as_str(self) -> &'static str {
@@ -113,7 +134,7 @@ impl By {
             };
             if let Some(before) = before {
                 let what = format!(
-                    "--by has both {before} and {}: say one of range, day, week and month, and one of action, user, type and status",
+                    "--by has both {before} and {}: say one of range, day, week and month, and one of action, user, type, status and transaction",
                     by.as_str()
                 );
                 return Err(Failure::message(Exit::Usage, what));
@@ -134,10 +155,11 @@ impl Report {
                 Ok(writeln!(out)?)
             }
             Report::Show(asked) => {
-                let model = asked.model(context).await?;
                 let layout = context.layout();
+                let format = Format::from(layout.mode);
+                let model = asked.model(context, format).await?;
                 let mut out = stdout();
-                out.write_all(&render(&model, Format::from(layout.mode), layout.width.unwrap_or(WIDTH))?)?;
+                out.write_all(&render(&model, format, layout.width.unwrap_or(WIDTH))?)?;
                 Ok(out.flush()?)
             }
             Report::Export { asked, format, out } => export(context, &asked, format, out).await,
@@ -210,7 +232,7 @@ fn described(definition: &Definition) -> Vec<Cell> {
 }
 
 impl Asked {
-    async fn model(&self, context: &Context) -> Result<ReportModel, Failure> {
+    async fn model(&self, context: &Context, format: Format) -> Result<ReportModel, Failure> {
         let app = context.app().await?;
         app.check_as_of(self.as_of)?;
         let definitions = definitions(context)?;
@@ -221,19 +243,44 @@ impl Asked {
         };
         let now = self.as_of.unwrap_or(app.now());
         let (group_by, breakdown) = By::parts(&self.by)?;
-        let overrides = Overrides { from, to, group_by, breakdown, scope: self.scope, columns: None };
+        let filters = Filters {
+            actions: self.action.clone(),
+            users: self.user.clone(),
+            types: self.types.clone(),
+            statuses: self.status.clone(),
+        };
+        let (scope, compare) = (self.scope, self.compare);
+        let overrides = Overrides { from, to, group_by, breakdown, scope, columns: None, filters, compare };
         // A definition's "today" is UTC's: the same command gives the same report wherever it is typed.
         let spec = definition.resolve(&overrides, now.to_utc().date_naive(), now).or_exit(Exit::Usage)?;
+        let spec = if format.has_lines_only() { spec.bare() } else { spec };
         let chosen = (!self.account.is_empty()).then_some(self.account.as_slice());
         let count = match chosen {
             Some(chosen) => chosen.len() as u64,
             None => app.store.count_accounts().await?,
         };
         spec.check_size(usize::try_from(count).unwrap_or(usize::MAX)).or_exit(Exit::Usage)?;
+        known_actions(app, spec.filters()).await?;
         let progress = context.progress("reading");
-        let (accounts, rows) = app.report_rows(chosen, &spec, self.as_of, &mut progress.report()).await?;
+        let reading = app.read_report(chosen, &spec, self.as_of, &mut progress.report()).await?;
         drop(progress);
-        Ok(aggregate(&spec, &accounts, &rows)?)
+        Ok(make(&spec, reading)?)
+    }
+}
+
+/// An action that is not in the matrix was misspelt: no transaction can be of it.
+async fn known_actions(app: &App, filters: &Filters) -> Result<(), Failure> {
+    let asked: Vec<&ActionCode> = filters.actions.iter().flatten().collect();
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let prices = app.store.prices().await?;
+    match asked.into_iter().find(|code| prices.iter().all(|action| action.code != **code)) {
+        None => Ok(()),
+        Some(unknown) => {
+            let what = format!("there is no action {unknown}; `creditd actions list` shows those there are");
+            Err(Failure::message(Exit::Usage, what))
+        }
     }
 }
 
@@ -244,7 +291,7 @@ async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: O
         let what = format!("{format} is no text and does not go to stdout: name a file by --out, or leave it out");
         return Err(Failure::message(Exit::Usage, what));
     }
-    let model = asked.model(context).await?;
+    let model = asked.model(context, format).await?;
     let bytes = match render(&model, format, WIDTH) {
         Err(RenderError::Unfit(unfit)) => return Err(Failure::message(Exit::Usage, unfit.to_string())),
         rendered => rendered?,
@@ -267,7 +314,8 @@ async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: O
     let mut file = WholeFile::create(&path)?;
     file.write_all(&bytes)?;
     file.replace()?;
-    context.say(format!("{}: {} lines", path.display(), model.lines.len()));
+    let what = if model.is_log() { "transactions" } else { "lines" };
+    context.say(format!("{}: {} {what}", path.display(), model.record_count()));
     Ok(())
 }
 

@@ -10,15 +10,11 @@ use std::borrow::Cow;
 pub(super) fn render(model: &ReportModel) -> Rendered {
     let mut writer = ::csv::Writer::from_writer(Vec::new());
     writer.write_record(model.spec.columns().iter().map(|column| column.as_str()))?;
-    for line in &model.lines {
+    for record in model.records() {
         for column in model.spec.columns() {
-            match line.cell(*column) {
+            match record.cell(*column) {
                 Cell::Text(text) => writer.write_field(neutral(text).as_bytes())?,
-                Cell::Word(word) => writer.write_field(word)?,
-                Cell::Date(date) => writer.write_field(date.to_string())?,
-                Cell::Credits(credits) => writer.write_field(credits.to_string())?,
-                Cell::Count(count) => writer.write_field(count.to_string())?,
-                Cell::Blank => writer.write_field("")?,
+                cell => writer.write_field(cell.to_string())?,
             }
         }
         writer.write_record(None::<&[u8]>)?;

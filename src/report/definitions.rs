@@ -5,14 +5,17 @@
 
 use super::Format;
 use crate::core::calendar::{Instant, Month, next_day};
-use crate::core::ids::clean_text;
-use crate::core::statement::{Breakdown, Column, DateRange, Grouping, LocalTime, ReportError, ReportSpec, Scope};
-use crate::core::transaction::words;
+use crate::core::ids::{BadName, clean_text};
+use crate::core::statement::{
+    Breakdown, Column, DateRange, Ending, Filters, Grouping, LocalTime, ReportError, ReportSpec, Scope,
+};
+use crate::core::transaction::{Touched, words};
 use chrono::{Datelike, Days, NaiveDate};
 use include_dir::{Dir, include_dir};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use toml::Spanned;
 
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/reports");
@@ -103,6 +106,10 @@ pub struct Definition {
     pub breakdown: Option<Breakdown>,
     /// Which columns, in order; `None` for all that such a report has.
     pub columns: Option<Vec<Column>>,
+    /// Which transactions it is about; a statement is about all of them.
+    pub filters: Filters,
+    /// Whether it is compared with the range before.
+    pub compare: bool,
     /// The formats it is made for, the usual one first; never empty. Every report can be had in every format.
     pub formats: Vec<Format>,
 }
@@ -122,6 +129,10 @@ pub struct Overrides {
     pub scope: Option<Scope>,
     /// Which columns, in order.
     pub columns: Option<Vec<Column>>,
+    /// Which transactions. Those that were defined stay where none of the same kind is asked for.
+    pub filters: Filters,
+    /// Compared with the range before, also where that was not defined.
+    pub compare: bool,
 }
 
 /// A definition as it stands in its file.
@@ -132,10 +143,35 @@ struct File {
     description: Spanned<String>,
     scope: Scope,
     range: DefaultRange,
-    group_by: Grouping,
+    group_by: Spanned<Grouping>,
     breakdown: Option<Breakdown>,
     columns: Option<Spanned<Vec<Column>>>,
     formats: Spanned<Vec<Format>>,
+    #[serde(default)]
+    compare: bool,
+    filters: Option<Spanned<FiltersRead>>,
+}
+
+/// Filters as they stand in a file. A name without letters is that of none.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FiltersRead {
+    #[serde(default)]
+    action: Vec<Spanned<String>>,
+    #[serde(default)]
+    user: Vec<Spanned<String>>,
+    #[serde(default)]
+    r#type: Vec<Touched>,
+    #[serde(default)]
+    status: Vec<Ending>,
+}
+
+/// The value of a filter: a name, or nothing for what has none.
+///
+/// # Errors
+/// What the name must be like.
+pub fn filter_name<T: FromStr<Err = BadName>>(text: &str) -> Result<Option<T>, BadName> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
 }
 
 impl Definition {
@@ -161,22 +197,34 @@ impl Definition {
         if let Some((_, twice)) = formats.iter().enumerate().find(|(at, format)| formats[..*at].contains(format)) {
             return Err(invalid(read.formats.span().start, format!("formats has {twice} twice")));
         }
+        if read.breakdown == Some(Breakdown::Transaction) && *read.group_by.get_ref() != Grouping::Range {
+            let error = ReportError::LogPeriods(*read.group_by.get_ref());
+            return Err(invalid(read.group_by.span().start, error.to_string()));
+        }
+        let filters = read.filters.as_ref().map(|filters| filters_of(filters.get_ref(), &invalid)).transpose()?;
         let definition = Definition {
             name: name.to_owned(),
             title: read.title.into_inner(),
             description: read.description.into_inner(),
             scope: read.scope,
             range: read.range,
-            group_by: read.group_by,
+            group_by: read.group_by.into_inner(),
             breakdown: read.breakdown,
             columns: read.columns.as_ref().map(|columns| columns.get_ref().clone()),
             formats: read.formats.into_inner(),
+            filters: filters.unwrap_or_default(),
+            compare: read.compare,
         };
+        let any_day = DateRange::of_month(Month::of(NaiveDate::default()))?;
+        let spec = ReportSpec::new("", any_day, Grouping::Range, definition.scope, Instant::MIN)?;
+        let spec = spec.with_breakdown(definition.breakdown);
         if let Some(columns) = read.columns {
-            let any_day = DateRange::of_month(Month::of(NaiveDate::default()))?;
-            let spec = ReportSpec::new("", any_day, Grouping::Range, definition.scope, Instant::MIN)?;
-            let checked = spec.with_breakdown(definition.breakdown).with_columns(columns.get_ref().clone());
+            let checked = spec.clone().with_columns(columns.get_ref().clone());
             checked.map_err(|error| invalid(columns.span().start, error.to_string()))?;
+        }
+        if let Some(filters) = read.filters {
+            let checked = spec.with_filters(definition.filters.clone());
+            checked.map_err(|error| invalid(filters.span().start, error.to_string()))?;
         }
         Ok(definition)
     }
@@ -207,7 +255,13 @@ impl Definition {
         let group_by = asked.group_by.unwrap_or(self.group_by);
         let spec = ReportSpec::new(&self.title, range, group_by, asked.scope.unwrap_or(self.scope), as_of)?;
         let breakdown = asked.breakdown.or(self.breakdown);
-        let spec = spec.with_breakdown(breakdown);
+        if let (Some(Breakdown::Transaction), Some(group_by)) = (breakdown, asked.group_by)
+            && group_by != Grouping::Range
+        {
+            return Err(ReportError::LogPeriods(group_by).into());
+        }
+        let spec = spec.with_breakdown(breakdown).with_filters(asked.filters.over(&self.filters))?;
+        let spec = spec.with_comparison(asked.compare || self.compare)?;
         let own = self.columns.as_ref().filter(|_| breakdown == self.breakdown);
         Ok(asked.columns.as_ref().or(own).map_or(Ok(spec.clone()), |columns| spec.with_columns(columns.clone()))?)
     }
@@ -288,6 +342,27 @@ impl Definitions {
     }
 }
 
+fn filters_of(
+    read: &FiltersRead,
+    invalid: &impl Fn(usize, String) -> DefinitionError,
+) -> Result<Filters, DefinitionError> {
+    fn names<T: FromStr<Err = BadName>>(
+        values: &[Spanned<String>],
+        invalid: &impl Fn(usize, String) -> DefinitionError,
+    ) -> Result<Vec<Option<T>>, DefinitionError> {
+        let name = |value: &Spanned<String>| {
+            filter_name(value.get_ref()).map_err(|error| invalid(value.span().start, error.to_string()))
+        };
+        values.iter().map(name).collect()
+    }
+    Ok(Filters {
+        actions: names(&read.action, invalid)?,
+        users: names(&read.user, invalid)?,
+        types: read.r#type.clone(),
+        statuses: read.status.clone(),
+    })
+}
+
 fn name_of(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
@@ -321,178 +396,4 @@ fn edits(from: &str, to: &str) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::calendar::parse_date;
-
-    fn parse(text: &str) -> Result<Definition, DefinitionError> {
-        Definition::parse("mine", "reports/mine.toml", text)
-    }
-
-    const MINE: &str = r#"
-title = "Mine"
-description = "For me."
-scope = "account"
-range = "last-month"
-group_by = "day"
-formats = ["csv"]
-"#;
-
-    #[track_caller]
-    fn refused(from: &str, to: &str) -> String {
-        assert!(MINE.contains(from));
-        parse(&MINE.replace(from, to)).expect_err("it is wrong").to_string()
-    }
-
-    #[test]
-    fn built_in_reports_are_sound() {
-        let all = Definitions::load(None).expect("they are ours");
-        let names: Vec<&str> = all.iter().map(|definition| definition.name.as_str()).collect();
-        insta::assert_snapshot!(names.join(" "), @"platform-daily platform-monthly statement-custom statement-daily statement-monthly usage-by-action usage-by-user");
-        for definition in all.iter() {
-            let asked = Overrides { from: "2026-01-01".parse().ok(), ..Overrides::default() };
-            let today = parse_date("2026-03-15").expect("a date");
-            definition.resolve(&asked, today, Instant::MAX).expect("a year at most");
-            assert!(definition.description.ends_with('.'), "{}", definition.name);
-        }
-    }
-
-    #[test]
-    fn errors_name_the_file_the_line_and_the_word() {
-        insta::assert_snapshot!(refused("title", "titel"), @"reports/mine.toml, line 2: unknown field `titel`, expected one of `title`, `description`, `scope`, `range`, `group_by`, `breakdown`, `columns`, `formats`; did you mean `title`?");
-        insta::assert_snapshot!(refused("last-month", "last_month"), @"reports/mine.toml, line 5: unknown variant `last_month`, expected one of `today`, `yesterday`, `last-7-days`, `last-30-days`, `this-month`, `last-month`, `this-year`, `last-year`, `custom`; did you mean `last-month`?");
-        insta::assert_snapshot!(refused("[\"csv\"]", "[\"csv\", \"xls\"]"), @"reports/mine.toml, line 7: unknown variant `xls`, expected one of `table`, `csv`, `json`, `ndjson`, `html`, `xlsx`; did you mean `xlsx`?");
-        insta::assert_snapshot!(refused("[\"csv\"]", "[]"), @"reports/mine.toml, line 7: formats needs at least one");
-        insta::assert_snapshot!(refused("scope = \"account\"\n", ""), @"reports/mine.toml, line 1: missing field `scope`");
-        insta::assert_snapshot!(refused("For me.", "For\\nme."), @r"reports/mine.toml, line 3: the description has the character '\n'; allowed are all but control characters");
-        insta::assert_snapshot!(refused("scope", "columns = [\"from\", \"from\"]\nscope"), @"reports/mine.toml, line 4: the columns of a report must be at least one, and each only once");
-    }
-
-    #[test]
-    fn a_breakdown_is_checked_with_its_columns() {
-        let by = |rest: &str| format!("breakdown = \"user\"\n{rest}scope");
-        insta::assert_snapshot!(refused("scope", &by("columns = [\"user\", \"remaining\"]\n")), @"reports/mine.toml, line 5: a breakdown by user has no column remaining: by user there are consumed, refunded and the counts");
-        insta::assert_snapshot!(refused("scope", "columns = [\"user\"]\nscope"), @"reports/mine.toml, line 4: a statement has no column user: a breakdown by it has");
-        insta::assert_snapshot!(refused("scope", "breakdown = \"usr\"\nscope"), @"reports/mine.toml, line 4: unknown variant `usr`, expected one of `action`, `user`, `type`, `status`; did you mean `user`?");
-        insta::assert_snapshot!(refused("[\"csv\"]", "[\"csv\", \"csv\"]"), @"reports/mine.toml, line 7: formats has csv twice");
-        let fine = parse(&MINE.replace("scope", &by("columns = [\"user\", \"consumed\"]\n"))).expect("valid");
-        assert_eq!((fine.breakdown, fine.columns.map(|columns| columns.len())), (Some(Breakdown::User), Some(2)));
-    }
-
-    /// The schema and the reader take the same keys and words: each word of the schema is read, each key that the reader
-    /// knows is in the schema, and what the schema requires is required.
-    #[test]
-    fn the_schema_says_what_is_read() {
-        let schema = crate::report::definition_schema();
-        let properties = schema["properties"].as_object().expect("properties");
-        let unknown = parse("nonsense = 1").expect_err("no such key").to_string();
-        let known: std::collections::BTreeSet<&str> = unknown.split('`').skip(1).step_by(2).skip(1).take(8).collect();
-        assert_eq!(known, properties.keys().map(String::as_str).collect(), "{unknown}");
-        let required: Vec<&str> =
-            schema["required"].as_array().expect("keys").iter().filter_map(serde_json::Value::as_str).collect();
-        for key in MINE.lines().filter_map(|line| line.split(" = ").next()).filter(|key| !key.is_empty()) {
-            let without: String =
-                MINE.lines().filter(|line| !line.starts_with(key)).map(|line| format!("{line}\n")).collect();
-            assert!(required.contains(&key) && parse(&without).is_err(), "{key}");
-        }
-        let words = |value: &serde_json::Value| -> Vec<String> {
-            value.as_array().expect("words").iter().map(|word| word.as_str().expect("a word").to_owned()).collect()
-        };
-        let mut seen = 0;
-        for (key, property) in properties {
-            for word in property.get("enum").map(words).unwrap_or_default() {
-                let own: String =
-                    MINE.lines().filter(|line| !line.starts_with(key)).map(|line| format!("{line}\n")).collect();
-                parse(&format!("{own}{key} = \"{word}\"\n")).expect("a word of the schema");
-                seen += 1;
-            }
-            for word in property["items"].get("enum").map(words).unwrap_or_default() {
-                let column = Column::from_word(&word).and_then(Column::breakdown);
-                let by = column.map(|by| format!("breakdown = \"{by}\"\n")).unwrap_or_default();
-                let own: String =
-                    MINE.lines().filter(|line| !line.starts_with(key)).map(|line| format!("{line}\n")).collect();
-                parse(&format!("{own}{by}{key} = [\"{word}\"]\n")).expect("a word of the schema");
-                seen += 1;
-            }
-        }
-        let all =
-            [Scope::ALL.len(), DefaultRange::ALL.len(), Grouping::ALL.len(), Breakdown::ALL.len(), Column::ALL.len()];
-        assert_eq!(seen, all.iter().sum::<usize>() + Format::ALL.len());
-    }
-
-    #[test]
-    fn a_name_that_does_not_exist_suggests_one_that_does() {
-        let all = Definitions::load(None).expect("they are ours");
-        let error = all.get("statement-montly").expect_err("misspelt");
-        insta::assert_snapshot!(error, @r#"there is no report "statement-montly"; did you mean "statement-monthly"?"#);
-        insta::assert_snapshot!(all.get("xyz").expect_err("nothing like it"), @r#"there is no report "xyz"; `creditd report list` shows all"#);
-    }
-
-    #[test]
-    fn an_operators_file_adds_or_overrides_a_report() {
-        let dir = tempfile::tempdir().expect("a directory");
-        std::fs::write(dir.path().join("mine.toml"), MINE).expect("writable");
-        std::fs::write(dir.path().join("statement-daily.toml"), MINE).expect("writable");
-        std::fs::write(dir.path().join("notes.txt"), "not a definition").expect("writable");
-        let (own, all) = (Definitions::load(None).expect("ours"), Definitions::load(Some(dir.path())).expect("valid"));
-        assert_eq!(all.iter().count(), own.iter().count() + 1);
-        assert_eq!(all.get("statement-daily").expect("overridden").title, "Mine");
-        std::fs::write(dir.path().join("bad.toml"), "title = 1").expect("writable");
-        let error = Definitions::load(Some(dir.path())).expect_err("a bad file").to_string();
-        assert!(error.contains("bad.toml, line 1: "), "{error}");
-        assert!(matches!(Definitions::load(Some(&dir.path().join("none"))), Err(DefinitionError::Read { .. })));
-    }
-
-    #[test]
-    fn default_ranges_are_seen_from_today() {
-        let today = parse_date("2026-03-15").expect("a date");
-        let shown: Vec<String> = DefaultRange::ALL
-            .iter()
-            .map(|range| {
-                let definition = Definition { range: *range, ..parse(MINE).expect("valid") };
-                match definition.resolve(&Overrides::default(), today, Instant::MAX) {
-                    Ok(spec) => format!("{range}: {} {}", spec.range().from(), spec.range().to()),
-                    Err(error) => format!("{range}: {error}"),
-                }
-            })
-            .collect();
-        insta::assert_snapshot!(shown.join("\n"), @r#"
-        today: 2026-03-15 2026-03-16
-        yesterday: 2026-03-14 2026-03-15
-        last-7-days: 2026-03-09 2026-03-16
-        last-30-days: 2026-02-14 2026-03-16
-        this-month: 2026-03-01 2026-03-16
-        last-month: 2026-02-01 2026-03-01
-        this-year: 2026-01-01 2026-03-16
-        last-year: 2025-01-01 2026-01-01
-        custom: the report "mine" has no range of its own: say --from and, if it does not end with today, --to
-        "#);
-    }
-
-    #[test]
-    fn what_is_asked_goes_over_what_is_defined() {
-        let definition = parse(MINE).expect("valid");
-        let date = |text: &str| text.parse::<LocalTime>().ok();
-        let today = parse_date("2026-03-15").expect("a date");
-        let asked = Overrides {
-            from: date("2026-01-10"),
-            to: date("2026-02-20"),
-            group_by: Some(Grouping::Month),
-            breakdown: None,
-            scope: Some(Scope::Platform),
-            columns: Some(vec![Column::From, Column::Consumed]),
-        };
-        let spec = definition.resolve(&asked, today, Instant::MIN).expect("valid");
-        assert_eq!((spec.grouping(), spec.scope(), spec.period_count()), (Grouping::Month, Scope::Platform, 2));
-        assert_eq!(spec.columns(), [Column::From, Column::Consumed]);
-        let users = Overrides { breakdown: Some(Breakdown::User), columns: None, ..asked.clone() };
-        let spec = definition.resolve(&users, today, Instant::MIN).expect("valid");
-        assert_eq!((spec.breakdown(), spec.grouping()), (Some(Breakdown::User), Grouping::Month));
-        assert!(spec.columns().contains(&Column::User) && !spec.columns().contains(&Column::Remaining));
-        let open = Overrides { to: None, ..asked.clone() };
-        let spec = definition.resolve(&open, today, Instant::MIN).expect("valid");
-        assert_eq!(Some(spec.range().to()), date("2026-03-16"));
-        let endless = Overrides { from: None, ..asked };
-        assert!(matches!(definition.resolve(&endless, today, Instant::MIN), Err(DefinitionError::NoBeginning)));
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@
 
 use super::Rendered;
 use super::chart::{Chart, chart};
+use super::html_more::{CSS, CSS_NAME, MORE, MORE_NAME, MoreView, more_view};
 use super::wording::{EQUATION, days, heading_of, listed, section_name, story, whom};
 use crate::core::counting::grouped;
 use crate::core::statement::{Cell, Column, DateRange, Group, LINES_PER_PERIOD, Line, ReportModel, Section};
@@ -37,6 +38,8 @@ struct Page<'a> {
     columns: Vec<&'static str>,
     accounts: Option<Accounts>,
     sections: Vec<SectionView>,
+    /// What stands beside the lines.
+    more: MoreView,
     /// The word for the groups of a breakdown.
     breakdown: Option<&'static str>,
     usage: Vec<UsageView>,
@@ -132,7 +135,7 @@ struct UsageRow {
 
 pub(super) fn render(model: &ReportModel) -> Rendered {
     let mut tera = Tera::default();
-    tera.add_raw_template(TEMPLATE_NAME, TEMPLATE)?;
+    tera.add_raw_templates([(MORE_NAME, MORE), (CSS_NAME, CSS), (TEMPLATE_NAME, TEMPLATE)])?;
     Ok(tera.render(TEMPLATE_NAME, &Context::from_serialize(&page(model))?)?.into_bytes())
 }
 
@@ -143,7 +146,7 @@ fn page(model: &ReportModel) -> Page<'_> {
     // One period of one account is the equation at the top; its section would say the same again.
     let breakdown = spec.breakdown();
     let has_sections = has_detail && breakdown.is_none() && model.lines.len() > LINES_PER_PERIOD;
-    let has_usage = has_detail && breakdown.is_some();
+    let has_usage = has_detail && breakdown.is_some() && !model.is_log();
     let figures = spec.columns().iter().copied().filter(|column| column.is_figure());
     let (zeros, columns): (Vec<Column>, Vec<Column>) = figures.partition(|column| model.is_blank(*column));
     let has_columns = breakdown.is_none() && (has_sections || sections.len() > 1);
@@ -161,7 +164,9 @@ fn page(model: &ReportModel) -> Page<'_> {
         counts: counts(&model.totals),
         chart: chart(model),
         columns: columns.iter().map(|column| heading_of(*column)).collect(),
-        accounts: (sections.len() > 1).then(|| accounts(model, &sections, &columns, has_sections || has_usage)),
+        more: more_view(model),
+        accounts: (sections.len() > 1 && !model.is_log())
+            .then(|| accounts(model, &sections, &columns, has_sections || has_usage)),
         sections: views.collect(),
         breakdown: breakdown.map(|breakdown| breakdown.as_str()),
         usage: usage.collect(),
@@ -300,7 +305,7 @@ fn shown(cell: Cell) -> String {
         Cell::Count(count) => grouped(count),
         Cell::Text(text) => text.to_owned(),
         Cell::Word(word) => word.to_owned(),
-        Cell::Date(date) => date.to_string(),
+        cell @ (Cell::Date(_) | Cell::Time(_) | Cell::Instant(_)) => cell.to_string(),
         Cell::Blank => String::new(),
     }
 }
@@ -308,7 +313,8 @@ fn shown(cell: Cell) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::statement::{Breakdown, Grouping, Scope};
+    use crate::core::statement::testing::GROUPED;
+    use crate::core::statement::{Grouping, Scope};
     use crate::report::testing::{broken_down, report, statement};
 
     fn page_of(model: &ReportModel) -> String {
@@ -356,7 +362,7 @@ mod tests {
 
     #[test]
     fn a_breakdown_lists_its_groups_and_keeps_the_equation() {
-        for breakdown in Breakdown::ALL {
+        for breakdown in &GROUPED {
             for ids in [&["a"][..], &["a", "b"]] {
                 let march = ("2026-03-01", "2026-04-01");
                 let model = broken_down("t", march, Grouping::Week, Some(*breakdown), Scope::Account, ids);

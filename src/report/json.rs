@@ -4,7 +4,8 @@
 //! that does not apply to a line is `null`.
 
 use super::Rendered;
-use crate::core::statement::{Breakdown, Cell, Column, Line, ReportModel};
+use super::more::{More, total_columns};
+use crate::core::statement::{Breakdown, Cell, Column, Line, Record, ReportModel};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 const SCHEMA: &str = "creditd.report/1";
@@ -22,12 +23,14 @@ struct Report<'a> {
     columns: Vec<&'static str>,
     lines: Vec<Object<'a>>,
     totals: Vec<Object<'a>>,
+    #[serde(flatten)]
+    more: More<'a>,
 }
 
-/// A line as an object with the columns of the report.
-struct Object<'a> {
-    line: &'a Line,
-    columns: &'a [Column],
+/// A line or a transaction as an object with the columns of the report.
+pub(super) struct Object<'a> {
+    pub(super) record: Record<'a>,
+    pub(super) columns: &'a [Column],
 }
 
 impl Serialize for Object<'_> {
@@ -35,10 +38,12 @@ impl Serialize for Object<'_> {
         let mut map = serializer.serialize_map(Some(self.columns.len()))?;
         for column in self.columns {
             let name = column.as_str();
-            match self.line.cell(*column) {
+            match self.record.cell(*column) {
                 Cell::Text(text) => map.serialize_entry(name, text)?,
                 Cell::Word(word) => map.serialize_entry(name, word)?,
-                Cell::Date(date) => map.serialize_entry(name, &date.to_string())?,
+                cell @ (Cell::Date(_) | Cell::Time(_) | Cell::Instant(_)) => {
+                    map.serialize_entry(name, &cell.to_string())?
+                }
                 Cell::Credits(credits) => map.serialize_entry(name, &credits.get())?,
                 Cell::Count(count) => map.serialize_entry(name, &count)?,
                 Cell::Blank => map.serialize_entry(name, &None::<()>)?,
@@ -61,22 +66,23 @@ pub(super) fn render(model: &ReportModel) -> Rendered {
         to: spec.range().to().to_string(),
         as_of: spec.as_of().to_string(),
         columns: spec.columns().iter().map(|column| column.as_str()).collect(),
-        lines: objects(&model.lines, spec.columns()),
-        totals: objects(&model.totals, spec.columns()),
+        lines: model.records().map(|record| Object { record, columns: spec.columns() }).collect(),
+        totals: objects(&model.totals, total_columns(model)),
+        more: More::of(model),
     })?;
     bytes.push(b'\n');
     Ok(bytes)
 }
 
-fn objects<'a>(lines: &'a [Line], columns: &'a [Column]) -> Vec<Object<'a>> {
-    lines.iter().map(|line| Object { line, columns }).collect()
+pub(super) fn objects<'a>(lines: &'a [Line], columns: &'a [Column]) -> Vec<Object<'a>> {
+    lines.iter().map(|line| Object { record: Record::Line(line), columns }).collect()
 }
 
 /// One object per line.
 pub(super) fn render_lines(model: &ReportModel) -> Rendered {
     let mut bytes = Vec::new();
-    for line in &model.lines {
-        serde_json::to_writer(&mut bytes, &Object { line, columns: model.spec.columns() })?;
+    for record in model.records() {
+        serde_json::to_writer(&mut bytes, &Object { record, columns: model.spec.columns() })?;
         bytes.push(b'\n');
     }
     Ok(bytes)

@@ -9,15 +9,20 @@ mod csv;
 mod definitions;
 mod frames;
 mod html;
+mod html_more;
 pub mod journal;
 mod json;
+mod log;
+mod made;
+mod more;
 mod schema;
 mod table;
 mod wording;
 mod xlsx;
 
-pub use definitions::{DefaultRange, Definition, DefinitionError, Definitions, Overrides};
+pub use definitions::{DefaultRange, Definition, DefinitionError, Definitions, Overrides, filter_name};
 pub use frames::aggregate;
+pub use made::make;
 pub use schema::definition_schema;
 pub use xlsx::Unfit;
 
@@ -47,6 +52,12 @@ impl Format {
     #[must_use]
     pub const fn is_file_only(self) -> bool {
         matches!(self, Format::Xlsx)
+    }
+
+    /// Whether it has the lines of a report, or the transactions of a log, and nothing beside them.
+    #[must_use]
+    pub const fn has_lines_only(self) -> bool {
+        matches!(self, Format::Csv | Format::Ndjson)
     }
 
     /// The ending of a file in this format, without the dot.

@@ -2,7 +2,8 @@
 //! definitions are read, so that it knows every word and no other.
 
 use super::{DefaultRange, Format};
-use crate::core::statement::{Breakdown, Column, Grouping, Scope};
+use crate::core::statement::{Breakdown, Column, Ending, FILTER_VALUES_MAX, Grouping, Scope};
+use crate::core::transaction::Touched;
 use serde_json::{Value, json};
 
 /// What a file in the reports folder may say.
@@ -28,10 +29,23 @@ pub fn definition_schema() -> Value {
             ),
             "columns": list(
                 "The columns, in order; without it, all that such a report has. The figures that say what was there, came and \
-                 went besides use are of statements; action, user, type and status are of breakdowns by them.",
+                 went besides use are of statements; action, user, type and status are of breakdowns by them; a log has its own.",
                 Column::ALL,
                 Column::as_str,
             ),
+            "compare": {"type": "boolean", "description": "Whether it is compared with the range before."},
+            "filters": {
+                "type": "object",
+                "additionalProperties": false,
+                "description": "Only some transactions, of a breakdown or a log: those that have one of the values of each filter. An \
+                                empty text stands for transactions without an action or user.",
+                "properties": {
+                    "action": names("Codes of actions."),
+                    "user": names("Users, as the platform calls them."),
+                    "type": list("The pools that it touched.", Touched::ALL, Touched::as_str),
+                    "status": list("How it ended.", Ending::ALL, Ending::as_str),
+                },
+            },
             "formats": list("The formats that it is made for, the usual one first.", Format::ALL, Format::as_str),
         },
     })
@@ -40,6 +54,11 @@ pub fn definition_schema() -> Value {
 fn words<T: Copy>(description: &str, all: &[T], as_str: fn(T) -> &'static str) -> Value {
     let all: Vec<&str> = all.iter().map(|word| as_str(*word)).collect();
     json!({"type": "string", "enum": all, "description": description})
+}
+
+fn names(description: &str) -> Value {
+    let (items, most) = (json!({"type": "string"}), FILTER_VALUES_MAX);
+    json!({"type": "array", "minItems": 1, "maxItems": most, "uniqueItems": true, "items": items, "description": description})
 }
 
 fn list<T: Copy>(description: &str, all: &[T], as_str: fn(T) -> &'static str) -> Value {

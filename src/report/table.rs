@@ -5,7 +5,8 @@
 //! statement per period. A report of one period of one account always is such a statement. A breakdown has a row per
 //! group instead of three, with the credits of both types side by side.
 
-use super::wording::{days, listed};
+use super::wording::{days, filters_said, listed};
+use super::{log, more};
 use crate::core::counting::{counted, grouped};
 use crate::core::statement::{Breakdown, Cell, Column, Group, Grouping, LINES_PER_PERIOD, Line, ReportModel};
 use comfy_table::{CellAlignment, ColumnConstraint, Table, TableComponent, presets};
@@ -19,11 +20,13 @@ const GAP: u16 = 2;
 pub(super) fn render(model: &ReportModel, width: u16) -> String {
     let width = width.max(WIDTH_MIN);
     let body = match model.spec.breakdown() {
+        Some(Breakdown::Transaction) => log::table(model, width),
         Some(breakdown) => usage(model, breakdown, width),
         None if model.lines.len() == LINES_PER_PERIOD => statement(&model.lines, model.spec.columns()),
         None => grid(model, width).unwrap_or_else(|| statements(model)),
     };
-    format!("{}\n{}\n{body}", model.spec.title(), wrapped(&subtitle(model), width))
+    let more = more::told(model, width);
+    format!("{}\n{}\n{body}{more}", model.spec.title(), wrapped(&subtitle(model), width))
 }
 
 /// Whom, which days, as of when.
@@ -34,7 +37,8 @@ fn subtitle(model: &ReportModel) -> String {
         (1, None) => "whole platform".to_owned(),
         (accounts, _) => counted(u64::try_from(accounts).unwrap_or(u64::MAX), "account"),
     };
-    format!("{whom}, {}, as of {}", days(model.spec.range()), model.spec.as_of())
+    let filters: String = filters_said(model).into_iter().map(|filter| format!(", {filter}")).collect();
+    format!("{whom}, {}{filters}, as of {}", days(model.spec.range()), model.spec.as_of())
 }
 
 /// All lines in one table; `None` when no choice of columns fits.
@@ -70,7 +74,7 @@ fn grid(model: &ReportModel, width: u16) -> Option<String> {
 
 /// How long a column stays when there is less and less room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Keep {
+pub(super) enum Keep {
     /// Nothing but zeros: it goes first.
     Zero,
     Second,
@@ -80,11 +84,11 @@ enum Keep {
 }
 
 /// The name of a column, and when it goes.
-type Head<'a> = (&'a str, Keep);
+pub(super) type Head<'a> = (&'a str, Keep);
 
 /// The table with the columns that fit, and below it what is missing. `None` when those that stay do not fit, unless
 /// there `must` be a table.
-fn fitted(table: &mut Table, heads: &[Head], width: u16, must: bool) -> Option<String> {
+pub(super) fn fitted(table: &mut Table, heads: &[Head], width: u16, must: bool) -> Option<String> {
     let widths = table.column_max_content_widths();
     let needed = |stays: Keep| -> u32 {
         let shown = heads.iter().zip(&widths).filter(|((_, keep), _)| *keep >= stays);
@@ -182,7 +186,7 @@ fn usage(model: &ReportModel, breakdown: Breakdown, width: u16) -> String {
 }
 
 /// The beginning of a text that is too long for a table, on one line.
-fn shortened(text: &str, length_max: usize) -> String {
+pub(super) fn shortened(text: &str, length_max: usize) -> String {
     if text.chars().count() <= length_max {
         return text.to_owned();
     }
@@ -227,11 +231,11 @@ fn statement(triple: &[Line], columns: &[Column]) -> String {
     for column in columns {
         let sign = match column {
             Column::Account | Column::From | Column::To | Column::CreditType => continue,
-            Column::Action | Column::User | Column::Type | Column::Status => continue,
+            column if column.breakdown().is_some() || column.is_of_log() => continue,
             Column::Consumed | Column::Lapsed | Column::Returned => '-',
             Column::Remaining => '=',
             Column::CarriedIn | Column::Succeeded | Column::Failed | Column::Refused => ' ',
-            Column::Allocated | Column::Purchased | Column::Bonus | Column::Refunded | Column::Adjusted => '+',
+            _ => '+', // allocated, purchased, bonus, refunded and adjusted
         };
         let cells = triple.iter().map(|line| shown(line.cell(*column)));
         table.add_row([format!("{sign} {column}")].into_iter().chain(cells).collect::<Vec<_>>());
@@ -245,18 +249,15 @@ fn statement(triple: &[Line], columns: &[Column]) -> String {
     finished(&table)
 }
 
-fn shown(cell: Cell) -> String {
+pub(super) fn shown(cell: Cell) -> String {
     match cell {
-        Cell::Text(text) => text.to_owned(),
-        Cell::Word(word) => word.to_owned(),
-        Cell::Date(date) => date.to_string(),
         Cell::Credits(credits) => grouped(credits.get()),
         Cell::Count(count) => grouped(count),
-        Cell::Blank => String::new(),
+        cell => cell.to_string(),
     }
 }
 
-fn new_table<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
+pub(super) fn new_table<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
     let mut table = Table::new();
     // Any style between columns would add a space to the padding.
     table.load_preset(presets::NOTHING).remove_style(TableComponent::VerticalLines);
@@ -265,7 +266,7 @@ fn new_table<'a>(header: impl IntoIterator<Item = &'a str>) -> Table {
     table
 }
 
-fn align(table: &mut Table, at: usize, right: bool) {
+pub(super) fn align(table: &mut Table, at: usize, right: bool) {
     if let Some(column) = table.column_mut(at) {
         column.set_cell_alignment(if right { CellAlignment::Right } else { CellAlignment::Left });
         column.set_padding((0, GAP));
@@ -273,7 +274,7 @@ fn align(table: &mut Table, at: usize, right: bool) {
 }
 
 /// Words in lines of at most `width` characters, each line ended.
-fn wrapped(text: &str, width: u16) -> String {
+pub(super) fn wrapped(text: &str, width: u16) -> String {
     let (mut lines, mut used) = (String::new(), 0);
     for word in text.split(' ') {
         let length = word.chars().count();
@@ -290,7 +291,7 @@ fn wrapped(text: &str, width: u16) -> String {
 }
 
 /// The drawn table without the spaces that its last column leaves.
-fn finished(table: &Table) -> String {
+pub(super) fn finished(table: &Table) -> String {
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 

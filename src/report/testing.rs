@@ -4,7 +4,7 @@ use super::aggregate;
 use crate::core::calendar::{Calendar, Terms, parse_date, parse_zone};
 use crate::core::credits::{Credits, Split};
 use crate::core::statement::{
-    Breakdown, DateRange, Grouping, Name, Outcome, ReportAccount, ReportModel, ReportSpec, Row, Rows, Scope,
+    Breakdown, DateRange, Grouping, LogRow, Name, Outcome, ReportAccount, ReportModel, ReportSpec, Row, Rows, Scope,
 };
 use crate::core::transaction::{Kind, Reason, Status};
 
@@ -89,4 +89,64 @@ fn month(account: u32) -> Vec<Row> {
         delta: Split { free: Credits::new(free), purchased: Credits::new(purchased) },
     })
     .collect()
+}
+
+/// Texts that want to be a formula, a tag, another line, a command of the terminal, or all of the page.
+pub(super) fn hostile() -> Vec<String> {
+    let texts = [
+        "=HYPERLINK(\"http://x.example\")",
+        "+1+1",
+        "-2+3",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "<script>alert(1)</script>",
+        "\"><img src=x onerror=alert(1)>",
+        "a,b;c\"d'e",
+        "\u{1b}[2J\u{7}\u{0}",
+        "line\nline",
+        "\u{202e}detrever שלום 🦊",
+        "{{ title }} {% raw %} &amp;",
+    ];
+    let long = format!("={}", "x".repeat(4_095));
+    texts.into_iter().map(str::to_owned).chain([long]).collect()
+}
+
+/// A log of March 2026 in Berlin with these comments, of users and payments that look like formulas, too.
+pub(super) fn log(comments: &[String], scope: Scope) -> ReportModel {
+    let march = ("2026-03-01", "2026-04-01");
+    let mut model = broken_down("=Log", march, Grouping::Range, Some(Breakdown::Transaction), scope, &["9e-atl"]);
+    let terms = Terms {
+        from: "2026-01".parse().expect("a month"),
+        zone: parse_zone("Europe/Berlin").expect("a zone"),
+        allowance: Credits::new(1_500),
+    };
+    let account: crate::core::ids::AccountId = "9e-atl".parse().expect("an id");
+    let calendar = Calendar::new(terms);
+    let ledger = crate::core::ledger::Ledger::new(crate::core::ledger::Account {
+        id: account.clone(),
+        name: String::new(),
+        opened_at: "2026-02-28T23:00:00Z".parse().expect("an instant"),
+        calendar: calendar.clone(),
+    });
+    let mut opened = ledger;
+    let now = "2026-03-28T23:30:00.5Z".parse().expect("an instant");
+    opened.roll_over(now, now).expect("small");
+    let allocation = opened.rows()[0].clone();
+    model.beside.log = std::iter::once(allocation.clone())
+        .chain(comments.iter().zip(2_i64..).map(|(comment, seq)| crate::core::transaction::Transaction {
+            seq,
+            kind: Kind::Charge,
+            occurred_at: now,
+            user: "=ann".parse().ok(),
+            action: "erase".parse().ok(),
+            quantity: 2,
+            comment: comment.clone(),
+            key: "+key-1".parse().ok(),
+            delta: Split { free: Credits::new(-8), purchased: Credits::new(-6) },
+            ..allocation.clone()
+        }))
+        .map(|row| LogRow::new(account.clone(), &calendar, row))
+        .collect();
+    model
 }

@@ -2,6 +2,7 @@
 
 use crate::core::counting::{counted, grouped};
 use crate::core::statement::{Column, DateRange, Figures, Line, LineType, LocalTime, ReportModel, Scope, Section};
+use crate::core::transaction::Money;
 use chrono::{Datelike, NaiveDate};
 
 /// A range as one says it: `March 2026`, `5 March 2026`, `1–14 March 2026`, `2026`, whose last day is in it, or
@@ -100,7 +101,37 @@ pub(super) const fn heading_of(column: Column) -> &'static str {
         Column::Succeeded => "Succeeded",
         Column::Failed => "Failed",
         Column::Refused => "Refused",
+        Column::LocalTime => "When",
+        Column::OccurredAt => "In UTC",
+        Column::Kind => "Kind",
+        Column::Quantity => "Quantity",
+        Column::Credits => "Credits",
+        Column::Free => "Free",
+        Column::Comment => "Comment",
+        Column::Reason => "Reason",
+        Column::Reference => "Reference",
+        Column::Key => "Key",
     }
+}
+
+/// What stands in a column of `model`, for those who were only sent the file.
+pub(super) fn meaning_in(model: &ReportModel, column: Column) -> &'static str {
+    match column {
+        Column::Purchased if model.is_log() => "The purchased part of these credits.",
+        Column::User if model.is_log() => "Who performed the action, where the platform said so.",
+        Column::Type if model.is_log() => "The credits that it touched: free, purchased, mixed (both) or none.",
+        Column::Status if model.is_log() => "How it ended: succeeded, failed at the platform, or refused for a reason.",
+        Column::Action if model.is_log() => "The AI action; empty for all that is none.",
+        _ => meaning(column),
+    }
+}
+
+/// What is filtered, in words: `action erase or upscale`.
+pub(super) fn filters_said(model: &ReportModel) -> Vec<String> {
+    let value = |value: &&str| if value.is_empty() { "none".to_owned() } else { (*value).to_owned() };
+    let said = model.spec.filters().said().into_iter();
+    said.map(|(filter, values)| format!("{filter} {}", values.iter().map(value).collect::<Vec<_>>().join(" or ")))
+        .collect()
 }
 
 /// What stands in a column, for those who were only sent the file.
@@ -131,6 +162,16 @@ pub(super) const fn meaning(column: Column) -> &'static str {
         }
         Column::Failed => "Actions that failed at the platform; on lines of the total only.",
         Column::Refused => "Actions that were refused, such as for lack of credits; on lines of the total only.",
+        Column::LocalTime => "When it occurred, by the clock of the account.",
+        Column::OccurredAt => "When it occurred, in UTC.",
+        Column::Kind => "What the transaction is: a charge, a purchase, the expiry of what was unused and so on.",
+        Column::Quantity => "How many actions or packs.",
+        Column::Credits => "Credits that a charge or hold took; of all else the change, below zero where it took some.",
+        Column::Free => "The free part of these credits.",
+        Column::Comment => "What was written down with it.",
+        Column::Reason => "Why the action was refused.",
+        Column::Reference => "The payment, or the month that it is about.",
+        Column::Key => "The key under which the platform asked for it.",
     }
 }
 
@@ -175,6 +216,15 @@ fn happened(things: &[(i64, &str)]) -> Option<String> {
 
 const fn was(credits: i64) -> &'static str {
     if credits == 1 { "was" } else { "were" }
+}
+
+/// `1,234.50 USD`, `2,500 JPY`.
+pub(super) fn money(money: &Money) -> String {
+    let unit = 10_u64.pow(money.decimals());
+    let (magnitude, sign) = (money.minor.unsigned_abs(), if money.minor < 0 { "-" } else { "" });
+    let width = usize::try_from(money.decimals()).unwrap_or(0);
+    let part = if width == 0 { String::new() } else { format!(".{:0width$}", magnitude % unit) };
+    format!("{sign}{}{part} {}", grouped(magnitude / unit), money.currency)
 }
 
 /// `a, b and c`.

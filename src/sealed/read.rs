@@ -290,7 +290,7 @@ impl Summing<'_, '_> {
         let named = match self.asked.breakdown {
             Some(Breakdown::Action) => Some("action"),
             Some(Breakdown::User) => Some("user_id"),
-            Some(Breakdown::Type | Breakdown::Status) | None => None,
+            Some(Breakdown::Type | Breakdown::Status | Breakdown::Transaction) | None => None,
         };
         columns.extend(named);
         let mut at = 0;

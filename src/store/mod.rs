@@ -14,6 +14,7 @@ mod accounts;
 mod actions;
 mod alerts;
 mod apply;
+mod asked;
 mod backend;
 mod batch;
 mod bulk;
@@ -40,6 +41,7 @@ mod verify;
 
 pub use accounts::{AccountRecord, Admin, NewAccount, Opened, Pages};
 pub use alerts::AlertRecord;
+pub use asked::Holdings;
 pub use batch::Batch;
 pub use error::{Result, StoreError, Trouble};
 pub use ledgers::{ACCOUNTS_DUE, BATCHES_AT_ONCE, Due};

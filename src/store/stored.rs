@@ -64,7 +64,7 @@ impl StoredTransaction {
     }
 }
 
-fn read_entries(text: &str) -> Result<Vec<Entry>> {
+pub(super) fn read_entries(text: &str) -> Result<Vec<Entry>> {
     if text == "[]" {
         return Ok(Vec::new());
     }

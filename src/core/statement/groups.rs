@@ -1,8 +1,9 @@
 //! By what the use of credits is broken down: which group a row counts in, and what the groups are called.
 
 use super::super::credits::Split;
-use super::super::transaction::{Kind, Touched, touched};
-use super::{Breakdown, Cell, Name, Outcome, Row, Rows};
+use super::super::ids::{ActionCode, UserId};
+use super::super::transaction::{Kind, Touched, Transaction, touched};
+use super::{Breakdown, Cell, Ending, Name, Outcome, Row, Rows};
 use std::sync::Arc;
 
 /// What a line of a breakdown is about.
@@ -43,12 +44,19 @@ impl Breakdown {
         match self {
             Breakdown::Action | Breakdown::User => name.number(),
             Breakdown::Type => touched(delta) as u32,
-            Breakdown::Status => match outcome {
-                // What is held and what is refunded was done.
-                Outcome::NotAnAction | Outcome::Succeeded => Outcome::Succeeded as u32,
-                Outcome::Failed => Outcome::Failed as u32,
-                Outcome::Refused => Outcome::Refused as u32,
-            },
+            Breakdown::Status => outcome.ended() as u32,
+            // A log has its transactions beside the lines.
+            Breakdown::Transaction => 0,
+        }
+    }
+
+    /// The action or user of `row`, where that is what it is broken down by.
+    #[must_use]
+    pub fn name_of(self, row: &Transaction) -> Option<&str> {
+        match self {
+            Breakdown::Action => row.action.as_ref().map(ActionCode::as_str),
+            Breakdown::User => row.user.as_ref().map(UserId::as_str),
+            Breakdown::Type | Breakdown::Status | Breakdown::Transaction => None,
         }
     }
 
@@ -60,7 +68,8 @@ impl Breakdown {
                 rows.text_of(Name::of_number(number)).map_or(Group::Unnamed, |name| Group::Named(Arc::clone(name)))
             }
             Breakdown::Type => Touched::ALL.get(at).map_or(Group::Unnamed, |word| Group::Word(word.as_str())),
-            Breakdown::Status => Outcome::ALL.get(at).map_or(Group::Unnamed, |word| Group::Word(word.as_str())),
+            Breakdown::Status => Ending::ALL.get(at).map_or(Group::Unnamed, |word| Group::Word(word.as_str())),
+            Breakdown::Transaction => Group::Unnamed,
         }
     }
 

@@ -15,8 +15,12 @@
 //!   used, types and statuses in the order of their words;
 //! - subtotals and totals are sums of lines, and the same whatever the periods and the breakdown.
 
+mod beside;
+mod filters;
 mod fold;
 mod groups;
+mod log;
+mod money;
 mod periods;
 mod range;
 mod rows;
@@ -26,21 +30,27 @@ mod tally;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use beside::{Beside, Comparison, Reading, TOP_MAX, Top};
+pub use filters::{FILTER_VALUES_MAX, Filters};
 pub use fold::{assemble, fold};
 pub use groups::Group;
+pub use log::{LOG_COLUMNS, LOG_ROWS_MAX, LogRow, sort_log};
+pub use money::{Bought, Facts, Sales, redo, undo};
 pub use periods::{Grid, Place};
 pub use range::{DateRange, LocalTime};
-pub use rows::{Name, Outcome, Row, Rows};
+pub use rows::{Ending, Name, Outcome, Row, Rows};
 pub use spec::{
     Breakdown, Grouping, PERIOD_DAYS_MAX, PERIOD_MONTHS_MAX, PERIOD_WEEKS_MAX, REPORT_LINES_MAX, REPORT_ROWS_MAX,
     ReportSpec, Scope,
 };
 pub use tally::{Adding, Sum, SumKey, Tally};
 
-use super::calendar::Calendar;
+use super::calendar::{Calendar, Instant};
 use super::credits::{Credits, Overflow, Split};
 use super::ids::AccountId;
 use super::transaction::words;
+use chrono::NaiveDateTime;
+use std::fmt;
 
 words! {
     /// The columns of every report, in their order; the same names in every format.
@@ -87,6 +97,26 @@ words! {
         Failed = "failed",
         /// Actions that creditd refused, with a reason.
         Refused = "refused",
+        /// When a transaction of a log occurred, by the clock of its account.
+        LocalTime = "local_time",
+        /// When it occurred, in UTC.
+        OccurredAt = "occurred_at",
+        /// What it is.
+        Kind = "kind",
+        /// How many actions or packs.
+        Quantity = "quantity",
+        /// Credits that a charge or hold took, the signed change of all else.
+        Credits = "credits",
+        /// The free part of them; the purchased part stands under `purchased`.
+        Free = "free",
+        /// Free text of whoever caused it.
+        Comment = "comment",
+        /// Why it was refused.
+        Reason = "reason",
+        /// The external payment, or the month that it is about.
+        Reference = "reference",
+        /// The caller's idempotency key (R9).
+        Key = "key",
     }
 }
 
@@ -94,7 +124,17 @@ impl Column {
     /// True for credits and counts; the other columns say what a line is about.
     #[must_use]
     pub const fn is_figure(self) -> bool {
-        !matches!(self, Column::Account | Column::From | Column::To | Column::CreditType) && self.breakdown().is_none()
+        let is_text = matches!(self, Column::Account | Column::From | Column::To | Column::CreditType)
+            || matches!(self, Column::LocalTime | Column::OccurredAt | Column::Kind | Column::Comment)
+            || matches!(self, Column::Reason | Column::Reference | Column::Key);
+        !is_text && self.breakdown().is_none()
+    }
+
+    /// True for what only a transaction has.
+    #[must_use]
+    pub const fn is_of_log(self) -> bool {
+        matches!(self, Column::LocalTime | Column::OccurredAt | Column::Kind | Column::Quantity | Column::Credits)
+            || matches!(self, Column::Free | Column::Comment | Column::Reason | Column::Reference | Column::Key)
     }
 
     /// The breakdown whose groups the column names.
@@ -119,6 +159,12 @@ impl Column {
     /// True for a column of a report with this breakdown; without one, of a statement.
     #[must_use]
     pub fn is_in(self, breakdown: Option<Breakdown>) -> bool {
+        if breakdown == Some(Breakdown::Transaction) {
+            return LOG_COLUMNS.contains(&self);
+        }
+        if self.is_of_log() {
+            return false;
+        }
         match self.breakdown() {
             Some(named) => breakdown == Some(named),
             None => breakdown.is_none() || !self.is_figure() || self.is_of_use(),
@@ -128,6 +174,9 @@ impl Column {
     /// All columns of a report with this breakdown.
     #[must_use]
     pub fn all_of(breakdown: Option<Breakdown>) -> Vec<Column> {
+        if breakdown == Some(Breakdown::Transaction) {
+            return LOG_COLUMNS.to_vec();
+        }
         Column::ALL.iter().copied().filter(|column| column.is_in(breakdown)).collect()
     }
 }
@@ -185,6 +234,34 @@ pub enum ReportError {
         /// The bound.
         max: usize,
     },
+    /// More transactions than a log has.
+    #[error(
+        "the log would have more than {max} transactions: choose fewer accounts, a shorter range or a filter; `creditd \
+         transactions export` writes any number"
+    )]
+    TooManyLogRows {
+        /// The bound.
+        max: usize,
+    },
+    /// More values of a filter than there may be.
+    #[error("{found} values of the filter {what}; the most is {max}")]
+    TooManyValues {
+        /// The filter.
+        what: &'static str,
+        /// Its values.
+        found: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// A statement about some transactions only.
+    #[error(
+        "a statement has no filters, for it would not add up: break it down by action, user, type or status, or into its \
+         log by transaction"
+    )]
+    FilteredStatement,
+    /// A log by something else than its range.
+    #[error("a log has no periods, so it cannot be by {0}: leave that out")]
+    LogPeriods(Grouping),
     /// A column of another kind of report.
     #[error("{}", no_such_column(*column, *breakdown))]
     NoSuchColumn {
@@ -214,6 +291,13 @@ pub enum ReportError {
 
 fn no_such_column(column: Column, breakdown: Option<Breakdown>) -> String {
     match breakdown {
+        Some(Breakdown::Transaction) => {
+            let known: Vec<&str> = LOG_COLUMNS.iter().map(|column| column.as_str()).collect();
+            format!("a log has no column {column}: it has {}", known.join(", "))
+        }
+        _ if column.is_of_log() => {
+            format!("only a log has the column {column}: break the report down by transaction")
+        }
         Some(by) => {
             format!("a breakdown by {by} has no column {column}: by {by} there are consumed, refunded and the counts")
         }
@@ -352,8 +436,28 @@ pub enum Cell<'a> {
     Credits(Credits),
     /// A number of actions.
     Count(u64),
+    /// What the clock of an account showed.
+    Time(NaiveDateTime),
+    /// A point in time, in UTC.
+    Instant(Instant),
     /// Nothing: the column does not apply to the line.
     Blank,
+}
+
+impl fmt::Display for Cell<'_> {
+    /// As files of text have it: numbers plain, nothing for a blank.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cell::Text(text) => f.write_str(text),
+            Cell::Word(word) => f.write_str(word),
+            Cell::Date(date) => date.fmt(f),
+            Cell::Credits(credits) => credits.fmt(f),
+            Cell::Count(count) => count.fmt(f),
+            Cell::Time(time) => time.format("%Y-%m-%dT%H:%M:%S").fmt(f),
+            Cell::Instant(instant) => instant.fmt(f),
+            Cell::Blank => Ok(()),
+        }
+    }
 }
 
 impl Cell<'_> {
@@ -364,7 +468,7 @@ impl Cell<'_> {
             Cell::Credits(credits) => credits.is_zero(),
             Cell::Count(count) => count == 0,
             Cell::Blank => true,
-            Cell::Text(_) | Cell::Word(_) | Cell::Date(_) => false,
+            Cell::Text(_) | Cell::Word(_) | Cell::Date(_) | Cell::Time(_) | Cell::Instant(_) => false,
         }
     }
 }
@@ -399,6 +503,7 @@ impl Line {
             Column::Succeeded => count(|counts| counts.succeeded),
             Column::Failed => count(|counts| counts.failed),
             Column::Refused => count(|counts| counts.refused),
+            _ => Cell::Blank, // of transactions
         }
     }
 }
@@ -416,6 +521,28 @@ pub struct ReportModel {
     pub totals: Vec<Line>,
     /// The time zones by which its accounts lived through the range, in the order of their names.
     pub zones: Vec<&'static str>,
+    /// What it says beside its lines: the log, money, a comparison.
+    pub beside: Beside,
+}
+
+/// What a file has a row for.
+#[derive(Clone, Copy, Debug)]
+pub enum Record<'a> {
+    /// A line.
+    Line(&'a Line),
+    /// A transaction of a log.
+    Log(&'a LogRow),
+}
+
+impl<'a> Record<'a> {
+    /// What stands in `column`.
+    #[must_use]
+    pub fn cell(self, column: Column) -> Cell<'a> {
+        match self {
+            Record::Line(line) => line.cell(column),
+            Record::Log(row) => row.cell(column),
+        }
+    }
 }
 
 /// The lines of one account, or of the platform.
@@ -437,6 +564,23 @@ impl ReportModel {
     #[must_use]
     pub fn is_blank(&self, column: Column) -> bool {
         self.lines.iter().all(|line| line.cell(column).is_nothing())
+    }
+
+    /// What a file has rows for: the lines, or the transactions of a log, which has no lines.
+    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        self.lines.iter().map(Record::Line).chain(self.beside.log.iter().map(Record::Log))
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn record_count(&self) -> usize {
+        self.lines.len() + self.beside.log.len()
+    }
+
+    /// True for a log of transactions.
+    #[must_use]
+    pub fn is_log(&self) -> bool {
+        self.spec.breakdown() == Some(Breakdown::Transaction)
     }
 
     /// The report by account, in order; one section for the platform.

@@ -147,6 +147,23 @@ impl DateRange {
         (DateRange::piece(month.first_day().into(), month.next().first_day().into()) == self).then_some(month)
     }
 
+    /// The range just before it: as many months before a range of whole months, so the month before a month and the year
+    /// before a year; else as many days, or as much time on the clock, before it.
+    ///
+    /// # Errors
+    /// [`ReportError::Year`] when it begins before the years that creditd knows.
+    pub fn before(self) -> Result<DateRange, ReportError> {
+        let (first, end) = (self.from.date(), self.to.date());
+        let from = if self.is_whole_days() && first.day() == 1 && end.day() == 1 {
+            let months = Month::of(first).months_until(Month::of(end));
+            LocalTime::from((0..months).fold(Month::of(first), |month, _| month.previous()).first_day())
+        } else {
+            let lasts = self.to.0 - self.from.0;
+            LocalTime(self.from.0.checked_sub_signed(lasts).ok_or(BadTime::Year(i32::MIN))?)
+        };
+        DateRange::new(from, self.from)
+    }
+
     /// Pieces of a valid range need no validation.
     pub(super) const fn piece(from: LocalTime, to: LocalTime) -> DateRange {
         DateRange { from, to }
@@ -186,6 +203,23 @@ mod tests {
         assert!(matches!(empty, Err(ReportError::EmptyRange { .. })));
         let far = NaiveDate::from_ymd_opt(20_211, 1, 1).expect("chrono knows it");
         assert!(matches!(DateRange::new(local("2021-01-01"), far), Err(ReportError::Year(_))));
+    }
+
+    #[test]
+    fn the_range_before_ends_where_this_one_begins() {
+        let before = |from, to| {
+            let range = DateRange::new(local(from), local(to)).expect("valid").before();
+            range.map_or_else(|error| error.to_string(), |range| format!("{} {}", range.from(), range.to()))
+        };
+        assert_eq!(before("2024-03-01", "2024-04-01"), "2024-02-01 2024-03-01");
+        assert_eq!(before("2024-01-01", "2025-01-01"), "2023-01-01 2024-01-01");
+        assert_eq!(before("2024-01-01", "2024-04-01"), "2023-10-01 2024-01-01");
+        assert_eq!(before("2024-03-01", "2024-03-02"), "2024-02-29 2024-03-01");
+        assert_eq!(before("2024-03-01", "2024-03-16"), "2024-02-15 2024-03-01");
+        assert_eq!(before("2024-03-10T06:00", "2024-03-12T18:30"), "2024-03-07T17:30 2024-03-10T06:00");
+        assert!(before("1970-01-01", "1970-02-01").contains("1969"));
+        assert!(before("1970-01-01", "1970-01-02").contains("1969"));
+        assert!(before("1970-01-01", "2199-12-31").contains("17"));
     }
 
     #[test]

@@ -32,6 +32,28 @@ impl Outcome {
             _ => Outcome::NotAnAction,
         }
     }
+
+    /// How the transaction ended, for a breakdown by status: what is held and what is refunded was done.
+    #[must_use]
+    pub const fn ended(self) -> Ending {
+        match self {
+            Outcome::NotAnAction | Outcome::Succeeded => Ending::Succeeded,
+            Outcome::Failed => Ending::Failed,
+            Outcome::Refused => Ending::Refused,
+        }
+    }
+}
+
+words! {
+    /// How a transaction ended.
+    Ending {
+        /// It was done.
+        Succeeded = "succeeded",
+        /// It failed at the platform.
+        Failed = "failed",
+        /// creditd refused it, with a reason.
+        Refused = "refused",
+    }
 }
 
 /// The action or user of a row, as [`Rows`] know it by number.

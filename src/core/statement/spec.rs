@@ -2,7 +2,7 @@
 
 use super::super::calendar::{Instant, Month, next_day};
 use super::super::transaction::words;
-use super::{Column, DateRange, LINES_PER_PERIOD, LocalTime, ReportError};
+use super::{Column, DateRange, Filters, LINES_PER_PERIOD, LocalTime, ReportError};
 use chrono::{Datelike, Days, NaiveDate};
 
 /// Most periods of a report by day: five years, each of 366 days.
@@ -51,6 +51,8 @@ words! {
         Type = "type",
         /// By how the actions ended.
         Status = "status",
+        /// Into its transactions: the log, which has no periods.
+        Transaction = "transaction",
     }
 }
 
@@ -63,6 +65,9 @@ pub struct ReportSpec {
     breakdown: Option<Breakdown>,
     scope: Scope,
     columns: Vec<Column>,
+    filters: Filters,
+    compares: bool,
+    is_bare: bool,
     as_of: Instant,
 }
 
@@ -79,7 +84,9 @@ impl ReportSpec {
         as_of: Instant,
     ) -> Result<ReportSpec, ReportError> {
         let columns = Column::all_of(None);
-        let spec = ReportSpec { title: title.into(), range, grouping, breakdown: None, scope, columns, as_of };
+        let (title, filters) = (title.into(), Filters::default());
+        let (breakdown, compares, is_bare) = (None, false, false);
+        let spec = ReportSpec { title, range, grouping, breakdown, scope, columns, filters, compares, is_bare, as_of };
         let max = match grouping {
             Grouping::Range => 1,
             Grouping::Day => PERIOD_DAYS_MAX,
@@ -92,10 +99,34 @@ impl ReportSpec {
         }
     }
 
-    /// The same report with each period broken down, with all columns that such a report has.
+    /// The same report with each period broken down, with all columns that such a report has. A log has one period.
     #[must_use]
     pub fn with_breakdown(self, breakdown: Option<Breakdown>) -> ReportSpec {
-        ReportSpec { breakdown, columns: Column::all_of(breakdown), ..self }
+        let grouping = if breakdown == Some(Breakdown::Transaction) { Grouping::Range } else { self.grouping };
+        ReportSpec { breakdown, grouping, columns: Column::all_of(breakdown), ..self }
+    }
+
+    /// The same report about some transactions only.
+    ///
+    /// # Errors
+    /// [`ReportError::FilteredStatement`] for a statement, which would not add up; [`ReportError::TooManyValues`].
+    pub fn with_filters(self, filters: Filters) -> Result<ReportSpec, ReportError> {
+        filters.check()?;
+        if self.breakdown.is_none() && !filters.is_empty() {
+            return Err(ReportError::FilteredStatement);
+        }
+        Ok(ReportSpec { filters, ..self })
+    }
+
+    /// The same report, compared with that of the range before.
+    ///
+    /// # Errors
+    /// [`ReportError::Year`] when that begins before the years that creditd knows.
+    pub fn with_comparison(self, compares: bool) -> Result<ReportSpec, ReportError> {
+        if compares {
+            self.range.before()?;
+        }
+        Ok(ReportSpec { compares, ..self })
     }
 
     /// The same report with these columns, in this order.
@@ -113,6 +144,18 @@ impl ReportSpec {
         }
         self.columns = columns;
         Ok(self)
+    }
+
+    /// The same report for a form that has room for its lines alone: nothing else is read.
+    #[must_use]
+    pub fn bare(self) -> ReportSpec {
+        ReportSpec { is_bare: true, compares: false, ..self }
+    }
+
+    /// True where nothing stands beside its lines.
+    #[must_use]
+    pub const fn is_bare(&self) -> bool {
+        self.is_bare
     }
 
     /// How the report is called.
@@ -149,6 +192,25 @@ impl ReportSpec {
     #[must_use]
     pub fn columns(&self) -> &[Column] {
         &self.columns
+    }
+
+    /// Which transactions it is about.
+    #[must_use]
+    pub const fn filters(&self) -> &Filters {
+        &self.filters
+    }
+
+    /// The report of the range before, as one period without a comparison of its own; `None` when it is not compared.
+    #[must_use]
+    pub fn before(&self) -> Option<ReportSpec> {
+        let range = self.range.before().ok().filter(|_| self.compares)?;
+        Some(ReportSpec { range, ..self.clone().as_one_period() })
+    }
+
+    /// The same report of the whole range at once, without a comparison.
+    #[must_use]
+    pub fn as_one_period(self) -> ReportSpec {
+        ReportSpec { grouping: Grouping::Range, compares: false, ..self }
     }
 
     /// The report reads as the ledger did at this instant: rows recorded later are not in it.

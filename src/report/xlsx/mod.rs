@@ -4,13 +4,15 @@
 //! somebody edits the cell. Totals are formulas that remember the total of the model: a program that does not calculate
 //! shows the same. Nothing asks the clock; the workbook's own date is the report's as-of.
 
+mod more;
 mod notes;
 mod sheets;
 
 use super::Rendered;
 use crate::core::counting::grouped;
-use crate::core::statement::{Cell, Column, LINES_PER_PERIOD, LocalTime, ReportModel};
+use crate::core::statement::{Cell, Column, LINES_PER_PERIOD, LocalTime, Record, ReportModel};
 use chrono::{Datelike, NaiveDateTime, Timelike};
+use more::{has_more, more_lines};
 use rust_xlsxwriter::{
     ColNum, DocProperties, ExcelDateTime, Format, FormatAlign, FormatBorder, RowNum, Workbook, Worksheet, XlsxError,
 };
@@ -54,16 +56,18 @@ pub enum Unfit {
 
 /// Whether a workbook holds `model` to the last line and credit.
 pub(super) fn check(model: &ReportModel) -> Result<(), Unfit> {
-    if model.lines.len() > LINES_MAX {
-        return Err(Unfit::Lines { lines: model.lines.len() });
+    if model.record_count() > LINES_MAX {
+        return Err(Unfit::Lines { lines: model.record_count() });
     }
-    for line in model.lines.iter().chain(&model.totals) {
+    for line in model.records().chain(more_lines(model).map(Record::Line)) {
         // The notes have the whole statement of a breakdown, too.
         for column in Column::ALL {
             let figure = match line.cell(*column) {
                 Cell::Credits(credits) => i128::from(credits.get()),
                 Cell::Count(count) => i128::from(count),
-                Cell::Text(_) | Cell::Word(_) | Cell::Date(_) | Cell::Blank => continue,
+                Cell::Text(_) | Cell::Word(_) | Cell::Date(_) | Cell::Time(_) | Cell::Instant(_) | Cell::Blank => {
+                    continue;
+                }
             };
             if figure.unsigned_abs() > u128::from(FIGURE_MAX) {
                 return Err(Unfit::Digits { column: *column, figure });
@@ -79,11 +83,14 @@ pub(super) fn render(model: &ReportModel) -> Rendered {
     let made = moment(model.spec.as_of().to_utc().naive_utc()).or_else(|_| ExcelDateTime::from_ymd(1970, 1, 1))?;
     book.set_properties(&DocProperties::new().set_title(model.spec.title()).set_creation_datetime(&made));
     let layout = Layout::of(model)?;
-    let is_long = model.lines.len() > LINES_IN_MEMORY_MAX;
+    let is_long = model.record_count() > LINES_IN_MEMORY_MAX;
     let sheet = if is_long { book.add_worksheet_with_low_memory()? } else { book.add_worksheet() };
     sheets::figures(sheet, model, &layout)?;
     if model.spec.period_count() > 1 {
         sheets::periods(book.add_worksheet(), model, &layout)?;
+    }
+    if has_more(model) {
+        more::sheet(book.add_worksheet(), model)?;
     }
     notes::notes(book.add_worksheet(), model, &layout)?;
     Ok(book.save_to_buffer()?)
@@ -147,6 +154,13 @@ fn put(sheet: &mut Worksheet, at: (RowNum, ColNum), cell: Cell, looks: &Looks) -
             sheet.write_string_with_format(row, column, word, &looks.text)?;
         }
         Cell::Date(time) => put_time(sheet, at, time, looks)?,
+        Cell::Time(time) => {
+            sheet.write_datetime_with_format(row, column, moment(time)?, &looks.second)?;
+        }
+        Cell::Instant(_) => {
+            // As text: a sheet knows no zones and no microseconds.
+            sheet.write_string_with_format(row, column, cell.to_string(), &looks.text)?;
+        }
         Cell::Credits(credits) => {
             sheet.write_number_with_format(row, column, number(credits.get()), &looks.number)?;
         }

@@ -1,10 +1,10 @@
 //! The sheet of notes: what the report is, how it adds up, and what its columns mean.
 
-use super::super::wording::{EQUATION, days, heading_of, listed, meaning, story, whom};
+use super::super::wording::{EQUATION, days, filters_said, heading_of, listed, meaning_in, story, whom};
 use super::sheets::{Layout, calculated};
 use super::{Looks, fitted, heading, is_like_a_formula, put, put_time};
 use crate::core::counting::{counted, grouped};
-use crate::core::statement::{Cell, Column, ReportModel};
+use crate::core::statement::{Breakdown, Cell, Column, ReportModel};
 use rust_xlsxwriter::{Format, FormatAlign, RowNum, Worksheet, XlsxError};
 
 const NAME: &str = "Notes";
@@ -27,7 +27,8 @@ pub(super) fn notes(sheet: &mut Worksheet, model: &ReportModel, layout: &Layout)
     let title = if is_like_a_formula(model.spec.title()) { title.set_quote_prefix() } else { title };
     sheet.write_string_with_format(0, 0, fitted(model.spec.title()), &title)?;
     let row = about(sheet, model, 2)?;
-    let row = equation(sheet, model, row + 1)?;
+    // Of some transactions only it does not add up.
+    let row = if model.spec.filters().is_empty() { equation(sheet, model, row + 1)? } else { row };
     columns(sheet, model, layout, row + 1)
 }
 
@@ -37,6 +38,7 @@ fn about(sheet: &mut Worksheet, model: &ReportModel, mut row: RowNum) -> Result<
     let plain = Looks::plain();
     let label = Format::new().set_bold().set_align(FormatAlign::Top);
     let periods = match spec.breakdown() {
+        Some(Breakdown::Transaction) => "none: a log of transactions".to_owned(),
         None => format!("by {}", spec.grouping()),
         Some(breakdown) => format!("by {}, broken down by {breakdown}", spec.grouping()),
     };
@@ -59,9 +61,13 @@ fn about(sheet: &mut Worksheet, model: &ReportModel, mut row: RowNum) -> Result<
         ("Periods", periods),
         ("Time zone", zones),
         ("As of", as_of),
-        ("Lines", grouped(model.lines.len() as u64)),
-        ("In words", story(&model.totals)),
-    ] {
+        ("Only", filters_said(model).join(", ")),
+        ("Lines", grouped(model.record_count() as u64)),
+        ("In words", if spec.filters().is_empty() { story(&model.totals) } else { String::new() }),
+    ]
+    .into_iter()
+    .filter(|(_, what)| !what.is_empty())
+    {
         sheet.write_string_with_format(row, 0, name, &label)?;
         write_wrapped(sheet, row, &what)?;
         row += 1;
@@ -126,7 +132,10 @@ fn columns(sheet: &mut Worksheet, model: &ReportModel, layout: &Layout, mut row:
     for column in model.spec.columns() {
         row += 1;
         sheet.write_string_with_format(row, 0, column.as_str(), &name)?;
-        write_wrapped(sheet, row, meaning(*column))?;
+        write_wrapped(sheet, row, meaning_in(model, *column))?;
+    }
+    if model.is_log() {
+        return Ok(());
     }
     row += 1;
     let totals =

@@ -2,7 +2,7 @@
 
 use super::super::chart::{chart, consumption};
 use super::{Looks, heading, number, put, put_time};
-use crate::core::statement::{Cell, Column, Line, LineType, ReportModel};
+use crate::core::statement::{Cell, Column, Line, LineType, Record, ReportModel};
 use rust_xlsxwriter::utility::column_number_to_name;
 use rust_xlsxwriter::{
     Chart, ChartFormat, ChartLegendPosition, ChartSolidFill, ChartType, ColNum, FormatAlign, Formula, IgnoreError,
@@ -32,7 +32,7 @@ impl Layout<'_> {
     pub(super) fn of(model: &ReportModel) -> Result<Layout<'_>, XlsxError> {
         Ok(Layout {
             columns: model.spec.columns(),
-            lines: RowNum::try_from(model.lines.len()).map_err(|_| XlsxError::RowColumnLimitError)?,
+            lines: RowNum::try_from(model.record_count()).map_err(|_| XlsxError::RowColumnLimitError)?,
             has_periods: model.spec.period_count() > 1,
         })
     }
@@ -79,11 +79,14 @@ pub(super) fn figures(sheet: &mut Worksheet, model: &ReportModel, layout: &Layou
         sheet.ignore_error_range(1, 0, layout.lines, last, IgnoreError::NumberStoredAsText)?;
     }
     let (plain, strong, foot) = (Looks::plain(), Looks::strong(), Looks::foot());
-    for (row, line) in (1..).zip(&model.lines) {
-        let looks = if line.credit_type == LineType::Total { &strong } else { &plain };
-        columns().try_for_each(|(at, column)| put(sheet, (row, at), line.cell(column), looks))?;
+    for (row, record) in (1..).zip(model.records()) {
+        let is_total = matches!(record, Record::Line(Line { credit_type: LineType::Total, .. }));
+        let looks = if is_total { &strong } else { &plain };
+        columns().try_for_each(|(at, column)| put(sheet, (row, at), record.cell(column), looks))?;
     }
-    for (row, line) in (layout.lines + 1..).zip(&model.totals) {
+    // The kinds of a log take and give, so that its credits have no sum that means anything.
+    let totals = if model.is_log() { &[] } else { model.totals.as_slice() };
+    for (row, line) in (layout.lines + 1..).zip(totals) {
         for (at, column) in columns() {
             match (line.cell(column), layout.total(column, line.credit_type)) {
                 (Cell::Credits(sum), Some(formula)) => calculated(sheet, (row, at), formula, sum.get(), &foot)?,
@@ -181,15 +184,15 @@ pub(super) fn calculated(
 
 /// Characters for everything that stands in `column`.
 fn width(model: &ReportModel, column: Column) -> u16 {
-    let needed = |line: &Line| match line.cell(column) {
+    let needed = |record: Record| match record.cell(column) {
         Cell::Text(text) => text.chars().take(WIDTH_MAX).count(),
         Cell::Word(word) => word.len(),
-        Cell::Date(time) => time.to_string().len(),
+        cell @ (Cell::Date(_) | Cell::Time(_) | Cell::Instant(_)) => cell.to_string().len(),
         Cell::Credits(credits) => usize::from(credits.get() < 0) + digits(credits.get().unsigned_abs()),
         Cell::Count(count) => digits(count),
         Cell::Blank => 0,
     };
-    let widest = model.lines.iter().chain(&model.totals).map(needed).max().unwrap_or(0);
+    let widest = model.records().chain(model.totals.iter().map(Record::Line)).map(needed).max().unwrap_or(0);
     u16::try_from(widest.max(column.as_str().len()) + MARGIN).unwrap_or(u16::MAX)
 }
 

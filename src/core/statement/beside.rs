@@ -1,0 +1,116 @@
+//! What a report says beside its lines, and what it is made of.
+
+use super::super::credits::Overflow;
+use super::{
+    Breakdown, DateRange, Facts, Figures, LINES_PER_PERIOD, Line, LogRow, ReportAccount, ReportModel, ReportSpec, Rows,
+    Scope,
+};
+
+/// Most actions or users that a statement names; the others are summed up.
+pub const TOP_MAX: usize = 5;
+
+/// What a report says beside its lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// The transactions of a log, in order.
+    pub log: Vec<LogRow>,
+    /// Money and accounts, of a statement.
+    pub facts: Option<Facts>,
+    /// The range before, where it was asked for.
+    pub comparison: Option<Comparison>,
+    /// The actions and users that took most, of a statement of one account or of the platform.
+    pub tops: Vec<Top>,
+}
+
+/// The range before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    /// When it was.
+    pub range: DateRange,
+    /// Its totals: one triple.
+    pub totals: Vec<Line>,
+}
+
+/// Who or what used most.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Top {
+    /// Actions or users.
+    pub by: Breakdown,
+    /// At most [`TOP_MAX`] of them: triples, the one that used most first.
+    pub lines: Vec<Line>,
+    /// How many there are beside these.
+    pub others: u64,
+    /// What the others used, summed up: one triple, or nothing where there are none.
+    pub rest: Vec<Line>,
+}
+
+/// What a report is made of. All of it was read at once: no row is in one part and missing in another.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// Whose rows.
+    pub accounts: Vec<ReportAccount>,
+    /// The rows of the range.
+    pub rows: Rows,
+    /// The rows of [`ReportSpec::top`] by action and by user, where the statement names those that took most.
+    pub tops: Vec<(Breakdown, Rows)>,
+    /// The accounts as they were when the range before began, and its rows, where they were asked for.
+    pub before: Option<(Vec<ReportAccount>, Rows)>,
+    /// The transactions, where they were asked for.
+    pub log: Vec<LogRow>,
+    /// Money and accounts, of a statement.
+    pub facts: Option<Facts>,
+}
+
+impl ReportSpec {
+    /// True where money and accounts stand beside the lines: those of a statement.
+    #[must_use]
+    pub fn has_facts(&self) -> bool {
+        self.breakdown().is_none() && !self.is_bare()
+    }
+
+    /// True where a statement of so many accounts names the actions and users that took most.
+    #[must_use]
+    pub fn has_tops(&self, accounts: usize) -> bool {
+        self.has_facts() && (self.scope() == Scope::Platform || accounts == 1)
+    }
+
+    /// The report by which those are found that took most.
+    #[must_use]
+    pub fn top(&self, by: Breakdown) -> ReportSpec {
+        self.clone().as_one_period().with_breakdown(Some(by))
+    }
+}
+
+impl Top {
+    /// The first groups of a breakdown of one period by action or user, and the sum of the others.
+    ///
+    /// # Errors
+    /// [`Overflow`] when a sum is out of range.
+    pub fn of(by: Breakdown, model: &ReportModel) -> Result<Top, Overflow> {
+        let shown = model.lines.len().min(TOP_MAX * LINES_PER_PERIOD);
+        let (lines, others) = model.lines.split_at(shown);
+        let mut rest: Vec<Line> = others.iter().take(LINES_PER_PERIOD).cloned().collect();
+        for triple in others.chunks_exact(LINES_PER_PERIOD).skip(1) {
+            for (sum, line) in rest.iter_mut().zip(triple) {
+                sum.figures = sum.figures.plus(&line.figures)?;
+                sum.counts = sum.counts.zip(line.counts).map(|(one, other)| one.plus(other));
+            }
+        }
+        for sum in &mut rest {
+            sum.group = None;
+        }
+        Ok(Top { by, lines: lines.to_vec(), others: (others.len() / LINES_PER_PERIOD) as u64, rest })
+    }
+}
+
+impl ReportModel {
+    /// The same report without the figures of a statement in its sums: of some transactions only, they would be untrue.
+    #[must_use]
+    pub fn of_use(mut self) -> ReportModel {
+        for line in self.subtotals.iter_mut().chain(&mut self.totals) {
+            let Figures { consumed, refunded, .. } = line.figures;
+            line.figures = Figures { consumed, refunded, ..Figures::default() };
+        }
+        self
+    }
+}

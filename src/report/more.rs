@@ -1,0 +1,425 @@
+//! What stands beside the lines of a report, for people: a few small tables that every renderer shows in its own way, and
+//! for programs as fields of the JSON object.
+
+use super::json::{Object, objects};
+use super::table::{Head, Keep, align, fitted, new_table, shortened, wrapped};
+use super::wording::{EQUATION, days, heading_of, money};
+use crate::core::counting::{counted, grouped};
+use crate::core::statement::{
+    Breakdown, Cell, Column, Facts, Group, LINES_PER_PERIOD, Line, LineType, ReportModel, Sales, Scope, Top,
+};
+use crate::core::transaction::Money;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// A small table beside the lines.
+pub(super) struct Block {
+    pub(super) title: String,
+    /// What it says and how that is counted, in a sentence or two.
+    pub(super) hint: &'static str,
+    /// The names of its columns; the first column names the row.
+    pub(super) heads: Vec<&'static str>,
+    pub(super) rows: Vec<Vec<Value>>,
+    /// Whether the last row sums up the others.
+    pub(super) has_sum: bool,
+}
+
+/// What stands in a cell of such a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    /// A word of ours.
+    Word(String),
+    /// Text that was given from outside.
+    Given(String),
+    Number(i128),
+    /// A difference, with its sign.
+    Change(i128),
+    Money(Money),
+    Blank,
+}
+
+impl Value {
+    pub(super) fn said(&self) -> String {
+        match self {
+            Value::Word(text) | Value::Given(text) => text.clone(),
+            Value::Number(number) => grouped(*number),
+            Value::Change(change) if *change > 0 => format!("+{}", grouped(*change)),
+            Value::Change(change) => grouped(*change),
+            Value::Money(amount) => money(amount),
+            Value::Blank => String::new(),
+        }
+    }
+}
+
+fn word(text: &str) -> Value {
+    Value::Word(text.to_owned())
+}
+
+/// A figure of a line.
+fn figure(line: Option<&Line>, column: Column) -> Value {
+    match line.map(|line| line.cell(column)) {
+        Some(Cell::Credits(credits)) => Value::Number(credits.get().into()),
+        Some(Cell::Count(count)) => Value::Number(count.into()),
+        _ => Value::Blank,
+    }
+}
+
+/// The tables of `model`, in the order in which one reads them.
+pub(super) fn blocks(model: &ReportModel) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    blocks.extend(in_sum(model));
+    blocks.extend(comparison(model));
+    if let Some(facts) = &model.beside.facts {
+        blocks.extend(accounts(model, facts));
+        blocks.extend(sales(facts));
+    }
+    blocks.extend(model.beside.tops.iter().map(|top| most_used(model, top)));
+    blocks
+}
+
+/// What the transactions of a filtered log sum to: there is no statement of them.
+fn in_sum(model: &ReportModel) -> Option<Block> {
+    if !model.is_log() || model.spec.filters().is_empty() {
+        return None;
+    }
+    let rows = compared(model).into_iter().map(|column| {
+        let figures = model.totals.iter().map(|line| figure(Some(line), column));
+        [word(heading_of(column))].into_iter().chain(figures).collect()
+    });
+    Some(Block {
+        title: "In sum".to_owned(),
+        hint: "Credits that these transactions took and gave back, and how the actions ended.",
+        heads: vec!["", "free", "purchased", "total"],
+        rows: rows.collect(),
+        has_sum: false,
+    })
+}
+
+/// The figures that a comparison compares: those of a statement, or of a use.
+fn compared(model: &ReportModel) -> Vec<Column> {
+    let is_statement = model.spec.breakdown().is_none_or(|_| model.is_log()) && model.spec.filters().is_empty();
+    let figures = EQUATION.into_iter().map(|(column, ..)| column);
+    let counts = [Column::Succeeded, Column::Failed, Column::Refused];
+    figures.chain(counts).filter(|column| is_statement || column.is_of_use()).collect()
+}
+
+fn comparison(model: &ReportModel) -> Option<Block> {
+    let before = model.beside.comparison.as_ref()?;
+    let rows = compared(model).into_iter().filter_map(|column| {
+        let (then, now) = (figure(before.totals.last(), column), figure(model.totals.last(), column));
+        let (Value::Number(was), Value::Number(is)) = (&then, &now) else { return None };
+        let change = Value::Change(is - was);
+        let is_nothing = (*was, *is) == (0, 0);
+        (!is_nothing).then(|| vec![word(heading_of(column)), then, now, change])
+    });
+    Some(Block {
+        title: format!("Compared with {}", days(before.range)),
+        hint: "Free and purchased credits together. What is zero in both is left out.",
+        heads: vec!["", "then", "now", "change"],
+        rows: rows.collect(),
+        has_sum: false,
+    })
+}
+
+/// True for the sum of many accounts.
+fn is_of_many(model: &ReportModel) -> bool {
+    model.spec.scope() == Scope::Platform || model.subtotals.len() > LINES_PER_PERIOD
+}
+
+fn accounts(model: &ReportModel, facts: &Facts) -> Option<Block> {
+    if !is_of_many(model) {
+        return None;
+    }
+    let lapsed = model.totals.first().map_or(0, |free| free.figures.lapsed.get());
+    let row = |name: &str, number: i128, meaning: &str| vec![word(name), Value::Number(number), word(meaning)];
+    Some(Block {
+        title: "Accounts".to_owned(),
+        hint: "Over the whole period, each account by its own clock.",
+        heads: vec!["", "number", "what it counts"],
+        rows: vec![
+            row("Accounts", facts.accounts.into(), "in this report"),
+            row("Active", facts.active.into(), "accounts with an action that was done"),
+            row("Ran out", facts.ran_out.into(), "accounts with an action that was refused for want of credits"),
+            row("Free credits lapsed", lapsed.into(), "left unused when their time was over"),
+        ],
+        has_sum: false,
+    })
+}
+
+fn sales(facts: &Facts) -> Option<Block> {
+    let amount = |minor: i64, currency: &str| Value::Money(Money { minor, currency: currency.to_owned() });
+    let row = |(currency, sales): (&String, &Sales)| {
+        vec![
+            Value::Given(currency.clone()),
+            Value::Number(sales.packs.into()),
+            Value::Number(sales.credits.get().into()),
+            amount(sales.revenue_minor, currency),
+            Value::Number(sales.returned.get().into()),
+            amount(sales.returned_minor, currency),
+            Value::Number(sales.outstanding.get().into()),
+            amount(sales.outstanding_minor, currency),
+        ]
+    };
+    let mut rows: Vec<Vec<Value>> = facts.sales.iter().map(row).collect();
+    if !facts.given.is_zero() {
+        let mut given = vec![word("bonus")];
+        given.resize(6, Value::Blank);
+        given.extend([Value::Number(facts.given.get().into()), Value::Number(0)]);
+        rows.push(given);
+    }
+    (!rows.is_empty()).then(|| Block {
+        title: "Purchases and money".to_owned(),
+        hint: "Outstanding are the purchased credits that are there at the end. Each is worth what its own pack cost, to the \
+               nearest unit for each purchase, and a bonus nothing; so are those that were returned.",
+        heads: vec!["currency", "packs", "credits", "revenue", "returned", "worth returned", "outstanding", "worth outstanding"],
+        rows,
+        has_sum: false,
+    })
+}
+
+const USE_COLUMNS: [Column; 4] = [Column::Refunded, Column::Succeeded, Column::Failed, Column::Refused];
+
+fn most_used(model: &ReportModel, top: &Top) -> Block {
+    let use_of = |name: Value, triple: &[Line]| {
+        let consumed = [0, 1, 2].map(|at| figure(triple.get(at), Column::Consumed));
+        let rest = USE_COLUMNS.map(|column| figure(triple.get(2), column));
+        [name].into_iter().chain(consumed).chain(rest).collect::<Vec<Value>>()
+    };
+    let mut rows: Vec<Vec<Value>> = Vec::new();
+    for triple in top.lines.chunks_exact(LINES_PER_PERIOD) {
+        let name = match &triple[0].group {
+            Some(Group::Named(name)) => Value::Given(name.to_string()),
+            Some(Group::Word(name)) => word(name),
+            Some(Group::Unnamed) | None => Value::Word(format!("(no {})", top.by)),
+        };
+        rows.push(use_of(name, triple));
+    }
+    if !top.rest.is_empty() {
+        rows.push(use_of(Value::Word(counted(top.others, "other")), &top.rest));
+    }
+    rows.push(use_of(word("all"), &model.totals));
+    Block {
+        title: if top.by == Breakdown::User { "Users that took most" } else { "Actions that took most" }.to_owned(),
+        hint: "In credits consumed, over the whole period, and how the actions ended.",
+        heads: vec![top.by.as_str(), "free", "purchased", "consumed", "refunded", "succeeded", "failed", "refused"],
+        rows,
+        has_sum: true,
+    }
+}
+
+/// The tables below a table.
+pub(super) fn told(model: &ReportModel, width: u16) -> String {
+    let name_max = usize::from(width / 2).max(16);
+    let mut text = String::new();
+    for block in blocks(model) {
+        let mut table = new_table(block.heads.iter().copied());
+        for row in &block.rows {
+            table.add_row(row.iter().map(|value| shortened(&printable(&value.said()), name_max)).collect::<Vec<_>>());
+        }
+        for at in 0..block.heads.len() {
+            let is_text = block.rows.iter().all(|row| matches!(row[at], Value::Word(_) | Value::Given(_)));
+            align(&mut table, at, !is_text);
+        }
+        let keep = |(at, name): (usize, &&'static str)| -> Head<'static> {
+            let stays = at == 0 || matches!(*name, "consumed" | "revenue" | "number" | "change" | "total");
+            (
+                *name,
+                if stays {
+                    Keep::Always
+                } else if at > 4 {
+                    Keep::Second
+                } else {
+                    Keep::Third
+                },
+            )
+        };
+        let heads: Vec<Head> = block.heads.iter().enumerate().map(keep).collect();
+        let drawn = fitted(&mut table, &heads, width, true).unwrap_or_default();
+        text.push_str(&format!("\n{}{drawn}", wrapped(&block.title, width)));
+    }
+    text
+}
+
+/// Text that a terminal takes for nothing but text.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// The columns of totals: those of the report, but for a log those of the statement that it is the log of.
+pub(super) fn total_columns(model: &ReportModel) -> &[Column] {
+    const STATEMENT: &[Column] = &[
+        Column::Account,
+        Column::From,
+        Column::To,
+        Column::CreditType,
+        Column::CarriedIn,
+        Column::Allocated,
+        Column::Purchased,
+        Column::Bonus,
+        Column::Consumed,
+        Column::Refunded,
+        Column::Lapsed,
+        Column::Returned,
+        Column::Adjusted,
+        Column::Remaining,
+        Column::Succeeded,
+        Column::Failed,
+        Column::Refused,
+    ];
+    const USE: &[Column] = &[
+        Column::Account,
+        Column::From,
+        Column::To,
+        Column::CreditType,
+        Column::Consumed,
+        Column::Refunded,
+        Column::Succeeded,
+        Column::Failed,
+        Column::Refused,
+    ];
+    match (model.is_log(), model.spec.filters().is_empty()) {
+        (false, _) => model.spec.columns(),
+        (true, true) => STATEMENT,
+        (true, false) => USE,
+    }
+}
+
+/// The fields that a report has beside its lines and totals. What was not asked for or cannot be is left out.
+#[derive(Serialize)]
+pub(super) struct More<'a> {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    filters: BTreeMap<&'static str, Vec<&'a str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comparison: Option<Compared<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accounts: Option<CountedAccounts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    money: Option<SoldFor<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tops: Vec<MostUsed<'a>>,
+}
+
+#[derive(Serialize)]
+struct Compared<'a> {
+    from: String,
+    to: String,
+    totals: Vec<Object<'a>>,
+    /// Now less then, by credit type.
+    change: Vec<BTreeMap<&'static str, serde_json::Value>>,
+}
+
+#[derive(Serialize)]
+struct CountedAccounts {
+    all: u64,
+    active: u64,
+    ran_out: u64,
+}
+
+#[derive(Serialize)]
+struct SoldFor<'a> {
+    outstanding: i64,
+    given: i64,
+    currencies: Vec<Sold<'a>>,
+}
+
+#[derive(Serialize)]
+struct Sold<'a> {
+    currency: &'a str,
+    purchases: u64,
+    packs: u64,
+    credits: i64,
+    revenue_minor: i64,
+    returned: i64,
+    returned_minor: i64,
+    outstanding: i64,
+    outstanding_minor: i64,
+}
+
+#[derive(Serialize)]
+struct MostUsed<'a> {
+    by: &'static str,
+    lines: Vec<Object<'a>>,
+    others: u64,
+    rest: Vec<Object<'a>>,
+}
+
+/// The columns of what was used most.
+const fn top_columns(by: Breakdown) -> &'static [Column] {
+    const BY_USER: &[Column] = &[
+        Column::User,
+        Column::CreditType,
+        Column::Consumed,
+        Column::Refunded,
+        Column::Succeeded,
+        Column::Failed,
+        Column::Refused,
+    ];
+    const BY_ACTION: &[Column] = &[
+        Column::Action,
+        Column::CreditType,
+        Column::Consumed,
+        Column::Refunded,
+        Column::Succeeded,
+        Column::Failed,
+        Column::Refused,
+    ];
+    if matches!(by, Breakdown::User) { BY_USER } else { BY_ACTION }
+}
+
+impl<'a> More<'a> {
+    pub(super) fn of(model: &'a ReportModel) -> More<'a> {
+        let beside = &model.beside;
+        let sold = |(currency, sales): (&'a String, &Sales)| Sold {
+            currency,
+            purchases: sales.purchases,
+            packs: sales.packs,
+            credits: sales.credits.get(),
+            revenue_minor: sales.revenue_minor,
+            returned: sales.returned.get(),
+            returned_minor: sales.returned_minor,
+            outstanding: sales.outstanding.get(),
+            outstanding_minor: sales.outstanding_minor,
+        };
+        let top = |top: &'a Top| MostUsed {
+            by: top.by.as_str(),
+            lines: objects(&top.lines, top_columns(top.by)),
+            others: top.others,
+            rest: objects(&top.rest, top_columns(top.by)),
+        };
+        More {
+            filters: model.spec.filters().said().into_iter().collect(),
+            comparison: beside.comparison.as_ref().map(|before| Compared {
+                from: before.range.from().to_string(),
+                to: before.range.to().to_string(),
+                totals: objects(&before.totals, total_columns(model)),
+                change: model.totals.iter().zip(&before.totals).map(|(now, then)| changes(model, now, then)).collect(),
+            }),
+            accounts: beside.facts.as_ref().filter(|_| is_of_many(model)).map(|facts| CountedAccounts {
+                all: facts.accounts,
+                active: facts.active,
+                ran_out: facts.ran_out,
+            }),
+            money: beside.facts.as_ref().map(|facts| SoldFor {
+                outstanding: facts.outstanding.get(),
+                given: facts.given.get(),
+                currencies: facts.sales.iter().map(sold).collect(),
+            }),
+            tops: beside.tops.iter().map(top).collect(),
+        }
+    }
+}
+
+fn changes(model: &ReportModel, now: &Line, then: &Line) -> BTreeMap<&'static str, serde_json::Value> {
+    let mut changes = BTreeMap::from([(Column::CreditType.as_str(), now.credit_type.as_str().into())]);
+    for column in compared(model) {
+        let change = match (figure(Some(now), column), figure(Some(then), column)) {
+            (Value::Number(is), Value::Number(was)) => i64::try_from(is - was).ok(),
+            _ => None,
+        };
+        let is_counted = now.credit_type == LineType::Total;
+        if change.is_some() || !is_counted {
+            changes.insert(column.as_str(), change.into());
+        }
+    }
+    changes
+}
