@@ -17,6 +17,7 @@ mod model;
 mod postgres;
 mod races;
 mod readme;
+mod reports;
 mod sample_mails;
 mod sealed;
 mod store;

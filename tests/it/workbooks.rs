@@ -5,11 +5,12 @@
 
 use creditd::core::calendar::{Calendar, Terms, parse_date, parse_zone};
 use creditd::core::credits::{Credits, Split};
+use creditd::core::ledger::{Account, Ledger};
 use creditd::core::statement::{
-    Breakdown, Column, DateRange, Grouping, LocalTime, Name, Outcome, ReportAccount, ReportModel, ReportSpec, Row,
-    Rows, Scope, fold,
+    Beside, Breakdown, Column, Comparison, DateRange, Facts, Grouping, LocalTime, LogRow, Name, Outcome, ReportAccount,
+    ReportModel, ReportSpec, Row, Rows, Sales, Scope, fold,
 };
-use creditd::core::transaction::{Kind, Status};
+use creditd::core::transaction::{Kind, Status, Transaction};
 use creditd::report::{Format, render};
 use serde_json::Value;
 use std::io::Write as _;
@@ -253,6 +254,94 @@ fn text_from_outside_stays_text() {
         assert!(name.ends_with("🦊…") && name.encode_utf16().count() <= 32_767, "{}", name.len());
     }
     assert_eq!(render(&model, Format::Xlsx, 0).expect("twice"), render(&model, Format::Xlsx, 0).expect("twice"));
+}
+
+/// A log with what people wrote.
+fn log(comments: &[&str]) -> ReportModel {
+    let model = model(MARCH_AND_APRIL, Grouping::Range, Some(Breakdown::Transaction), &[]);
+    let calendar = Calendar::new(Terms {
+        from: "2026-01".parse().expect("a month"),
+        zone: parse_zone("Europe/Berlin").expect("a zone"),
+        allowance: Credits::new(1_500),
+    });
+    let account = Account {
+        id: "-1".parse().expect("an id"),
+        name: String::new(),
+        opened_at: "2026-03-01T11:00:00.25Z".parse().expect("an instant"),
+        calendar: calendar.clone(),
+    };
+    let mut ledger = Ledger::new(account.clone());
+    ledger.roll_over(account.opened_at, account.opened_at).expect("small");
+    let row = |(comment, quantity): (&&str, i64)| Transaction {
+        comment: (*comment).to_owned(),
+        quantity,
+        user: "=ann".parse().ok(),
+        ..ledger.rows()[0].clone()
+    };
+    let rows = comments.iter().zip(1..).map(row).map(|row| LogRow::new(account.id.clone(), &calendar, row));
+    ReportModel { beside: Beside { log: rows.collect(), ..Beside::default() }, ..model }
+}
+
+#[test]
+fn a_log_is_a_row_per_transaction_and_what_people_wrote_is_text() {
+    let (long, control) = (format!("={}", "x".repeat(4_095)), "\u{1b}[2J \u{1}");
+    let comments = ["=1+1", "+1", "-1", "@sum", "\t=1", "<b>&amp;", "שרה 🦊", " ", "007", control, &long];
+    let model = log(&comments);
+    assert_eq!(render(&model, Format::Xlsx, 0).expect("it renders"), render(&model, Format::Xlsx, 0).expect("twice"));
+    if !is_readable() {
+        return;
+    }
+    let book = read(&render(&model, Format::Xlsx, 0).expect("it renders"));
+    let names: Vec<&str> =
+        book["sheets"].as_array().expect("sheets").iter().filter_map(|of| of["name"].as_str()).collect();
+    assert_eq!(names, ["Figures", "Notes"]);
+    let rows = book["sheets"][0]["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), comments.len() + 1, "no sums: they would mean nothing");
+    for ((row, comment), quantity) in rows.iter().skip(1).zip(&comments).zip(1..) {
+        let value = |column: Column| {
+            let at = model.spec.columns().iter().position(|there| *there == column).expect("a column");
+            &row[at]
+        };
+        assert_eq!(value(Column::LocalTime)["value"], "2026-03-01T12:00");
+        assert_eq!(value(Column::LocalTime)["type"], "d");
+        assert_eq!(value(Column::OccurredAt)["value"], "2026-03-01T11:00:00.250Z");
+        assert_eq!(
+            (&value(Column::Credits)["value"], &value(Column::Quantity)["value"]),
+            (&1_500.into(), &quantity.into())
+        );
+        assert_eq!((&value(Column::User)["value"], &value(Column::User)["quoted"]), (&"=ann".into(), &true.into()));
+        assert_eq!(value(Column::Comment)["type"], "s");
+        if *comment != control {
+            assert_eq!(value(Column::Comment)["value"], *comment);
+        }
+    }
+}
+
+#[test]
+fn what_stands_beside_the_lines_has_a_sheet_of_its_own() {
+    if !is_readable() {
+        return;
+    }
+    let mut model = model(MARCH_AND_APRIL, Grouping::Range, None, &["ann"]);
+    let sold = Sales {
+        packs: 3,
+        revenue_minor: 7_550,
+        outstanding: Credits::new(7),
+        outstanding_minor: 1,
+        ..Sales::default()
+    };
+    let sales = [("USD".to_owned(), sold), ("JPY".to_owned(), sold)].into_iter().collect();
+    model.beside.facts = Some(Facts { accounts: 2, active: 1, sales, given: Credits::new(5), ..Facts::default() });
+    let range = model.spec.range().before().expect("known");
+    model.beside.comparison = Some(Comparison { range, totals: model.totals.clone() });
+    let book = read(&render(&model, Format::Xlsx, 0).expect("it renders"));
+    assert_eq!(book["sheets"][1]["name"], "Summary");
+    let rows = book["sheets"][1]["rows"].as_array().expect("rows");
+    let row = |name: &str| rows.iter().find(|row| row[0]["value"] == name).expect(name);
+    assert_eq!((&row("USD")[3]["value"], &row("USD")[3]["form"]), (&75.5.into(), &"#,##0.00 \"USD\"".into()));
+    assert_eq!((&row("JPY")[3]["value"], &row("JPY")[3]["form"]), (&7_550.into(), &"#,##0 \"JPY\"".into()));
+    assert_eq!((&row("bonus")[6]["value"], &row("Active")[1]["value"]), (&5.into(), &1.into()));
+    assert_eq!((&row("Consumed")[1]["value"], &row("Consumed")[3]["value"]), (&4_004.into(), &0.into()));
 }
 
 #[test]

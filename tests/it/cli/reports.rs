@@ -127,3 +127,96 @@ fn a_workbook_is_a_file_and_the_same_each_time() {
     place.run("report show --format xlsx").fails_with(2, "unexpected argument '--format'");
     place.run("report show -o xlsx").fails_with(2, "invalid value 'xlsx'");
 }
+
+#[test]
+fn the_log_of_a_day_by_the_clock_of_its_account() {
+    let place = used();
+    assert!(place.ok("report list").stdout.contains("transaction-log"));
+    let day = "report show transaction-log --account acme --from 2013-01-05 --to 2013-01-06";
+    let log = place.json(day);
+    let rows = log["lines"].as_array().expect("lines");
+    let of = |row: &Value| format!("{} {} {}", row["local_time"], row["occurred_at"], row["user"]).replace('"', "");
+    let said: Vec<String> = rows.iter().map(of).collect();
+    assert_eq!(
+        said,
+        ["2013-01-05T00:00:00 2013-01-05T05:00:00Z =ann", "2013-01-05T12:30:00 2013-01-05T17:30:00Z bob",]
+    );
+    assert_eq!(log["totals"][2]["consumed"], 14);
+    let csv = place.ok(&format!("{day} -o csv")).stdout;
+    let row = "acme,2013-01-05T00:00:00,2013-01-05T05:00:00Z,'=ann,erase,1,7,7,0,free,charge,,succeeded,,,u-2";
+    assert!(csv.contains(row), "{csv}");
+    let within = place.json("report show transaction-log --from 2013-01-05T12:00 --to 2013-01-05T18:00");
+    assert_eq!(within["lines"].as_array().expect("lines").len(), 1);
+    let exported = place.ok("report export transaction-log --from 2013-01-01 --to 2013-02-01 --out log.html");
+    assert!(exported.stderr.contains("log.html: 7 transactions"), "{}", exported.stderr);
+    place.run(&format!("{day} --by day")).fails_with(2, "a log has no periods");
+    let any = place.json("report show statement-custom --by transaction --from 2013-01-05 --to 2013-01-06");
+    assert_eq!(any["lines"], log["lines"]);
+}
+
+#[test]
+fn filters_are_of_logs_and_breakdowns() {
+    let place = used();
+    let january = "--from 2013-01-01 --to 2013-02-01";
+    let count = |args: &str| {
+        let log = place.json(&format!("report show transaction-log {january}{args}"));
+        log["lines"].as_array().expect("lines").len()
+    };
+    assert_eq!([count(""), count(" --action erase"), count(" --action upscale")], [7, 5, 0]);
+    assert_eq!(
+        [count(" --user bob"), count(" --user bob --user =ann"), count(" --user bob --status failed")],
+        [2, 3, 1]
+    );
+    assert_eq!([count(" --type free"), count(" --type none"), count(" --status succeeded")], [6, 1, 6]);
+    let by_user = format!("usage-by-user {january} --status failed --compare");
+    assert_eq!(consumed(&place, "user", &by_user), pairs(&[("bob", 0)]));
+    let report = place.json(&format!("report show {by_user}"));
+    assert_eq!((&report["filters"], &report["totals"][2]["failed"]), (&json!({"status": ["failed"]}), &json!(1)));
+    assert_eq!(
+        report["comparison"]["change"][2],
+        json!({"credit_type": "total", "consumed": 0, "refunded": 0, "succeeded": 0, "failed": 1, "refused": 0})
+    );
+    let table = place.ok(&format!("report show {by_user}")).stdout;
+    assert!(table.contains("January 2013, status failed, as of"), "{table}");
+    assert_eq!(count(" --user="), 3, "the allocation, its lapse and a charge of nobody");
+    place
+        .run(&format!("report show statement-monthly {january} --status failed"))
+        .fails_with(2, "a statement has no filters");
+    place.run("report show transaction-log --action eraze").fails_with(2, "there is no action eraze");
+    place.run("report show transaction-log --status faild").fails_with(2, "failed");
+
+    std::fs::create_dir(place.path("mine")).expect("a folder");
+    let mine = "title = \"Failures\"\ndescription = \"What failed.\"\nscope = \"account\"\nrange = \"last-month\"\n\
+                group_by = \"range\"\nbreakdown = \"transaction\"\nformats = [\"csv\"]\ncompare = true\n\n\
+                [filters]\nstatus = [\"failed\", \"refused\"]\n";
+    place.write("mine/failures.toml", mine);
+    place.ok("report check mine/failures.toml");
+    place.write("mine/failures.toml", mine.replace("refused", "refusd"));
+    let checked = place.run("report check mine/failures.toml -o csv");
+    assert!(
+        checked.stdout.contains("line 11: ") && checked.stdout.contains("did you mean `refused`?"),
+        "{}",
+        checked.stdout
+    );
+}
+
+#[test]
+fn a_statement_says_what_was_bought_and_who_used_most() {
+    let place = used();
+    place.ok("purchase --account acme --packs 2 --reference inv-1");
+    let month = place.json("report show platform-monthly --from 2013-01-01 --to 2013-03-01 --by range --compare");
+    assert_eq!(month["accounts"], json!({"all": 1, "active": 1, "ran_out": 0}));
+    let sold = &month["money"]["currencies"][0];
+    assert_eq!((&sold["currency"], &sold["packs"], &sold["revenue_minor"]), (&json!("USD"), &json!(2), &json!(5_000)));
+    assert_eq!((&sold["outstanding"], &sold["outstanding_minor"]), (&json!(5_000), &json!(5_000)));
+    assert_eq!(
+        (&month["comparison"]["from"], &month["comparison"]["change"][2]["consumed"]),
+        (&json!("2012-11-01"), &json!(28))
+    );
+    assert_eq!((&month["tops"][0]["by"], &month["tops"][0]["lines"][2]["consumed"]), (&json!("action"), &json!(28)));
+    assert_eq!((&month["tops"][1]["by"], &month["tops"][1]["lines"][0]["user"]), (&json!("user"), &json!("bob")));
+    let table = place.ok("report show platform-monthly --from 2013-01-01 --to 2013-03-01 --by range --compare").stdout;
+    for said in ["Compared with 1 November – 31 December 2012", "Ran out", "50.00 USD", "Users that took most"] {
+        assert!(table.contains(said), "{said}: {table}");
+    }
+}
