@@ -221,17 +221,14 @@ pub(super) fn told(model: &ReportModel, width: u16) -> String {
             align(&mut table, at, !is_text);
         }
         let keep = |(at, name): (usize, &&'static str)| -> Head<'static> {
-            let stays = at == 0 || matches!(*name, "consumed" | "revenue" | "number" | "change" | "total");
-            (
-                *name,
-                if stays {
-                    Keep::Always
-                } else if at > 4 {
-                    Keep::Second
-                } else {
-                    Keep::Third
-                },
-            )
+            let keep = match *name {
+                _ if at == 0 => Keep::Always,
+                "consumed" | "revenue" | "number" | "change" | "total" => Keep::Always,
+                "worth outstanding" => Keep::Fourth,
+                _ if at > 4 => Keep::Second,
+                _ => Keep::Third,
+            };
+            (*name, keep)
         };
         let heads: Vec<Head> = block.heads.iter().enumerate().map(keep).collect();
         let drawn = fitted(&mut table, &heads, width, true).unwrap_or_default();
@@ -422,4 +419,149 @@ fn changes(model: &ReportModel, now: &Line, then: &Line) -> BTreeMap<&'static st
         }
     }
     changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::credits::Credits;
+    use crate::core::statement::{Comparison, Grouping};
+    use crate::report::testing::{broken_down, report, statement};
+    use crate::report::{Format, render};
+
+    /// A statement with everything beside it, of which nothing may run.
+    fn whole() -> ReportModel {
+        let march = ("2026-03-01", "2026-04-01");
+        let used = broken_down("t", march, Grouping::Range, Some(Breakdown::User), Scope::Platform, &["a", "b"]);
+        let before = report("t", "2026-02-01", "2026-03-01", Grouping::Range, Scope::Platform, &["a", "b"]);
+        let mut model = report("Platform", march.0, march.1, Grouping::Range, Scope::Platform, &["a", "b"]);
+        let sold = Sales {
+            purchases: 2,
+            packs: 4,
+            credits: Credits::new(10_000),
+            revenue_minor: 1_234_567,
+            returned: Credits::new(5_000),
+            returned_minor: 5,
+            outstanding: Credits::new(7),
+            outstanding_minor: 3,
+        };
+        let sales = ["USD", "JPY", "=<b>"].map(|currency| (currency.to_owned(), sold)).into_iter().collect();
+        let facts = Facts { accounts: 2, active: 1, ran_out: 1, sales, given: Credits::new(9), ..Facts::default() };
+        model.beside.facts = Some(facts);
+        model.beside.comparison = Some(Comparison { range: before.spec.range(), totals: before.totals });
+        model.beside.tops = vec![Top::of(Breakdown::User, &used).expect("small")];
+        model
+    }
+
+    #[test]
+    fn what_stands_beside_a_statement_is_told_below_it() {
+        insta::assert_snapshot!(told(&whole(), 120), @"
+
+        Compared with February 2026
+                     then     now   change
+        ──────────────────────────────────
+        Carried in  5,500   5,500        0
+        Allocated       0   3,000   +3,000
+        Purchased       0  10,000  +10,000
+        Bonus           0     200     +200
+        Consumed        0   2,600   +2,600
+        Refunded        0     120     +120
+        Lapsed          0     720     +720
+        Returned        0   5,000   +5,000
+        Adjusted        0    -500     -500
+        Remaining   5,500  10,000   +4,500
+        Succeeded       0       4       +4
+        Failed          0       2       +2
+        Refused         0       2       +2
+
+        Accounts
+                             number  what it counts
+        ─────────────────────────────────────────────────────────────────────────────────────────
+        Accounts                  2  in this report
+        Active                    1  accounts with an action that was done
+        Ran out                   1  accounts with an action that was refused for want of credits
+        Free credits lapsed     720  left unused when their time was over
+
+        Purchases and money
+        currency  packs  credits         revenue  returned  worth returned  outstanding  worth outstanding
+        ──────────────────────────────────────────────────────────────────────────────────────────────────
+        =<b>          4   10,000  12,345.67 =<b>     5,000       0.05 =<b>            7          0.03 =<b>
+        JPY           4   10,000   1,234,567 JPY     5,000           5 JPY            7              3 JPY
+        USD           4   10,000   12,345.67 USD     5,000        0.05 USD            7           0.03 USD
+        bonus                                                                         9                  0
+
+        Users that took most
+        user         free  purchased  consumed  refunded  succeeded  failed  refused
+        ────────────────────────────────────────────────────────────────────────────
+        =ann        2,400          0     2,400         0          2       0        2
+        שרה 🦊         80        120       200         0          2       0        0
+        <b>eve</b>      0          0         0         0          0       2        0
+        (no user)       0          0         0       120          0       0        0
+        all         2,480        120     2,600       120          4       2        2
+        ");
+        let narrow = told(&whole(), 44);
+        insta::assert_snapshot!(narrow.split("Purchases").nth(1).unwrap_or_default(), @"
+         and money
+        currency         revenue  worth outstanding
+        ───────────────────────────────────────────
+        =<b>      12,345.67 =<b>          0.03 =<b>
+        JPY        1,234,567 JPY              3 JPY
+        USD        12,345.67 USD           0.03 USD
+        bonus                                     0
+
+        No room for: packs, credits, returned, worth
+        returned and outstanding.
+
+        Users that took most
+        user        consumed
+        ────────────────────
+        =ann           2,400
+        שרה 🦊           200
+        <b>eve</b>         0
+        (no user)          0
+        all            2,600
+
+        No room for: free, purchased, refunded,
+        succeeded, failed and refused.
+        ");
+        assert_eq!(told(&statement(), 80), "");
+    }
+
+    #[test]
+    fn what_stands_beside_it_is_text_on_a_page() {
+        let page = String::from_utf8(render(&whole(), Format::Html, 0).expect("it renders")).expect("UTF-8");
+        for said in ["Compared with February 2026", "&lt;b&gt;eve&lt;/b&gt;", "=&lt;b&gt;", "12,345.67 USD", "−500"] {
+            assert!(page.contains(said), "{said}: {page}");
+        }
+        assert!(!page.contains("<b>eve") && !page.contains("=<b>"));
+    }
+
+    #[test]
+    fn a_program_finds_it_under_names() {
+        let json: serde_json::Value =
+            serde_json::from_slice(&render(&whole(), Format::Json, 0).expect("it renders")).expect("JSON");
+        insta::assert_snapshot!(json["accounts"], @r#"{"active":1,"all":2,"ran_out":1}"#);
+        insta::assert_snapshot!(json["money"]["currencies"][2], @r#"{"credits":10000,"currency":"USD","outstanding":7,"outstanding_minor":3,"packs":4,"purchases":2,"returned":5000,"returned_minor":5,"revenue_minor":1234567}"#);
+        insta::assert_snapshot!(json["comparison"]["change"][0], @r#"{"adjusted":0,"allocated":3000,"bonus":200,"carried_in":0,"consumed":2480,"credit_type":"free","failed":null,"lapsed":720,"purchased":0,"refunded":0,"refused":null,"remaining":0,"returned":0,"succeeded":null}"#);
+        insta::assert_snapshot!(json["tops"][0]["lines"][8], @r#"{"consumed":0,"credit_type":"total","failed":2,"refunded":0,"refused":0,"succeeded":0,"user":"<b>eve</b>"}"#);
+    }
+
+    #[test]
+    fn only_what_is_filtered_has_sums_of_its_own() {
+        let mut model = crate::report::testing::log(&[], Scope::Account);
+        assert_eq!(told(&model, 80), "");
+        let filters = crate::core::statement::Filters { users: vec![None], ..Default::default() };
+        model.spec = model.spec.clone().with_filters(filters).expect("a log");
+        insta::assert_snapshot!(told(&model.of_use(), 80), @"
+
+        In sum
+                    free  purchased  total
+        ──────────────────────────────────
+        Consumed   1,240         60  1,300
+        Refunded       0         60     60
+        Succeeded                        2
+        Failed                           1
+        Refused                          1
+        ");
+    }
 }

@@ -71,8 +71,11 @@ fn write(sheet: &mut Worksheet, block: &Block, mut row: RowNum) -> Result<RowNum
                 }
                 Value::Word(text) | Value::Given(text) => put(sheet, (row, at), Cell::Text(text), looks)?,
                 Value::Number(figure) | Value::Change(figure) => match i64::try_from(*figure) {
-                    Ok(figure) => drop(sheet.write_number_with_format(row, at, number(figure), &looks.number)?),
-                    Err(_) => put(sheet, (row, at), Cell::Text(&figure.to_string()), looks)?,
+                    Ok(figure) if figure.unsigned_abs() <= super::FIGURE_MAX => {
+                        sheet.write_number_with_format(row, at, number(figure), &looks.number)?;
+                    }
+                    // A sheet would round it.
+                    _ => put(sheet, (row, at), Cell::Text(&figure.to_string()), looks)?,
                 },
                 Value::Money(money) if money.minor.unsigned_abs() <= MINOR_MAX => {
                     let digits = usize::try_from(money.decimals()).unwrap_or(0);
