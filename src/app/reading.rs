@@ -6,9 +6,10 @@ use crate::core::calendar::Instant;
 use crate::core::credits::{Overflow, Split};
 use crate::core::ids::AccountId;
 use crate::core::ledger::{Account, Ledger, Refusal};
-use crate::core::statement::{Breakdown, DateRange, Grid, Name, Outcome, ReportAccount, ReportSpec, Row, Rows, Tally};
+use crate::core::sealed::Chain;
+use crate::core::statement::{Breakdown, DateRange, Grid, Name, Outcome, ReportAccount, ReportSpec, Row, Rows};
 use crate::core::transaction::Transaction;
-use crate::sealed::{SealedRange, sum_range};
+use crate::sealed::{SealedError, SealedRange, sum_range};
 use crate::store::{Load, ReportRange, StoreError, StoredAccount};
 
 /// Accounts whose ledgers are held at once while their rows are read.
@@ -184,53 +185,65 @@ impl App {
     }
 
     /// Adds what is sealed, and returns the last sealed row of each account; `None` where nothing is, or where it cannot be
-    /// read.
+    /// read: then the database has it all.
     async fn sum_sealed(
         &self,
         reading: &mut Reading,
         pinned: &Pinned,
         spec: &ReportSpec,
     ) -> Result<Option<Vec<i64>>, AppError> {
-        let chain = self.store.sealed_chain().await?;
-        if chain.last().is_none() {
-            return Ok(None);
-        }
-        let grid = Grid::new(spec, &reading.accounts).map_err(StoreError::from)?;
-        let (folder, breakdown, is_chosen) = (self.sealed_folder(), spec.breakdown(), pinned.is_chosen);
-        // They go to the thread that reads files, and come back.
-        let accounts = std::mem::take(&mut reading.accounts);
-        let mut rows = std::mem::take(&mut reading.rows);
-        let (accounts, rows, known) = blocking_sealed(move || {
-            let asked = SealedRange { grid: &grid, accounts: &accounts, breakdown, is_chosen };
-            let known = sum_range(&folder, &chain.parts(), &asked, &mut rows);
-            Ok((accounts, rows, known))
-        })
-        .await?;
-        (reading.accounts, reading.rows) = (accounts, rows);
-        let beyond = |known: &[(i64, Split)]| {
-            let beyond = known.iter().zip(&pinned.last_seqs).position(|((sealed, _), last)| sealed > last);
-            beyond.map(|at| reading.accounts[at].id.clone())
-        };
-        let known = match known {
-            Ok(known) => match beyond(&known) {
-                None => known,
-                Some(account) => {
-                    reading.rows.add_summed(Tally::default());
-                    tracing::warn!(%account, "the sealed files have rows that the database has not; reading the database instead");
+        let mut before: Option<Chain> = None;
+        let (rows, known) = loop {
+            let chain = match self.store.sealed_chain().await {
+                Ok(chain) if chain.last().is_none() => return Ok(None),
+                Ok(chain) => chain,
+                Err(error @ StoreError::Corrupt(_)) => {
+                    tracing::warn!(%error, "reading the database instead of sealed files");
                     return Ok(None);
                 }
-            },
-            Err(error) if error.is_of_files() => {
-                tracing::warn!(%error, "reading the database instead; `creditd verify --sealed` looks at all files");
-                return Ok(None);
+                Err(error) => return Err(error.into()),
+            };
+            match self.sum_parts(reading, pinned, spec, chain.clone()).await {
+                Ok(summed) => break summed,
+                // Parts may have been joined while they were read.
+                Err(error) if error.is_of_files() && before.as_ref() != Some(&chain) => before = Some(chain),
+                Err(error) if error.is_of_files() => {
+                    tracing::warn!(%error, "reading the database instead; `creditd verify --sealed` looks at all files");
+                    return Ok(None);
+                }
+                Err(error) => return Err(error.into()),
             }
-            Err(error) => return Err(error.into()),
         };
+        if let Some(at) = known.iter().zip(&pinned.last_seqs).position(|((sealed, _), last)| sealed > last) {
+            let account = &reading.accounts[at].id;
+            tracing::warn!(%account, "rows are sealed that are newer than this report, or that the database has lost; reading the database instead");
+            return Ok(None);
+        }
+        reading.rows = rows;
         for (account, (_, opening)) in reading.accounts.iter_mut().zip(&known) {
             let sum = account.opening.plus(*opening);
             account.opening = sum.map_err(|source| Refusal::Overflow { account: account.id.clone(), source })?;
         }
         Ok(Some(known.into_iter().map(|(seq, _)| seq).collect()))
+    }
+
+    /// The rows so far with those of `chain`, and what it knows of each account.
+    async fn sum_parts(
+        &self,
+        reading: &Reading,
+        pinned: &Pinned,
+        spec: &ReportSpec,
+        chain: Chain,
+    ) -> Result<(Rows, Vec<(i64, Split)>), SealedError> {
+        let (folder, accounts, spec) = (self.sealed_folder(), reading.accounts.clone(), spec.clone());
+        let (mut rows, is_chosen) = (reading.rows.clone(), pinned.is_chosen);
+        blocking_sealed(move || {
+            let grid = Grid::new(&spec, &accounts)?;
+            let asked = SealedRange { grid: &grid, accounts: &accounts, breakdown: spec.breakdown(), is_chosen };
+            let known = sum_range(&folder, &chain.parts(), &asked, &mut rows)?;
+            Ok((rows, known))
+        })
+        .await
     }
 
     /// The same rows of ledgers that are loaded, as of their last row: what was written since does not count, and what a

@@ -2,6 +2,7 @@
 
 use super::{App, AppError};
 use crate::core::calendar::Instant;
+use crate::core::credits::Split;
 use crate::core::ids::AccountId;
 use crate::core::sealed::{Chain, Manifest, RecordedDays, SeqRange};
 use crate::core::transaction::Transaction;
@@ -57,15 +58,24 @@ impl App {
     /// [`AppError::Store`].
     pub async fn next_sealing(&self) -> Result<Option<NextSealing>, AppError> {
         let chain = self.store.sealed_chain().await?;
-        let joined: Vec<Manifest> = chain.parts_to_join().into_iter().cloned().collect();
-        if let (Some(first), Some(last)) = (joined.first(), joined.last()) {
-            let days = RecordedDays { from: first.days.from, to: last.days.to };
-            return Ok(Some(NextSealing { chain, sealing: Sealing::Month(days, joined) }));
-        }
         let today = self.now().to_utc().date_naive();
         let Some(first) = self.store.first_recorded_at().await? else { return Ok(None) };
-        let days = chain.days_to_seal(first.to_utc().date_naive(), today);
-        Ok(days.map(|days| NextSealing { chain, sealing: Sealing::Days(days) }))
+        if let Some(days) = chain.days_to_seal(first.to_utc().date_naive(), today) {
+            return Ok(Some(NextSealing { chain, sealing: Sealing::Days(days) }));
+        }
+        let joined: Vec<Manifest> = chain.parts_to_join().into_iter().cloned().collect();
+        let (Some(first), Some(last)) = (joined.first(), joined.last()) else { return Ok(None) };
+        let days = RecordedDays { from: first.days.from, to: last.days.to };
+        Ok(Some(NextSealing { chain, sealing: Sealing::Month(days, joined) }))
+    }
+
+    /// Removes the files of parts that are over. Readers who have them open go on.
+    ///
+    /// # Errors
+    /// [`AppError`] when the folder cannot be read, or a file not be removed.
+    pub async fn tidy_sealed(&self) -> Result<(), AppError> {
+        let (folder, chain) = (self.sealed_folder(), self.store.sealed_chain().await?);
+        blocking(move || folder.tidy(&chain)).await
     }
 
     /// Does a step of sealing. `None` when there was nothing on its days, or another process has done it.
@@ -75,19 +85,17 @@ impl App {
     pub async fn seal(&self, next: NextSealing) -> Result<Option<Manifest>, AppError> {
         let NextSealing { chain, sealing } = next;
         let folder = self.sealed_folder();
-        let (written, replaced) = match sealing {
-            Sealing::Days(days) => (seal_days(&self.store, &folder, &chain, days).await?, Vec::new()),
+        let written = match sealing {
+            Sealing::Days(days) => seal_days(&self.store, &folder, &chain, days).await?,
             Sealing::Month(days, parts) => {
                 let before = chain.parts().iter().rev().find(|part| part.days.to <= days.from).copied().cloned();
-                let joining = Joining { folder, next: chain.next(), days, parts: parts.clone(), before };
-                (blocking(move || joining.run()).await?, parts)
+                let joining = Joining { folder, next: chain.next(), days, parts, before };
+                blocking(move || joining.run()).await?
             }
         };
-        if !self.store.add_sealed(&written).await? {
-            return Ok(None);
-        }
-        let folder = self.sealed_folder();
-        blocking(move || replaced.iter().try_for_each(|part| folder.remove(part)).map(|()| Some(written))).await
+        let is_added = self.store.add_sealed(&written).await?;
+        self.tidy_sealed().await?;
+        Ok(is_added.then_some(written))
     }
 
     /// Whether every sealed file is there and as it was written, to the bit. One line for each that is not.
@@ -95,7 +103,15 @@ impl App {
     /// # Errors
     /// [`AppError::Store`] when the database fails, which has the manifests.
     pub async fn check_sealed(&self) -> Result<Vec<String>, AppError> {
-        let (chain, folder) = (self.store.sealed_chain().await?, self.sealed_folder());
+        let chain = self.store.sealed_chain().await?;
+        let found = self.check_files(chain.clone()).await?;
+        // What is missing may have been joined into others meanwhile.
+        let now = self.store.sealed_chain().await?;
+        if found.is_empty() || now == chain { Ok(found) } else { self.check_files(now).await }
+    }
+
+    async fn check_files(&self, chain: Chain) -> Result<Vec<String>, AppError> {
+        let folder = self.sealed_folder();
         let check = move || {
             let manifests = chain.manifests().iter().map(|manifest| folder.check_manifest(manifest));
             let files = chain.parts().into_iter().flat_map(|part| [&part.log, &part.balances]);
@@ -144,7 +160,7 @@ impl App {
         let hashed = blocking_sealed(move || {
             of_files.hash(&files.log)?;
             of_files.hash(&files.balances)?;
-            read_balances(&of_files, &files, None)
+            read_balances(&of_files, &files)
         });
         let balances = match hashed.await {
             Ok(balances) => balances,
@@ -152,7 +168,7 @@ impl App {
         };
         let Some(before) = before else { return Ok((Vec::new(), Some(balances))) };
         let mut problems = Vec::new();
-        let mut rows = 0;
+        let (mut rows, mut delta) = (0, Split::ZERO);
         for ranges in SeqRange::batches(ranges_between(&before, &balances)?, ROWS_AT_ONCE) {
             let expected = self.store.rows_in(&ranges, Instant::MAX).await?;
             let (of_files, log) = (folder.clone(), part.log.clone());
@@ -164,6 +180,7 @@ impl App {
                 }
             };
             rows += found.len() as u64;
+            delta = found.iter().try_fold(delta, |sum, (_, row)| sum.plus(row.delta)).map_err(SealedError::from)?;
             progress(rows);
             let mut found: BTreeMap<(AccountId, i64), Transaction> =
                 found.into_iter().map(|(id, row)| ((id, row.seq), row)).collect();
@@ -185,8 +202,8 @@ impl App {
                 break;
             }
         }
-        if problems.is_empty() && rows != part.rows {
-            problems.push(format!("{}: {rows} rows instead of {}", part.log.name, part.rows));
+        if problems.is_empty() && (rows, delta) != (part.rows, part.delta()) {
+            problems.push(format!("{}: its rows or their sums are not those of its manifest", part.log.name));
         }
         Ok((problems, Some(balances)))
     }
@@ -200,7 +217,7 @@ async fn seal_days(store: &Store, folder: &Folder, chain: &Chain, days: Recorded
         if let Some(part) = &newest {
             of_files.check([&part.balances])?;
         }
-        let balances = newest.map(|part| read_balances(&of_files, &part, None)).transpose()?.unwrap_or_default();
+        let balances = newest.map(|part| read_balances(&of_files, &part)).transpose()?.unwrap_or_default();
         Ok((balances, PartWriter::begin(&of_files, next, days, Vec::new())?))
     })
     .await?;
@@ -256,7 +273,7 @@ impl Joining {
             parts.iter().flat_map(|part| [&part.log, &part.balances]).chain(before.iter().map(|part| &part.balances));
         folder.check(files)?;
         let balances = |part: Option<&Manifest>| {
-            part.map(|part| read_balances(&folder, part, None)).transpose().map(Option::unwrap_or_default)
+            part.map(|part| read_balances(&folder, part)).transpose().map(Option::unwrap_or_default)
         };
         let (before, after) = (balances(before.as_ref())?, balances(parts.last())?);
         let replaced = parts.iter().map(|part| part.number).collect();
@@ -277,7 +294,15 @@ impl Joining {
                 writer.add(id, before, rows)?;
             }
         }
-        Ok(writer.finish()?.into())
+        let joined: Manifest = writer.finish()?.into();
+        let delta = parts.iter().try_fold(Split::ZERO, |sum, part| sum.plus(part.delta()))?;
+        if joined.rows != parts.iter().map(|part| part.rows).sum::<u64>() || joined.delta() != delta {
+            return Err(SealedError::Strange(format!(
+                "other sums than the parts that are joined in {}",
+                joined.log.name
+            )));
+        }
+        Ok(joined)
     }
 }
 

@@ -111,7 +111,7 @@ impl Manifest {
     /// The name of its own file.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("{}.json", name_of(self.number, self.days))
+        format!("{}.json", self.log.name.trim_end_matches(".log.parquet"))
     }
 
     /// The sum of the changes.
@@ -139,18 +139,20 @@ impl SeqRange {
         self.through.saturating_sub(self.after)
     }
 
-    /// `ranges`, in batches of at most `most` rows; one that has more is cut.
+    /// `ranges`, in batches of at most `most` rows. One that has more is cut, and all pieces but the last are alone, so that
+    /// nobody who reads a piece has to read the whole.
     #[must_use]
     pub fn batches(ranges: Vec<SeqRange>, most: i64) -> Vec<Vec<SeqRange>> {
         let (mut batches, mut batch, mut rows) = (Vec::new(), Vec::new(), 0);
         for mut range in ranges {
-            while rows + range.rows() > most {
-                let through = range.after + (most - rows);
-                if rows < most {
-                    batch.push(SeqRange { account_id: range.account_id.clone(), after: range.after, through });
-                }
+            if rows + range.rows() > most {
                 batches.push(std::mem::take(&mut batch));
-                (range.after, rows) = (through, 0);
+                rows = 0;
+            }
+            while range.rows() > most {
+                let through = range.after + most;
+                batches.push(vec![SeqRange { account_id: range.account_id.clone(), after: range.after, through }]);
+                range.after = through;
             }
             rows += range.rows();
             batch.push(range);
@@ -160,10 +162,17 @@ impl SeqRange {
     }
 }
 
-/// What the files of a part are called, without an ending.
+/// What the files of a part are called, without an ending. `sha256` is that of its rows: of two who write a part at once and
+/// find other rows, neither writes over the files of the other.
 #[must_use]
-pub fn name_of(number: u64, days: RecordedDays) -> String {
-    format!("{number:06}-{days}")
+pub fn name_of(number: u64, days: RecordedDays, sha256: &str) -> String {
+    format!("{number:06}-{days}-{}", sha256.get(..8).unwrap_or(sha256))
+}
+
+/// The number of the part that a file of this name belongs to.
+#[must_use]
+pub fn number_in(name: &str) -> Option<u64> {
+    name.split_once('-').filter(|(number, _)| number.len() >= 6).and_then(|(number, _)| number.parse().ok())
 }
 
 /// Bytes as hexadecimal digits.
@@ -312,14 +321,13 @@ mod tests {
     fn sealed(mut chain: Chain, first: &str, today: &str) -> Chain {
         loop {
             let joined = chain.parts_to_join();
-            let next = if joined.is_empty() {
-                match chain.days_to_seal(day(first), day(today)) {
-                    Some(days) => manifest(&chain, days, vec![]),
-                    None => return chain,
+            let next = match chain.days_to_seal(day(first), day(today)) {
+                Some(days) => manifest(&chain, days, vec![]),
+                None if joined.is_empty() => return chain,
+                None => {
+                    let days = RecordedDays { from: joined[0].days.from, to: joined[joined.len() - 1].days.to };
+                    manifest(&chain, days, joined.iter().map(|part| part.number).collect())
                 }
-            } else {
-                let days = RecordedDays { from: joined[0].days.from, to: joined[joined.len() - 1].days.to };
-                manifest(&chain, days, joined.iter().map(|part| part.number).collect())
             };
             let mut manifests = chain.0;
             manifests.push(next);
@@ -339,7 +347,7 @@ mod tests {
         let chain = sealed(chain, "2026-01-20", "2026-03-05");
         insta::assert_snapshot!(shown(&chain), @"1:2026-01-20-to-2026-02-01 2:2026-02 3:2026-03-01-to-2026-03-03 4:2026-03-03 5:2026-03-04");
         let chain = sealed(chain, "2026-01-20", "2026-04-02");
-        insta::assert_snapshot!(shown(&chain), @"1:2026-01-20-to-2026-02-01 2:2026-02 7:2026-03 8:2026-04-01");
+        insta::assert_snapshot!(shown(&chain), @"1:2026-01-20-to-2026-02-01 2:2026-02 8:2026-03 7:2026-04-01");
     }
 
     #[test]

@@ -21,6 +21,9 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         done.summary = "sealing is off: `enabled` of [sealed] in the settings".to_owned();
         return Ok(done);
     }
+    if !run.dry_run {
+        app.tidy_sealed().await?;
+    }
     let (mut parts, mut rows) = (0_u64, 0_u64);
     for _ in 0..STEPS_MAX {
         run.check_stop()?;
@@ -30,7 +33,8 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
             Sealing::Month(days, joined) => format!("{days}: join {}", counted(joined.len() as u64, "part")),
         });
         if run.dry_run {
-            break;
+            done.summary = "the first step; each follows from the one before".to_owned();
+            return Ok(done);
         }
         let is_new = matches!(next.sealing, Sealing::Days(_));
         let Some(manifest) = app.seal(next).await? else { break };

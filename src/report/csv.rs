@@ -8,7 +8,7 @@ use crate::core::statement::{Cell, LocalTime, ReportModel};
 use std::borrow::Cow;
 
 /// Room for a row of a breakdown, so that the bytes of millions of them are not moved about as they grow.
-const ROW_BYTES: usize = 64;
+const ROW_BYTES: usize = 96;
 
 pub(super) fn render(model: &ReportModel) -> Rendered {
     let mut writer = ::csv::Writer::from_writer(Vec::with_capacity(model.record_count() * ROW_BYTES));

@@ -1,7 +1,6 @@
 //! The aggregation: ledger rows grouped and summed by polars.
 //!
-//! polars is compiled without its lazy engine, so this is the eager group-by: one key column that numbers the groups,
-//! two columns to sum. What is decided about a row (its period, R1; its column, DESIGN section 4) is decided in the
+//! This is the eager group-by, for rows that are in memory: one key column that numbers the groups, two columns to sum. What is decided about a row (its period, R1; its column, DESIGN section 4) is decided in the
 //! core; the frame only adds up. It must give the same model as `core::statement::fold`, which a property test holds.
 
 use crate::core::credits::{Credits, Split};
@@ -37,7 +36,7 @@ fn sums_fit(rows: &Rows) -> bool {
     u128::from(largest) * rows.len() as u128 <= u128::from(Credits::LIMIT.get().unsigned_abs())
 }
 
-#[expect(deprecated, reason = "`sum` is deprecated in favour of the lazy engine, which we do without")]
+#[expect(deprecated, reason = "`sum` is deprecated in favour of the lazy engine, which has nothing to put off here")]
 fn sums(keys: Vec<u64>, rows: &Rows) -> PolarsResult<Vec<Sum>> {
     let frame = DataFrame::new_infer_height(vec![
         UInt64Chunked::from_vec("key".into(), keys).into_column(),

@@ -1,16 +1,17 @@
 //! Reading parts: polars finds and decodes what a report needs of them, and no more; the core says where each row counts.
 
 use super::columns::log_rows;
-use super::{Folder, On, Result};
+use super::{Folder, On, Result, SealedError};
 use crate::core::calendar::Instant;
 use crate::core::credits::{Credits, Split};
 use crate::core::ids::AccountId;
 use crate::core::sealed::{FileFacts, Manifest, SeqRange};
-use crate::core::statement::{Adding, Breakdown, Grid, Name, Outcome, Place, ReportAccount, Rows, SumKey};
+use crate::core::statement::{Adding, Breakdown, Grid, Name, Outcome, Place, ReportAccount, Rows, SumKey, Tally};
 use crate::core::transaction::{Kind, Reason, Status, Transaction};
 use polars::prelude::*;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, mpsc};
 
 /// Frames that wait to be taken: one is worked on while polars decodes the next.
 const FRAMES_AHEAD: usize = 2;
@@ -30,16 +31,37 @@ fn scan(
     }
     let wanted: Vec<Expr> = columns.iter().map(|name| col(*name)).collect();
     let (send, frames) = mpsc::sync_channel(FRAMES_AHEAD);
-    let failed = send.clone();
+    let end = send.clone();
     // Whoever takes no more frames drops the other end, and polars is asked to stop.
-    let hand_out = PlanCallback::new(move |frame| Ok(send.send(Ok(frame)).is_err()));
+    let hand_out = PlanCallback::new(move |frame| Ok(send.send(Some(Ok(frame))).is_err()));
     let query = file.select(wanted).sink_batches(hand_out, true, None)?;
     std::thread::spawn(move || {
-        if let Err(error) = query.collect_with_engine(Engine::Streaming) {
-            let _ = failed.send(Err(error));
-        }
+        let _ = match query.collect_with_engine(Engine::Streaming) {
+            Ok(_) => end.send(None),
+            Err(error) => end.send(Some(Err(error))),
+        };
     });
-    Ok(frames.into_iter())
+    Ok(Frames { frames, is_over: false })
+}
+
+/// What a thread of polars hands out: frames, and that it has come to the end. One that dies does not say so, and what it has
+/// handed out until then is not the whole file.
+struct Frames {
+    frames: mpsc::Receiver<Option<PolarsResult<DataFrame>>>,
+    is_over: bool,
+}
+
+impl Iterator for Frames {
+    type Item = PolarsResult<DataFrame>;
+
+    fn next(&mut self) -> Option<PolarsResult<DataFrame>> {
+        if self.is_over {
+            return None;
+        }
+        let next = self.frames.recv();
+        self.is_over = !matches!(next, Ok(Some(Ok(_))));
+        next.unwrap_or_else(|_| Some(Err(PolarsError::ComputeError("reading it ended before its end".into()))))
+    }
 }
 
 /// Rows of the accounts from `first` to `last`.
@@ -49,6 +71,18 @@ fn of_accounts(first: &AccountId, last: &AccountId) -> Expr {
         return id().eq(lit(first.as_str()));
     }
     id().gt_eq(lit(first.as_str())).and(id().lt_eq(lit(last.as_str())))
+}
+
+/// Accounts that are looked for one by one; more are cheaper by the span of their ids.
+const CHOSEN_MAX: usize = 32;
+
+/// Rows of these accounts, and maybe of some between them.
+fn of_chosen(accounts: &[ReportAccount]) -> Option<Expr> {
+    let (first, last) = (&accounts.first()?.id, &accounts.last()?.id);
+    if accounts.len() > CHOSEN_MAX {
+        return Some(of_accounts(first, last));
+    }
+    accounts.iter().map(|account| of_accounts(&account.id, &account.id)).reduce(Expr::or)
 }
 
 fn instant(at: Instant) -> Expr {
@@ -119,15 +153,18 @@ impl Balances {
     }
 }
 
-/// The balances with which a part ends, of the accounts from the first to the last of `accounts`, or of all.
+/// The balances with which a part ends.
 ///
 /// # Errors
 /// [`SealedError`](super::SealedError) when the file cannot be read.
-pub fn read_balances(folder: &Folder, part: &Manifest, accounts: Option<(&AccountId, &AccountId)>) -> Result<Balances> {
+pub fn read_balances(folder: &Folder, part: &Manifest) -> Result<Balances> {
+    balances_of(folder, part, None)
+}
+
+fn balances_of(folder: &Folder, part: &Manifest, filter: Option<Expr>) -> Result<Balances> {
     let path = folder.path_of(&part.balances)?;
     let read = || -> PolarsResult<Balances> {
         let mut balances = Balances::default();
-        let filter = accounts.map(|(first, last)| of_accounts(first, last));
         for frame in scan(&path, &["account_id", "seq", "free", "purchased"], filter)? {
             balances.push(&frame?)?;
         }
@@ -152,15 +189,14 @@ pub fn read_rows(folder: &Folder, log: &FileFacts, ranges: &[SeqRange]) -> Resul
         let schema = super::columns::log_schema();
         let columns: Vec<&str> = schema.iter_names().map(|name| name.as_str()).collect();
         let mut rows = Vec::new();
-        for frame in scan(&path, &columns, Some(filter))? {
-            rows.extend(log_rows(&frame?)?);
-        }
         let is_asked = |(id, row): &(AccountId, Transaction)| {
             let behind = ranges.partition_point(|range| range.account_id < *id);
             let of_account = ranges[behind..].iter().take_while(|range| range.account_id == *id);
             of_account.into_iter().any(|range| range.after < row.seq && row.seq <= range.through)
         };
-        rows.retain(is_asked);
+        for frame in scan(&path, &columns, Some(filter))? {
+            rows.extend(log_rows(&frame?)?.into_iter().filter(is_asked));
+        }
         Ok(rows)
     };
     read().on(&path, "cannot be read")
@@ -194,10 +230,6 @@ impl SealedRange<'_> {
             Some(Breakdown::Type | Breakdown::Status | Breakdown::Transaction) | None => None,
         }
     }
-
-    fn ends(&self) -> Option<(&AccountId, &AccountId)> {
-        Some((&self.accounts.first()?.id, &self.accounts.last()?.id))
-    }
 }
 
 /// Adds the rows of `parts`, which are in the order of their days, to `rows` as sums, and returns for each account its last
@@ -212,8 +244,8 @@ pub fn sum_range(
     rows: &mut Rows,
 ) -> Result<Vec<(i64, Split)>> {
     let mut known = vec![(0_i64, Split::ZERO); asked.accounts.len()];
-    let (Some(newest), Some((first, last))) = (parts.last(), asked.ends()) else { return Ok(known) };
-    let within = asked.is_chosen.then_some((first, last));
+    let Some(newest) = parts.last() else { return Ok(known) };
+    let chosen = if asked.is_chosen { of_chosen(asked.accounts) } else { None };
     let (from, to) = asked.bounds();
     // What was there before the range is what was there with some part, and what moved between the two. Any part will do;
     // least has moved since the last one whose days had ended when the range began, in the last zone in which it did.
@@ -226,7 +258,7 @@ pub fn sum_range(
     folder.check(needed.iter().map(|needed| &needed.part.log).chain(balances))?;
 
     let find = |part: &Manifest| -> Result<Vec<Option<(i64, Split)>>> {
-        let (balances, mut at) = (read_balances(folder, part, within)?, 0);
+        let (balances, mut at) = (balances_of(folder, part, chosen.clone())?, 0);
         Ok(asked.accounts.iter().map(|account| balances.find(&account.id, &mut at)).collect())
     };
     for (known, found) in known.iter_mut().zip(find(newest)?) {
@@ -237,15 +269,30 @@ pub fn sum_range(
             known.1 = found.map_or(Split::ZERO, |(_, balance)| balance);
         }
     }
-    let mut summing = Summing { asked, adding: Adding::default(), known: &mut known };
-    // The next part is decoded while one is added up.
-    let mut begun = needed.into_iter().map(|needed| Begun::of(folder, needed, asked.named(), within));
-    let mut next = begun.next();
-    while let Some(part) = next {
-        next = begun.next();
-        summing.part(part?, rows)?;
+    let (next, names) = (AtomicUsize::new(0), Mutex::new(&mut *rows));
+    let add_up = || {
+        let mut summing = Summing::new(asked, &names);
+        while let Some(needed) = needed.get(next.fetch_add(1, Ordering::Relaxed)) {
+            summing.part(Begun::of(folder, needed, asked.named(), chosen.clone())?)?;
+        }
+        Ok(summing)
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX).min(needed.len().max(1));
+    let done: Vec<Result<Summing<'_, '_>>> = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..workers).map(|_| scope.spawn(add_up)).collect();
+        let died = |_| Err(SealedError::Died("adding up sealed rows".to_owned()));
+        let mine = add_up();
+        [mine].into_iter().chain(others.into_iter().map(|other| other.join().unwrap_or_else(died))).collect()
+    });
+    let mut sums = Vec::new();
+    for summing in done {
+        let Summing { adding, moved, .. } = summing?;
+        for ((_, opening), moved) in known.iter_mut().zip(moved) {
+            *opening = opening.plus(moved)?;
+        }
+        sums.push(adding.finish()?);
     }
-    let tally = summing.adding.finish()?;
+    let tally = sums.into_iter().try_fold(Tally::default(), |all, more| all.with(more))?;
     rows.add_summed(tally);
     Ok(known)
 }
@@ -287,50 +334,53 @@ struct Begun<F> {
 impl Begun<()> {
     fn of(
         folder: &Folder,
-        Needed { part, is_in_base, time }: Needed<'_>,
+        Needed { part, is_in_base, time }: &Needed<'_>,
         named: Option<&'static str>,
-        within: Option<(&AccountId, &AccountId)>,
+        chosen: Option<Expr>,
     ) -> Result<Begun<impl Iterator<Item = PolarsResult<DataFrame>> + use<>>> {
         let path = folder.path_of(&part.log)?;
         let columns = ["account_id", "kind", "occurred_at", "status", "reason", "free_delta", "purchased_delta"];
         let columns: Vec<&str> = columns.into_iter().chain(named).collect();
-        let accounts = within.map(|(first, last)| of_accounts(first, last));
-        let filter = [accounts, time].into_iter().flatten().reduce(Expr::and);
+        let filter = [chosen, time.clone()].into_iter().flatten().reduce(Expr::and);
         let frames = scan(&path, &columns, filter).on(&path, "cannot be read")?;
-        Ok(Begun { path, is_in_base, frames })
+        Ok(Begun { path, is_in_base: *is_in_base, frames })
     }
 }
 
+/// Threads that add up parts. More would wait for disks and memory.
+const WORKERS_MAX: usize = 4;
+
+/// What one thread adds up.
 struct Summing<'a, 'b> {
     asked: &'a SealedRange<'b>,
+    /// All threads name alike.
+    names: &'a Mutex<&'a mut Rows>,
     adding: Adding,
-    known: &'a mut [(i64, Split)],
+    /// By account, what moved between the base and the beginning of the range.
+    moved: Vec<Split>,
 }
 
-impl Summing<'_, '_> {
+impl<'a, 'b> Summing<'a, 'b> {
+    fn new(asked: &'a SealedRange<'b>, names: &'a Mutex<&'a mut Rows>) -> Summing<'a, 'b> {
+        Summing { asked, names, adding: Adding::default(), moved: vec![Split::ZERO; asked.accounts.len()] }
+    }
+
     fn part(
         &mut self,
         Begun { path, is_in_base, frames }: Begun<impl Iterator<Item = PolarsResult<DataFrame>>>,
-        rows: &mut Rows,
     ) -> Result<()> {
         let named = self.asked.named();
         let mut at = 0;
         for frame in frames {
             let columns = frame.and_then(|frame| Columns::of(&frame, named)).on(&path, "cannot be read")?;
-            self.frame(&columns, is_in_base, &mut at, rows)?.on(&path, "cannot be read")?;
+            self.frame(&columns, is_in_base, &mut at)?.on(&path, "cannot be read")?;
         }
         Ok(())
     }
 
     /// Adds up a frame. Its accounts are in order: `at` is where among those of the report the next one is looked for. What is
     /// wrong with the frame is the inner error.
-    fn frame(
-        &mut self,
-        columns: &Columns,
-        is_in_base: bool,
-        at: &mut usize,
-        rows: &mut Rows,
-    ) -> Result<PolarsResult<()>> {
+    fn frame(&mut self, columns: &Columns, is_in_base: bool, at: &mut usize) -> Result<PolarsResult<()>> {
         let SealedRange { grid, accounts, breakdown, .. } = self.asked;
         let (Some(mut ids), Some(mut kinds)) = (Texts::of(&columns.accounts), Texts::of(&columns.kinds)) else {
             return Ok(Ok(()));
@@ -366,7 +416,7 @@ impl Summing<'_, '_> {
                 begun -= 1;
             }
             let delta = Split { free: Credits::new(free[row]), purchased: Credits::new(purchased[row]) };
-            let opening = &mut self.known[index].1;
+            let opening = &mut self.moved[index];
             if is_in_base {
                 // It is among the balances of the base, and did not happen before the range.
                 if begun > 0 {
@@ -379,7 +429,9 @@ impl Summing<'_, '_> {
             if begun == 0 || begun == starts.len() {
                 continue;
             }
-            let name = names.as_mut().and_then(|names| names.get(row, |name| rows.name(name)));
+            let all = self.names;
+            let named = |name: &str| all.lock().unwrap_or_else(PoisonError::into_inner).name(name);
+            let name = names.as_mut().and_then(|names| names.get(row, named));
             let group = breakdown.map_or(0, |breakdown| breakdown.group_by(name.unwrap_or(Name::NONE), outcome, delta));
             let place = Place { cell: grid.cell(index, begun - 1), group };
             self.adding.add(SumKey::new(place, kind, outcome), delta, 1)?;
@@ -443,8 +495,9 @@ impl Columns {
 /// a short text itself and of a long one where it is.
 struct Texts<'a, T> {
     array: &'a <StringType as PolarsDataType>::Array,
-    /// Which are NULL, if any is.
-    nulls: Option<Vec<bool>>,
+    /// The same array where some are NULL.
+    nulls: Option<&'a ArrayRef>,
+    is_all_null: bool,
     last: Option<(u128, T)>,
     known: Vec<(u128, T)>,
 }
@@ -455,13 +508,13 @@ const KNOWN_MAX: usize = 64;
 impl<'a, T: Copy> Texts<'a, T> {
     fn of(column: &'a StringChunked) -> Option<Texts<'a, T>> {
         let array = column.downcast_iter().next()?;
-        let nulls = || column.is_null().iter().map(|null| null == Some(true)).collect();
-        Some(Texts { array, nulls: (column.null_count() > 0).then(nulls), last: None, known: Vec::new() })
+        let nulls = column.chunks().first().filter(|_| column.null_count() > 0);
+        Some(Texts { array, nulls, is_all_null: column.null_count() == column.len(), last: None, known: Vec::new() })
     }
 
     /// What the text of a row stands for; `None` for NULL.
     fn get(&mut self, row: usize, read: impl FnOnce(&str) -> T) -> Option<T> {
-        if self.nulls.as_ref().is_some_and(|nulls| nulls[row]) {
+        if self.is_all_null || self.nulls.is_some_and(|nulls| nulls.is_null(row)) {
             return None;
         }
         let view = self.array.views()[row].as_u128();

@@ -6,10 +6,10 @@
 //! anew. A disk that loses bits by itself is found by `creditd verify --sealed`, which hashes everything.
 
 use super::{On, Result, SealedError};
-use crate::core::sealed::{FileFacts, Manifest, hex};
+use crate::core::sealed::{Chain, FileFacts, Manifest, hex, number_in};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -58,7 +58,10 @@ impl Folder {
     }
 
     pub(super) fn make(&self) -> Result<()> {
-        fs::create_dir_all(&self.0).on(&self.0, "cannot be made")
+        // As the ledger's file, for its owner only; who shares them says so.
+        let mut builder = fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.recursive(true).create(&self.0).on(&self.0, "cannot be made")
     }
 
     /// Where the file is that `facts` describe. A name that leads out of the folder leads nowhere.
@@ -143,18 +146,25 @@ impl Folder {
         self.write_whole(&path, manifest.text().as_bytes()).on(&path, "cannot be written")
     }
 
-    /// Removes the files of a part that another one replaces. Its manifest stays.
+    /// Removes the files of parts that are over: those that others replace, and those of parts that somebody else has made at
+    /// the same time. Their manifests stay, as far as they are in the chain. What is still to come is left alone.
     ///
     /// # Errors
-    /// [`SealedError::File`] when one cannot be removed.
-    pub fn remove(&self, manifest: &Manifest) -> Result<()> {
-        for facts in [&manifest.log, &manifest.balances] {
-            let path = self.path_of(facts)?;
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(error).on(&path, "cannot be removed");
-                }
-                _ => {}
+    /// [`SealedError::File`] when the folder cannot be read, or a file not be removed.
+    pub fn tidy(&self, chain: &Chain) -> Result<()> {
+        let parts = chain.parts();
+        let of_parts = parts.iter().flat_map(|part| [part.log.name.clone(), part.balances.name.clone()]);
+        let named: BTreeSet<String> = of_parts.chain(chain.manifests().iter().map(Manifest::name)).collect();
+        let files = match fs::read_dir(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            files => files.on(&self.0, "cannot be read")?,
+        };
+        for file in files {
+            let path = file.on(&self.0, "cannot be read")?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let is_over = number_in(&name).is_some_and(|number| number < chain.next().0);
+            if is_over && !named.contains(&*name) {
+                fs::remove_file(&path).on(&path, "cannot be removed")?;
             }
         }
         Ok(())
@@ -163,10 +173,6 @@ impl Folder {
     fn write_whole(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut file = tempfile::Builder::new().prefix(".creditd-").tempfile_in(&self.0)?;
         file.write_all(bytes)?;
-        {
-            use std::os::unix::fs::PermissionsExt;
-            file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-        }
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
         // The new names reach the disk before the database speaks of them.

@@ -44,17 +44,20 @@ impl Write for Shared {
     }
 }
 
-/// A table on its way into a file.
+/// A table on its way into a file, which has no name before it is complete.
 struct TableWriter {
+    /// The folder.
     path: PathBuf,
     parquet: BatchedWriter<Shared>,
     file: Shared,
 }
 
 impl TableWriter {
-    fn create(folder: &Path, name: &str, schema: &Schema) -> Result<TableWriter> {
-        let path = folder.join(name);
-        let file = tempfile::Builder::new().prefix(".creditd-").tempfile_in(folder).on(&path, "cannot be made")?;
+    fn create(folder: &Path, schema: &Schema) -> Result<TableWriter> {
+        let path = folder.to_owned();
+        // Only its owner can read it, as the ledger's file.
+        let file =
+            tempfile::Builder::new().prefix(".creditd-").tempfile_in(folder).on(&path, "cannot be written to")?;
         let hashed = Hashed { file: BufWriter::new(file), hash: Sha256::new(), bytes: 0 };
         let file = Shared(Arc::new(Mutex::new(hashed)));
         let parquet = ParquetWriter::new(file.clone()).with_compression(ParquetCompression::Zstd(None));
@@ -67,26 +70,21 @@ impl TableWriter {
         written.on(&self.path, "cannot be written")
     }
 
-    /// Brings the file to disk, under its name.
-    fn finish(self) -> Result<FileFacts> {
+    /// Brings the file to disk, under the name that `named` gives it, who is told its hash.
+    fn finish(self, named: impl FnOnce(&str) -> String) -> Result<FileFacts> {
         let TableWriter { path, parquet, file: Shared(file) } = self;
         parquet.finish().on(&path, "cannot be finished")?;
         drop(parquet);
         let whole = Arc::into_inner(file).and_then(|file| file.into_inner().ok());
         let Hashed { file, hash, bytes } = whole.ok_or("it is still being written").on(&path, "cannot be finished")?;
         let file = file.into_inner().map_err(io::IntoInnerError::into_error).on(&path, "cannot be written")?;
-        readable(file.path()).on(&path, "cannot be made readable")?;
-        file.as_file().sync_all().on(&path, "cannot be brought to disk")?;
+        file.as_file().sync_all().on(&path, "cannot be written to")?;
+        let sha256 = hex(&hash.finalize());
+        let name = named(&sha256);
+        let path = path.join(&name);
         file.persist(&path).map_err(|error| error.error).on(&path, "cannot be named")?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(FileFacts { name, bytes, sha256: hex(&hash.finalize()) })
+        Ok(FileFacts { name, bytes, sha256 })
     }
-}
-
-/// As any program makes files; a temporary one would be its owner's alone.
-fn readable(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
 }
 
 /// A part on its way into its files. Dropped before [`PartWriter::finish`], nothing of it stays.
@@ -105,7 +103,7 @@ pub struct PartWriter {
     balances: Vec<BalanceRow>,
 }
 
-/// A part whose files are on disk.
+/// A part whose files are on disk. They mean nothing until the database knows its manifest.
 #[derive(Clone, Debug)]
 pub struct Written(pub Manifest);
 
@@ -122,8 +120,7 @@ impl PartWriter {
     ) -> Result<PartWriter> {
         folder.make()?;
         let log_schema = log_schema();
-        let name = format!("{}.log.parquet", name_of(number, days));
-        let log = TableWriter::create(folder.path(), &name, &log_schema)?;
+        let log = TableWriter::create(folder.path(), &log_schema)?;
         let (folder, rows, balances) = (folder.clone(), Vec::new(), Vec::new());
         let (count, delta, counts_at) = (0, Split::ZERO, None);
         Ok(PartWriter {
@@ -157,10 +154,14 @@ impl PartWriter {
                 account
             }
         };
-        if let (Some(newest), Some(of_account)) = (rows.last(), self.balances.last_mut()) {
-            (of_account.seq, of_account.balance) = (newest.seq, newest.balance);
-        }
+        let Some(of_account) = self.balances.last_mut() else { return Ok(()) };
         for row in &rows {
+            // Rows are numbered without gaps, so whoever handed them out has left some out.
+            if row.seq != of_account.seq + 1 {
+                let what = format!("row {} of {account} behind row {}", row.seq, of_account.seq);
+                return Err(SealedError::Strange(what));
+            }
+            (of_account.seq, of_account.balance) = (row.seq, row.balance);
             let at = row.kind.counts_at(row.occurred_at);
             let (first, last) = self.counts_at.unwrap_or((at, at));
             self.counts_at = Some((first.min(at), last.max(at)));
@@ -183,7 +184,7 @@ impl PartWriter {
         self.log.write(frame)
     }
 
-    /// Brings the files of the part and its manifest to disk. They mean nothing until the database knows the manifest.
+    /// Brings the files of the part and its manifest to disk.
     ///
     /// # Errors
     /// [`SealedError::File`] when they cannot be written.
@@ -191,13 +192,14 @@ impl PartWriter {
         if !self.rows.is_empty() {
             self.flush()?;
         }
-        let name = format!("{}.balances.parquet", name_of(self.number, self.days));
         let schema = balances_schema();
-        let mut balances = TableWriter::create(self.folder.path(), &name, &schema)?;
+        let mut balances = TableWriter::create(self.folder.path(), &schema)?;
         for rows in self.balances.chunks(GROUP_ROWS) {
             balances.write(balances_frame(&schema, rows))?;
         }
-        let (log, balances) = (self.log.finish()?, balances.finish()?);
+        let log = self.log.finish(|sha256| format!("{}.log.parquet", name_of(self.number, self.days, sha256)))?;
+        let stem = name_of(self.number, self.days, &log.sha256);
+        let balances = balances.finish(|_| format!("{stem}.balances.parquet"))?;
         // Nothing counts anywhere, so any instant will do.
         let (earliest, latest) = self.counts_at.unwrap_or((self.days.end(), self.days.end()));
         let manifest = Manifest {

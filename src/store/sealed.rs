@@ -39,6 +39,12 @@ impl Store {
     pub async fn add_sealed(&self, manifest: &Manifest) -> Result<bool> {
         let (number, hash) = (i64::try_from(manifest.number).unwrap_or(i64::MAX), manifest.hash());
         in_write!(self.backend, "committing what was sealed", |tx| {
+            // It may be another database now, which was set back while the part was written.
+            let before = tx.query("SELECT hash FROM sealed WHERE number = $1").bind(number - 1).fetch_all().await;
+            let before = before.while_("reading what was sealed")?;
+            if before.first().map(|row| row.get::<&str>(0)) != manifest.previous.as_deref() {
+                return Ok(false);
+            }
             let add = tx.query(
                 "INSERT INTO sealed (number, manifest, hash) VALUES ($1, $2, $3) ON CONFLICT (number) DO NOTHING",
             );

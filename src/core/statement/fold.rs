@@ -180,12 +180,17 @@ impl Period {
 
     /// What there is of a use of credits.
     fn of_use(sums: &[Sum]) -> Result<Period, Overflow> {
-        let mut movements = Movements::of(sums)?;
-        for kind in Kind::ALL.iter().filter(|kind| !is_use(**kind)) {
-            movements.changes[*kind as usize] = Split::ZERO;
+        let mut period = Period::default();
+        for Sum { key, delta, .. } in sums.iter().filter(|sum| is_use(sum.key.kind())) {
+            for (figures, change) in [(&mut period.free, delta.free), (&mut period.purchased, delta.purchased)] {
+                if key.kind() == Kind::Refund {
+                    figures.refunded = figures.refunded.plus(change)?;
+                } else {
+                    figures.consumed = figures.consumed.minus(change)?;
+                }
+            }
         }
-        let mut period = Period::new(Split::ZERO, &movements)?;
-        (period.free.remaining, period.purchased.remaining) = (Credits::ZERO, Credits::ZERO);
+        period.counts = sums.iter().fold(Counts::default(), |counts, sum| counts.plus(sum.counts()));
         Ok(period)
     }
 

@@ -2,6 +2,7 @@
 
 use super::super::credits::Split;
 use super::super::transaction::Kind;
+use super::groups::is_use;
 use super::{Counts, LINES_PER_PERIOD, Outcome, Place, REPORT_LINES_MAX, ReportError};
 
 /// The keys of one place: every kind with every outcome.
@@ -97,7 +98,7 @@ impl Tally {
     pub fn of(mut sums: Vec<Sum>) -> Result<Tally, ReportError> {
         sums.sort_unstable_by_key(|sum| sum.key);
         let mut kept = 0;
-        let (mut places, mut last) = (0_u64, None);
+        let (mut places, mut last): (u64, Option<Place>) = (0, None);
         for at in 0..sums.len() {
             let sum = sums[at];
             if kept > 0 && sums[kept - 1].key == sum.key {
@@ -106,9 +107,11 @@ impl Tally {
                 same.rows = same.rows.saturating_add(sum.rows);
                 continue;
             }
-            let place = Some(sum.key.place());
-            places += u64::from(place != last);
-            last = place;
+            // What is no use of credits has no line in a breakdown, and else one in each cell, which is counted beforehand.
+            if is_use(sum.key.kind()) && last != Some(sum.key.place()) {
+                last = Some(sum.key.place());
+                places += 1;
+            }
             sums[kept] = sum;
             kept += 1;
         }
@@ -153,11 +156,13 @@ pub struct Adding {
     sums: Vec<Sum>,
     /// Where in `sums` the newest sum is of those keys that share a slot.
     newest: Vec<usize>,
+    /// How many sums there may be before those of one key are joined.
+    limit: usize,
 }
 
 impl Default for Adding {
     fn default() -> Adding {
-        Adding { sums: Vec::new(), newest: vec![0; SLOTS] }
+        Adding { sums: Vec::new(), newest: vec![0; SLOTS], limit: SUMS_MAX }
     }
 }
 
@@ -176,8 +181,10 @@ impl Adding {
             _ => {
                 *newest = self.sums.len();
                 self.sums.push(Sum { key, delta, rows });
-                if self.sums.len() == SUMS_MAX {
+                if self.sums.len() >= self.limit {
                     self.sums = Tally::of(std::mem::take(&mut self.sums))?.0;
+                    // Joining costs more than it saves where few have the same key.
+                    self.limit = SUMS_MAX.max(2 * self.sums.len());
                 }
             }
         }
