@@ -4,10 +4,11 @@ use super::Context;
 use super::exit::{Exit, Failure, OrExit};
 use super::files::{WholeFile, agreed, ending};
 use super::output::{Cell, Column, OutputMode, stdout};
+use crate::app::App;
 use crate::core::calendar::{Instant, Month};
 use crate::core::counting::{counted, grouped};
 use crate::core::ids::AccountId;
-use crate::core::statement::{Breakdown, DateRange, Grouping, LocalTime, ReportModel, Scope};
+use crate::core::statement::{Breakdown, DateRange, Grouping, LocalTime, ReportModel, ReportSpec, Scope};
 use crate::report::{Definition, Definitions, Format, Overrides, RenderError, aggregate, definition_schema, render};
 use anyhow::Context as _;
 use std::io::Write;
@@ -38,8 +39,8 @@ pub enum Report {
     Export {
         #[command(flatten)]
         asked: Asked,
-        /// The form of the file: table, csv, json, ndjson, html or xlsx. --output and the file's ending say it, too, and must
-        /// not say another one; else it is html
+        /// The form of the file: table, csv, json, ndjson, html, parquet, png or xlsx. --output and the file's ending say it,
+        /// too, and must not say another one; else it is html
         #[arg(long, value_name = "FORM")]
         format: Option<Format>,
         /// The file; - is stdout [default: named for report and range, in `out` of [reports] in the settings]
@@ -134,10 +135,11 @@ impl Report {
                 Ok(writeln!(out)?)
             }
             Report::Show(asked) => {
-                let model = asked.model(context).await?;
                 let layout = context.layout();
+                let format = Format::from(layout.mode);
+                let model = asked.model(context, format).await?;
                 let mut out = stdout();
-                out.write_all(&render(&model, Format::from(layout.mode), layout.width.unwrap_or(WIDTH))?)?;
+                out.write_all(&render(&model, format, layout.width.unwrap_or(WIDTH))?)?;
                 Ok(out.flush()?)
             }
             Report::Export { asked, format, out } => export(context, &asked, format, out).await,
@@ -210,20 +212,24 @@ fn described(definition: &Definition) -> Vec<Cell> {
 }
 
 impl Asked {
-    async fn model(&self, context: &Context) -> Result<ReportModel, Failure> {
-        let app = context.app().await?;
-        app.check_as_of(self.as_of)?;
+    /// What is asked, seen from `now`.
+    fn spec(&self, context: &Context, now: Instant) -> Result<ReportSpec, Failure> {
         let definitions = definitions(context)?;
         let definition = definitions.get(&self.name).or_exit(Exit::Usage)?;
         let (from, to) = match self.month.map(DateRange::of_month).transpose().or_exit(Exit::Usage)? {
             Some(range) => (Some(range.from()), Some(range.to())),
             None => (self.from, self.to),
         };
-        let now = self.as_of.unwrap_or(app.now());
         let (group_by, breakdown) = By::parts(&self.by)?;
         let overrides = Overrides { from, to, group_by, breakdown, scope: self.scope, columns: None };
         // A definition's "today" is UTC's: the same command gives the same report wherever it is typed.
-        let spec = definition.resolve(&overrides, now.to_utc().date_naive(), now).or_exit(Exit::Usage)?;
+        definition.resolve(&overrides, now.to_utc().date_naive(), now).or_exit(Exit::Usage)
+    }
+
+    async fn model(&self, context: &Context, format: Format) -> Result<ReportModel, Failure> {
+        let app = context.app().await?;
+        app.check_as_of(self.as_of)?;
+        let spec = self.spec(context, self.as_of.unwrap_or(app.now()))?;
         let chosen = (!self.account.is_empty()).then_some(self.account.as_slice());
         let count = match chosen {
             Some(chosen) => chosen.len() as u64,
@@ -231,10 +237,25 @@ impl Asked {
         };
         spec.check_size(usize::try_from(count).unwrap_or(usize::MAX)).or_exit(Exit::Usage)?;
         let progress = context.progress("reading");
-        let (accounts, rows) = app.report_rows(chosen, &spec, self.as_of, &mut progress.report()).await?;
-        drop(progress);
-        Ok(aggregate(&spec, &accounts, &rows)?)
+        Ok(read(app, chosen, &spec, self.as_of, format, &mut progress.report()).await?)
     }
+}
+
+/// Reads and adds up a report, with what its charts mark where `format` has charts.
+async fn read(
+    app: &App,
+    chosen: Option<&[AccountId]>,
+    spec: &ReportSpec,
+    as_of: Option<Instant>,
+    format: Format,
+    progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
+) -> anyhow::Result<ReportModel> {
+    let (accounts, rows) = app.report_rows(chosen, spec, as_of, progress).await?;
+    let marks = match accounts.as_slice() {
+        [one] if format.has_charts() => app.marks(&one.id, spec, as_of).await?,
+        _ => None,
+    };
+    Ok(ReportModel { marks, ..aggregate(spec, &accounts, &rows)? })
 }
 
 async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: Option<PathBuf>) -> Result<(), Failure> {
@@ -244,9 +265,11 @@ async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: O
         let what = format!("{format} is no text and does not go to stdout: name a file by --out, or leave it out");
         return Err(Failure::message(Exit::Usage, what));
     }
-    let model = asked.model(context).await?;
+    let model = asked.model(context, format).await?;
     let bytes = match render(&model, format, WIDTH) {
-        Err(RenderError::Unfit(unfit)) => return Err(Failure::message(Exit::Usage, unfit.to_string())),
+        Err(error @ (RenderError::Unfit(_) | RenderError::NoChart { .. })) => {
+            return Err(Failure::message(Exit::Usage, error.to_string()));
+        }
         rendered => rendered?,
     };
     let path = match out {

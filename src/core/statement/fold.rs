@@ -60,7 +60,8 @@ pub fn assemble(
     tally: &Tally,
 ) -> Result<ReportModel, ReportError> {
     let (lines, subtotals, totals) = (Vec::new(), Vec::new(), Vec::new());
-    let mut model = ReportModel { spec: spec.clone(), lines, subtotals, totals, zones: zones(spec.range(), accounts) };
+    let zones = zones(spec.range(), accounts);
+    let mut model = ReportModel { spec: spec.clone(), lines, subtotals, totals, zones, marks: None };
     let mut total: Option<Period> = None;
     for (id, first_cell, opening) in line_sets(spec, accounts, grid)? {
         let mut carried_in = opening;

@@ -17,6 +17,7 @@
 
 mod fold;
 mod groups;
+mod marks;
 mod periods;
 mod range;
 mod rows;
@@ -28,6 +29,7 @@ pub(crate) mod testing;
 
 pub use fold::{assemble, fold};
 pub use groups::Group;
+pub use marks::{Ahead, Marks};
 pub use periods::{Grid, Place};
 pub use range::{DateRange, LocalTime};
 pub use rows::{Name, Outcome, Row, Rows};
@@ -416,6 +418,8 @@ pub struct ReportModel {
     pub totals: Vec<Line>,
     /// The time zones by which its accounts lived through the range, in the order of their names.
     pub zones: Vec<&'static str>,
+    /// What its charts show beside its figures, in a report of one account by day that is to be drawn.
+    pub marks: Option<Marks>,
 }
 
 /// The lines of one account, or of the platform.
