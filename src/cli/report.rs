@@ -1,5 +1,7 @@
 //! `creditd report`: the statements of accounts and of the platform, on the terminal or as files.
 
+mod all;
+
 use super::Context;
 use super::exit::{Exit, Failure, OrExit};
 use super::files::{WholeFile, agreed, ending};
@@ -35,7 +37,7 @@ pub enum Report {
     Schema,
     /// Show a report
     Show(Asked),
-    /// Write a report to a file
+    /// Write a report to a file, or with --all one for each account to a folder
     Export {
         #[command(flatten)]
         asked: Asked,
@@ -46,6 +48,10 @@ pub enum Report {
         /// The file; - is stdout [default: named for report and range, in `out` of [reports] in the settings]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// A file for each account, with an index, in the folder that --out names. Repeated, it makes what is missing, as of
+        /// the instant of the first run
+        #[arg(long, requires = "out", conflicts_with = "account")]
+        all: bool,
     },
 }
 
@@ -142,7 +148,12 @@ impl Report {
                 out.write_all(&render(&model, format, layout.width.unwrap_or(WIDTH))?)?;
                 Ok(out.flush()?)
             }
-            Report::Export { asked, format, out } => export(context, &asked, format, out).await,
+            Report::Export { asked, format, out: Some(dir), all: true } => {
+                // A folder's name has no ending that says a form.
+                let format = form_of(format, context.output(), None)?;
+                all::export(context, &asked, format, &dir).await
+            }
+            Report::Export { asked, format, out, .. } => export(context, &asked, format, out).await,
         }
     }
 }

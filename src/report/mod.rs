@@ -9,6 +9,7 @@ mod csv;
 mod definitions;
 mod frames;
 mod html;
+pub mod index;
 pub mod journal;
 mod json;
 mod parquet;
