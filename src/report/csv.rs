@@ -22,7 +22,7 @@ pub(super) fn render(model: &ReportModel) -> Rendered {
     Ok(writer.into_inner()?)
 }
 
-fn neutral(text: &str) -> Cow<'_, str> {
+pub(super) fn neutral(text: &str) -> Cow<'_, str> {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
         Cow::Owned(format!("'{text}"))
     } else {

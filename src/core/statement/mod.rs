@@ -20,6 +20,7 @@ mod filters;
 mod fold;
 mod groups;
 mod log;
+mod marks;
 mod money;
 mod periods;
 mod range;
@@ -35,6 +36,7 @@ pub use filters::{FILTER_VALUES_MAX, Filters};
 pub use fold::{assemble, fold};
 pub use groups::Group;
 pub use log::{LOG_COLUMNS, LOG_ROWS_MAX, LogRow, sort_log};
+pub use marks::{Ahead, Marks};
 pub use money::{Bought, Facts, Sales, redo, undo};
 pub use periods::{Grid, Place};
 pub use range::{DateRange, LocalTime};
@@ -523,6 +525,8 @@ pub struct ReportModel {
     pub zones: Vec<&'static str>,
     /// What it says beside its lines: the log, money, a comparison.
     pub beside: Beside,
+    /// What its charts show beside its figures, in a report of one account by day that is to be drawn.
+    pub marks: Option<Marks>,
 }
 
 /// What a file has a row for.
