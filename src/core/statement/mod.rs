@@ -35,7 +35,7 @@ pub use beside::{Beside, Comparison, Reading, TOP_MAX, Top};
 pub use filters::{FILTER_VALUES_MAX, Filters};
 pub use fold::{assemble, fold};
 pub use groups::Group;
-pub use log::{LOG_COLUMNS, LOG_ROWS_MAX, LogRow, sort_log};
+pub use log::{LOG_COLUMNS, LOG_ROWS_MAX, LogRow, Record, sort_log};
 pub use marks::{Ahead, Marks};
 pub use money::{Bought, Facts, Sales, redo, undo};
 pub use periods::{Grid, Place};
@@ -527,26 +527,6 @@ pub struct ReportModel {
     pub beside: Beside,
     /// What its charts show beside its figures, in a report of one account by day that is to be drawn.
     pub marks: Option<Marks>,
-}
-
-/// What a file has a row for.
-#[derive(Clone, Copy, Debug)]
-pub enum Record<'a> {
-    /// A line.
-    Line(&'a Line),
-    /// A transaction of a log.
-    Log(&'a LogRow),
-}
-
-impl<'a> Record<'a> {
-    /// What stands in `column`.
-    #[must_use]
-    pub fn cell(self, column: Column) -> Cell<'a> {
-        match self {
-            Record::Line(line) => line.cell(column),
-            Record::Log(row) => row.cell(column),
-        }
-    }
 }
 
 /// The lines of one account, or of the platform.
