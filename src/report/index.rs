@@ -6,7 +6,7 @@ use crate::core::calendar::Instant;
 use crate::core::counting::{counted, grouped};
 use crate::core::ids::AccountId;
 use crate::core::statement::{Breakdown, Column, Grouping, LocalTime, ReportSpec};
-use crate::report::wording::days;
+use crate::report::wording::{days, filter_said, listed};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -35,6 +35,12 @@ pub struct Asked {
     group_by: Grouping,
     breakdown: Option<Breakdown>,
     columns: Vec<Column>,
+    /// Only transactions with one of the values of each; the empty text is for those without.
+    #[serde(default)]
+    filters: BTreeMap<String, Vec<String>>,
+    /// Whether each is compared with the range before.
+    #[serde(default)]
+    compare: bool,
     format: Format,
     as_of: Instant,
 }
@@ -43,6 +49,8 @@ impl Asked {
     /// The report named `report` as `spec` says, in `format`.
     #[must_use]
     pub fn new(report: &str, spec: &ReportSpec, format: Format) -> Asked {
+        let text =
+            |(filter, values): (&str, Vec<&str>)| (filter.to_owned(), values.into_iter().map(str::to_owned).collect());
         Asked {
             schema: SCHEMA.to_owned(),
             creditd: env!("CARGO_PKG_VERSION").to_owned(),
@@ -53,6 +61,8 @@ impl Asked {
             group_by: spec.grouping(),
             breakdown: spec.breakdown(),
             columns: spec.columns().to_vec(),
+            filters: spec.filters().said().into_iter().map(text).collect(),
+            compare: spec.before().is_some(),
             format,
             as_of: spec.as_of(),
         }
@@ -76,6 +86,12 @@ impl Asked {
         *self == Asked { creditd: self.creditd.clone(), ..other.clone() }
     }
 
+    /// Its filters in words; empty without any.
+    fn only(&self) -> String {
+        let said = |(filter, values): (&String, &Vec<String>)| filter_said(filter, values.iter().map(String::as_str));
+        listed(&self.filters.iter().map(said).collect::<Vec<_>>())
+    }
+
     /// Where the file of `account` is, within the folder. Every account has a name of its own, also where the case of letters
     /// makes no difference; none is hidden, begins with a sign, or is a word that a system keeps for itself.
     #[must_use]
@@ -92,7 +108,14 @@ impl std::fmt::Display for Asked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Asked { report, from, to, group_by, format, as_of, .. } = self;
         let by = self.breakdown.map_or(group_by.to_string(), |breakdown| format!("{group_by},{breakdown}"));
-        write!(f, "{report} from {from} to {to} by {by} as {format}, as of {as_of}")
+        write!(f, "{report} from {from} to {to} by {by}")?;
+        if !self.filters.is_empty() {
+            write!(f, " with {}", self.only())?;
+        }
+        if self.compare {
+            f.write_str(" with a comparison")?;
+        }
+        write!(f, " as {format}, as of {as_of}")
     }
 }
 
@@ -198,6 +221,8 @@ struct Page<'a> {
     title: &'a str,
     period: String,
     as_of: String,
+    /// What was left out, in words; empty when nothing was.
+    filters: String,
     files: String,
     lines: String,
     rows: Vec<PageRow>,
@@ -231,6 +256,7 @@ pub fn page(asked: &Asked, made: &BTreeMap<AccountId, Made>) -> Rendered {
         title: &asked.title,
         period: days(range),
         as_of: asked.as_of.to_utc().format("%-d %B %Y, %H:%M:%S UTC").to_string(),
+        filters: asked.only(),
         files: counted(made.values().filter_map(lines).count() as u64, "file"),
         lines: counted(made.values().filter_map(lines).sum::<u64>(), "line"),
         rows: made.iter().take(PAGE_ACCOUNTS_MAX).map(row).collect(),
@@ -244,6 +270,7 @@ pub fn page(asked: &Asked, made: &BTreeMap<AccountId, Made>) -> Rendered {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::statement::Filters;
     use crate::report::testing::statement;
     use proptest::prelude::*;
 
@@ -304,6 +331,15 @@ mod tests {
         assert!(one.is_same_export(&other) && one != other);
         other.format = Format::Csv;
         assert!(!one.is_same_export(&other));
+        let filters = Filters { users: vec!["ann".parse().ok(), None], ..Filters::default() };
+        let spec = statement().spec.with_breakdown(Some(Breakdown::Action)).with_filters(filters).expect("a breakdown");
+        let spec = spec.with_comparison(true).expect("years that are known");
+        let filtered = Asked::new("usage-by-action", &spec, Format::Csv);
+        insta::assert_snapshot!(filtered, @"usage-by-action from 2026-03-01 to 2026-04-01 by range,action with user ann or none with a comparison as csv, as of 2026-04-02T06:00:00Z");
+        let page = String::from_utf8(page(&filtered, &BTreeMap::new()).expect("it renders")).expect("UTF-8");
+        assert!(page.contains("<dt>Only</dt><dd>user ann or none</dd>"), "{page}");
+        let plain = Asked { filters: BTreeMap::new(), compare: false, ..filtered.clone() };
+        assert!(!filtered.is_same_export(&plain));
         insta::assert_snapshot!(one, @"statement-monthly from 2026-03-01 to 2026-04-01 by range as html, as of 2026-04-02T06:00:00Z");
     }
 }

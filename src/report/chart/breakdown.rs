@@ -5,7 +5,7 @@ use super::drawing::{Anchor, Chart, Frame, Key, Paint, Plot, Rect, Shape, keys, 
 use super::{per_bar, shared, short};
 use crate::core::counting::{counted, grouped};
 use crate::core::statement::{Breakdown, Group, Line, LineType, ReportModel};
-use crate::report::wording::{days, listed};
+use crate::report::wording::{days, filters_said, listed};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -207,7 +207,9 @@ fn description(model: &ReportModel, breakdown: Breakdown, series: &[Series]) -> 
     let each: Vec<String> = series.iter().map(|one| format!("{} {}", one.name, grouped(one.total()))).collect();
     let per = if model.spec.period_count() > 1 { format!(" per {}", model.spec.grouping()) } else { String::new() };
     let range = days(model.spec.range());
-    format!("Credits consumed{per} by {breakdown}. {range}: {} consumed, {}.", grouped(all), listed(&each))
+    let only = listed(&filters_said(model));
+    let only = if only.is_empty() { only } else { format!(" Only {only}.") };
+    format!("Credits consumed{per} by {breakdown}.{only} {range}: {} consumed, {}.", grouped(all), listed(&each))
 }
 
 #[cfg(test)]
@@ -215,7 +217,7 @@ mod tests {
     use super::super::testing::{rects, texts};
     use super::super::{Subject, chart};
     use super::*;
-    use crate::core::statement::{Grouping, Scope};
+    use crate::core::statement::{Filters, Grouping, Scope};
     use crate::report::testing::{broken_down, report, usage};
 
     const MARCH: (&str, &str) = ("2026-03-01", "2026-04-01");
@@ -232,6 +234,21 @@ mod tests {
         let chart = chart(&model, Subject::Breakdown, Frame::Page).expect("something was consumed");
         insta::assert_snapshot!(chart.description, @"Credits consumed by user. March 2026: 1,300 consumed, =ann 1,200 and שרה 🦊 100.");
         insta::assert_snapshot!(texts(&chart, "name").join(" | "), @"=ann | 1,200 | שרה 🦊 | 100 | Free | Purchased");
+    }
+
+    #[test]
+    fn what_was_left_out_is_said() {
+        let mut model = broken_down("t", MARCH, Grouping::Range, Some(Breakdown::User), Scope::Account, &["a"]);
+        let filters = Filters { actions: vec!["erase".parse().ok(), None], ..Filters::default() };
+        model.spec = model.spec.with_filters(filters).expect("a breakdown");
+        let chart = chart(&model, Subject::Breakdown, Frame::Page).expect("something was consumed");
+        insta::assert_snapshot!(chart.description, @"Credits consumed by user. Only action erase or none. March 2026: 1,300 consumed, =ann 1,200 and שרה 🦊 100.");
+    }
+
+    #[test]
+    fn a_log_is_not_drawn() {
+        let log = crate::report::testing::log(&["a".to_owned()], Scope::Account);
+        assert!(super::super::charts(&log, Frame::Page).is_empty());
     }
 
     #[test]

@@ -139,6 +139,41 @@ fn two_do_not_write_in_one_folder() {
 }
 
 #[test]
+fn logs_and_filtered_breakdowns_have_their_files_too() {
+    let place = place();
+    let lines = |dir: &str| -> Vec<Value> {
+        let index: Value = serde_json::from_str(&place.read(&format!("{dir}/index.json"))).expect("JSON");
+        let files = index["files"].as_array().expect("files");
+        files.iter().map(|entry| json!([entry["account"], entry["lines"]])).collect()
+    };
+    for (asked, of_acme) in [
+        ("transaction-log --action erase --user ann", 1),
+        ("transaction-log --action erase --user bob", 0),
+        ("usage-by-user --by month,user --type free --compare", 3),
+    ] {
+        for form in ["csv", "html", "json", "ndjson", "parquet", "table", "xlsx"] {
+            let dir = format!("{}-{form}", asked.replace(' ', ""));
+            let asked = format!("report export {asked} --from 2013-01-01 --to 2013-02-01 --format {form}");
+            place.ok(&format!("{asked} --all --out {dir}"));
+            assert_eq!(lines(&dir)[3], json!(["acme", of_acme]), "{asked}");
+            assert_eq!(lines(&dir)[2], json!(["Acme", 0]), "{asked}");
+            let ending = if form == "table" { "txt" } else { form };
+            let (made, alone) = (format!("{dir}/account-acme.{ending}"), format!("alone.{ending}"));
+            place.ok(&format!("{asked} --account acme --as-of {} --out {alone}", super::NOW));
+            let bytes = |file: &str| std::fs::read(place.path(file)).expect("a file");
+            assert!(bytes(&made) == bytes(&alone), "{asked}");
+        }
+    }
+    let log = "report export transaction-log --from 2013-01-01 --to 2013-02-01 --format csv --all --out out";
+    place.ok(&format!("{log} --action erase"));
+    place.run(&format!("{log} --user=")).fails_with(2, "by range,transaction with action erase as csv");
+    place.run(log).fails_with(2, "name another folder");
+    let unknown = "report export transaction-log --all --format csv --out none --action eraze";
+    place.run(unknown).fails_with(2, "there is no action eraze");
+    assert!(!place.path("none").exists(), "what cannot be done leaves no folder behind");
+}
+
+#[test]
 fn pictures_are_made_of_those_who_used_anything() {
     let place = place();
     let done = place.ok(&format!("{EXPORT} --format png"));
