@@ -36,6 +36,10 @@ export_to actions.html usage-by-action --account "$account" --month 2026-03
 export_to actions-by-day.html statement-monthly --account "$account" --month 2026-03 --by day,action
 export_to platform.html platform-daily --from 2026-01-01 --to 2026-04-01
 export_to accounts.html statement-monthly --month 2026-03
+export_to compared.html statement-monthly --account "$account" --month 2026-03 --by week --compare
+export_to log.html transaction-log --account "$account" --from 2026-03-01 --to 2026-04-01
+export_to log-of-failed.html transaction-log --account "$account" --from 2026-03-01 --to 2026-04-01 --status failed
+export_to filtered.html statement-monthly --account "$account" --month 2026-03 --by day,user --type free
 at=2026-03-20T12:00:00Z export_to forecast.html statement-monthly --account "$account" --month 2026-03 --by day --as-of 2026-03-20T12:00:00Z
 export_to platform.png platform-daily --from 2026-01-01 --to 2026-04-01
 export_to month.png statement-monthly --account "$account" --month 2026-03 --by day
