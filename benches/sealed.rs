@@ -14,7 +14,7 @@ use creditd::core::transaction::{Entry, GrantId, Kind, Money, Status, Transactio
 use creditd::sealed::{Folder, PartWriter};
 use creditd::store::{Meta, NewAccount, Store};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 const ROWS: u64 = 10_000_000;
@@ -75,8 +75,7 @@ fn main() {
     for (what, args, query) in queries() {
         let (mut ours, mut theirs, mut alone, mut peak) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for round in 0..=asked.runs {
-            let out = folder.join("ours.csv").display().to_string();
-            let (seconds, peak_mib) = creditd(&folder, &[&["report", "export"][..], args, &["--out", &out]].concat());
+            let (seconds, peak_mib) = creditd(&folder, &[&["report", "show"][..], args, &["--output", "csv"]].concat());
             let (whole, inner) = duckdb(&folder, &query.replace("FILES", &files));
             // The first warms the disk's cache.
             if round > 0 {
@@ -92,66 +91,71 @@ fn main() {
     }
 }
 
-/// What is asked, of creditd and of DuckDB. Both write what they found to a file.
+/// What is asked, of creditd and of DuckDB: both write the same file, to the byte.
 fn queries() -> [(&'static str, &'static [&'static str], String); 4] {
-    let range = |from: &str, to: &str| {
-        format!(
-            "occurred_at - CASE kind WHEN 'expiry' THEN INTERVAL 1 MICROSECOND ELSE INTERVAL 0 SECOND END >= '{from}' \
-             AND occurred_at - CASE kind WHEN 'expiry' THEN INTERVAL 1 MICROSECOND ELSE INTERVAL 0 SECOND END < '{to}'"
-        )
+    let by_action = |from: &'static str, to: &'static str, also: &str| {
+        let period = format!("'{from}' AS \"from\", '{to}' AS \"to\"");
+        report("account_id AS account", &period, "account", (from, to), also)
     };
-    let grouped = |by: &str, when: &str, also: &str| {
-        format!(
-            "SELECT {by}, -sum(free_delta) AS free, -sum(purchased_delta) AS purchased, count(*) AS uses \
-             FROM read_parquet('FILES') WHERE kind = 'charge' AND {when} {also} GROUP BY ALL ORDER BY ALL"
-        )
-    };
-    let type_of = "CASE WHEN free_delta = 0 AND purchased_delta = 0 THEN 'none' WHEN purchased_delta = 0 THEN 'free' \
-                   WHEN free_delta = 0 THEN 'purchased' ELSE 'mixed' END AS type";
-    let month = range("2025-06-01", "2025-07-01");
     [
         (
             "the year by month and action",
             &["platform-monthly", "--from", "2025-01-01", "--to", "2026-01-01", "--by", "month,action"],
-            grouped(
-                &format!("date_trunc('month', occurred_at) AS month, action, {type_of}"),
-                &range("2025-01-01", "2026-01-01"),
+            report(
+                "NULL AS account",
+                "strftime(month, '%Y-%m-%d') AS \"from\", strftime(month + INTERVAL 1 MONTH, '%Y-%m-%d') AS \"to\"",
+                "month",
+                ("2025-01-01", "2026-01-01"),
                 "",
             ),
         ),
         (
             "one month of all accounts by action",
             &["usage-by-action", "--month", "2025-06"],
-            grouped(&format!("account_id, action, {type_of}"), &month, ""),
+            by_action("2025-06-01", "2025-07-01", ""),
         ),
         (
             "a custom range of all accounts by action",
             &["usage-by-action", "--from", "2025-03-10T06:00", "--to", "2025-07-20T18:30"],
-            grouped(&format!("account_id, action, {type_of}"), &range("2025-03-10 06:00", "2025-07-20 18:30"), ""),
+            by_action("2025-03-10T06:00", "2025-07-20T18:30", ""),
         ),
         (
             "one account's month by action",
             &["usage-by-action", "--month", "2025-06", "--account", "acc-042042"],
-            grouped(&format!("account_id, action, {type_of}"), &month, "AND account_id = 'acc-042042'"),
+            by_action("2025-06-01", "2025-07-01", "AND account_id = 'acc-042042'"),
         ),
     ]
 }
 
-/// Both files hold the same number of credits.
+/// A breakdown by action of what happened from `from` on until before `to`, in the order and the columns of creditd's.
+fn report(account: &str, period: &str, first: &str, (from, to): (&str, &str), also: &str) -> String {
+    let month = if first == "month" { "date_trunc('month', occurred_at) AS month," } else { "" };
+    format!(
+        "WITH used AS (
+             SELECT {account}, {month} action,
+                    -coalesce(sum(free_delta) FILTER (kind <> 'refund'), 0) AS free,
+                    -coalesce(sum(purchased_delta) FILTER (kind <> 'refund'), 0) AS purchased,
+                    coalesce(sum(free_delta) FILTER (kind = 'refund'), 0) AS free_back,
+                    coalesce(sum(purchased_delta) FILTER (kind = 'refund'), 0) AS purchased_back,
+                    count(*) FILTER (kind = 'charge' AND status = 'success') AS s,
+                    count(*) FILTER (kind = 'charge' AND status = 'failed' AND reason IS NULL) AS f,
+                    count(*) FILTER (kind = 'charge' AND status = 'failed' AND reason IS NOT NULL) AS r
+               FROM read_parquet('FILES')
+              WHERE kind IN ('charge', 'hold', 'release', 'refund') AND occurred_at >= '{from}' AND occurred_at < '{to}' {also}
+              GROUP BY ALL)
+         SELECT account, {period}, action, credit_type,
+                CASE k WHEN 0 THEN free WHEN 1 THEN purchased ELSE free + purchased END AS consumed,
+                CASE k WHEN 0 THEN free_back WHEN 1 THEN purchased_back ELSE free_back + purchased_back END AS refunded,
+                CASE k WHEN 2 THEN s END AS succeeded, CASE k WHEN 2 THEN f END AS failed, CASE k WHEN 2 THEN r END AS refused
+           FROM used CROSS JOIN (VALUES (0, 'free'), (1, 'purchased'), (2, 'total')) AS lines (k, credit_type)
+          ORDER BY {first}, free + purchased DESC, s + f + r DESC, action, k"
+    )
+}
+
+/// Both files are the same.
 fn check(folder: &Path) {
-    let sums = |name: &str, columns: &[&str], only: Option<(&str, &str)>| -> i64 {
-        let mut reader = csv::Reader::from_path(folder.join(name)).expect("a file");
-        let headers = reader.headers().expect("a header").clone();
-        let at = |name: &str| headers.iter().position(|header| header == name).expect(name);
-        let columns: Vec<usize> = columns.iter().map(|name| at(name)).collect();
-        let only = only.map(|(name, value)| (at(name), value));
-        let records = reader.records().map(|record| record.expect("a record"));
-        let records = records.filter(|record| only.is_none_or(|(at, value)| &record[at] == value));
-        records.map(|record| columns.iter().map(|at| record[*at].parse::<i64>().expect("a number")).sum::<i64>()).sum()
-    };
-    let ours = sums("ours.csv", &["consumed"], Some(("credit_type", "total")));
-    let theirs = sums("theirs.csv", &["free", "purchased"], None);
-    assert_eq!(ours, theirs, "creditd and DuckDB found different sums");
+    let [ours, theirs] = ["ours.csv", "theirs.csv"].map(|name| std::fs::read(folder.join(name)).expect("a file"));
+    assert!(ours == theirs, "creditd and DuckDB wrote different files in {}", folder.display());
 }
 
 fn median(seconds: &mut [f64]) -> f64 {
@@ -159,42 +163,44 @@ fn median(seconds: &mut [f64]) -> f64 {
     seconds[seconds.len() / 2]
 }
 
+/// Seconds, and the most memory that the kernel saw, of a program that writes to the file `out`.
 #[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
-fn measured(command: &mut Command) -> (f64, u64, Vec<u8>) {
+fn measured(command: &mut Command, out: &Path) -> (f64, u64) {
+    let out = std::fs::File::create(out).expect("a file");
     let begin = std::time::Instant::now();
-    let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
+    let mut child = command.stdout(out).spawn().expect("the program starts");
     let status = format!("/proc/{}/status", child.id());
     let mut peak_mib = 0;
-    loop {
+    let exit = loop {
         if let Ok(text) = std::fs::read_to_string(&status) {
             let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
             let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
             peak_mib = peak_mib.max(kib.unwrap_or(0) / 1_024);
         }
-        if child.try_wait().expect("it can be waited for").is_some() {
-            break;
+        if let Some(exit) = child.try_wait().expect("it can be waited for") {
+            break exit;
         }
         std::thread::sleep(LOOK);
-    }
+    };
     let seconds = begin.elapsed().as_secs_f64();
-    let output = child.wait_with_output().expect("its output");
-    assert!(output.status.success(), "{command:?} failed: {}", output.status);
-    (seconds, peak_mib, output.stdout)
+    assert!(exit.success(), "{command:?} failed: {exit}");
+    (seconds, peak_mib)
 }
 
 fn creditd(folder: &Path, args: &[&str]) -> (f64, u64) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_creditd"));
-    let (seconds, peak, _) = measured(command.args(args).arg("--quiet").env("CREDITD_NOW", NOW).current_dir(folder));
-    (seconds, peak)
+    let command = command.args(args).arg("--quiet").env("CREDITD_NOW", NOW).current_dir(folder);
+    measured(command, &folder.join("ours.csv"))
 }
 
 /// The whole process, and the query alone as it says itself.
 fn duckdb(folder: &Path, query: &str) -> (f64, f64) {
     let script = "import sys, time, duckdb\nt = time.time()\n\
                   duckdb.sql(f\"COPY ({sys.argv[1]}) TO 'theirs.csv' (HEADER)\")\nprint(time.time() - t)";
-    let mut command = Command::new("python3");
-    let (seconds, _, said) = measured(command.args(["-c", script, query]).current_dir(folder));
-    (seconds, String::from_utf8_lossy(&said).trim().parse().expect("seconds"))
+    let (out, mut command) = (folder.join("seconds"), Command::new("python3"));
+    let (seconds, _) = measured(command.args(["-c", script, query]).current_dir(folder), &out);
+    let said = std::fs::read_to_string(out).expect("what it said");
+    (seconds, said.lines().last().and_then(|line| line.trim().parse().ok()).expect("seconds"))
 }
 
 /// Numbers that look random and are the same each time: SplitMix64.

@@ -142,9 +142,9 @@ impl App {
         let (accounts, last_seqs, unwritten) = (Vec::new(), Vec::new(), Vec::new());
         let mut pinned = Pinned { accounts, last_seqs, unwritten, is_chosen, is_past };
         let mut due = Vec::new();
-        let mut pages = self.store.pages(chosen.as_deref(), ACCOUNTS_PER_READ);
-        while let Some(ids) = pages.next().await? {
-            if let Some(at) = as_of {
+        if let Some(at) = as_of {
+            let mut pages = self.store.pages(chosen.as_deref(), ACCOUNTS_PER_READ);
+            while let Some(ids) = pages.next().await? {
                 let mut ledgers = self.store.load_as_of(&ids, at).await?;
                 if let Some(unknown) = ids.iter().find(|id| is_chosen && !ledgers.contains_key(*id)) {
                     return Err(AppError::UnknownAccount(unknown.clone()));
@@ -155,20 +155,20 @@ impl App {
                     pinned.unwritten.extend(unwritten_of(ledger, now)?.map(|rows| (pinned.accounts.len(), rows)));
                     pinned.accounts.push(ReportAccount { id, calendar, opening: Split::ZERO });
                 }
-                continue;
             }
-            let found = self.store.report_accounts(&ids).await?;
-            let unknown = ids.iter().filter(|_| is_chosen).find(|id| found.binary_search_by(|a| a.id.cmp(id)).is_err());
-            if let Some(unknown) = unknown {
-                return Err(AppError::UnknownAccount(unknown.clone()));
+            return Ok(pinned);
+        }
+        let found = self.store.report_accounts(chosen.as_deref()).await?;
+        let is_known = |id: &&AccountId| found.binary_search_by(|account| account.id.cmp(id)).is_ok();
+        if let Some(unknown) = chosen.iter().flatten().find(|id| !is_known(id)) {
+            return Err(AppError::UnknownAccount(unknown.clone()));
+        }
+        for StoredAccount { id, calendar, last_seq, due_at } in found {
+            if due_at <= now {
+                due.push((pinned.accounts.len(), id.clone()));
             }
-            for StoredAccount { id, calendar, last_seq, due_at } in found {
-                if due_at <= now {
-                    due.push((pinned.accounts.len(), id.clone()));
-                }
-                pinned.accounts.push(ReportAccount { id, calendar, opening: Split::ZERO });
-                pinned.last_seqs.push(last_seq);
-            }
+            pinned.accounts.push(ReportAccount { id, calendar, opening: Split::ZERO });
+            pinned.last_seqs.push(last_seq);
         }
         for page in due.chunks(ACCOUNTS_PER_READ) {
             let ids: Vec<AccountId> = page.iter().map(|(_, id)| id.clone()).collect();

@@ -4,22 +4,73 @@
 //! numbers are ours and stay numbers, negative ones too.
 
 use super::Rendered;
-use crate::core::statement::{Cell, ReportModel};
+use crate::core::statement::{Cell, LocalTime, ReportModel};
 use std::borrow::Cow;
 
+/// Room for a row of a breakdown, so that the bytes of millions of them are not moved about as they grow.
+const ROW_BYTES: usize = 64;
+
 pub(super) fn render(model: &ReportModel) -> Rendered {
-    let mut writer = ::csv::Writer::from_writer(Vec::new());
+    let mut writer = ::csv::Writer::from_writer(Vec::with_capacity(model.record_count() * ROW_BYTES));
     writer.write_record(model.spec.columns().iter().map(|column| column.as_str()))?;
+    let (mut digits, mut dates) = (Digits([0; 20]), Dates::default());
     for record in model.records() {
         for column in model.spec.columns() {
             match record.cell(*column) {
                 Cell::Text(text) => writer.write_field(neutral(text).as_bytes())?,
+                Cell::Word(word) => writer.write_field(word)?,
+                Cell::Date(date) => writer.write_field(dates.text(date))?,
+                Cell::Credits(credits) => {
+                    writer.write_field(digits.text(credits.get() < 0, credits.get().unsigned_abs()))?
+                }
+                Cell::Count(count) => writer.write_field(digits.text(false, count))?,
+                Cell::Blank => writer.write_field("")?,
                 cell => writer.write_field(cell.to_string())?,
             }
         }
         writer.write_record(None::<&[u8]>)?;
     }
     Ok(writer.into_inner()?)
+}
+
+/// The digits of a number, without the machinery of formatting: a report of all accounts has tens of millions of numbers.
+struct Digits([u8; 20]);
+
+impl Digits {
+    fn text(&mut self, is_negative: bool, mut rest: u64) -> &[u8] {
+        let mut at = self.0.len();
+        loop {
+            at -= 1;
+            self.0[at] = b"0123456789"[usize::try_from(rest % 10).unwrap_or(0)];
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        // Twenty characters hold the largest count, and the largest number of credits with its sign.
+        if is_negative {
+            at -= 1;
+            self.0[at] = b'-';
+        }
+        &self.0[at..]
+    }
+}
+
+/// The texts of the dates that came last: a report has few, each on many lines.
+#[derive(Default)]
+struct Dates([Option<(LocalTime, String)>; 2]);
+
+impl Dates {
+    fn text(&mut self, date: LocalTime) -> &str {
+        let Dates([newest, other]) = self;
+        if newest.as_ref().is_none_or(|(newest, _)| *newest != date) {
+            std::mem::swap(newest, other);
+        }
+        if newest.as_ref().is_none_or(|(newest, _)| *newest != date) {
+            *newest = Some((date, date.to_string()));
+        }
+        newest.as_ref().map_or("", |(_, text)| text)
+    }
 }
 
 pub(super) fn neutral(text: &str) -> Cow<'_, str> {
@@ -48,6 +99,15 @@ mod tests {
         9e-atl,2026-03-01,2026-04-01,purchased,2750,0,5000,0,60,60,0,2500,-250,5000,,,
         9e-atl,2026-03-01,2026-04-01,total,2750,1500,5000,100,1300,60,360,2500,-250,5000,2,1,1
         ");
+    }
+
+    #[test]
+    fn digits_are_those_of_the_number() {
+        let mut digits = Digits([0; 20]);
+        for number in [0, 7, -7, 10, 1_234_567_890, i64::MAX, i64::MIN] {
+            assert_eq!(digits.text(number < 0, number.unsigned_abs()), number.to_string().as_bytes());
+        }
+        assert_eq!(digits.text(false, u64::MAX), u64::MAX.to_string().as_bytes());
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! Each part is two files. `000012-2026-03.log.parquet` has rows of the table of transactions, under the names of its columns
 //! and in order of account and time, so that the rows of an account are a run and any engine can read them.
 //! `000012-2026-03.balances.parquet` has every account's last sealed row number and the balance with it, so that nobody reads
-//! a history to know what was there when a range began. `000012-2026-03.json` is the [`Manifest`].
+//! a history to know what was there when a range began. `000012-2026-03.json` is the
+//! [`Manifest`](crate::core::sealed::Manifest).
 //!
 //! Nothing here reads the database or decides what is sealed: the core plans, the store hands out the rows and keeps the
 //! manifests, and the application brings them together. Files are believed only as far as the manifests say.

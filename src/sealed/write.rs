@@ -121,7 +121,7 @@ impl PartWriter {
         replaces: Vec<u64>,
     ) -> Result<PartWriter> {
         folder.make()?;
-        let log_schema = log_schema().on(folder.path(), "cannot be written to")?;
+        let log_schema = log_schema();
         let name = format!("{}.log.parquet", name_of(number, days));
         let log = TableWriter::create(folder.path(), &name, &log_schema)?;
         let (folder, rows, balances) = (folder.clone(), Vec::new(), Vec::new());

@@ -83,14 +83,14 @@ impl Store {
 }
 
 impl<G: Send + 'static> Bulk<G> {
-    /// Lets `take` look at each row of a statement whose parameter is `asked`, and a second one, if it has one.
+    /// Lets `take` look at each row of a statement, whose parameters are `asked` and a second one, as far as it has them.
     ///
     /// # Errors
     /// What the database says, or the first that `take` does.
     pub async fn each(
         self,
         sql: Sql,
-        asked: &str,
+        asked: Option<&str>,
         second: Option<Option<&'static str>>,
         take: fn(&mut G, &dyn Line) -> Result<()>,
         doing: &'static str,
@@ -98,10 +98,12 @@ impl<G: Send + 'static> Bulk<G> {
         let Bulk { on, mut gathered } = self;
         match on {
             On::Sqlite(connection, file) => {
-                let asked = asked.to_owned();
+                let asked = asked.map(str::to_owned);
                 let read = away(move || {
                     let mut statement = connection.prepare(sql.sqlite)?;
-                    statement.raw_bind_parameter(1, asked)?;
+                    if let Some(asked) = asked {
+                        statement.raw_bind_parameter(1, asked)?;
+                    }
                     if let Some(second) = second {
                         statement.raw_bind_parameter(2, second)?;
                     }
@@ -121,7 +123,8 @@ impl<G: Send + 'static> Bulk<G> {
                 taken.map(|()| Bulk { on: On::Sqlite(connection, file), gathered })
             }
             On::Postgres(mut tx) => {
-                let query = tx.query(sql).bind(asked);
+                let query = tx.query(sql);
+                let query = if let Some(asked) = asked { query.bind(asked) } else { query };
                 let mut rows = if let Some(second) = second { query.bind(second) } else { query }.fetch();
                 while let Some(row) = rows.try_next().await.while_(doing)? {
                     take(&mut gathered, &row)?;

@@ -61,6 +61,27 @@ struct Asked {
     last_seq: i64,
 }
 
+/// Adds an account, or further terms of the last one.
+fn take_account(accounts: &mut Vec<StoredAccount>, row: &dyn Line) -> Result<()> {
+    let text = |at: usize| row.text(at).unwrap_or_default();
+    let bad = |error: BadTime| StoreError::Corrupt(error.to_string());
+    let terms = Terms {
+        from: text(3).parse().map_err(bad)?,
+        zone: parse_zone(text(4)).map_err(bad)?,
+        allowance: Credits::new(row.int(5)),
+    };
+    match accounts.last_mut().filter(|account| account.id.as_str() == text(0)) {
+        Some(account) => account.calendar.set(terms),
+        None => accounts.push(StoredAccount {
+            id: AccountId::new(text(0))?,
+            calendar: Calendar::new(terms),
+            last_seq: row.int(1),
+            due_at: Instant::from_micros(row.int(2)),
+        }),
+    }
+    Ok(())
+}
+
 /// What is read for a report.
 struct Reading {
     /// What was there before each range.
@@ -108,38 +129,28 @@ struct Since {
 }
 
 impl Store {
-    /// The accounts with these ids, of those that exist, in the order of their ids: as little of them as a report needs.
+    /// The accounts of `chosen` that exist, or all, in the order of their ids: as little of them as a report needs.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn report_accounts(&self, ids: &[AccountId]) -> Result<Vec<StoredAccount>> {
-        let rows = self
-            .query(set!(account_id =>
-                "SELECT a.account_id, a.last_seq, a.due_at, t.from_month, t.zone, t.allowance
-                   FROM v CROSS JOIN accounts AS a JOIN terms AS t ON t.account_id = a.account_id
-                  WHERE a.account_id = v.account_id ORDER BY a.account_id, t.from_month"
-            ))
-            .bind(json(ids)?)
-            .fetch_all()
-            .await
-            .while_("reading the accounts of a report")?;
-        let mut accounts: Vec<StoredAccount> = Vec::new();
-        for row in rows {
-            let zone: &str = row.get(4);
-            let zone = parse_zone(zone).map_err(|error| StoreError::Corrupt(error.to_string()))?;
-            let from = row.get::<&str>(3).parse().map_err(|error: BadTime| StoreError::Corrupt(error.to_string()))?;
-            let terms = Terms { from, zone, allowance: Credits::new(row.get(5)) };
-            match accounts.last_mut().filter(|account| account.id.as_str() == row.get::<&str>(0)) {
-                Some(account) => account.calendar.set(terms),
-                None => accounts.push(StoredAccount {
-                    id: AccountId::new(row.get(0))?,
-                    calendar: Calendar::new(terms),
-                    last_seq: row.get(1),
-                    due_at: Instant::from_micros(row.get(2)),
-                }),
-            }
+    pub async fn report_accounts(&self, chosen: Option<&[AccountId]>) -> Result<Vec<StoredAccount>> {
+        macro_rules! accounts {
+            ($from:literal) => {
+                concat!(
+                    "SELECT a.account_id, a.last_seq, a.due_at, t.from_month, t.zone, t.allowance FROM ",
+                    $from,
+                    " ORDER BY a.account_id, t.from_month"
+                )
+            };
         }
-        Ok(accounts)
+        let all = accounts!("accounts AS a JOIN terms AS t ON t.account_id = a.account_id").into();
+        let some = set!(account_id => accounts!(
+            "v CROSS JOIN accounts AS a JOIN terms AS t ON t.account_id = a.account_id WHERE a.account_id = v.account_id"));
+        let asked = chosen.map(json).transpose()?;
+        let sql = if chosen.is_some() { some } else { all };
+        let bulk = self.bulk(Vec::new()).await?;
+        let bulk = bulk.each(sql, asked.as_deref(), None, take_account, "reading the accounts of a report").await?;
+        Ok(bulk.finish())
     }
 
     /// Adds the rows that count in `ranges`, each with the number of its account, to `rows`, and returns the balance just
@@ -189,10 +200,11 @@ impl Store {
         let numbers = ranges.iter().map(|(number, _)| u32::try_from(*number).unwrap_or(u32::MAX)).collect();
         let reading = Reading { openings: vec![Split::ZERO; ranges.len()], numbers, rows: std::mem::take(rows) };
         let bulk = self.bulk(reading).await?;
-        let bulk =
-            bulk.each(openings, &asked, None, Reading::opening, "summing what was there before the range").await?;
+        let bulk = bulk
+            .each(openings, Some(&asked), None, Reading::opening, "summing what was there before the range")
+            .await?;
         let by = breakdown.map(Breakdown::as_str);
-        let bulk = bulk.each(in_range, &asked, Some(by), Reading::row, "reading the rows of a report").await?;
+        let bulk = bulk.each(in_range, Some(&asked), Some(by), Reading::row, "reading the rows of a report").await?;
         let reading = bulk.finish();
         *rows = reading.rows;
         Ok(reading.openings)

@@ -37,7 +37,6 @@ impl SumKey {
         Place { cell: (place / GROUPS_PER_CELL) as usize, group: (place % GROUPS_PER_CELL) as u32 }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "a remainder by a small number")]
     const fn within(self) -> usize {
         (self.0 % KEYS_PER_PLACE) as usize
     }
