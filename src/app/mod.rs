@@ -7,6 +7,7 @@ mod batch;
 mod caps;
 mod desk;
 pub mod import;
+mod marks;
 mod reading;
 mod report;
 mod sealing;

@@ -7,6 +7,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
+/// What the names of files begin with until they are complete.
+pub(super) const UNFINISHED: &str = ".creditd-";
+
 /// A file that gets its name when it is complete and on disk; until then it has a temporary one in the same folder.
 /// Dropped before that, it disappears.
 #[derive(Debug)]
@@ -28,7 +31,7 @@ impl WholeFile {
 
     fn begin(path: &Path, builder: &mut tempfile::Builder<'_, '_>) -> anyhow::Result<WholeFile> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let file = builder.prefix(".creditd-").tempfile_in(folder).with_context(|| not_written(path))?;
+        let file = builder.prefix(UNFINISHED).tempfile_in(folder).with_context(|| not_written(path))?;
         Ok(WholeFile { path: path.to_owned(), out: BufWriter::new(file) })
     }
 

@@ -1,5 +1,7 @@
 //! `creditd report`: the statements of accounts and of the platform, on the terminal or as files.
 
+mod all;
+
 use super::Context;
 use super::exit::{Exit, Failure, OrExit};
 use super::files::{WholeFile, agreed, ending};
@@ -8,7 +10,9 @@ use crate::app::App;
 use crate::core::calendar::{Instant, Month};
 use crate::core::counting::{counted, grouped};
 use crate::core::ids::{AccountId, ActionCode, UserId};
-use crate::core::statement::{Breakdown, DateRange, Ending, Filters, Grouping, LocalTime, ReportModel, Scope};
+use crate::core::statement::{
+    Breakdown, DateRange, Ending, Filters, Grouping, LocalTime, ReportModel, ReportSpec, Scope,
+};
 use crate::core::transaction::Touched;
 use crate::report::{
     Definition, Definitions, Format, Overrides, RenderError, definition_schema, filter_name, make, render,
@@ -38,17 +42,21 @@ pub enum Report {
     Schema,
     /// Show a report
     Show(Asked),
-    /// Write a report to a file
+    /// Write a report to a file, or with --all one for each account to a folder
     Export {
         #[command(flatten)]
         asked: Asked,
-        /// The form of the file: table, csv, json, ndjson, html or xlsx. --output and the file's ending say it, too, and must
-        /// not say another one; else it is html
+        /// The form of the file: table, csv, json, ndjson, html, parquet, png or xlsx. --output and the file's ending say it,
+        /// too, and must not say another one; else it is html
         #[arg(long, value_name = "FORM")]
         format: Option<Format>,
         /// The file; - is stdout [default: named for report and range, in `out` of [reports] in the settings]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// A file for each account, with an index, in the folder that --out names. Repeated, it makes what is missing, as of
+        /// the instant of the first run
+        #[arg(long, requires = "out", conflicts_with = "account")]
+        all: bool,
     },
 }
 
@@ -162,7 +170,12 @@ impl Report {
                 out.write_all(&render(&model, format, layout.width.unwrap_or(WIDTH))?)?;
                 Ok(out.flush()?)
             }
-            Report::Export { asked, format, out } => export(context, &asked, format, out).await,
+            Report::Export { asked, format, out: Some(dir), all: true } => {
+                // A folder's name has no ending that says a form.
+                let format = form_of(format, context.output(), None)?;
+                all::export(context, &asked, format, &dir).await
+            }
+            Report::Export { asked, format, out, .. } => export(context, &asked, format, out).await,
         }
     }
 }
@@ -232,16 +245,14 @@ fn described(definition: &Definition) -> Vec<Cell> {
 }
 
 impl Asked {
-    async fn model(&self, context: &Context, format: Format) -> Result<ReportModel, Failure> {
-        let app = context.app().await?;
-        app.check_as_of(self.as_of)?;
+    /// What is asked of `format`, seen from `now`.
+    fn spec(&self, context: &Context, now: Instant, format: Format) -> Result<ReportSpec, Failure> {
         let definitions = definitions(context)?;
         let definition = definitions.get(&self.name).or_exit(Exit::Usage)?;
         let (from, to) = match self.month.map(DateRange::of_month).transpose().or_exit(Exit::Usage)? {
             Some(range) => (Some(range.from()), Some(range.to())),
             None => (self.from, self.to),
         };
-        let now = self.as_of.unwrap_or(app.now());
         let (group_by, breakdown) = By::parts(&self.by)?;
         let filters = Filters {
             actions: self.action.clone(),
@@ -253,7 +264,13 @@ impl Asked {
         let overrides = Overrides { from, to, group_by, breakdown, scope, columns: None, filters, compare };
         // A definition's "today" is UTC's: the same command gives the same report wherever it is typed.
         let spec = definition.resolve(&overrides, now.to_utc().date_naive(), now).or_exit(Exit::Usage)?;
-        let spec = if format.has_lines_only() { spec.bare() } else { spec };
+        Ok(if format.has_lines_only() { spec.bare() } else { spec })
+    }
+
+    async fn model(&self, context: &Context, format: Format) -> Result<ReportModel, Failure> {
+        let app = context.app().await?;
+        app.check_as_of(self.as_of)?;
+        let spec = self.spec(context, self.as_of.unwrap_or(app.now()), format)?;
         let chosen = (!self.account.is_empty()).then_some(self.account.as_slice());
         let count = match chosen {
             Some(chosen) => chosen.len() as u64,
@@ -262,9 +279,7 @@ impl Asked {
         spec.check_size(usize::try_from(count).unwrap_or(usize::MAX)).or_exit(Exit::Usage)?;
         known_actions(app, spec.filters()).await?;
         let progress = context.progress("reading");
-        let reading = app.read_report(chosen, &spec, self.as_of, &mut progress.report()).await?;
-        drop(progress);
-        Ok(make(&spec, reading)?)
+        Ok(read(app, chosen, &spec, self.as_of, format, &mut progress.report()).await?)
     }
 }
 
@@ -284,6 +299,23 @@ async fn known_actions(app: &App, filters: &Filters) -> Result<(), Failure> {
     }
 }
 
+/// Reads and adds up a report, with what its charts mark where `format` has charts.
+async fn read(
+    app: &App,
+    chosen: Option<&[AccountId]>,
+    spec: &ReportSpec,
+    as_of: Option<Instant>,
+    format: Format,
+    progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
+) -> anyhow::Result<ReportModel> {
+    let reading = app.read_report(chosen, spec, as_of, progress).await?;
+    let marks = match reading.accounts.as_slice() {
+        [one] if format.has_charts() => app.marks(&one.id, spec, as_of).await?,
+        _ => None,
+    };
+    Ok(ReportModel { marks, ..make(spec, reading)? })
+}
+
 async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: Option<PathBuf>) -> Result<(), Failure> {
     let format = form_of(format, context.output(), out.as_deref())?;
     let is_stdout = out.as_deref() == Some(Path::new("-"));
@@ -293,7 +325,9 @@ async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: O
     }
     let model = asked.model(context, format).await?;
     let bytes = match render(&model, format, WIDTH) {
-        Err(RenderError::Unfit(unfit)) => return Err(Failure::message(Exit::Usage, unfit.to_string())),
+        Err(error @ (RenderError::Unfit(_) | RenderError::NoChart { .. })) => {
+            return Err(Failure::message(Exit::Usage, error.to_string()));
+        }
         rendered => rendered?,
     };
     let path = match out {

@@ -73,7 +73,7 @@ impl Dates {
     }
 }
 
-fn neutral(text: &str) -> Cow<'_, str> {
+pub(super) fn neutral(text: &str) -> Cow<'_, str> {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
         Cow::Owned(format!("'{text}"))
     } else {

@@ -4,17 +4,19 @@
 //! [`Format`]; [`Definitions`] say which reports there are; [`journal`] has the whole ledger for programs of double-entry
 //! bookkeeping. Nothing here reads a database, a clock or a setting, and the same model gives the same bytes.
 
-mod chart;
+pub mod chart;
 mod csv;
 mod definitions;
 mod frames;
 mod html;
 mod html_more;
+pub mod index;
 pub mod journal;
 mod json;
 mod log;
 mod made;
 mod more;
+mod parquet;
 mod schema;
 mod table;
 mod wording;
@@ -42,6 +44,10 @@ words! {
         Ndjson = "ndjson",
         /// One self-contained page.
         Html = "html",
+        /// Typed columns for any engine that reads them; a file only.
+        Parquet = "parquet",
+        /// The chart of the report as a picture; a file only.
+        Png = "png",
         /// A workbook with formulas, a chart and notes; a file only.
         Xlsx = "xlsx",
     }
@@ -51,13 +57,13 @@ impl Format {
     /// Whether a terminal or a pipe is no place for it.
     #[must_use]
     pub const fn is_file_only(self) -> bool {
-        matches!(self, Format::Xlsx)
+        matches!(self, Format::Parquet | Format::Png | Format::Xlsx)
     }
 
     /// Whether it has the lines of a report, or the transactions of a log, and nothing beside them.
     #[must_use]
     pub const fn has_lines_only(self) -> bool {
-        matches!(self, Format::Csv | Format::Ndjson)
+        matches!(self, Format::Csv | Format::Ndjson | Format::Parquet)
     }
 
     /// The ending of a file in this format, without the dot.
@@ -65,8 +71,20 @@ impl Format {
     pub const fn extension(self) -> &'static str {
         match self {
             Format::Table => "txt",
-            Format::Csv | Format::Json | Format::Ndjson | Format::Html | Format::Xlsx => self.as_str(),
+            Format::Csv
+            | Format::Json
+            | Format::Ndjson
+            | Format::Html
+            | Format::Parquet
+            | Format::Png
+            | Format::Xlsx => self.as_str(),
         }
+    }
+
+    /// Whether it has charts that show [`Marks`](crate::core::statement::Marks).
+    #[must_use]
+    pub const fn has_charts(self) -> bool {
+        matches!(self, Format::Html | Format::Png)
     }
 }
 
@@ -79,7 +97,7 @@ impl std::str::FromStr for Format {
 
 /// Not a [`Format`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a report format; choose table, csv, json, ndjson, html or xlsx")]
+#[error("{0:?} is not a report format; choose table, csv, json, ndjson, html, parquet, png or xlsx")]
 pub struct UnknownFormat(String);
 
 /// A report could not be written out.
@@ -88,6 +106,15 @@ pub enum RenderError {
     /// It is more than the format holds.
     #[error(transparent)]
     Unfit(#[from] Unfit),
+    /// Nothing can be drawn.
+    #[error(
+        "the report {title:?} has no chart to write as png: nothing was consumed in it, or it has one period and nothing to \
+         compare; say --by day, week, month or action"
+    )]
+    NoChart {
+        /// Its title.
+        title: String,
+    },
     /// A defect of creditd: the data is not at fault, the memory or a template is.
     #[error("the report {title:?} could not be written as {format}: {cause}")]
     Broken {
@@ -103,7 +130,7 @@ pub enum RenderError {
 /// Shows `model` in `format`. `width` bounds the lines of [`Format::Table`], in characters; the others ignore it.
 ///
 /// # Errors
-/// [`RenderError`]; for all formats but [`Format::Xlsx`] it is a defect of creditd.
+/// [`RenderError`]; for all formats but [`Format::Xlsx`] and [`Format::Png`] it is a defect of creditd.
 pub fn render(model: &ReportModel, format: Format, width: u16) -> Result<Vec<u8>, RenderError> {
     let rendered = match format {
         Format::Table => Ok(table::render(model, width).into_bytes()),
@@ -111,6 +138,12 @@ pub fn render(model: &ReportModel, format: Format, width: u16) -> Result<Vec<u8>
         Format::Json => json::render(model),
         Format::Ndjson => json::render_lines(model),
         Format::Html => html::render(model),
+        Format::Parquet => parquet::render(model),
+        Format::Png => {
+            let drawn = chart::charts(model, chart::Frame::Page).into_iter().next();
+            let drawn = drawn.ok_or_else(|| RenderError::NoChart { title: model.spec.title().to_owned() })?;
+            chart::png(&drawn).map(|picture| picture.png)
+        }
         Format::Xlsx => {
             xlsx::check(model)?;
             xlsx::render(model)

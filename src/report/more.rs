@@ -133,7 +133,7 @@ fn accounts(model: &ReportModel, facts: &Facts) -> Option<Block> {
     let lapsed = model.totals.first().map_or(0, |free| free.figures.lapsed.get());
     let row = |name: &str, number: i128, meaning: &str| vec![word(name), Value::Number(number), word(meaning)];
     Some(Block {
-        title: "Accounts".to_owned(),
+        title: "All accounts".to_owned(),
         hint: "Over the whole period, each account by its own clock.",
         heads: vec!["", "number", "what it counts"],
         rows: vec![
@@ -474,7 +474,7 @@ mod tests {
         Failed          0       2       +2
         Refused         0       2       +2
 
-        Accounts
+        All accounts
                              number  what it counts
         ─────────────────────────────────────────────────────────────────────────────────────────
         Accounts                  2  in this report

@@ -1,10 +1,11 @@
 //! Fixed reports for the tests of the renderers.
 
 use super::aggregate;
-use crate::core::calendar::{Calendar, Terms, parse_date, parse_zone};
+use crate::core::calendar::{Calendar, Terms, parse_zone};
 use crate::core::credits::{Credits, Split};
 use crate::core::statement::{
-    Breakdown, DateRange, Grouping, LogRow, Name, Outcome, ReportAccount, ReportModel, ReportSpec, Row, Rows, Scope,
+    Breakdown, DateRange, Grouping, LocalTime, LogRow, Name, Outcome, ReportAccount, ReportModel, ReportSpec, Row,
+    Rows, Scope,
 };
 use crate::core::transaction::{Kind, Reason, Status};
 
@@ -27,7 +28,7 @@ pub(super) fn broken_down(
     scope: Scope,
     ids: &[&str],
 ) -> ReportModel {
-    let date = |text| parse_date(text).expect("a date");
+    let date = |text: &str| text.parse::<LocalTime>().expect("a local time");
     let range = DateRange::new(date(from), date(to)).expect("a range");
     let as_of = "2026-04-02T06:00:00Z".parse().expect("an instant");
     let spec = ReportSpec::new(title, range, grouping, scope, as_of).expect("bounded").with_breakdown(breakdown);
@@ -51,6 +52,33 @@ pub(super) fn broken_down(
         rows.push(Row { name, ..row });
     }
     aggregate(&spec, &accounts, &rows).expect("small")
+}
+
+/// One account in which each of `names` used credits on the first ten days of March 2026, the first most.
+pub(super) fn usage(range: (&str, &str), grouping: Grouping, breakdown: Breakdown, names: &[&str]) -> ReportModel {
+    let local = |text: &str| text.parse::<LocalTime>().expect("a local time");
+    let range = DateRange::new(local(range.0), local(range.1)).expect("a range");
+    let as_of = "2026-04-02T06:00:00Z".parse().expect("an instant");
+    let spec = ReportSpec::new("Usage", range, grouping, Scope::Account, as_of).expect("bounded");
+    let account = ReportAccount {
+        id: "a".parse().expect("an id"),
+        calendar: Calendar::new(Terms {
+            from: "2026-01".parse().expect("a month"),
+            zone: parse_zone("Europe/Berlin").expect("a zone"),
+            allowance: Credits::new(1_500),
+        }),
+        opening: Split { free: Credits::ZERO, purchased: Credits::new(1_000_000) },
+    };
+    let mut rows = Rows::default();
+    for day in 1..=10 {
+        let at = format!("2026-03-{day:02}T12:00:00Z").parse().expect("an instant");
+        for (name, less) in names.iter().zip(0_i64..) {
+            let name = rows.name(name);
+            let delta = Split { free: Credits::ZERO, purchased: Credits::new(-100 * day + 5 * less) };
+            rows.push(Row { account: 0, counts_at: at, kind: Kind::Charge, outcome: Outcome::Succeeded, name, delta });
+        }
+    }
+    aggregate(&spec.with_breakdown(Some(breakdown)), &[account], &rows).expect("small")
 }
 
 /// Whose the rows of the month are, as far as they are anybody's.

@@ -128,10 +128,13 @@ pub(super) fn meaning_in(model: &ReportModel, column: Column) -> &'static str {
 
 /// What is filtered, in words: `action erase or upscale`.
 pub(super) fn filters_said(model: &ReportModel) -> Vec<String> {
-    let value = |value: &&str| if value.is_empty() { "none".to_owned() } else { (*value).to_owned() };
-    let said = model.spec.filters().said().into_iter();
-    said.map(|(filter, values)| format!("{filter} {}", values.iter().map(value).collect::<Vec<_>>().join(" or ")))
-        .collect()
+    model.spec.filters().said().into_iter().map(|(filter, values)| filter_said(filter, values)).collect()
+}
+
+/// One filter with its values; the empty one stands for what has none.
+pub(super) fn filter_said<'a>(filter: &str, values: impl IntoIterator<Item = &'a str>) -> String {
+    let value = |value: &'a str| if value.is_empty() { "none" } else { value };
+    format!("{filter} {}", values.into_iter().map(value).collect::<Vec<_>>().join(" or "))
 }
 
 /// What stands in a column, for those who were only sent the file.

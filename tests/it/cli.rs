@@ -2,6 +2,7 @@
 //!
 //! Ledgers here are sandboxes whose clock stands at [`NOW`], so every figure and every instant is known.
 
+mod exports;
 mod files;
 mod holds;
 mod ledger;

@@ -4,9 +4,11 @@
 //! database on a real Postgres server, a clock that stands. Folder and database vanish with the value.
 
 mod cluster;
+mod python;
 mod wire;
 
 pub use cluster::{Cluster, META, own_cluster};
+pub use python::python_with;
 pub use wire::Wire;
 
 use creditd::app::import::{AccountImport, PurchaseImport, UsageImport};

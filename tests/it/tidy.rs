@@ -30,8 +30,13 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that only these layers may name.
-const HOMES: &[(&str, &[&str])] =
-    &[("sqlx", &["store"]), ("lettre", &["mail"]), ("polars", &["report", "sealed"]), ("rust_xlsxwriter", &["report"])];
+const HOMES: &[(&str, &[&str])] = &[
+    ("sqlx", &["store"]),
+    ("lettre", &["mail"]),
+    ("polars", &["report", "sealed"]),
+    ("resvg", &["report"]),
+    ("rust_xlsxwriter", &["report"]),
+];
 
 /// Layers where amounts live.
 const WITHOUT_FLOATS: &[&str] = &["core", "store"];

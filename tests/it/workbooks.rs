@@ -3,6 +3,7 @@
 //! Where python3 has no openpyxl, what needs it says so and passes without being run, or fails when
 //! `CREDITD_REQUIRE_OPENPYXL=1` is set.
 
+use super::support::python_with;
 use creditd::core::calendar::{Calendar, Terms, parse_date, parse_zone};
 use creditd::core::credits::{Credits, Split};
 use creditd::core::ledger::{Account, Ledger};
@@ -19,39 +20,21 @@ use std::sync::OnceLock;
 
 const READ: &str = include_str!("workbooks/read.py");
 
-/// Pythons to ask: the first on the path, and Debian's, to which its python3-openpyxl belongs.
-const PYTHONS: &[&str] = &["python3", "/usr/bin/python3"];
-
-/// A python that can read a workbook back. If there is none, it is said once, loudly, or the test fails where it is required.
+/// A python that can read a workbook back.
 fn python() -> Option<&'static str> {
     static PYTHON: OnceLock<Option<&str>> = OnceLock::new();
     *PYTHON.get_or_init(|| {
-        let has_openpyxl = |python: &&&str| {
-            let asked = Command::new(python).args(["-c", "import openpyxl"]).output();
-            asked.is_ok_and(|output| output.status.success())
-        };
-        let found = PYTHONS.iter().find(has_openpyxl).copied();
-        assert!(
-            found.is_some() || !is_set("CREDITD_REQUIRE_OPENPYXL"),
-            "openpyxl is not installed for any of {PYTHONS:?} and CREDITD_REQUIRE_OPENPYXL is set"
-        );
-        if found.is_none() {
-            // Past the capture of the tests' output: whoever looks at a green run must see what was not tested.
-            let said = "NOT TESTED: workbooks by openpyxl; install it (Debian: python3-openpyxl) to test them";
-            let _ = writeln!(std::io::stderr().lock(), "\n{said}\n");
-        }
-        found
+        python_with(
+            "openpyxl",
+            "CREDITD_REQUIRE_OPENPYXL",
+            "workbooks by openpyxl; install it (Debian: python3-openpyxl)",
+        )
     })
 }
 
 /// Whether a workbook can be read back.
 fn is_readable() -> bool {
     python().is_some()
-}
-
-#[expect(clippy::disallowed_methods, reason = "the environment of a test run is its only setting")]
-fn is_set(name: &str) -> bool {
-    std::env::var_os(name).is_some_and(|value| value == "1")
 }
 
 /// What openpyxl finds in a workbook.
@@ -69,7 +52,7 @@ fn read(workbook: &[u8]) -> Value {
 }
 
 /// Two accounts, of which one moves from Berlin to New York in April, with use by whoever is named in March and April.
-fn model(range: (&str, &str), grouping: Grouping, breakdown: Option<Breakdown>, names: &[&str]) -> ReportModel {
+pub fn model(range: (&str, &str), grouping: Grouping, breakdown: Option<Breakdown>, names: &[&str]) -> ReportModel {
     let local = |text: &str| text.parse::<LocalTime>().expect("a local time");
     let range = DateRange::new(local(range.0), local(range.1)).expect("a range");
     let as_of = "2026-05-02T06:00:00Z".parse().expect("an instant");
@@ -118,7 +101,7 @@ fn model(range: (&str, &str), grouping: Grouping, breakdown: Option<Breakdown>, 
     fold(&spec.with_breakdown(breakdown), &accounts, &rows).expect("small")
 }
 
-const MARCH_AND_APRIL: (&str, &str) = ("2026-03-01", "2026-05-01");
+pub const MARCH_AND_APRIL: (&str, &str) = ("2026-03-01", "2026-05-01");
 
 /// Text from outside as it stands in CSV.
 fn neutral(text: &str) -> String {
@@ -257,7 +240,7 @@ fn text_from_outside_stays_text() {
 }
 
 /// A log with what people wrote.
-fn log(comments: &[&str]) -> ReportModel {
+pub fn log(comments: &[&str]) -> ReportModel {
     let model = model(MARCH_AND_APRIL, Grouping::Range, Some(Breakdown::Transaction), &[]);
     let calendar = Calendar::new(Terms {
         from: "2026-01".parse().expect("a month"),

@@ -61,7 +61,7 @@ pub fn assemble(
 ) -> Result<ReportModel, ReportError> {
     let (lines, subtotals, totals) = (Vec::new(), Vec::new(), Vec::new());
     let (zones, beside) = (zones(spec.range(), accounts), Beside::default());
-    let mut model = ReportModel { spec: spec.clone(), lines, subtotals, totals, zones, beside };
+    let mut model = ReportModel { spec: spec.clone(), lines, subtotals, totals, zones, beside, marks: None };
     let mut total: Option<Period> = None;
     for (id, first_cell, opening) in line_sets(spec, accounts, grid)? {
         let mut carried_in = opening;

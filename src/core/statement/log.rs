@@ -2,7 +2,7 @@
 
 use super::super::ids::{AccountId, ActionCode, Key, Reference, UserId};
 use super::super::transaction::{Reason, Transaction, touched};
-use super::{Cell, Column, Outcome, Scope};
+use super::{Cell, Column, Line, Outcome, Scope};
 use crate::core::calendar::Calendar;
 use chrono::NaiveDateTime;
 
@@ -74,6 +74,26 @@ impl LogRow {
             Column::Reference => text_of(row.reference.as_ref().map(Reference::as_str)),
             Column::Key => text_of(row.key.as_ref().map(Key::as_str)),
             _ => Cell::Blank,
+        }
+    }
+}
+
+/// What a file has a row for.
+#[derive(Clone, Copy, Debug)]
+pub enum Record<'a> {
+    /// A line.
+    Line(&'a Line),
+    /// A transaction of a log.
+    Log(&'a LogRow),
+}
+
+impl<'a> Record<'a> {
+    /// What stands in `column`.
+    #[must_use]
+    pub fn cell(self, column: Column) -> Cell<'a> {
+        match self {
+            Record::Line(line) => line.cell(column),
+            Record::Log(row) => row.cell(column),
         }
     }
 }

@@ -20,6 +20,7 @@ mod filters;
 mod fold;
 mod groups;
 mod log;
+mod marks;
 mod money;
 mod periods;
 mod range;
@@ -34,7 +35,8 @@ pub use beside::{Beside, Comparison, Reading, TOP_MAX, Top};
 pub use filters::{FILTER_VALUES_MAX, Filters};
 pub use fold::{assemble, fold};
 pub use groups::Group;
-pub use log::{LOG_COLUMNS, LOG_ROWS_MAX, LogRow, sort_log};
+pub use log::{LOG_COLUMNS, LOG_ROWS_MAX, LogRow, Record, sort_log};
+pub use marks::{Ahead, Marks};
 pub use money::{Bought, Facts, Sales, redo, undo};
 pub use periods::{Grid, Place};
 pub use range::{DateRange, LocalTime};
@@ -523,26 +525,8 @@ pub struct ReportModel {
     pub zones: Vec<&'static str>,
     /// What it says beside its lines: the log, money, a comparison.
     pub beside: Beside,
-}
-
-/// What a file has a row for.
-#[derive(Clone, Copy, Debug)]
-pub enum Record<'a> {
-    /// A line.
-    Line(&'a Line),
-    /// A transaction of a log.
-    Log(&'a LogRow),
-}
-
-impl<'a> Record<'a> {
-    /// What stands in `column`.
-    #[must_use]
-    pub fn cell(self, column: Column) -> Cell<'a> {
-        match self {
-            Record::Line(line) => line.cell(column),
-            Record::Log(row) => row.cell(column),
-        }
-    }
+    /// What its charts show beside its figures, in a report of one account by day that is to be drawn.
+    pub marks: Option<Marks>,
 }
 
 /// The lines of one account, or of the platform.

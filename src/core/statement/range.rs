@@ -2,11 +2,13 @@
 
 use super::super::calendar::{BadTime, Calendar, Instant, Month, parse_date};
 use super::ReportError;
-use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime};
+use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A time on the clock on an account's wall: a day, which stands for its first moment, or a second within it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct LocalTime(NaiveDateTime);
 
 impl LocalTime {
@@ -26,6 +28,13 @@ impl LocalTime {
     #[must_use]
     pub fn is_midnight(self) -> bool {
         self.0.time() == NaiveTime::MIN
+    }
+
+    /// What the clock of `calendar` shows at `instant`, in whole seconds.
+    #[must_use]
+    pub fn of(instant: Instant, calendar: &Calendar) -> LocalTime {
+        let wall = instant.in_zone(calendar.zone_at(instant)).naive_local();
+        LocalTime(wall.with_nanosecond(0).unwrap_or(wall))
     }
 
     /// The first instant at which the clock of `calendar` shows this time or a later one (R1).
@@ -51,6 +60,19 @@ impl fmt::Display for LocalTime {
             _ => "%Y-%m-%dT%H:%M:%S",
         };
         f.pad(&self.0.format(form).to_string())
+    }
+}
+
+impl TryFrom<String> for LocalTime {
+    type Error = BadTime;
+    fn try_from(text: String) -> Result<LocalTime, BadTime> {
+        text.parse()
+    }
+}
+
+impl From<LocalTime> for String {
+    fn from(time: LocalTime) -> String {
+        time.to_string()
     }
 }
 

@@ -39,7 +39,7 @@ fn built_in_reports_are_sound() {
 fn errors_name_the_file_the_line_and_the_word() {
     insta::assert_snapshot!(refused("title", "titel"), @"reports/mine.toml, line 2: unknown field `titel`, expected one of `title`, `description`, `scope`, `range`, `group_by`, `breakdown`, `columns`, `formats`, `compare`, `filters`; did you mean `title`?");
     insta::assert_snapshot!(refused("last-month", "last_month"), @"reports/mine.toml, line 5: unknown variant `last_month`, expected one of `today`, `yesterday`, `last-7-days`, `last-30-days`, `this-month`, `last-month`, `this-year`, `last-year`, `custom`; did you mean `last-month`?");
-    insta::assert_snapshot!(refused("[\"csv\"]", "[\"csv\", \"xls\"]"), @"reports/mine.toml, line 7: unknown variant `xls`, expected one of `table`, `csv`, `json`, `ndjson`, `html`, `xlsx`; did you mean `xlsx`?");
+    insta::assert_snapshot!(refused("[\"csv\"]", "[\"csv\", \"xls\"]"), @"reports/mine.toml, line 7: unknown variant `xls`, expected one of `table`, `csv`, `json`, `ndjson`, `html`, `parquet`, `png`, `xlsx`; did you mean `xlsx`?");
     insta::assert_snapshot!(refused("[\"csv\"]", "[]"), @"reports/mine.toml, line 7: formats needs at least one");
     insta::assert_snapshot!(refused("scope = \"account\"\n", ""), @"reports/mine.toml, line 1: missing field `scope`");
     insta::assert_snapshot!(refused("For me.", "For\\nme."), @r"reports/mine.toml, line 3: the description has the character '\n'; allowed are all but control characters");

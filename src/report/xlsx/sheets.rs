@@ -1,6 +1,6 @@
 //! The sheets of figures: every line of the report with its totals, and what was consumed per period with its chart.
 
-use super::super::chart::{chart, consumption};
+use super::super::chart::{Frame, Subject, chart, consumption};
 use super::{Looks, heading, number, put, put_time};
 use crate::core::statement::{Cell, Column, Line, LineType, Record, ReportModel};
 use rust_xlsxwriter::utility::column_number_to_name;
@@ -130,7 +130,7 @@ pub(super) fn periods(sheet: &mut Worksheet, model: &ReportModel, layout: &Layou
     for (at, name, sum) in [(2, "C", sums[0]), (3, "D", sums[1]), (4, "E", sums[0] + sums[1])] {
         calculated(sheet, (last + 1, at), format!("SUM({name}2:{name}{})", last + 1), sum, &foot)?;
     }
-    if let Some(drawn) = chart(model) {
+    if let Some(drawn) = chart(model, Subject::Consumption, Frame::Page) {
         sheet.insert_chart(1, 6, &bars(model, last, drawn.description()))?;
     }
     Ok(())

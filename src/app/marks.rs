@@ -1,0 +1,83 @@
+//! What the charts of one account show beside the figures: its allowance, its levels, and how long its credits last.
+
+use super::{App, AppError, balance_of};
+use crate::core::calendar::{Instant, Month, next_day};
+use crate::core::credits::{Credits, Overflow};
+use crate::core::forecast::{ForecastInput, window_start};
+use crate::core::ids::AccountId;
+use crate::core::ledger::{AccountStatus, Ledger, Refusal};
+use crate::core::statement::{Ahead, DateRange, Grouping, LocalTime, Marks, ReportSpec, Rows, Scope};
+use crate::core::transaction::Kind;
+use crate::store::Load;
+
+impl App {
+    /// The marks in the charts of a report of `id` by day; `None` for any other report. The levels are those that are set now:
+    /// they are settings, of which no past is kept. With `as_of`, all else is as it was known then.
+    ///
+    /// # Errors
+    /// [`AppError::UnknownAccount`]; others when the store fails or a sum leaves the range of credits.
+    pub async fn marks(
+        &self,
+        id: &AccountId,
+        spec: &ReportSpec,
+        as_of: Option<Instant>,
+    ) -> Result<Option<Marks>, AppError> {
+        if spec.grouping() != Grouping::Day || spec.scope() != Scope::Account {
+            return Ok(None);
+        }
+        let one = std::slice::from_ref(id);
+        let mut ledgers = match as_of {
+            Some(at) => self.store.load_as_of(one, at).await?,
+            None => self.store.load(&Load::accounts(one, self.now())).await?.ledgers,
+        };
+        let record = self.store.accounts(one).await?.into_iter().next();
+        let (Some(ledger), Some(record)) = (ledgers.remove(id), record) else {
+            return Err(AppError::UnknownAccount(id.clone()));
+        };
+        let (first, last) = (Month::of(spec.range().from().date()), Month::of(spec.range().last_day()));
+        let allowance = ledger.account.calendar.terms_in(last).allowance;
+        let levels = record.levels.as_ref().unwrap_or(&self.settings.alerts.levels);
+        let levels = levels.ladder(allowance).into_iter().map(|(level, credits)| (level.name().clone(), credits));
+        Ok(Some(Marks {
+            month: (first == last).then_some(first),
+            allowance,
+            levels: levels.collect(),
+            ahead: self.ahead(&ledger, spec, as_of).await?,
+        }))
+    }
+
+    /// How the month of the report goes on; `None` when it is not the month in which it is read.
+    async fn ahead(
+        &self,
+        ledger: &Ledger,
+        spec: &ReportSpec,
+        as_of: Option<Instant>,
+    ) -> Result<Option<Ahead>, AppError> {
+        let now = spec.as_of();
+        let balance = balance_of(ledger, now)?;
+        let (calendar, id) = (&ledger.account.calendar, &ledger.account.id);
+        let (range, today) = (spec.range(), LocalTime::of(now, calendar).date());
+        let is_read_within = Month::of(range.from().date()) == balance.month
+            && Month::of(range.last_day()) == balance.month
+            && (range.from().date()..=range.to().date()).contains(&today);
+        let (true, AccountStatus::Open) = (is_read_within, balance.status) else { return Ok(None) };
+        let since = window_start(ledger.account.opened_at, now);
+        let Ok(window) = DateRange::new(calendar.day_of(since), next_day(calendar.day_of(now))) else {
+            return Ok(None);
+        };
+        let (_, rows) = self.report_rows(Some(std::slice::from_ref(id)), window, as_of, &mut |_, _| {}).await?;
+        let overflow = |source| Refusal::Overflow { account: id.clone(), source };
+        let used = used(&rows, since, now).map_err(overflow)?;
+        let input =
+            ForecastInput { used, since, now, available: balance.available, next_reset_at: balance.month_ends_at };
+        Ok(Some(Ahead::new(&input, calendar)))
+    }
+}
+
+/// Credits charged from `since` to `now`, less refunds.
+fn used(rows: &Rows, since: Instant, now: Instant) -> Result<Credits, Overflow> {
+    let in_window = rows.iter().filter(|row| {
+        matches!(row.kind, Kind::Charge | Kind::Refund) && since <= row.counts_at && row.counts_at <= now
+    });
+    in_window.map(|row| row.delta.total()).try_fold(Credits::ZERO, Credits::minus)
+}

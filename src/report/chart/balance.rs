@@ -1,0 +1,265 @@
+//! What was there at the end of each period, free below and purchased above it, as steps, with purchases and lapses. In a
+//! report of one account the allowance and the alert levels are lines across.
+
+use super::drawing::{Anchor, Chart, Frame, Key, Paint, Plot, ROW, Shape, letters, points};
+use super::{before_lapse, per_bar, short, when};
+use crate::core::counting::{counted, grouped};
+use crate::core::statement::{DateRange, LINES_PER_PERIOD, Line, Marks, ReportModel};
+use crate::report::wording::days;
+use chrono::Days;
+use std::cmp::Reverse;
+
+/// Signs with a figure beside them; more figures would touch.
+const FIGURES_MAX: usize = 8;
+/// Signs at all; beyond it they would hide what they stand on.
+const SIGNS_MAX: usize = 60;
+
+/// What was there at the end of one period, or of a few neighbours, and what came and went at once.
+#[derive(Clone, Copy)]
+pub(super) struct Step {
+    pub(super) range: DateRange,
+    /// Just before what lapses with a month.
+    pub(super) free: i64,
+    pub(super) purchased: i64,
+    /// After that.
+    pub(super) free_after: i64,
+    pub(super) purchased_after: i64,
+    pub(super) bought: i64,
+    pub(super) lapsed: i64,
+}
+
+impl Step {
+    const fn total(&self) -> i64 {
+        self.free.saturating_add(self.purchased)
+    }
+
+    const fn total_after(&self) -> i64 {
+        self.free_after.saturating_add(self.purchased_after)
+    }
+}
+
+pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
+    let steps = steps(model)?;
+    let most = steps.iter().map(|step| step.total().max(step.total_after())).max().filter(|most| *most > 0)?;
+    if steps.len() < 2 {
+        return None;
+    }
+    // A row above for the figures of signs.
+    let mut plot = Plot::new(frame, most, 1);
+    // The periods to come have room, so that the chart is that of the range.
+    let (whole, count) = (model.spec.periods().len().div_ceil(per_bar(model.spec.periods().len())), steps.len());
+    let number = |of: usize| i64::try_from(of).unwrap_or(i64::MAX);
+    let edges: Vec<i64> = (0..=count).map(|at| plot.x(number(at), number(whole))).collect();
+    areas(&mut plot, &steps, &edges);
+    if let Some(marks) = &model.marks {
+        levels(&mut plot, marks);
+    }
+    let has_signs = signs(&mut plot, &steps, &edges);
+    let every = model.spec.periods();
+    let names: Vec<String> = every.chunks(per_bar(every.len())).map(|of| short(of[0], model.spec.grouping())).collect();
+    plot.names(&names);
+    let mut notes = Vec::new();
+    if !has_signs {
+        notes.push("Purchases and lapses are too many to be marked.");
+    }
+    if model.marks.as_ref().and_then(|marks| marks.ahead.as_ref()).is_some_and(|ahead| ahead.left.is_none()) {
+        notes.push("There is not enough history for a forecast: the account is less than a day old.");
+    }
+    let note = (!notes.is_empty()).then(|| notes.join(" "));
+    let title = format!("Balance by {}", model.spec.grouping());
+    Some(plot.finish("balance", title, description(&steps, model), note, &legend()))
+}
+
+pub(super) fn legend() -> [(Key, String); 2] {
+    [(Key::Filled(Paint::FREE), "Free".to_owned()), (Key::Filled(Paint::PURCHASED_AREA), "Purchased".to_owned())]
+}
+
+/// The periods until the report was read, over all sections; `None` for a breakdown, which knows no balance.
+pub(super) fn steps(model: &ReportModel) -> Option<Vec<Step>> {
+    if model.spec.breakdown().is_some() {
+        return None;
+    }
+    let periods = model.spec.periods();
+    let new = |range: &DateRange| Step {
+        range: *range,
+        free: 0,
+        purchased: 0,
+        free_after: 0,
+        purchased_after: 0,
+        bought: 0,
+        lapsed: 0,
+    };
+    let mut steps: Vec<Step> = periods.iter().map(new).collect();
+    for triple in model.lines.chunks_exact(LINES_PER_PERIOD) {
+        let Ok(at) = steps.binary_search_by_key(&triple[0].range.from(), |step| step.range.from()) else { continue };
+        let step = &mut steps[at];
+        let add = |sum: &mut i64, more: i64| *sum = sum.saturating_add(more.max(0));
+        let [free, purchased, total]: [&Line; 3] = [&triple[0], &triple[1], &triple[2]];
+        add(&mut step.free, before_lapse(free));
+        add(&mut step.purchased, before_lapse(purchased));
+        add(&mut step.free_after, free.figures.remaining.get());
+        add(&mut step.purchased_after, purchased.figures.remaining.get());
+        add(&mut step.bought, total.figures.purchased.get());
+        add(&mut step.lapsed, total.figures.lapsed.get());
+    }
+    // Each account has a day of its own; none is further ahead than one.
+    let now = model.marks.as_ref().and_then(|marks| marks.ahead.as_ref()).map(|ahead| ahead.now.date());
+    let today = now.unwrap_or(model.spec.as_of().to_utc().date_naive() + Days::new(1));
+    steps.retain(|step| step.range.from().date() <= today);
+    let joined = |of: &[Step]| {
+        let (first, last) = (of[0], of[of.len() - 1]);
+        let sum = |what: fn(&Step) -> i64| of.iter().fold(0_i64, |sum, step| sum.saturating_add(what(step)));
+        Step {
+            range: DateRange::new(first.range.from(), last.range.to()).unwrap_or(last.range),
+            bought: sum(|step| step.bought),
+            lapsed: sum(|step| step.lapsed),
+            ..last
+        }
+    };
+    Some(steps.chunks(per_bar(periods.len())).map(joined).collect())
+}
+
+/// Free credits, purchased ones on them, and the edge of both. Step `at` lies between the edges `at` and `at + 1`.
+pub(super) fn areas(plot: &mut Plot, steps: &[Step], edges: &[i64]) {
+    let (mut zero, mut free, mut both) = (Vec::new(), Vec::new(), Vec::new());
+    for (step, edge) in steps.iter().zip(edges.windows(2)) {
+        let (begin, end) = (edge[0], edge[1]);
+        zero.extend([(begin, plot.bottom()), (end, plot.bottom())]);
+        free.extend([(begin, plot.y(step.free)), (end, plot.y(step.free)), (end, plot.y(step.free_after))]);
+        both.extend([(begin, plot.y(step.total())), (end, plot.y(step.total())), (end, plot.y(step.total_after()))]);
+    }
+    between(plot, &zero, &free, Paint::FREE);
+    between(plot, &free, &both, Paint::PURCHASED_AREA);
+    plot.shapes.push(Shape::Stroke { points: points(&free), class: "parting", title: None });
+    plot.shapes.push(Shape::Stroke { points: points(&both), class: "edge", title: None });
+}
+
+/// The area between two lines that run from left to right.
+pub(super) fn between(plot: &mut Plot, below: &[(i64, i64)], above: &[(i64, i64)], paint: Paint) {
+    let all: Vec<(i64, i64)> = above.iter().chain(below.iter().rev()).copied().collect();
+    plot.shapes.push(Shape::Area { points: points(&all), paint });
+}
+
+/// Lines across at the allowance and the levels that lie on the scale. Words that would touch stand together.
+pub(super) fn levels(plot: &mut Plot, marks: &Marks) {
+    let mut lines: Vec<(i64, String)> = Vec::new();
+    if marks.month.is_some() {
+        lines.push((marks.allowance.get(), format!("allowance {}", grouped(marks.allowance.get()))));
+    }
+    lines.extend(marks.levels.iter().map(|(name, level)| (level.get(), format!("{name} {}", grouped(level.get())))));
+    lines.retain(|(credits, _)| *credits > 0 && plot.y(*credits) >= plot.top());
+    lines.sort_by_key(|(credits, _)| Reverse(*credits));
+    let mut words: Vec<(i64, Vec<String>)> = Vec::new();
+    for (credits, word) in lines {
+        let y = plot.y(credits);
+        plot.mark((plot.frame.left(), y), (plot.frame.right(), y));
+        match words.last_mut() {
+            Some((last, said)) if y - *last < ROW * 3 / 4 => said.push(word),
+            _ => words.push((y, vec![word])),
+        }
+    }
+    for (y, said) in words {
+        plot.text((plot.frame.right(), y - 40), Anchor::End, "marked", said.join(" · "));
+    }
+}
+
+/// A sign where credits were bought and where they lapsed; false when there are too many.
+fn signs(plot: &mut Plot, steps: &[Step], edges: &[i64]) -> bool {
+    let mut signs = Vec::new();
+    for (step, edge) in steps.iter().zip(edges.windows(2)) {
+        let top = plot.y(step.total().max(step.total_after())) - 50;
+        if step.bought > 0 {
+            let words = format!("{}: {} purchased", days(step.range), grouped(step.bought));
+            signs.push((i64::midpoint(edge[0], edge[1]), top, format!("+{}", grouped(step.bought)), words, true));
+        }
+        if step.lapsed > 0 {
+            let words = format!("{}: {} lapsed", days(step.range), grouped(step.lapsed));
+            signs.push((edge[1], top, format!("−{}", grouped(step.lapsed)), words, false));
+        }
+    }
+    if signs.len() > SIGNS_MAX {
+        return false;
+    }
+    let has_figures = signs.len() <= FIGURES_MAX;
+    for (x, y, figure, words, is_up) in signs {
+        let (tip, base) = if is_up { (y - 110, y) } else { (y, y - 110) };
+        let sign = points(&[(x - 60, base), (x + 60, base), (x, tip), (x - 60, base)]);
+        plot.shapes.push(Shape::Stroke { points: sign, class: "sign", title: Some(words) });
+        if has_figures {
+            let near_edge = x + letters(&figure) / 2 > plot.frame.width();
+            let (at, anchor) = if near_edge { (x + 60, Anchor::End) } else { (x, Anchor::Middle) };
+            plot.text((at, y - 150), anchor, "signed", figure);
+        }
+    }
+    true
+}
+
+fn description(steps: &[Step], model: &ReportModel) -> String {
+    let (first, last) = (&steps[0], &steps[steps.len() - 1]);
+    let least = steps.iter().min_by_key(|step| step.total()).unwrap_or(first);
+    let mut said = format!(
+        "What was there at the end of each {}, {}: {} at first, {} at last ({} free and {} purchased), and the least {} {}.",
+        model.spec.grouping(),
+        days(DateRange::new(first.range.from(), last.range.to()).unwrap_or(first.range)),
+        grouped(first.total()),
+        grouped(last.total_after()),
+        grouped(last.free_after),
+        grouped(last.purchased_after),
+        grouped(least.total()),
+        when(least.range),
+    );
+    for (what, of) in [("purchased", (|step| step.bought) as fn(&Step) -> i64), ("lapsed", |step| step.lapsed)] {
+        let all: Vec<&Step> = steps.iter().filter(|step| of(step) > 0).collect();
+        let sum = all.iter().fold(0_i64, |sum, step| sum.saturating_add(of(step)));
+        match all.as_slice() {
+            [] => {}
+            [one] => said += &format!(" {} {what} {}.", grouped(sum), when(one.range)),
+            many => {
+                let unit = model.spec.grouping().as_str();
+                said += &format!(" {} {what} in {}.", grouped(sum), counted(many.len() as u64, unit));
+            }
+        }
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{marked, texts};
+    use super::super::{Subject, chart};
+    use super::*;
+    use crate::core::statement::{Breakdown, Grouping, Scope};
+    use crate::report::testing::{broken_down, report};
+
+    const MARCH: (&str, &str) = ("2026-03-01", "2026-04-01");
+
+    #[test]
+    fn a_month_ends_with_what_lapses() {
+        let model = report("t", MARCH.0, MARCH.1, Grouping::Day, Scope::Account, &["a"]);
+        let steps = steps(&model).expect("a statement");
+        let last = steps.last().expect("a month");
+        assert_eq!((last.free, last.free_after, last.lapsed), (360, 0, 360));
+        let chart = chart(&model, Subject::Balance, Frame::Page).expect("there were credits");
+        insta::assert_snapshot!(chart.description, @"What was there at the end of each day, March 2026: 4,250 at first, 5,000 at last (0 free and 5,000 purchased), and the least 2,950 on 9 March 2026. 5,000 purchased on 11 March 2026. 360 lapsed on 31 March 2026.");
+        insta::assert_snapshot!(texts(&chart, "signed").join(" "), @"+5,000 −360");
+    }
+
+    #[test]
+    fn a_breakdown_knows_no_balance() {
+        let model = broken_down("t", MARCH, Grouping::Day, Some(Breakdown::Action), Scope::Account, &["a"]);
+        assert_eq!(chart(&model, Subject::Balance, Frame::Page), None);
+    }
+
+    #[test]
+    fn what_is_to_come_is_not_drawn() {
+        let model = report("t", "2026-03-20", "2026-04-20", Grouping::Day, Scope::Account, &["a"]);
+        assert_eq!(model.spec.as_of().to_string(), "2026-04-02T06:00:00Z");
+        assert_eq!(steps(&model).expect("a statement").len(), 15, "up to 3 April, which it may be somewhere");
+    }
+
+    #[test]
+    fn levels_are_lines_across() {
+        let chart = chart(&marked(), Subject::Balance, Frame::Page).expect("there were credits");
+        insta::assert_snapshot!(texts(&chart, "marked").join(" | "), @"ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500");
+    }
+}

@@ -1,0 +1,380 @@
+//! What a chart is drawn with: shapes in whole units, which a template turns into SVG.
+//!
+//! Units are tenths of a pixel. Nothing here knows colours: shapes have classes, and whoever shows a drawing says what they
+//! look like, in light and in dark. Series are told apart by pattern as well as by colour.
+
+use crate::core::counting::grouped;
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// Most lines across a chart.
+const RULES_MAX: i64 = 4;
+/// Most labels below the periods of a page that do not touch.
+const LABELS_MAX: usize = 12;
+/// What the labels of the scale take at the left.
+const LEFT: i64 = 620;
+/// Room at the right, for the last label.
+const RIGHT_MARGIN: i64 = 220;
+/// From the upper edge to the highest line.
+const TOP: i64 = 140;
+/// From the highest line to the lowest.
+const PLOT: i64 = 1_980;
+/// From the lowest line to the names of periods below it.
+const NAMES: i64 = 210;
+/// From there to the lower edge, or to the first row of the legend.
+const FOOT: i64 = 120;
+/// From one row of text to the next.
+pub(super) const ROW: i64 = 190;
+/// Room that a letter takes, on average, and a little more.
+const LETTER: i64 = 68;
+/// Side of the square that shows a colour in the legend.
+const KEY_SIDE: i64 = 110;
+/// Longest name in a chart, in characters; the table beside it has the whole.
+const NAME_CHARS_MAX: usize = 24;
+
+/// How wide a chart is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// For a page or a picture by itself: 1,000 pixels.
+    Page,
+    /// For a mail: 640 pixels, with letters of the same size.
+    Mail,
+}
+
+impl Frame {
+    /// In units.
+    pub(super) const fn width(self) -> i64 {
+        match self {
+            Frame::Page => 10_000,
+            Frame::Mail => 6_400,
+        }
+    }
+
+    pub(super) const fn left(self) -> i64 {
+        LEFT
+    }
+
+    pub(super) const fn right(self) -> i64 {
+        self.width() - RIGHT_MARGIN
+    }
+
+    fn labels_max(self) -> usize {
+        match self {
+            Frame::Page => LABELS_MAX,
+            Frame::Mail => LABELS_MAX / 2,
+        }
+    }
+}
+
+/// What a row of the legend explains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    /// What is filled so.
+    Filled(Paint),
+    /// A line across.
+    Mark,
+}
+
+/// What fills a shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Paint {
+    /// Of the colour.
+    class: &'static str,
+    /// The strokes over it, by the name of their pattern.
+    strokes: Option<&'static str>,
+}
+
+impl Paint {
+    pub(super) const FREE: Paint = Paint { class: "f", strokes: None };
+    pub(super) const PURCHASED: Paint = Paint { class: "p", strokes: Some("rising") };
+    /// Of an area, which always lies above the free one and is edged: strokes all over it would be loud.
+    pub(super) const PURCHASED_AREA: Paint = Paint { class: "p", strokes: None };
+    /// What will be there if nothing changes, not what was.
+    pub(super) const FREE_AHEAD: Paint = Paint { class: "f ahead", strokes: None };
+    pub(super) const PURCHASED_AHEAD: Paint = Paint { class: "p ahead", strokes: None };
+    /// Of groups, most first. The last is that of all others together.
+    pub(super) const SERIES: [Paint; 7] = [
+        Paint { class: "s1", strokes: None },
+        Paint { class: "s2", strokes: Some("rising") },
+        Paint { class: "s3", strokes: None },
+        Paint { class: "s4", strokes: Some("dots") },
+        Paint { class: "s5", strokes: None },
+        Paint { class: "s6", strokes: Some("falling") },
+        Paint { class: "s7", strokes: None },
+    ];
+}
+
+/// A rectangle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Rect {
+    pub(super) x: i64,
+    pub(super) y: i64,
+    pub(super) width: i64,
+    pub(super) height: i64,
+    #[serde(flatten)]
+    pub(super) paint: Paint,
+}
+
+/// Where a text ends up beside its point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Anchor {
+    Start,
+    Middle,
+    End,
+}
+
+/// Something to draw.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "shape", rename_all = "lowercase")]
+pub(super) enum Shape {
+    /// Rectangles that are one thing, and what it is in words.
+    Bar { title: String, parts: Vec<Rect> },
+    /// A straight line.
+    Line { x1: i64, y1: i64, x2: i64, y2: i64, class: &'static str },
+    /// A polygon, filled where it has a paint.
+    Area {
+        points: String,
+        #[serde(flatten)]
+        paint: Paint,
+    },
+    /// A polygon's upper edge, or a sign; with words if it is one.
+    Stroke { points: String, class: &'static str, title: Option<String> },
+    /// Words.
+    Text { x: i64, y: i64, anchor: Anchor, class: &'static str, text: String },
+}
+
+/// A chart, ready to be drawn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Chart {
+    /// A word for it, and what its parts are called by in a page.
+    pub(super) id: &'static str,
+    /// What it shows.
+    pub(super) title: String,
+    /// The numbers, for those who do not see it.
+    pub(super) description: String,
+    /// What one bar is, when it is not one period, and what could not be shown.
+    pub(super) note: Option<String>,
+    pub(super) width: i64,
+    pub(super) height: i64,
+    pub(super) shapes: Vec<Shape>,
+}
+
+impl Chart {
+    /// What it shows, as a heading.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// The numbers in words: the alternative text of a picture.
+    #[must_use]
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// The patterns of strokes that its shapes have.
+    pub(super) fn strokes(&self) -> BTreeSet<&'static str> {
+        let paints = self.shapes.iter().flat_map(|shape| match shape {
+            Shape::Bar { parts, .. } => parts.iter().map(|part| part.paint).collect(),
+            Shape::Area { paint, .. } => vec![*paint],
+            Shape::Line { .. } | Shape::Stroke { .. } | Shape::Text { .. } => Vec::new(),
+        });
+        paints.filter_map(|paint| paint.strokes).collect()
+    }
+}
+
+/// The field between the lowest and the highest line, with its scale.
+pub(super) struct Plot {
+    pub(super) frame: Frame,
+    pub(super) shapes: Vec<Shape>,
+    /// Credits at the highest line.
+    highest: i64,
+    top: i64,
+}
+
+impl Plot {
+    /// A scale on which `most` credits have room, below `rows` rows of text.
+    pub(super) fn new(frame: Frame, most: i64, rows: i64) -> Plot {
+        let step = round_step(most.max(1));
+        let steps = most.max(1).div_euclid(step) + i64::from(most.max(1) % step != 0);
+        let mut plot = Plot { frame, shapes: Vec::new(), highest: step.saturating_mul(steps), top: TOP + rows * ROW };
+        for at in 0..=steps {
+            let credits = at.saturating_mul(step);
+            let y = plot.y(credits);
+            plot.line((frame.left(), y), (frame.right(), y), "rule");
+            plot.text((frame.left() - 100, y + 40), Anchor::End, "", grouped(credits));
+        }
+        plot
+    }
+
+    pub(super) const fn top(&self) -> i64 {
+        self.top
+    }
+
+    pub(super) const fn bottom(&self) -> i64 {
+        self.top + PLOT
+    }
+
+    /// The height of `credits` above the axis.
+    pub(super) fn height(&self, credits: i64) -> i64 {
+        scaled(credits, self.highest, PLOT)
+    }
+
+    /// Where `credits` lie.
+    pub(super) fn y(&self, credits: i64) -> i64 {
+        self.bottom() - self.height(credits)
+    }
+
+    /// Where `part` of `whole` lies between the left and the right.
+    pub(super) fn x(&self, part: i64, whole: i64) -> i64 {
+        self.frame.left() + scaled(part, whole, self.frame.right() - self.frame.left())
+    }
+
+    pub(super) fn line(&mut self, (x1, y1): (i64, i64), (x2, y2): (i64, i64), class: &'static str) {
+        self.shapes.push(Shape::Line { x1, y1, x2, y2, class });
+    }
+
+    /// A line that is seen on whatever lies below it.
+    pub(super) fn mark(&mut self, from: (i64, i64), to: (i64, i64)) {
+        self.line(from, to, "below");
+        self.line(from, to, "mark");
+    }
+
+    pub(super) fn text(&mut self, (x, y): (i64, i64), anchor: Anchor, class: &'static str, text: impl Into<String>) {
+        self.shapes.push(Shape::Text { x, y, anchor, class, text: text.into() });
+    }
+
+    /// The names of periods below their middles: of all, or of as many as have room.
+    pub(super) fn names(&mut self, names: &[String]) {
+        let count = i64::try_from(names.len()).unwrap_or(i64::MAX);
+        let every = names.len().div_ceil(self.frame.labels_max()).max(1);
+        let y = self.bottom() + NAMES;
+        for (at, name) in (0_i64..).zip(names) {
+            if usize::try_from(at).is_ok_and(|at| at % every == 0) {
+                let middle = i64::midpoint(self.x(at, count), self.x(at + 1, count));
+                self.text((middle, y), Anchor::Middle, "", name);
+            }
+        }
+    }
+
+    /// The axis, which lies over what stands on it, the legend and the words.
+    pub(super) fn finish(
+        mut self,
+        id: &'static str,
+        title: String,
+        description: String,
+        note: Option<String>,
+        legend: &[(Key, String)],
+    ) -> Chart {
+        let (left, right, bottom) = (self.frame.left(), self.frame.right(), self.bottom());
+        self.line((left, bottom), (right, bottom), "axis");
+        let foot = bottom + NAMES + FOOT;
+        let height = keys(&mut self.shapes, self.frame, foot, legend);
+        Chart { id, title, description, note, width: self.frame.width(), height, shapes: self.shapes }
+    }
+}
+
+/// Draws the legend from `y` on, and returns where it ends.
+pub(super) fn keys(shapes: &mut Vec<Shape>, frame: Frame, y: i64, legend: &[(Key, String)]) -> i64 {
+    let (mut x, mut row) = (frame.left(), y + ROW / 2);
+    for (key, name) in legend {
+        // Our own words are never too long.
+        let name = if *key == Key::Mark { name.clone() } else { shortened(name) };
+        let width = KEY_SIDE + 70 + letters(&name) + 260;
+        if x > frame.left() && x + width - 260 > frame.right() {
+            (x, row) = (frame.left(), row + ROW);
+        }
+        shapes.push(match *key {
+            Key::Filled(paint) => {
+                let key = Rect { x, y: row - KEY_SIDE + 20, width: KEY_SIDE, height: KEY_SIDE, paint };
+                Shape::Bar { title: name.clone(), parts: vec![key] }
+            }
+            Key::Mark => Shape::Line { x1: x - 30, y1: row - 40, x2: x + KEY_SIDE + 30, y2: row - 40, class: "mark" },
+        });
+        shapes.push(Shape::Text { x: x + KEY_SIDE + 70, y: row, anchor: Anchor::Start, class: "name", text: name });
+        x += width;
+    }
+    if legend.is_empty() { y } else { row + ROW / 2 }
+}
+
+/// Room that `text` takes, at least.
+pub(super) fn letters(text: &str) -> i64 {
+    i64::try_from(text.chars().count()).unwrap_or(i64::MAX).saturating_mul(LETTER)
+}
+
+/// `name`, or its beginning and a sign that it goes on.
+pub(super) fn shortened(name: &str) -> String {
+    if name.chars().count() <= NAME_CHARS_MAX {
+        return name.to_owned();
+    }
+    name.chars().take(NAME_CHARS_MAX - 1).chain(['…']).collect()
+}
+
+/// Points as SVG writes them.
+pub(super) fn points(of: &[(i64, i64)]) -> String {
+    let pairs: Vec<String> = of.iter().map(|(x, y)| format!("{x},{y}")).collect();
+    pairs.join(" ")
+}
+
+/// `part` of `whole` on a scale of `length`, rounded to the nearest unit.
+pub(super) fn scaled(part: i64, whole: i64, length: i64) -> i64 {
+    let whole = i128::from(whole.max(1));
+    let exact = i128::from(part.max(0)) * i128::from(length) * 2 + whole;
+    i64::try_from(exact / (whole * 2)).unwrap_or(length)
+}
+
+/// The smallest of 1, 2, 5, 10, 20, 50, ... that covers `highest` in at most [`RULES_MAX`] steps.
+fn round_step(highest: i64) -> i64 {
+    let needed = highest.div_euclid(RULES_MAX) + i64::from(highest % RULES_MAX != 0);
+    let mut power = 1_i64;
+    loop {
+        for digit in [1, 2, 5] {
+            match power.checked_mul(digit) {
+                Some(step) if step >= needed => return step,
+                Some(_) => {}
+                None => return needed,
+            }
+        }
+        power = power.saturating_mul(10);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_round_step_covers_the_highest_bar_in_a_few_steps(highest in 1..=i64::MAX) {
+            let step = round_step(highest);
+            prop_assert!(i128::from(step) * i128::from(RULES_MAX) >= i128::from(highest));
+            prop_assert!(step == 1 || i128::from(step) * i128::from(RULES_MAX) < i128::from(highest) * 10);
+        }
+
+        #[test]
+        fn what_there_is_lies_within_the_plot(most in 0..=i64::MAX, part in 0..=i64::MAX) {
+            let plot = Plot::new(Frame::Mail, most, 0);
+            let y = plot.y(part.min(most));
+            prop_assert!((plot.top()..=plot.bottom()).contains(&y));
+        }
+    }
+
+    #[test]
+    fn a_legend_goes_on_in_the_next_row() {
+        let names: Vec<(Key, String)> = Paint::SERIES
+            .iter()
+            .map(|paint| (Key::Filled(*paint), "a-name-of-many-letters-and-more".to_owned()))
+            .collect();
+        for (frame, rows) in [(Frame::Page, 2), (Frame::Mail, 4)] {
+            let mut shapes = Vec::new();
+            assert_eq!(keys(&mut shapes, frame, 0, &names), rows * ROW);
+            let fits = |shape: &Shape| match shape {
+                Shape::Text { x, text, .. } => x + letters(text) <= frame.width() && text.ends_with('…'),
+                _ => true,
+            };
+            assert!(shapes.iter().all(fits));
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The balance of the month that it is, and how it goes on at the pace of the last days: what is drawn after now is what will
+//! be there if nothing changes. Where there is not enough history for a pace, there is no such chart, and the balance says so.
+
+use super::balance::{areas, between, legend, levels, steps};
+use super::drawing::{Anchor, Chart, Frame, Paint, Plot, Shape, letters, points};
+use crate::core::calendar::Month;
+use crate::core::counting::{counted, grouped};
+use crate::core::credits::Split;
+use crate::core::forecast::{Outlook, PACE_DAYS};
+use crate::core::statement::{Ahead, Grouping, LocalTime, ReportModel};
+use chrono::Timelike;
+
+const SECONDS_PER_DAY: i64 = 86_400;
+
+pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
+    let marks = model.marks.as_ref().filter(|_| model.spec.grouping() == Grouping::Day)?;
+    let (month, ahead) = (marks.month?, marks.ahead.as_ref()?);
+    let left = ahead.left?;
+    let known = steps(model)?;
+    let first = month.first_day();
+    let days = (month.next().first_day() - first).num_days();
+    let second = |at: LocalTime| {
+        let day = (at.date() - first).num_days();
+        (day * SECONDS_PER_DAY + i64::from(at.time().num_seconds_from_midnight())).clamp(0, days * SECONDS_PER_DAY)
+    };
+    let most = known.iter().map(|step| step.free.saturating_add(step.purchased)).chain([ahead.available.total().get()]);
+    let mut plot = Plot::new(frame, most.max().unwrap_or(0), 1);
+    let x = |plot: &Plot, at: LocalTime| plot.x(second(at), days * SECONDS_PER_DAY);
+    let now = x(&plot, ahead.now);
+    let end = plot.frame.right();
+    // The day that it is ends now, as far as is known.
+    let begins = known.iter().map(|step| x(&plot, step.range.from()).min(now));
+    let edges: Vec<i64> = begins.chain([now]).collect();
+    areas(&mut plot, &known, &edges);
+    go_on(&mut plot, ahead, left, end, |plot, at| x(plot, at));
+    levels(&mut plot, marks);
+    plot.line((now, plot.top() - 120), (now, plot.bottom()), "now");
+    let label = format!("now: {}", grouped(ahead.available.total().get()));
+    let fits = now + 60 + letters(&label) <= plot.frame.right();
+    let (at, anchor) = if fits { (now + 60, Anchor::Start) } else { (now - 60, Anchor::End) };
+    plot.text((at, plot.top() - 60), anchor, "signed", label);
+    if let Some(out) = ahead.runs_out.filter(|_| ahead.forecast.outlook != Outlook::Empty) {
+        let (at, label) = (x(&plot, out), format!("used up {}", told(out)));
+        plot.mark((at, plot.top() + 200), (at, plot.bottom()));
+        let fits = at + 60 + letters(&label) <= plot.frame.right();
+        let (at, anchor) = if fits { (at + 60, Anchor::Start) } else { (at - 60, Anchor::End) };
+        plot.text((at, plot.top() + 260), anchor, "marked", label);
+    }
+    let names: Vec<String> = first.iter_days().take(usize::try_from(days).unwrap_or(0)).map(day_name).collect();
+    plot.names(&names);
+    let month_name = first.format("%B %Y");
+    Some(plot.finish(
+        "forecast",
+        format!("Forecast to the end of {month_name}"),
+        description(ahead, left, month),
+        None,
+        &legend(),
+    ))
+}
+
+fn day_name(day: chrono::NaiveDate) -> String {
+    day.format("%-d %b").to_string()
+}
+
+/// What is left from now to the month's end, free credits used first.
+fn go_on(plot: &mut Plot, ahead: &Ahead, left: Split, end: i64, x: impl Fn(&Plot, LocalTime) -> i64) {
+    let there = ahead.available;
+    let mut turns = vec![(x(plot, ahead.now), there.free.get(), there.purchased.get())];
+    turns.extend(ahead.free_runs_out.map(|at| (x(plot, at), 0, there.purchased.get())));
+    turns.extend(ahead.runs_out.map(|at| (x(plot, at), 0, 0)));
+    turns.push((end, left.free.get(), left.purchased.get()));
+    let line = |of: fn(i64, i64) -> i64| -> Vec<(i64, i64)> {
+        turns.iter().map(|(x, free, purchased)| (*x, plot.y(of(*free, *purchased)))).collect()
+    };
+    let (zero, free, both) = (line(|_, _| 0), line(|free, _| free), line(i64::saturating_add));
+    between(plot, &zero, &free, Paint::FREE_AHEAD);
+    between(plot, &free, &both, Paint::PURCHASED_AHEAD);
+    plot.shapes.push(Shape::Stroke { points: points(&both), class: "guess", title: None });
+}
+
+/// `21 March, 12:00`.
+fn told(at: LocalTime) -> String {
+    format!("{}, {}", at.date().format("%-d %B"), at.time().format("%H:%M"))
+}
+
+fn description(ahead: &Ahead, left: Split, month: Month) -> String {
+    let there = ahead.available;
+    let [total, free, purchased] = [there.total(), there.free, there.purchased].map(|credits| grouped(credits.get()));
+    let mut said = format!("On {} there are {total} credits, {free} free and {purchased} purchased.", told(ahead.now));
+    let pace = ahead.forecast.pace_per_day.map_or(0, |pace| pace.get());
+    let window = counted(PACE_DAYS.unsigned_abs(), "day");
+    let end = month.first_day().format("%B");
+    let (free, purchased) = (grouped(left.free.get()), grouped(left.purchased.get()));
+    match (ahead.forecast.outlook, ahead.free_runs_out, ahead.runs_out) {
+        (Outlook::Empty, ..) => said += " Nothing is left to foresee until new credits come.",
+        (_, _, Some(out)) => {
+            said += &format!(
+                " At the pace of the last {window}, {} a day, all are used up on {}.",
+                grouped(pace),
+                told(out)
+            );
+        }
+        (_, Some(out), None) => {
+            said += &format!(
+                " At the pace of the last {window}, {} a day, the free ones are used up on {}, and {purchased} purchased are left at the end of {end}.",
+                grouped(pace),
+                told(out)
+            );
+        }
+        (Outlook::Unknown, ..) => {
+            said += &format!(
+                " Nothing was used in the last {window}: if that stays so, {free} free ones lapse at the end of {end}."
+            );
+        }
+        (_, None, None) => {
+            said += &format!(
+                " At the pace of the last {window}, {} a day, {free} free and {purchased} purchased ones are left at the end of {end}, when the free ones lapse.",
+                grouped(pace)
+            );
+        }
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{marked_at, texts};
+    use super::super::{Subject, chart, charts};
+    use super::*;
+
+    #[track_caller]
+    fn said(used: i64, history_days: i64, free: i64, purchased: i64) -> String {
+        let model = marked_at(used, history_days, free, purchased);
+        let chart = chart(&model, Subject::Forecast, Frame::Page).expect("enough history");
+        format!("{}\n{}", chart.description, texts(&chart, "marked").join(" | "))
+    }
+
+    #[test]
+    fn each_outlook_is_told() {
+        insta::assert_snapshot!(said(70, 7, 360, 5_000), @"
+        On 20 March, 12:00 there are 5,360 credits, 360 free and 5,000 purchased. At the pace of the last 7 days, 10 a day, 246 free and 5,000 purchased ones are left at the end of March, when the free ones lapse.
+        ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500
+        ");
+        insta::assert_snapshot!(said(700, 7, 360, 5_000), @"
+        On 20 March, 12:00 there are 5,360 credits, 360 free and 5,000 purchased. At the pace of the last 7 days, 100 a day, the free ones are used up on 24 March, 02:24, and 4,215 purchased are left at the end of March.
+        ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500
+        ");
+        insta::assert_snapshot!(said(700, 7, 360, 50), @"
+        On 20 March, 12:00 there are 410 credits, 360 free and 50 purchased. At the pace of the last 7 days, 100 a day, all are used up on 24 March, 14:24.
+        ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500 | used up 24 March, 14:24
+        ");
+        insta::assert_snapshot!(said(0, 7, 360, 0), @"
+        On 20 March, 12:00 there are 360 credits, 360 free and 0 purchased. Nothing was used in the last 7 days: if that stays so, 360 free ones lapse at the end of March.
+        ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500
+        ");
+        insta::assert_snapshot!(said(700, 7, 0, 0), @"
+        On 20 March, 12:00 there are 0 credits, 0 free and 0 purchased. Nothing is left to foresee until new credits come.
+        ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500
+        ");
+    }
+
+    #[test]
+    fn without_history_the_balance_says_that_there_is_no_forecast() {
+        let model = marked_at(300, 0, 360, 5_000);
+        assert_eq!(chart(&model, Subject::Forecast, Frame::Page), None);
+        let all = charts(&model, Frame::Page);
+        let last = all.last().expect("a balance");
+        assert_eq!(last.id, "balance");
+        insta::assert_snapshot!(last.note.as_deref().unwrap_or_default(), @"There is not enough history for a forecast: the account is less than a day old.");
+    }
+}

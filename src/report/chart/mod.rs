@@ -1,0 +1,91 @@
+//! Charts of a report: what was consumed, by whom or what, what was there, and how long it lasts.
+//!
+//! A chart is geometry in whole units and words that carry its numbers ([`Chart`]); `templates/chart.svg` writes it as SVG
+//! for pages, [`png`] makes a picture of that for mails. Everything comes from the model, so the same model gives the same
+//! bytes.
+
+mod balance;
+mod breakdown;
+mod consumption;
+mod drawing;
+mod forecast;
+mod picture;
+
+pub(super) use consumption::consumption;
+pub use drawing::{Chart, Frame};
+pub use picture::{Picture, png};
+pub(super) use picture::{STYLE, STYLE_NAME, TEMPLATE, TEMPLATE_NAME, View};
+
+use super::wording::days;
+use crate::core::statement::{DateRange, Grouping, Line, ReportModel};
+use crate::core::transaction::words;
+use chrono::Datelike;
+
+/// Most bars of a chart: beyond it they would be too thin to see, so that neighbours share one.
+const BARS_MAX: usize = 124;
+
+words! {
+    /// What a chart is about.
+    Subject {
+        /// What was consumed, period by period, free and purchased.
+        Consumption = "consumption",
+        /// Who or what consumed it, in a breakdown.
+        Breakdown = "breakdown",
+        /// What was there at the end of each period, with purchases and lapses.
+        Balance = "balance",
+        /// The balance of this month, and how it goes on at the pace of the last days.
+        Forecast = "forecast",
+    }
+}
+
+/// The chart of `model` about `subject`; `None` when there is nothing to compare.
+#[must_use]
+pub fn chart(model: &ReportModel, subject: Subject, frame: Frame) -> Option<Chart> {
+    match subject {
+        Subject::Consumption => consumption::chart(model, frame),
+        Subject::Breakdown => breakdown::chart(model, frame),
+        Subject::Balance => balance::chart(model, frame),
+        Subject::Forecast => forecast::chart(model, frame),
+    }
+}
+
+/// The charts that belong to `model`, the first first: a forecast goes on where a balance ends and so takes its place.
+#[must_use]
+pub fn charts(model: &ReportModel, frame: Frame) -> Vec<Chart> {
+    let about = |subject| chart(model, subject, frame);
+    let used = about(Subject::Breakdown).or_else(|| about(Subject::Consumption));
+    let left = about(Subject::Forecast).or_else(|| about(Subject::Balance));
+    used.into_iter().chain(left).collect()
+}
+
+/// How many neighbours of `periods` share a bar.
+fn per_bar(periods: usize) -> usize {
+    periods.div_ceil(BARS_MAX).max(1)
+}
+
+/// What a bar is, where it is not a period.
+fn shared(per_bar: usize, model: &ReportModel) -> Option<String> {
+    (per_bar > 1).then(|| format!("Each bar is {per_bar} {}s.", model.spec.grouping()))
+}
+
+/// The name of a period on the axis.
+fn short(range: DateRange, grouping: Grouping) -> String {
+    let form = if grouping == Grouping::Month { "%b %Y" } else { "%-d %b" };
+    range.from().date().format(form).to_string()
+}
+
+/// What was there at the end of a line's period. What lapses with a month lapses when its last period is over, so there it
+/// is what was there just before.
+fn before_lapse(line: &Line) -> i64 {
+    let to = line.range.to();
+    let ends_a_month = to.is_midnight() && to.date().day() == 1;
+    line.figures.remaining.get().saturating_add(if ends_a_month { line.figures.lapsed.get() } else { 0 })
+}
+
+/// `on 5 March 2026`, `in March 2026`.
+fn when(range: DateRange) -> String {
+    format!("{} {}", if range.days() == 1 { "on" } else { "in" }, days(range))
+}
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,237 @@
+//! A chart as SVG, and as a picture: SVG by the template of the page, PNG of the same SVG with a font of our own, so that a
+//! picture does not depend on the machine that makes it.
+
+use super::drawing::Chart;
+use resvg::tiny_skia::{Color, Pixmap, Transform};
+use resvg::usvg::{self, fontdb};
+use serde::Serialize;
+use std::sync::{Arc, OnceLock};
+use tera::{Context, Tera};
+
+/// The name ends in `.html`, which is what turns escaping on.
+pub(in crate::report) const TEMPLATE_NAME: &str = "chart.svg.html";
+pub(in crate::report) const TEMPLATE: &str = include_str!("../../../templates/chart.svg");
+
+const FONTS: [&[u8]; 2] = [
+    include_bytes!("../../../assets/fonts/Inter-Regular.ttf"),
+    include_bytes!("../../../assets/fonts/Inter-SemiBold.ttf"),
+];
+const FAMILY: &str = "Inter";
+
+/// How charts look, by the names of colours.
+pub(in crate::report) const STYLE: &str = include_str!("../../../templates/chart.css");
+pub(in crate::report) const STYLE_NAME: &str = "chart.css";
+
+/// The colours of pictures: those of the page in light, on white.
+const COLOURS: [(&str, &str); 14] = [
+    ("--paper", "#ffffff"),
+    ("--ink", "#1c1b19"),
+    ("--soft", "#5f5c55"),
+    ("--line", "#e5e1d8"),
+    ("--mark", "#a3262a"),
+    ("--free", "#1f7a6b"),
+    ("--purchased", "#c07a1e"),
+    ("--s1", "#2f66a8"),
+    ("--s2", "#c4591b"),
+    ("--s3", "#2e8548"),
+    ("--s4", "#8a4a9c"),
+    ("--s5", "#1a87a3"),
+    ("--s6", "#94760a"),
+    ("--s7", "#77736b"),
+];
+
+/// Dots of a picture per unit, twice the pixels, for screens of fine grain.
+const DOTS_PER_UNIT: f32 = 0.2;
+/// Units around a chart in a picture.
+const MARGIN: i64 = 200;
+/// Units for the title above it.
+const HEAD: i64 = 340;
+
+/// A chart as PNG.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// The file.
+    pub png: Vec<u8>,
+    /// What it says in words: its alternative text.
+    pub description: String,
+    /// Pixels in which it is to be shown; it has twice as many dots.
+    pub width: i64,
+    /// Pixels in which it is to be shown.
+    pub height: i64,
+}
+
+/// What goes wrong when a picture is made, which is a defect of creditd.
+type Broken = Box<dyn std::error::Error + Send + Sync>;
+
+/// A chart as the template wants it.
+#[derive(Serialize)]
+pub(in crate::report) struct View<'a> {
+    chart: &'a Chart,
+    /// What stands above the chart in a picture.
+    head: Option<&'a str>,
+    view: Seen,
+    /// The strokes that it uses.
+    patterns: Vec<Pattern>,
+}
+
+/// The part of the drawing that is seen, in units.
+#[derive(Serialize)]
+struct Seen {
+    x: i64,
+    y: i64,
+    width: i64,
+    height: i64,
+}
+
+#[derive(Serialize)]
+struct Pattern {
+    strokes: &'static str,
+}
+
+impl<'a> View<'a> {
+    /// As it stands in a page, which has a heading and margins.
+    pub(in crate::report) fn bare(chart: &'a Chart) -> View<'a> {
+        let patterns = chart.strokes().into_iter().map(|strokes| Pattern { strokes }).collect();
+        View { chart, head: None, view: Seen { x: 0, y: 0, width: chart.width, height: chart.height }, patterns }
+    }
+
+    /// As it stands by itself.
+    fn framed(chart: &'a Chart) -> View<'a> {
+        let (width, height) = (chart.width + 2 * MARGIN, chart.height + 2 * MARGIN + HEAD);
+        let view = Seen { x: -MARGIN, y: -MARGIN - HEAD, width, height };
+        View { head: Some(chart.title()), view, ..View::bare(chart) }
+    }
+}
+
+/// The picture of `chart`, on white, with its title.
+///
+/// # Errors
+/// A defect of creditd: every chart has a picture.
+pub fn png(chart: &Chart) -> Result<Picture, Broken> {
+    let view = View::framed(chart);
+    let mut tera = Tera::default();
+    tera.add_raw_template(TEMPLATE_NAME, TEMPLATE)?;
+    let svg = tera.render(TEMPLATE_NAME, &Context::from_serialize(&view)?)?;
+    let options = usvg::Options {
+        fontdb: fonts(),
+        font_family: FAMILY.to_owned(),
+        style_sheet: Some(style()),
+        ..usvg::Options::default()
+    };
+    let tree = usvg::Tree::from_str(&svg, &options)?;
+    let dots = |units: i64| u32::try_from(units.div_euclid(5)).unwrap_or(0);
+    let mut dotted = Pixmap::new(dots(view.view.width), dots(view.view.height)).ok_or("a picture without dots")?;
+    dotted.fill(Color::WHITE);
+    resvg::render(&tree, Transform::from_scale(DOTS_PER_UNIT, DOTS_PER_UNIT), &mut dotted.as_mut());
+    let (width, height) = (view.view.width.div_euclid(10), view.view.height.div_euclid(10));
+    Ok(Picture { png: dotted.encode_png()?, description: chart.description().to_owned(), width, height })
+}
+
+/// [`STYLE`] with the colours and the font of pictures.
+fn style() -> String {
+    let fill = |style: String, (name, value): &(&str, &str)| style.replace(&format!("var({name})"), value);
+    COLOURS.iter().chain(&[("--sans", FAMILY)]).fold(STYLE.to_owned(), fill)
+}
+
+/// Our fonts and no others, read once.
+fn fonts() -> Arc<fontdb::Database> {
+    static READ: OnceLock<Arc<fontdb::Database>> = OnceLock::new();
+    let read = || {
+        let mut all = fontdb::Database::new();
+        FONTS.iter().for_each(|font| all.load_font_data(font.to_vec()));
+        Arc::new(all)
+    };
+    Arc::clone(READ.get_or_init(read))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{marked, marked_at};
+    use super::super::{Frame, Subject, chart, charts};
+    use super::*;
+    use crate::core::statement::{Breakdown, Grouping};
+    use crate::report::testing::usage;
+
+    const PAGE: &str = include_str!("../../../templates/report.html");
+
+    fn dots(picture: &Picture, colour: &str) -> usize {
+        let part = |at: usize| u8::from_str_radix(&colour[at..at + 2], 16).expect("a colour");
+        let (red, green, blue) = (part(1), part(3), part(5));
+        let dotted = Pixmap::decode_png(&picture.png).expect("PNG");
+        assert_eq!(i64::from(dotted.width()), 2 * picture.width);
+        assert_eq!(i64::from(dotted.height()), 2 * picture.height);
+        dotted.pixels().iter().filter(|dot| (dot.red(), dot.green(), dot.blue()) == (red, green, blue)).count()
+    }
+
+    fn colour(name: &str) -> &'static str {
+        COLOURS.iter().find(|(known, _)| *known == name).expect("a colour").1
+    }
+
+    #[test]
+    fn every_chart_has_a_picture_with_its_colours_and_letters() {
+        let model = marked_at(700, 7, 360, 5_000);
+        for (frame, width) in [(Frame::Page, 1_040), (Frame::Mail, 680)] {
+            for chart in [Subject::Consumption, Subject::Balance, Subject::Forecast].map(|of| chart(&model, of, frame))
+            {
+                let chart = chart.expect("a chart");
+                let picture = png(&chart).expect("a picture");
+                assert_eq!((picture.width, picture.description.as_str()), (width, chart.description()));
+                assert_eq!(picture, png(&chart).expect("a picture"), "the same chart gives the same bytes");
+                for name in ["--free", "--purchased", "--ink"] {
+                    assert!(dots(&picture, colour(name)) > 100, "{name} in {}", chart.title());
+                }
+                assert!(picture.png.len() < 60_000, "{} bytes of a mail", picture.png.len());
+            }
+        }
+    }
+
+    #[test]
+    fn groups_have_colours_of_their_own() {
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        let model = usage(("2026-03-01", "2026-04-01"), Grouping::Day, Breakdown::Action, &names);
+        let picture = png(&chart(&model, Subject::Breakdown, Frame::Page).expect("a chart")).expect("a picture");
+        for name in ["--s1", "--s2", "--s3", "--s4", "--s5", "--s6", "--s7"] {
+            assert!(dots(&picture, colour(name)) > 500, "{name}");
+        }
+    }
+
+    #[test]
+    fn pictures_have_the_colours_of_the_page_and_need_no_others() {
+        for (name, value) in COLOURS.iter().filter(|(name, _)| *name != "--paper") {
+            assert!(PAGE.contains(&format!("{name}: {value};")), "{name}");
+        }
+        assert!(!style().contains("var("), "{}", style());
+    }
+
+    fn svg(drawn: &Chart) -> String {
+        let mut tera = Tera::default();
+        tera.add_raw_template(TEMPLATE_NAME, TEMPLATE).expect("a template");
+        tera.render(TEMPLATE_NAME, &Context::from_serialize(&View::bare(drawn)).expect("values")).expect("it renders")
+    }
+
+    #[test]
+    fn names_are_escaped() {
+        let model = usage(("2026-03-01", "2026-04-01"), Grouping::Day, Breakdown::User, &["<b>eve</b>", "&\"'"]);
+        for drawn in charts(&model, Frame::Page) {
+            let svg = svg(&drawn);
+            assert!(!svg.contains("<b>") && svg.contains("&lt;b&gt;eve"), "{svg}");
+            png(&drawn).expect("it is SVG");
+        }
+    }
+
+    #[test]
+    fn a_drawing_names_itself_and_all_that_it_is_drawn_with() {
+        let drawings = charts(&marked(), Frame::Mail).into_iter().chain(charts(&marked_at(700, 7, 9, 9), Frame::Page));
+        for drawn in drawings {
+            let svg = svg(&drawn);
+            let says = format!("<desc id=\"{}-says\">{}</desc>", drawn.id, drawn.description);
+            assert!(svg.contains(" role=\"img\" ") && svg.contains(&says), "{svg}");
+            let classes = svg.split(" class=\"").skip(1).filter_map(|rest| rest.split('"').next());
+            for class in classes.flat_map(|classes| classes.split(' ')).filter(|class| *class != "bar") {
+                assert!(STYLE.contains(&format!(".{class} ")), "{class} has no look");
+            }
+            let used = svg.split("url(#").skip(1).filter_map(|rest| rest.split(')').next());
+            used.for_each(|id| assert!(svg.contains(&format!("<pattern id=\"{id}\"")), "{id}"));
+        }
+    }
+}

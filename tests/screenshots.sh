@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Pictures of the reports of a demo ledger, for people to look at: desktop and phone, light and dark, and the printed PDF.
+# Says what axe-core finds wrong, and fails when it finds anything. Needs chromium, node and npm.
+#
+#   tests/screenshots.sh [FOLDER]     where the pictures go; else a new folder below /tmp
+set -euo pipefail
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+out="${1:-$(mktemp -d /tmp/creditd-screenshots.XXXXXX)}"
+creditd="${CREDITD:-}"
+if [ -z "$creditd" ]; then
+    export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/creditd/target}"
+    cargo build --locked --manifest-path "$root/Cargo.toml"
+    creditd="$CARGO_TARGET_DIR/debug/creditd"
+fi
+for program in chromium node npm; do
+    command -v "$program" >/dev/null || { echo "$program is not installed (Debian: chromium nodejs npm)" >&2; exit 1; }
+done
+
+mkdir -p "$out/reports"
+out="$(cd "$out" && pwd)"
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+# The clock of the demo stands at its end, which it says itself.
+now="$("$creditd" --quiet demo demo | grep -o 'CREDITD_NOW=[^ ]*')"
+cd demo
+export_to() {
+    local name="$1"
+    shift
+    CREDITD_NOW="${at:-${now#*=}}" "$creditd" --quiet report export "$@" --out "$out/reports/$name"
+}
+account=yonder-trails
+export_to month.html statement-monthly --account "$account" --month 2026-03 --by day
+export_to statement.html statement-monthly --account "$account" --month 2026-03
+export_to actions.html usage-by-action --account "$account" --month 2026-03
+export_to actions-by-day.html statement-monthly --account "$account" --month 2026-03 --by day,action
+export_to platform.html platform-daily --from 2026-01-01 --to 2026-04-01
+export_to accounts.html statement-monthly --month 2026-03
+export_to compared.html statement-monthly --account "$account" --month 2026-03 --by week --compare
+export_to log.html transaction-log --account "$account" --from 2026-03-01 --to 2026-04-01
+export_to log-of-failed.html transaction-log --account "$account" --from 2026-03-01 --to 2026-04-01 --status failed
+export_to filtered.html statement-monthly --account "$account" --month 2026-03 --by day,user --type free
+at=2026-03-20T12:00:00Z export_to forecast.html statement-monthly --account "$account" --month 2026-03 --by day --as-of 2026-03-20T12:00:00Z
+export_to platform.png platform-daily --from 2026-01-01 --to 2026-04-01
+export_to month.png statement-monthly --account "$account" --month 2026-03 --by day
+export_to actions.png usage-by-action --account "$account" --month 2026-03
+export_to actions-by-day.png statement-monthly --account "$account" --month 2026-03 --by day,action
+CREDITD_NOW="${now#*=}" "$creditd" --quiet report export statement-monthly --month 2026-03 --all --out "$out/reports/all"
+
+tools="${XDG_CACHE_HOME:-$HOME/.cache}/creditd/screenshots"
+mkdir -p "$tools"
+cp "$root/tests/screenshots/package.json" "$root/tests/screenshots/shoot.mjs" "$tools/"
+(cd "$tools" && npm install --silent --no-audit --no-fund)
+node "$tools/shoot.mjs" "$out"
+echo "pictures are in $out"
