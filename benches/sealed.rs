@@ -48,7 +48,6 @@ struct Asked {
     keep: Option<PathBuf>,
 }
 
-#[expect(clippy::disallowed_methods, reason = "a benchmark is told by its arguments what to measure")]
 fn asked() -> Asked {
     let mut asked = Asked { rows: ROWS, runs: RUNS, keep: None };
     for word in std::env::args().skip(1) {
@@ -296,7 +295,7 @@ impl Line {
             ));
         }
         made.push(self.row(Kind::Allocation, begin, Split { free: Credits::new(1_500), purchased: Credits::ZERO }));
-        if account % 5 == 0 && self.balance.purchased.get() < 1_000 {
+        if account.is_multiple_of(5) && self.balance.purchased.get() < 1_000 {
             let row = self.row(Kind::Purchase, begin, Split { free: Credits::ZERO, purchased: Credits::new(2_500) });
             let money = Some(Money { minor: 2_500, currency: "USD".to_owned() });
             let reference = Reference::new(&format!("inv-{account}-{}", self.seq)).ok();
@@ -311,7 +310,8 @@ impl Line {
             let skewed = numbers.below(12).min(numbers.below(12));
             let (action, price) = ACTIONS[usize::try_from(skewed).expect("few")];
             let taken = Credits::new(-price);
-            let from_packs = account % 5 == 0 && numbers.below(3) == 0 && self.balance.purchased.get() >= price;
+            let from_packs =
+                account.is_multiple_of(5) && numbers.below(3) == 0 && self.balance.purchased.get() >= price;
             let delta = match from_packs {
                 true => Split { free: Credits::ZERO, purchased: taken },
                 false if self.balance.free.get() >= price => Split { free: taken, purchased: Credits::ZERO },
