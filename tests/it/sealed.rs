@@ -136,6 +136,30 @@ both_databases! {
         assert!(found.len() == 1 && found[0].contains("the database has another manifest"), "{found:?}");
     }
 
+    async fn where_the_chain_is_broken_the_database_is_read(sandbox: Sandbox) {
+        history::play(&sandbox).await;
+        let app = sandbox.at(NOW);
+        seal(&app).await;
+        let year = spec("2013-01-01", "2014-01-01", Grouping::Month, None, Scope::Account);
+        let expected = report(&unsealed(&app), None, &year).await;
+        sandbox.execute("DELETE FROM sealed WHERE number = 1").await.expect("past creditd");
+        assert_eq!(report(&app, None, &year).await, expected);
+        assert!(!is_from_files(&app, &year).await);
+    }
+
+    /// For their owner only, as the ledger's file: comments, users and payments are in them.
+    async fn nobody_else_reads_sealed_files(sandbox: Sandbox) {
+        use std::os::unix::fs::PermissionsExt;
+        history::play(&sandbox).await;
+        let app = sandbox.at(NOW);
+        seal(&app).await;
+        let folder = app.sealed_folder().path().to_owned();
+        for path in sealed_files(&app).iter().chain([&folder]) {
+            let mode = std::fs::metadata(path).expect("there").permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{}", path.display());
+        }
+    }
+
     async fn what_was_changed_in_the_database_is_found_by_its_files(sandbox: Sandbox) {
         history::play(&sandbox).await;
         let app = sandbox.at(NOW);
@@ -149,6 +173,23 @@ both_databases! {
         sandbox.execute(change).await.expect("past creditd");
         let proof = app.verify_sealed(&mut |_, _| {}).await.expect("looked at");
         assert!(proof.problems.len() == 1 && proof.problems[0].contains("row 3 of acme"), "{proof:?}");
+    }
+
+    /// They find other rows, as where one was committed between their looks.
+    async fn who_is_too_late_with_a_part_leaves_that_of_the_other_alone(sandbox: Sandbox) {
+        history::play(&sandbox).await;
+        let app = sandbox.at(NOW);
+        let next = app.next_sealing().await.expect("a plan").expect("something to seal");
+        let sealed = app.seal(next.clone()).await.expect("sealed").expect("it was first");
+        // The same days once more: the same rows, the same names, and nothing of the first is lost.
+        assert!(app.seal(next).await.expect("an answer").is_some(), "it wrote the same");
+        assert_eq!(app.check_sealed().await.expect("looked at"), Vec::<String>::new());
+        // A part of the same number with other rows goes, and the one that is known stays.
+        let name = sealed.log.name.replace(&sealed.log.sha256[..8], "00000000");
+        std::fs::write(app.sealed_folder().path().join(&name), "other rows").expect("written");
+        app.tidy_sealed().await.expect("tidied");
+        assert!(!app.sealed_folder().path().join(&name).exists());
+        assert_eq!(app.check_sealed().await.expect("looked at"), Vec::<String>::new());
     }
 
     async fn two_that_seal_at_once_make_one_part(sandbox: Sandbox) {
