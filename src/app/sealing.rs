@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 const ROWS_AT_ONCE: i64 = 100_000;
 /// Accounts that are looked through at once.
 const ACCOUNTS_AT_ONCE: usize = 10_000;
+/// Rows of an account that are looked through for those of the days. Where more are not sealed yet, as in a ledger that is
+/// sealed for the first time, the last of the days is looked for, so that years are not read again for each month.
+const ROWS_LOOKED_THROUGH: i64 = 1_000;
 /// Differences of one part that are named.
 const DIFFERENCES_MAX: usize = 20;
 
@@ -232,7 +235,11 @@ async fn seal_days(store: &Store, folder: &Folder, chain: &Chain, days: Recorded
             let sealed = balances.find(&range.account_id, &mut at);
             let after = sealed.map_or(0, |(seq, _)| seq);
             before.insert(range.account_id.clone(), sealed);
-            ranges.push(SeqRange { after, ..range });
+            let mut range = SeqRange { after, ..range };
+            if range.rows() > ROWS_LOOKED_THROUGH {
+                range.through = store.last_recorded_before(&range, days.end()).await?;
+            }
+            ranges.push(range);
         }
         for ranges in SeqRange::batches(ranges, ROWS_AT_ONCE) {
             let rows = store.rows_in(&ranges, days.end()).await?;

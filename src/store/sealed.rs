@@ -86,6 +86,31 @@ impl Store {
         rows.iter().map(range).collect()
     }
 
+    /// The last row of `range` that was recorded before `before`: rows are recorded in the order of their numbers, so it is
+    /// found without looking at those between.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn last_recorded_before(&self, range: &SeqRange, before: Instant) -> Result<i64> {
+        let (mut last, mut end) = (range.after, range.through);
+        while last < end {
+            let middle = end - (end - last) / 2;
+            let row = self
+                .query("SELECT recorded_at FROM transactions WHERE account_id = $1 AND seq = $2")
+                .bind(range.account_id.as_str())
+                .bind(middle)
+                .fetch_one()
+                .await
+                .while_("looking for rows to seal")?;
+            if row.get::<i64>(0) < before.micros() {
+                last = middle;
+            } else {
+                end = middle - 1;
+            }
+        }
+        Ok(last)
+    }
+
     /// The rows of `ranges` that were recorded before `before`, in order of account and number.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use creditd::app::App;
 use creditd::core::calendar::Instant;
 use creditd::core::ids::{AccountId, UserId};
 use creditd::core::ledger::{Call, Hold, Usage};
+use creditd::core::sealed::SeqRange;
 use creditd::core::statement::{Breakdown, DateRange, Grouping, LocalTime, ReportModel, ReportSpec, Scope};
 use creditd::report::aggregate;
 use proptest::prelude::*;
@@ -173,6 +174,22 @@ both_databases! {
         sandbox.execute(change).await.expect("past creditd");
         let proof = app.verify_sealed(&mut |_, _| {}).await.expect("looked at");
         assert!(proof.problems.len() == 1 && proof.problems[0].contains("row 3 of acme"), "{proof:?}");
+    }
+
+    /// Where an account has too many rows to look through all, the last of the days is looked for.
+    async fn the_last_row_before_an_instant_is_found(sandbox: Sandbox) {
+        history::play(&sandbox).await;
+        let acme = account_id("acme");
+        let log = sandbox.log(&acme).await;
+        let through = log.last().expect("rows").seq;
+        for at in ["2012-01-01T00:00:00Z", "2013-01-10T12:05:00Z", "2013-02-10T12:00:00Z", "2013-03-01T00:00:00Z", NOW, "2014-01-01T00:00:00Z"] {
+            for after in [0, 5, through] {
+                let range = SeqRange { account_id: acme.clone(), after, through };
+                let found = sandbox.store().last_recorded_before(&range, instant(at)).await.expect("found");
+                let before = log.iter().filter(|row| row.recorded_at < instant(at)).map(|row| row.seq).max();
+                assert_eq!(found, before.unwrap_or(0).max(after), "{at} behind {after}");
+            }
+        }
     }
 
     /// They find other rows, as where one was committed between their looks.
