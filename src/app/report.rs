@@ -11,6 +11,7 @@ use crate::core::statement::{
     Breakdown, Facts, LOG_ROWS_MAX, LogRow, Reading, ReportAccount, ReportError, ReportSpec, Rows, redo, sort_log,
 };
 use crate::core::transaction::Transaction;
+use crate::sealed::SealedError;
 use crate::store::{Holdings, ReportRange, StoreError};
 use std::collections::BTreeMap;
 
@@ -29,19 +30,25 @@ impl App {
         progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
     ) -> Result<Reading, AppError> {
         let pinned = self.pin(accounts, as_of).await?;
+        // First, as it may be more than a report holds.
+        let log = match spec.breakdown() {
+            Some(Breakdown::Transaction) => self.log_of(&pinned, spec).await?,
+            _ => Vec::new(),
+        };
         let (accounts, rows) = self.uses_of(&pinned, spec, progress).await?;
-        let mut reading = Reading { accounts, rows, ..Reading::default() };
+        let mut reading = Reading { accounts, rows, log, ..Reading::default() };
         if spec.has_tops(pinned.accounts.len()) {
             for by in [Breakdown::Action, Breakdown::User] {
-                let (_, rows) = self.uses_of(&pinned, &spec.top(by), progress).await?;
-                reading.tops.push((by, rows));
+                match self.uses_of(&pinned, &spec.top(by), progress).await {
+                    Ok((_, rows)) => reading.tops.push((by, rows)),
+                    // A statement of more users than a report has lines goes without this list.
+                    Err(AppError::Sealed(SealedError::Report(ReportError::TooManyLines { .. }))) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         if let Some(before) = spec.before() {
             reading.before = Some(self.uses_of(&pinned, &before, progress).await?);
-        }
-        if spec.breakdown() == Some(Breakdown::Transaction) {
-            reading.log = self.log_of(&pinned, spec).await?;
         }
         if spec.has_facts() {
             reading.facts = Some(self.facts_of(&pinned, spec).await?);

@@ -171,6 +171,10 @@ impl Report {
                 Ok(out.flush()?)
             }
             Report::Export { asked, format, out: Some(dir), all: true } => {
+                if dir == Path::new("-") {
+                    let what = "--all writes a folder, which stdout is not: name one by --out";
+                    return Err(Failure::message(Exit::Usage, what.to_owned()));
+                }
                 // A folder's name has no ending that says a form.
                 let format = form_of(format, context.output(), None)?;
                 all::export(context, &asked, format, &dir).await
@@ -271,6 +275,10 @@ impl Asked {
         let app = context.app().await?;
         app.check_as_of(self.as_of)?;
         let spec = self.spec(context, self.as_of.unwrap_or(app.now()), format)?;
+        if self.compare && format.has_lines_only() {
+            context
+                .say(format_args!("{format} has lines and nothing beside them: --compare is left out; json has both"));
+        }
         let chosen = (!self.account.is_empty()).then_some(self.account.as_slice());
         let count = match chosen {
             Some(chosen) => chosen.len() as u64,

@@ -252,9 +252,11 @@ impl Definition {
             (None, Some(_)) => return Err(DefinitionError::NoBeginning),
             (None, None) => self.default_range(today)?.ok_or_else(|| DefinitionError::NoRange(self.name.clone()))?,
         };
-        let group_by = asked.group_by.unwrap_or(self.group_by);
-        let spec = ReportSpec::new(&self.title, range, group_by, asked.scope.unwrap_or(self.scope), as_of)?;
         let breakdown = asked.breakdown.or(self.breakdown);
+        // A log has no periods, whatever the report has that is asked for as one.
+        let own = if breakdown == Some(Breakdown::Transaction) { Grouping::Range } else { self.group_by };
+        let group_by = asked.group_by.unwrap_or(own);
+        let spec = ReportSpec::new(&self.title, range, group_by, asked.scope.unwrap_or(self.scope), as_of)?;
         if let (Some(Breakdown::Transaction), Some(group_by)) = (breakdown, asked.group_by)
             && group_by != Grouping::Range
         {

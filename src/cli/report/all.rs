@@ -256,11 +256,14 @@ impl Folder {
         if !noted.is_known() {
             return Err(self.foreign(NOTES));
         }
+        // An index and notes beside it are of one export, or the latter are the later: then what the index names is over.
+        if self.noted.as_ref().is_some_and(|index| *index != noted) {
+            self.made.clear();
+        }
         for line in lines {
             let entry = serde_json::from_slice::<Entry>(&line.with_context(failed)?);
             self.made.extend(entry.ok().and_then(Entry::made));
         }
-        // An index and notes beside it are of one export, or the latter are the later.
         self.noted = Some(noted);
         Ok(())
     }

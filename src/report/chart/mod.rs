@@ -74,11 +74,11 @@ fn short(range: DateRange, grouping: Grouping) -> String {
     range.from().date().format(form).to_string()
 }
 
-/// What was there at the end of a line's period. What lapses with a month lapses when its last period is over, so there it
-/// is what was there just before.
+/// What was there at the end of a line's period. What lapses with a month lapses when its last day is over, so that day shows
+/// what was there just before. Of a longer period, it is not known what of its lapses was at the end.
 fn before_lapse(line: &Line) -> i64 {
     let to = line.range.to();
-    let ends_a_month = to.is_midnight() && to.date().day() == 1;
+    let ends_a_month = to.is_midnight() && to.date().day() == 1 && line.range.days() == 1;
     line.figures.remaining.get().saturating_add(if ends_a_month { line.figures.lapsed.get() } else { 0 })
 }
 
