@@ -237,9 +237,10 @@ pub(super) fn told(model: &ReportModel, width: u16) -> String {
     text
 }
 
-/// Text that a terminal takes for nothing but text.
+/// Text that a terminal takes for nothing but text, and that does not turn the direction of what stands behind it.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    let turns = |c: char| matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if c.is_control() || turns(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// The columns of totals: those of the report, but for a log those of the statement that it is the log of.
@@ -451,6 +452,11 @@ mod tests {
         model.beside.comparison = Some(Comparison { range: before.spec.range(), totals: before.totals });
         model.beside.tops = vec![Top::of(Breakdown::User, &used).expect("small")];
         model
+    }
+
+    #[test]
+    fn text_does_not_reorder_what_stands_behind_it() {
+        assert_eq!(printable("a\u{202E}b\u{1b}[2Jc\u{2066}שלום"), "a\u{fffd}b\u{fffd}[2Jc\u{fffd}שלום");
     }
 
     #[test]
