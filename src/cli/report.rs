@@ -50,7 +50,7 @@ pub enum Report {
         /// too, and must not say another one; else it is html
         #[arg(long, value_name = "FORM")]
         format: Option<Format>,
-        /// The file; - is stdout [default: named for report and range, in `out` of [reports] in the settings]
+        /// The file; - is stdout [default: named for report, account and range, in `out` of [reports] in the settings]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
         /// A file for each account, with an index, in the folder that --out names. Repeated, it makes what is missing, as of
@@ -350,7 +350,12 @@ async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: O
             std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
             let range = model.spec.range();
             let range = format!("{}-to-{}", range.from(), range.to()).replace(':', "");
-            folder.join(format!("{}-{range}.{}", asked.name, format.extension()))
+            // Reports of one account after the other do not take each other's place.
+            let account = match asked.account.as_slice() {
+                [account] => format!("-{account}"),
+                _ => String::new(),
+            };
+            folder.join(format!("{}{account}-{range}.{}", asked.name, format.extension()))
         }
     };
     let mut file = WholeFile::create(&path)?;

@@ -119,6 +119,8 @@ fn a_workbook_is_a_file_and_the_same_each_time() {
     place.ok(&format!("{weeks} --format xlsx --out b.xlsx"));
     let bytes = |name| std::fs::read(place.path(name)).expect("a file");
     assert!(bytes("a.xlsx").starts_with(b"PK") && bytes("a.xlsx") == bytes("b.xlsx"));
+    let named = place.ok(&format!("{weeks} --account acme --format xlsx"));
+    assert!(named.stderr.contains("usage-by-user-acme-2013-01-01-to-2013-02-01.xlsx"), "{}", named.stderr);
     let named = place.ok(&format!("{weeks} --format xlsx"));
     assert!(named.stderr.contains("usage-by-user-2013-01-01-to-2013-02-01.xlsx: 12 lines"), "{}", named.stderr);
     place.run(&format!("{weeks} --format xlsx --out -")).fails_with(2, "xlsx is no text and does not go to stdout");
