@@ -257,56 +257,24 @@ impl App {
         range: DateRange,
         now: Instant,
     ) -> Result<(Vec<ReportAccount>, Rows), AppError> {
-        let (mut all, mut rows) = (Vec::new(), Rows::default());
-        self.read_some(ledgers, &range.into(), now, &mut all, &mut rows).await?;
-        Ok((all, rows))
-    }
-
-    async fn read_some(
-        &self,
-        ledgers: Vec<Ledger>,
-        wanted: &Wanted<'_>,
-        now: Instant,
-        all: &mut Vec<ReportAccount>,
-        rows: &mut Rows,
-    ) -> Result<(), AppError> {
         let bounds = |(at, ledger): (usize, &Ledger)| {
             let Ledger { account: Account { id, calendar, .. }, last_seq, .. } = ledger;
-            let (from, to) = wanted.range.instants_in(calendar);
+            let (from, to) = range.instants_in(calendar);
             (at, ReportRange { account: id.clone(), from, to, after_seq: 0, last_seq: *last_seq })
         };
-        let bounds: Vec<(usize, ReportRange)> = (all.len()..).zip(&ledgers).map(bounds).collect();
-        let read = self.store.report_rows(&bounds, wanted.breakdown, rows).await?;
-        for ((mut ledger, (at, ReportRange { from, to, .. })), opening) in ledgers.into_iter().zip(bounds).zip(read) {
-            let index = u32::try_from(at).unwrap_or(u32::MAX);
-            let opening = add_unwritten(&mut ledger, opening, index, (from, to), now, wanted.breakdown, rows);
-            let Account { id, calendar, .. } = ledger.account;
-            let opening = opening.map_err(|source| Refusal::Overflow { account: id.clone(), source })?;
+        let bounds: Vec<(usize, ReportRange)> = ledgers.iter().enumerate().map(bounds).collect();
+        let (mut all, mut rows) = (Vec::with_capacity(ledgers.len()), Rows::default());
+        let read = self.store.report_rows(&bounds, None, &mut rows).await?;
+        for ((ledger, (at, ReportRange { from, to, .. })), mut opening) in ledgers.into_iter().zip(bounds).zip(read) {
+            let Account { id, calendar, .. } = ledger.account.clone();
+            for row in unwritten_of(ledger, now)?.iter().flatten() {
+                let sum = add_row(row, at, opening, (from, to), None, &mut rows);
+                opening = sum.map_err(|source| Refusal::Overflow { account: id.clone(), source })?;
+            }
             all.push(ReportAccount { id, calendar, opening });
         }
-        Ok(())
+        Ok((all, rows))
     }
-}
-
-/// Adds the rows that a reset at `now` would write (R3), and returns the balance before the range with their part in it.
-fn add_unwritten(
-    ledger: &mut Ledger,
-    opening: Split,
-    index: u32,
-    (from, to): (Instant, Instant),
-    now: Instant,
-    breakdown: Option<Breakdown>,
-    rows: &mut Rows,
-) -> Result<Split, Overflow> {
-    if ledger.roll_over(now, now).is_err() {
-        return Err(Overflow);
-    }
-    let mut before = opening;
-    let at = usize::try_from(index).unwrap_or(usize::MAX);
-    for row in ledger.rows() {
-        before = add_row(row, at, before, (from, to), breakdown, rows)?;
-    }
-    Ok(before)
 }
 
 /// Adds a row to those of the range, or to the balance `before` it.
