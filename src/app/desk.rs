@@ -87,6 +87,9 @@ async fn serve(desk: Arc<Inner>) {
     let mut clerk = Clerk { desk, accounts: BTreeSet::new() };
     while let Some(batch) = clerk.take() {
         do_batch(&clerk.desk.store, batch).await;
+        // Whoever was just answered and has another call at once makes it now, and is in the next batch, not in the one
+        // behind it: fewer commits for as many calls. Where nobody has, this costs nothing.
+        tokio::task::yield_now().await;
     }
 }
 

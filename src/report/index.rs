@@ -28,6 +28,9 @@ pub struct Asked {
     schema: String,
     /// The program that made them: another version may write another file.
     creditd: String,
+    /// Of which ledger: when it was made. Absent in what earlier versions noted.
+    #[serde(default)]
+    ledger: Option<Instant>,
     report: String,
     title: String,
     from: LocalTime,
@@ -46,14 +49,15 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// The report named `report` as `spec` says, in `format`.
+    /// The report named `report` as `spec` says, in `format`, of the ledger that was made at `ledger`.
     #[must_use]
-    pub fn new(report: &str, spec: &ReportSpec, format: Format) -> Asked {
+    pub fn new(ledger: Instant, report: &str, spec: &ReportSpec, format: Format) -> Asked {
         let text =
             |(filter, values): (&str, Vec<&str>)| (filter.to_owned(), values.into_iter().map(str::to_owned).collect());
         Asked {
             schema: SCHEMA.to_owned(),
             creditd: env!("CARGO_PKG_VERSION").to_owned(),
+            ledger: Some(ledger),
             report: report.to_owned(),
             title: spec.title().to_owned(),
             from: spec.range().from(),
@@ -115,7 +119,8 @@ impl std::fmt::Display for Asked {
         if self.compare {
             f.write_str(" with a comparison")?;
         }
-        write!(f, " as {format}, as of {as_of}")
+        write!(f, " as {format}, as of {as_of}")?;
+        self.ledger.map_or(Ok(()), |made| write!(f, ", of the ledger made at {made}"))
     }
 }
 
@@ -274,8 +279,10 @@ mod tests {
     use crate::report::testing::statement;
     use proptest::prelude::*;
 
+    const LEDGER: Instant = Instant::from_micros(1_767_225_600_000_000);
+
     fn asked() -> Asked {
-        Asked::new("statement-monthly", &statement().spec, Format::Html)
+        Asked::new(LEDGER, "statement-monthly", &statement().spec, Format::Html)
     }
 
     proptest! {
@@ -331,15 +338,17 @@ mod tests {
         assert!(one.is_same_export(&other) && one != other);
         other.format = Format::Csv;
         assert!(!one.is_same_export(&other));
+        let other = Asked::new(LEDGER.plus_seconds(1), "statement-monthly", &statement().spec, Format::Html);
+        assert!(!one.is_same_export(&other), "another ledger has other figures");
         let filters = Filters { users: vec!["ann".parse().ok(), None], ..Filters::default() };
         let spec = statement().spec.with_breakdown(Some(Breakdown::Action)).with_filters(filters).expect("a breakdown");
         let spec = spec.with_comparison(true).expect("years that are known");
-        let filtered = Asked::new("usage-by-action", &spec, Format::Csv);
-        insta::assert_snapshot!(filtered, @"usage-by-action from 2026-03-01 to 2026-04-01 by range,action with user ann or none with a comparison as csv, as of 2026-04-02T06:00:00Z");
+        let filtered = Asked::new(LEDGER, "usage-by-action", &spec, Format::Csv);
+        insta::assert_snapshot!(filtered, @"usage-by-action from 2026-03-01 to 2026-04-01 by range,action with user ann or none with a comparison as csv, as of 2026-04-02T06:00:00Z, of the ledger made at 2026-01-01T00:00:00Z");
         let page = String::from_utf8(page(&filtered, &BTreeMap::new()).expect("it renders")).expect("UTF-8");
         assert!(page.contains("<dt>Only</dt><dd>user ann or none</dd>"), "{page}");
         let plain = Asked { filters: BTreeMap::new(), compare: false, ..filtered.clone() };
         assert!(!filtered.is_same_export(&plain));
-        insta::assert_snapshot!(one, @"statement-monthly from 2026-03-01 to 2026-04-01 by range as html, as of 2026-04-02T06:00:00Z");
+        insta::assert_snapshot!(one, @"statement-monthly from 2026-03-01 to 2026-04-01 by range as html, as of 2026-04-02T06:00:00Z, of the ledger made at 2026-01-01T00:00:00Z");
     }
 }

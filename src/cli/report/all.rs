@@ -35,6 +35,7 @@ const NOTES: &str = "unfinished.ndjson";
 pub(super) async fn export(context: &Context, asked: &Asked, format: Format, dir: &Path) -> Result<(), Failure> {
     let app = context.app().await?;
     // What cannot be done leaves no folder behind.
+    app.check_as_of(asked.as_of)?;
     let seen = asked.spec(context, asked.as_of.unwrap_or(app.now()), format)?;
     check_scope(&seen)?;
     known_actions(app, seen.filters()).await?;
@@ -46,7 +47,7 @@ pub(super) async fn export(context: &Context, asked: &Asked, format: Format, dir
     let as_of = noted.or(asked.as_of).unwrap_or(app.now());
     app.check_as_of(Some(as_of))?;
     let spec = asked.spec(context, as_of, format)?;
-    folder.begin(Noted::new(&asked.name, &spec, format))?;
+    folder.begin(Noted::new(app.store.meta().created_at, &asked.name, &spec, format))?;
     let (total, progress) = (app.store.count_accounts().await?, context.progress("exporting"));
     let mut done = Done::default();
     let mut pages = app.store.pages(None, ACCOUNTS_PER_PAGE);
@@ -366,5 +367,15 @@ impl Folder {
         whole(INDEX_JSON, &|file| Ok(index::write_json(file, asked, &self.made)?))?;
         let notes = self.dir.join(NOTES);
         Ok(std::fs::remove_file(&notes).with_context(|| format!("{}: cannot be removed", notes.display()))?)
+    }
+}
+
+/// A run that was refused leaves nothing: notes without a word are none.
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if self.notes.metadata().is_ok_and(|meta| meta.len() == 0) {
+            // Where it stays, the next run finds it empty.
+            let _ = std::fs::remove_file(self.dir.join(NOTES));
+        }
     }
 }
