@@ -2,7 +2,7 @@
 
 use super::{Done, JobError, Kit, Run};
 use crate::app::{Balance, balance_of};
-use crate::core::alert::{AlertPlan, AlertState, plan_alerts};
+use crate::core::alert::{AlertPlan, AlertState, plan_alerts, quiet};
 use crate::core::calendar::Instant;
 use crate::core::counting::counted;
 use crate::core::credits::Credits;
@@ -13,8 +13,7 @@ use crate::core::outbox::{Mailbox, Message};
 use crate::core::price::PriceMatrix;
 use crate::core::transaction::Money;
 use crate::notice::{LowCredit, Pack};
-use crate::store::{AccountRecord, Admin, Load};
-use std::collections::BTreeMap;
+use crate::store::{AccountRecord, Admin, Load, Looked, Scanned};
 
 /// An account whose alerts need something.
 struct Finding {
@@ -23,35 +22,57 @@ struct Finding {
     plan: AlertPlan,
 }
 
-/// Scans all accounts.
+/// A page of accounts, looked at.
+#[derive(Default)]
+struct Page {
+    /// All that must be written down.
+    looked: Vec<Looked>,
+    findings: Vec<Finding>,
+    /// Why nothing can be said of an account.
+    problems: Vec<String>,
+}
+
+/// Scans the accounts that have changed: those whose balance has left where their alerts need nothing, as the database has
+/// marked them. All of them are looked at on the first scan of a day (UTC), and when the platform's levels have changed.
 ///
 /// # Errors
 /// [`JobError`].
 pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
     let app = &kit.app;
+    let size = app.settings.jobs.batch_accounts;
+    let all = Scanned::new(&app.settings.alerts.levels, app.now().to_utc().date_naive());
+    let is_of_all = app.store.scanned().await?.as_ref() != Some(&all);
+    let total = if is_of_all { Some(app.store.count_accounts().await?) } else { None };
+    let prices = app.store.prices().await?;
     let mut done = Done::default();
     let (mut scanned, mut opened, mut resolved, mut notices) = (0_u64, 0, 0, 0);
-    let total = app.store.count_accounts().await?;
-    let prices = app.store.prices().await?;
-    let mut pages = app.store.pages(None, app.settings.jobs.batch_accounts);
-    while let Some(ids) = pages.next().await? {
+    let mut after: Option<AccountId> = None;
+    loop {
         run.check_stop()?;
+        let ids = match is_of_all {
+            true => app.store.account_ids(after.as_ref(), size).await?,
+            false => app.store.alerts_due(after.as_ref(), size).await?,
+        };
+        let Some(last) = ids.last() else { break };
         let now = app.now();
-        let findings = gather(kit, &ids, now, &mut done).await?;
-        let messages = word(kit, &findings, &prices, now).await?;
-        for finding in &findings {
+        let page = look(kit, &ids, now).await?;
+        let messages = word(kit, &page.findings, &prices, now).await?;
+        for finding in &page.findings {
             describe(finding, &mut done);
             opened += finding.plan.opened.len() as u64;
             resolved += finding.plan.resolved.len();
         }
+        done.problems.extend(page.problems);
         notices += messages.len() as u64;
-        if !run.dry_run && !findings.is_empty() {
-            let plans: Vec<(AccountId, AlertPlan)> =
-                findings.into_iter().map(|finding| (finding.record.account.id, finding.plan)).collect();
-            app.store.write_alerts(&plans, &messages, now).await?;
+        if !run.dry_run && !page.looked.is_empty() {
+            app.store.write_looked(&page.looked, &messages, now).await?;
         }
         scanned += ids.len() as u64;
-        (run.progress)(scanned, Some(total));
+        (run.progress)(scanned, total);
+        after = Some(last.clone());
+    }
+    if is_of_all && !run.dry_run {
+        app.store.write_scanned(&all).await?;
     }
     done.summary = format!(
         "{}: {} opened, {resolved} resolved, {} written",
@@ -84,38 +105,43 @@ pub(super) async fn preview(
     Ok(word(kit, &[Finding { record, balance, plan }], &prices, now).await?.pop())
 }
 
-async fn gather(kit: &Kit, ids: &[AccountId], now: Instant, done: &mut Done) -> Result<Vec<Finding>, JobError> {
+/// Looks at accounts. Of those for which nothing has changed, nothing is returned.
+async fn look(kit: &Kit, ids: &[AccountId], now: Instant) -> Result<Page, JobError> {
     let store = &kit.app.store;
-    let batch = store.load(&Load::accounts(ids, now)).await?;
+    let mut watched = store.watched(ids).await?;
+    let ledgers = store.load(&Load::accounts(ids, now)).await?.ledgers;
     let states = store.alert_states(ids).await?;
-    let mut found: BTreeMap<AccountId, (Balance, AlertPlan)> = BTreeMap::new();
-    let records = store.accounts(ids).await?;
-    for record in &records {
-        let id = &record.account.id;
-        let Some(ledger) = batch.ledgers.get(id).filter(|ledger| ledger.account.opened_at <= now) else { continue };
+    let mut page = Page::default();
+    for record in store.accounts(ids).await? {
+        let account = record.account.id.clone();
+        let (Some(ledger), Some(watched)) = (ledgers.get(&account), watched.remove(&account)) else { continue };
         let balance = match balance_of(ledger, now) {
             Ok(balance) => balance,
             Err(refusal) => {
-                done.problems.push(refusal.to_string());
+                page.problems.push(refusal.to_string());
                 continue;
             }
         };
-        // It can use no credits, and none come: nobody can do anything about them (R18).
-        if balance.status == AccountStatus::Closed {
-            continue;
+        let mut plan = AlertPlan::default();
+        let mut is_quiet = None;
+        // Of an account that is not open yet, or closed, nobody can do anything about the credits (R18).
+        if balance.status == AccountStatus::Open && ledger.account.opened_at <= now {
+            let mut state = states.get(&account).cloned().unwrap_or_default();
+            plan = plan_alerts(kit.levels(&record), balance.allowance, balance.available.total(), &state, now);
+            state.apply(&plan);
+            // Levels may be percentages: where the next month's allowance is another, its first row is looked at.
+            let next_allowance = ledger.account.calendar.terms_in(balance.month.next()).allowance;
+            let is_settled = next_allowance == balance.allowance;
+            is_quiet = is_settled.then(|| quiet(kit.levels(&record), balance.allowance, &state));
         }
-        let none = AlertState::default();
-        let state = states.get(id).unwrap_or(&none);
-        let plan = plan_alerts(kit.levels(record), balance.allowance, balance.available.total(), state, now);
+        if watched.is_marked || watched.quiet != is_quiet || !plan.is_empty() {
+            page.looked.push(Looked { account, plan: plan.clone(), quiet: is_quiet, watched });
+        }
         if !plan.is_empty() {
-            found.insert(id.clone(), (balance, plan));
+            page.findings.push(Finding { record, balance, plan });
         }
     }
-    let finding = |record: AccountRecord| {
-        let (balance, plan) = found.remove(&record.account.id)?;
-        Some(Finding { record, balance, plan })
-    };
-    Ok(records.into_iter().filter_map(finding).collect())
+    Ok(page)
 }
 
 /// The notices: one per crossing to tell and admin who wants alerts.

@@ -40,7 +40,7 @@ mod transactions;
 mod verify;
 
 pub use accounts::{AccountRecord, Admin, NewAccount, Opened, Pages};
-pub use alerts::AlertRecord;
+pub use alerts::{AlertRecord, Looked, Scanned, Watched};
 pub use asked::Holdings;
 pub use batch::Batch;
 pub use error::{Result, StoreError, Trouble};

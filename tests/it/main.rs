@@ -1,5 +1,6 @@
 //! Everything that is tested from outside, in one binary: each would link polars and SQLite again.
 
+mod alerts;
 mod batches;
 mod cases;
 mod cli;

@@ -184,6 +184,21 @@ const UNPROVED: &[(&str, &[&str], &str)] = &[
         "what the deliverer saw and nobody else",
     ),
     ("outbox", &["a row less"], "a message follows from no row; if it is asked for again, it is written again"),
+    (
+        "accounts",
+        &["quiet_from", "quiet_to"],
+        "what the scan last found; the first scan of each day looks at all accounts without asking",
+    ),
+    (
+        "alerts_due",
+        &["account_id", "a row less", "a row more"],
+        "what the next scan looks at; the first scan of each day looks at all",
+    ),
+    (
+        "scanned",
+        &["id", "levels", "day", "a row less", "a row more"],
+        "all accounts are looked at once more, or tomorrow",
+    ),
     ("admins", &["a row less"], "an admin may be removed, and leaves nothing behind"),
     ("alerts", &["a row less"], "the newest crossing of a level has none behind it that would miss it; it fires again"),
 ];

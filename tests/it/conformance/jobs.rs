@@ -6,7 +6,7 @@ use creditd::core::credits::Credits;
 use creditd::core::ids::{AccountId, Email, LevelName};
 use creditd::core::outbox::{Message, NoticeKey};
 use creditd::core::schedule::{Job, Slot};
-use creditd::store::{AlertRecord, Claim, RunState};
+use creditd::store::{AlertRecord, Claim, Looked, RunState};
 use std::collections::{BTreeMap, BTreeSet};
 
 fn level(name: &str) -> LevelName {
@@ -44,20 +44,26 @@ both_databases! {
         assert_eq!(store.alert_states(&both).await.expect("no alerts"), BTreeMap::new());
 
         let first = "2013-01-05T00:00:00Z";
-        let plan = |opened: Vec<Opened>, resolved: Vec<Crossing>| AlertPlan { opened, resolved, notice: None };
+        let watched = store.watched(&both).await.expect("what is known");
+        let look = |account: &AccountId, opened: Vec<Opened>, resolved: Vec<Crossing>| Looked {
+            account: account.clone(),
+            plan: AlertPlan { opened, resolved, notice: None },
+            quiet: None,
+            watched: watched[account],
+        };
         let falls = vec![opened("low", 1, 300, first), opened("critical", 1, 75, first)];
-        let plans = [(acme.clone(), plan(falls, vec![])), (zoo.clone(), plan(vec![opened("low", 1, 300, first)], vec![]))];
+        let looked = [look(&acme, falls, vec![]), look(&zoo, vec![opened("low", 1, 300, first)], vec![])];
         let notices = [notice(&acme, &crossing("critical", 1))];
-        assert_eq!(store.write_alerts(&plans, &notices, instant(first)).await.expect("written"), 1);
-        assert_eq!(store.write_alerts(&plans, &notices, instant(first)).await.expect("written already"), 0);
+        assert_eq!(store.write_looked(&looked, &notices, instant(first)).await.expect("written"), 1);
+        assert_eq!(store.write_looked(&looked, &notices, instant(first)).await.expect("written already"), 0);
 
         let second = "2013-01-06T00:00:00Z";
         let over = vec![crossing("critical", 1), crossing("low", 1)];
-        store.write_alerts(&[(acme.clone(), plan(vec![], over.clone()))], &[], instant(second)).await.expect("resolved");
+        store.write_looked(&[look(&acme, vec![], over.clone())], &[], instant(second)).await.expect("resolved");
         // The second time it is over already.
         let third = "2013-01-07T00:00:00Z";
-        let again = [(acme.clone(), plan(vec![opened("low", 2, 300, third)], over))];
-        store.write_alerts(&again, &[], instant(third)).await.expect("opened again");
+        let again = [look(&acme, vec![opened("low", 2, 300, third)], over)];
+        store.write_looked(&again, &[], instant(third)).await.expect("opened again");
 
         let states = store.alert_states(&both).await.expect("states");
         assert_eq!(states.keys().map(AccountId::as_str).collect::<Vec<_>>(), ["Zoo", "acme"]);

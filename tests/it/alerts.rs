@@ -1,0 +1,183 @@
+//! Alerts as the scan finds them: by the marks that the database leaves, which cost what has changed, exactly those that a
+//! look at every account would find (DESIGN 5).
+
+use crate::support::{Sandbox, account, account_id, both_databases, instant, purchase, usage};
+use creditd::app::App;
+use creditd::core::alert::{AlertState, Levels, plan_alerts};
+use creditd::core::calendar::Instant;
+use creditd::core::credits::{CreditType, Credits};
+use creditd::core::ids::{AccountId, Email, Key};
+use creditd::core::ledger::{Bonus, Call, NewTerms, Usage};
+use creditd::core::schedule::{Job, Slot};
+use creditd::jobs::{Done, Kit, Run, execute};
+use creditd::store::{Admin, NewAccount};
+use std::collections::BTreeSet;
+use tokio_util::sync::CancellationToken;
+
+async fn job(app: &App, job: Job) -> Done {
+    let kit = Kit::new(app.clone()).expect("templates and a mail folder");
+    let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop: CancellationToken::new() };
+    execute(&kit, job, Slot::Tick(app.now()), &mut run).await.expect("the job ends well")
+}
+
+async fn open(sandbox: &Sandbox, id: &str) -> AccountId {
+    let admins = ["ann", "bob"]
+        .map(|name| Admin::with_defaults(Email::new(&format!("{name}@{id}.example")).expect("an address")));
+    let new = NewAccount { account: account(id, "UTC", "2013-01-01"), admins: admins.into() };
+    sandbox.store().open_accounts(&[new], instant("2013-01-01T00:00:00Z")).await.expect("an account");
+    account_id(id)
+}
+
+/// Which accounts the next scan would look at.
+async fn due(sandbox: &Sandbox) -> Vec<String> {
+    let due = sandbox.store().alerts_due(None, 100).await.expect("accounts");
+    due.iter().map(AccountId::to_string).collect()
+}
+
+/// Takes `credits`, or is refused.
+async fn charge(app: &App, id: &AccountId, credits: i64, key: &str) {
+    app.charge(id, &Usage { quantity: credits, ..usage("translation", key) }).await.expect("an answer");
+}
+
+async fn levels(sandbox: &Sandbox, id: &AccountId, levels: &str) {
+    let levels: Levels = levels.parse().expect("levels");
+    assert!(sandbox.store().set_account(id, None, Some(Some(&levels))).await.expect("changed"));
+}
+
+both_databases! {
+    async fn a_scan_looks_at_what_has_changed(sandbox: Sandbox) {
+        let (acme, _idle) = (open(&sandbox, "acme").await, open(&sandbox, "idle").await);
+        let app = sandbox.at("2013-01-05T10:00:00Z");
+        job(&app, Job::Reset).await;
+        assert_eq!(due(&sandbox).await, ["acme", "idle"], "whatever is new");
+        assert_eq!(job(&app, Job::Scan).await.summary, "2 accounts: 0 alerts opened, 0 resolved, 0 notices written");
+        assert_eq!(due(&sandbox).await, [""; 0]);
+        assert_eq!(job(&app, Job::Scan).await.summary, "0 accounts: 0 alerts opened, 0 resolved, 0 notices written");
+
+        charge(&app, &acme, 1_001, "above-low").await;
+        assert_eq!(due(&sandbox).await, [""; 0], "499 left, low is 300");
+        charge(&app, &acme, 203, "low").await;
+        assert_eq!(due(&sandbox).await, ["acme"]);
+        assert_eq!(job(&app, Job::Scan).await.summary, "1 account: 1 alert opened, 0 resolved, 2 notices written");
+        charge(&app, &acme, 7, "still-low").await;
+        assert_eq!(due(&sandbox).await, [""; 0], "what is open is said already");
+        app.call(&acme, Call::Purchase(purchase(1, "PAY-1"))).await.expect("a purchase");
+        assert_eq!(job(&app, Job::Scan).await.summary, "1 account: 0 alerts opened, 1 resolved, 0 notices written");
+
+        levels(&sandbox, &acme, "tight=5000").await;
+        assert_eq!(job(&app, Job::Scan).await.summary, "1 account: 1 alert opened, 0 resolved, 2 notices written");
+        let next_day = sandbox.at("2013-01-06T00:00:10Z");
+        assert_eq!(job(&next_day, Job::Scan).await.summary, "2 accounts: 0 alerts opened, 0 resolved, 0 notices written", "once a day, all");
+        sandbox.assert_verified().await;
+    }
+
+    async fn levels_in_percent_follow_the_allowance(sandbox: Sandbox) {
+        let acme = open(&sandbox, "acme").await;
+        let app = sandbox.at("2013-01-31T10:00:00Z");
+        job(&app, Job::Reset).await;
+        let terms = NewTerms {
+            key: Key::new("terms").expect("a key"),
+            zone: None,
+            allowance: Some(Credits::new(10_000)),
+        };
+        app.call(&acme, Call::Terms(terms)).await.expect("terms from the next month on");
+        job(&app, Job::Scan).await;
+        // 20 % of 10,000 are more than there is left of them after this.
+        let february = sandbox.at("2013-02-01T00:00:00Z");
+        job(&february, Job::Scan).await;
+        job(&february, Job::Reset).await;
+        assert_eq!(job(&february, Job::Scan).await.summary, "0 accounts: 0 alerts opened, 0 resolved, 0 notices written");
+        charge(&february, &acme, 8_001, "february").await;
+        assert_eq!(job(&february, Job::Scan).await.summary, "1 account: 1 alert opened, 0 resolved, 2 notices written");
+    }
+
+    /// Who writes while a scan looks is looked at in the next one.
+    async fn a_change_during_a_scan_is_not_lost(sandbox: Sandbox) {
+        let acme = open(&sandbox, "acme").await;
+        let app = sandbox.at("2013-01-05T10:00:00Z");
+        job(&app, Job::Reset).await;
+        job(&app, Job::Scan).await;
+        let store = sandbox.store();
+        let one = std::slice::from_ref(&acme);
+        type Change<'a> = std::pin::Pin<Box<dyn Future<Output = ()> + 'a>>;
+        let changes: [Change<'_>; 2] =
+            [Box::pin(charge(&app, &acme, 7, "meanwhile")), Box::pin(levels(&sandbox, &acme, "tight=100"))];
+        for change in changes {
+            let watched = store.watched(one).await.expect("what is known")[&acme];
+            change.await;
+            let looked = creditd::store::Looked { account: acme.clone(), plan: Default::default(), quiet: watched.quiet, watched };
+            store.write_looked(&[looked], &[], app.now()).await.expect("written");
+            assert_eq!(due(&sandbox).await, ["acme"]);
+            job(&app, Job::Scan).await;
+            assert_eq!(due(&sandbox).await, [""; 0]);
+        }
+    }
+
+    /// Random balances over time, scans at random instants, some of which are killed before they have written: each crossing
+    /// that a scan could see makes exactly one notice for each admin, and nothing else makes one.
+    async fn each_crossing_is_told_once(sandbox: Sandbox) {
+        let mut random = fastrand::Rng::with_seed(0x0051_ac75);
+        let accounts = [open(&sandbox, "acme").await, open(&sandbox, "zoo").await];
+        let platform = Levels::default();
+        let mut own: [Option<Levels>; 2] = [None, None];
+        let mut states = [AlertState::default(), AlertState::default()];
+        let mut expected = BTreeSet::new();
+        let mut now = instant("2013-01-05T10:00:00Z");
+        job(&sandbox.at_instant(now), Job::Reset).await;
+        for step in 0..400 {
+            now = Instant::from_micros(now.micros() + random.i64(1..=9 * 3_600_000_000_i64));
+            let app = sandbox.at_instant(now);
+            let at = random.usize(0..2);
+            let id = &accounts[at];
+            match random.u8(0..12) {
+                0..4 => charge(&app, id, random.i64(1..=2_500), &format!("c{step}")).await,
+                4 => drop(app.call(id, Call::Purchase(purchase(1, &format!("PAY-{step}")))).await.expect("an answer")),
+                5 => {
+                    let bonus = Bonus {
+                        key: Key::new(&format!("b{step}")).expect("a key"),
+                        credit_type: CreditType::Free,
+                        credits: Credits::new(random.i64(1..=400)),
+                        expires_at: Some(now.plus_days(3)),
+                        comment: "for a while".into(),
+                    };
+                    app.call(id, Call::Bonus(bonus)).await.expect("an answer");
+                }
+                6 => {
+                    let text = format!("low={},none-left=0", random.i64(1..=4_000));
+                    levels(&sandbox, id, &text).await;
+                    own[at] = Some(text.parse().expect("levels"));
+                }
+                7 | 8 => drop(job(&app, Job::Reset).await),
+                9 => {
+                    // Killed: it has looked, and written nothing.
+                    let kit = Kit::new(app).expect("templates and a mail folder");
+                    let mut run = Run { dry_run: true, progress: &mut |_, _| {}, stop: CancellationToken::new() };
+                    execute(&kit, Job::Scan, Slot::Tick(now), &mut run).await.expect("a look");
+                }
+                _ => {
+                    // What a reset has not written yet, only the first scan of a day sees.
+                    job(&app, Job::Reset).await;
+                    job(&app, Job::Scan).await;
+                    let balances = app.balances(&accounts).await.expect("balances");
+                    for (at, balance) in balances.iter().enumerate() {
+                        let levels = own[at].as_ref().unwrap_or(&platform);
+                        let total = balance.available.total();
+                        let plan = plan_alerts(levels, balance.allowance, total, &states[at], now);
+                        states[at].apply(&plan);
+                        if let Some(crossing) = &plan.notice {
+                            let id = &accounts[at];
+                            for name in ["ann", "bob"] {
+                                expected.insert(format!("low-credit/{id}/{crossing}/{name}@{id}.example/1"));
+                            }
+                        }
+                    }
+                    let told = sandbox.store().messages(None, None, 10_000).await.expect("the outbox");
+                    let told: BTreeSet<String> = told.iter().map(|record| record.message.key.to_string()).collect();
+                    assert_eq!(told, expected, "step {step}, {now}");
+                }
+            }
+        }
+        assert!(expected.len() > 20, "the history has crossings: {expected:?}");
+        sandbox.assert_verified().await;
+    }
+}
