@@ -1,3 +1,5 @@
+//! Levels, and what is planned as balances move past them.
+
 use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -40,7 +42,7 @@ proptest! {
     fn quiet_is_where_nothing_is_planned(
         thresholds in prop::collection::vec(0_i64..40, 0..5), totals in prop::collection::vec(0_i64..50, 1..6), probe in 0_i64..50,
     ) {
-        let named = |(at, credits): (usize, i64)| level(&format!("l{at}"), Threshold::Credits(Credits::new(credits)));
+        let named = |(at, credits): (usize, i64)| level(["a", "b", "c", "d", "e"][at], Threshold::Credits(Credits::new(credits)));
         let levels = Levels::new(thresholds.into_iter().enumerate().map(named).collect()).expect("levels");
         let mut state = AlertState::default();
         for total in totals {
