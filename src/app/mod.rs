@@ -21,7 +21,7 @@ pub use terms::AccountChange;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::core::calendar::{Instant, Month};
-use crate::core::credits::{Credits, Split};
+use crate::core::credits::{CreditType, Credits, Split};
 use crate::core::ids::AccountId;
 use crate::core::ledger::{AccountStatus, Call, Ledger, Purchase, Refusal, Usage};
 use crate::core::transaction::Transaction;
@@ -96,6 +96,8 @@ pub struct Balance {
     pub allowance: Credits,
     /// When that month ends, and what is left of them lapses.
     pub month_ends_at: Instant,
+    /// Free credits that lapse then, if they are not used.
+    pub lapsing: Credits,
     /// When the next ones come; `None` while the account is closed.
     pub next_reset_at: Option<Instant>,
     /// The zone that decides that.
@@ -228,6 +230,11 @@ pub fn balance_of(ledger: &Ledger, now: Instant) -> Result<Balance, Refusal> {
     let held = ledger.held().map_err(overflow)?;
     let calendar = &ledger.account.calendar;
     let month = calendar.month_of(now.max(ledger.account.opened_at));
+    let month_ends_at = calendar.month_end(month);
+    let lapsing = ledger.grants.values().filter(|grant| {
+        grant.credit_type == CreditType::Free && grant.expires_at.is_some_and(|at| at <= month_ends_at)
+    });
+    let lapsing = lapsing.map(|grant| grant.remaining).try_fold(Credits::ZERO, Credits::plus).map_err(overflow)?;
     Ok(Balance {
         account: ledger.account.id.clone(),
         at: now,
@@ -237,7 +244,8 @@ pub fn balance_of(ledger: &Ledger, now: Instant) -> Result<Balance, Refusal> {
         opened_at: ledger.account.opened_at,
         month,
         allowance: calendar.terms_in(month).allowance,
-        month_ends_at: calendar.month_end(month),
+        month_ends_at,
+        lapsing,
         next_reset_at: ledger.next_reset_at(now),
         zone: calendar.terms_in(month).zone,
     })

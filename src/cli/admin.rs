@@ -47,6 +47,12 @@ pub(super) struct Add {
     /// Whether each day's statement is wanted
     #[arg(long, value_name = "YES|NO", hide_possible_values = true, value_parser = BoolishValueParser::new())]
     daily_report: Option<bool>,
+    /// Whether it is wanted to hear that an alert is over
+    #[arg(long, value_name = "YES|NO", hide_possible_values = true, value_parser = BoolishValueParser::new())]
+    resolved: Option<bool>,
+    /// Whether it is wanted to hear some days before that unused free credits lapse
+    #[arg(long, value_name = "YES|NO", hide_possible_values = true, value_parser = BoolishValueParser::new())]
+    lapse_soon: Option<bool>,
 }
 
 const COLUMNS: &[Column] = &[
@@ -56,6 +62,8 @@ const COLUMNS: &[Column] = &[
     Column::text("alerts"),
     Column::text("monthly_report"),
     Column::text("daily_report"),
+    Column::text("resolved"),
+    Column::text("lapse_soon"),
 ];
 const SCHEMA: &str = "creditd.admins/1";
 
@@ -71,6 +79,8 @@ impl Add {
             alerts: self.alerts.unwrap_or(old.alerts),
             monthly_report: self.monthly_report.unwrap_or(old.monthly_report),
             daily_report: self.daily_report.unwrap_or(old.daily_report),
+            resolved: self.resolved.unwrap_or(old.resolved),
+            lapse_soon: self.lapse_soon.unwrap_or(old.lapse_soon),
         };
         app.store.set_admin(&self.account, &admin).await?;
         let mut list = context.list(SCHEMA, COLUMNS)?;
@@ -87,6 +97,8 @@ fn cells(account: &AccountId, admin: &StoredAdmin) -> Vec<Cell> {
         admin.alerts.into(),
         admin.monthly_report.into(),
         admin.daily_report.into(),
+        admin.resolved.into(),
+        admin.lapse_soon.into(),
     ]
 }
 

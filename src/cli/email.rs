@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 pub enum EmailCommand {
     /// Write a mail as HTML, text and .eml into a folder, without sending it
     Preview {
-        /// Which: low-credit, monthly-statement or daily-statement
+        /// Which: low-credit, resolved, lapse-soon, monthly-statement or daily-statement
         #[arg(value_parser = super::args::word(NoticeKind::ALL, NoticeKind::as_str))]
         kind: NoticeKind,
         /// For this account
@@ -45,6 +45,8 @@ impl EmailCommand {
         let today = kit.app.now().in_zone(balance.map_or(chrono_tz::Tz::UTC, |balance| balance.zone)).date_naive();
         let what = match kind {
             NoticeKind::LowCredit => Preview::LowCredit,
+            NoticeKind::Resolved => Preview::Resolved,
+            NoticeKind::LapseSoon => Preview::LapseSoon,
             NoticeKind::MonthlyStatement => {
                 Preview::MonthlyStatement(month.unwrap_or_else(|| Month::of(today).previous()))
             }

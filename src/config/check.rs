@@ -11,6 +11,8 @@ use std::path::Path;
 pub const AMOUNT_MAX: i64 = 1_000_000_000;
 /// A year, as the longest that a platform may take to tell what was used.
 const LATE_USAGE_DAYS_MAX: i64 = 366;
+/// Every month has as many days.
+const LAPSE_SOON_DAYS_MAX: i64 = 28;
 /// A batch is one database transaction, which charges wait for.
 const BATCH_ACCOUNTS_MAX: usize = 10_000;
 /// Longer ones are cut by some mail programs.
@@ -25,6 +27,8 @@ pub(super) fn settings(settings: &Settings, refuse: &mut dyn FnMut(&str, String)
     range(refuse, "credits.pack_credits", credits.pack_credits.get(), 1..=AMOUNT_MAX);
     range(refuse, "credits.pack_price_minor", credits.pack_price_minor, 0..=AMOUNT_MAX);
     range(refuse, "credits.late_usage_days", credits.late_usage_days, 0..=LATE_USAGE_DAYS_MAX);
+    range(refuse, "alerts.lapse_soon_days", settings.alerts.lapse_soon_days, 1..=LAPSE_SOON_DAYS_MAX);
+    range(refuse, "alerts.lapse_soon_credits", settings.alerts.lapse_soon_credits.get(), 1..=AMOUNT_MAX);
     range(refuse, "jobs.batch_accounts", settings.jobs.batch_accounts, 1..=BATCH_ACCOUNTS_MAX);
     if credits.currency.len() != 3 || !credits.currency.bytes().all(|b| b.is_ascii_uppercase()) {
         refuse("credits.currency", "three capital letters are expected, such as \"USD\"".to_owned());

@@ -193,6 +193,10 @@ pub struct SealedSettings {
 pub struct AlertSettings {
     /// Levels of accounts without levels of their own.
     pub levels: Levels,
+    /// How many days before unused free credits lapse those admins are told who asked for it.
+    pub lapse_soon_days: i64,
+    /// From how many such credits on.
+    pub lapse_soon_credits: Credits,
 }
 
 /// `[mail]`

@@ -23,6 +23,10 @@ words! {
     NoticeKind {
         /// An account fell to or below an alert level.
         LowCredit = "low-credit",
+        /// An alert is over.
+        Resolved = "resolved",
+        /// Unused free credits lapse soon.
+        LapseSoon = "lapse-soon",
         /// The statement of a month.
         MonthlyStatement = "monthly-statement",
         /// The statement of a day.
@@ -66,6 +70,18 @@ impl NoticeKey {
     #[must_use]
     pub fn low_credit(account: AccountId, crossing: &Crossing, recipient: Email) -> NoticeKey {
         NoticeKey { kind: NoticeKind::LowCredit, account, about: crossing.to_string(), recipient, version: 1 }
+    }
+
+    /// That one alert is over, told to one admin.
+    #[must_use]
+    pub fn resolved(account: AccountId, crossing: &Crossing, recipient: Email) -> NoticeKey {
+        NoticeKey { kind: NoticeKind::Resolved, account, about: crossing.to_string(), recipient, version: 1 }
+    }
+
+    /// That free credits of `month` lapse soon, told to one admin.
+    #[must_use]
+    pub fn lapse_soon(account: AccountId, month: Month, recipient: Email) -> NoticeKey {
+        NoticeKey { kind: NoticeKind::LapseSoon, account, about: month.to_string(), recipient, version: 1 }
     }
 
     /// One month's statement for one admin. A corrected statement (R14) is the next `version`; the first is 1.

@@ -14,6 +14,10 @@ use chrono::NaiveDate;
 pub enum Preview {
     /// The alert at a level.
     LowCredit,
+    /// That an alert is over.
+    Resolved,
+    /// That free credits lapse soon.
+    LapseSoon,
     /// The statement of a month.
     MonthlyStatement(Month),
     /// The statement of a day.
@@ -30,11 +34,11 @@ pub async fn preview(kit: &Kit, account: &AccountId, preview: Preview) -> Result
     let ids = std::slice::from_ref(account);
     let record = kit.app.store.accounts(ids).await?.pop().ok_or_else(unknown)?;
     let reader = reader(&record)?;
+    let balance = kit.app.balances(ids).await?.pop().ok_or_else(unknown)?;
     match preview {
-        Preview::LowCredit => {
-            let balance = kit.app.balances(ids).await?.pop().ok_or_else(unknown)?;
-            scan::preview(kit, record, balance, reader).await
-        }
+        Preview::LowCredit => scan::preview(kit, record, balance, reader).await,
+        Preview::Resolved => scan::preview_resolved(kit, &record, &balance, &reader),
+        Preview::LapseSoon => scan::preview_lapse_soon(kit, &record, &balance, &reader).map(Some),
         Preview::MonthlyStatement(month) => statements::preview(kit, record, reader, Reported::Month(month)).await,
         Preview::DailyStatement(day) => statements::preview(kit, record, reader, Reported::Day(day)).await,
     }

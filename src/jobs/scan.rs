@@ -2,24 +2,30 @@
 
 use super::{Done, JobError, Kit, Run};
 use crate::app::{Balance, balance_of};
-use crate::core::alert::{AlertPlan, AlertState, plan_alerts, quiet};
+use crate::config::AlertSettings;
+use crate::core::alert::{AlertPlan, AlertState, Crossing, OpenAlert, plan_alerts, quiet};
 use crate::core::calendar::Instant;
 use crate::core::counting::counted;
 use crate::core::credits::Credits;
 use crate::core::forecast::{ForecastInput, forecast, window_start};
 use crate::core::ids::AccountId;
 use crate::core::ledger::AccountStatus;
-use crate::core::outbox::{Mailbox, Message};
+use crate::core::outbox::{Mailbox, Message, NoticeKey};
 use crate::core::price::PriceMatrix;
 use crate::core::transaction::Money;
-use crate::notice::{LowCredit, Pack};
+use crate::notice::{LapseSoon, LowCredit, Pack, Resolved};
 use crate::store::{AccountRecord, Admin, Load, Looked, Scanned};
+use std::collections::BTreeSet;
 
 /// An account whose alerts need something.
 struct Finding {
     record: AccountRecord,
     balance: Balance,
     plan: AlertPlan,
+    /// The last alert that was open, of an account that has none any more.
+    is_over: Option<OpenAlert>,
+    /// Whether so many free credits lapse so soon that it is worth a notice.
+    lapses_soon: bool,
 }
 
 /// A page of accounts, looked at.
@@ -55,8 +61,13 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         };
         let Some(last) = ids.last() else { break };
         let now = app.now();
-        let page = look(kit, &ids, now).await?;
-        let messages = word(kit, &page.findings, &prices, now).await?;
+        let page = look(kit, &ids, now, is_of_all).await?;
+        let mut messages = word(kit, &page.findings, &prices, now).await?;
+        let asked_for = word_opted_in(kit, &page.findings, now).await?;
+        for message in &asked_for {
+            done.line(format!("{}: tell an admin who asked for it: {}", message.key.account(), message.subject));
+        }
+        messages.extend(asked_for);
         for finding in &page.findings {
             describe(finding, &mut done);
             opened += finding.plan.opened.len() as u64;
@@ -64,7 +75,7 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         }
         done.problems.extend(page.problems);
         notices += messages.len() as u64;
-        if !run.dry_run && !page.looked.is_empty() {
+        if !run.dry_run && !(page.looked.is_empty() && messages.is_empty()) {
             app.store.write_looked(&page.looked, &messages, now).await?;
         }
         scanned += ids.len() as u64;
@@ -102,11 +113,41 @@ pub(super) async fn preview(
     }
     let record = AccountRecord { admins: vec![Admin { alerts: true, ..reader }], ..record };
     let prices = kit.app.store.prices().await?;
-    Ok(word(kit, &[Finding { record, balance, plan }], &prices, now).await?.pop())
+    let finding = Finding { record, balance, plan, is_over: None, lapses_soon: false };
+    Ok(word(kit, &[finding], &prices, now).await?.pop())
 }
 
-/// Looks at accounts. Of those for which nothing has changed, nothing is returned.
-async fn look(kit: &Kit, ids: &[AccountId], now: Instant) -> Result<Page, JobError> {
+/// The notice that an alert is over as `record`'s account would get it now. Nothing is written.
+pub(super) fn preview_resolved(
+    kit: &Kit,
+    record: &AccountRecord,
+    balance: &Balance,
+    reader: &Admin,
+) -> Result<Option<Message>, JobError> {
+    let levels = kit.levels(record);
+    let Some((level, _)) = levels.ladder(balance.allowance).into_iter().next() else { return Ok(None) };
+    let alert = OpenAlert { level: level.name().clone(), crossing: 1, opened_at: balance.at };
+    Ok(Some(kit.templates.resolved(&resolved(record, balance, &alert), &mailbox(reader), balance.at)?))
+}
+
+/// The notice that free credits lapse soon as `record`'s account would get it now. Nothing is written.
+pub(super) fn preview_lapse_soon(
+    kit: &Kit,
+    record: &AccountRecord,
+    balance: &Balance,
+    reader: &Admin,
+) -> Result<Message, JobError> {
+    Ok(kit.templates.lapse_soon(&lapsing(record, balance), &mailbox(reader), balance.at)?)
+}
+
+/// Whether it is time to say what lapses at the end of the month.
+fn lapse_soon(settings: &AlertSettings, balance: &Balance, now: Instant) -> bool {
+    balance.lapsing >= settings.lapse_soon_credits && now.plus_days(settings.lapse_soon_days) >= balance.month_ends_at
+}
+
+/// Looks at accounts. Of those for which nothing has changed, nothing is returned. Where all are looked at, it is also seen
+/// what lapses soon.
+async fn look(kit: &Kit, ids: &[AccountId], now: Instant, is_of_all: bool) -> Result<Page, JobError> {
     let store = &kit.app.store;
     let mut watched = store.watched(ids).await?;
     let ledgers = store.load(&Load::accounts(ids, now)).await?.ledgers;
@@ -122,13 +163,17 @@ async fn look(kit: &Kit, ids: &[AccountId], now: Instant) -> Result<Page, JobErr
                 continue;
             }
         };
-        let mut plan = AlertPlan::default();
-        let mut is_quiet = None;
+        let (mut plan, mut is_quiet) = (AlertPlan::default(), None);
+        let (mut is_over, mut lapses_soon) = (None, false);
         // Of an account that is not open yet, or closed, nobody can do anything about the credits (R18).
         if balance.status == AccountStatus::Open && ledger.account.opened_at <= now {
             let mut state = states.get(&account).cloned().unwrap_or_default();
             plan = plan_alerts(kit.levels(&record), balance.allowance, balance.available.total(), &state, now);
+            if !plan.resolved.is_empty() && plan.opened.is_empty() && plan.resolved.len() == state.open.len() {
+                is_over = state.open.iter().max_by_key(|alert| alert.opened_at).cloned();
+            }
             state.apply(&plan);
+            lapses_soon = is_of_all && lapse_soon(&kit.app.settings.alerts, &balance, now);
             // Levels may be percentages: where the next month's allowance is another, its first row is looked at.
             let next_allowance = ledger.account.calendar.terms_in(balance.month.next()).allowance;
             let is_settled = next_allowance == balance.allowance;
@@ -137,8 +182,8 @@ async fn look(kit: &Kit, ids: &[AccountId], now: Instant) -> Result<Page, JobErr
         if watched.is_marked || watched.quiet != is_quiet || !plan.is_empty() {
             page.looked.push(Looked { account, plan: plan.clone(), quiet: is_quiet, watched });
         }
-        if !plan.is_empty() {
-            page.findings.push(Finding { record, balance, plan });
+        if !plan.is_empty() || lapses_soon {
+            page.findings.push(Finding { record, balance, plan, is_over, lapses_soon });
         }
     }
     Ok(page)
@@ -155,11 +200,61 @@ async fn word(kit: &Kit, findings: &[Finding], prices: &PriceMatrix, now: Instan
         let used = used.get(&id).copied().unwrap_or(Credits::ZERO);
         let Some(facts) = facts_of(kit, finding, used, since, prices, now) else { continue };
         for admin in finding.record.admins.iter().filter(|admin| admin.alerts) {
-            let mailbox = Mailbox { name: admin.name.clone(), address: admin.email.clone() };
-            messages.push(kit.templates.low_credit(&facts, &mailbox, now)?);
+            messages.push(kit.templates.low_credit(&facts, &mailbox(admin), now)?);
         }
     }
     Ok(messages)
+}
+
+/// The notices that admins asked for: that an alert is over, and that free credits lapse soon.
+async fn word_opted_in(kit: &Kit, findings: &[Finding], now: Instant) -> Result<Vec<Message>, JobError> {
+    let mut messages = Vec::new();
+    let mut lapses = Vec::new();
+    for Finding { record, balance, is_over, lapses_soon, .. } in findings {
+        if let Some(alert) = is_over {
+            let facts = resolved(record, balance, alert);
+            for admin in record.admins.iter().filter(|admin| admin.resolved) {
+                messages.push(kit.templates.resolved(&facts, &mailbox(admin), now)?);
+            }
+        }
+        for admin in record.admins.iter().filter(|admin| *lapses_soon && admin.lapse_soon) {
+            lapses.push(kit.templates.lapse_soon(&lapsing(record, balance), &mailbox(admin), now)?);
+        }
+    }
+    // All accounts are looked at again on each day until then.
+    let keys: Vec<NoticeKey> = lapses.iter().map(|message| message.key.clone()).collect();
+    let known: BTreeSet<NoticeKey> = kit.app.store.known_messages(&keys).await?.into_iter().collect();
+    messages.extend(lapses.into_iter().filter(|message| !known.contains(&message.key)));
+    Ok(messages)
+}
+
+fn mailbox(admin: &Admin) -> Mailbox {
+    Mailbox { name: admin.name.clone(), address: admin.email.clone() }
+}
+
+fn resolved(record: &AccountRecord, balance: &Balance, alert: &OpenAlert) -> Resolved {
+    Resolved {
+        account: record.account.id.clone(),
+        account_name: record.account.name.clone(),
+        zone: balance.zone,
+        crossing: Crossing { level: alert.level.clone(), crossing: alert.crossing },
+        opened_at: alert.opened_at,
+        available: balance.available,
+        next_reset_at: balance.month_ends_at,
+    }
+}
+
+fn lapsing(record: &AccountRecord, balance: &Balance) -> LapseSoon {
+    LapseSoon {
+        account: record.account.id.clone(),
+        account_name: record.account.name.clone(),
+        zone: balance.zone,
+        month: balance.month,
+        lapses_at: balance.month_ends_at,
+        lapsing: balance.lapsing,
+        purchased: balance.available.purchased,
+        next_allowance: record.account.calendar.terms_in(balance.month.next()).allowance,
+    }
 }
 
 fn facts_of(
@@ -170,7 +265,7 @@ fn facts_of(
     prices: &PriceMatrix,
     now: Instant,
 ) -> Option<LowCredit> {
-    let Finding { record, balance, plan } = finding;
+    let Finding { record, balance, plan, .. } = finding;
     let crossing = plan.notice.clone()?;
     let threshold = plan.opened.iter().find(|opened| opened.level == crossing.level)?.threshold;
     let next_reset_at = balance.month_ends_at;
@@ -196,7 +291,7 @@ fn facts_of(
 }
 
 fn describe(finding: &Finding, done: &mut Done) {
-    let Finding { record, balance, plan } = finding;
+    let Finding { record, balance, plan, .. } = finding;
     let id = &record.account.id;
     for opened in &plan.opened {
         let left = balance.available.total();

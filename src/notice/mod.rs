@@ -8,11 +8,15 @@
 //! they become one line without control characters before a template sees them, HTML is escaped by Tera, and the
 //! subject is made one line once more after rendering.
 
+mod lapse_soon;
 mod low_credit;
+mod resolved;
 mod statement;
 mod words;
 
+pub use lapse_soon::{LapseSoon, sample_lapse_soon};
 pub use low_credit::{LowCredit, Pack, sample_low_credit};
+pub use resolved::{Resolved, sample_resolved};
 pub use statement::{Period, StatementMail, TopAction, sample_statement};
 
 use crate::core::calendar::Instant;
@@ -156,6 +160,10 @@ impl Templates {
         let to = Mailbox { name: "Ann Example".to_owned(), address: self.sender.mailbox.address.clone() };
         for sample in low_credit::samples() {
             self.low_credit(&sample, &to, Instant::from_micros(0))?;
+        }
+        self.resolved(&sample_resolved(), &to, Instant::from_micros(0))?;
+        for sample in lapse_soon::samples() {
+            self.lapse_soon(&sample, &to, Instant::from_micros(0))?;
         }
         for sample in statement::samples() {
             self.statement(&sample, &to, Instant::from_micros(0))?;

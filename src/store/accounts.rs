@@ -3,7 +3,7 @@
 use super::backend::{Tx, in_write};
 use super::digest::digest;
 use super::ledgers::limit_of;
-use super::sql::set;
+use super::sql::{Sql, set};
 use super::{Result, Store, StoreError, While, json};
 use crate::core::alert::Levels;
 use crate::core::calendar::{Calendar, Instant, Month, Terms, parse_zone};
@@ -26,13 +26,25 @@ pub struct Admin {
     pub monthly_report: bool,
     /// The statement of each day.
     pub daily_report: bool,
+    /// That an alert is over.
+    pub resolved: bool,
+    /// That unused free credits lapse soon.
+    pub lapse_soon: bool,
 }
 
 impl Admin {
     /// An admin who gets alerts and monthly reports, as most want them.
     #[must_use]
     pub fn with_defaults(email: Email) -> Admin {
-        Admin { email, name: String::new(), alerts: true, monthly_report: true, daily_report: false }
+        Admin {
+            email,
+            name: String::new(),
+            alerts: true,
+            monthly_report: true,
+            daily_report: false,
+            resolved: false,
+            lapse_soon: false,
+        }
     }
 }
 
@@ -213,7 +225,11 @@ impl Store {
         }
         let rows = tx
             .query(set!(account_id =>
-                "SELECT p.account_id, p.email, p.name, p.alerts, p.monthly_report, p.daily_report
+                "SELECT p.account_id, p.email, p.name, p.alerts, p.monthly_report, p.daily_report, (
+                        SELECT count(*) FROM opt_ins AS o
+                         WHERE o.account_id = p.account_id AND o.email = p.email AND o.mail = 'resolved'), (
+                        SELECT count(*) FROM opt_ins AS o
+                         WHERE o.account_id = p.account_id AND o.email = p.email AND o.mail = 'lapse-soon')
                    FROM v CROSS JOIN admins AS p WHERE p.account_id = v.account_id ORDER BY p.account_id, p.email"
             ))
             .bind(ids.as_str())
@@ -227,6 +243,8 @@ impl Store {
                 alerts: row.get(3),
                 monthly_report: row.get(4),
                 daily_report: row.get(5),
+                resolved: row.get::<i64>(6) > 0,
+                lapse_soon: row.get::<i64>(7) > 0,
             };
             if let Some(record) = records.get_mut(row.get::<&str>(0)) {
                 record.admins.push(admin);
@@ -312,6 +330,12 @@ impl Store {
     /// [`StoreError`]; nothing was written then.
     pub async fn remove_admin(&self, account: &AccountId, email: &Email) -> Result<bool> {
         in_write!(self.backend, "committing an admin", |tx| {
+            tx.query("DELETE FROM opt_ins WHERE account_id = $1 AND email = $2")
+                .bind(account.as_str())
+                .bind(email.as_str())
+                .execute()
+                .await
+                .while_("forgetting what an admin wished")?;
             let done = tx
                 .query("DELETE FROM admins WHERE account_id = $1 AND email = $2")
                 .bind(account.as_str())
@@ -404,9 +428,27 @@ struct AdminRow<'a> {
 
 impl<'a> AdminRow<'a> {
     fn of(account_id: &'a AccountId, admin: &'a Admin) -> AdminRow<'a> {
-        let Admin { email, name, alerts, monthly_report, daily_report } = admin;
+        let Admin { email, name, alerts, monthly_report, daily_report, resolved: _, lapse_soon: _ } = admin;
         let digest = digest!(account_id, email, name, alerts, monthly_report, daily_report);
         AdminRow { account_id, admin, digest }
+    }
+}
+
+/// A mail that an admin asked for.
+#[derive(Serialize)]
+struct OptIn<'a> {
+    account_id: &'a AccountId,
+    email: &'a Email,
+    mail: &'static str,
+    digest: i64,
+}
+
+impl<'a> OptIn<'a> {
+    fn all_of(account_id: &'a AccountId, admin: &'a Admin) -> impl Iterator<Item = OptIn<'a>> {
+        let Admin { email, resolved, lapse_soon, .. } = admin;
+        let wished =
+            [("resolved", *resolved), ("lapse-soon", *lapse_soon)].into_iter().filter(|(_, is_wished)| *is_wished);
+        wished.map(move |(mail, _)| OptIn { account_id, email, mail, digest: digest!(account_id, email, mail) })
     }
 }
 
@@ -414,7 +456,9 @@ async fn write_admins(tx: &mut Tx, admins: &[(&AccountId, &Admin)]) -> Result<()
     // Of one address given twice, the last counts: Postgres does not write one row twice in one statement.
     let last: BTreeMap<(&AccountId, &Email), &Admin> =
         admins.iter().map(|(account, admin)| ((*account, &admin.email), *admin)).collect();
-    let rows: Vec<AdminRow<'_>> = last.into_iter().map(|((account, _), admin)| AdminRow::of(account, admin)).collect();
+    let all = || last.iter().map(|((account, _), admin)| (*account, *admin));
+    let rows = json(all().map(|(account, admin)| AdminRow::of(account, admin)).collect::<Vec<_>>())?;
+    let opt_ins = json(all().flat_map(|(account, admin)| OptIn::all_of(account, admin)).collect::<Vec<_>>())?;
     tx.query(set!(
         account_id text, email text, name text, alerts boolean, monthly_report boolean, daily_report boolean, digest bigint =>
         "INSERT INTO admins (account_id, email, name, alerts, monthly_report, daily_report, digest)
@@ -423,10 +467,16 @@ async fn write_admins(tx: &mut Tx, admins: &[(&AccountId, &Admin)]) -> Result<()
             SET name = excluded.name, alerts = excluded.alerts, monthly_report = excluded.monthly_report,
                 daily_report = excluded.daily_report, digest = excluded.digest"
     ))
-    .bind(json(rows)?)
+    .bind(rows.as_str())
     .execute()
     .await
     .while_("writing admins")?;
+    const OLD: Sql = set!(account_id text, email text =>
+        "DELETE FROM opt_ins WHERE (account_id, email) IN (SELECT account_id, email FROM v)");
+    const NEW: Sql = set!(account_id text, email text, mail text, digest bigint =>
+        "INSERT INTO opt_ins (account_id, email, mail, digest) SELECT account_id, email, mail, digest FROM v");
+    tx.query(OLD).bind(rows).execute().await.while_("forgetting what admins wished")?;
+    tx.query(NEW).bind(opt_ins).execute().await.while_("writing what admins wish")?;
     Ok(())
 }
 

@@ -71,6 +71,53 @@ both_databases! {
         sandbox.assert_verified().await;
     }
 
+    async fn what_admins_ask_for_comes_once(sandbox: Sandbox) {
+        let acme = open(&sandbox, "acme").await;
+        let ann = Admin {
+            resolved: true,
+            lapse_soon: true,
+            ..Admin::with_defaults(Email::new("ann@acme.example").expect("an address"))
+        };
+        sandbox.store().set_admin(&acme, &ann).await.expect("she wishes");
+        let app = sandbox.at("2013-01-25T10:00:00Z");
+        job(&app, Job::Reset).await;
+        charge(&app, &acme, 1_300, "much").await;
+        job(&app, Job::Scan).await;
+        app.call(&acme, Call::Purchase(purchase(1, "PAY-1"))).await.expect("a purchase");
+        for now in ["2013-01-25T10:01:00Z", "2013-01-27T00:00:00Z", "2013-01-27T00:01:00Z"] {
+            job(&sandbox.at(now), Job::Scan).await;
+        }
+        let bonus = Bonus {
+            key: Key::new("bonus").expect("a key"),
+            credit_type: CreditType::Free,
+            credits: Credits::new(300),
+            expires_at: None,
+            comment: "lapses never".into(),
+        };
+        let kept = Bonus { key: Key::new("kept").expect("a key"), expires_at: Some(instant("2013-03-01T00:00:00Z")), ..bonus.clone() };
+        app.call(&acme, Call::Bonus(kept)).await.expect("more that lapses, but later");
+        job(&sandbox.at("2013-01-28T00:00:00Z"), Job::Scan).await;
+        let told = async || -> Vec<String> {
+            let told = sandbox.store().messages(None, None, 100).await.expect("the outbox");
+            let mut told: Vec<String> = told.iter().map(|record| record.message.key.to_string()).collect();
+            told.sort();
+            told
+        };
+        let of_the_alert = ["low-credit/acme/low#1/ann@acme.example/1", "low-credit/acme/low#1/bob@acme.example/1"];
+        let mut expected = of_the_alert.map(str::to_owned).to_vec();
+        expected.push("resolved/acme/low#1/ann@acme.example/1".to_owned());
+        assert_eq!(told().await, expected, "200 free ones lapse in January, less than 500");
+
+        let late = Bonus { key: Key::new("late").expect("a key"), expires_at: Some(instant("2013-02-01T00:00:00Z")), ..bonus };
+        app.call(&acme, Call::Bonus(late)).await.expect("500 that lapse with the month");
+        for now in ["2013-01-29T00:00:00Z", "2013-01-29T00:01:00Z", "2013-01-30T00:00:00Z"] {
+            job(&sandbox.at(now), Job::Scan).await;
+        }
+        expected.insert(0, "lapse-soon/acme/2013-01/ann@acme.example/1".to_owned());
+        assert_eq!(told().await, expected);
+        sandbox.assert_verified().await;
+    }
+
     async fn levels_in_percent_follow_the_allowance(sandbox: Sandbox) {
         let acme = open(&sandbox, "acme").await;
         let app = sandbox.at("2013-01-31T10:00:00Z");

@@ -199,6 +199,7 @@ const UNPROVED: &[(&str, &[&str], &str)] = &[
         &["id", "levels", "day", "a row less", "a row more"],
         "all accounts are looked at once more, or tomorrow",
     ),
+    ("opt_ins", &["a row less"], "a wish may be taken back, and leaves nothing behind"),
     ("admins", &["a row less"], "an admin may be removed, and leaves nothing behind"),
     ("alerts", &["a row less"], "the newest crossing of a level has none behind it that would miss it; it fires again"),
 ];
@@ -213,6 +214,7 @@ const BY_DIGEST_ALONE: &[(&str, &[&str], &str)] = &[
         &["alerts", "daily_report", "digest", "email", "monthly_report", "name"],
         "who gets mail is no matter of the ledger",
     ),
+    ("opt_ins", &["digest", "email", "mail"], "who gets mail is no matter of the ledger"),
     ("alerts", &["digest", "opened_at", "threshold"], "what a level was when it was crossed"),
     ("meta", &["digest", "name", "value"], "what `init` recorded"),
     (

@@ -62,6 +62,12 @@ const TABLES: &[(&str, &str, usize, Sql)] = &[
         ),
     ),
     (
+        "what an admin wishes is as it was written",
+        "wish",
+        3,
+        facts!("SELECT ", concat!(" FROM opt_ins AS t WHERE ", slice!("t")), t "account_id", t "email", t "mail"),
+    ),
+    (
         "an alert is as it was written",
         "alert",
         6,

@@ -88,7 +88,7 @@ both_databases! {
         let read = async || store.accounts(std::slice::from_ref(&acme)).await.expect("records").remove(0).admins;
         assert_eq!(read().await, [twice[1].clone()]);
 
-        let quiet = Admin { alerts: false, monthly_report: false, daily_report: true, ..admin("ann@example.com", "") };
+        let quiet = Admin { alerts: false, monthly_report: false, daily_report: true, lapse_soon: true, ..admin("ann@example.com", "") };
         store.set_admin(&acme, &quiet).await.expect("replaced");
         let bob = admin("bob@example.com", "Bob");
         store.set_admin(&acme, &bob).await.expect("added");

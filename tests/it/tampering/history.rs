@@ -79,7 +79,7 @@ pub async fn play(sandbox: &Sandbox) {
 async fn open(sandbox: &Sandbox) -> AccountId {
     let admin = |address: &str| {
         let email = Email::new(address).expect("an address");
-        Admin { name: "Ann".into(), daily_report: true, ..Admin::with_defaults(email) }
+        Admin { name: "Ann".into(), daily_report: true, lapse_soon: true, ..Admin::with_defaults(email) }
     };
     let new = |id: &str, zone: &str, admins| NewAccount { account: account(id, zone, "2013-01-01"), admins };
     let accounts = [

@@ -1,0 +1,97 @@
+//! The notice that unused free credits lapse soon (DESIGN 5).
+
+use super::words::{moment, named};
+use super::{NoticeError, SUBJECT_NAME_CHARS_MAX, Templates};
+use crate::core::calendar::{Instant, Month};
+use crate::core::credits::Credits;
+use crate::core::ids::{AccountId, TEXT_CHARS_MAX};
+use crate::core::outbox::{Mailbox, Message, NoticeKey};
+use chrono_tz::Tz;
+use serde::Serialize;
+
+/// The facts of the notice that free credits lapse when the month ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LapseSoon {
+    /// The account.
+    pub account: AccountId,
+    /// Its name; untrusted free text.
+    pub account_name: String,
+    /// Its zone now.
+    pub zone: Tz,
+    /// The month that ends.
+    pub month: Month,
+    /// When it ends.
+    pub lapses_at: Instant,
+    /// What lapses then, if it is not used.
+    pub lapsing: Credits,
+    /// What was purchased, and stays.
+    pub purchased: Credits,
+    /// The free credits that come when the month ends.
+    pub next_allowance: Credits,
+}
+
+/// What the templates see; described in `templates/mail/lapse-soon.txt`.
+#[derive(Serialize)]
+struct View<'a> {
+    account: String,
+    account_short: String,
+    account_id: &'a AccountId,
+    zone: &'a str,
+    lapsing: Credits,
+    last_day: String,
+    lapses_at: String,
+    purchased: Credits,
+    next_allowance: Credits,
+}
+
+impl Templates {
+    /// Words the notice for one admin.
+    ///
+    /// # Errors
+    /// [`NoticeError`] when a template fails on these facts.
+    pub fn lapse_soon(&self, facts: &LapseSoon, to: &Mailbox, created_at: Instant) -> Result<Message, NoticeError> {
+        let key = NoticeKey::lapse_soon(facts.account.clone(), facts.month, to.address.clone());
+        let last_day = facts.lapses_at.plus_micros(-1).in_zone(facts.zone).format("%-d %B");
+        let view = View {
+            account: named(&facts.account_name, &facts.account, TEXT_CHARS_MAX),
+            account_short: named(&facts.account_name, &facts.account, SUBJECT_NAME_CHARS_MAX),
+            account_id: &facts.account,
+            zone: facts.zone.name(),
+            lapsing: facts.lapsing,
+            last_day: last_day.to_string(),
+            lapses_at: moment(facts.lapses_at, facts.zone),
+            purchased: facts.purchased,
+            next_allowance: facts.next_allowance,
+        };
+        self.message("lapse-soon", &view, key, &to.name, created_at)
+    }
+}
+
+/// A notice to look at: what `email preview` shows and the load check renders.
+#[must_use]
+pub fn sample_lapse_soon() -> LapseSoon {
+    LapseSoon {
+        account: AccountId::new("acme").unwrap_or_else(|_| unreachable!("a valid id")),
+        account_name: "Acme".to_owned(),
+        zone: Tz::America__New_York,
+        month: Month::new(2013, 3).unwrap_or_else(|_| unreachable!("a valid month")),
+        lapses_at: Instant::from_micros(1_364_788_800_000_000), // 2013-04-01T00:00:00-04:00
+        lapsing: Credits::new(930),
+        purchased: Credits::new(420),
+        next_allowance: Credits::new(1_500),
+    }
+}
+
+/// One sample for each thing the templates distinguish.
+pub(super) fn samples() -> Vec<LapseSoon> {
+    let sample = sample_lapse_soon();
+    vec![
+        LapseSoon {
+            purchased: Credits::ZERO,
+            next_allowance: Credits::ZERO,
+            lapsing: Credits::new(1),
+            ..sample.clone()
+        },
+        sample,
+    ]
+}
