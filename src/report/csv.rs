@@ -3,34 +3,66 @@
 //! A spreadsheet takes text that begins with `= + - @`, TAB or CR for a formula. Such text gets a leading apostrophe;
 //! numbers are ours and stay numbers, negative ones too.
 
-use super::Rendered;
-use crate::core::statement::{Cell, LocalTime, ReportModel};
+use super::{Broke, pieces};
+use crate::core::statement::{Cell, Column, LocalTime, Record, ReportModel};
 use std::borrow::Cow;
+use std::io::Write;
+use std::ops::Range;
 
-/// Room for a row of a breakdown, so that the bytes of millions of them are not moved about as they grow.
-const ROW_BYTES: usize = 96;
+/// Room for a row, so that the bytes of thousands of them are not moved about as they grow.
+const ROW_BYTES: usize = 128;
 
-pub(super) fn render(model: &ReportModel) -> Rendered {
-    let mut writer = ::csv::Writer::from_writer(Vec::with_capacity(model.record_count() * ROW_BYTES));
-    writer.write_record(model.spec.columns().iter().map(|column| column.as_str()))?;
+pub(super) fn write(model: &ReportModel, out: &mut dyn Write) -> Result<(), Broke> {
+    let columns = model.spec.columns();
+    let names: Vec<&str> = columns.iter().map(|column| column.as_str()).collect();
+    writeln!(out, "{}", names.join(","))?;
+    pieces::write(model, out, |records| Ok(rows(records, columns)))
+}
+
+fn rows(records: &mut dyn Iterator<Item = Record<'_>>, columns: &[Column]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(records.size_hint().0 * ROW_BYTES);
     let (mut digits, mut dates) = (Digits([0; 20]), Dates::default());
-    for record in model.records() {
-        for column in model.spec.columns() {
+    let mut texts: Vec<(&str, Range<usize>)> = vec![("", 0..0); columns.len()];
+    for record in records {
+        let begin = bytes.len();
+        for (column, last) in columns.iter().zip(&mut texts) {
             match record.cell(*column) {
-                Cell::Text(text) => writer.write_field(neutral(text).as_bytes())?,
-                Cell::Word(word) => writer.write_field(word)?,
-                Cell::Date(date) => writer.write_field(dates.text(date))?,
-                Cell::Credits(credits) => {
-                    writer.write_field(digits.text(credits.get() < 0, credits.get().unsigned_abs()))?
+                // The three lines of a triple have the same texts: what stands there already need not be looked at again.
+                Cell::Text(text) if std::ptr::eq(text, last.0) => bytes.extend_from_within(last.1.clone()),
+                Cell::Text(text) => {
+                    let begin = bytes.len();
+                    quote(&neutral(text), &mut bytes);
+                    *last = (text, begin..bytes.len());
                 }
-                Cell::Count(count) => writer.write_field(digits.text(false, count))?,
-                Cell::Blank => writer.write_field("")?,
-                cell => writer.write_field(cell.to_string())?,
+                Cell::Word(word) => bytes.extend_from_slice(word.as_bytes()),
+                Cell::Date(date) => bytes.extend_from_slice(dates.text(date).as_bytes()),
+                Cell::Credits(credits) => {
+                    bytes.extend_from_slice(digits.text(credits.get() < 0, credits.get().unsigned_abs()));
+                }
+                Cell::Count(count) => bytes.extend_from_slice(digits.text(false, count)),
+                Cell::Blank => {}
+                cell @ (Cell::Time(_) | Cell::Instant(_)) => bytes.extend_from_slice(cell.to_string().as_bytes()),
             }
+            bytes.push(b',');
         }
-        writer.write_record(None::<&[u8]>)?;
+        bytes.pop();
+        if bytes.len() == begin {
+            // An empty line would be no row.
+            bytes.extend_from_slice(b"\"\"");
+        }
+        bytes.push(b'\n');
     }
-    Ok(writer.into_inner()?)
+    bytes
+}
+
+/// Adds a field, in quotes where it would be read as something else without them.
+fn quote(text: &str, bytes: &mut Vec<u8>) {
+    if !text.contains([',', '"', '\n', '\r']) {
+        return bytes.extend_from_slice(text.as_bytes());
+    }
+    bytes.push(b'"');
+    bytes.extend_from_slice(text.replace('"', "\"\"").as_bytes());
+    bytes.push(b'"');
 }
 
 /// The digits of a number, without the machinery of formatting: a report of all accounts has tens of millions of numbers.
@@ -86,9 +118,12 @@ mod tests {
     use super::*;
     use crate::core::statement::{Breakdown, Column, Grouping, Scope};
     use crate::report::testing::{broken_down, report, statement};
+    use proptest::prelude::*;
 
     fn shown(model: &ReportModel) -> String {
-        String::from_utf8(render(model).expect("it renders")).expect("UTF-8")
+        let mut bytes = Vec::new();
+        write(model, &mut bytes).expect("it renders");
+        String::from_utf8(bytes).expect("UTF-8")
     }
 
     #[test]
@@ -99,6 +134,34 @@ mod tests {
         9e-atl,2026-03-01,2026-04-01,purchased,2750,0,5000,0,60,60,0,2500,-250,5000,,,
         9e-atl,2026-03-01,2026-04-01,total,2750,1500,5000,100,1300,60,360,2500,-250,5000,2,1,1
         ");
+    }
+
+    proptest! {
+        #[test]
+        fn fields_are_quoted_as_they_are_read(texts in prop::collection::vec("[a,\"\\r\\n =é]{0,4}", 1..4)) {
+            let mut bytes = Vec::new();
+            for text in &texts {
+                quote(text, &mut bytes);
+                bytes.push(b',');
+            }
+            bytes.extend_from_slice(b"end\n");
+            let mut reader = ::csv::ReaderBuilder::new().has_headers(false).from_reader(bytes.as_slice());
+            let read: Vec<::csv::StringRecord> = reader.records().collect::<Result<_, _>>().expect("CSV");
+            prop_assert_eq!(read.len(), 1);
+            let fields: Vec<&str> = read[0].iter().collect();
+            let given: Vec<&str> = texts.iter().map(String::as_str).chain(["end"]).collect();
+            prop_assert_eq!(fields, given);
+        }
+    }
+
+    #[test]
+    fn a_report_of_many_pieces_is_one() {
+        let model = report("t", "2026-03-01", "2026-04-01", Grouping::Day, Scope::Account, &["a", "b", "c"]);
+        let made = rows(&mut model.records(), model.spec.columns());
+        for size in [1, 7, 93, 1_000] {
+            let pieces = (0..model.piece_count(size)).map(|at| rows(&mut model.piece(at, size), model.spec.columns()));
+            assert!(pieces.collect::<Vec<_>>().concat() == made, "{size}");
+        }
     }
 
     #[test]

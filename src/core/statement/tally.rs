@@ -38,6 +38,11 @@ impl SumKey {
         Place { cell: (place / GROUPS_PER_CELL) as usize, group: (place % GROUPS_PER_CELL) as u32 }
     }
 
+    /// The lowest key of a cell.
+    const fn first_of(cell: usize) -> SumKey {
+        SumKey(cell as u64 * GROUPS_PER_CELL * KEYS_PER_PLACE)
+    }
+
     const fn within(self) -> usize {
         (self.0 % KEYS_PER_PLACE) as usize
     }
@@ -96,7 +101,12 @@ impl Tally {
     /// [`ReportError::Overflow`] when a sum is out of range, [`ReportError::TooManyLines`] when there are more places
     /// than a report has lines.
     pub fn of(mut sums: Vec<Sum>) -> Result<Tally, ReportError> {
-        sums.sort_unstable_by_key(|sum| sum.key);
+        // Rows mostly come in order of account, and so do cells; those of the groups of one are brought in order first. What
+        // is left are runs, as many as files were read, which this sort only merges.
+        for of_cell in sums.chunk_by_mut(|one, other| one.key.place().cell == other.key.place().cell) {
+            of_cell.sort_unstable_by_key(|sum| sum.key);
+        }
+        sums.sort_by_key(|sum| sum.key);
         let mut kept = 0;
         let (mut places, mut last): (u64, Option<Place>) = (0, None);
         for at in 0..sums.len() {
@@ -142,10 +152,17 @@ impl Tally {
         &self.0
     }
 
-    /// The sums of one cell, those of a group beside each other.
-    pub(super) fn of_cell(&self, cell: usize) -> &[Sum] {
-        let of_cell = &self.0[self.0.partition_point(|sum| sum.key.place().cell < cell)..];
-        &of_cell[..of_cell.iter().position(|sum| sum.key.place().cell > cell).unwrap_or(of_cell.len())]
+    /// The sums of one cell, those of a group beside each other. Cells are nearly always asked for in order: `at` is where to
+    /// look, and moves on.
+    pub(super) fn of_cell(&self, cell: usize, at: &mut usize) -> &[Sum] {
+        let (first, next) = (SumKey::first_of(cell), SumKey::first_of(cell + 1));
+        if at.checked_sub(1).and_then(|before| self.0.get(before)).is_some_and(|sum| sum.key >= first) {
+            *at = 0;
+        }
+        let of_earlier = self.0[*at..].iter().take_while(|sum| sum.key < first).count();
+        let begin = *at + of_earlier;
+        *at = begin + self.0[begin..].iter().take_while(|sum| sum.key < next).count();
+        &self.0[begin..*at]
     }
 }
 
