@@ -62,12 +62,14 @@ impl Pinned {
     /// The rows of `range` of each account that were written behind `after_seqs`, by the number of the account.
     pub(super) fn ranges(&self, range: DateRange, after_seqs: Option<&[i64]>) -> Vec<(usize, ReportRange)> {
         let of = |(at, account): (usize, &ReportAccount)| {
-            let (from, to) = range.instants_in(&account.calendar);
-            let after_seq = after_seqs.map_or(0, |seqs| seqs[at]);
-            (at, ReportRange { account: account.id.clone(), from, to, after_seq, last_seq: self.last_seqs[at] })
+            let (after_seq, last_seq) = (after_seqs.map_or(0, |seqs| seqs[at]), self.last_seqs[at]);
+            // Most accounts have nothing that is not sealed, and a range in a calendar takes a while to find.
+            (after_seq < last_seq).then(|| {
+                let (from, to) = range.instants_in(&account.calendar);
+                (at, ReportRange { account: account.id.clone(), from, to, after_seq, last_seq })
+            })
         };
-        let all = self.accounts.iter().enumerate().map(of);
-        all.filter(|(_, range)| range.after_seq < range.last_seq).collect()
+        self.accounts.iter().enumerate().filter_map(of).collect()
     }
 
     /// The rows of account number `at` that a reset would write by now.

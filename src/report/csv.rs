@@ -4,10 +4,9 @@
 //! numbers are ours and stay numbers, negative ones too.
 
 use super::{Broke, pieces};
-use crate::core::statement::{Cell, Column, LocalTime, Record, ReportModel};
+use crate::core::statement::{Cell, Column, Line, LineType, LocalTime, Record, ReportModel};
 use std::borrow::Cow;
 use std::io::Write;
-use std::ops::Range;
 
 /// Room for a row, so that the bytes of thousands of them are not moved about as they grow.
 const ROW_BYTES: usize = 128;
@@ -20,31 +19,20 @@ pub(super) fn write(model: &ReportModel, out: &mut dyn Write) -> Result<(), Brok
 }
 
 fn rows(records: &mut dyn Iterator<Item = Record<'_>>, columns: &[Column]) -> Vec<u8> {
+    // What comes first is mostly the same in all lines of a triple: whose, when and what.
+    let is_shared = |column: &&Column| **column != Column::CreditType && !column.is_figure() && !column.is_of_log();
+    let (shared, own) = columns.split_at(columns.iter().take_while(is_shared).count());
     let mut bytes = Vec::with_capacity(records.size_hint().0 * ROW_BYTES);
-    let (mut digits, mut dates) = (Digits([0; 20]), Dates::default());
-    let mut texts: Vec<(&str, Range<usize>)> = vec![("", 0..0); columns.len()];
+    let (mut texts, mut first) = (Texts::default(), 0..0);
     for record in records {
         let begin = bytes.len();
-        for (column, last) in columns.iter().zip(&mut texts) {
-            match record.cell(*column) {
-                // The three lines of a triple have the same texts: what stands there already need not be looked at again.
-                Cell::Text(text) if std::ptr::eq(text, last.0) => bytes.extend_from_within(last.1.clone()),
-                Cell::Text(text) => {
-                    let begin = bytes.len();
-                    quote(&neutral(text), &mut bytes);
-                    *last = (text, begin..bytes.len());
-                }
-                Cell::Word(word) => bytes.extend_from_slice(word.as_bytes()),
-                Cell::Date(date) => bytes.extend_from_slice(dates.text(date).as_bytes()),
-                Cell::Credits(credits) => {
-                    bytes.extend_from_slice(digits.text(credits.get() < 0, credits.get().unsigned_abs()));
-                }
-                Cell::Count(count) => bytes.extend_from_slice(digits.text(false, count)),
-                Cell::Blank => {}
-                cell @ (Cell::Time(_) | Cell::Instant(_)) => bytes.extend_from_slice(cell.to_string().as_bytes()),
-            }
-            bytes.push(b',');
+        if matches!(record, Record::Line(Line { credit_type: LineType::Purchased | LineType::Total, .. })) {
+            bytes.extend_from_within(first.clone());
+        } else {
+            texts.fields(record, shared, &mut bytes);
+            first = begin..bytes.len();
         }
+        texts.fields(record, own, &mut bytes);
         bytes.pop();
         if bytes.len() == begin {
             // An empty line would be no row.
@@ -53,6 +41,35 @@ fn rows(records: &mut dyn Iterator<Item = Record<'_>>, columns: &[Column]) -> Ve
         bytes.push(b'\n');
     }
     bytes
+}
+
+/// What makes text of cells.
+#[derive(Default)]
+struct Texts {
+    digits: Digits,
+    dates: Dates,
+}
+
+impl Texts {
+    /// Adds what stands in `columns`, with a comma behind each.
+    fn fields(&mut self, record: Record<'_>, columns: &[Column], bytes: &mut Vec<u8>) {
+        for column in columns {
+            match record.cell(*column) {
+                Cell::Text(text) => quote(&neutral(text), bytes),
+                Cell::Word(word) => bytes.extend_from_slice(word.as_bytes()),
+                Cell::Date(date) => bytes.extend_from_slice(self.dates.text(date).as_bytes()),
+                // Most figures are.
+                Cell::Credits(credits) if credits.is_zero() => bytes.push(b'0'),
+                Cell::Credits(credits) => {
+                    bytes.extend_from_slice(self.digits.text(credits.get() < 0, credits.get().unsigned_abs()));
+                }
+                Cell::Count(count) => bytes.extend_from_slice(self.digits.text(false, count)),
+                Cell::Blank => {}
+                cell @ (Cell::Time(_) | Cell::Instant(_)) => bytes.extend_from_slice(cell.to_string().as_bytes()),
+            }
+            bytes.push(b',');
+        }
+    }
 }
 
 /// Adds a field, in quotes where it would be read as something else without them.
@@ -66,6 +83,7 @@ fn quote(text: &str, bytes: &mut Vec<u8>) {
 }
 
 /// The digits of a number, without the machinery of formatting: a report of all accounts has tens of millions of numbers.
+#[derive(Default)]
 struct Digits([u8; 20]);
 
 impl Digits {
@@ -116,7 +134,8 @@ pub(super) fn neutral(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::statement::{Breakdown, Column, Grouping, Scope};
+    use crate::core::statement::testing::{GROUPED, input};
+    use crate::core::statement::{Breakdown, Grouping, Scope, fold};
     use crate::report::testing::{broken_down, report, statement};
     use proptest::prelude::*;
 
@@ -138,19 +157,40 @@ mod tests {
 
     proptest! {
         #[test]
-        fn fields_are_quoted_as_they_are_read(texts in prop::collection::vec("[a,\"\\r\\n =é]{0,4}", 1..4)) {
+        fn rows_are_what_a_writer_of_csv_makes_of_the_cells(
+            input in input(),
+            breakdown in prop::option::of(prop::sample::select(&GROUPED[..])),
+            columns in Just(Column::ALL.to_vec()).prop_shuffle(),
+            count in 1..20_usize,
+        ) {
+            let columns = columns.into_iter().filter(|column| column.is_in(breakdown)).take(count).collect();
+            let spec = input.spec.clone().with_breakdown(breakdown).with_columns(columns).expect("each once");
+            let model = fold(&spec, &input.accounts, &input.rows).expect("small");
+            let mut writer = ::csv::Writer::from_writer(Vec::new());
+            writer.write_record(spec.columns().iter().map(|column| column.as_str())).expect("in memory");
+            for record in model.records() {
+                let cells = spec.columns().iter().map(|column| match record.cell(*column) {
+                    Cell::Text(text) => neutral(text).into_owned(),
+                    cell => cell.to_string(),
+                });
+                writer.write_record(cells.collect::<Vec<_>>()).expect("in memory");
+            }
+            let plain = String::from_utf8(writer.into_inner().expect("in memory")).expect("UTF-8");
+            prop_assert_eq!(shown(&model), plain);
+        }
+
+        #[test]
+        fn fields_are_quoted_as_a_writer_of_csv_does(texts in prop::collection::vec("[a,\"\\r\\n =é]{0,4}", 2..4)) {
             let mut bytes = Vec::new();
             for text in &texts {
                 quote(text, &mut bytes);
                 bytes.push(b',');
             }
-            bytes.extend_from_slice(b"end\n");
-            let mut reader = ::csv::ReaderBuilder::new().has_headers(false).from_reader(bytes.as_slice());
-            let read: Vec<::csv::StringRecord> = reader.records().collect::<Result<_, _>>().expect("CSV");
-            prop_assert_eq!(read.len(), 1);
-            let fields: Vec<&str> = read[0].iter().collect();
-            let given: Vec<&str> = texts.iter().map(String::as_str).chain(["end"]).collect();
-            prop_assert_eq!(fields, given);
+            bytes.pop();
+            let mut writer = ::csv::Writer::from_writer(Vec::new());
+            writer.write_record(&texts).expect("in memory");
+            bytes.push(b'\n');
+            prop_assert_eq!(bytes, writer.into_inner().expect("in memory"));
         }
     }
 

@@ -9,6 +9,7 @@ use crate::core::sealed::{FileFacts, Manifest, SeqRange};
 use crate::core::statement::{Adding, Breakdown, Grid, Name, Outcome, Place, ReportAccount, Rows, SumKey, Tally};
 use crate::core::transaction::{Kind, Reason, Status, Transaction};
 use polars::prelude::*;
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -267,10 +268,10 @@ pub fn sum_range(
         while let Some(needed) = needed.get(next.fetch_add(1, Ordering::Relaxed)) {
             summing.part(Begun::of(folder, needed, asked.named(), chosen.clone())?)?;
         }
-        Ok(summing)
+        Ok((summing.adding.finish()?, summing.moved))
     };
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX).min(needed.len().max(1));
-    let (balances, done): (_, Vec<Result<Summing<'_, '_>>>) = std::thread::scope(|scope| {
+    let (balances, done): (_, Vec<Summed>) = std::thread::scope(|scope| {
         let others: Vec<_> = (1..workers).map(|_| scope.spawn(add_up)).collect();
         let died = |_| Err(SealedError::Died("adding up sealed rows".to_owned()));
         // While the others begin.
@@ -285,15 +286,16 @@ pub fn sum_range(
         *known = (newest.map_or(0, |(seq, _)| seq), base.map_or(Split::ZERO, |(_, balance)| balance));
     }
     let mut sums = Vec::new();
-    for summing in done {
-        let Summing { adding, moved, .. } = summing?;
+    for summed in done {
+        let (tally, moved) = summed?;
         for ((_, opening), moved) in known.iter_mut().zip(moved) {
             *opening = opening.plus(moved)?;
         }
-        sums.push(adding.finish()?);
+        sums.push(tally);
     }
-    let tally = sums.into_iter().try_fold(Tally::default(), |all, more| all.with(more))?;
-    rows.add_summed(tally);
+    let mut sums = sums.into_iter();
+    let first = sums.next().unwrap_or_default();
+    rows.add_summed(sums.try_fold(first, |all, more| all.with(more).map(Cow::into_owned))?);
     Ok(known)
 }
 
@@ -346,6 +348,9 @@ impl Begun<()> {
         Ok(Begun { path, is_in_base: *is_in_base, frames })
     }
 }
+
+/// What came of one thread: its sums, and by account what moved between the base and the beginning of the range.
+type Summed = Result<(Tally, Vec<Split>)>;
 
 /// Threads that add up parts. More would wait for disks and memory.
 const WORKERS_MAX: usize = 4;
@@ -445,10 +450,15 @@ impl<'a, 'b> Summing<'a, 'b> {
 
 /// Where `id` is among `accounts`, looked for from `at` on, where the last one was.
 fn seek(accounts: &[ReportAccount], id: &str, at: &mut usize) -> Option<usize> {
+    // Nearly always the next one.
+    if accounts.get(*at + 1).is_some_and(|next| next.id.as_str() == id) {
+        *at += 1;
+        return Some(*at);
+    }
     if accounts.get(*at).is_some_and(|account| account.id.as_str() > id) {
         *at = 0;
     }
-    // Nearly always the next one or one soon after.
+    // Else mostly one soon after.
     let mut step = 1;
     while accounts.get(*at + step).is_some_and(|account| account.id.as_str() <= id) {
         *at += step;
@@ -530,7 +540,7 @@ struct Texts<'a, T> {
 }
 
 /// Slots in which texts are found again: a few times the actions that there are. A power of two.
-const SLOTS: usize = 256;
+const SLOTS: usize = 64;
 
 impl<'a, T: Copy> Texts<'a, T> {
     fn of(column: &'a StringChunked) -> Option<Texts<'a, T>> {

@@ -46,7 +46,8 @@ pub fn fold(spec: &ReportSpec, accounts: &[ReportAccount], rows: &Rows) -> Resul
             adding.add(SumKey::new(place, row.kind, row.outcome), row.delta, 1)?;
         }
     }
-    assemble(spec, accounts, rows, &grid, &rows.summed().with(adding.finish()?)?)
+    let tally = rows.summed().with(adding.finish()?)?;
+    assemble(spec, accounts, rows, &grid, &tally)
 }
 
 /// Puts sums in order: accounts by id, periods by time, what remains of one carried into the next, and the groups of a

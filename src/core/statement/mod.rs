@@ -494,13 +494,11 @@ pub struct Section<'a> {
 
 impl<'a> Section<'a> {
     /// Its periods, or their groups.
-    #[must_use]
     pub fn triples(&self) -> impl ExactSizeIterator<Item = [Line<'a>; LINES_PER_PERIOD]> + Clone + use<'a> {
         self.all.triples_in(self.own.clone())
     }
 
     /// The lines of these.
-    #[must_use]
     pub fn lines(&self) -> impl Iterator<Item = Line<'a>> + Clone + use<'a> {
         self.triples().flatten()
     }

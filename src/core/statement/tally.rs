@@ -4,6 +4,7 @@ use super::super::credits::Split;
 use super::super::transaction::Kind;
 use super::groups::is_use;
 use super::{Counts, LINES_PER_PERIOD, Outcome, Place, REPORT_LINES_MAX, ReportError};
+use std::borrow::Cow;
 
 /// The keys of one place: every kind with every outcome.
 const KEYS_PER_PLACE: u64 = (Kind::ALL.len() * Outcome::ALL.len()) as u64;
@@ -137,13 +138,13 @@ impl Tally {
     ///
     /// # Errors
     /// As [`Tally::of`].
-    pub fn with(&self, others: Tally) -> Result<Tally, ReportError> {
-        if self.0.is_empty() {
-            return Ok(others);
+    pub fn with(&self, others: Tally) -> Result<Cow<'_, Tally>, ReportError> {
+        if others.0.is_empty() {
+            return Ok(Cow::Borrowed(self));
         }
         let mut sums = others.0;
         sums.extend_from_slice(&self.0);
-        Tally::of(sums)
+        Tally::of(sums).map(Cow::Owned)
     }
 
     /// The sums, in the order of their keys.
