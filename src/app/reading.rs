@@ -11,6 +11,7 @@ use crate::core::statement::{Breakdown, DateRange, Grid, Name, Outcome, ReportAc
 use crate::core::transaction::Transaction;
 use crate::sealed::{SealedError, SealedRange, sum_range};
 use crate::store::{Load, ReportRange, StoreError, StoredAccount};
+use std::sync::Arc;
 
 /// Accounts whose ledgers are held at once while their rows are read.
 pub(super) const ACCOUNTS_PER_READ: usize = 1_000;
@@ -61,12 +62,14 @@ impl Pinned {
     /// The rows of `range` of each account that were written behind `after_seqs`, by the number of the account.
     pub(super) fn ranges(&self, range: DateRange, after_seqs: Option<&[i64]>) -> Vec<(usize, ReportRange)> {
         let of = |(at, account): (usize, &ReportAccount)| {
-            let (from, to) = range.instants_in(&account.calendar);
-            let after_seq = after_seqs.map_or(0, |seqs| seqs[at]);
-            (at, ReportRange { account: account.id.clone(), from, to, after_seq, last_seq: self.last_seqs[at] })
+            let (after_seq, last_seq) = (after_seqs.map_or(0, |seqs| seqs[at]), self.last_seqs[at]);
+            // Most accounts have nothing that is not sealed, and a range in a calendar takes a while to find.
+            (after_seq < last_seq).then(|| {
+                let (from, to) = range.instants_in(&account.calendar);
+                (at, ReportRange { account: account.id.clone(), from, to, after_seq, last_seq })
+            })
         };
-        let all = self.accounts.iter().enumerate().map(of);
-        all.filter(|(_, range)| range.after_seq < range.last_seq).collect()
+        self.accounts.iter().enumerate().filter_map(of).collect()
     }
 
     /// The rows of account number `at` that a reset would write by now.
@@ -230,20 +233,25 @@ impl App {
     /// The rows so far with those of `chain`, and what it knows of each account.
     async fn sum_parts(
         &self,
-        reading: &Reading,
+        reading: &mut Reading,
         pinned: &Pinned,
         spec: &ReportSpec,
         chain: Chain,
     ) -> Result<(Rows, Vec<(i64, Split)>), SealedError> {
-        let (folder, accounts, spec) = (self.sealed_folder(), reading.accounts.clone(), spec.clone());
-        let (mut rows, is_chosen) = (reading.rows.clone(), pinned.is_chosen);
-        blocking_sealed(move || {
+        let (folder, spec, is_chosen, mut rows) =
+            (self.sealed_folder(), spec.clone(), pinned.is_chosen, reading.rows.clone());
+        // Lent to the thread that reads the files: there may be a million.
+        let lent = Arc::new(std::mem::take(&mut reading.accounts));
+        let accounts = Arc::clone(&lent);
+        let summed = blocking_sealed(move || {
             let grid = Grid::new(&spec, &accounts)?;
             let asked = SealedRange { grid: &grid, accounts: &accounts, breakdown: spec.breakdown(), is_chosen };
             let known = sum_range(&folder, &chain.parts(), &asked, &mut rows)?;
             Ok((rows, known))
-        })
-        .await
+        });
+        let summed = summed.await;
+        reading.accounts = Arc::unwrap_or_clone(lent);
+        summed
     }
 
     /// The same rows of ledgers that are loaded, as of their last row: what was written since does not count, and what a

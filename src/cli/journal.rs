@@ -13,7 +13,7 @@ use crate::core::calendar::{Instant, Month};
 use crate::core::credits::Split;
 use crate::core::ids::AccountId;
 use crate::core::ledger::{Account, Ledger};
-use crate::core::statement::{DateRange, Grouping, LINES_PER_PERIOD, ReportSpec, Scope};
+use crate::core::statement::{DateRange, Grouping, ReportSpec, Scope};
 use crate::core::transaction::Transaction;
 use crate::report::aggregate;
 use crate::report::journal::{Book, Journal, JournalFormat};
@@ -109,11 +109,9 @@ async fn month_ends(app: &App, ledger: &Ledger, at: Instant) -> Result<Vec<(Mont
         let range = DateRange::new(from.first_day(), to.first_day())?;
         let spec = ReportSpec::new("journal", range, Grouping::Month, Scope::Account, at)?;
         let (accounts, rows) = app.report_rows_of(vec![ledger.clone()], range, at).await?;
-        for triple in aggregate(&spec, &accounts, &rows)?.lines.chunks_exact(LINES_PER_PERIOD) {
-            if let [free, purchased, _] = triple {
-                let left = Split { free: free.figures.remaining, purchased: purchased.figures.remaining };
-                ends.push((Month::of(free.range.from().date()), left));
-            }
+        for [free, purchased, _] in aggregate(&spec, &accounts, &rows)?.lines.triples() {
+            let left = Split { free: free.figures.remaining, purchased: purchased.figures.remaining };
+            ends.push((Month::of(free.range.from().date()), left));
         }
         from = to;
     }

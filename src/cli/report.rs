@@ -15,7 +15,7 @@ use crate::core::statement::{
 };
 use crate::core::transaction::Touched;
 use crate::report::{
-    Definition, Definitions, Format, Overrides, RenderError, definition_schema, filter_name, make, render,
+    Definition, Definitions, Format, Overrides, RenderError, definition_schema, filter_name, make, write,
 };
 use anyhow::Context as _;
 use std::io::Write;
@@ -167,7 +167,7 @@ impl Report {
                 let format = Format::from(layout.mode);
                 let model = asked.model(context, format).await?;
                 let mut out = stdout();
-                out.write_all(&render(&model, format, layout.width.unwrap_or(WIDTH))?)?;
+                write(&model, format, layout.width.unwrap_or(WIDTH), &mut out)?;
                 Ok(out.flush()?)
             }
             Report::Export { asked, format, out: Some(dir), all: true } => {
@@ -332,16 +332,16 @@ async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: O
         return Err(Failure::message(Exit::Usage, what));
     }
     let model = asked.model(context, format).await?;
-    let bytes = match render(&model, format, WIDTH) {
+    let written = |out: &mut dyn Write| match write(&model, format, WIDTH, out) {
         Err(error @ (RenderError::Unfit(_) | RenderError::NoChart { .. })) => {
-            return Err(Failure::message(Exit::Usage, error.to_string()));
+            Err(Failure::message(Exit::Usage, error.to_string()))
         }
-        rendered => rendered?,
+        written => Ok(written?),
     };
     let path = match out {
         Some(_) if is_stdout => {
             let mut stdout = stdout();
-            stdout.write_all(&bytes)?;
+            written(&mut stdout)?;
             return Ok(stdout.flush()?);
         }
         Some(path) => path,
@@ -359,7 +359,7 @@ async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: O
         }
     };
     let mut file = WholeFile::create(&path)?;
-    file.write_all(&bytes)?;
+    written(&mut file)?;
     file.replace()?;
     let what = if model.is_log() { "transactions" } else { "lines" };
     context.say(format!("{}: {} {what}", path.display(), model.record_count()));

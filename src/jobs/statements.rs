@@ -8,7 +8,7 @@ use crate::core::calendar::{Calendar, Instant, Month};
 use crate::core::counting::counted;
 use crate::core::ids::AccountId;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
-use crate::core::statement::{Counts, DateRange, Grouping, LINES_PER_PERIOD, Line, ReportSpec, Scope};
+use crate::core::statement::{Counts, DateRange, Grouping, Line, ReportSpec, Scope};
 use crate::notice::{Period, StatementMail, TopAction};
 use crate::report::aggregate;
 use crate::store::{AccountRecord, ActionUse, Admin};
@@ -159,9 +159,9 @@ async fn word(kit: &Kit, wanted: &[Wanted], reported: Reported, now: Instant) ->
         app.store.prices().await?.iter().map(|action| (action.code.to_string(), action.title.clone())).collect();
 
     let mut messages = Vec::new();
-    for (wanted, lines) in wanted.iter().zip(model.lines.chunks_exact(LINES_PER_PERIOD)) {
+    for (wanted, lines) in wanted.iter().zip(model.lines.triples()) {
         let uses = uses.get(&wanted.record.account.id).map_or(&[][..], Vec::as_slice);
-        let facts = facts_of(&wanted.record, lines, uses, &titles, reported);
+        let facts = facts_of(&wanted.record, &lines, uses, &titles, reported);
         for admin in &wanted.admins {
             let mailbox = Mailbox { name: admin.name.clone(), address: admin.email.clone() };
             messages.push(kit.templates.statement(&facts, &mailbox, now)?);

@@ -27,7 +27,8 @@ pub fn aggregate(spec: &ReportSpec, accounts: &[ReportAccount], rows: &Rows) -> 
     }
     let mut sums = sums(keys, rows).map_err(|error| ReportError::Engine(error.to_string()))?;
     sums.retain(|sum| sum.key != SumKey::OUTSIDE);
-    assemble(spec, accounts, rows, &grid, &rows.summed().with(Tally::of(sums)?)?)
+    let tally = rows.summed().with(Tally::of(sums)?)?;
+    assemble(spec, accounts, rows, &grid, &tally)
 }
 
 /// True when no sum of any of the changes can leave the range of credits.

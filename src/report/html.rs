@@ -262,9 +262,9 @@ fn section_view(section: &Section, columns: &[Column]) -> SectionView {
         let row = |line: &Line| PeriodRow { credit_type: line.credit_type.as_str(), cells: cells(Some(line), columns) };
         PeriodView { name, is_all, rows: triple.iter().map(row).collect() }
     };
-    let periods = section.lines.chunks_exact(LINES_PER_PERIOD);
-    let all = (periods.len() > 1).then(|| view("All".to_owned(), true, section.subtotal));
-    let periods = periods.map(|triple| view(days(triple[0].range), false, triple));
+    let periods = section.triples();
+    let all = (periods.len() > 1).then(|| view("All".to_owned(), true, &section.subtotal));
+    let periods = periods.map(|triple| view(days(triple[0].range), false, &triple));
     SectionView { name: section_name(section), periods: periods.chain(all).collect() }
 }
 
@@ -278,7 +278,7 @@ fn usage_cells(triple: &[Line]) -> Vec<String> {
 fn usage_view(section: &Section, model: &ReportModel, most: i64) -> UsageView {
     let row = |triple: &[Line]| {
         let [free, total] = [0, 2].map(|at| triple[at].figures.consumed.get());
-        let (name, is_unnamed) = match &triple[0].group {
+        let (name, is_unnamed) = match triple[0].group {
             Some(Group::Named(name)) => (name.to_string(), false),
             Some(Group::Word(word)) => ((*word).to_owned(), false),
             Some(Group::Unnamed) | None => ("none".to_owned(), true),
@@ -287,18 +287,18 @@ fn usage_view(section: &Section, model: &ReportModel, most: i64) -> UsageView {
         UsageRow { name, is_unnamed, cells, free_permille: permille(free, most), permille: permille(total, most) }
     };
     let mut periods: Vec<(DateRange, UsagePeriod)> = Vec::new();
-    for triple in section.lines.chunks_exact(LINES_PER_PERIOD) {
+    for triple in section.triples() {
         let range = triple[0].range;
         if periods.last().is_none_or(|(last, _)| *last != range) {
             let name = if model.spec.period_count() > 1 { days(range) } else { String::new() };
             periods.push((range, UsagePeriod { name, rows: Vec::new() }));
         }
         if let Some((_, period)) = periods.last_mut() {
-            period.rows.push(row(triple));
+            period.rows.push(row(&triple));
         }
     }
     let periods = periods.into_iter().map(|(_, period)| period).collect();
-    UsageView { name: section_name(section), periods, totals: usage_cells(section.subtotal) }
+    UsageView { name: section_name(section), periods, totals: usage_cells(&section.subtotal) }
 }
 
 fn cells(line: Option<&Line>, columns: &[Column]) -> Vec<String> {

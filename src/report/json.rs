@@ -3,10 +3,11 @@
 //! Versioned as `creditd.report/1`: fields may be added, none is renamed or removed. Credits are integers; a column
 //! that does not apply to a line is `null`.
 
-use super::Rendered;
 use super::more::{More, total_columns};
+use super::{Broke, Rendered, pieces};
 use crate::core::statement::{Breakdown, Cell, Column, Line, Record, ReportModel};
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use std::io::Write;
 
 const SCHEMA: &str = "creditd.report/1";
 
@@ -67,25 +68,27 @@ pub(super) fn render(model: &ReportModel) -> Rendered {
         as_of: spec.as_of().to_string(),
         columns: spec.columns().iter().map(|column| column.as_str()).collect(),
         lines: model.records().map(|record| Object { record, columns: spec.columns() }).collect(),
-        totals: objects(&model.totals, total_columns(model)),
+        totals: objects(model.totals.iter().copied(), total_columns(model)),
         more: More::of(model),
     })?;
     bytes.push(b'\n');
     Ok(bytes)
 }
 
-pub(super) fn objects<'a>(lines: &'a [Line], columns: &'a [Column]) -> Vec<Object<'a>> {
-    lines.iter().map(|line| Object { record: Record::Line(line), columns }).collect()
+pub(super) fn objects<'a>(lines: impl IntoIterator<Item = Line<'a>>, columns: &'a [Column]) -> Vec<Object<'a>> {
+    lines.into_iter().map(|line| Object { record: Record::Line(line), columns }).collect()
 }
 
 /// One object per line.
-pub(super) fn render_lines(model: &ReportModel) -> Rendered {
-    let mut bytes = Vec::new();
-    for record in model.records() {
-        serde_json::to_writer(&mut bytes, &Object { record, columns: model.spec.columns() })?;
-        bytes.push(b'\n');
-    }
-    Ok(bytes)
+pub(super) fn write_lines(model: &ReportModel, out: &mut dyn Write) -> Result<(), Broke> {
+    pieces::write(model, out, |records| {
+        let mut bytes = Vec::new();
+        for record in records {
+            serde_json::to_writer(&mut bytes, &Object { record, columns: model.spec.columns() })?;
+            bytes.push(b'\n');
+        }
+        Ok(bytes)
+    })
 }
 
 #[cfg(test)]
@@ -116,7 +119,11 @@ mod tests {
     #[test]
     fn each_line_is_the_object_of_its_csv_row() {
         let model = report("t", "2026-03-01", "2026-04-01", Grouping::Day, Scope::Platform, &["a", "b"]);
-        let lines = String::from_utf8(render_lines(&model).expect("it renders")).expect("UTF-8");
+        let lines = {
+            let mut bytes = Vec::new();
+            write_lines(&model, &mut bytes).expect("it renders");
+            String::from_utf8(bytes).expect("UTF-8")
+        };
         assert_eq!(lines.lines().count(), 31 * 3);
         let first: serde_json::Value = serde_json::from_str(lines.lines().next().expect("a line")).expect("JSON");
         assert_eq!(first["account"], serde_json::Value::Null);

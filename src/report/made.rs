@@ -38,7 +38,7 @@ mod tests {
     };
     use proptest::prelude::*;
 
-    fn sum<'a>(lines: impl Iterator<Item = &'a Line>) -> Figures {
+    fn sum<'a>(lines: impl Iterator<Item = Line<'a>>) -> Figures {
         lines.fold(Figures::default(), |sum, line| sum.plus(&line.figures).expect("small"))
     }
 
@@ -66,7 +66,7 @@ mod tests {
                 prop_assert!(top.lines.len() <= TOP_MAX * LINES_PER_PERIOD);
                 prop_assert_eq!(top.others == 0, top.rest.is_empty());
                 for (at, total) in model.totals.iter().enumerate() {
-                    let parts = || top.lines.iter().chain(&top.rest).skip(at).step_by(LINES_PER_PERIOD);
+                    let parts = || top.lines.iter().chain(top.rest.iter().copied()).skip(at).step_by(LINES_PER_PERIOD);
                     let Figures { consumed, refunded, .. } = sum(parts());
                     prop_assert_eq!((consumed, refunded), (total.figures.consumed, total.figures.refunded));
                     let counts = parts().filter_map(|line| line.counts).reduce(|sum, more| sum.plus(more));
@@ -95,7 +95,7 @@ mod tests {
             let filters = Filters { statuses: vec![Ending::Failed], ..Filters::default() };
             let spec = input.spec.clone().with_breakdown(Some(Breakdown::Status)).with_filters(filters).expect("valid");
             let model = make(&spec, read(&input)).expect("small");
-            for line in model.totals.iter().chain(&model.subtotals) {
+            for line in model.totals.iter().copied().chain(model.subtotals.iter()) {
                 let Figures { consumed, refunded, .. } = line.figures;
                 prop_assert_eq!(line.figures, Figures { consumed, refunded, ..Figures::default() });
             }

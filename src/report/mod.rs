@@ -17,6 +17,7 @@ mod log;
 mod made;
 mod more;
 mod parquet;
+mod pieces;
 mod schema;
 mod table;
 mod wording;
@@ -30,6 +31,7 @@ pub use xlsx::Unfit;
 
 use crate::core::statement::ReportModel;
 use crate::core::transaction::words;
+use std::io::{self, Write};
 
 words! {
     /// How a report is shown.
@@ -115,6 +117,9 @@ pub enum RenderError {
         /// Its title.
         title: String,
     },
+    /// Whatever takes the bytes does not.
+    #[error("the report could not be written")]
+    Unwritten(#[from] io::Error),
     /// A defect of creditd: the data is not at fault, the memory or a template is.
     #[error("the report {title:?} could not be written as {format}: {cause}")]
     Broken {
@@ -132,11 +137,25 @@ pub enum RenderError {
 /// # Errors
 /// [`RenderError`]; for all formats but [`Format::Xlsx`] and [`Format::Png`] it is a defect of creditd.
 pub fn render(model: &ReportModel, format: Format, width: u16) -> Result<Vec<u8>, RenderError> {
+    let mut bytes = Vec::new();
+    write(model, format, width, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The same into `out`. What has a row per record does not come to be in memory as a whole.
+///
+/// # Errors
+/// As [`render`], and [`RenderError::Unwritten`] when `out` does not take it.
+pub fn write(model: &ReportModel, format: Format, width: u16, out: &mut dyn Write) -> Result<(), RenderError> {
+    let broken = |cause: Broke| match cause.downcast::<io::Error>() {
+        Ok(source) => RenderError::Unwritten(*source),
+        Err(cause) => RenderError::Broken { title: model.spec.title().to_owned(), format, cause },
+    };
     let rendered = match format {
         Format::Table => Ok(table::render(model, width).into_bytes()),
-        Format::Csv => csv::render(model),
+        Format::Csv => return csv::write(model, out).map_err(broken),
         Format::Json => json::render(model),
-        Format::Ndjson => json::render_lines(model),
+        Format::Ndjson => return json::write_lines(model, out).map_err(broken),
         Format::Html => html::render(model),
         Format::Parquet => parquet::render(model),
         Format::Png => {
@@ -149,11 +168,12 @@ pub fn render(model: &ReportModel, format: Format, width: u16) -> Result<Vec<u8>
             xlsx::render(model)
         }
     };
-    rendered.map_err(|cause| RenderError::Broken { title: model.spec.title().to_owned(), format, cause })
+    Ok(out.write_all(&rendered.map_err(broken)?)?)
 }
 
-/// What a renderer answers before [`render`] says which report it was.
-type Rendered = Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>>;
+/// Why a renderer did not end, before [`write`] says which report it was.
+type Broke = Box<dyn std::error::Error + Send + Sync>;
+type Rendered = Result<Vec<u8>, Broke>;
 
 #[cfg(test)]
 mod testing;

@@ -186,13 +186,13 @@ fn most_used(model: &ReportModel, top: &Top) -> Block {
         [name].into_iter().chain(consumed).chain(rest).collect::<Vec<Value>>()
     };
     let mut rows: Vec<Vec<Value>> = Vec::new();
-    for triple in top.lines.chunks_exact(LINES_PER_PERIOD) {
-        let name = match &triple[0].group {
+    for triple in top.lines.triples() {
+        let name = match triple[0].group {
             Some(Group::Named(name)) => Value::Given(name.to_string()),
             Some(Group::Word(name)) => word(name),
             Some(Group::Unnamed) | None => Value::Word(format!("(no {})", top.by)),
         };
-        rows.push(use_of(name, triple));
+        rows.push(use_of(name, &triple));
     }
     if !top.rest.is_empty() {
         rows.push(use_of(Value::Word(counted(top.others, "other")), &top.rest));
@@ -380,16 +380,16 @@ impl<'a> More<'a> {
         };
         let top = |top: &'a Top| MostUsed {
             by: top.by.as_str(),
-            lines: objects(&top.lines, top_columns(top.by)),
+            lines: objects(top.lines.iter(), top_columns(top.by)),
             others: top.others,
-            rest: objects(&top.rest, top_columns(top.by)),
+            rest: objects(top.rest.iter().copied(), top_columns(top.by)),
         };
         More {
             filters: model.spec.filters().said().into_iter().collect(),
             comparison: beside.comparison.as_ref().map(|before| Compared {
                 from: before.range.from().to_string(),
                 to: before.range.to().to_string(),
-                totals: objects(&before.totals, total_columns(model)),
+                totals: objects(before.totals.iter().copied(), total_columns(model)),
                 change: model.totals.iter().zip(&before.totals).map(|(now, then)| changes(model, now, then)).collect(),
             }),
             accounts: beside.facts.as_ref().filter(|_| is_of_many(model)).map(|facts| CountedAccounts {

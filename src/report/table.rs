@@ -22,7 +22,7 @@ pub(super) fn render(model: &ReportModel, width: u16) -> String {
     let body = match model.spec.breakdown() {
         Some(Breakdown::Transaction) => log::table(model, width),
         Some(breakdown) => usage(model, breakdown, width),
-        None if model.lines.len() == LINES_PER_PERIOD => statement(&model.lines, model.spec.columns()),
+        None if model.lines.len() == LINES_PER_PERIOD => statement(&model.lines.triple(0), model.spec.columns()),
         None => grid(model, width).unwrap_or_else(|| statements(model)),
     };
     let more = more::told(model, width);
@@ -50,8 +50,8 @@ fn grid(model: &ReportModel, width: u16) -> Option<String> {
     };
     let columns: Vec<Column> = model.spec.columns().iter().copied().filter(|column| !in_subtitle(column)).collect();
     let mut table = new_table(columns.iter().map(|column| column.as_str()));
-    for triple in model.lines.chunks(LINES_PER_PERIOD) {
-        add_triple(&mut table, triple, &columns, None);
+    for triple in model.lines.triples() {
+        add_triple(&mut table, &triple, &columns, None);
     }
     // Totals need a column that says so.
     if matches!(columns.first(), Some(Column::Account | Column::From | Column::To)) {
@@ -157,18 +157,18 @@ fn usage(model: &ReportModel, breakdown: Breakdown, width: u16) -> String {
 
     let mut table = new_table(heads.iter().map(|(name, _)| *name));
     let name_max = usize::from(width / 2).max(16);
-    for triple in model.lines.chunks(LINES_PER_PERIOD) {
+    for triple in model.lines.triples() {
         let line = &triple[0];
         let mut cells = Vec::new();
         cells.extend(has_accounts.then(|| shown(line.cell(Column::Account))));
         cells.extend(has_periods.then(|| line.range.from().to_string()));
         cells.extend(has_periods.then(|| line.range.to().to_string()));
-        cells.push(match &line.group {
+        cells.push(match line.group {
             Some(Group::Named(name)) => shortened(name, name_max),
             Some(Group::Word(word)) => (*word).to_owned(),
             Some(Group::Unnamed) | None => format!("(no {breakdown})"),
         });
-        cells.extend(figures(triple).into_iter().map(shown));
+        cells.extend(figures(&triple).into_iter().map(shown));
         table.add_row(cells);
     }
     if model.lines.is_empty() {
@@ -216,10 +216,10 @@ fn add_triple(table: &mut Table, triple: &[Line], columns: &[Column], label: Opt
 fn statements(model: &ReportModel) -> String {
     let mut text = String::new();
     for section in model.sections() {
-        for triple in section.lines.chunks(LINES_PER_PERIOD) {
+        for triple in section.triples() {
             let account = section.account.map(|id| format!("{id}, ")).unwrap_or_default();
             let period = triple.first().map(|line| days(line.range)).unwrap_or_default();
-            text.push_str(&format!("{account}{period}\n{}\n", statement(triple, model.spec.columns())));
+            text.push_str(&format!("{account}{period}\n{}\n", statement(&triple, model.spec.columns())));
         }
     }
     text

@@ -9,6 +9,7 @@ use crate::core::sealed::{FileFacts, Manifest, SeqRange};
 use crate::core::statement::{Adding, Breakdown, Grid, Name, Outcome, Place, ReportAccount, Rows, SumKey, Tally};
 use crate::core::transaction::{Kind, Reason, Status, Transaction};
 use polars::prelude::*;
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -261,39 +262,40 @@ pub fn sum_range(
         let (balances, mut at) = (balances_of(folder, part, chosen.clone())?, 0);
         Ok(asked.accounts.iter().map(|account| balances.find(&account.id, &mut at)).collect())
     };
-    for (known, found) in known.iter_mut().zip(find(newest)?) {
-        known.0 = found.map_or(0, |(seq, _)| seq);
-    }
-    if let Some(base) = base {
-        for (known, found) in known.iter_mut().zip(find(base)?) {
-            known.1 = found.map_or(Split::ZERO, |(_, balance)| balance);
-        }
-    }
     let (next, names) = (AtomicUsize::new(0), Mutex::new(&mut *rows));
     let add_up = || {
         let mut summing = Summing::new(asked, &names);
         while let Some(needed) = needed.get(next.fetch_add(1, Ordering::Relaxed)) {
             summing.part(Begun::of(folder, needed, asked.named(), chosen.clone())?)?;
         }
-        Ok(summing)
+        Ok((summing.adding.finish()?, summing.moved))
     };
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX).min(needed.len().max(1));
-    let done: Vec<Result<Summing<'_, '_>>> = std::thread::scope(|scope| {
+    let (balances, done): (_, Vec<Summed>) = std::thread::scope(|scope| {
         let others: Vec<_> = (1..workers).map(|_| scope.spawn(add_up)).collect();
         let died = |_| Err(SealedError::Died("adding up sealed rows".to_owned()));
+        // While the others begin.
+        let balances = find(newest).and_then(|newest| Ok((newest, base.map(find).transpose()?)));
         let mine = add_up();
-        [mine].into_iter().chain(others.into_iter().map(|other| other.join().unwrap_or_else(died))).collect()
+        let others = others.into_iter().map(|other| other.join().unwrap_or_else(died));
+        (balances, [mine].into_iter().chain(others).collect())
     });
+    let (newest, base) = balances?;
+    let base = base.unwrap_or_else(|| vec![None; known.len()]);
+    for ((known, newest), base) in known.iter_mut().zip(newest).zip(base) {
+        *known = (newest.map_or(0, |(seq, _)| seq), base.map_or(Split::ZERO, |(_, balance)| balance));
+    }
     let mut sums = Vec::new();
-    for summing in done {
-        let Summing { adding, moved, .. } = summing?;
+    for summed in done {
+        let (tally, moved) = summed?;
         for ((_, opening), moved) in known.iter_mut().zip(moved) {
             *opening = opening.plus(moved)?;
         }
-        sums.push(adding.finish()?);
+        sums.push(tally);
     }
-    let tally = sums.into_iter().try_fold(Tally::default(), |all, more| all.with(more))?;
-    rows.add_summed(tally);
+    let mut sums = sums.into_iter();
+    let first = sums.next().unwrap_or_default();
+    rows.add_summed(sums.try_fold(first, |all, more| all.with(more).map(Cow::into_owned))?);
     Ok(known)
 }
 
@@ -347,6 +349,9 @@ impl Begun<()> {
     }
 }
 
+/// What came of one thread: its sums, and by account what moved between the base and the beginning of the range.
+type Summed = Result<(Tally, Vec<Split>)>;
+
 /// Threads that add up parts. More would wait for disks and memory.
 const WORKERS_MAX: usize = 4;
 
@@ -382,7 +387,7 @@ impl<'a, 'b> Summing<'a, 'b> {
     /// wrong with the frame is the inner error.
     fn frame(&mut self, columns: &Columns, is_in_base: bool, at: &mut usize) -> Result<PolarsResult<()>> {
         let SealedRange { grid, accounts, breakdown, .. } = self.asked;
-        let (Some(mut ids), Some(mut kinds)) = (Texts::of(&columns.accounts), Texts::of(&columns.kinds)) else {
+        let (Some(ids), Some(mut kinds)) = (Views::of(&columns.accounts), Texts::of(&columns.kinds)) else {
             return Ok(Ok(()));
         };
         let (Some(mut statuses), Some(mut reasons)) = (Texts::of(&columns.statuses), Texts::of(&columns.reasons))
@@ -394,47 +399,50 @@ impl<'a, 'b> Summing<'a, 'b> {
             Ok(numbers) => numbers,
             Err(error) => return Ok(Err(error)),
         };
-        let mut begun = 0;
-        for row in 0..occurred_at.len() {
-            // A run of rows of one account, looked up once.
-            let index = ids.get_last(row, |id| seek(accounts, id, at));
-            let Some(index) = index.flatten() else { continue };
-            let starts = grid.starts_of(index);
-            let kind = kinds.get(row, Kind::from_word).flatten();
-            let status = statuses.get(row, Status::from_word).flatten();
-            let (Some(kind), Some(status)) = (kind, status) else {
-                return Ok(Err(PolarsError::ComputeError("a word is not one of the ledger's".into())));
-            };
-            let outcome = Outcome::of(kind, status, reasons.get(row, Reason::from_word).flatten());
-            let counts_at = kind.counts_at(Instant::from_micros(occurred_at[row]));
-            // Rows of an account are in order of time, but for few.
-            begun = begun.min(starts.len());
-            while begun < starts.len() && starts[begun] <= counts_at {
-                begun += 1;
-            }
-            while begun > 0 && starts[begun - 1] > counts_at {
-                begun -= 1;
-            }
-            let delta = Split { free: Credits::new(free[row]), purchased: Credits::new(purchased[row]) };
-            let opening = &mut self.moved[index];
-            if is_in_base {
-                // It is among the balances of the base, and did not happen before the range.
-                if begun > 0 {
-                    let Split { free, purchased } = delta;
-                    *opening = opening.plus(Split { free: free.negated(), purchased: purchased.negated() })?;
-                }
-            } else if begun == 0 {
-                *opening = opening.plus(delta)?;
-            }
-            if begun == 0 || begun == starts.len() {
+        let all = self.names;
+        let named = |name: &str| all.lock().unwrap_or_else(PoisonError::into_inner).name(name);
+        let mut row = 0;
+        while row < occurred_at.len() {
+            // The rows of an account are a run: what is the same for all of them is looked up once.
+            let end = ids.end_of_run(row);
+            let Some(index) = seek(accounts, ids.text(row), at) else {
+                row = end;
                 continue;
+            };
+            let starts = grid.starts_of(index);
+            let mut begun = 0;
+            for row in std::mem::replace(&mut row, end)..end {
+                let kind = kinds.get(row, Kind::from_word).flatten();
+                let status = statuses.get(row, Status::from_word).flatten();
+                let (Some(kind), Some(status)) = (kind, status) else {
+                    return Ok(Err(PolarsError::ComputeError("a word is not one of the ledger's".into())));
+                };
+                let outcome = Outcome::of(kind, status, reasons.get(row, Reason::from_word).flatten());
+                let counts_at = kind.counts_at(Instant::from_micros(occurred_at[row]));
+                // Rows of an account are in order of time, but for few.
+                while begun < starts.len() && starts[begun] <= counts_at {
+                    begun += 1;
+                }
+                while begun > 0 && starts[begun - 1] > counts_at {
+                    begun -= 1;
+                }
+                let delta = Split { free: Credits::new(free[row]), purchased: Credits::new(purchased[row]) };
+                if is_in_base && begun > 0 {
+                    // It is among the balances of the base, and did not happen before the range.
+                    let (opening, Split { free, purchased }) = (&mut self.moved[index], delta);
+                    *opening = opening.plus(Split { free: free.negated(), purchased: purchased.negated() })?;
+                } else if !is_in_base && begun == 0 {
+                    let opening = &mut self.moved[index];
+                    *opening = opening.plus(delta)?;
+                }
+                if begun == 0 || begun == starts.len() {
+                    continue;
+                }
+                let name = names.as_mut().and_then(|names| names.get(row, named)).unwrap_or(Name::NONE);
+                let group = breakdown.map_or(0, |breakdown| breakdown.group_by(name, outcome, delta));
+                let place = Place { cell: grid.cell(index, begun - 1), group };
+                self.adding.add(SumKey::new(place, kind, outcome), delta, 1)?;
             }
-            let all = self.names;
-            let named = |name: &str| all.lock().unwrap_or_else(PoisonError::into_inner).name(name);
-            let name = names.as_mut().and_then(|names| names.get(row, named));
-            let group = breakdown.map_or(0, |breakdown| breakdown.group_by(name.unwrap_or(Name::NONE), outcome, delta));
-            let place = Place { cell: grid.cell(index, begun - 1), group };
-            self.adding.add(SumKey::new(place, kind, outcome), delta, 1)?;
         }
         Ok(Ok(()))
     }
@@ -442,10 +450,15 @@ impl<'a, 'b> Summing<'a, 'b> {
 
 /// Where `id` is among `accounts`, looked for from `at` on, where the last one was.
 fn seek(accounts: &[ReportAccount], id: &str, at: &mut usize) -> Option<usize> {
+    // Nearly always the next one.
+    if accounts.get(*at + 1).is_some_and(|next| next.id.as_str() == id) {
+        *at += 1;
+        return Some(*at);
+    }
     if accounts.get(*at).is_some_and(|account| account.id.as_str() > id) {
         *at = 0;
     }
-    // Nearly always the next one or one soon after.
+    // Else mostly one soon after.
     let mut step = 1;
     while accounts.get(*at + step).is_some_and(|account| account.id.as_str() <= id) {
         *at += step;
@@ -491,25 +504,50 @@ impl Columns {
     }
 }
 
-/// A column of texts that come again and again. A text is looked at once, and known afterwards by its view: 16 bytes that hold
-/// a short text itself and of a long one where it is.
+/// The texts of a column. Each has a view: 16 bytes that hold a short text itself and of a long one where it is.
+#[derive(Clone, Copy)]
+struct Views<'a>(&'a <StringType as PolarsDataType>::Array);
+
+impl<'a> Views<'a> {
+    fn of(column: &'a StringChunked) -> Option<Views<'a>> {
+        column.downcast_iter().next().map(Views)
+    }
+
+    fn view(self, row: usize) -> u128 {
+        self.0.views()[row].as_u128()
+    }
+
+    fn text(self, row: usize) -> &'a str {
+        self.0.value(row)
+    }
+
+    /// The row behind those that follow `row` with the same view.
+    fn end_of_run(self, row: usize) -> usize {
+        let view = self.0.views()[row];
+        let same = self.0.views()[row..].iter().take_while(|other| other.as_u128() == view.as_u128());
+        row + same.count()
+    }
+}
+
+/// A column of texts that come again and again. A text is looked at once, and known afterwards by its view.
 struct Texts<'a, T> {
-    array: &'a <StringType as PolarsDataType>::Array,
+    views: Views<'a>,
     /// The same array where some are NULL.
     nulls: Option<&'a ArrayRef>,
     is_all_null: bool,
-    last: Option<(u128, T)>,
-    known: Vec<(u128, T)>,
+    /// The texts that came last, of those that share a slot.
+    known: [Option<(u128, T)>; SLOTS],
 }
 
-/// Texts that are known at once; actions are fewer, users may be more.
-const KNOWN_MAX: usize = 64;
+/// Slots in which texts are found again: a few times the actions that there are. A power of two.
+const SLOTS: usize = 64;
 
 impl<'a, T: Copy> Texts<'a, T> {
     fn of(column: &'a StringChunked) -> Option<Texts<'a, T>> {
-        let array = column.downcast_iter().next()?;
+        let views = Views::of(column)?;
         let nulls = column.chunks().first().filter(|_| column.null_count() > 0);
-        Some(Texts { array, nulls, is_all_null: column.null_count() == column.len(), last: None, known: Vec::new() })
+        let is_all_null = column.null_count() == column.len();
+        Some(Texts { views, nulls, is_all_null, known: [None; SLOTS] })
     }
 
     /// What the text of a row stands for; `None` for NULL.
@@ -517,33 +555,18 @@ impl<'a, T: Copy> Texts<'a, T> {
         if self.is_all_null || self.nulls.is_some_and(|nulls| nulls.is_null(row)) {
             return None;
         }
-        let view = self.array.views()[row].as_u128();
-        match self.last {
-            Some((last, value)) if last == view => return Some(value),
-            _ => {}
+        let view = self.views.view(row);
+        let known = &mut self.known[slot_of(view)];
+        match known {
+            Some((text, value)) if *text == view => Some(*value),
+            _ => Some(known.insert((view, read(self.views.text(row)))).1),
         }
-        let known = self.known.iter().find(|(known, _)| *known == view).map(|(_, value)| *value);
-        let value = known.unwrap_or_else(|| {
-            let value = read(self.array.value(row));
-            if self.known.len() < KNOWN_MAX {
-                self.known.push((view, value));
-            }
-            value
-        });
-        self.last = Some((view, value));
-        Some(value)
     }
+}
 
-    /// The same of texts that come in runs: only the last one is known.
-    fn get_last(&mut self, row: usize, read: impl FnOnce(&str) -> T) -> Option<T> {
-        let view = self.array.views()[row].as_u128();
-        match self.last {
-            Some((last, value)) if last == view => Some(value),
-            _ => {
-                let value = read(self.array.value(row));
-                self.last = Some((view, value));
-                Some(value)
-            }
-        }
-    }
+/// One of [`SLOTS`].
+#[expect(clippy::cast_possible_truncation, reason = "halves, and the highest bits alone")]
+const fn slot_of(view: u128) -> usize {
+    let mixed = (view as u64 ^ (view >> u64::BITS) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> (u64::BITS - SLOTS.trailing_zeros())) as usize
 }

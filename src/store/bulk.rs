@@ -66,7 +66,9 @@ impl Store {
             Backend::Sqlite { file, .. } => {
                 let path = Arc::clone(file);
                 let opened = away(move || {
-                    let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+                    // One thread at a time has it: SQLite need not lock it for every cell.
+                    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+                    let connection = Connection::open_with_flags(&path, flags)?;
                     connection.busy_timeout(BUSY_TIMEOUT)?;
                     connection.execute_batch("BEGIN")?;
                     Ok(connection)

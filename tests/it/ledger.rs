@@ -237,13 +237,13 @@ proptest! {
         let ledger = world.up_to_date_at(latest);
         prop_assert_eq!(month_not_emptied(&ledger, latest), None);
         let (by_day, by_month) = (statement(&ledger, latest, Grouping::Day), statement(&ledger, latest, Grouping::Month));
-        for line in by_day.lines.iter().chain(&by_month.lines).chain(&by_month.totals) {
+        for line in by_day.lines.iter().chain(by_month.lines.iter()).chain(by_month.totals.iter().copied()) {
             prop_assert!(line.figures.closes(), "{line:?}");
             let Figures { adjusted, .. } = line.figures;
             let figures = figures_of(&Figures { adjusted: adjusted.negated(), ..line.figures });
             prop_assert!(!is_good_clock || figures.iter().all(|figure| *figure >= 0), "{line:?}");
         }
-        for whole in &by_month.lines {
+        for whole in by_month.lines.iter() {
             let days = by_day.lines.iter().filter(|day| {
                 day.credit_type == whole.credit_type && whole.range.from() <= day.range.from() && day.range.to() <= whole.range.to()
             });

@@ -228,10 +228,10 @@ async fn compare(asked: &Asked<'_>, all: &[Row]) -> Result<(), TestCaseError> {
     }
     for top in &statement.beside.tops {
         let whole = asked.report(&asked.spec(Some(top.by))).await;
-        let parts = top.lines.iter().chain(&top.rest).skip(2).step_by(LINES_PER_PERIOD);
+        let parts = top.lines.iter().chain(top.rest.iter().copied()).skip(2).step_by(LINES_PER_PERIOD);
         let consumed: i64 = parts.map(|line| line.figures.consumed.get()).sum();
         prop_assert_eq!(consumed, statement.totals[2].figures.consumed.get());
-        prop_assert_eq!(&whole.lines[..top.lines.len()], top.lines.as_slice());
+        prop_assert!(whole.lines.iter().take(top.lines.len()).eq(top.lines.iter()));
     }
 
     compare_log(asked, &inside, &statement).await?;
@@ -360,8 +360,8 @@ async fn compare_filters(asked: &Asked<'_>, by: Breakdown, inside: &[&Row]) -> R
         let spec = asked.spec(Some(by)).with_filters(filter.clone()).expect("few");
         let part = asked.report(&spec).await;
         // What has the value is a group of its own in the whole.
-        for line in &part.lines {
-            prop_assert!(whole.lines.contains(line), "{line:?}");
+        for line in part.lines.iter() {
+            prop_assert!(whole.lines.iter().any(|of| of == line), "{line:?}");
         }
         prop_assert_eq!(&part.totals, &log.totals);
         consumed += part.totals[2].figures.consumed.get();

@@ -2,8 +2,7 @@
 
 use super::super::credits::Overflow;
 use super::{
-    Breakdown, DateRange, Facts, Figures, LINES_PER_PERIOD, Line, LogRow, ReportAccount, ReportModel, ReportSpec, Rows,
-    Scope,
+    Breakdown, DateRange, Facts, Figures, Line, Lines, LogRow, ReportAccount, ReportModel, ReportSpec, Rows, Scope,
 };
 
 /// Most actions or users that a statement names; the others are summed up.
@@ -28,7 +27,7 @@ pub struct Comparison {
     /// When it was.
     pub range: DateRange,
     /// Its totals: one triple.
-    pub totals: Vec<Line>,
+    pub totals: Vec<Line<'static>>,
 }
 
 /// Who or what used most.
@@ -37,11 +36,11 @@ pub struct Top {
     /// Actions or users.
     pub by: Breakdown,
     /// At most [`TOP_MAX`] of them: triples, the one that used most first.
-    pub lines: Vec<Line>,
+    pub lines: Lines,
     /// How many there are beside these.
     pub others: u64,
     /// What the others used, summed up: one triple, or nothing where there are none.
-    pub rest: Vec<Line>,
+    pub rest: Vec<Line<'static>>,
 }
 
 /// What a report is made of. All of it was read at once: no row is in one part and missing in another.
@@ -87,19 +86,19 @@ impl Top {
     /// # Errors
     /// [`Overflow`] when a sum is out of range.
     pub fn of(by: Breakdown, model: &ReportModel) -> Result<Top, Overflow> {
-        let shown = model.lines.len().min(TOP_MAX * LINES_PER_PERIOD);
-        let (lines, others) = model.lines.split_at(shown);
-        let mut rest: Vec<Line> = others.iter().take(LINES_PER_PERIOD).cloned().collect();
-        for triple in others.chunks_exact(LINES_PER_PERIOD).skip(1) {
+        let mut others = model.lines.triples().skip(TOP_MAX);
+        let mut rest: Vec<Line<'static>> = Vec::new();
+        for triple in others.by_ref().take(1) {
+            rest.extend(triple.map(|line| Line { account: None, group: None, ..line }));
+        }
+        for triple in others {
             for (sum, line) in rest.iter_mut().zip(triple) {
                 sum.figures = sum.figures.plus(&line.figures)?;
                 sum.counts = sum.counts.zip(line.counts).map(|(one, other)| one.plus(other));
             }
         }
-        for sum in &mut rest {
-            sum.group = None;
-        }
-        Ok(Top { by, lines: lines.to_vec(), others: (others.len() / LINES_PER_PERIOD) as u64, rest })
+        let others = model.lines.triple_count().saturating_sub(TOP_MAX) as u64;
+        Ok(Top { by, lines: model.lines.first(TOP_MAX), others, rest })
     }
 }
 
@@ -107,9 +106,10 @@ impl ReportModel {
     /// The same report without the figures of a statement in its sums: of some transactions only, they would be untrue.
     #[must_use]
     pub fn of_use(mut self) -> ReportModel {
-        for line in self.subtotals.iter_mut().chain(&mut self.totals) {
-            let Figures { consumed, refunded, .. } = line.figures;
-            line.figures = Figures { consumed, refunded, ..Figures::default() };
+        let of_totals = self.totals.iter_mut().map(|line| &mut line.figures);
+        for figures in self.subtotals.figures_mut().chain(of_totals) {
+            let Figures { consumed, refunded, .. } = *figures;
+            *figures = Figures { consumed, refunded, ..Figures::default() };
         }
         self
     }

@@ -4,13 +4,15 @@ use super::super::calendar::Month;
 use super::super::credits::{CreditType, Credits, Overflow, Split};
 use super::super::transaction::Kind;
 use super::groups::is_use;
+use super::lines::{About, Triple, Use};
 use super::{
-    Adding, Beside, Breakdown, Counts, DateRange, Figures, Grid, Group, Line, LineType, ReportAccount, ReportError,
-    ReportModel, ReportSpec, Rows, Scope, Sum, SumKey, Tally,
+    Adding, Beside, Breakdown, Counts, DateRange, Figures, Grid, Group, Line, LineType, Lines, ReportAccount,
+    ReportError, ReportModel, ReportSpec, Rows, Scope, Sum, SumKey, Tally,
 };
 use crate::core::ids::AccountId;
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// What happened in one place.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,7 +46,8 @@ pub fn fold(spec: &ReportSpec, accounts: &[ReportAccount], rows: &Rows) -> Resul
             adding.add(SumKey::new(place, row.kind, row.outcome), row.delta, 1)?;
         }
     }
-    assemble(spec, accounts, rows, &grid, &rows.summed().with(adding.finish()?)?)
+    let tally = rows.summed().with(adding.finish()?)?;
+    assemble(spec, accounts, rows, &grid, &tally)
 }
 
 /// Puts sums in order: accounts by id, periods by time, what remains of one carried into the next, and the groups of a
@@ -59,75 +62,101 @@ pub fn assemble(
     grid: &Grid,
     tally: &Tally,
 ) -> Result<ReportModel, ReportError> {
-    let (lines, subtotals, totals) = (Vec::new(), Vec::new(), Vec::new());
-    let (zones, beside) = (zones(spec.range(), accounts), Beside::default());
-    let mut model = ReportModel { spec: spec.clone(), lines, subtotals, totals, zones, beside, marks: None };
-    let mut total: Option<Period> = None;
-    for (id, first_cell, opening) in line_sets(spec, accounts, grid)? {
+    let sets = line_sets(spec, accounts, grid)?;
+    let ids: Arc<[AccountId]> = sets.iter().filter_map(|(id, ..)| id.cloned()).collect();
+    let groups = spec.breakdown().map(|breakdown| breakdown.groups(rows)).unwrap_or_default();
+    // Memory that nothing is put into costs nothing.
+    let (mut periods, mut uses) = match spec.breakdown() {
+        None => (Vec::with_capacity(sets.len() * grid.periods().len()), Vec::new()),
+        Some(_) => (Vec::new(), Vec::with_capacity(tally.sums().len())),
+    };
+    let mut subtotals = Vec::with_capacity(sets.len());
+    let (mut total, mut at): (Option<Period>, usize) = (None, 0);
+    for (account, (_, first_cell, opening)) in (0..).zip(sets) {
         let mut carried_in = opening;
         let mut whole: Option<Period> = None;
-        for (range, cell) in grid.periods().iter().zip(first_cell..) {
-            let about = About { account: id, range: *range, group: None };
-            let sums = tally.of_cell(cell);
-            let period = Period::new(carried_in, &Movements::of(sums)?)?;
-            carried_in = period.remaining();
+        for (period, cell) in (0..).zip(first_cell..first_cell + grid.periods().len()) {
+            let about = About { account, period, group: 0 };
+            let sums = tally.of_cell(cell, &mut at);
+            let figures = Period::new(carried_in, &Movements::of(sums)?)?;
+            carried_in = figures.remaining();
             match spec.breakdown() {
-                None => period.push_lines(&mut model.lines, about)?,
+                None => periods.push(figures.triple(about)?),
                 Some(Breakdown::Transaction) => {}
-                Some(breakdown) => {
-                    for (group, period) in groups(breakdown, sums, rows)? {
-                        period.push_lines(&mut model.lines, About { group: Some(group), ..about.clone() })?;
-                    }
-                }
+                Some(breakdown) => push_uses(breakdown, sums, &groups, about, &mut uses)?,
             }
-            whole = Some(whole.map_or(Ok(period), |earlier| earlier.then(&period))?);
+            whole = Some(whole.map_or(Ok(figures), |earlier| earlier.then(&figures))?);
         }
         let whole = whole.unwrap_or_default();
-        whole.push_lines(&mut model.subtotals, About { account: id, range: spec.range(), group: None })?;
+        subtotals.push(whole.triple(About { account, ..About::default() })?);
         total = Some(total.map_or(Ok(whole), |others| others.plus(&whole))?);
     }
-    let about = About { account: None, range: spec.range(), group: None };
-    total.unwrap_or_default().push_lines(&mut model.totals, about)?;
-    Ok(model)
+    let (range, zones, beside) = (spec.range(), zones(spec.range(), accounts), Beside::default());
+    let lines = match spec.breakdown() {
+        None => Lines::of_periods(Arc::clone(&ids), grid.periods(), periods),
+        Some(_) => Lines::of_groups(Arc::clone(&ids), grid.periods(), groups, uses),
+    };
+    let subtotals = Lines::of_periods(ids, [range], subtotals);
+    let totals = total.unwrap_or_default().lines(range)?;
+    Ok(ReportModel { spec: spec.clone(), lines, subtotals, totals, zones, beside, marks: None })
 }
 
 /// The zones of all terms in force in `range`.
 fn zones(range: DateRange, accounts: &[ReportAccount]) -> Vec<&'static str> {
     let (first, last) = (Month::of(range.from().date()), Month::of(range.last_day()));
-    let in_force = |account: &ReportAccount| {
-        let calendar = &account.calendar;
+    let in_force = accounts.iter().flat_map(|ReportAccount { calendar, .. }| {
         let later = calendar.terms().iter().filter(move |terms| first < terms.from && terms.from <= last);
-        let zones: Vec<&'static str> = later.chain([calendar.terms_in(first)]).map(|terms| terms.zone.name()).collect();
-        zones
-    };
-    accounts.iter().flat_map(in_force).collect::<BTreeSet<_>>().into_iter().collect()
+        later.chain([calendar.terms_in(first)]).map(|terms| terms.zone.name())
+    });
+    in_force.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// The groups of one cell that used credits or tried to, in the order in which they are shown.
-fn groups(breakdown: Breakdown, sums: &[Sum], rows: &Rows) -> Result<Vec<(Group, Period)>, Overflow> {
-    let mut used = Vec::new();
+/// Adds the groups of one cell that used credits or tried to, in the order in which they are shown.
+fn push_uses(
+    breakdown: Breakdown,
+    sums: &[Sum],
+    groups: &[Group],
+    about: About,
+    uses: &mut Vec<Triple<Use>>,
+) -> Result<(), Overflow> {
+    let begin = uses.len();
     for sums in sums.chunk_by(|one, other| one.key.place() == other.key.place()) {
-        let use_of = Period::of_use(sums)?;
-        if use_of != Period::default() {
-            used.push((sums[0].key.place().group, use_of));
+        let group = sums[0].key.place().group;
+        let triple = use_of(sums, About { group, ..about })?;
+        if triple.figures != <[Use; 3]>::default() || triple.counts != Counts::default() {
+            uses.push(triple);
         }
     }
     if breakdown.is_by_use() {
-        let mut keyed = Vec::with_capacity(used.len());
-        for (group, period) in used {
-            let consumed = period.free.consumed.plus(period.purchased.consumed)?;
-            let Counts { succeeded, failed, refused } = period.counts;
-            let uses = succeeded.saturating_add(failed).saturating_add(refused);
-            let name = match breakdown.group(group, rows) {
-                Group::Named(name) => Some(name),
-                _ => None,
-            };
-            keyed.push(((Reverse(consumed), Reverse(uses), name), group, period));
-        }
-        keyed.sort_by(|(one, ..), (other, ..)| one.cmp(other));
-        used = keyed.into_iter().map(|(_, group, period)| (group, period)).collect();
+        let most_first = |triple: &Triple<Use>| {
+            let Counts { succeeded, failed, refused } = triple.counts;
+            let tried = succeeded.saturating_add(failed).saturating_add(refused);
+            (Reverse(triple.figures[LineType::Total as usize].consumed), Reverse(tried))
+        };
+        let name = |triple: &Triple<Use>| match groups.get(triple.about.group as usize) {
+            Some(Group::Named(name)) => Some(name),
+            _ => None,
+        };
+        uses[begin..]
+            .sort_by(|one, other| most_first(one).cmp(&most_first(other)).then_with(|| name(one).cmp(&name(other))));
     }
-    Ok(used.into_iter().map(|(group, period)| (breakdown.group(group, rows), period)).collect())
+    Ok(())
+}
+
+/// What there is of a use of credits.
+fn use_of(sums: &[Sum], about: About) -> Result<Triple<Use>, Overflow> {
+    let (mut free, mut purchased) = (Use::default(), Use::default());
+    for Sum { key, delta, .. } in sums.iter().filter(|sum| is_use(sum.key.kind())) {
+        for (of, change) in [(&mut free, delta.free), (&mut purchased, delta.purchased)] {
+            if key.kind() == Kind::Refund {
+                of.refunded = of.refunded.plus(change)?;
+            } else {
+                of.consumed = of.consumed.minus(change)?;
+            }
+        }
+    }
+    let counts = sums.iter().fold(Counts::default(), |counts, sum| counts.plus(sum.counts()));
+    Ok(Triple { about, figures: [free, purchased, free.plus(purchased)?], counts })
 }
 
 /// Whose lines the report has, in order: the account, its first cell and its opening.
@@ -150,15 +179,7 @@ fn line_sets<'a>(spec: &ReportSpec, accounts: &'a [ReportAccount], grid: &Grid) 
     }
 }
 
-/// What a triple of lines is about.
-#[derive(Clone, Debug)]
-struct About<'a> {
-    account: Option<&'a AccountId>,
-    range: DateRange,
-    group: Option<Group>,
-}
-
-/// The figures of one period, or of a group in it, by credit type.
+/// The figures of one period by credit type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Period {
     free: Figures,
@@ -176,22 +197,6 @@ impl Period {
             purchased: figures(CreditType::Purchased)?,
             counts: movements.counts,
         })
-    }
-
-    /// What there is of a use of credits.
-    fn of_use(sums: &[Sum]) -> Result<Period, Overflow> {
-        let mut period = Period::default();
-        for Sum { key, delta, .. } in sums.iter().filter(|sum| is_use(sum.key.kind())) {
-            for (figures, change) in [(&mut period.free, delta.free), (&mut period.purchased, delta.purchased)] {
-                if key.kind() == Kind::Refund {
-                    figures.refunded = figures.refunded.plus(change)?;
-                } else {
-                    figures.consumed = figures.consumed.minus(change)?;
-                }
-            }
-        }
-        period.counts = sums.iter().fold(Counts::default(), |counts, sum| counts.plus(sum.counts()));
-        Ok(period)
     }
 
     fn remaining(&self) -> Split {
@@ -216,17 +221,22 @@ impl Period {
         })
     }
 
-    fn push_lines(&self, lines: &mut Vec<Line>, about: About<'_>) -> Result<(), Overflow> {
-        let total = self.free.plus(&self.purchased)?;
-        for (credit_type, figures, counts) in [
-            (LineType::Free, self.free, None),
-            (LineType::Purchased, self.purchased, None),
-            (LineType::Total, total, Some(self.counts)),
-        ] {
-            let About { account, range, group } = about.clone();
-            lines.push(Line { account: account.cloned(), range, group, credit_type, figures, counts });
-        }
-        Ok(())
+    fn triple(&self, about: About) -> Result<Triple<Figures>, Overflow> {
+        Ok(Triple {
+            about,
+            figures: [self.free, self.purchased, self.free.plus(&self.purchased)?],
+            counts: self.counts,
+        })
+    }
+
+    /// As lines of all accounts.
+    fn lines(&self, range: DateRange) -> Result<Vec<Line<'static>>, Overflow> {
+        let Triple { figures, counts, .. } = self.triple(About::default())?;
+        let line = |(credit_type, figures)| {
+            let counts = (credit_type == LineType::Total).then_some(counts);
+            Line { account: None, range, group: None, credit_type, figures, counts }
+        };
+        Ok(LineType::ALL.iter().copied().zip(figures).map(line).collect())
     }
 }
 
@@ -261,7 +271,7 @@ mod tests {
     }
 
     /// The lines of each triple position joined over consecutive periods.
-    fn joined<'a>(lines: impl IntoIterator<Item = &'a Line>) -> Option<Figures> {
+    fn joined<'a>(lines: impl IntoIterator<Item = Line<'a>>) -> Option<Figures> {
         lines.into_iter().map(|line| line.figures).reduce(|sum, later| sum.then(&later).expect("small sums"))
     }
 
@@ -277,12 +287,12 @@ mod tests {
                 Breakdown::Status => row.outcome.as_str(),
                 Breakdown::Transaction => "",
             };
-            let named: &str = match &line.group {
+            let named: &str = match line.group {
                 Some(Group::Word(word)) => word,
                 Some(Group::Named(name)) => name,
                 _ => "",
             };
-            let of_account = line.account.as_ref().is_none_or(|id| *id == account.id);
+            let of_account = line.account.is_none_or(|id| *id == account.id);
             of_account && (begin..end).contains(&row.counts_at) && group == named
         };
         let delta = |row: &Row| match line.credit_type {
@@ -300,16 +310,16 @@ mod tests {
         #[test]
         fn every_line_closes_and_carries_into_the_next(input in input()) {
             let model = folded(&input, input.spec.range(), input.spec.grouping(), input.spec.scope());
-            for line in model.lines.iter().chain(&model.subtotals).chain(&model.totals) {
+            for line in model.lines.iter().chain(model.subtotals.iter()).chain(model.totals.iter().copied()) {
                 prop_assert!(line.figures.closes(), "{line:?}");
             }
             for section in model.sections() {
-                for (earlier, later) in section.lines.iter().zip(section.lines.iter().skip(3)) {
+                for (earlier, later) in section.lines().zip(section.lines().skip(3)) {
                     prop_assert_eq!(earlier.figures.remaining, later.figures.carried_in);
                     prop_assert_eq!(earlier.range.to(), later.range.from());
                 }
                 for (at, whole) in section.subtotal.iter().enumerate() {
-                    prop_assert_eq!(joined(section.lines.iter().skip(at).step_by(3)), Some(whole.figures));
+                    prop_assert_eq!(joined(section.lines().skip(at).step_by(3)), Some(whole.figures));
                 }
             }
         }
@@ -322,7 +332,7 @@ mod tests {
                 .map(|row| (row, input.accounts[row.account as usize].calendar.day_of(row.counts_at)))
                 .collect();
             for line in model.lines.iter().filter(|line| line.credit_type == LineType::Total) {
-                let id = line.account.as_ref().expect("a line of an account");
+                let id = line.account.expect("a line of an account");
                 let account = input.accounts.iter().position(|a| a.id == *id).expect("one of them");
                 let is_consumed = |kind| matches!(kind, Kind::Charge | Kind::Hold | Kind::Release);
                 let of_account = |row: &Row| row.account as usize == account;
@@ -358,8 +368,8 @@ mod tests {
             let days = by(Grouping::Day);
             for coarse in [by(Grouping::Week), by(Grouping::Month), by(Grouping::Range)] {
                 for (fine, wide) in days.sections().zip(coarse.sections()) {
-                    for line in wide.lines {
-                        let parts = fine.lines.iter().filter(|part| {
+                    for line in wide.lines() {
+                        let parts = fine.lines().filter(|part| {
                             part.credit_type == line.credit_type
                                 && line.range.from() <= part.range.from()
                                 && part.range.to() <= line.range.to()
@@ -391,7 +401,7 @@ mod tests {
                 account.opening = Split { free, purchased };
             }
             let second = folded(&rest, part(middle, range.to()), Grouping::Range, Scope::Account);
-            for ((first, second), whole) in first.lines.iter().zip(&second.lines).zip(&whole.lines) {
+            for ((first, second), whole) in first.lines.iter().zip(second.lines.iter()).zip(whole.lines.iter()) {
                 prop_assert_eq!(joined([first, second]), Some(whole.figures));
             }
         }
@@ -407,8 +417,8 @@ mod tests {
             prop_assert_eq!(&model.totals, &statement.totals);
             prop_assert_eq!(&model.subtotals, &statement.subtotals);
             for (section, whole) in model.sections().zip(statement.sections()) {
-                for period in whole.lines {
-                    let parts: Vec<&Line> = section.lines.iter()
+                for period in whole.lines() {
+                    let parts: Vec<Line> = section.lines()
                         .filter(|line| line.range == period.range && line.credit_type == period.credit_type)
                         .collect();
                     let sum = |of: fn(&Figures) -> Credits| parts.iter().map(|line| of(&line.figures).get()).sum::<i64>();
@@ -424,9 +434,9 @@ mod tests {
                         prop_assert!(parts.is_sorted_by_key(|line| Reverse(line.figures.consumed)));
                     }
                 }
-                let known: usize = whole.lines.iter().step_by(3)
-                    .map(|period| section.lines.iter().filter(|line| line.range == period.range).count()).sum();
-                prop_assert_eq!(known, section.lines.len());
+                let known: usize = whole.lines().step_by(3)
+                    .map(|period| section.lines().filter(|line| line.range == period.range).count()).sum();
+                prop_assert_eq!(known, section.lines().count());
             }
         }
 
@@ -436,7 +446,7 @@ mod tests {
             let (platform, accounts) = (by(Scope::Platform), by(Scope::Account));
             prop_assert_eq!(&platform.totals, &accounts.totals);
             for (at, line) in platform.lines.iter().enumerate() {
-                let sum = accounts.sections().map(|section| section.lines[at].figures)
+                let sum = accounts.sections().map(|section| section.lines().nth(at).expect("its line").figures)
                     .try_fold(Figures::default(), |sum, figures| sum.plus(&figures)).expect("small sums");
                 prop_assert_eq!(line.figures, sum);
             }

@@ -60,16 +60,16 @@ impl Breakdown {
         }
     }
 
-    /// What the group of this number is called.
-    pub(super) fn group(self, number: u32, rows: &Rows) -> Group {
-        let at = usize::try_from(number).unwrap_or(usize::MAX);
+    /// What the groups are called, by their numbers. `rows` know the names.
+    pub(super) fn groups(self, rows: &Rows) -> Arc<[Group]> {
         match self {
             Breakdown::Action | Breakdown::User => {
-                rows.text_of(Name::of_number(number)).map_or(Group::Unnamed, |name| Group::Named(Arc::clone(name)))
+                let named = rows.texts().iter().map(|name| Group::Named(Arc::clone(name)));
+                [Group::Unnamed].into_iter().chain(named).collect()
             }
-            Breakdown::Type => Touched::ALL.get(at).map_or(Group::Unnamed, |word| Group::Word(word.as_str())),
-            Breakdown::Status => Ending::ALL.get(at).map_or(Group::Unnamed, |word| Group::Word(word.as_str())),
-            Breakdown::Transaction => Group::Unnamed,
+            Breakdown::Type => Touched::ALL.iter().map(|word| Group::Word(word.as_str())).collect(),
+            Breakdown::Status => Ending::ALL.iter().map(|word| Group::Word(word.as_str())).collect(),
+            Breakdown::Transaction => Arc::default(),
         }
     }
 
@@ -91,7 +91,7 @@ mod tests {
         let ann = rows.name("ann");
         let row =
             |name, kind, outcome| Row { account: 0, counts_at: Instant::MIN, kind, outcome, name, delta: Split::ZERO };
-        let named = |by: Breakdown, row: &Row| by.group(by.group_of(row), &rows);
+        let named = |by: Breakdown, row: &Row| by.groups(&rows)[by.group_of(row) as usize].clone();
         let (charge, refund) =
             (row(ann, Kind::Charge, Outcome::Refused), row(Name::NONE, Kind::Refund, Outcome::NotAnAction));
         assert_eq!(named(Breakdown::User, &charge), Group::Named("ann".into()));

@@ -82,7 +82,7 @@ impl LogRow {
 #[derive(Clone, Copy, Debug)]
 pub enum Record<'a> {
     /// A line.
-    Line(&'a Line),
+    Line(Line<'a>),
     /// A transaction of a log.
     Log(&'a LogRow),
 }

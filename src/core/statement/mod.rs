@@ -19,6 +19,7 @@ mod beside;
 mod filters;
 mod fold;
 mod groups;
+mod lines;
 mod log;
 mod marks;
 mod money;
@@ -35,6 +36,7 @@ pub use beside::{Beside, Comparison, Reading, TOP_MAX, Top};
 pub use filters::{FILTER_VALUES_MAX, Filters};
 pub use fold::{assemble, fold};
 pub use groups::Group;
+pub use lines::{LINES_PER_PERIOD, Line, Lines};
 pub use log::{LOG_COLUMNS, LOG_ROWS_MAX, LogRow, Record, sort_log};
 pub use marks::{Ahead, Marks};
 pub use money::{Bought, Facts, Sales, redo, undo};
@@ -53,6 +55,7 @@ use super::ids::AccountId;
 use super::transaction::words;
 use chrono::NaiveDateTime;
 use std::fmt;
+use std::ops::Range;
 
 words! {
     /// The columns of every report, in their order; the same names in every format.
@@ -408,23 +411,6 @@ impl Counts {
     }
 }
 
-/// One line of a report.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// The account; `None` for the sum of all accounts.
-    pub account: Option<AccountId>,
-    /// The local time it covers.
-    pub range: DateRange,
-    /// Whose use it is, on the lines of a breakdown; there, only the figures of use are anything but zero.
-    pub group: Option<Group>,
-    /// What the figures count.
-    pub credit_type: LineType,
-    /// The credits.
-    pub figures: Figures,
-    /// The actions, on `total` lines only: an action that took credits of both types cannot be counted per type.
-    pub counts: Option<Counts>,
-}
-
 /// What stands in one column of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cell<'a> {
@@ -475,52 +461,17 @@ impl Cell<'_> {
     }
 }
 
-impl Line {
-    /// What stands in `column`.
-    #[must_use]
-    pub fn cell(&self, column: Column) -> Cell<'_> {
-        let count = |of: fn(&Counts) -> u64| self.counts.as_ref().map_or(Cell::Blank, |counts| Cell::Count(of(counts)));
-        let credits = |credits| match self.group {
-            Some(_) if !column.is_of_use() => Cell::Blank,
-            _ => Cell::Credits(credits),
-        };
-        match column {
-            Column::Action | Column::User | Column::Type | Column::Status => {
-                self.group.as_ref().map_or(Cell::Blank, Group::cell)
-            }
-            Column::Account => self.account.as_ref().map_or(Cell::Blank, |id| Cell::Text(id.as_str())),
-            Column::From => Cell::Date(self.range.from()),
-            Column::To => Cell::Date(self.range.to()),
-            Column::CreditType => Cell::Word(self.credit_type.as_str()),
-            Column::CarriedIn => credits(self.figures.carried_in),
-            Column::Allocated => credits(self.figures.allocated),
-            Column::Purchased => credits(self.figures.purchased),
-            Column::Bonus => credits(self.figures.bonus),
-            Column::Consumed => credits(self.figures.consumed),
-            Column::Refunded => credits(self.figures.refunded),
-            Column::Lapsed => credits(self.figures.lapsed),
-            Column::Returned => credits(self.figures.returned),
-            Column::Adjusted => credits(self.figures.adjusted),
-            Column::Remaining => credits(self.figures.remaining),
-            Column::Succeeded => count(|counts| counts.succeeded),
-            Column::Failed => count(|counts| counts.failed),
-            Column::Refused => count(|counts| counts.refused),
-            _ => Cell::Blank, // of transactions
-        }
-    }
-}
-
 /// A finished report: a plain value that renderers show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportModel {
     /// What was asked.
     pub spec: ReportSpec,
     /// Every period of every account, or of the platform, or every group in it: triples of free, purchased, total.
-    pub lines: Vec<Line>,
+    pub lines: Lines,
     /// The whole range of each account, or of the platform: one triple each, in the order of `lines`.
-    pub subtotals: Vec<Line>,
+    pub subtotals: Lines,
     /// The whole report: one triple.
-    pub totals: Vec<Line>,
+    pub totals: Vec<Line<'static>>,
     /// The time zones by which its accounts lived through the range, in the order of their names.
     pub zones: Vec<&'static str>,
     /// What it says beside its lines: the log, money, a comparison.
@@ -530,18 +481,28 @@ pub struct ReportModel {
 }
 
 /// The lines of one account, or of the platform.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Section<'a> {
     /// The account; `None` for the platform.
     pub account: Option<&'a AccountId>,
-    /// Its periods, or their groups, in triples.
-    pub lines: &'a [Line],
-    /// Its whole range: one triple.
-    pub subtotal: &'a [Line],
+    /// Its whole range.
+    pub subtotal: [Line<'a>; LINES_PER_PERIOD],
+    all: &'a Lines,
+    /// Which triples are its own.
+    own: Range<usize>,
 }
 
-/// Lines of one period, or of one group in it: free, purchased, total.
-pub const LINES_PER_PERIOD: usize = LineType::ALL.len();
+impl<'a> Section<'a> {
+    /// Its periods, or their groups.
+    pub fn triples(&self) -> impl ExactSizeIterator<Item = [Line<'a>; LINES_PER_PERIOD]> + Clone + use<'a> {
+        self.all.triples_in(self.own.clone())
+    }
+
+    /// The lines of these.
+    pub fn lines(&self) -> impl Iterator<Item = Line<'a>> + Clone + use<'a> {
+        self.triples().flatten()
+    }
+}
 
 impl ReportModel {
     /// True when no line says anything in `column`.
@@ -553,6 +514,21 @@ impl ReportModel {
     /// What a file has rows for: the lines, or the transactions of a log, which has no lines.
     pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
         self.lines.iter().map(Record::Line).chain(self.beside.log.iter().map(Record::Log))
+    }
+
+    /// How many pieces of `size` triples, or transactions of a log, there are.
+    #[must_use]
+    pub fn piece_count(&self, size: usize) -> usize {
+        (self.lines.triple_count() + self.beside.log.len()).div_ceil(size)
+    }
+
+    /// The records of a piece.
+    pub fn piece(&self, at: usize, size: usize) -> impl Iterator<Item = Record<'_>> {
+        let triples = self.lines.triple_count();
+        let (begin, end) = (at * size, (at + 1) * size);
+        let of_log = |at: usize| at.saturating_sub(triples).min(self.beside.log.len());
+        let lines = self.lines.triples_in(begin.min(triples)..end.min(triples)).flatten();
+        lines.map(Record::Line).chain(self.beside.log[of_log(begin)..of_log(end)].iter().map(Record::Log))
     }
 
     /// How many there are.
@@ -569,13 +545,14 @@ impl ReportModel {
 
     /// The report by account, in order; one section for the platform.
     pub fn sections(&self) -> impl ExactSizeIterator<Item = Section<'_>> {
-        let mut rest = self.lines.as_slice();
-        self.subtotals.chunks_exact(LINES_PER_PERIOD).map(move |subtotal| {
-            let account = subtotal[0].account.as_ref();
-            let count = rest.iter().take_while(|line| line.account.as_ref() == account).count();
-            let (lines, others) = rest.split_at(count);
-            rest = others;
-            Section { account, lines, subtotal }
+        let mut end = 0;
+        self.subtotals.triples().enumerate().map(move |(at, subtotal)| {
+            let begin = end;
+            let account = self.subtotals.account_of(at);
+            while end < self.lines.triple_count() && self.lines.account_of(end) == account {
+                end += 1;
+            }
+            Section { account: subtotal[0].account, subtotal, all: &self.lines, own: begin..end }
         })
     }
 }

@@ -67,10 +67,6 @@ impl Name {
     pub(super) const fn number(self) -> u32 {
         self.0
     }
-
-    pub(super) const fn of_number(number: u32) -> Name {
-        Name(number)
-    }
 }
 
 /// One transaction, as a report reads it.
@@ -157,6 +153,11 @@ impl Rows {
     #[must_use]
     pub fn text_of(&self, name: Name) -> Option<&Arc<str>> {
         usize::try_from(name.0).ok()?.checked_sub(1).and_then(|at| self.texts.get(at))
+    }
+
+    /// The texts of all names, in the order of their numbers, from 1 on.
+    pub(super) fn texts(&self) -> &[Arc<str>] {
+        &self.texts
     }
 
     /// More rows, which are added up already, for the report for which these are read. Those whose names they have are named

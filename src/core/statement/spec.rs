@@ -11,7 +11,7 @@ pub const PERIOD_DAYS_MAX: u64 = 5 * 366;
 pub const PERIOD_WEEKS_MAX: u64 = 20 * 53;
 /// Most periods of a report by month: fifty years.
 pub const PERIOD_MONTHS_MAX: u64 = 600;
-/// Most lines of a report: about 1.2 GB in memory, six times what a spreadsheet opens.
+/// Most lines of a report: about 0.6 GB in memory, six times what a spreadsheet opens.
 pub const REPORT_LINES_MAX: u64 = 6_000_000;
 /// Most transactions that one report adds up: they take about 3 GB of memory.
 pub const REPORT_ROWS_MAX: usize = 50_000_000;

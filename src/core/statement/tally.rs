@@ -4,6 +4,7 @@ use super::super::credits::Split;
 use super::super::transaction::Kind;
 use super::groups::is_use;
 use super::{Counts, LINES_PER_PERIOD, Outcome, Place, REPORT_LINES_MAX, ReportError};
+use std::borrow::Cow;
 
 /// The keys of one place: every kind with every outcome.
 const KEYS_PER_PLACE: u64 = (Kind::ALL.len() * Outcome::ALL.len()) as u64;
@@ -36,6 +37,11 @@ impl SumKey {
     pub const fn place(self) -> Place {
         let place = self.0 / KEYS_PER_PLACE;
         Place { cell: (place / GROUPS_PER_CELL) as usize, group: (place % GROUPS_PER_CELL) as u32 }
+    }
+
+    /// The lowest key of a cell.
+    const fn first_of(cell: usize) -> SumKey {
+        SumKey(cell as u64 * GROUPS_PER_CELL * KEYS_PER_PLACE)
     }
 
     const fn within(self) -> usize {
@@ -96,7 +102,12 @@ impl Tally {
     /// [`ReportError::Overflow`] when a sum is out of range, [`ReportError::TooManyLines`] when there are more places
     /// than a report has lines.
     pub fn of(mut sums: Vec<Sum>) -> Result<Tally, ReportError> {
-        sums.sort_unstable_by_key(|sum| sum.key);
+        // Rows mostly come in order of account, and so do cells; those of the groups of one are brought in order first. What
+        // is left are runs, as many as files were read, which this sort only merges.
+        for of_cell in sums.chunk_by_mut(|one, other| one.key.place().cell == other.key.place().cell) {
+            of_cell.sort_unstable_by_key(|sum| sum.key);
+        }
+        sums.sort_by_key(|sum| sum.key);
         let mut kept = 0;
         let (mut places, mut last): (u64, Option<Place>) = (0, None);
         for at in 0..sums.len() {
@@ -127,13 +138,13 @@ impl Tally {
     ///
     /// # Errors
     /// As [`Tally::of`].
-    pub fn with(&self, others: Tally) -> Result<Tally, ReportError> {
-        if self.0.is_empty() {
-            return Ok(others);
+    pub fn with(&self, others: Tally) -> Result<Cow<'_, Tally>, ReportError> {
+        if others.0.is_empty() {
+            return Ok(Cow::Borrowed(self));
         }
         let mut sums = others.0;
         sums.extend_from_slice(&self.0);
-        Tally::of(sums)
+        Tally::of(sums).map(Cow::Owned)
     }
 
     /// The sums, in the order of their keys.
@@ -142,10 +153,17 @@ impl Tally {
         &self.0
     }
 
-    /// The sums of one cell, those of a group beside each other.
-    pub(super) fn of_cell(&self, cell: usize) -> &[Sum] {
-        let of_cell = &self.0[self.0.partition_point(|sum| sum.key.place().cell < cell)..];
-        &of_cell[..of_cell.iter().position(|sum| sum.key.place().cell > cell).unwrap_or(of_cell.len())]
+    /// The sums of one cell, those of a group beside each other. Cells are nearly always asked for in order: `at` is where to
+    /// look, and moves on.
+    pub(super) fn of_cell(&self, cell: usize, at: &mut usize) -> &[Sum] {
+        let (first, next) = (SumKey::first_of(cell), SumKey::first_of(cell + 1));
+        if at.checked_sub(1).and_then(|before| self.0.get(before)).is_some_and(|sum| sum.key >= first) {
+            *at = 0;
+        }
+        let of_earlier = self.0[*at..].iter().take_while(|sum| sum.key < first).count();
+        let begin = *at + of_earlier;
+        *at = begin + self.0[begin..].iter().take_while(|sum| sum.key < next).count();
+        &self.0[begin..*at]
     }
 }
 

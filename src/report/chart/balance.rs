@@ -4,7 +4,7 @@
 use super::drawing::{Anchor, Chart, Frame, Key, Paint, Plot, ROW, Shape, letters, points};
 use super::{before_lapse, per_bar, short, when};
 use crate::core::counting::{counted, grouped};
-use crate::core::statement::{DateRange, LINES_PER_PERIOD, Line, Marks, ReportModel};
+use crate::core::statement::{DateRange, Marks, ReportModel};
 use crate::report::wording::days;
 use chrono::Days;
 use std::cmp::Reverse;
@@ -90,13 +90,12 @@ pub(super) fn steps(model: &ReportModel) -> Option<Vec<Step>> {
         lapsed: 0,
     };
     let mut steps: Vec<Step> = periods.iter().map(new).collect();
-    for triple in model.lines.chunks_exact(LINES_PER_PERIOD) {
-        let Ok(at) = steps.binary_search_by_key(&triple[0].range.from(), |step| step.range.from()) else { continue };
+    for [free, purchased, total] in model.lines.triples() {
+        let Ok(at) = steps.binary_search_by_key(&total.range.from(), |step| step.range.from()) else { continue };
         let step = &mut steps[at];
         let add = |sum: &mut i64, more: i64| *sum = sum.saturating_add(more.max(0));
-        let [free, purchased, total]: [&Line; 3] = [&triple[0], &triple[1], &triple[2]];
-        add(&mut step.free, before_lapse(free));
-        add(&mut step.purchased, before_lapse(purchased));
+        add(&mut step.free, before_lapse(&free));
+        add(&mut step.purchased, before_lapse(&purchased));
         add(&mut step.free_after, free.figures.remaining.get());
         add(&mut step.purchased_after, purchased.figures.remaining.get());
         add(&mut step.bought, total.figures.purchased.get());

@@ -97,9 +97,9 @@ fn series(model: &ReportModel, breakdown: Breakdown) -> Vec<Series> {
 }
 
 /// What groups consumed of each type.
-fn uses(model: &ReportModel) -> impl Iterator<Item = (&Group, &Line)> {
+fn uses(model: &ReportModel) -> impl Iterator<Item = (&Group, Line<'_>)> {
     let by_type = model.lines.iter().filter(|line| line.credit_type != LineType::Total);
-    by_type.filter_map(|line| line.group.as_ref().map(|group| (group, line)))
+    by_type.filter_map(|line| line.group.map(|group| (group, line)))
 }
 
 fn text_of(group: &Group) -> Option<&str> {

@@ -145,7 +145,7 @@ fn crossings(model: &ReportModel, marks: &Marks) -> Vec<Crossing> {
 pub(in crate::report) fn consumption(model: &ReportModel) -> Vec<Consumption> {
     let new = |range: DateRange| Consumption { range, free: 0, purchased: 0 };
     let mut periods: Vec<Consumption> = model.spec.periods().into_iter().map(new).collect();
-    for line in &model.lines {
+    for line in model.lines.iter() {
         let Ok(at) = periods.binary_search_by_key(&line.range.from(), |period| period.range.from()) else { continue };
         let consumed = line.figures.consumed.get().max(0);
         match line.credit_type {

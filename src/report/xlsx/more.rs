@@ -22,10 +22,10 @@ pub(super) fn has_more(model: &ReportModel) -> bool {
 }
 
 /// Every line beside those of the report itself.
-pub(super) fn more_lines(model: &ReportModel) -> impl Iterator<Item = &Line> {
-    let before = model.beside.comparison.iter().flat_map(|before| &before.totals);
-    let tops = model.beside.tops.iter().flat_map(|top| top.lines.iter().chain(&top.rest));
-    model.totals.iter().chain(before).chain(tops)
+pub(super) fn more_lines(model: &ReportModel) -> impl Iterator<Item = Line<'_>> {
+    let before = model.beside.comparison.iter().flat_map(|before| before.totals.iter().copied());
+    let tops = model.beside.tops.iter().flat_map(|top| top.lines.iter().chain(top.rest.iter().copied()));
+    model.totals.iter().copied().chain(before).chain(tops)
 }
 
 pub(super) fn sheet(sheet: &mut Worksheet, model: &ReportModel) -> Result<(), XlsxError> {

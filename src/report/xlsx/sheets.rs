@@ -192,7 +192,7 @@ fn width(model: &ReportModel, column: Column) -> u16 {
         Cell::Count(count) => digits(count),
         Cell::Blank => 0,
     };
-    let widest = model.records().chain(model.totals.iter().map(Record::Line)).map(needed).max().unwrap_or(0);
+    let widest = model.records().chain(model.totals.iter().copied().map(Record::Line)).map(needed).max().unwrap_or(0);
     u16::try_from(widest.max(column.as_str().len()) + MARGIN).unwrap_or(u16::MAX)
 }
 

@@ -17,11 +17,11 @@ fn what_a_workbook_cannot_hold_is_refused() {
         Err(RenderError::Unfit(unfit)) => unfit.to_string(),
         other => panic!("{other:?}"),
     };
-    let many = vec![model.lines[0].clone(); LINES_MAX + 1];
-    insta::assert_snapshot!(refused(&ReportModel { lines: many, ..model.clone() }), @"the report has 1,048,573 lines and a sheet of a workbook holds 1,048,572: write it as csv, or choose fewer accounts or longer periods");
+    let many = model.lines.repeated(LINES_MAX / LINES_PER_PERIOD + 1);
+    insta::assert_snapshot!(refused(&ReportModel { lines: many, ..model.clone() }), @"the report has 1,048,575 lines and a sheet of a workbook holds 1,048,572: write it as csv, or choose fewer accounts or longer periods");
     let large = |credits: i64| {
         let mut model = model.clone();
-        model.lines[3].figures.adjusted = Credits::new(credits);
+        model.lines.figures_mut().nth(3).expect("a day").adjusted = Credits::new(credits);
         model
     };
     insta::assert_snapshot!(refused(&large(-1_000_000_000_000_000)), @"adjusted is -1000000000000000 on a line of the report and a spreadsheet keeps 15 digits: write it as csv");
