@@ -4,7 +4,6 @@
 //! asked anew at every ring, so nothing is missed by a restart, a slow run or a clock that jumps. The daemon keeps no
 //! state that matters: killed at any instruction, it loses nothing, and its next ring goes on.
 
-use crate::app::App;
 use crate::core::calendar::Instant;
 use crate::core::schedule::{Covers, Job, Schedule, Slot};
 use crate::jobs::{Claiming, Done, JobError, Kit, Planned, Run, plan_due, run_slot};
@@ -104,7 +103,7 @@ pub async fn ring(
 ) -> Result<(), StoreError> {
     for schedule in schedules {
         let (job, now) = (schedule.job, kit.app.now());
-        if !looked.is_time(schedule, now) || !has_work(&kit.app, job, now).await? {
+        if !looked.is_time(schedule, now) || !has_work(kit, job, now).await? {
             continue;
         }
         let due = plan_due(&kit.app, schedule).await?;
@@ -142,8 +141,10 @@ pub fn by_hand(job: Job) -> &'static str {
 }
 
 /// A run for every ten seconds or minute in which nothing waits would only fill the table of runs.
-async fn has_work(app: &App, job: Job, now: Instant) -> Result<bool, StoreError> {
+async fn has_work(kit: &Kit, job: Job, now: Instant) -> Result<bool, StoreError> {
+    let app = &kit.app;
     Ok(match job {
+        Job::Deliver if kit.mail_rests_until().is_some() => false,
         Job::Deliver => !app.store.due_messages(now, 1).await?.is_empty(),
         Job::ExpireHolds => !app.store.accounts_with_expired_holds(now, None, 1).await?.is_empty(),
         _ => true,

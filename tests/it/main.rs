@@ -23,6 +23,7 @@ mod readme;
 mod reports;
 mod sample_mails;
 mod sealed;
+mod smtp;
 mod store;
 mod support;
 mod tampering;
