@@ -1,5 +1,6 @@
 //! `creditd serve`: a bell that rings every few seconds, and what happens at each ring.
 //!
+//! Deliveries have a lane of their own: they wait for a mail server, which may be slow or silent, and nothing else does.
 //! tokio-cron-scheduler is only the bell. What is due is a pure function of schedules, recorded slots and the clock,
 //! asked anew at every ring, so nothing is missed by a restart, a slow run or a clock that jumps. The daemon keeps no
 //! state that matters: killed at any instruction, it loses nothing, and its next ring goes on.
@@ -11,6 +12,7 @@ use crate::store::StoreError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio_cron_scheduler::{Job as Bell, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
@@ -68,17 +70,30 @@ impl Looked {
 /// [`DaemonError`] when the bell or the ledger fails for good.
 pub async fn serve(kit: Arc<Kit>, schedules: Vec<Schedule>, stop: CancellationToken) -> Result<(), DaemonError> {
     kit.app.store.fail_interrupted_runs(kit.app.now()).await?;
-    let rung = Arc::new(Notify::new());
+    let (mail, others): (Vec<Schedule>, Vec<Schedule>) =
+        schedules.into_iter().partition(|schedule| schedule.job == Job::Deliver);
+    let lanes = [mail, others].map(|schedules| (Arc::new(Notify::new()), schedules));
     let mut bell = JobScheduler::new().await?;
-    let ring_it = Arc::clone(&rung);
-    bell.add(Bell::new(BELL, move |_, _| ring_it.notify_one())?).await?;
+    let ring_them = lanes.each_ref().map(|(rung, _)| Arc::clone(rung));
+    bell.add(Bell::new(BELL, move |_, _| ring_them.iter().for_each(|rung| rung.notify_one()))?).await?;
     bell.start().await?;
+    let mut running = JoinSet::new();
+    for (rung, schedules) in lanes {
+        running.spawn(attend(Arc::clone(&kit), schedules, rung, stop.clone()));
+    }
+    running.join_all().await;
+    bell.shutdown().await?;
+    Ok(())
+}
+
+/// Does what is due at each ring, until `stop` is cancelled.
+async fn attend(kit: Arc<Kit>, schedules: Vec<Schedule>, rung: Arc<Notify>, stop: CancellationToken) {
     // Whatever was missed while no daemon ran is done at once.
     rung.notify_one();
     let mut looked = Looked::default();
     loop {
         tokio::select! {
-            () = stop.cancelled() => break,
+            () = stop.cancelled() => return,
             () = rung.notified() => {}
         }
         // The next bell tries again: a locked or full disk may pass.
@@ -86,8 +101,6 @@ pub async fn serve(kit: Arc<Kit>, schedules: Vec<Schedule>, stop: CancellationTo
             tracing::error!(%error, "the ledger could not be asked what is due");
         }
     }
-    bell.shutdown().await?;
-    Ok(())
 }
 
 /// Runs everything that is due now, one slot after the other, oldest first, and tells `watch` of each.

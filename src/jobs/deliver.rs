@@ -5,7 +5,6 @@
 //! is delivered again when its lease is over, with the same Message-ID.
 
 use super::{Done, JobError, Kit, PLAN_LINES_MAX, Run};
-use crate::core::calendar::Instant;
 use crate::core::counting::counted;
 use crate::core::delivery::{Fault, Next, Tried, after_failure};
 use crate::mail::{MailError, Mailer};
@@ -39,8 +38,14 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
     crew.go().await;
     kit.mailer.finish().await;
     done.and(rest)?;
+    if run.stop.is_cancelled() && tally.untried > 0 {
+        return Err(JobError::Stopped);
+    }
     match tally.halted.take() {
-        Some((fault, why)) => Err(JobError::NotDelivered { fault, why, summary: tally.summary() }),
+        Some((fault, why)) => {
+            let summary = tally.summary();
+            Err(JobError::NotDelivered { fault, why, summary, problems: tally.done.problems })
+        }
         None => Ok(Done { summary: tally.summary(), ..tally.done }),
     }
 }
@@ -99,15 +104,14 @@ async fn record_rest(kit: &Kit, crew: &mut Crew, tally: &mut Tally) -> Result<()
 async fn record(kit: &Kit, ended: Vec<Ended>, tally: &mut Tally) -> Result<(), JobError> {
     let now = kit.app.now();
     let mut deliveries = Vec::with_capacity(ended.len());
-    for Ended { errand, result } in ended {
+    for Ended { errand, result, halts } in ended {
         let next = match result {
             None => Next::Untried,
-            Some(Ok(to)) => {
-                kit.breaker().answered();
-                Next::Sent { to }
-            }
+            Some(Ok(to)) => Next::Sent { to },
             Some(Err(error)) => {
-                tally.heed(kit, &error, now);
+                if halts && tally.halted.is_none() {
+                    tally.halted = Some((error.fault(), error.to_string()));
+                }
                 let OutboxRecord { message, attempts, pending_since, .. } = &errand.record;
                 let tried =
                     Tried { kind: message.key.kind(), attempts: *attempts, pending_since: *pending_since, at: now };
@@ -136,26 +140,6 @@ struct Tally {
 }
 
 impl Tally {
-    /// What a failure says about the server.
-    fn heed(&mut self, kit: &Kit, error: &MailError, now: Instant) {
-        let mut breaker = kit.breaker();
-        let fault = error.fault();
-        let is_over = match fault {
-            Fault::Settings => {
-                breaker.rest(now);
-                true
-            }
-            Fault::Server | Fault::Broken | Fault::Unknown => breaker.failed(now),
-            Fault::Passing | Fault::Address | Fault::Message => {
-                breaker.answered();
-                false
-            }
-        };
-        if is_over && self.halted.is_none() {
-            self.halted = Some((fault, error.to_string()));
-        }
-    }
-
     fn add(&mut self, record: &OutboxRecord, next: &Next) {
         let name = record.message.key.name();
         let mut problem = |text: String| {
@@ -218,6 +202,34 @@ struct Errand {
 struct Ended {
     errand: Errand,
     result: Option<Result<String, MailError>>,
+    /// Whether nothing more is to be tried.
+    halts: bool,
+}
+
+/// What the deliverers of a run know of each other.
+struct Foreman {
+    kit: Kit,
+    is_halted: AtomicBool,
+}
+
+impl Foreman {
+    /// What a result says about the server. True when it is to be left alone from now on.
+    fn heeds(&self, result: &Result<String, MailError>) -> bool {
+        let (mut breaker, now) = (self.kit.breaker(), self.kit.app.now());
+        let halts = match result.as_ref().map_err(MailError::fault) {
+            Ok(_) | Err(Fault::Passing | Fault::Address | Fault::Message) => {
+                breaker.answered();
+                false
+            }
+            Err(Fault::Server | Fault::Broken | Fault::Unknown) => breaker.failed(now),
+            Err(Fault::Settings) => {
+                breaker.rest(now);
+                true
+            }
+        };
+        self.is_halted.fetch_or(halts, Ordering::Relaxed);
+        halts
+    }
 }
 
 /// The deliverers of one run.
@@ -225,7 +237,7 @@ struct Crew {
     give: UnboundedSender<Errand>,
     ended: UnboundedReceiver<Ended>,
     in_hand: usize,
-    is_halted: Arc<AtomicBool>,
+    foreman: Arc<Foreman>,
     deliverers: JoinSet<()>,
 }
 
@@ -233,17 +245,13 @@ impl Crew {
     fn hire(kit: &Kit) -> Crew {
         let (give, errands) = unbounded_channel();
         let (tell, ended) = unbounded_channel();
-        let (errands, is_halted) = (Arc::new(Mutex::new(errands)), Arc::new(AtomicBool::new(false)));
+        let errands = Arc::new(Mutex::new(errands));
+        let foreman = Arc::new(Foreman { kit: kit.at(kit.app.clone()), is_halted: AtomicBool::new(false) });
         let mut deliverers = JoinSet::new();
         for _ in 0..kit.mailer.at_once() {
-            deliverers.spawn(deliver_all(
-                kit.mailer.clone(),
-                Arc::clone(&errands),
-                tell.clone(),
-                Arc::clone(&is_halted),
-            ));
+            deliverers.spawn(deliver_all(Arc::clone(&foreman), Arc::clone(&errands), tell.clone()));
         }
-        Crew { give, ended, in_hand: 0, is_halted, deliverers }
+        Crew { give, ended, in_hand: 0, foreman, deliverers }
     }
 
     fn give(&mut self, errand: Errand) {
@@ -255,7 +263,7 @@ impl Crew {
 
     /// Nothing new is begun any more.
     fn halt(&self) {
-        self.is_halted.store(true, Ordering::Relaxed);
+        self.foreman.is_halted.store(true, Ordering::Relaxed);
     }
 
     /// Waits for the end of an errand; returns all that have ended by then.
@@ -275,17 +283,20 @@ impl Crew {
 }
 
 async fn deliver_all(
-    mailer: Mailer,
+    foreman: Arc<Foreman>,
     errands: Arc<Mutex<UnboundedReceiver<Errand>>>,
     tell: UnboundedSender<Ended>,
-    is_halted: Arc<AtomicBool>,
 ) {
+    let mailer = &foreman.kit.mailer;
     loop {
         let Some(errand) = errands.lock().await.recv().await else { return };
-        let ended = if is_halted.load(Ordering::Relaxed) || Moment::now() + mailer.time_max() > errand.until {
-            Ended { errand, result: None }
+        let is_over = foreman.is_halted.load(Ordering::Relaxed) || Moment::now() + mailer.time_max() > errand.until;
+        let ended = if is_over {
+            Ended { errand, result: None, halts: false }
         } else {
-            deliver_one(&mailer, errand).await
+            let result = deliver_one(mailer, &errand.record).await;
+            let halts = foreman.heeds(&result);
+            Ended { errand, result: Some(result), halts }
         };
         if tell.send(ended).is_err() {
             return;
@@ -294,9 +305,8 @@ async fn deliver_all(
 }
 
 /// In a task of its own, so that a panic ends the delivery and not the deliverer.
-async fn deliver_one(mailer: &Mailer, errand: Errand) -> Ended {
-    let (mailer, message) = (mailer.clone(), errand.record.message.clone());
+async fn deliver_one(mailer: &Mailer, record: &OutboxRecord) -> Result<String, MailError> {
+    let (mailer, message) = (mailer.clone(), record.message.clone());
     let result = tokio::spawn(async move { mailer.deliver(&message).await }).await;
-    let result = result.unwrap_or_else(|error| Err(MailError::Panic { why: error.to_string() }));
-    Ended { errand, result: Some(result) }
+    result.unwrap_or_else(|error| Err(MailError::Panic { why: error.to_string() }))
 }

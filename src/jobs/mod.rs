@@ -69,6 +69,8 @@ pub enum JobError {
         why: String,
         /// What was done until then.
         summary: String,
+        /// What else went wrong, one line each.
+        problems: Vec<String>,
     },
     /// A report cannot be made.
     #[error(transparent)]

@@ -30,7 +30,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
 /// Behind STARTTLS a server does not greet again, and lettre begins with a greeting.
 const GREETING: &[u8] = b"220 encrypted\r\n";
-/// How long a server may take to say goodbye.
+/// How long saying goodbye may take, on all connections.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Which server, and how it is spoken to.
@@ -161,11 +161,13 @@ impl SmtpMailer {
     /// Says goodbye on every connection that is not in use.
     pub async fn finish(&self) {
         let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
-        let goodbyes = idle.into_iter().map(async |mut connection| {
-            // Whoever does not answer has nothing of ours any more.
-            let _ = tokio::time::timeout(GOODBYE, connection.smtp.quit()).await;
-        });
-        futures_util::future::join_all(goodbyes).await;
+        let goodbyes = async {
+            for mut connection in idle {
+                // Whoever does not answer has nothing of ours any more.
+                let _ = connection.smtp.quit().await;
+            }
+        };
+        let _ = tokio::time::timeout(GOODBYE, goodbyes).await;
     }
 
     async fn within_time<R>(

@@ -3,9 +3,11 @@
 mod alerts;
 mod batches;
 mod cases;
+mod chaos;
 mod cli;
 mod conformance;
 mod crash;
+mod delivery;
 mod demo;
 mod desk;
 mod fuzz;

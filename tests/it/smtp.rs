@@ -2,13 +2,16 @@
 //! whether the message may have arrived, and that no server keeps us longer than it may.
 
 use crate::support::smtp::{At, Does, Encryption, Manner, SmtpServer, certificate};
-use crate::support::{account_id, alert, attachments};
+use crate::support::{account_id, alert, attachments, python_with};
 use creditd::core::delivery::{Fault, Tls};
 use creditd::core::ids::Email;
 use creditd::core::outbox::{Mailbox, Message};
 use creditd::core::secret::Secret;
 use creditd::mail::{MailError, SmtpMailer, SmtpOptions};
 use mail_parser::{MessageParser, MimeHeaders};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// For servers that answer: ample.
@@ -16,10 +19,16 @@ const LONG: Duration = Duration::from_secs(30);
 /// For servers that do not: this long is waited for each.
 const SHORT: Duration = Duration::from_millis(300);
 
+const READ: &str = include_str!("smtp/read.py");
+
 fn options(server: &SmtpServer, timeout: Duration) -> SmtpOptions {
+    options_of(server.port, timeout)
+}
+
+fn options_of(port: u16, timeout: Duration) -> SmtpOptions {
     SmtpOptions {
         host: "127.0.0.1".into(),
-        port: server.port,
+        port,
         tls: Tls::None,
         login: None,
         ca_file: None,
@@ -285,4 +294,75 @@ fn certificates_that_are_none_are_named() {
     std::fs::write(&path, "nothing").expect("written");
     assert!(with("localhost").contains("ca.pem has no certificates that can be used: it has no certificate"));
     assert!(with("local host").starts_with("mail.smtp.host: \"local host\" is no name"));
+}
+
+/// Mails as another server takes them and another parser reads them: structure, headers, charset, attachments, and that
+/// what the HTML shows is there.
+#[tokio::test]
+async fn a_server_and_a_parser_that_are_not_ours_read_every_mail_back() {
+    let said = "mails by aiosmtpd; install it (PyPI: aiosmtpd)";
+    let Some(python) = python_with("aiosmtpd", "CREDITD_REQUIRE_AIOSMTPD", said) else { return };
+    let plain = alert(&account_id("acme"), 1, "ann@acme.example", "2013-03-05T10:15:00Z");
+    let odd = Message {
+        recipient_name: "Zo\u{eb}\r\nBcc: eve@evil.example, \"\u{5d0}\u{202e}\" <x@y.example>".into(),
+        subject: "=?utf-8?q?x?=\r\n\r\nBcc: eve \u{6771}\u{4eac} \u{1f4b0} ".repeat(40),
+        ..alert(&account_id("acme"), 2, "o'neil+ai@xn--bcher-kva.example", "2013-03-05T10:15:00Z")
+    };
+    let whole = Message {
+        attachments: attachments(),
+        unsubscribe_url: Some(format!("https://credits.example/u?t={}", "x".repeat(600))),
+        ..alert(&account_id("acme"), 3, "bob@acme.example", "2013-03-05T10:15:00Z")
+    };
+    let messages = [plain, odd, whole];
+    let mut child = Command::new(python)
+        .args(["-c", READ, &messages.len().to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 runs");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut line = || lines.next().expect("it says something").expect("a text");
+    let port = line().parse().expect("a port");
+    let mailer = mailer(options_of(port, LONG));
+    for message in &messages {
+        let said = mailer.deliver(message).await.expect("delivered");
+        assert_eq!(said, "250 2.0.0 taken");
+    }
+    let found: Vec<Value> = serde_json::from_str(&line()).expect("JSON");
+    child.wait().expect("it ends");
+    assert_eq!(found.len(), messages.len());
+    for (message, found) in messages.iter().zip(&found) {
+        let recipient = message.key.recipient().as_str();
+        assert_eq!(found["defects"], json!([]), "{found:#}");
+        assert_eq!((&found["from"], &found["to"]), (&json!("credits@platform.example"), &json!([recipient])));
+        assert_eq!(found["addresses"], json!(["credits@platform.example", recipient]));
+        assert_eq!(found["message_id"], json!(message.message_id));
+        assert_eq!(found["charsets"], json!(["utf-8"]));
+        let mut headers =
+            vec!["Auto-Submitted", "Content-Type", "Date", "From", "MIME-Version", "Message-ID", "Subject", "To"];
+        if message.unsubscribe_url.is_some() {
+            headers.extend(["List-Unsubscribe", "List-Unsubscribe-Post"]);
+        }
+        headers.sort_unstable();
+        assert_eq!(found["headers"], json!(headers));
+        let read = |part: &str| found[part].as_str().unwrap_or_default().replace("\r\n", "\n").trim_end().to_owned();
+        assert_eq!(
+            (read("text"), read("html")),
+            (message.text.trim_end().to_owned(), message.html.trim_end().to_owned())
+        );
+    }
+    assert_eq!(found[0]["tree"], json!("alternative(plain html)"));
+    assert_eq!(found[0]["subject"], json!(messages[0].subject));
+    assert_eq!(found[0]["names"], json!(["AI \"credits\"", messages[0].recipient_name]));
+    assert_eq!(found[2]["tree"], json!("mixed(related(alternative(plain html) png) csv)"));
+    let url = messages[2].unsubscribe_url.as_deref().expect("it has one");
+    assert_eq!(found[2]["unsubscribe"], json!([format!("<{url}>"), "List-Unsubscribe=One-Click"]));
+    let parts = messages[2].attachments.iter().map(|part| {
+        let id = part.content_id.as_ref().map(|id| format!("<{id}>"));
+        let how = if id.is_some() { "inline" } else { "attachment" };
+        json!([part.name, part.content_type, how, id, part.sha256()])
+    });
+    assert_eq!(found[2]["parts"], Value::Array(parts.collect()));
+    let shown = found[2]["html"].as_str().expect("a text").split("cid:").nth(1).and_then(|rest| rest.split('"').next());
+    assert_eq!(shown, messages[2].attachments[0].content_id.as_deref(), "what the HTML shows is there");
 }

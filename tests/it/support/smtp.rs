@@ -52,6 +52,13 @@ pub enum Does {
     Tell,
 }
 
+impl Does {
+    /// Whether it is a refusal as servers write them.
+    pub fn is_refusal(self) -> bool {
+        matches!(self, Does::Say(text) if text.starts_with(['4', '5']))
+    }
+}
+
 /// How a session goes.
 #[derive(Clone, Debug, Default)]
 pub struct Manner {
@@ -334,8 +341,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         if !matches!(self.manner.wrong, Some((At::End, _))) {
             self.shared.taken.lock().expect("a lock").push(Taken { from, to, raw });
-            self.messages += 1;
         }
+        self.messages += 1;
         let at = if matches!(self.manner.wrong, Some((At::End, _))) { At::End } else { At::Taken };
         self.answer(at, &format!("250 2.0.0 queued as {}\r\n", self.messages)).await.map(drop)
     }
