@@ -68,7 +68,7 @@ pub struct Manner {
     pub login: Option<(&'static str, &'static str)>,
     /// What goes wrong.
     pub wrong: Option<(At, Does)>,
-    /// Messages after which it says that it goes away; as many as come when there is none.
+    /// Messages, taken or not, after which it says that it goes away; as many as come when there is none.
     pub messages_max: Option<usize>,
 }
 
@@ -298,6 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     return self.say("421 4.7.0 enough for today\r\n").await.map(|()| false);
                 }
                 "MAIL" => {
+                    self.messages += 1;
                     if self.answer(At::Mail, "250 2.1.0 ok\r\n").await? {
                         from = path();
                     }
@@ -342,7 +343,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if !matches!(self.manner.wrong, Some((At::End, _))) {
             self.shared.taken.lock().expect("a lock").push(Taken { from, to, raw });
         }
-        self.messages += 1;
         let at = if matches!(self.manner.wrong, Some((At::End, _))) { At::End } else { At::Taken };
         self.answer(at, &format!("250 2.0.0 queued as {}\r\n", self.messages)).await.map(drop)
     }
