@@ -115,6 +115,7 @@ impl From<&anyhow::Error> for Exit {
 fn is_of_settings(cause: &(dyn std::error::Error + 'static)) -> bool {
     let of_job = match cause.downcast_ref::<JobError>() {
         Some(JobError::NotDelivered { fault, .. }) => *fault == Fault::Settings,
+        Some(JobError::Mail(error)) => error.fault() == Fault::Settings,
         _ => false,
     };
     of_job || cause.downcast_ref::<MailError>().is_some_and(|error| error.fault() == Fault::Settings)
