@@ -1,10 +1,10 @@
 //! `creditd serve`: a bell that rings every few seconds, and what happens at each ring.
 //!
+//! Deliveries have a lane of their own: they wait for a mail server, which may be slow or silent, and nothing else does.
 //! tokio-cron-scheduler is only the bell. What is due is a pure function of schedules, recorded slots and the clock,
 //! asked anew at every ring, so nothing is missed by a restart, a slow run or a clock that jumps. The daemon keeps no
 //! state that matters: killed at any instruction, it loses nothing, and its next ring goes on.
 
-use crate::app::App;
 use crate::core::calendar::Instant;
 use crate::core::schedule::{Covers, Job, Schedule, Slot};
 use crate::jobs::{Claiming, Done, JobError, Kit, Planned, Run, plan_due, run_slot};
@@ -12,6 +12,7 @@ use crate::store::StoreError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use tokio_cron_scheduler::{Job as Bell, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
@@ -69,17 +70,30 @@ impl Looked {
 /// [`DaemonError`] when the bell or the ledger fails for good.
 pub async fn serve(kit: Arc<Kit>, schedules: Vec<Schedule>, stop: CancellationToken) -> Result<(), DaemonError> {
     kit.app.store.fail_interrupted_runs(kit.app.now()).await?;
-    let rung = Arc::new(Notify::new());
+    let (mail, others): (Vec<Schedule>, Vec<Schedule>) =
+        schedules.into_iter().partition(|schedule| schedule.job == Job::Deliver);
+    let lanes = [mail, others].map(|schedules| (Arc::new(Notify::new()), schedules));
     let mut bell = JobScheduler::new().await?;
-    let ring_it = Arc::clone(&rung);
-    bell.add(Bell::new(BELL, move |_, _| ring_it.notify_one())?).await?;
+    let ring_them = lanes.each_ref().map(|(rung, _)| Arc::clone(rung));
+    bell.add(Bell::new(BELL, move |_, _| ring_them.iter().for_each(|rung| rung.notify_one()))?).await?;
     bell.start().await?;
+    let mut running = JoinSet::new();
+    for (rung, schedules) in lanes {
+        running.spawn(attend(Arc::clone(&kit), schedules, rung, stop.clone()));
+    }
+    running.join_all().await;
+    bell.shutdown().await?;
+    Ok(())
+}
+
+/// Does what is due at each ring, until `stop` is cancelled.
+async fn attend(kit: Arc<Kit>, schedules: Vec<Schedule>, rung: Arc<Notify>, stop: CancellationToken) {
     // Whatever was missed while no daemon ran is done at once.
     rung.notify_one();
     let mut looked = Looked::default();
     loop {
         tokio::select! {
-            () = stop.cancelled() => break,
+            () = stop.cancelled() => return,
             () = rung.notified() => {}
         }
         // The next bell tries again: a locked or full disk may pass.
@@ -87,8 +101,6 @@ pub async fn serve(kit: Arc<Kit>, schedules: Vec<Schedule>, stop: CancellationTo
             tracing::error!(%error, "the ledger could not be asked what is due");
         }
     }
-    bell.shutdown().await?;
-    Ok(())
 }
 
 /// Runs everything that is due now, one slot after the other, oldest first, and tells `watch` of each.
@@ -104,7 +116,7 @@ pub async fn ring(
 ) -> Result<(), StoreError> {
     for schedule in schedules {
         let (job, now) = (schedule.job, kit.app.now());
-        if !looked.is_time(schedule, now) || !has_work(&kit.app, job, now).await? {
+        if !looked.is_time(schedule, now) || !has_work(kit, job, now).await? {
             continue;
         }
         let due = plan_due(&kit.app, schedule).await?;
@@ -142,8 +154,10 @@ pub fn by_hand(job: Job) -> &'static str {
 }
 
 /// A run for every ten seconds or minute in which nothing waits would only fill the table of runs.
-async fn has_work(app: &App, job: Job, now: Instant) -> Result<bool, StoreError> {
+async fn has_work(kit: &Kit, job: Job, now: Instant) -> Result<bool, StoreError> {
+    let app = &kit.app;
     Ok(match job {
+        Job::Deliver if kit.mail_rests_until().is_some() => false,
         Job::Deliver => !app.store.due_messages(now, 1).await?.is_empty(),
         Job::ExpireHolds => !app.store.accounts_with_expired_holds(now, None, 1).await?.is_empty(),
         _ => true,

@@ -23,7 +23,7 @@
 //! | [`core`] | the rules: pure functions over plain values; no clock, no I/O, no floats | [`core::ledger::Ledger`], [`core::calendar::Calendar`] |
 //! | [`store`] | how values are kept, on SQLite or Postgres; the only user of sqlx | [`store::Store::update`] |
 //! | [`sealed`] | what days that are over are in files: Parquet by polars, and how far it is believed | [`sealed::sum_range`] |
-//! | [`mail`] | how messages leave; the only user of lettre | [`mail::FileMailer`] |
+//! | [`mail`] | how messages leave; the only user of lettre | [`mail::Mailer`] |
 //! | [`config`] | flags, environment and file become settings | [`config::Settings::load`] |
 //! | [`clock`] | the only "now" | [`clock::Clock`] |
 //! | [`report`] | rows become figures (polars) and figures become bytes | [`report::aggregate`], [`report::render`] |

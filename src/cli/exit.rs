@@ -5,7 +5,10 @@ use crate::app::AppError;
 use crate::app::import::ImportError;
 use crate::config::ConfigError;
 use crate::config::schedules::ScheduleError;
+use crate::core::delivery::Fault;
 use crate::core::ledger::Cause;
+use crate::jobs::JobError;
+use crate::mail::MailError;
 use crate::notice::BadTemplates;
 use crate::store::StoreError;
 use std::fmt;
@@ -101,10 +104,21 @@ impl From<&anyhow::Error> for Exit {
                 _ => cause.downcast_ref::<AppError>(),
             };
             let store = || cause.downcast_ref::<StoreError>().map(Exit::from);
+            let settings = settings || is_of_settings(cause);
             settings.then_some(Exit::Config).or_else(|| app().map(Exit::from)).or_else(store)
         };
         error.chain().find_map(of).unwrap_or(Exit::Failure)
     }
+}
+
+/// Mail that cannot leave as the settings say.
+fn is_of_settings(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let of_job = match cause.downcast_ref::<JobError>() {
+        Some(JobError::NotDelivered { fault, .. }) => *fault == Fault::Settings,
+        Some(JobError::Mail(error)) => error.fault() == Fault::Settings,
+        _ => false,
+    };
+    of_job || cause.downcast_ref::<MailError>().is_some_and(|error| error.fault() == Fault::Settings)
 }
 
 impl From<&AppError> for Exit {
@@ -239,6 +253,8 @@ mod tests {
     fn errors_find_their_code_wherever_they_were_wrapped() {
         let locked = || AppError::Store(StoreError::Locked);
         let missing = StoreError::Missing { place: crate::store::Place::File("x.db".into()) };
+        let not_delivered =
+            |fault| JobError::NotDelivered { fault, why: String::new(), summary: String::new(), problems: Vec::new() };
         let unknown = AppError::UnknownAccount(crate::core::ids::AccountId::new("a").expect("an id"));
         for (failure, exit) in [
             (Failure::from(ImportError::App(locked())), Exit::Conflict),
@@ -248,6 +264,9 @@ mod tests {
             (Failure::from(StoreError::NoConnection), Exit::Failure),
             (Failure::from(unknown), Exit::Refused),
             (Failure::from(ConfigError::Settings(Vec::new())), Exit::Config),
+            (Failure::from(not_delivered(Fault::Settings)), Exit::Config),
+            (Failure::from(not_delivered(Fault::Server)), Exit::Failure),
+            (Failure::from(JobError::Mail(MailError::NoCertificates)), Exit::Config),
             (Failure::from(anyhow::anyhow!("whatever")), Exit::Failure),
         ] {
             assert_eq!(failure.exit(), exit, "{failure:?}");

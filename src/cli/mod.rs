@@ -36,6 +36,7 @@ mod refund;
 mod report;
 mod run;
 mod serve;
+mod suppressions;
 mod transactions;
 mod verify;
 
@@ -126,6 +127,8 @@ enum Command {
     Email(email::EmailCommand),
     #[command(subcommand)]
     Outbox(outbox::Outbox),
+    #[command(subcommand)]
+    Suppressions(suppressions::Suppressions),
     Verify(verify::Verify),
     #[command(subcommand)]
     Config(config::Config),
@@ -167,6 +170,7 @@ impl Command {
             Command::Email(command) => command.run(context).await,
             Command::Alerts(command) => command.run(context).await,
             Command::Outbox(command) => command.run(context).await,
+            Command::Suppressions(command) => command.run(context).await,
             Command::Verify(command) => command.run(context).await,
             Command::Config(command) => command.run(context),
             Command::Completions(command) => command.run(),

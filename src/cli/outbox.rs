@@ -1,24 +1,110 @@
-//! `creditd outbox`: the messages that were written, and what became of them.
+//! `creditd outbox`: the messages that were written, what became of them, and what is to become of them.
 
 use super::account::find;
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::output::{Cell, Column};
 use super::{Context, args};
+use crate::core::counting::counted;
 use crate::core::ids::AccountId;
-use crate::core::outbox::OutboxState;
-use crate::store::OutboxRecord;
+use crate::core::outbox::{Attachment, NoticeKey, OutboxState};
+use crate::store::{Asked, OutboxRecord};
 
 /// Messages to admins, and what became of them
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Outbox {
     List(List),
+    /// Show a message with all that is known of it
+    Show {
+        /// Its key: kind/account/about/recipient/version, as in `creditd outbox list -o csv`
+        key: NoticeKey,
+    },
+    /// Send messages again that failed, were cancelled or suppressed, or perhaps arrived; or at once what waits
+    Retry {
+        /// Their keys
+        #[arg(required = true, value_name = "KEY")]
+        keys: Vec<NoticeKey>,
+    },
+    /// Do not send messages that wait, or that perhaps arrived
+    Cancel {
+        /// Their keys
+        #[arg(required = true, value_name = "KEY")]
+        keys: Vec<NoticeKey>,
+    },
 }
 
 impl Outbox {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let Outbox::List(command) = self;
-        command.run(context).await
+        match self {
+            Outbox::List(command) => command.run(context).await,
+            Outbox::Show { key } => show(context, &key).await,
+            Outbox::Retry { keys } => retry(context, &keys).await,
+            Outbox::Cancel { keys } => cancel(context, &keys).await,
+        }
     }
+}
+
+async fn show(context: &Context, key: &NoticeKey) -> Result<(), Failure> {
+    let app = context.app().await?;
+    let Some(record) = app.store.message(key).await? else { return Err(refused(key, Asked::Unknown, "")) };
+    let mut fields: Vec<(&'static str, Cell)> = vec![("key", key.to_string().as_str().into())];
+    let columns = COLUMNS.iter().chain(&MORE_COLUMNS[1..]).map(|column| column.name);
+    fields.extend(columns.zip(cells(&record).into_iter().chain(more_cells(&record).into_iter().skip(1))));
+    let message = &record.message;
+    let attached = message.attachments.iter().map(|Attachment { name, content_type, bytes, .. }| {
+        format!("{name} ({content_type}, {})", counted(bytes.len() as u64, "byte"))
+    });
+    let attached: Vec<String> = attached.collect();
+    fields.push(("unsubscribe_url", message.unsubscribe_url.as_deref().into()));
+    fields.push(("attachments", Some(attached.join(", ")).filter(|list| !list.is_empty()).as_deref().into()));
+    if !context.is_for_people() {
+        fields.push(("text", message.text.as_str().into()));
+        fields.push(("html", message.html.as_str().into()));
+    }
+    context.show("creditd.message/1", &fields)?;
+    if context.is_for_people() {
+        context.say(format_args!("\n{}", message.text.trim_end()));
+    }
+    Ok(())
+}
+
+async fn retry(context: &Context, keys: &[NoticeKey]) -> Result<(), Failure> {
+    let app = context.app().await?;
+    for key in keys {
+        match app.store.retry_message(key, app.now()).await? {
+            Asked::Done => {}
+            asked => return Err(refused(key, asked, "sent again")),
+        }
+    }
+    context.say(format_args!("{} will be sent by the next run of deliver.", counted(keys.len() as u64, "message")));
+    Ok(())
+}
+
+async fn cancel(context: &Context, keys: &[NoticeKey]) -> Result<(), Failure> {
+    let app = context.app().await?;
+    for key in keys {
+        match app.store.cancel_message(key).await? {
+            Asked::Done => {}
+            asked => return Err(refused(key, asked, "cancelled")),
+        }
+    }
+    context.say(format_args!("{} will not be sent.", counted(keys.len() as u64, "message")));
+    Ok(())
+}
+
+/// Why a wish about a message cannot be had. What was done for messages before it stays done.
+fn refused(key: &NoticeKey, asked: Asked, done: &str) -> Failure {
+    let name = key.name();
+    let why = match asked {
+        Asked::Unknown | Asked::Done => {
+            format!("there is no message {name}; `creditd outbox list -o csv` shows the keys of those there are")
+        }
+        Asked::Not(state) => format!("the message {name} is {state}, so it cannot be {done}"),
+        Asked::Suppressed(since) => format!(
+            "the message {name} goes to an address that is suppressed since {since}; `creditd suppressions list` says why, and \
+             `creditd suppressions remove` lets it be mailed again"
+        ),
+    };
+    Failure::message(Exit::Refused, why)
 }
 
 /// List messages, newest first
@@ -46,7 +132,8 @@ const COLUMNS: [Column; 8] = [
     Column::number("attempts"),
 ];
 /// What a table has no room for; the file or the error is in one of them.
-const MORE_COLUMNS: [Column; 6] = [
+const MORE_COLUMNS: [Column; 7] = [
+    Column::text("key"),
     Column::number("version"),
     Column::text("due_at"),
     Column::text("sent_at"),
@@ -92,8 +179,9 @@ fn cells(record: &OutboxRecord) -> Vec<Cell> {
     ]
 }
 
-fn more_cells(record: &OutboxRecord) -> [Cell; 6] {
+fn more_cells(record: &OutboxRecord) -> [Cell; 7] {
     [
+        record.message.key.to_string().as_str().into(),
         i64::from(record.message.key.version()).into(),
         (record.state == OutboxState::Pending).then_some(record.due_at).into(),
         record.sent_at.into(),

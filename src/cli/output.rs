@@ -147,7 +147,7 @@ fn neutralised(text: &str) -> String {
 /// A named column: the same name in every form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Column {
-    name: &'static str,
+    pub(super) name: &'static str,
     is_number: bool,
 }
 

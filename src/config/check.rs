@@ -1,9 +1,11 @@
 //! The bounds of settings, and the paths inside them. `defaults.toml` tells the operator the same bounds.
 
-use super::Settings;
+use super::{Settings, SmtpSettings, TransportKind};
+use crate::core::delivery::Tls;
 use crate::core::ids::{Email, clean_text};
 use crate::core::outbox::Mailbox;
 use serde::de::{Deserialize, Deserializer, Error};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -17,6 +19,36 @@ const LAPSE_SOON_DAYS_MAX: i64 = 28;
 const BATCH_ACCOUNTS_MAX: usize = 10_000;
 /// Longer ones are cut by some mail programs.
 const URL_LEN_MAX: usize = 2_000;
+/// A relay that takes more a minute needs no limit.
+const PER_MINUTE_MAX: u32 = 1_000_000;
+/// No mail server likes more of one client.
+const CONNECTIONS_MAX: usize = 50;
+/// Shorter than the time for which messages are leased, with room for the others of a batch.
+const TIMEOUT_SECONDS_MAX: u64 = 120;
+/// Longer names of headers leave no room for a value on the line.
+const HEADER_LEN_MAX: usize = 60;
+/// Headers that mails have or servers add: one more of these would be another mail.
+const TAKEN_HEADERS: &[&str] = &[
+    "from",
+    "sender",
+    "reply-to",
+    "to",
+    "cc",
+    "bcc",
+    "subject",
+    "date",
+    "message-id",
+    "in-reply-to",
+    "references",
+    "mime-version",
+    "auto-submitted",
+    "list-unsubscribe",
+    "list-unsubscribe-post",
+    "return-path",
+    "received",
+    "dkim-signature",
+    "authentication-results",
+];
 /// No scheme of a database is longer.
 const SCHEME_LEN_MAX: usize = 20;
 
@@ -36,6 +68,60 @@ pub(super) fn settings(settings: &Settings, refuse: &mut dyn FnMut(&str, String)
     if credits.buy_url.as_ref().is_some_and(|url| !is_web_address(url)) {
         refuse("credits.buy_url", "a web address is expected, such as \"https://example.com/credits\"".to_owned());
     }
+    if settings.mail.transport == TransportKind::Smtp && settings.mail.smtp.host.is_none() {
+        refuse(
+            "mail.transport",
+            "a server is needed for it; set mail.smtp.host, such as \"smtp.example.com\"".to_owned(),
+        );
+    }
+    smtp(&settings.mail.smtp, refuse);
+}
+
+fn smtp(smtp: &SmtpSettings, refuse: &mut dyn FnMut(&str, String)) {
+    range(refuse, "mail.smtp.per_minute", smtp.per_minute, 0..=PER_MINUTE_MAX);
+    range(refuse, "mail.smtp.connections", smtp.connections, 1..=CONNECTIONS_MAX);
+    range(refuse, "mail.smtp.timeout_seconds", smtp.timeout_seconds, 1..=TIMEOUT_SECONDS_MAX);
+    let host = smtp.host.as_deref();
+    if host.is_some_and(|host| !is_host(host)) {
+        refuse(
+            "mail.smtp.host",
+            "the name or address of a server is expected, such as \"smtp.example.com\"".to_owned(),
+        );
+    }
+    if smtp.tls == Tls::None && host.is_some_and(|host| !is_loopback(host)) {
+        let what = "mail and password would go over the network for all to read; \"none\" is for a server on this machine \
+                    (localhost, 127.0.0.1, ::1). Set \"implicit\" (port 465) or \"starttls\" (port 587)";
+        refuse("mail.smtp.tls", what.to_owned());
+    }
+    if smtp.username.is_some() && smtp.password.is_none() && smtp.password_file.is_none() {
+        let what = "a password is needed for it; set the environment variable CREDITD_SMTP_PASSWORD or mail.smtp.password_file";
+        refuse("mail.smtp.username", what.to_owned());
+    }
+    if smtp.password_file.is_some() && smtp.username.is_none() {
+        refuse("mail.smtp.password_file", "nobody logs in with it; set mail.smtp.username".to_owned());
+    }
+    if smtp.idempotency_header.as_deref().is_some_and(|name| !is_free_header(name)) {
+        let what = "the name of a header that mails do not have yet is expected, such as \"X-Idempotency-Key\"";
+        refuse("mail.smtp.idempotency_header", what.to_owned());
+    }
+}
+
+fn is_host(text: &str) -> bool {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    text.parse::<IpAddr>().is_ok() || (!text.is_empty() && text.len() <= 253 && text.chars().all(is_name))
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn is_free_header(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    (1..=HEADER_LEN_MAX).contains(&name.len())
+        && name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+        && !lower.starts_with("content-")
+        && !TAKEN_HEADERS.contains(&lower.as_str())
 }
 
 fn range<N: PartialOrd + std::fmt::Display>(

@@ -55,7 +55,7 @@ impl Layers {
             let Some(value) = values.get(name.get_ref().as_ref()) else { continue };
             let path = format!("{section}{}", name.get_ref());
             let origin_here = origin(name.span().start);
-            let is_section = section.is_empty() && KEYS.iter().any(|k| k.path.starts_with(&format!("{path}.")));
+            let is_section = KEYS.iter().any(|k| k.path.starts_with(&format!("{path}.")));
             match (value, place.get_ref()) {
                 (Value::Table(values), DeValue::Table(places)) if is_section => {
                     self.add_table(&format!("{path}."), values, places, origin);
@@ -71,7 +71,7 @@ impl Layers {
                         self.values.insert(path, (value.clone(), origin_here));
                     }
                     None if value.is_table() => {
-                        let sections = KEYS.iter().filter_map(|key| Some(key.path.split_once('.')?.0));
+                        let sections = KEYS.iter().filter_map(|key| Some(key.path.rsplit_once('.')?.0));
                         self.unknown(origin_here, &format!("section {path}"), nearest(&path, sections));
                     }
                     None => self.unknown(origin_here, &format!("setting {path}"), nearest(&path, known_paths())),
@@ -145,15 +145,15 @@ impl Layers {
     /// All values as one table, sections inside.
     pub fn table(&self) -> toml::Table {
         let mut table = toml::Table::new();
-        for key in KEYS.iter() {
-            let (section, name) = key.path.split_once('.').unwrap_or(("", &key.path));
-            let inside = if section.is_empty() {
-                &mut table
-            } else {
-                let inside = table.entry(section).or_insert_with(|| Value::Table(toml::Table::new()));
-                let Value::Table(inside) = inside else { continue };
-                inside
-            };
+        'keys: for key in KEYS.iter() {
+            let (sections, name) = key.path.rsplit_once('.').unwrap_or(("", &key.path));
+            let mut inside = &mut table;
+            for section in sections.split('.').filter(|section| !section.is_empty()) {
+                let entry = inside.entry(section).or_insert_with(|| Value::Table(toml::Table::new()));
+                // No key has the name of a section.
+                let Value::Table(entry) = entry else { continue 'keys };
+                inside = entry;
+            }
             if let Some((value, _)) = self.values.get(&key.path) {
                 inside.insert(name.to_owned(), value.clone());
             }

@@ -14,7 +14,9 @@ pub use check::AMOUNT_MAX;
 
 use crate::core::alert::Levels;
 use crate::core::credits::Credits;
+use crate::core::delivery::Tls;
 use crate::core::outbox::Mailbox;
+use crate::core::secret::Secret;
 use crate::core::transaction::words;
 use layers::Layers;
 use serde::Deserialize;
@@ -29,7 +31,18 @@ pub const FILE_ENV: &str = "CREDITD_CONFIG";
 /// The setting that may hold a password: it is never shown as it is, not even where it is wrong.
 const SECRET: &str = "database_url";
 /// The settings whose texts are paths.
-const PATHS: [&str; 6] = ["mail.dir", "reports.dir", "reports.out", "sealed.dir", "templates.dir", "cron.dir"];
+const PATHS: [&str; 8] = [
+    "mail.dir",
+    "mail.smtp.password_file",
+    "mail.smtp.ca_file",
+    "reports.dir",
+    "reports.out",
+    "sealed.dir",
+    "templates.dir",
+    "cron.dir",
+];
+/// The environment variable with the password for the mail server. It is no setting, so that nothing shows it.
+const SMTP_PASSWORD_ENV: &str = "CREDITD_SMTP_PASSWORD";
 
 /// What [`Settings::load`] works from.
 #[derive(Clone, Debug, Default)]
@@ -210,6 +223,49 @@ pub struct MailSettings {
     /// The sender of every message; its domain is that of the Message-IDs.
     #[serde(deserialize_with = "check::sender")]
     pub from: Mailbox,
+    /// The server of the smtp transport.
+    pub smtp: SmtpSettings,
+}
+
+/// `[mail.smtp]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SmtpSettings {
+    /// The server; there is one when the transport is smtp.
+    pub host: Option<String>,
+    /// Its port.
+    pub port: Option<u16>,
+    /// How the way there is encrypted; not at all only within this machine.
+    pub tls: Tls,
+    /// Who logs in. Then there is a password or a file of it.
+    pub username: Option<String>,
+    /// The password, from the environment.
+    #[serde(skip)]
+    pub password: Option<Secret>,
+    /// The file of the password, for when the environment has none. It is read by those who send mail.
+    pub password_file: Option<PathBuf>,
+    /// Certificates to trust instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Most messages in a minute; 0 for any number.
+    pub per_minute: u32,
+    /// Most connections of one process.
+    pub connections: usize,
+    /// The longest that a delivery may take, in seconds.
+    pub timeout_seconds: u64,
+    /// The header for a key of the message.
+    pub idempotency_header: Option<String>,
+}
+
+impl SmtpSettings {
+    /// The port of the server.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port.unwrap_or(match self.tls {
+            Tls::Implicit => 465,
+            Tls::Starttls => 587,
+            Tls::None => 25,
+        })
+    }
 }
 
 words! {
@@ -217,6 +273,8 @@ words! {
     TransportKind {
         /// One .eml file per message.
         File = "file",
+        /// To a mail server.
+        Smtp = "smtp",
     }
 }
 
@@ -304,6 +362,8 @@ impl Settings {
             layers.add_file(&path, &text)?;
             file_folder = folder.join(path.parent().unwrap_or(Path::new("")));
         }
+        let password = env.iter().find(|(name, text)| name == SMTP_PASSWORD_ENV && !text.is_empty());
+        let password = password.map(|(_, text)| Secret::new(text.as_str()));
         layers.add_env(env);
         layers.add_flags(flags);
 
@@ -319,7 +379,8 @@ impl Settings {
         // What is known to be wrong comes first: the values would be refused again, in serde's words.
         let mut layers = layers.without_problems()?;
         match serde_path_to_error::deserialize::<_, Settings>(toml::Value::Table(layers.table())) {
-            Ok(settings) => {
+            Ok(mut settings) => {
+                settings.mail.smtp.password = password;
                 check::settings(&settings, &mut |key, what| layers.refuse(key, &what));
                 let mut shown = layers.without_problems()?.shown();
                 for setting in shown.iter_mut().filter(|setting| setting.key == SECRET) {

@@ -136,7 +136,7 @@ fn unknown_keys_are_refused_with_a_suggestion() {
     creditd.toml:1: there is no setting montly_allowance; did you mean credits.monthly_allowance?
     creditd.toml:2: mail is a section: write [mail] and its keys below
     creditd.toml:4: there is no setting credits.montly_allowance; did you mean credits.monthly_allowance?
-    creditd.toml:5: there is no section smtp; `creditd config show` lists all
+    creditd.toml:5: there is no section smtp; did you mean mail.smtp?
     env CREDITD__MAIL__DIRS: there is no such setting; did you mean CREDITD__MAIL__DIR?
     env CREDITD__NONSENSE: there is no such setting; `creditd config show` lists all
     ");
@@ -153,7 +153,7 @@ fn a_value_of_the_wrong_kind_is_refused_where_it_stands() {
         complaint("[alerts]\nlevels = [{ name = \"low\" }]\n", &[]),
         complaint("[alerts]\nlevels = [{ name = \"a\", credits = 1 }, { name = \"a\", credits = 2 }]\n", &[]),
         complaint("[mail]\nfrom = \"creditd <nobody>\"\n", &[]),
-        complaint("[mail]\n\ntransport = \"smtp\"\n", &[]),
+        complaint("[mail]\n\ntransport = \"post\"\n", &[]),
         complaint("[log\nlevel = 3\n", &[]),
     ];
     assert_snapshot!(complaints.join("\n"), @r#"
@@ -165,9 +165,72 @@ fn a_value_of_the_wrong_kind_is_refused_where_it_stands() {
     creditd.toml:2: alerts.levels[0]: the alert level low needs either `percent` or `credits`, exactly one of them
     creditd.toml:2: alerts.levels = [{ credits = 1, name = "a" }, { credits = 2, name = "a" }]: there are two alert levels named a; give each its own name
     creditd.toml:2: mail.from = "creditd <nobody>": "nobody" is not an e-mail address (name@domain)
-    creditd.toml:3: mail.transport = "smtp": unknown variant `smtp`, expected `file`
+    creditd.toml:3: mail.transport = "post": unknown variant `post`, expected `file` or `smtp`
     creditd.toml:1: unclosed table, expected `]`
     "#);
+}
+
+#[test]
+fn a_mail_server_is_whole_and_nobody_reads_along() {
+    let smtp = |lines: &str| format!("[mail]\ntransport = \"smtp\"\n[mail.smtp]\n{lines}");
+    let complaints = [
+        complaint(&smtp(""), &[]),
+        complaint(&smtp("host = \"smtp.example.com\"\ntls = \"none\""), &[]),
+        complaint(&smtp("host = \"smtp example\"\ntls = \"ssl\""), &[]),
+        complaint(&smtp("host = \"smtp example\"\nport = 70000"), &[]),
+        complaint(
+            &smtp("host = \"smtp.example.com:465\"\nconnections = 0\ntimeout_seconds = 121\nper_minute = -1"),
+            &[],
+        ),
+        complaint(&smtp("host = \"smtp.example.com:465\"\nconnections = 0\ntimeout_seconds = 121"), &[]),
+        complaint(&smtp("host = \"h\"\nusername = \"u\""), &[]),
+        complaint(&smtp("host = \"h\"\npassword_file = \"/p\""), &[("CREDITD_SMTP_PASSWORD", "s3cret")]),
+        complaint(&smtp("host = \"h\"\nidempotency_header = \"Bcc\""), &[]),
+        complaint(&smtp("host = \"h\"\nidempotency_header = \"X Key\""), &[]),
+        complaint(&smtp("host = \"h\"\npassword = \"s3cret\""), &[]),
+        complaint("mail.smtp = 3\n", &[]),
+        complaint("[mail.smpt]\n", &[]),
+    ];
+    assert_snapshot!(complaints.join("\n"), @r#"
+    creditd.toml:2: mail.transport = "smtp": a server is needed for it; set mail.smtp.host, such as "smtp.example.com"
+    creditd.toml:5: mail.smtp.tls = "none": mail and password would go over the network for all to read; "none" is for a server on this machine (localhost, 127.0.0.1, ::1). Set "implicit" (port 465) or "starttls" (port 587)
+    creditd.toml:5: mail.smtp.tls = "ssl": unknown variant `ssl`, expected one of `implicit`, `starttls`, `none`
+    creditd.toml:5: mail.smtp.port = 70000: invalid value: integer `70000`, expected u16
+    creditd.toml:7: mail.smtp.per_minute = -1: invalid value: integer `-1`, expected u32
+    creditd.toml:4: mail.smtp.host = "smtp.example.com:465": the name or address of a server is expected, such as "smtp.example.com"
+    creditd.toml:5: mail.smtp.connections = 0: allowed are 1 to 50
+    creditd.toml:6: mail.smtp.timeout_seconds = 121: allowed are 1 to 120
+    creditd.toml:5: mail.smtp.username = "u": a password is needed for it; set the environment variable CREDITD_SMTP_PASSWORD or mail.smtp.password_file
+    creditd.toml:5: mail.smtp.password_file = "/p": nobody logs in with it; set mail.smtp.username
+    creditd.toml:5: mail.smtp.idempotency_header = "Bcc": the name of a header that mails do not have yet is expected, such as "X-Idempotency-Key"
+    creditd.toml:5: mail.smtp.idempotency_header = "X Key": the name of a header that mails do not have yet is expected, such as "X-Idempotency-Key"
+    creditd.toml:5: there is no setting mail.smtp.password; `creditd config show` lists all
+    creditd.toml:1: mail.smtp is a section: write [mail.smtp] and its keys below
+    creditd.toml:1: there is no section mail.smpt; did you mean mail.smtp?
+    "#);
+
+    for (lines, port) in [
+        ("host = \"smtp.example.com\"", 465),
+        ("host = \"smtp.example.com\"\ntls = \"starttls\"", 587),
+        ("host = \"localhost\"\ntls = \"none\"", 25),
+        ("host = \"127.0.0.9\"\ntls = \"none\"\nport = 1025", 1025),
+        ("host = \"::1\"\ntls = \"none\"\nidempotency_header = \"X-Key\"", 25),
+    ] {
+        assert_eq!(load(&smtp(lines), &[], &[]).expect("valid").mail.smtp.port(), port, "{lines}");
+    }
+}
+
+#[test]
+fn the_password_of_a_mail_server_is_shown_nowhere() {
+    let file = "[mail.smtp]\nhost = \"h\"\nusername = \"u\"\n";
+    let env = [("CREDITD_SMTP_PASSWORD", "s3cret"), ("CREDITD__MAIL__SMTP__HOST", "h2")];
+    let settings = load(file, &env, &[]).expect("valid");
+    assert_eq!(settings.mail.smtp.password.as_ref().map(Secret::expose), Some("s3cret"));
+    assert_eq!(shown(&settings, "mail.smtp.host"), "\"h2\" (env CREDITD__MAIL__SMTP__HOST)");
+    assert!(!format!("{settings:?}").contains("s3cret"));
+    let flag = [("mail.smtp.password_file", "secrets/smtp")];
+    let settings = load("[mail.smtp]\nusername = \"u\"\n", &[], &flag).expect("valid");
+    assert!(settings.mail.smtp.password_file.is_some_and(|path| path.ends_with("secrets/smtp")));
 }
 
 #[test]

@@ -12,11 +12,19 @@ use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
+use std::sync::Arc;
 
 /// Longest subject-matter of a key, in bytes: the longest level name and the number of its crossing.
 const ABOUT_LEN_MAX: usize = 80;
 /// Hexadecimal digits of the key's hash in a Message-ID: 128 bits, so two keys never meet.
 const MESSAGE_ID_DIGITS: usize = 32;
+/// Hexadecimal digits of the key's hash in [`NoticeKey::name`]: 48 bits, within one account and subject-matter.
+const NAME_DIGITS: usize = 12;
+/// Most bytes of a message with all that is attached to it. Encoded for mail it grows by a third, and many mailboxes
+/// refuse what is above ten million.
+pub const MESSAGE_BYTES_MAX: usize = 5_000_000;
+/// A header's line ends after 998 characters, and an address on the web cannot be folded.
+const UNSUBSCRIBE_URL_LEN_MAX: usize = 900;
 
 words! {
     /// What a notice is about.
@@ -43,6 +51,23 @@ words! {
         Sent = "sent",
         /// Given up: the failure was permanent, or went on for too long.
         Failed = "failed",
+        /// Perhaps delivered: the connection ended between the message and the server's answer. The operator decides.
+        Ambiguous = "ambiguous",
+        /// Not to be delivered: the operator said so.
+        Cancelled = "cancelled",
+        /// Not delivered, because its address is on the suppression list.
+        Suppressed = "suppressed",
+    }
+}
+
+impl NoticeKind {
+    /// Whether it warns of something: better twice than never.
+    #[must_use]
+    pub const fn is_alert(self) -> bool {
+        match self {
+            NoticeKind::LowCredit | NoticeKind::Resolved | NoticeKind::LapseSoon => true,
+            NoticeKind::MonthlyStatement | NoticeKind::DailyStatement => false,
+        }
     }
 }
 
@@ -129,7 +154,14 @@ impl NoticeKey {
     /// SHA-256 of the canonical text, in 64 hexadecimal digits. Names the notice where the key must not be read.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        Sha256::digest(self.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&Sha256::digest(self.to_string()))
+    }
+
+    /// What logs and errors call this notice: all of its key but the address, and enough of the fingerprint to tell
+    /// recipients apart.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}/{}/{}/{}", self.kind, self.account, self.about, &self.fingerprint()[..NAME_DIGITS])
     }
 
     /// The Message-ID of this notice, in its angle brackets: the same for every delivery, so that a mailbox that gets
@@ -188,6 +220,28 @@ pub struct Mailbox {
     pub address: Email,
 }
 
+/// A file that goes with a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// What the recipient's program calls it. Free text: it goes through [`one_line`] on its way to a header.
+    pub name: String,
+    /// Its media type, such as `image/png`.
+    pub content_type: String,
+    /// The name by which the HTML shows it (`<img src="cid:..">`): ASCII letters, digits, `.`, `-` and `_`. Without one it
+    /// is attached.
+    pub content_id: Option<String>,
+    /// Its content, which messages share.
+    pub bytes: Arc<[u8]>,
+}
+
+impl Attachment {
+    /// SHA-256 of the content, in 64 hexadecimal digits.
+    #[must_use]
+    pub fn sha256(&self) -> String {
+        hex(&Sha256::digest(&self.bytes))
+    }
+}
+
 /// A notice, worded and frozen. One recipient, that of the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
@@ -205,6 +259,83 @@ pub struct Message {
     pub message_id: String,
     /// When it was written; the date the recipient sees.
     pub created_at: Instant,
+    /// The page by which the recipient ends such mails with one click (RFC 8058); none where they cannot be ended.
+    pub unsubscribe_url: Option<String>,
+    /// What goes with it, in this order.
+    pub attachments: Vec<Attachment>,
+}
+
+/// A message that no mail can be made of. It names the notice without an address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadMessage {
+    /// It is larger than [`MESSAGE_BYTES_MAX`].
+    #[error(
+        "the message {message} has {bytes} bytes with its attachments; {MESSAGE_BYTES_MAX} are allowed. Attach less"
+    )]
+    TooLarge {
+        /// Which message.
+        message: String,
+        /// How large it is.
+        bytes: usize,
+    },
+    /// A part of it cannot stand where it has to.
+    #[error("the message {message} has {what} that cannot be used: {found:?}")]
+    Part {
+        /// Which message.
+        message: String,
+        /// Which part.
+        what: &'static str,
+        /// What it is.
+        found: String,
+    },
+}
+
+impl Message {
+    /// Checks what the types do not say, before the message is frozen.
+    ///
+    /// # Errors
+    /// [`BadMessage`].
+    pub fn check(&self) -> Result<(), BadMessage> {
+        let bytes = self.attachments.iter().map(|attachment| attachment.bytes.len());
+        let bytes = bytes.chain([self.subject.len(), self.text.len(), self.html.len()]).sum();
+        if bytes > MESSAGE_BYTES_MAX {
+            return Err(BadMessage::TooLarge { message: self.key.name(), bytes });
+        }
+        let bad = |what, found: &str| {
+            Err(BadMessage::Part { message: self.key.name(), what, found: found.chars().take(ABOUT_LEN_MAX).collect() })
+        };
+        for Attachment { content_type, content_id, .. } in &self.attachments {
+            if !is_media_type(content_type) {
+                return bad("a media type", content_type);
+            }
+            if let Some(id) = content_id.as_ref().filter(|id| !is_token(id, ".-_")) {
+                return bad("a content id", id);
+            }
+        }
+        match &self.unsubscribe_url {
+            Some(url) if !is_header_url(url) => bad("an address for unsubscribing", url),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_media_type(text: &str) -> bool {
+    text.split_once('/').is_some_and(|(kind, subtype)| is_token(kind, "-") && is_token(subtype, ".-+"))
+}
+
+fn is_token(text: &str, marks: &str) -> bool {
+    (1..=ABOUT_LEN_MAX).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || marks.contains(c))
+}
+
+fn is_header_url(text: &str) -> bool {
+    let is_web = text.starts_with("https://") || text.starts_with("http://");
+    is_web
+        && text.len() <= UNSUBSCRIBE_URL_LEN_MAX
+        && text.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '<' | '>' | '"' | ','))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// `text` as one line that stays in its place: every run of white space and control characters becomes one space,
@@ -283,6 +414,52 @@ mod tests {
         assert_eq!(one_line("a\u{202e}gpj.exe\u{2028}b\u{feff}"), "agpj.exe b");
         assert_eq!(one_line("مرحبا Zoë 東京"), "مرحبا Zoë 東京");
         assert_eq!(one_line("\r\n"), "");
+    }
+
+    #[test]
+    fn a_message_that_no_mail_can_be_made_of_is_refused_without_its_address() {
+        let key = key("low-credit/acme/low#3/ann@example.com/1");
+        let picture = Attachment {
+            name: "chart.png".into(),
+            content_type: "image/png".into(),
+            content_id: Some("chart-1.a_b".into()),
+            bytes: vec![0; MESSAGE_BYTES_MAX - 3].into(),
+        };
+        let good = Message {
+            message_id: key.message_id("credits.example"),
+            key,
+            recipient_name: String::new(),
+            subject: "a".into(),
+            text: "b".into(),
+            html: "c".into(),
+            created_at: Instant::from_micros(0),
+            unsubscribe_url: Some("https://credits.example/u?t=1&s=2".into()),
+            attachments: vec![picture.clone()],
+        };
+        assert_eq!(good.check(), Ok(()));
+        let of = |content_type: &str, content_id: Option<&str>| {
+            let (content_type, content_id) = (content_type.to_owned(), content_id.map(str::to_owned));
+            Message { attachments: vec![Attachment { content_type, content_id, ..picture.clone() }], ..good.clone() }
+        };
+        let url = |url: String| Message { unsubscribe_url: Some(url), ..good.clone() };
+        let large = Message { text: "bb".into(), ..good.clone() };
+        insta::assert_snapshot!(large.check().expect_err("too large"), @"the message low-credit/acme/low#3/5589578aac65 has 5000001 bytes with its attachments; 5000000 are allowed. Attach less");
+        let bad = [
+            large,
+            of("image", None),
+            of("image/png; name=\"x\"", None),
+            of("image/\r\nBcc: x", None),
+            of("image/png", Some("")),
+            of("image/png", Some("a>b")),
+            url("javascript:x".into()),
+            url("https://x.example/\r\nBcc: y".into()),
+            url("https://x.example/>".into()),
+            url(format!("https://x.example/{}", "x".repeat(UNSUBSCRIBE_URL_LEN_MAX))),
+        ];
+        for message in bad {
+            let error = message.check().expect_err("refused").to_string();
+            assert!(!error.contains("ann@") && error.contains("low-credit/acme/low#3/5589578aac65"), "{error}");
+        }
     }
 
     proptest! {

@@ -1,91 +1,312 @@
 //! `deliver`: takes messages from the outbox to where they go, and records what came of each (DESIGN 6).
+//!
+//! A few deliverers work side by side on messages that were leased; what each of them did is recorded as soon as the
+//! database is free, whatever has come together until then in one go. What a process that dies had delivered and not recorded
+//! is delivered again when its lease is over, with the same Message-ID.
 
-use super::{Done, JobError, Kit, Run};
-use crate::core::calendar::Instant;
+use super::{Done, JobError, Kit, PLAN_LINES_MAX, Run};
 use crate::core::counting::counted;
-use crate::core::outbox::NoticeKey;
-use crate::store::OutboxRecord;
+use crate::core::delivery::{Fault, Next, Tried, after_failure};
+use crate::mail::{MailError, Mailer};
+use crate::store::{Delivery, LEASE_SECONDS, OutboxRecord};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+use tokio::time::Instant as Moment;
 
-/// Messages taken at once: their bodies are in memory, and what was delivered is recorded after them.
-const BATCH_MESSAGES: usize = 100;
-/// First wait after a passing failure; each further one doubles it.
-const RETRY_SECONDS: i64 = 60;
-/// Longest wait between two tries: an hour.
-const RETRY_SECONDS_MAX: i64 = 3_600;
-/// A message that cannot be delivered for this long is given up.
-const GIVE_UP_DAYS: i64 = 4;
+/// Messages leased at once: their bodies are in memory, and the deliverers have enough to do until there are more.
+const LEASE_MESSAGES: usize = 100;
 
 /// Delivers what is due.
 ///
 /// # Errors
-/// [`JobError`].
+/// [`JobError::NotDelivered`] when the server does not take mail at all; others when the ledger fails.
 pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
-    let app = &kit.app;
-    let mut done = Done::default();
-    let (mut sent, mut failed) = (0_u64, 0_u64);
-    loop {
-        run.check_stop()?;
-        let now = app.now();
-        let due = app.store.due_messages(now, BATCH_MESSAGES).await?;
-        if due.is_empty() {
-            break;
-        }
-        if run.dry_run {
-            due.iter().for_each(|record| done.line(format!("deliver {}", record.message.key)));
-            let now = counted(due.len() as u64, "message");
-            done.summary = format!("{now} to deliver now; more may follow");
-            return Ok(done);
-        }
-        let full = due.len() == BATCH_MESSAGES;
-        let (delivered, failures) = deliver(kit, due).await?;
-        app.store.mark_sent(&delivered, now).await?;
-        for (key, file) in &delivered {
-            done.line(format!("{key} -> {file}"));
-        }
-        for Failed { key, error, retry_at } in &failures {
-            app.store.mark_failed(key, error, *retry_at).await?;
-            let then = retry_at.map_or_else(|| "given up".to_owned(), |at| format!("again at {at}"));
-            done.problems.push(format!("{key}: {error}; {then}"));
-        }
-        sent += delivered.len() as u64;
-        failed += failures.len() as u64;
-        (run.progress)(sent + failed, None);
-        if !full {
-            break;
-        }
+    run.check_stop()?;
+    if run.dry_run {
+        return plan(kit).await;
     }
-    done.summary = format!("{} delivered, {failed} failed", counted(sent, "message"));
+    let mut crew = Crew::hire(kit);
+    let mut tally = Tally::default();
+    let done = work(kit, run, &mut crew, &mut tally).await;
+    // Whatever went wrong, what was delivered meanwhile is recorded if it can be.
+    crew.halt();
+    let rest = record_rest(kit, &mut crew, &mut tally).await;
+    crew.go().await;
+    kit.mailer.finish().await;
+    done.and(rest)?;
+    if run.stop.is_cancelled() && tally.untried > 0 {
+        return Err(JobError::Stopped);
+    }
+    match tally.halted.take() {
+        Some((fault, why)) => {
+            let summary = tally.summary();
+            Err(JobError::NotDelivered { fault, why, summary, problems: tally.done.problems })
+        }
+        None => Ok(Done { summary: tally.summary(), ..tally.done }),
+    }
+}
+
+async fn plan(kit: &Kit) -> Result<Done, JobError> {
+    let mut done = Done::default();
+    let due = kit.app.store.due_messages(kit.app.now(), LEASE_MESSAGES).await?;
+    due.iter().for_each(|record| done.line(format!("deliver {}", record.message.key.name())));
+    let now = counted(due.len() as u64, "message");
+    done.summary = match due.len() {
+        LEASE_MESSAGES => format!("{now} to deliver now; more may follow"),
+        _ => format!("{now} to deliver now"),
+    };
     Ok(done)
 }
 
-struct Failed {
-    key: NoticeKey,
-    error: String,
-    retry_at: Option<Instant>,
+/// Leases, hands out and records until nothing is due, the server is found not to work, or the process is to stop.
+async fn work(kit: &Kit, run: &mut Run<'_>, crew: &mut Crew, tally: &mut Tally) -> Result<(), JobError> {
+    let store = &kit.app.store;
+    let mut more = true;
+    loop {
+        let is_over = tally.halted.is_some() || run.stop.is_cancelled();
+        if more && !is_over && crew.in_hand <= LEASE_MESSAGES / 2 {
+            let lease: Arc<str> = format!("{:032x}", fastrand::u128(..)).into();
+            let until = Moment::now() + Duration::from_secs(LEASE_SECONDS.into());
+            let leased = store.lease_messages(&lease, kit.app.now(), LEASE_MESSAGES, kit.per_minute()).await?;
+            more = leased.more && !leased.limited;
+            tally.suppressed += leased.suppressed;
+            tally.is_limited |= leased.limited;
+            leased
+                .records
+                .into_iter()
+                .for_each(|record| crew.give(Errand { record, lease: Arc::clone(&lease), until }));
+            continue;
+        }
+        if is_over {
+            crew.halt();
+        }
+        if crew.in_hand == 0 {
+            return Ok(());
+        }
+        let ended = crew.ended().await;
+        record(kit, ended, tally).await?;
+        (run.progress)(tally.sent + tally.failed, None);
+    }
 }
 
-async fn deliver(kit: &Kit, due: Vec<OutboxRecord>) -> Result<(Vec<(NoticeKey, String)>, Vec<Failed>), JobError> {
-    let (mailer, now) = (kit.mailer.clone(), kit.app.now());
-    let work = move || {
-        let (mut delivered, mut failures) = (Vec::new(), Vec::new());
-        for record in due {
-            match mailer.deliver(&record.message) {
-                Ok(path) => delivered.push((record.message.key, path.display().to_string())),
-                Err(error) => {
-                    let retry_at = retry_at(&record, now).filter(|_| !error.is_permanent());
-                    failures.push(Failed { key: record.message.key, error: error.to_string(), retry_at });
+async fn record_rest(kit: &Kit, crew: &mut Crew, tally: &mut Tally) -> Result<(), JobError> {
+    while crew.in_hand > 0 {
+        let ended = crew.ended().await;
+        record(kit, ended, tally).await?;
+    }
+    Ok(())
+}
+
+async fn record(kit: &Kit, ended: Vec<Ended>, tally: &mut Tally) -> Result<(), JobError> {
+    let now = kit.app.now();
+    let mut deliveries = Vec::with_capacity(ended.len());
+    for Ended { errand, result, halts } in ended {
+        let next = match result {
+            None => Next::Untried,
+            Some(Ok(to)) => Next::Sent { to },
+            Some(Err(error)) => {
+                if halts && tally.halted.is_none() {
+                    tally.halted = Some((error.fault(), error.to_string()));
                 }
+                let OutboxRecord { message, attempts, pending_since, .. } = &errand.record;
+                let tried =
+                    Tried { kind: message.key.kind(), attempts: *attempts, pending_since: *pending_since, at: now };
+                after_failure(tried, error.fault(), error.to_string())
+            }
+        };
+        tally.add(&errand.record, &next);
+        deliveries.push(Delivery { key: errand.record.message.key, lease: errand.lease, next });
+    }
+    Ok(kit.app.store.record_deliveries(&deliveries, now).await?)
+}
+
+/// What a run came to.
+#[derive(Default)]
+struct Tally {
+    done: Done,
+    sent: u64,
+    failed: u64,
+    again: u64,
+    ambiguous: u64,
+    suppressed: u64,
+    untried: u64,
+    is_limited: bool,
+    /// Why no more is tried.
+    halted: Option<(Fault, String)>,
+}
+
+impl Tally {
+    fn add(&mut self, record: &OutboxRecord, next: &Next) {
+        let name = record.message.key.name();
+        let mut problem = |text: String| {
+            if self.done.problems.len() < PLAN_LINES_MAX {
+                self.done.problems.push(format!("{name}: {text}"));
+            }
+        };
+        match next {
+            Next::Sent { to } => {
+                self.sent += 1;
+                self.done.line(format!("{name} -> {to}"));
+            }
+            Next::Again { error, at } => {
+                self.again += 1;
+                problem(format!("{error}; again at {at}"));
+            }
+            Next::Failed { error, suppress } => {
+                self.failed += 1;
+                let address = if *suppress { ", and its address gets no more mail" } else { "" };
+                problem(format!("{error}; given up{address}"));
+            }
+            Next::Ambiguous { error } => {
+                self.ambiguous += 1;
+                problem(format!(
+                    "{error}; it may have been delivered. `creditd outbox retry` sends it again, `creditd outbox cancel` does not"
+                ));
+            }
+            Next::Untried => self.untried += 1,
+        }
+    }
+
+    fn summary(&self) -> String {
+        let mut summary = format!("{} delivered, {} failed", counted(self.sent, "message"), self.failed);
+        for (count, what) in [
+            (self.again, "to be tried again"),
+            (self.ambiguous, "perhaps delivered"),
+            (self.suppressed, "to suppressed addresses"),
+            (self.untried, "not tried"),
+        ] {
+            if count > 0 {
+                summary.push_str(&format!(", {count} {what}"));
             }
         }
-        (delivered, failures)
-    };
-    tokio::task::spawn_blocking(work).await.map_err(|error| JobError::Panic(error.to_string()))
+        if self.is_limited {
+            summary.push_str("; the limit per minute keeps more back");
+        }
+        summary
+    }
 }
 
-/// When to try again: after 1, 2, 4, ... minutes, at most an hour; `None` once the message is too old.
-fn retry_at(record: &OutboxRecord, now: Instant) -> Option<Instant> {
-    let doublings = record.attempts.min(16);
-    let wait = RETRY_SECONDS.saturating_mul(1 << doublings).min(RETRY_SECONDS_MAX);
-    let give_up_at = record.message.created_at.plus_days(GIVE_UP_DAYS);
-    (now < give_up_at).then(|| now.plus_seconds(wait))
+/// A message that a deliverer is to deliver.
+struct Errand {
+    record: OutboxRecord,
+    lease: Arc<str>,
+    /// When the lease ends at the earliest.
+    until: Moment,
+}
+
+/// What came of it; nothing where it was not tried.
+struct Ended {
+    errand: Errand,
+    result: Option<Result<String, MailError>>,
+    /// Whether nothing more is to be tried.
+    halts: bool,
+}
+
+/// What the deliverers of a run know of each other.
+struct Foreman {
+    kit: Kit,
+    is_halted: AtomicBool,
+}
+
+impl Foreman {
+    /// What a result says about the server. True when it is to be left alone from now on.
+    fn heeds(&self, result: &Result<String, MailError>) -> bool {
+        let (mut breaker, now) = (self.kit.breaker(), self.kit.app.now());
+        let halts = match result.as_ref().map_err(MailError::fault) {
+            Ok(_) | Err(Fault::Passing | Fault::Address | Fault::Message) => {
+                breaker.answered();
+                false
+            }
+            Err(Fault::Server | Fault::Broken | Fault::Unknown) => breaker.failed(now),
+            Err(Fault::Settings) => {
+                breaker.rest(now);
+                true
+            }
+        };
+        self.is_halted.fetch_or(halts, Ordering::Relaxed);
+        halts
+    }
+}
+
+/// The deliverers of one run.
+struct Crew {
+    give: UnboundedSender<Errand>,
+    ended: UnboundedReceiver<Ended>,
+    in_hand: usize,
+    foreman: Arc<Foreman>,
+    deliverers: JoinSet<()>,
+}
+
+impl Crew {
+    fn hire(kit: &Kit) -> Crew {
+        let (give, errands) = unbounded_channel();
+        let (tell, ended) = unbounded_channel();
+        let errands = Arc::new(Mutex::new(errands));
+        let foreman = Arc::new(Foreman { kit: kit.at(kit.app.clone()), is_halted: AtomicBool::new(false) });
+        let mut deliverers = JoinSet::new();
+        for _ in 0..kit.mailer.at_once() {
+            deliverers.spawn(deliver_all(Arc::clone(&foreman), Arc::clone(&errands), tell.clone()));
+        }
+        Crew { give, ended, in_hand: 0, foreman, deliverers }
+    }
+
+    fn give(&mut self, errand: Errand) {
+        // Deliverers end only when the crew does.
+        if self.give.send(errand).is_ok() {
+            self.in_hand += 1;
+        }
+    }
+
+    /// Nothing new is begun any more.
+    fn halt(&self) {
+        self.foreman.is_halted.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for the end of an errand; returns all that have ended by then.
+    async fn ended(&mut self) -> Vec<Ended> {
+        let mut ended = Vec::new();
+        if self.ended.recv_many(&mut ended, LEASE_MESSAGES).await == 0 {
+            self.in_hand = 0;
+        }
+        self.in_hand -= ended.len();
+        ended
+    }
+
+    async fn go(self) {
+        drop(self.give);
+        self.deliverers.join_all().await;
+    }
+}
+
+async fn deliver_all(
+    foreman: Arc<Foreman>,
+    errands: Arc<Mutex<UnboundedReceiver<Errand>>>,
+    tell: UnboundedSender<Ended>,
+) {
+    let mailer = &foreman.kit.mailer;
+    loop {
+        let Some(errand) = errands.lock().await.recv().await else { return };
+        let is_over = foreman.is_halted.load(Ordering::Relaxed) || Moment::now() + mailer.time_max() > errand.until;
+        let ended = if is_over {
+            Ended { errand, result: None, halts: false }
+        } else {
+            let result = deliver_one(mailer, &errand.record).await;
+            let halts = foreman.heeds(&result);
+            Ended { errand, result: Some(result), halts }
+        };
+        if tell.send(ended).is_err() {
+            return;
+        }
+    }
+}
+
+/// In a task of its own, so that a panic ends the delivery and not the deliverer.
+async fn deliver_one(mailer: &Mailer, record: &OutboxRecord) -> Result<String, MailError> {
+    let (mailer, message) = (mailer.clone(), record.message.clone());
+    let result = tokio::spawn(async move { mailer.deliver(&message).await }).await;
+    result.unwrap_or_else(|error| Err(MailError::Panic { why: error.to_string() }))
 }

@@ -21,13 +21,19 @@ pub mod verify;
 pub use planner::{Claiming, Planned, plan_due, run_slot};
 
 use crate::app::{App, AppError};
+use crate::config::{MailSettings, TransportKind};
 use crate::core::alert::Levels;
+use crate::core::calendar::Instant;
+use crate::core::delivery::{Breaker, Fault};
 use crate::core::ledger::Refusal;
 use crate::core::schedule::{Job, Slot};
+use crate::core::secret::Secret;
 use crate::core::statement::ReportError;
-use crate::mail::{FileMailer, MailError};
+use crate::mail::{FileMailer, MailError, Mailer, SmtpMailer, SmtpOptions};
 use crate::notice::{BadTemplates, NoticeError, Sender, Templates};
 use crate::store::{AccountRecord, StoreError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Plan lines that are kept for showing; the rest is counted.
@@ -51,9 +57,21 @@ pub enum JobError {
     /// The templates cannot be used.
     #[error(transparent)]
     Templates(#[from] BadTemplates),
-    /// The mail folder cannot be used.
+    /// Mail cannot leave as the settings say.
     #[error(transparent)]
     Mail(#[from] MailError),
+    /// The mail server takes no mail at all.
+    #[error("{why}. {summary}; what was not tried waits, and nothing is held against it")]
+    NotDelivered {
+        /// Whose fault it is.
+        fault: Fault,
+        /// What the last delivery came to.
+        why: String,
+        /// What was done until then.
+        summary: String,
+        /// What else went wrong, one line each.
+        problems: Vec<String>,
+    },
     /// A report cannot be made.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -83,7 +101,9 @@ pub struct Kit {
     /// The worded templates.
     pub templates: Templates,
     /// Where mail goes.
-    pub mailer: FileMailer,
+    pub mailer: Mailer,
+    /// Whether the mail server is worth asking.
+    breaker: Arc<Mutex<Breaker>>,
 }
 
 impl Kit {
@@ -96,20 +116,65 @@ impl Kit {
         let mailbox = settings.mail.from.clone();
         let sender = Sender { mailbox: mailbox.clone(), buy_url: settings.credits.buy_url.clone() };
         let templates = Templates::load(app.settings.templates.dir.as_deref(), sender)?;
-        let mailer = FileMailer::new(&app.settings.mail.dir, mailbox)?;
-        Ok(Kit { app, templates, mailer })
+        let mailer = match app.settings.mail.transport {
+            TransportKind::File => Mailer::File(FileMailer::new(&app.settings.mail.dir, mailbox)?),
+            TransportKind::Smtp => Mailer::Smtp(Arc::new(SmtpMailer::new(smtp_options(&app.settings.mail)?, mailbox)?)),
+        };
+        Ok(Kit { app, templates, mailer, breaker: Arc::default() })
     }
 
     /// The same kit on `app`, which is at another instant: how a simulation moves on.
     #[must_use]
     pub fn at(&self, app: App) -> Kit {
-        Kit { app, templates: self.templates.clone(), mailer: self.mailer.clone() }
+        let (templates, mailer, breaker) = (self.templates.clone(), self.mailer.clone(), Arc::clone(&self.breaker));
+        Kit { app, templates, mailer, breaker }
+    }
+
+    /// Until when the mail server is left alone, after it did not answer a few times.
+    #[must_use]
+    pub fn mail_rests_until(&self) -> Option<Instant> {
+        self.breaker().rests_until(self.app.now())
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The limit of deliveries in a minute, if there is one.
+    fn per_minute(&self) -> Option<u32> {
+        let mail = &self.app.settings.mail;
+        Some(mail.smtp.per_minute).filter(|most| mail.transport == TransportKind::Smtp && *most > 0)
     }
 
     /// The alert levels of an account: its own, or the platform's.
     fn levels<'a>(&'a self, record: &'a AccountRecord) -> &'a Levels {
         record.levels.as_ref().unwrap_or(&self.app.settings.alerts.levels)
     }
+}
+
+/// The server of the settings, with the password from wherever it is.
+fn smtp_options(mail: &MailSettings) -> Result<SmtpOptions, MailError> {
+    let smtp = &mail.smtp;
+    let password = match (&smtp.password, &smtp.password_file) {
+        (Some(password), _) => Some(password.clone()),
+        (None, Some(path)) => {
+            let text = std::fs::read_to_string(path);
+            let text = text.map_err(|source| MailError::Password { path: path.clone(), source })?;
+            // Editors end files by a line end.
+            Some(Secret::new(text.trim_end_matches(['\r', '\n'])))
+        }
+        (None, None) => None,
+    };
+    Ok(SmtpOptions {
+        host: smtp.host.clone().unwrap_or_default(),
+        port: smtp.port(),
+        tls: smtp.tls,
+        login: smtp.username.clone().zip(password),
+        ca_file: smtp.ca_file.clone(),
+        connections: smtp.connections,
+        timeout: Duration::from_secs(smtp.timeout_seconds),
+        idempotency_header: smtp.idempotency_header.clone(),
+    })
 }
 
 /// How a job runs.

@@ -55,7 +55,7 @@ impl FileMailer {
     /// [`MailError`]; nothing is left in the directory then.
     pub fn deliver(&self, message: &Message) -> Result<PathBuf, MailError> {
         let name = file_name(message);
-        let mail = eml::compose(&self.from, message, &name)?;
+        let mail = eml::compose(&self.from, message, None, &name)?;
         let id = FileTransport::new(&self.unfinished).send(&mail).map_err(|error| MailError::Io {
             doing: "write a mail into",
             path: self.unfinished.clone(),
@@ -126,6 +126,8 @@ mod tests {
             html: "<p>280 left</p>".to_owned(),
             message_id: format!("<{number}@platform.example>"),
             created_at: Instant::parse("2013-03-05T10:15:00Z").expect("an instant"),
+            unsubscribe_url: None,
+            attachments: Vec::new(),
         }
     }
 
@@ -174,7 +176,7 @@ mod tests {
         let in_the_way = root.path().join(file_name(&message(3))).join("directory");
         fs::create_dir_all(&in_the_way).expect("a directory");
         let error = mailer.deliver(&message(3)).expect_err("a directory is in the way");
-        assert!(!error.is_permanent(), "{error}");
+        assert_eq!(error.fault(), crate::core::delivery::Fault::Broken, "{error}");
         assert!(contents(root.path()).is_empty());
         fs::remove_dir_all(root.path().join(file_name(&message(3)))).expect("removed");
         mailer.deliver(&message(3)).expect("delivered");

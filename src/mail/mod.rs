@@ -1,17 +1,83 @@
 //! How messages leave creditd: the only user of lettre.
 //!
-//! A transport is handed a finished [`Message`](crate::core::outbox::Message) and looks nothing up. It may be asked for
-//! the same message any number of times (the outbox cannot know whether a delivery that was cut off had happened), so
-//! delivering is idempotent wherever the medium allows it.
+//! A transport is handed a finished [`Message`] and looks nothing up. It may be asked for the same message any number of
+//! times (the outbox cannot know whether a delivery that was cut off had happened), so delivering is idempotent wherever
+//! the medium allows it. Errors say whose fault it is ([`Fault`]), which decides what becomes of the message.
 
 mod eml;
 mod file;
+mod reply;
+mod smtp;
+mod wire;
 
 pub use file::FileMailer;
+pub use smtp::{SmtpMailer, SmtpOptions};
 
+use crate::core::delivery::Fault;
+use crate::core::outbox::Message;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// Why a message was not delivered. Errors name the notice by its file, never by an address.
+/// Files that are written at once: each waits for the disk.
+const FILES_AT_ONCE: usize = 4;
+/// A disk that takes longer for a file is broken.
+const FILE_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// The way that mail leaves by.
+#[derive(Clone)]
+pub enum Mailer {
+    /// Into a folder.
+    File(FileMailer),
+    /// To a server.
+    Smtp(Arc<SmtpMailer>),
+}
+
+impl Mailer {
+    /// Delivers `message`; returns the file it was written to, or what the server said.
+    ///
+    /// # Errors
+    /// [`MailError`].
+    pub async fn deliver(&self, message: &Message) -> Result<String, MailError> {
+        match self {
+            Mailer::File(mailer) => {
+                let (mailer, message) = (mailer.clone(), message.clone());
+                let written = tokio::task::spawn_blocking(move || mailer.deliver(&message)).await;
+                let path = written.map_err(|error| MailError::Panic { why: error.to_string() })??;
+                Ok(path.display().to_string())
+            }
+            Mailer::Smtp(mailer) => mailer.deliver(message).await,
+        }
+    }
+
+    /// Most deliveries at once that are of use.
+    #[must_use]
+    pub fn at_once(&self) -> usize {
+        match self {
+            Mailer::File(_) => FILES_AT_ONCE,
+            Mailer::Smtp(mailer) => mailer.connections(),
+        }
+    }
+
+    /// The longest that a delivery takes.
+    #[must_use]
+    pub fn time_max(&self) -> Duration {
+        match self {
+            Mailer::File(_) => FILE_TIME_MAX,
+            Mailer::Smtp(mailer) => mailer.timeout(),
+        }
+    }
+
+    /// Lets go of what is kept between two deliveries.
+    pub async fn finish(&self) {
+        match self {
+            Mailer::File(_) => {}
+            Mailer::Smtp(mailer) => mailer.finish().await,
+        }
+    }
+}
+
+/// Why a message was not delivered. Errors name the notice by its file or key, never by an address, and show no secret.
 #[derive(Debug, thiserror::Error)]
 pub enum MailError {
     /// An address that no mail program would take. Trying again does not help.
@@ -32,6 +98,22 @@ pub enum MailError {
         /// What is wrong with it.
         source: lettre::error::Error,
     },
+    /// The name of a header that is none. Trying again does not help.
+    #[error("{mail} cannot have the header {name:?}; a name has letters, digits and -")]
+    Header {
+        /// Which mail.
+        mail: String,
+        /// The name.
+        name: String,
+    },
+    /// A media type that is none. Trying again does not help.
+    #[error("{mail} has an attachment of the media type {found:?}, which is none")]
+    MediaType {
+        /// Which mail.
+        mail: String,
+        /// What it is.
+        found: String,
+    },
     /// Files or directories did not obey: a full disk, missing rights. May be over at the next try.
     #[error("cannot {doing} {path}: {source}")]
     Io {
@@ -42,15 +124,67 @@ pub enum MailError {
         /// Why it failed.
         source: std::io::Error,
     },
+    /// The name of a server that is none.
+    #[error("mail.smtp.host: {host:?} is no name or address of a server")]
+    Host {
+        /// The name.
+        host: String,
+    },
+    /// The file of certificates cannot be used.
+    #[error("mail.smtp.ca_file: {path} has no certificates that can be used: {why}. Certificates in PEM are expected")]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// The system trusts nobody.
+    #[error(
+        "this system has no certificates of authorities, so no mail server can be trusted; install them (Debian: \
+         ca-certificates) or name yours in mail.smtp.ca_file"
+    )]
+    NoCertificates,
+    /// The password cannot be read.
+    #[error("mail.smtp.password_file: {path} cannot be read: {source}")]
+    Password {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The server did not take the message, or did not say whether it has.
+    #[error("{what} ({server})")]
+    Smtp {
+        /// Which server.
+        server: String,
+        /// Whose fault it is.
+        fault: Fault,
+        /// What happened.
+        what: String,
+    },
+    /// The delivery died.
+    #[error("the delivery ended in a panic: {why}; this is a defect of creditd, please report it")]
+    Panic {
+        /// Why.
+        why: String,
+    },
 }
 
 impl MailError {
-    /// True when trying again cannot help.
+    /// Whose fault it is.
     #[must_use]
-    pub const fn is_permanent(&self) -> bool {
+    pub const fn fault(&self) -> Fault {
         match self {
-            MailError::Address { .. } | MailError::Content { .. } => true,
-            MailError::Io { .. } => false,
+            MailError::Address { .. }
+            | MailError::Content { .. }
+            | MailError::Header { .. }
+            | MailError::MediaType { .. } => Fault::Message,
+            MailError::Io { .. } | MailError::Panic { .. } => Fault::Broken,
+            MailError::Smtp { fault, .. } => *fault,
+            MailError::Host { .. }
+            | MailError::Certificates { .. }
+            | MailError::NoCertificates
+            | MailError::Password { .. } => Fault::Settings,
         }
     }
 }

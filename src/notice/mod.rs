@@ -206,7 +206,17 @@ impl Templates {
         }
         let message_id = key.message_id(address.domain());
         let recipient_name = one_line(recipient_name);
-        Ok(Message { key, recipient_name, subject, text: tidy(&text), html, message_id, created_at })
+        Ok(Message {
+            key,
+            recipient_name,
+            subject,
+            text: tidy(&text),
+            html,
+            message_id,
+            created_at,
+            unsubscribe_url: None,
+            attachments: Vec::new(),
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use super::sql::Failed;
 use super::sqlite::BUSY_TIMEOUT;
 use crate::core::calendar::BadTime;
 use crate::core::ids::BadName;
+use crate::core::outbox::BadMessage;
 use crate::core::statement::ReportError;
 use std::path::{Path, PathBuf};
 
@@ -131,6 +132,9 @@ pub enum StoreError {
     /// More than a report may read.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// A message that no mail can be made of.
+    #[error(transparent)]
+    Message(#[from] BadMessage),
     /// A stored value cannot be what it says.
     #[error("the ledger holds a value that creditd did not write: {0}; run `creditd verify`")]
     Corrupt(String),

@@ -1,14 +1,17 @@
-//! The outbox: messages frozen when they were written, and what became of them (DESIGN 6).
+//! The outbox: messages frozen when they were written, and what the operator asks about them (DESIGN 6). How they are
+//! delivered is beside it, in `delivery`.
 
 use super::backend::{Tx, in_write};
-use super::digest::digest;
+use super::digest::{Fact, of};
 use super::ledgers::limit_of;
-use super::sql::{Row, set};
+use super::sql::{Row, Sql, set};
 use super::{Result, Store, StoreError, While, json};
 use crate::core::calendar::Instant;
 use crate::core::ids::AccountId;
-use crate::core::outbox::{Message, NoticeKey, OutboxState};
-use serde::Serialize;
+use crate::core::outbox::{Attachment, Message, NoticeKey, OutboxState};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A message as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,12 +24,37 @@ pub struct OutboxRecord {
     pub attempts: u32,
     /// When it is tried next, while it is pending.
     pub due_at: Instant,
+    /// When it was written, or last put back by the operator.
+    pub pending_since: Instant,
     /// When it was delivered.
     pub sent_at: Option<Instant>,
-    /// The file it was delivered to.
+    /// The file it was written to, or what the server said.
     pub delivered_to: Option<String>,
     /// Why the last delivery failed.
     pub last_error: Option<String>,
+}
+
+/// What came of an operator's wish about a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// It is so.
+    Done,
+    /// There is no such message.
+    Unknown,
+    /// In this state it cannot be done.
+    Not(OutboxState),
+    /// Its address is on the suppression list, since then.
+    Suppressed(Instant),
+}
+
+/// What stands in the column `attachments`, one for each.
+#[derive(Serialize, Deserialize)]
+struct Part {
+    name: String,
+    content_type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_id: Option<String>,
+    sha256: String,
 }
 
 #[derive(Serialize)]
@@ -41,17 +69,42 @@ struct NewMessage<'a> {
     body_html: &'a str,
     message_id: &'a str,
     created_at: i64,
+    unsubscribe_url: Option<&'a str>,
+    attachments: Option<String>,
     digest: i64,
 }
 
 impl<'a> NewMessage<'a> {
-    fn of(message: &'a Message) -> NewMessage<'a> {
-        let Message { key, recipient_name, subject, text, html, message_id, created_at } = message;
+    fn of(message: &'a Message) -> Result<NewMessage<'a>> {
+        let Message { key, recipient_name, subject, text, html, message_id, created_at, unsubscribe_url, attachments } =
+            message;
         let (account_id, kind, recipient) = (key.account(), key.kind().as_str(), key.recipient().as_str());
         let key = key.to_string();
-        let digest =
-            digest!(account_id, key, kind, recipient, recipient_name, subject, text, html, message_id, created_at);
-        NewMessage {
+        let part = |attachment: &Attachment| Part {
+            name: attachment.name.clone(),
+            content_type: attachment.content_type.clone(),
+            content_id: attachment.content_id.clone(),
+            sha256: attachment.sha256(),
+        };
+        let parts: Vec<Part> = attachments.iter().map(part).collect();
+        let attachments = (!parts.is_empty()).then(|| json(parts)).transpose()?;
+        let mut facts = vec![
+            account_id.text(),
+            key.text(),
+            kind.text(),
+            recipient.text(),
+            recipient_name.text(),
+            subject.text(),
+            text.text(),
+            html.text(),
+            message_id.text(),
+            created_at.text(),
+        ];
+        // Messages were frozen before there was either.
+        if unsubscribe_url.is_some() || attachments.is_some() {
+            facts.extend([unsubscribe_url.text(), attachments.text()]);
+        }
+        Ok(NewMessage {
             account_id,
             key,
             kind,
@@ -62,50 +115,114 @@ impl<'a> NewMessage<'a> {
             body_html: html,
             message_id,
             created_at: created_at.micros(),
-            digest,
-        }
+            unsubscribe_url: unsubscribe_url.as_deref(),
+            attachments,
+            digest: of(&facts),
+        })
     }
 }
 
-/// Adds messages whose keys are new; returns how many those were.
+/// Adds messages whose keys are new, with what is attached to them; returns how many those were.
 pub(super) async fn insert(tx: &mut Tx, messages: &[Message]) -> Result<u64> {
-    let rows: Vec<NewMessage<'_>> = messages.iter().map(NewMessage::of).collect();
-    let done = tx
+    messages.iter().try_for_each(Message::check)?;
+    let rows: Vec<NewMessage<'_>> = messages.iter().map(NewMessage::of).collect::<Result<_>>()?;
+    let added = tx
         .query(set!(
             account_id text, key text, kind text, recipient text, recipient_name text, subject text, body_text text,
-            body_html text, message_id text, created_at bigint, digest bigint =>
+            body_html text, message_id text, created_at bigint, unsubscribe_url text, attachments text, digest bigint =>
             "INSERT INTO outbox (account_id, key, kind, recipient, recipient_name, subject, body_text, body_html,
-                                 message_id, created_at, digest, due_at, state)
+                                 message_id, created_at, unsubscribe_url, attachments, digest, due_at, pending_since, state)
              SELECT account_id, key, kind, recipient, recipient_name, subject, body_text, body_html, message_id,
-                    created_at, digest, created_at, 'pending'
+                    created_at, unsubscribe_url, attachments, digest, created_at, created_at, 'pending'
                FROM v WHERE true
-             ON CONFLICT (account_id, key) DO NOTHING"
+             ON CONFLICT (account_id, key) DO NOTHING
+             RETURNING key, attachments"
         ))
-        .bind(json(rows)?)
-        .execute()
+        .bind(json(&rows)?)
+        .fetch_all()
         .await
         .while_("writing messages")?;
-    Ok(done.rows_affected())
+    // What a message that was there already would have carried is not kept.
+    let with_parts = |row: &Row| Some((row.get::<String>(0), row.get::<Option<String>>(1)?));
+    let with_parts: BTreeSet<(String, String)> = added.iter().filter_map(with_parts).collect();
+    let mut written = BTreeSet::new();
+    for (message, row) in messages.iter().zip(&rows) {
+        let Some(attachments) = &row.attachments else { continue };
+        if !with_parts.contains(&(row.key.clone(), attachments.clone())) {
+            continue;
+        }
+        for attachment in &message.attachments {
+            let sha256 = attachment.sha256();
+            if written.insert((message.key.account(), sha256.clone())) {
+                insert_part(tx, message.key.account(), &sha256, attachment).await?;
+            }
+        }
+    }
+    Ok(added.len() as u64)
 }
 
+async fn insert_part(tx: &mut Tx, account: &AccountId, sha256: &str, attachment: &Attachment) -> Result<()> {
+    tx.query(
+        "INSERT INTO outbox_parts (account_id, sha256, content) VALUES ($1, $2, $3)
+         ON CONFLICT (account_id, sha256) DO NOTHING",
+    )
+    .bind(account.as_str().to_owned())
+    .bind(sha256.to_owned())
+    .bind(attachment.bytes.to_vec())
+    .execute()
+    .await
+    .while_("writing an attachment")
+    .map(drop)
+}
+
+/// A message by its key.
 #[derive(Serialize)]
-struct Asked<'a> {
+pub(super) struct Wanted<'a> {
     account_id: &'a AccountId,
     key: String,
 }
 
-#[derive(Serialize)]
-struct Sent<'a> {
-    account_id: &'a AccountId,
-    key: String,
-    file: &'a str,
+impl<'a> Wanted<'a> {
+    pub fn of(key: &'a NoticeKey) -> Wanted<'a> {
+        Wanted { account_id: key.account(), key: key.to_string() }
+    }
 }
+
+#[derive(Serialize)]
+struct WantedPart<'a> {
+    account_id: &'a AccountId,
+    sha256: &'a str,
+}
+
+/// What a deliverer looks for: messages that wait and that nobody is delivering by the clock of the database.
+macro_rules! due {
+    ($select:literal, $clock:literal) => {
+        concat!(
+            $select,
+            " WHERE o.state = 'pending' AND o.due_at <= $1 AND (o.leased_until IS NULL OR o.leased_until <= ",
+            $clock,
+            ") ORDER BY o.due_at, o.account_id, o.key LIMIT $2"
+        )
+    };
+    ($select:literal) => {
+        $crate::store::sql::Sql {
+            sqlite: $crate::store::outbox::due!($select, "CAST(unixepoch('subsec') * 1000000 AS INTEGER)"),
+            postgres: $crate::store::outbox::due!(
+                $select,
+                "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+            ),
+        }
+    };
+}
+pub(super) use due;
+
+const DUE: Sql = due!("SELECT o.* FROM outbox AS o");
 
 impl Store {
     /// Adds messages whose keys are new; returns how many those were.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing was written then.
+    /// [`StoreError::Message`] for a message that no mail can be made of, others; nothing was written then.
     pub async fn write_messages(&self, messages: &[Message]) -> Result<u64> {
         in_write!(self.backend, "committing messages", |tx| insert(tx, messages).await)
     }
@@ -115,38 +232,31 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn known_messages(&self, keys: &[NoticeKey]) -> Result<Vec<NoticeKey>> {
-        let asked: Vec<Asked<'_>> =
-            keys.iter().map(|key| Asked { account_id: key.account(), key: key.to_string() }).collect();
+        let wanted: Vec<Wanted<'_>> = keys.iter().map(Wanted::of).collect();
         let rows = self
             .query(set!(account_id text, key text =>
                 "SELECT o.key FROM v CROSS JOIN outbox AS o WHERE o.account_id = v.account_id AND o.key = v.key
                   ORDER BY o.account_id, o.key"
             ))
-            .bind(json(asked)?)
+            .bind(json(wanted)?)
             .fetch_all()
             .await
             .while_("looking for messages")?;
         rows.iter().map(|row| read_key(row.get(0))).collect()
     }
 
-    /// Up to `limit` pending messages that are due, oldest first.
+    /// Up to `limit` messages that are due and that nobody is delivering, oldest first, without the content of what is
+    /// attached to them.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn due_messages(&self, now: Instant, limit: usize) -> Result<Vec<OutboxRecord>> {
-        let rows = self
-            .query(
-                "SELECT * FROM outbox WHERE state = 'pending' AND due_at <= $1 ORDER BY due_at, account_id, key LIMIT $2",
-            )
-            .bind(now.micros())
-            .bind(limit_of(limit))
-            .fetch_all()
-            .await
-            .while_("looking for messages to deliver")?;
-        rows.iter().map(read_record).collect()
+        let due = self.query(DUE).bind(now.micros()).bind(limit_of(limit));
+        let rows = due.fetch_all().await.while_("looking for messages to deliver")?;
+        rows.iter().map(|row| Ok(read_record(row)?.0)).collect()
     }
 
-    /// Messages, newest first.
+    /// Messages, newest first, without the content of what is attached to them.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -167,76 +277,168 @@ impl Store {
             .fetch_all()
             .await
             .while_("listing messages")?;
-        rows.iter().map(read_record).collect()
+        rows.iter().map(|row| Ok(read_record(row)?.0)).collect()
     }
 
-    /// Records that messages were delivered, each with the file it went to.
+    /// One message, with all that is attached to it.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing was written then.
-    pub async fn mark_sent(&self, sent: &[(NoticeKey, String)], now: Instant) -> Result<()> {
-        let rows: Vec<Sent<'_>> =
-            sent.iter().map(|(key, file)| Sent { account_id: key.account(), key: key.to_string(), file }).collect();
-        let rows = json(rows)?;
-        in_write!(self.backend, "committing deliveries", |tx| {
-            tx.query(set!(account_id text, key text, file text =>
-                "UPDATE outbox SET state = 'sent', attempts = attempts + 1, sent_at = $2, delivered_to = v.file,
-                                   last_error = NULL
-                   FROM v WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND outbox.state = 'pending'"
-            ))
-            .bind(rows.as_str())
-            .bind(now.micros())
-            .execute()
-            .await
-            .while_("recording deliveries")
-        })
-        .map(drop)
-    }
-
-    /// Records that a delivery failed: to be tried again at `retry_at`, or never when that is `None`.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was written then.
-    pub async fn mark_failed(&self, key: &NoticeKey, error: &str, retry_at: Option<Instant>) -> Result<()> {
-        in_write!(self.backend, "committing a failed delivery", |tx| {
-            tx.query(
-                "UPDATE outbox SET state = CASE WHEN $4 IS NULL THEN 'failed' ELSE 'pending' END, attempts = attempts + 1,
-                                   due_at = coalesce($4, due_at), last_error = $3
-                  WHERE account_id = $1 AND key = $2 AND state = 'pending'",
-            )
-            .bind(key.account().as_str())
+    /// [`StoreError`].
+    pub async fn message(&self, key: &NoticeKey) -> Result<Option<OutboxRecord>> {
+        let mut tx = self.read().await?;
+        let rows = tx
+            .query("SELECT * FROM outbox WHERE account_id = $1 AND key = $2")
+            .bind(key.account().as_str().to_owned())
             .bind(key.to_string())
-            .bind(error)
-            .bind(retry_at.map(Instant::micros))
-            .execute()
+            .fetch_all()
             .await
-            .while_("recording a failed delivery")
-        }).map(drop)
+            .while_("reading a message")?;
+        Ok(read_whole(&mut tx, &rows).await?.pop())
+    }
+
+    /// Lets a message be delivered, whatever became of it so far, at once and for the full time that messages are tried;
+    /// not what was delivered.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub async fn retry_message(&self, key: &NoticeKey, now: Instant) -> Result<Asked> {
+        in_write!(self.backend, "committing a message that is tried again", |tx| {
+            if let Some(since) = suppressed_since(tx, key).await? {
+                return Ok(Asked::Suppressed(since));
+            }
+            let done = tx
+                .query(
+                    "UPDATE outbox SET state = 'pending', due_at = $3, pending_since = $3
+                      WHERE account_id = $1 AND key = $2 AND state <> 'sent'",
+                )
+                .bind(key.account().as_str().to_owned())
+                .bind(key.to_string())
+                .bind(now.micros())
+                .execute()
+                .await
+                .while_("trying a message again")?;
+            asked(tx, key, done.rows_affected() > 0).await
+        })
+    }
+
+    /// Lets a message not be delivered any more. One that is just being delivered may have gone, and then says so.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub async fn cancel_message(&self, key: &NoticeKey) -> Result<Asked> {
+        in_write!(self.backend, "committing a message that is cancelled", |tx| {
+            let done = tx
+                .query(
+                    "UPDATE outbox SET state = 'cancelled'
+                      WHERE account_id = $1 AND key = $2 AND state IN ('pending', 'ambiguous', 'cancelled')",
+                )
+                .bind(key.account().as_str().to_owned())
+                .bind(key.to_string())
+                .execute()
+                .await
+                .while_("cancelling a message")?;
+            asked(tx, key, done.rows_affected() > 0).await
+        })
     }
 }
 
-fn read_key(text: &str) -> Result<NoticeKey> {
+async fn suppressed_since(tx: &mut Tx, key: &NoticeKey) -> Result<Option<Instant>> {
+    let rows = tx
+        .query("SELECT since FROM suppressions WHERE address = $1")
+        .bind(key.recipient().as_str().to_owned())
+        .fetch_all()
+        .await
+        .while_("looking for an address in the suppression list")?;
+    Ok(rows.first().map(|row| Instant::from_micros(row.get(0))))
+}
+
+async fn asked(tx: &mut Tx, key: &NoticeKey, done: bool) -> Result<Asked> {
+    if done {
+        return Ok(Asked::Done);
+    }
+    let rows = tx
+        .query("SELECT state FROM outbox WHERE account_id = $1 AND key = $2")
+        .bind(key.account().as_str().to_owned())
+        .bind(key.to_string())
+        .fetch_all()
+        .await
+        .while_("looking for a message")?;
+    rows.first().map_or(Ok(Asked::Unknown), |row| Ok(Asked::Not(read_state(row.get(0))?)))
+}
+
+/// Reads messages with the content of what is attached to them; what several have, they share.
+pub(super) async fn read_whole(tx: &mut Tx, rows: &[Row]) -> Result<Vec<OutboxRecord>> {
+    let mut records: Vec<(OutboxRecord, Vec<String>)> = rows.iter().map(read_record).collect::<Result<_>>()?;
+    let wanted: BTreeSet<(&AccountId, &str)> = records
+        .iter()
+        .flat_map(|(record, hashes)| hashes.iter().map(|hash| (record.message.key.account(), hash.as_str())))
+        .collect();
+    let wanted: Vec<_> = wanted.into_iter().map(|(account_id, sha256)| WantedPart { account_id, sha256 }).collect();
+    let mut parts: BTreeMap<(String, String), Arc<[u8]>> = BTreeMap::new();
+    if !wanted.is_empty() {
+        let found = tx
+            .query(set!(account_id text, sha256 text =>
+                "SELECT p.account_id, p.sha256, p.content FROM v CROSS JOIN outbox_parts AS p
+                  WHERE p.account_id = v.account_id AND p.sha256 = v.sha256"
+            ))
+            .bind(json(wanted)?)
+            .fetch_all()
+            .await
+            .while_("reading attachments")?;
+        for row in &found {
+            parts.insert((row.get(0), row.get(1)), row.get::<Vec<u8>>(2).into());
+        }
+    }
+    for (record, hashes) in &mut records {
+        let account = record.message.key.account().as_str().to_owned();
+        for (attachment, hash) in record.message.attachments.iter_mut().zip(std::mem::take(hashes)) {
+            let missing = || StoreError::Corrupt(format!("message of {account} without its attachment {hash}"));
+            attachment.bytes = parts.get(&(account.clone(), hash.clone())).ok_or_else(missing)?.clone();
+        }
+    }
+    Ok(records.into_iter().map(|(record, _)| record).collect())
+}
+
+pub(super) fn read_key(text: &str) -> Result<NoticeKey> {
     text.parse().map_err(|_| StoreError::Corrupt(format!("message with key {text:?}")))
 }
 
-fn read_record(row: &Row) -> Result<OutboxRecord> {
-    let state: &str = row.get("state");
-    Ok(OutboxRecord {
+fn read_state(word: &str) -> Result<OutboxState> {
+    OutboxState::from_word(word).ok_or_else(|| StoreError::Corrupt(format!("message in state {word:?}")))
+}
+
+/// A message without the content of what is attached to it, and the hashes of that.
+fn read_record(row: &Row) -> Result<(OutboxRecord, Vec<String>)> {
+    let key = read_key(row.get("key"))?;
+    let parts: Vec<Part> = match row.get::<Option<&str>>("attachments") {
+        None => Vec::new(),
+        Some(text) => serde_json::from_str(text)
+            .map_err(|error| StoreError::Corrupt(format!("attachments of {}: {error}", key.name())))?,
+    };
+    let hashes = parts.iter().map(|part| part.sha256.clone()).collect();
+    let attachment = |Part { name, content_type, content_id, sha256: _ }| {
+        let bytes = Arc::from(&[][..]);
+        Attachment { name, content_type, content_id, bytes }
+    };
+    let record = OutboxRecord {
         message: Message {
-            key: read_key(row.get("key"))?,
+            key,
             recipient_name: row.get("recipient_name"),
             subject: row.get("subject"),
             text: row.get("body_text"),
             html: row.get("body_html"),
             message_id: row.get("message_id"),
             created_at: Instant::from_micros(row.get("created_at")),
+            unsubscribe_url: row.get("unsubscribe_url"),
+            attachments: parts.into_iter().map(attachment).collect(),
         },
-        state: OutboxState::from_word(state)
-            .ok_or_else(|| StoreError::Corrupt(format!("message in state {state:?}")))?,
+        state: read_state(row.get("state"))?,
         attempts: u32::try_from(row.get::<i64>("attempts")).unwrap_or(u32::MAX),
         due_at: Instant::from_micros(row.get("due_at")),
+        pending_since: Instant::from_micros(row.get("pending_since")),
         sent_at: row.get::<Option<i64>>("sent_at").map(Instant::from_micros),
         delivered_to: row.get("delivered_to"),
         last_error: row.get("last_error"),
-    })
+    };
+    Ok((record, hashes))
 }

@@ -4,10 +4,13 @@
 //! database on a real Postgres server, a clock that stands. Folder and database vanish with the value.
 
 mod cluster;
+mod messages;
 mod python;
+pub mod smtp;
 mod wire;
 
 pub use cluster::{Cluster, META, own_cluster};
+pub use messages::{alert, attachments, statement};
 pub use python::python_with;
 pub use wire::Wire;
 

@@ -180,8 +180,23 @@ const UNPROVED: &[(&str, &[&str], &str)] = &[
     ("runs", &["a row less"], "old runs are forgotten, and a period without a run is run again: its effects have keys"),
     (
         "outbox",
-        &["attempts", "due_at", "sent_at", "delivered_to", "last_error"],
+        &[
+            "attempts",
+            "due_at",
+            "pending_since",
+            "tried_at",
+            "sent_at",
+            "delivered_to",
+            "last_error",
+            "lease",
+            "leased_until",
+        ],
         "what the deliverer saw and nobody else",
+    ),
+    (
+        "suppressions",
+        &["address", "reason", "since", "message", "a row less", "a row more"],
+        "what servers said and people decided, who may decide otherwise",
     ),
     ("outbox", &["a row less"], "a message follows from no row; if it is asked for again, it is written again"),
     (
@@ -230,6 +245,7 @@ const BY_DIGEST_ALONE: &[(&str, &[&str], &str)] = &[
             "recipient",
             "recipient_name",
             "subject",
+            "unsubscribe_url",
         ],
         "a message is frozen as it was worded",
     ),

@@ -45,6 +45,13 @@ impl<'a> Facts<'a> {
         number(self.fact(at)?)
     }
 
+    /// The row without its last `count` facts where all of them are NULL: as rows were written when there were none.
+    pub fn without_last_if_null(&self, count: usize) -> Facts<'a> {
+        let (first, last) = self.facts.split_at(self.facts.len().saturating_sub(count));
+        let facts = if last.iter().all(Option::is_none) { first } else { &self.facts };
+        Facts { stored: self.stored, facts: facts.to_vec() }
+    }
+
     /// The digest that is stored with the row.
     pub const fn stored(&self) -> i64 {
         self.stored

@@ -16,6 +16,7 @@
 
 mod about;
 mod account;
+mod attachments;
 mod came_back;
 mod facts;
 mod grants;
@@ -207,6 +208,7 @@ impl Audit<'_> {
         }
         let (slice, accounts, next) = self.slice(&mut tx, from).await?;
         let are_readable = reading::check(&mut tx, &slice, &mut self.findings).await?;
+        attachments::check(&mut tx, &slice, &mut self.findings).await?;
         // The latter look into the entries of rows.
         let groups =
             if are_readable { [rows::GROUPS, grants::GROUPS, about::GROUPS] } else { [rows::GROUPS, &[], &[]] };
@@ -305,7 +307,7 @@ mod tests {
         let Tx::Sqlite(mut tx, ..) = store.read().await.expect("a connection") else { panic!("this is SQLite") };
         let groups = rows::GROUPS.iter().chain(grants::GROUPS).chain(about::GROUPS).map(|group| group.sql);
         let mut walked = Vec::new();
-        for sql in groups.chain(reading::statements()).chain([account::REFUNDED]) {
+        for sql in groups.chain(reading::statements()).chain(attachments::statements()).chain([account::REFUNDED]) {
             let plan = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql.sqlite));
             for step in sqlx::query(plan).fetch_all(&mut *tx).await.expect("a plan") {
                 let step: String = step.get(3);

@@ -32,12 +32,13 @@ const COLUMNS: usize = 24;
 /// Rows that are read at once: some 200 kB.
 const ROWS_AT_ONCE: i64 = 1_000;
 
-/// Tables beside the ledger whose rows have digests: the check, what a row is called, how many facts it has, and they.
-const TABLES: &[(&str, &str, usize, Sql)] = &[
+/// Tables beside the ledger whose rows have digests: the check, what a row is called, how many facts each has and how many
+/// came later, which count only where there are any, and they.
+const TABLES: &[(&str, &str, (usize, usize), Sql)] = &[
     (
         "an account is as it was written",
         "the account",
-        5,
+        (5, 0),
         facts!(
             "SELECT ", concat!(" FROM accounts AS t WHERE ", slice!("t")),
             t "account_id", t "name", i "opened_at", i "created_at", t "levels"
@@ -46,7 +47,7 @@ const TABLES: &[(&str, &str, usize, Sql)] = &[
     (
         "terms are as they were written",
         "terms from",
-        4,
+        (4, 0),
         facts!(
             "SELECT ", concat!(" FROM terms AS t WHERE ", slice!("t")),
             t "account_id", t "from_month", t "zone", i "allowance"
@@ -55,7 +56,7 @@ const TABLES: &[(&str, &str, usize, Sql)] = &[
     (
         "an admin is as it was written",
         "admin",
-        6,
+        (6, 0),
         facts!(
             "SELECT ", concat!(" FROM admins AS t WHERE ", slice!("t")),
             t "account_id", t "email", t "name", b "alerts", b "monthly_report", b "daily_report"
@@ -64,13 +65,13 @@ const TABLES: &[(&str, &str, usize, Sql)] = &[
     (
         "what an admin wishes is as it was written",
         "wish",
-        3,
+        (3, 0),
         facts!("SELECT ", concat!(" FROM opt_ins AS t WHERE ", slice!("t")), t "account_id", t "email", t "mail"),
     ),
     (
         "an alert is as it was written",
         "alert",
-        6,
+        (6, 0),
         facts!(
             "SELECT ", concat!(" FROM alerts AS t WHERE ", slice!("t")),
             t "account_id", t "level", i "crossing", i "threshold", i "opened_at", i "resolved_at"
@@ -79,11 +80,11 @@ const TABLES: &[(&str, &str, usize, Sql)] = &[
     (
         "a message is as it was written",
         "message",
-        10,
+        (12, 2),
         facts!(
             "SELECT ", concat!(" FROM outbox AS t WHERE ", slice!("t")),
             t "account_id", t "key", t "kind", t "recipient", t "recipient_name", t "subject", t "body_text",
-            t "body_html", t "message_id", i "created_at"
+            t "body_html", t "message_id", i "created_at", t "unsubscribe_url", t "attachments"
         ),
     ),
 ];
@@ -184,11 +185,12 @@ pub(super) async fn check(tx: &mut Tx, slice: &Slice, findings: &mut Findings) -
     findings.does([WRITTEN, ENTRIES, BALANCE, RECORDED, ACTION]);
     findings.does(TABLES.iter().map(|(check, ..)| *check));
     findings.does(super::account::CHECKS.iter().copied());
-    for (check, what, count, sql) in TABLES {
+    for (check, what, (count, later), sql) in TABLES {
         let mut rows = tx.query(*sql).bind(slice.from.as_str()).bind(slice.to.as_str()).fetch();
         while let Some(row) = rows.try_next().await.while_("reading what stands beside the transactions")? {
             if let Some(facts) = Facts::next(&mut bytes(&row, 0), *count) {
                 let (account, name) = (facts.text(0).unwrap_or_default(), facts.text(1).unwrap_or_default());
+                let facts = facts.without_last_if_null(*later);
                 check_digest(check, account, &format!("{what} {name}"), &facts, findings);
             }
         }

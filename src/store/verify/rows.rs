@@ -185,18 +185,20 @@ const BESIDE: Group = group! {
            FROM alerts AS x WHERE ", slice!("x"), " GROUP BY x.account_id, x.level
          HAVING min(x.crossing) <> 1 OR max(x.crossing) <> count(*)
              OR min(CASE WHEN x.resolved_at IS NULL THEN x.crossing END) <> max(x.crossing)");
-    // A message is due when it is written; a delivery that failed says why, and one that succeeded where to and when.
+    // A message is due when it is written, or was put back by the operator; a delivery that failed says why, and one that
+    // succeeded where to and when.
     "a message is where its deliveries left it" => concat!(
         "SELECT x.account_id, 'message ' || x.key || ': state', 'what its deliveries say',
                 x.state || ' after ' || x.attempts || coalesce(', sent at ' || x.sent_at, '')
                 || coalesce(' to ' || x.delivered_to, '') || coalesce(', ' || x.last_error, '')
-           FROM outbox AS x WHERE ", slice!("x"), " AND (NOT CASE x.state
-                    WHEN 'pending' THEN x.sent_at IS NULL AND x.delivered_to IS NULL AND x.attempts >= 0
-                                        AND (x.attempts = 0) = (x.last_error IS NULL)
-                    WHEN 'sent' THEN x.sent_at IS NOT NULL AND x.delivered_to IS NOT NULL AND x.attempts >= 1
-                                     AND x.last_error IS NULL
-                    WHEN 'failed' THEN x.sent_at IS NULL AND x.delivered_to IS NULL AND x.attempts >= 1
-                                       AND x.last_error IS NOT NULL
+           FROM outbox AS x WHERE ", slice!("x"), " AND (NOT CASE
+                    WHEN x.state = 'sent' THEN x.sent_at IS NOT NULL AND x.delivered_to IS NOT NULL AND x.attempts >= 1
+                                               AND x.last_error IS NULL
+                    WHEN x.sent_at IS NOT NULL OR x.delivered_to IS NOT NULL THEN FALSE
+                    WHEN x.state IN ('failed', 'ambiguous') THEN x.attempts >= 1 AND x.last_error IS NOT NULL
+                    WHEN x.state IN ('pending', 'cancelled', 'suppressed') THEN x.attempts >= 0
+                                               AND (x.attempts = 0) = (x.last_error IS NULL)
                     ELSE FALSE END
-                OR (x.due_at <> x.created_at AND (x.attempts = 0 OR (x.attempts = 1 AND x.state = 'sent'))))");
+                OR x.pending_since < x.created_at
+                OR (x.due_at <> x.pending_since AND (x.attempts = 0 OR (x.attempts = 1 AND x.state = 'sent'))))");
 };

@@ -32,6 +32,8 @@ fn notice(account: &AccountId, crossing: &Crossing) -> Message {
         text: "Low.\n".into(),
         html: "<p>Low.</p>".into(),
         created_at: instant("2013-01-05T00:00:00Z"),
+        unsubscribe_url: None,
+        attachments: Vec::new(),
     }
 }
 

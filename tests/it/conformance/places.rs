@@ -1,6 +1,6 @@
 //! Making, opening and closing ledgers, and what is said of places where there is none.
 
-use crate::support::{Backend, Sandbox, account, both_databases, instant};
+use crate::support::{Backend, Sandbox, account, both_databases, instant, statement};
 use creditd::store::{Meta, NewAccount, Store, StoreError};
 use std::future::Future;
 
@@ -52,21 +52,34 @@ both_databases! {
 
     /// Replicas of a new version that start at once on an old ledger.
     async fn of_many_who_bring_a_schema_up_to_date_one_does(sandbox: Sandbox) {
-        sandbox
-            .execute("DROP TABLE sealed; DELETE FROM _sqlx_migrations WHERE version = 3")
-            .await
-            .expect("a ledger of before");
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        let message = statement(&acme, "ann@example.com", "2013-02-01T00:00:00Z");
+        sandbox.store().write_messages(std::slice::from_ref(&message)).await.expect("written");
+        // Without what versions 3 and 4 brought.
+        let columns = match sandbox.backend() {
+            // That one makes the table anew, of the columns that there were.
+            Backend::Sqlite => "",
+            Backend::Postgres => {
+                "ALTER TABLE outbox DROP COLUMN unsubscribe_url, DROP COLUMN attachments, DROP COLUMN pending_since,
+                     DROP COLUMN tried_at, DROP COLUMN lease, DROP COLUMN leased_until;"
+            }
+        };
+        let before = "DROP TABLE sealed; DROP TABLE outbox_parts; DROP TABLE suppressions;
+                      DELETE FROM _sqlx_migrations WHERE version IN (3, 4)";
+        sandbox.execute(&format!("{columns} {before}")).await.expect("a ledger of before");
         let opened = at_once(|| {
             let url = sandbox.url().to_owned();
             Box::pin(async move { Store::open(&url).await })
         });
         for opened in opened.await {
             let store = opened.expect("the ledger, up to date");
-            assert_eq!(store.runs(None, None, 1).await.expect("the new table"), []);
+            let record = store.message(&message.key).await.expect("read").expect("it is there");
+            assert_eq!((record.message, record.pending_since), (message.clone(), message.created_at));
             store.close().await;
         }
         let versions = sandbox.texts("SELECT CAST(version AS TEXT) FROM _sqlx_migrations ORDER BY version").await;
-        assert_eq!(versions, ["1", "2", "3"]);
+        assert_eq!(versions, ["1", "2", "3", "4", "5"]);
+        sandbox.assert_verified().await;
     }
 
     async fn a_schema_of_another_build_is_left_as_it_is(sandbox: Sandbox) {
@@ -83,7 +96,7 @@ both_databases! {
                        FROM _sqlx_migrations WHERE version = 1";
         sandbox.execute(newer).await.expect("a newer schema");
         let error = Store::open(sandbox.url()).await.map(|_| ()).expect_err("a newer schema");
-        assert_eq!(error.to_string(), "the ledger has schema 9999, this creditd knows 3; install a newer creditd");
+        assert_eq!(error.to_string(), "the ledger has schema 9999, this creditd knows 5; install a newer creditd");
     }
 
     async fn a_place_with_something_else_is_left_as_it_is(sandbox: Sandbox) {

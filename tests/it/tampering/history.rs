@@ -1,18 +1,20 @@
 //! A ledger in which everything has happened: a row of every kind, in every table, in every state that it can have.
 
-use crate::support::{Sandbox, account, account_id, instant, month, purchase, seal, usage};
+use crate::support::{Sandbox, account, account_id, alert, attachments, instant, month, purchase, seal, usage};
 use creditd::app::App;
 use creditd::core::calendar::parse_zone;
 use creditd::core::credits::{CreditType, Credits};
+use creditd::core::delivery::Next;
 use creditd::core::ids::{AccountId, ActionCode, Email, Key, Reference, UserId};
 use creditd::core::ledger::{
     Adjust, Bonus, Call, Cap, Capture, Closing, Hold, MonthClosing, NewTerms, Refund, Return, Usage, Void,
 };
+use creditd::core::outbox::Message;
 use creditd::core::price::PriceVersion;
 use creditd::core::schedule::{Job, Slot};
 use creditd::core::transaction::{Status, Transaction};
 use creditd::jobs::{Claiming, Kit, Planned, Run, run_slot};
-use creditd::store::{Admin, NewAccount, RunState};
+use creditd::store::{Admin, Delivery, NewAccount, OutboxRecord, RunState};
 use tokio_util::sync::CancellationToken;
 
 /// After all of it.
@@ -219,13 +221,8 @@ async fn june(sandbox: &Sandbox, acme: &AccountId) {
     job(&sandbox.at("2013-06-11T12:01:00Z"), Job::Scan, RunState::Done).await; // resolves both levels
     spend("2013-06-12T12:00:00Z", "all-again").await;
     job(&sandbox.at("2013-06-12T12:01:00Z"), Job::Scan, RunState::Done).await;
-    // One message was tried in vain and will be tried again, one was given up.
-    let pending = sandbox.store().due_messages(instant("2013-06-12T12:02:00Z"), 10).await.expect("messages");
-    assert_eq!(pending.len(), 2);
-    let retry_at = Some(instant("2013-06-12T13:00:00Z"));
+    mail(sandbox, acme).await;
     let store = sandbox.store();
-    store.mark_failed(&pending[0].message.key, "the disk is full", retry_at).await.expect("recorded");
-    store.mark_failed(&pending[1].message.key, "no such address", None).await.expect("recorded");
     let slot = |at: &str| Slot::Tick(instant(at));
     for (at, ended) in [("2013-06-12T12:05:00Z", true), ("2013-06-12T12:06:00Z", false)] {
         store.claim_run(Job::Verify, slot(at), instant(at), instant(at)).await.expect("a run");
@@ -247,6 +244,40 @@ async fn june(sandbox: &Sandbox, acme: &AccountId) {
         ],
     )
     .await;
+}
+
+/// A message in each state: one was tried in vain and will be tried again, one was given up and its address with it, and
+/// what else may come of one.
+async fn mail(sandbox: &Sandbox, acme: &AccountId) {
+    let store = sandbox.store();
+    let now = instant("2013-06-12T12:02:00Z");
+    let record = async |records: &[OutboxRecord], outcomes: Vec<Next>| {
+        assert_eq!(records.len(), outcomes.len());
+        let both = records.iter().zip(outcomes);
+        let delivery = |(record, next): (&OutboxRecord, Next)| Delivery {
+            key: record.message.key.clone(),
+            lease: "a lease".into(),
+            next,
+        };
+        let deliveries: Vec<Delivery> = both.map(delivery).collect();
+        store.record_deliveries(&deliveries, now).await.expect("recorded");
+    };
+    let leased = store.lease_messages("a lease", now, 10, None).await.expect("messages").records;
+    let again = Next::Again { error: "the disk is full".into(), at: instant("2013-06-12T13:00:00Z") };
+    record(&leased, vec![again, Next::Failed { error: "no such address".into(), suppress: true }]).await;
+    let gone = leased[1].message.key.recipient().as_str();
+    let written = |number: u32, recipient: &str| alert(acme, number, recipient, "2013-06-12T12:02:00Z");
+    let with_parts = Message {
+        attachments: attachments(),
+        unsubscribe_url: Some("https://credits.example/u?t=1".into()),
+        ..written(90, "ann@acme.example")
+    };
+    let messages = [with_parts, written(91, "ann@acme.example"), written(92, gone), written(93, "bob@acme.example")];
+    store.write_messages(&messages).await.expect("written");
+    let leased = store.lease_messages("a lease", now, 10, None).await.expect("messages");
+    assert_eq!(leased.suppressed, 1);
+    record(&leased.records[1..2], vec![Next::Ambiguous { error: "cut".into() }]).await;
+    store.cancel_message(&messages[3].key).await.expect("cancelled");
 }
 
 /// Does calls one by one; none of them is refused.

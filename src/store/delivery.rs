@@ -1,0 +1,238 @@
+//! Who delivers which messages, and what came of it.
+//!
+//! A deliverer leases a few messages for a while by the clock of the database, so that any number of processes share the
+//! work whatever their own clocks say; what a process that died had leased comes back when its lease is over. A lease has
+//! a name that nobody else uses, and what is recorded under another one changes nothing but for one thing: what was
+//! delivered was delivered.
+
+use super::backend::{Tx, in_write};
+use super::ledgers::limit_of;
+use super::outbox::{OutboxRecord, Wanted, due, read_whole};
+use super::sql::{Sql, set};
+use super::{Result, Store, While, json};
+use crate::core::calendar::Instant;
+use crate::core::delivery::Next;
+use crate::core::ids::AccountId;
+use crate::core::outbox::NoticeKey;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// How long a lease lasts. A deliverer begins nothing that could last longer, so this bounds how late messages of a
+/// process that died are.
+pub const LEASE_SECONDS: u32 = 300;
+/// The time over which a limit per minute counts.
+const MINUTE_SECONDS: i64 = 60;
+
+/// Candidates, oldest first, and whether their addresses are suppressed.
+const CANDIDATES: Sql = due!(
+    "SELECT o.account_id, o.key, s.address IS NOT NULL FROM outbox AS o LEFT JOIN suppressions AS s ON s.address = o.recipient"
+);
+/// Those who lease take turns, or two would choose the same messages. On SQLite whoever writes has the turn.
+const TAKE_TURNS: Sql = Sql { sqlite: "SELECT 1", postgres: "SELECT 1 FROM meta WHERE name = 'created_at' FOR UPDATE" };
+/// The end of a lease that begins now.
+const END_OF_LEASE: Sql = Sql {
+    sqlite: "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER) + $1 * 1000000",
+    postgres: "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) + $1 * 1000000",
+};
+
+/// Messages that are one deliverer's for [`LEASE_SECONDS`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leased {
+    /// They, oldest first.
+    pub records: Vec<OutboxRecord>,
+    /// Messages that were due and will not be delivered, because their addresses are on the suppression list.
+    pub suppressed: u64,
+    /// Whether more may be due.
+    pub more: bool,
+    /// Whether the limit per minute kept some back.
+    pub limited: bool,
+}
+
+/// What became of a message that was leased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Which message.
+    pub key: NoticeKey,
+    /// The name of the lease.
+    pub lease: Arc<str>,
+    /// What became of it.
+    pub next: Next,
+}
+
+#[derive(Serialize)]
+struct DeliveryRow<'a> {
+    account_id: &'a AccountId,
+    key: String,
+    lease: &'a str,
+    state: &'static str,
+    /// 1 where it was tried.
+    tried: i64,
+    due_at: Option<i64>,
+    delivered_to: Option<&'a str>,
+    error: Option<&'a str>,
+}
+
+impl DeliveryRow<'_> {
+    fn of(delivery: &Delivery) -> DeliveryRow<'_> {
+        let Delivery { key, lease, next } = delivery;
+        let (state, due_at, delivered_to, error) = match next {
+            Next::Sent { to } => ("sent", None, Some(to.as_str()), None),
+            Next::Again { error, at } => ("pending", Some(at.micros()), None, Some(error.as_str())),
+            Next::Failed { error, suppress: _ } => ("failed", None, None, Some(error.as_str())),
+            Next::Ambiguous { error } => ("ambiguous", None, None, Some(error.as_str())),
+            Next::Untried => ("pending", None, None, None),
+        };
+        let tried = i64::from(*next != Next::Untried);
+        let (account_id, key) = (key.account(), key.to_string());
+        DeliveryRow { account_id, key, lease, state, tried, due_at, delivered_to, error }
+    }
+}
+
+#[derive(Serialize)]
+struct SuppressedRow<'a> {
+    account_id: &'a AccountId,
+    address: &'a str,
+    reason: &'a str,
+    message: String,
+}
+
+impl Store {
+    /// Leases up to `limit` messages that are due, under a name that nobody else uses, and with `per_minute` no more than
+    /// that are given to deliverers in any minute before `now`. Messages to suppressed addresses are put aside.
+    ///
+    /// # Errors
+    /// [`super::StoreError`]; nothing is leased then, or what is comes back when the lease is over.
+    pub async fn lease_messages(
+        &self,
+        lease: &str,
+        now: Instant,
+        limit: usize,
+        per_minute: Option<u32>,
+    ) -> Result<Leased> {
+        in_write!(self.backend, "committing which messages are delivered", |tx| {
+            tx.query(TAKE_TURNS).fetch_all().await.while_("waiting for the turn to deliver")?;
+            let limit = limit_of(limit);
+            let room = match per_minute {
+                Some(most) => limit.min(i64::from(most) - tried_in_the_last_minute(tx, now).await?).max(0),
+                None => limit,
+            };
+            take(tx, lease, now, room, room < limit).await
+        })
+    }
+
+    /// Records what became of messages that were leased. What was delivered was, whoever has the lease now and whatever the
+    /// operator said meanwhile; the rest is recorded only under the lease.
+    ///
+    /// # Errors
+    /// [`super::StoreError`]; nothing was written then.
+    pub async fn record_deliveries(&self, deliveries: &[Delivery], now: Instant) -> Result<()> {
+        let rows: Vec<DeliveryRow<'_>> = deliveries.iter().map(DeliveryRow::of).collect();
+        let rows = json(rows)?;
+        let suppressed = deliveries.iter().filter_map(|delivery| match &delivery.next {
+            Next::Failed { error, suppress: true } => Some(SuppressedRow {
+                account_id: delivery.key.account(),
+                address: delivery.key.recipient().as_str(),
+                reason: error,
+                message: delivery.key.to_string(),
+            }),
+            _ => None,
+        });
+        let suppressed: Vec<SuppressedRow<'_>> = suppressed.collect();
+        let addresses = (!suppressed.is_empty()).then(|| json(suppressed)).transpose()?;
+        in_write!(self.backend, "committing deliveries", |tx| {
+            tx.query(set!(
+                account_id text, key text, lease text, state text, tried bigint, due_at bigint, delivered_to text, error text =>
+                "UPDATE outbox
+                    SET state = v.state, attempts = attempts + v.tried, due_at = coalesce(v.due_at, outbox.due_at),
+                        sent_at = CASE WHEN v.state = 'sent' THEN $2 END, delivered_to = v.delivered_to,
+                        last_error = CASE WHEN v.state <> 'sent' THEN coalesce(v.error, outbox.last_error) END,
+                        tried_at = CASE WHEN v.tried = 1 THEN outbox.tried_at END, lease = NULL, leased_until = NULL
+                   FROM v WHERE outbox.account_id = v.account_id AND outbox.key = v.key
+                    AND CASE WHEN v.state = 'sent' THEN outbox.state IN ('pending', 'cancelled')
+                             ELSE outbox.state = 'pending' AND outbox.lease = v.lease END"
+            ))
+            .bind(rows.as_str())
+            .bind(now.micros())
+            .execute()
+            .await
+            .while_("recording deliveries")?;
+            if let Some(addresses) = &addresses {
+                tx.query(set!(account_id text, address text, reason text, message text =>
+                    "INSERT INTO suppressions (address, reason, since, message)
+                     SELECT v.address, v.reason, $2, v.message FROM v CROSS JOIN outbox AS o
+                      WHERE o.account_id = v.account_id AND o.key = v.message AND o.state = 'failed'
+                     ON CONFLICT (address) DO NOTHING"
+                ))
+                .bind(addresses.as_str())
+                .bind(now.micros())
+                .execute()
+                .await
+                .while_("writing the suppression list")?;
+            }
+            Ok(())
+        })
+    }
+}
+
+async fn tried_in_the_last_minute(tx: &mut Tx, now: Instant) -> Result<i64> {
+    let counted = tx
+        .query("SELECT count(*) FROM outbox WHERE tried_at > $1 AND tried_at <= $2")
+        .bind(now.plus_seconds(-MINUTE_SECONDS).micros())
+        .bind(now.micros())
+        .fetch_one()
+        .await
+        .while_("counting deliveries of the last minute")?;
+    Ok(counted.get(0))
+}
+
+async fn take(tx: &mut Tx, lease: &str, now: Instant, room: i64, is_limited: bool) -> Result<Leased> {
+    // One more than there is room for tells whether the limit keeps any back.
+    let found = tx.query(CANDIDATES).bind(now.micros()).bind(room + 1);
+    let found = found.fetch_all().await.while_("looking for messages to deliver")?;
+    let is_more = i64::try_from(found.len()).unwrap_or(i64::MAX) > room;
+    let (mut wanted, mut suppressed) = (Vec::new(), Vec::new());
+    for row in found.iter().take(usize::try_from(room).unwrap_or(usize::MAX)) {
+        let key: NoticeKey = super::outbox::read_key(row.get(1))?;
+        if row.get::<bool>(2) { suppressed.push(key) } else { wanted.push(key) }
+    }
+    if !suppressed.is_empty() {
+        tx.query(set!(account_id text, key text =>
+            "UPDATE outbox SET state = 'suppressed', lease = NULL, leased_until = NULL
+               FROM v WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND outbox.state = 'pending'"
+        ))
+        .bind(json(suppressed.iter().map(Wanted::of).collect::<Vec<_>>())?)
+        .execute()
+        .await
+        .while_("putting messages to suppressed addresses aside")?;
+    }
+    let mut records = Vec::new();
+    if !wanted.is_empty() {
+        let until = tx.query(END_OF_LEASE).bind(i64::from(LEASE_SECONDS));
+        let until: i64 = until.fetch_one().await.while_("asking for the database's time")?.get(0);
+        let wanted = json(wanted.iter().map(Wanted::of).collect::<Vec<_>>())?;
+        tx.query(set!(account_id text, key text =>
+            "UPDATE outbox SET lease = $2, leased_until = $3, tried_at = $4
+               FROM v WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND outbox.state = 'pending'"
+        ))
+        .bind(wanted.as_str())
+        .bind(lease.to_owned())
+        .bind(until)
+        .bind(now.micros())
+        .execute()
+        .await
+        .while_("leasing messages")?;
+        let rows = tx
+            .query(set!(account_id text, key text =>
+                "SELECT o.* FROM v CROSS JOIN outbox AS o
+                  WHERE o.account_id = v.account_id AND o.key = v.key AND o.lease = $2 ORDER BY o.due_at, o.account_id, o.key"
+            ))
+            .bind(wanted.as_str())
+            .bind(lease.to_owned())
+            .fetch_all()
+            .await
+            .while_("reading messages to deliver")?;
+        records = read_whole(tx, &rows).await?;
+    }
+    let suppressed = suppressed.len() as u64;
+    Ok(Leased { records, suppressed, more: is_more, limited: is_limited && is_more })
+}

@@ -1,0 +1,295 @@
+//! The job `deliver` against a mail server in this process: what becomes of messages, whatever the server does, and that
+//! time comes in as an argument.
+
+use crate::support::smtp::{At, Does, Manner, SmtpServer};
+use crate::support::{Sandbox, alert, attachments, both_databases, instant, statement};
+use creditd::app::App;
+use creditd::config::TransportKind;
+use creditd::core::delivery::{Fault, Tls};
+use creditd::core::ids::{AccountId, Email};
+use creditd::core::outbox::{Mailbox, Message, NoticeKey, OutboxState};
+use creditd::core::schedule::Job;
+use creditd::core::secret::Secret;
+use creditd::jobs::{Done, JobError, Kit, Run, deliver};
+use creditd::mail::{Mailer, SmtpMailer, SmtpOptions};
+use creditd::store::{OutboxRecord, RunState};
+use std::collections::BTreeSet;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+const WRITTEN: &str = "2013-02-01T12:00:00Z";
+/// Ample for a server that answers.
+const LONG: Duration = Duration::from_secs(60);
+
+fn options(port: u16) -> SmtpOptions {
+    SmtpOptions {
+        host: "127.0.0.1".into(),
+        port,
+        tls: Tls::None,
+        login: None,
+        ca_file: None,
+        connections: 3,
+        timeout: LONG,
+        idempotency_header: None,
+    }
+}
+
+/// What jobs work with, whose mail goes to a server.
+pub fn kit_with(app: App, options: SmtpOptions) -> Kit {
+    let address = Email::new("credits@platform.example").expect("an address");
+    let mailer = SmtpMailer::new(options, Mailbox { name: "AI credits".into(), address }).expect("a mailer");
+    let mut kit = Kit::new(app).expect("templates and a mail folder");
+    kit.mailer = Mailer::Smtp(Arc::new(mailer));
+    kit
+}
+
+fn kit(app: App, server: &SmtpServer) -> Kit {
+    kit_with(app, options(server.port))
+}
+
+/// Runs the job.
+pub async fn run(kit: &Kit, dry_run: bool) -> Result<Done, JobError> {
+    let mut run = Run { dry_run, progress: &mut |_, _| {}, stop: CancellationToken::new() };
+    deliver::run(kit, &mut run).await
+}
+
+async fn summary(kit: &Kit) -> String {
+    run(kit, false).await.expect("the job ends well").summary
+}
+
+async fn open_and_write(sandbox: &Sandbox, messages: impl FnOnce(&AccountId) -> Vec<Message>) -> Vec<NoticeKey> {
+    let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+    let messages = messages(&acme);
+    sandbox.store().write_messages(&messages).await.expect("written");
+    messages.into_iter().map(|message| message.key).collect()
+}
+
+async fn find(sandbox: &Sandbox, key: &NoticeKey) -> OutboxRecord {
+    sandbox.store().message(key).await.expect("read").expect("it is there")
+}
+
+both_databases! {
+    /// Two processes at once, with hundreds of messages: each is delivered by one of them.
+    async fn any_number_of_processes_share_the_work(sandbox: Sandbox) {
+        let server = SmtpServer::start(|_| Manner::default()).await;
+        open_and_write(&sandbox, |acme| {
+            let with = |message: Message| Message { attachments: attachments(), ..message };
+            (1..=330).map(|n| with(alert(acme, n, "ann@acme.example", WRITTEN))).collect()
+        })
+        .await;
+        let other = sandbox.second_program(instant(WRITTEN)).await;
+        let kits = [kit(sandbox.at(WRITTEN), &server), kit(other, &server)];
+        let [one, two] = &kits;
+        let (one, two) = tokio::join!(run(one, false), run(two, false));
+        let sent = one.expect("done").lines.len() + two.expect("done").lines.len();
+        assert_eq!((sent, server.taken().len()), (330, 330));
+        let ids: BTreeSet<_> = server.taken().iter().map(|taken| taken.header("Message-ID")).collect();
+        assert_eq!(ids.len(), 330);
+        let left = sandbox.store().messages(None, Some(OutboxState::Pending), 1).await.expect("messages");
+        assert_eq!(left, []);
+        assert!(server.sessions() <= 6, "{} sessions of two times three", server.sessions());
+        sandbox.assert_verified().await;
+    }
+
+    async fn what_failed_for_now_is_tried_again_with_growing_pauses_and_given_up_after_four_days(sandbox: Sandbox) {
+        let server = SmtpServer::start(|_| Manner::wrong(At::Rcpt, Does::Say("450 4.2.0 <ann@acme.example> later\r\n"))).await;
+        let keys = open_and_write(&sandbox, |acme| vec![statement(acme, "ann@acme.example", WRITTEN)]).await;
+        let kit = kit(sandbox.at(WRITTEN), &server);
+        let done = run(&kit, true).await.expect("a plan");
+        assert_eq!((done.summary.as_str(), server.sessions()), ("1 message to deliver now", 0));
+        assert_eq!(done.lines, [format!("deliver {}", keys[0].name())]);
+        let mut now = instant(WRITTEN);
+        let mut waits = Vec::new();
+        loop {
+            let done = run(&kit.at(sandbox.at_instant(now)), false).await.expect("the job ends well");
+            let record = find(&sandbox, &keys[0]).await;
+            if record.state == OutboxState::Failed {
+                assert_eq!(done.summary, "0 messages delivered, 1 failed");
+                break;
+            }
+            assert_eq!(done.summary, "0 messages delivered, 0 failed, 1 to be tried again");
+            assert!(done.problems[0].starts_with(&format!("{}: the mail server refused while naming the recipient: 450 4.2.0 (address) later", keys[0].name())), "{:?}", done.problems);
+            waits.push((record.due_at.micros() - now.micros()) / 60_000_000);
+            assert_eq!(summary(&kit.at(sandbox.at_instant(record.due_at.plus_micros(-1)))).await, "0 messages delivered, 0 failed");
+            now = record.due_at;
+        }
+        assert_eq!(waits[..8], [1, 2, 4, 8, 16, 32, 60, 60]);
+        let days = (now.micros() - instant(WRITTEN).micros()) / 86_400_000_000;
+        assert_eq!((days, waits.len()), (4, 101));
+        sandbox.assert_verified().await;
+    }
+}
+
+/// Nobody knows whether it arrived: an alert goes out again, a statement waits for the operator.
+#[tokio::test]
+async fn what_may_have_arrived_is_sent_again_or_held() {
+    let sandbox = Sandbox::new().await;
+    let is_broken = Arc::new(AtomicBool::new(true));
+    let server = SmtpServer::start({
+        let is_broken = Arc::clone(&is_broken);
+        move |_| match is_broken.load(Ordering::Relaxed) {
+            true => Manner::wrong(At::Taken, Does::Close),
+            false => Manner::default(),
+        }
+    })
+    .await;
+    let keys = open_and_write(&sandbox, |acme| {
+        vec![alert(acme, 1, "ann@acme.example", WRITTEN), statement(acme, "ann@acme.example", WRITTEN)]
+    })
+    .await;
+    let kit = kit(sandbox.at(WRITTEN), &server);
+    let done = run(&kit, false).await.expect("done");
+    assert_eq!(done.summary, "0 messages delivered, 0 failed, 1 to be tried again, 1 perhaps delivered");
+    assert_eq!(find(&sandbox, &keys[1]).await.state, OutboxState::Ambiguous);
+    is_broken.store(false, Ordering::Relaxed);
+    let later = "2013-02-01T12:01:00Z";
+    assert_eq!(summary(&kit.at(sandbox.at(later))).await, "1 message delivered, 0 failed");
+    assert_eq!(summary(&kit.at(sandbox.at("2013-02-09T12:00:00Z"))).await, "0 messages delivered, 0 failed");
+    sandbox.store().retry_message(&keys[1], instant("2013-02-09T12:00:00Z")).await.expect("asked");
+    assert_eq!(summary(&kit.at(sandbox.at("2013-02-09T12:00:00Z"))).await, "1 message delivered, 0 failed");
+    let mut taken: Vec<_> =
+        server.taken().iter().map(|taken| (taken.header("Message-ID"), taken.raw.clone())).collect();
+    taken.sort();
+    assert!(taken.len() == 4 && taken[0] == taken[1] && taken[2] == taken[3], "each twice, to the byte");
+    sandbox.assert_verified().await;
+}
+
+#[tokio::test]
+async fn an_address_where_nobody_is_gets_no_more_mail() {
+    let sandbox = Sandbox::new().await;
+    let server =
+        SmtpServer::start(|_| Manner::wrong(At::Rcpt, Does::Say("550 5.1.1 <gone@acme.example>: who?\r\n"))).await;
+    let keys = open_and_write(&sandbox, |acme| vec![alert(acme, 1, "gone@acme.example", WRITTEN)]).await;
+    let kit = kit(sandbox.at(WRITTEN), &server);
+    let done = run(&kit, false).await.expect("done");
+    assert!(done.problems[0].ends_with("given up, and its address gets no more mail"), "{:?}", done.problems);
+    let list = sandbox.store().suppressions(10).await.expect("the list");
+    assert_eq!((list[0].address.as_str(), list[0].message.as_ref()), ("gone@acme.example", Some(&keys[0])));
+    assert!(list[0].reason.contains("550 5.1.1 (address) who?"), "{}", list[0].reason);
+    let next = alert(keys[0].account(), 2, "gone@acme.example", WRITTEN);
+    sandbox.store().write_messages(std::slice::from_ref(&next)).await.expect("written");
+    assert_eq!(summary(&kit).await, "0 messages delivered, 0 failed, 1 to suppressed addresses");
+    assert_eq!(find(&sandbox, &next.key).await.state, OutboxState::Suppressed);
+    assert_eq!(server.commands().iter().filter(|line| line.starts_with("RCPT")).count(), 1);
+}
+
+/// A server that is down is asked a few times and then left alone for a while; nothing is held against the messages.
+#[tokio::test]
+async fn a_server_that_is_down_is_left_alone() {
+    let sandbox = Sandbox::new().await;
+    let server = SmtpServer::start(|_| Manner::wrong(At::Greeting, Does::Say("421 4.3.2 not now\r\n"))).await;
+    let keys =
+        open_and_write(&sandbox, |acme| (1..=200).map(|n| alert(acme, n, "ann@acme.example", WRITTEN)).collect()).await;
+    let mut now = instant(WRITTEN);
+    let down = kit(sandbox.at(WRITTEN), &server);
+    for seconds in [20, 40] {
+        let before = server.sessions();
+        let kit = down.at(sandbox.at_instant(now));
+        assert_eq!(kit.mail_rests_until(), None);
+        let error = run(&kit, false).await.expect_err("the server is down");
+        assert!(matches!(error, JobError::NotDelivered { fault: Fault::Server, .. }), "{error}");
+        let said = error.to_string();
+        assert!(
+            said.starts_with("the mail server refused while connecting to it: 421 4.3.2 not now (127.0.0.1:"),
+            "{said}"
+        );
+        assert!(said.ends_with("what was not tried waits, and nothing is held against it"), "{said}");
+        assert!((3..=6).contains(&(server.sessions() - before)), "{} sessions", server.sessions() - before);
+        now = now.plus_seconds(seconds);
+        assert_eq!(kit.mail_rests_until(), Some(now));
+    }
+    for key in &keys {
+        let record = find(&sandbox, key).await;
+        assert_eq!((record.state, record.attempts, record.due_at), (OutboxState::Pending, 0, instant(WRITTEN)));
+    }
+    let up = SmtpServer::start(|_| Manner::default()).await;
+    assert_eq!(summary(&kit(sandbox.at_instant(now), &up)).await, "200 messages delivered, 0 failed");
+    sandbox.assert_verified().await;
+}
+
+#[tokio::test]
+async fn a_refused_login_stops_everything_and_is_told() {
+    let sandbox = Sandbox::new().await;
+    let server = SmtpServer::start(|_| Manner { login: Some(("credits", "s3cret")), ..Manner::default() }).await;
+    let keys =
+        open_and_write(&sandbox, |acme| (1..=20).map(|n| alert(acme, n, "a@acme.example", WRITTEN)).collect()).await;
+    let login = Some(("credits".to_owned(), Secret::new("wr0ng")));
+    let kit = kit_with(sandbox.at(WRITTEN), SmtpOptions { login, ..options(server.port) });
+    let error = run(&kit, false).await.expect_err("it does not let us in");
+    assert!(matches!(error, JobError::NotDelivered { fault: Fault::Settings, .. }), "{error}");
+    assert!(
+        error.to_string().contains("CREDITD_SMTP_PASSWORD") && !format!("{error:?}").contains("wr0ng"),
+        "{error:?}"
+    );
+    assert!(kit.mail_rests_until().is_some());
+    assert!(server.sessions() <= 3, "one for each connection");
+    assert_eq!(find(&sandbox, &keys[0]).await.attempts, 0);
+}
+
+/// So many in a minute, whatever the number of runs.
+#[tokio::test]
+async fn the_limit_per_minute_holds_across_runs() {
+    let sandbox = Sandbox::new().await;
+    let server = SmtpServer::start(|_| Manner::default()).await;
+    open_and_write(&sandbox, |acme| (1..=25).map(|n| alert(acme, n, "a@acme.example", WRITTEN)).collect()).await;
+    let at = |now: &str| {
+        let mut app = sandbox.at(now);
+        app.settings.mail.transport = TransportKind::Smtp;
+        app.settings.mail.smtp.host = Some("127.0.0.1".into());
+        app.settings.mail.smtp.port = Some(server.port);
+        app.settings.mail.smtp.tls = Tls::None;
+        app.settings.mail.smtp.per_minute = 10;
+        Kit::new(app).expect("templates and a server")
+    };
+    for (now, taken) in [
+        ("2013-02-01T12:00:00Z", 10),
+        ("2013-02-01T12:00:10Z", 10),
+        ("2013-02-01T12:00:59Z", 10),
+        ("2013-02-01T12:01:00Z", 20),
+        ("2013-02-01T12:01:59Z", 20),
+        ("2013-02-01T12:02:00Z", 25),
+    ] {
+        let summary = summary(&at(now)).await;
+        assert_eq!(server.taken().len(), taken, "{now}");
+        assert_eq!(summary.ends_with("; the limit per minute keeps more back"), taken < 25, "{now}: {summary}");
+    }
+}
+
+/// A mail server that takes a connection and says nothing, and a daemon: everything else goes on meanwhile.
+#[tokio::test]
+async fn a_black_hole_delays_no_other_job() {
+    let sandbox = Sandbox::new().await;
+    let server = SmtpServer::start(|_| Manner::wrong(At::Greeting, Does::Tell)).await;
+    open_and_write(&sandbox, |acme| vec![alert(acme, 1, "ann@acme.example", WRITTEN)]).await;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_creditd"));
+    command.args(["serve", "--database-url", sandbox.url()]).current_dir(sandbox.path(""));
+    command.env("CREDITD__MAIL__TRANSPORT", "smtp").env("CREDITD__MAIL__SMTP__HOST", "127.0.0.1");
+    command.env("CREDITD__MAIL__SMTP__PORT", server.port.to_string()).env("CREDITD__MAIL__SMTP__TLS", "none");
+    command.env("CREDITD__MAIL__SMTP__TIMEOUT_SECONDS", "120");
+    let daemon = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the daemon starts");
+    let _daemon = Killed(daemon);
+    tokio::time::timeout(LONG, server.told()).await.expect("the daemon delivers");
+    let is_done = async |job: Job, state: RunState| {
+        !sandbox.store().runs(Some(job), Some(state), 1).await.expect("runs").is_empty()
+    };
+    // Of the other jobs, verify comes last, and seal before it.
+    let others = async {
+        while !(is_done(Job::Verify, RunState::Done).await && is_done(Job::Seal, RunState::Done).await) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, others).await.expect("the other jobs get through");
+    assert!(is_done(Job::Deliver, RunState::Running).await, "the delivery waits all the while");
+}
+
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,54 @@
+//! Messages to put into an outbox.
+
+use super::{instant, month};
+use creditd::core::alert::Crossing;
+use creditd::core::ids::{AccountId, Email, LevelName};
+use creditd::core::outbox::{Attachment, Message, NoticeKey};
+
+/// A statement of January 2013 for somebody.
+#[track_caller]
+pub fn statement(account: &AccountId, recipient: &str, created_at: &str) -> Message {
+    let recipient = Email::new(recipient).expect("an address");
+    message(NoticeKey::monthly_statement(account.clone(), month("2013-01"), recipient, 1), created_at)
+}
+
+/// An alert for somebody, the `crossing`th of its level.
+#[track_caller]
+pub fn alert(account: &AccountId, crossing: u32, recipient: &str, created_at: &str) -> Message {
+    let recipient = Email::new(recipient).expect("an address");
+    let crossing = Crossing { level: LevelName::new("low").expect("a level's name"), crossing };
+    message(NoticeKey::low_credit(account.clone(), &crossing, recipient), created_at)
+}
+
+#[track_caller]
+fn message(key: NoticeKey, created_at: &str) -> Message {
+    Message {
+        message_id: key.message_id("credits.example"),
+        key,
+        recipient_name: "Zoë \"O'Neil\"".into(),
+        subject: "Statement of 'January' \\ 2013".into(),
+        text: "Line one\nline two\n\ttabbed \u{1f4b0}\n.\n".repeat(100),
+        html: "<p class=\"a\">1 < 2 &amp; 3</p><img src=\"cid:chart\">".into(),
+        created_at: instant(created_at),
+        unsubscribe_url: None,
+        attachments: Vec::new(),
+    }
+}
+
+/// A picture that the HTML shows, and a table that is attached.
+pub fn attachments() -> Vec<Attachment> {
+    vec![
+        Attachment {
+            name: "März \"chart\".png".into(),
+            content_type: "image/png".into(),
+            content_id: Some("chart".into()),
+            bytes: (0..=255).collect(),
+        },
+        Attachment {
+            name: "statement.csv".into(),
+            content_type: "text/csv".into(),
+            content_id: None,
+            bytes: b"a,b\r\n1,2\n3,4\r".as_slice().into(),
+        },
+    ]
+}
