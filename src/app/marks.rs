@@ -2,10 +2,9 @@
 
 use super::{App, AppError, balance_of};
 use crate::core::calendar::{Instant, Month, next_day};
-use crate::core::credits::{Credits, Overflow};
-use crate::core::forecast::{ForecastInput, window_start};
+use crate::core::forecast::{DailyUse, ForecastInput};
 use crate::core::ids::AccountId;
-use crate::core::ledger::{AccountStatus, Ledger, Refusal};
+use crate::core::ledger::{AccountStatus, Ledger};
 use crate::core::statement::{Ahead, DateRange, Grouping, LocalTime, Marks, ReportSpec, Rows, Scope};
 use crate::core::transaction::Kind;
 use crate::store::Load;
@@ -61,23 +60,27 @@ impl App {
             && Month::of(range.last_day()) == balance.month
             && (range.from().date()..=range.to().date()).contains(&today);
         let (true, AccountStatus::Open) = (is_read_within, balance.status) else { return Ok(None) };
-        let since = window_start(ledger.account.opened_at, now);
+        let mut daily = DailyUse::unused(calendar, ledger.account.opened_at, now);
+        let since = daily.days().first().map_or(now, |day| day.from);
         let Ok(window) = DateRange::new(calendar.day_of(since), next_day(calendar.day_of(now))) else {
             return Ok(None);
         };
         let (_, rows) = self.report_rows(Some(std::slice::from_ref(id)), window, as_of, &mut |_, _| {}).await?;
-        let overflow = |source| Refusal::Overflow { account: id.clone(), source };
-        let used = used(&rows, since, now).map_err(overflow)?;
-        let input =
-            ForecastInput { used, since, now, available: balance.available, next_reset_at: balance.month_ends_at };
-        Ok(Some(Ahead::new(&input, calendar)))
+        count(&rows, &mut daily);
+        let input = ForecastInput {
+            calendar,
+            daily: &daily,
+            now,
+            available: balance.available,
+            next_reset_at: balance.month_ends_at,
+            pack_credits: Some(self.settings.credits.pack_credits),
+        };
+        Ok(Some(Ahead::new(&input)))
     }
 }
 
-/// Credits charged from `since` to `now`, less refunds.
-fn used(rows: &Rows, since: Instant, now: Instant) -> Result<Credits, Overflow> {
-    let in_window = rows.iter().filter(|row| {
-        matches!(row.kind, Kind::Charge | Kind::Refund) && since <= row.counts_at && row.counts_at <= now
-    });
-    in_window.map(|row| row.delta.total()).try_fold(Credits::ZERO, Credits::minus)
+/// Counts what was charged, less refunds, on its days.
+fn count(rows: &Rows, daily: &mut DailyUse) {
+    let uses = rows.iter().filter(|row| matches!(row.kind, Kind::Charge | Kind::Refund));
+    uses.for_each(|row| daily.add(row.counts_at, row.delta.total().negated()));
 }

@@ -1,35 +1,148 @@
-//! When the credits of an account run out, at the pace of the last seven days (DESIGN 5). Integers only.
+//! How long the credits of an account last, by what it used lately (DESIGN 5). Integers only.
 //!
-//! The pace is what was used net of refunds in the window, per 24 hours, rounded half up to whole credits; that figure
-//! is only for showing. Instants are reckoned from the exact quotient and rounded down to the microsecond, so a
-//! forecast never says later than the arithmetic does. Free credits are used before purchased ones (R5).
+//! Two sentences explain it. The pace is what was used in the last 7 days, net of refunds; each coming local day goes on at
+//! that pace, a weekday with its own share of a week as in the last 28 days. Without two weeks of history all days are
+//! alike. How good that is, and why not otherwise, is measured: docs/forecast.md.
+//!
+//! The paces are rounded half up to whole credits; these figures are only for showing. Instants are reckoned from the
+//! exact quotients (a weekday's share to a billionth, rounded up) and rounded down to the microsecond, so a forecast says
+//! no later than the arithmetic does. Free credits are used before purchased ones (R5).
 //!
 //! A forecast looks at the credits of now. Beyond the next reset that is not what will be there (free credits lapse, a
 //! new allowance comes), so [`Outlook`] answers only what an admin asks: is there a gap before the reset?
 
-use super::calendar::Instant;
+use super::calendar::{Calendar, Instant, YEAR_MAX, YEAR_MIN, next_day};
 use super::credits::{Credits, Split};
+use chrono::{Datelike, Weekday};
 
 /// How far back the pace looks, in days of 24 hours.
 pub const PACE_DAYS: i64 = 7;
+/// How far back the longer pace and the pattern of the week look, in days of 24 hours: four of each weekday.
+pub const PATTERN_DAYS: i64 = 28;
+/// Less history than this, in days of 24 hours, is not enough for a pace.
+pub const HISTORY_DAYS_MIN: i64 = 1;
+/// Less history than this, in days of 24 hours, is not enough for the longer pace and the pattern of the week: each
+/// weekday was seen twice.
+pub const PATTERN_DAYS_MIN: i64 = 14;
 /// Forecasts further away than this many days are none at all.
 pub const FORECAST_DAYS_MAX: i64 = 366;
 
+/// Most stretches of a [`DailyUse`]: its days, that of now and the cut where the pace begins, and one for a zone that
+/// moved over the date line.
+const STRETCHES_MAX: usize = 32;
+/// A weekday that was seen for less than this has no share of its own; only moves over the date line do that.
+const WEEKDAY_MICROS_MIN: i64 = MICROS_PER_DAY / 2;
+/// Days until a reset: those of a month, and one more where a zone moved.
+const DAYS_PER_MONTH_MAX: usize = 32;
 const MICROS_PER_DAY: i64 = 86_400 * 1_000_000;
+/// A weekday's share of the week, when all are alike.
+const EVEN_SHARE: i128 = 1_000_000_000;
+
+/// What was used in a stretch of one local day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DayUse {
+    /// Where the stretch begins.
+    pub from: Instant,
+    /// The first instant behind it.
+    pub to: Instant,
+    /// The day's.
+    pub weekday: Weekday,
+    /// Gross charges less refunds. Negative when more was refunded.
+    pub used: Credits,
+}
+
+/// What an account used lately, by its own local days: those of the last [`PATTERN_DAYS`], or since it was opened.
+///
+/// The first day begins as far back as that, within the day; the day in which the pace begins is cut in two there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DailyUse(Vec<DayUse>);
+
+impl DailyUse {
+    /// The days until `now` of an account opened at `opened_at`, with nothing used in them. None at all before it opens,
+    /// and in years that calendars do not know.
+    #[must_use]
+    pub fn unused(calendar: &Calendar, opened_at: Instant, now: Instant) -> DailyUse {
+        let mut days = Vec::new();
+        let (mut from, pace_from) = (now.plus_days(-PATTERN_DAYS).max(opened_at), now.plus_days(-PACE_DAYS));
+        if !is_known(now) || !is_known(from) {
+            return DailyUse(days);
+        }
+        // What is used at this very instant counts.
+        let behind = now.plus_micros(1);
+        let mut day = calendar.day_of(from);
+        while from < behind && days.len() < STRETCHES_MAX {
+            let end = calendar.day_end(day).min(behind);
+            let to = if from < pace_from { end.min(pace_from) } else { end };
+            if from < to {
+                days.push(DayUse { from, to, weekday: day.weekday(), used: Credits::ZERO });
+            }
+            from = to.max(from);
+            if from == end {
+                day = next_day(day);
+            }
+        }
+        DailyUse(days)
+    }
+
+    /// Its stretches, oldest first, each from where the one before ends.
+    #[must_use]
+    pub fn days(&self) -> &[DayUse] {
+        &self.0
+    }
+
+    /// Counts `used` at `at`; what lies outside of all days does not count. A sum stops at the ends of the range of credits.
+    pub fn add(&mut self, at: Instant, used: Credits) {
+        let after = self.0.partition_point(|day| day.from <= at);
+        let Some(day) = after.checked_sub(1).map(|last| &mut self.0[last]) else { return };
+        if at < day.to {
+            let limit = Credits::LIMIT.get();
+            day.used = Credits::new(day.used.get().saturating_add(used.get()).clamp(-limit, limit));
+        }
+    }
+
+    /// What was used from `since` to `now`; `None` without as many days of history.
+    fn sum(&self, since: Instant, now: Instant, days_min: i64) -> Option<Sum> {
+        let mut sum = Sum::default();
+        self.0.iter().filter(|day| since <= day.from).for_each(|day| sum.add(day, now));
+        (sum.micros >= i128::from(days_min * MICROS_PER_DAY)).then_some(sum)
+    }
+
+    /// What was used in the days of the pace; `None` when there is not enough history.
+    fn recent(&self, now: Instant) -> Option<Sum> {
+        self.sum(now.plus_days(-PACE_DAYS), now, HISTORY_DAYS_MIN).filter(|_| is_known(now))
+    }
+
+    /// Of each weekday from Monday on, its share of a week, [`EVEN_SHARE`] for one like all others.
+    fn shares(&self, now: Instant) -> [i128; 7] {
+        let mut weekdays = [Sum::default(); 7];
+        for day in &self.0 {
+            weekdays[day.weekday as usize].add(day, now);
+        }
+        let seen = weekdays.iter().all(|sum| sum.micros >= i128::from(WEEKDAY_MICROS_MIN));
+        if !seen || self.sum(Instant::MIN, now, PATTERN_DAYS_MIN).is_none() {
+            return [EVEN_SHARE; 7];
+        }
+        let rates = weekdays.map(|sum| sum.credits() * i128::from(MICROS_PER_DAY) * EVEN_SHARE / sum.micros);
+        let week: i128 = rates.iter().sum();
+        rates.map(|rate| if week == 0 { EVEN_SHARE } else { (7 * EVEN_SHARE * rate + week - 1) / week })
+    }
+}
 
 /// What a forecast is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ForecastInput {
-    /// Credits used from `since` to `now`: gross charges less refunds. Negative counts as none.
-    pub used: Credits,
-    /// Where the window begins, see [`window_start`].
-    pub since: Instant,
+pub struct ForecastInput<'a> {
+    /// The account's.
+    pub calendar: &'a Calendar,
+    /// What was used until `now`.
+    pub daily: &'a DailyUse,
     /// The present.
     pub now: Instant,
     /// What is available now.
     pub available: Split,
-    /// When the next free credits are allocated.
+    /// When the next free credits are allocated, or the next month begins without.
     pub next_reset_at: Instant,
+    /// Credits in a pack, where packs are sold.
+    pub pack_credits: Option<Credits>,
 }
 
 /// What lies between now and the next reset, at this pace.
@@ -37,7 +150,7 @@ pub struct ForecastInput {
 pub enum Outlook {
     /// Nothing is available.
     Empty,
-    /// Nothing was used, or the account is less than a day old.
+    /// Nothing was used, or there is not enough history: the account is less than a day old.
     Unknown,
     /// Everything is used up before the reset.
     RunsOut,
@@ -50,180 +163,195 @@ pub enum Outlook {
 /// The answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forecast {
-    /// Credits a day, rounded half up; 0 can mean "less than one every two days". None when there is less than a day
-    /// of history.
+    /// Credits a day in the last [`PACE_DAYS`], rounded half up; 0 can mean "less than one every two days". None when
+    /// there is not enough history ([`HISTORY_DAYS_MIN`]).
     pub pace_per_day: Option<Credits>,
+    /// The same of the last [`PATTERN_DAYS`]; None with less history than [`PATTERN_DAYS_MIN`].
+    pub pace28_per_day: Option<Credits>,
     /// When the present free credits are used up at this pace. None without a pace or beyond [`FORECAST_DAYS_MAX`].
     pub free_runs_out_at: Option<Instant>,
     /// The same for free and purchased together.
     pub runs_out_at: Option<Instant>,
     /// Whether there is a gap before the reset.
     pub outlook: Outlook,
+    /// What is left just before the reset, rounded up to whole credits. None when there is not enough history.
+    pub left: Option<Split>,
+    /// How many packs would carry to the reset; 0 when what is there lasts. None without a pace to reckon by, and where
+    /// no packs are sold.
+    pub packs_needed: Option<i64>,
 }
 
-/// Where the window of the pace begins for an account opened at `opened_at`: [`PACE_DAYS`] back, or when it opened.
+/// Reckons how long the credits last.
 #[must_use]
-pub fn window_start(opened_at: Instant, now: Instant) -> Instant {
-    now.plus_days(-PACE_DAYS).max(opened_at)
-}
+pub fn forecast(input: &ForecastInput<'_>) -> Forecast {
+    let ForecastInput { daily, now, available, .. } = *input;
+    let recent = daily.recent(now);
+    let longer = daily.sum(Instant::MIN, now, PATTERN_DAYS_MIN);
+    let course = recent.and_then(|recent| Course::new(input, recent));
 
-/// Reckons when the credits run out.
-#[must_use]
-pub fn forecast(input: &ForecastInput) -> Forecast {
-    let window_micros = input.now.micros().saturating_sub(input.since.micros());
-    let known = window_micros >= MICROS_PER_DAY;
-    let pace = known.then(|| Pace { used: input.used.max(Credits::ZERO), window_micros });
-
-    let used_up = |credits: Credits| pace.and_then(|pace| pace.used_up_after_micros(credits));
-    let (free_micros, total_micros) = (used_up(input.available.free), used_up(input.available.total()));
-    let to_reset = i128::from(input.next_reset_at.micros()) - i128::from(input.now.micros());
+    let to_reset = micros_until(now, input.next_reset_at);
+    let used_up = |credits: Credits| course.as_ref().map(|course| course.used_up_after_micros(credits));
+    let (free_micros, total_micros) = (used_up(available.free), used_up(available.total()));
     let outlook = match (free_micros, total_micros) {
-        _ if input.available.total() <= Credits::ZERO => Outlook::Empty,
+        _ if available.total() <= Credits::ZERO => Outlook::Empty,
         (_, Some(total)) if total < to_reset => Outlook::RunsOut,
         (Some(free), Some(_)) if free < to_reset => Outlook::PurchasedCover,
         (Some(_), Some(_)) => Outlook::FreeLast,
         _ => Outlook::Unknown,
     };
-    let at = |micros: Option<i128>| {
-        let micros = i64::try_from(micros?).ok().filter(|m| *m <= FORECAST_DAYS_MAX * MICROS_PER_DAY)?;
-        Some(input.now.plus_micros(micros))
+    let at = |micros: Option<i64>| {
+        micros.filter(|micros| *micros <= FORECAST_DAYS_MAX * MICROS_PER_DAY).map(|micros| now.plus_micros(micros))
     };
     Forecast {
-        pace_per_day: pace.map(Pace::per_day),
+        pace_per_day: recent.map(Sum::per_day),
+        pace28_per_day: longer.map(Sum::per_day),
         free_runs_out_at: at(free_micros),
         runs_out_at: at(total_micros),
         outlook,
+        left: recent.map(|_| course.as_ref().map_or(available, |course| course.left(available, to_reset))),
+        packs_needed: input
+            .pack_credits
+            .zip(course.as_ref())
+            .map(|(pack, course)| course.packs(available, pack, to_reset)),
     }
 }
 
-/// `used` credits, not negative, in at least a day.
-#[derive(Clone, Copy)]
-struct Pace {
-    used: Credits,
-    window_micros: i64,
+/// What is left at the end of each coming day before the reset, and at the reset, as [`Forecast::left`] is. Empty
+/// without a pace to reckon by.
+#[must_use]
+pub fn left_by_day(input: &ForecastInput<'_>) -> Vec<(Instant, Split)> {
+    let ForecastInput { calendar, now, available, next_reset_at, .. } = *input;
+    let Some(course) = input.daily.recent(now).and_then(|recent| Course::new(input, recent)) else {
+        return Vec::new();
+    };
+    let mut ends = Vec::new();
+    let mut day = calendar.day_of(now);
+    while ends.last().is_none_or(|end| *end < next_reset_at) && ends.len() < DAYS_PER_MONTH_MAX {
+        ends.push(calendar.day_end(day).min(next_reset_at));
+        day = next_day(day);
+    }
+    ends.into_iter().map(|end| (end, course.left(available, micros_until(now, end)))).collect()
 }
 
-impl Pace {
+/// Credits used in some time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    used: i128,
+    micros: i128,
+}
+
+impl Sum {
+    /// Adds a stretch as far as it lies before `now`.
+    fn add(&mut self, day: &DayUse, now: Instant) {
+        self.used += i128::from(day.used.get());
+        self.micros += (i128::from(day.to.min(now).micros()) - i128::from(day.from.micros())).max(0);
+    }
+
+    /// At least none and at most as many as an account can have, so that products of them fit.
+    fn credits(self) -> i128 {
+        self.used.clamp(0, i128::from(Credits::LIMIT.get()))
+    }
+
+    /// In at least a day, so the quotient is at most what was used.
     fn per_day(self) -> Credits {
-        let (used, window) = (i128::from(self.used.get()), i128::from(self.window_micros));
-        let twice = 2 * used * i128::from(MICROS_PER_DAY);
-        // The window is at least a day, so the quotient is at most `used`.
-        Credits::new(i64::try_from((twice + window) / (2 * window)).unwrap_or(i64::MAX))
+        let twice = 2 * self.credits() * i128::from(MICROS_PER_DAY);
+        Credits::new(i64::try_from((twice + self.micros) / (2 * self.micros)).unwrap_or(i64::MAX))
     }
+}
 
-    fn used_up_after_micros(self, credits: Credits) -> Option<i128> {
-        if self.used.is_zero() {
+/// What is expected from now on. To stay exact, it is reckoned in parts of a credit, of which the recent days' use per
+/// microsecond is a whole number.
+struct Course {
+    /// Microseconds of each coming stretch, and the parts that are used in each of them.
+    stretches: Vec<(i64, i128)>,
+    parts_per_credit: i128,
+}
+
+impl Course {
+    /// The rest of today, and whole local days for [`FORECAST_DAYS_MAX`]; behind them, days that are all alike. `None` when
+    /// nothing was used lately.
+    fn new(input: &ForecastInput<'_>, recent: Sum) -> Option<Course> {
+        let ForecastInput { calendar, daily, now, .. } = *input;
+        if recent.credits() == 0 {
             return None;
         }
-        let credits = i128::from(credits.get().max(0));
-        Some(credits * i128::from(self.window_micros) / i128::from(self.used.get()))
+        let shares = daily.shares(now);
+        let mut stretches = Vec::new();
+        if shares != [EVEN_SHARE; 7] {
+            let (mut day, mut from) = (calendar.day_of(now), now);
+            for _ in 0..=FORECAST_DAYS_MAX {
+                let to = calendar.day_end(day).max(from);
+                let share = shares[day.weekday() as usize];
+                stretches.push((to.micros() - from.micros(), recent.credits() * share));
+                (day, from) = (next_day(day), to);
+            }
+        }
+        stretches.push((i64::MAX, recent.credits() * EVEN_SHARE));
+        Some(Course { stretches, parts_per_credit: recent.micros * EVEN_SHARE })
     }
+
+    fn parts(&self, credits: Credits) -> i128 {
+        i128::from(credits.get().max(0)).saturating_mul(self.parts_per_credit)
+    }
+
+    /// How long `credits` last, in microseconds; all that is further away than those can count is `i64::MAX`.
+    fn used_up_after_micros(&self, credits: Credits) -> i64 {
+        let (mut parts, mut after) = (self.parts(credits), 0_i64);
+        for (micros, rate) in &self.stretches {
+            if parts == 0 {
+                break;
+            }
+            let used = i128::from(*micros).saturating_mul(*rate);
+            if parts <= used {
+                return after.saturating_add(i64::try_from(parts / rate).unwrap_or(i64::MAX));
+            }
+            parts -= used;
+            after = after.saturating_add(*micros);
+        }
+        after
+    }
+
+    /// Parts of credits used in the coming `micros`.
+    fn used_parts(&self, micros: i64) -> i128 {
+        let (mut parts, mut rest) = (0_i128, micros);
+        for (micros, rate) in &self.stretches {
+            let within = rest.min(*micros);
+            parts = parts.saturating_add(i128::from(within).saturating_mul(*rate));
+            rest -= within;
+        }
+        parts
+    }
+
+    /// What is left of `available` after `micros`: free credits are used first.
+    fn left(&self, available: Split, micros: i64) -> Split {
+        let used = self.used_parts(micros) / self.parts_per_credit;
+        let after = |there: Credits, used: i128| {
+            let rest = i128::from(there.get()) - used;
+            (Credits::new(i64::try_from(rest.max(0)).unwrap_or(0)), (-rest).max(0))
+        };
+        let (free, more) = after(available.free, used);
+        let (purchased, _) = after(available.purchased, more);
+        Split { free, purchased }
+    }
+
+    /// How many packs are used with all of `available` in the coming `micros`, the last one perhaps in part.
+    fn packs(&self, available: Split, pack: Credits, micros: i64) -> i64 {
+        let short = (self.used_parts(micros) - self.parts(available.total())).max(0);
+        let pack = self.parts(pack.max(Credits::new(1)));
+        i64::try_from((short - 1).div_euclid(pack) + 1).unwrap_or(i64::MAX)
+    }
+}
+
+/// None when `to` is before `from`.
+const fn micros_until(from: Instant, to: Instant) -> i64 {
+    let micros = to.micros().saturating_sub(from.micros());
+    if micros < 0 { 0 } else { micros }
+}
+
+/// True where calendars can be asked.
+fn is_known(at: Instant) -> bool {
+    (YEAR_MIN..=YEAR_MAX).contains(&at.to_utc().year())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn at(text: &str) -> Instant {
-        Instant::parse(text).expect("an instant")
-    }
-
-    /// At noon of 5 March 2013, with the next reset on 1 April.
-    fn look(used: i64, history_days: i64, free: i64, purchased: i64) -> Forecast {
-        let now = at("2013-03-05T12:00:00Z");
-        forecast(&ForecastInput {
-            used: Credits::new(used),
-            since: window_start(now.plus_days(-history_days), now),
-            now,
-            available: Split { free: Credits::new(free), purchased: Credits::new(purchased) },
-            next_reset_at: at("2013-04-01T00:00:00Z"),
-        })
-    }
-
-    #[track_caller]
-    fn check(forecast: Forecast, pace: i64, free_out: &str, out: &str, outlook: Outlook) {
-        let shown = |at: Option<Instant>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
-        assert_eq!(
-            (forecast.pace_per_day.map(Credits::get), shown(forecast.free_runs_out_at), shown(forecast.runs_out_at)),
-            (Some(pace), free_out.to_owned(), out.to_owned())
-        );
-        assert_eq!(forecast.outlook, outlook);
-    }
-
-    #[test]
-    fn each_outlook() {
-        check(look(70, 30, 50, 50), 10, "2013-03-10T12:00:00Z", "2013-03-15T12:00:00Z", Outlook::RunsOut);
-        check(look(70, 30, 50, 5_000), 10, "2013-03-10T12:00:00Z", "-", Outlook::PurchasedCover);
-        check(look(70, 30, 500, 0), 10, "2013-04-24T12:00:00Z", "2013-04-24T12:00:00Z", Outlook::FreeLast);
-        check(look(70, 30, 0, 0), 10, "2013-03-05T12:00:00Z", "2013-03-05T12:00:00Z", Outlook::Empty);
-        check(look(0, 30, 500, 0), 0, "-", "-", Outlook::Unknown);
-        check(look(-3, 30, 500, 0), 0, "-", "-", Outlook::Unknown); // more refunded than used
-    }
-
-    #[test]
-    fn credits_that_last_to_the_very_reset_last() {
-        // 26.5 days to the reset at 2 a day.
-        assert_eq!(look(14, 30, 53, 0).outlook, Outlook::FreeLast);
-        assert_eq!(look(14, 30, 52, 0).outlook, Outlook::RunsOut);
-        assert_eq!(look(14, 30, 52, 1).outlook, Outlook::PurchasedCover);
-    }
-
-    #[test]
-    fn a_young_account_is_paced_by_its_own_days() {
-        check(look(30, 3, 60, 0), 10, "2013-03-11T12:00:00Z", "2013-03-11T12:00:00Z", Outlook::RunsOut);
-        let newborn = look(1_200, 0, 300, 0);
-        assert_eq!((newborn.pace_per_day, newborn.outlook), (None, Outlook::Unknown));
-    }
-
-    #[test]
-    fn the_pace_is_rounded_half_up() {
-        let pace = |used| look(used, 30, 1, 0).pace_per_day.map(Credits::get);
-        assert_eq!((pace(3), pace(4), pace(10), pace(11)), (Some(0), Some(1), Some(1), Some(2)));
-        assert_eq!(look(1, 2, 1, 0).pace_per_day.map(Credits::get), Some(1)); // a half
-    }
-
-    proptest! {
-        /// The instant is the last microsecond at which the exact pace has not used more than there is.
-        #[test]
-        fn running_out_is_exact(
-            used in 1_i64..1_000_000, window in MICROS_PER_DAY..=7 * MICROS_PER_DAY, free in 0_i64..100_000, purchased in 0_i64..100_000,
-        ) {
-            let now = at("2013-03-05T12:00:00Z");
-            let answer = forecast(&ForecastInput {
-                used: Credits::new(used),
-                since: now.plus_micros(-window),
-                now,
-                available: Split { free: Credits::new(free), purchased: Credits::new(purchased) },
-                next_reset_at: at("2013-04-01T00:00:00Z"),
-            });
-            for (credits, out) in [(free, answer.free_runs_out_at), (free + purchased, answer.runs_out_at)] {
-                let Some(out) = out else { continue };
-                let micros = i128::from(out.micros() - now.micros());
-                let (used, there) = (i128::from(used), i128::from(credits) * i128::from(window));
-                prop_assert!(micros * used <= there && there < (micros + 1) * used);
-            }
-        }
-
-        /// No input panics, and what is said about the reset agrees with the instants.
-        #[test]
-        fn any_input_has_an_answer(
-            used: i64, since: i64, now: i64, free in 0_i64..=Credits::LIMIT.get(), purchased in 0_i64..=Credits::LIMIT.get(), reset: i64,
-        ) {
-            let input = ForecastInput {
-                used: Credits::new(used),
-                since: Instant::from_micros(since),
-                now: Instant::from_micros(now),
-                available: Split { free: Credits::new(free), purchased: Credits::new(purchased) },
-                next_reset_at: Instant::from_micros(reset),
-            };
-            let answer = forecast(&input);
-            if let (Outlook::RunsOut, Some(out)) = (answer.outlook, answer.runs_out_at) {
-                prop_assert!(out < input.next_reset_at);
-            }
-            if let (Outlook::PurchasedCover | Outlook::FreeLast, Some(out)) = (answer.outlook, answer.runs_out_at) {
-                prop_assert!(out >= input.next_reset_at);
-            }
-        }
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use crate::core::alert::{AlertPlan, AlertState, Crossing, OpenAlert, plan_alerts
 use crate::core::calendar::Instant;
 use crate::core::counting::counted;
 use crate::core::credits::Credits;
-use crate::core::forecast::{ForecastInput, forecast, window_start};
+use crate::core::forecast::{DailyUse, ForecastInput, forecast};
 use crate::core::ids::AccountId;
 use crate::core::ledger::AccountStatus;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
@@ -192,13 +192,15 @@ async fn look(kit: &Kit, ids: &[AccountId], now: Instant, is_of_all: bool) -> Re
 /// The notices: one per crossing to tell and admin who wants alerts.
 async fn word(kit: &Kit, findings: &[Finding], prices: &PriceMatrix, now: Instant) -> Result<Vec<Message>, JobError> {
     let telling: Vec<&Finding> = findings.iter().filter(|finding| finding.plan.notice.is_some()).collect();
-    let windows: Vec<(AccountId, Instant)> =
-        telling.iter().map(|f| (f.record.account.id.clone(), window_start(f.record.account.opened_at, now))).collect();
-    let used = kit.app.store.used_since(&windows).await?;
+    let unused = |finding: &&Finding| {
+        let account = &finding.record.account;
+        (account.id.clone(), DailyUse::unused(&account.calendar, account.opened_at, now))
+    };
+    let mut used: Vec<(AccountId, DailyUse)> = telling.iter().map(unused).collect();
+    kit.app.store.daily_use(&mut used).await?;
     let mut messages = Vec::new();
-    for (finding, (id, since)) in telling.into_iter().zip(windows) {
-        let used = used.get(&id).copied().unwrap_or(Credits::ZERO);
-        let Some(facts) = facts_of(kit, finding, used, since, prices, now) else { continue };
+    for (finding, (_, daily)) in telling.into_iter().zip(&used) {
+        let Some(facts) = facts_of(kit, finding, daily, prices, now) else { continue };
         for admin in finding.record.admins.iter().filter(|admin| admin.alerts) {
             messages.push(kit.templates.low_credit(&facts, &mailbox(admin), now)?);
         }
@@ -257,14 +259,7 @@ fn lapsing(record: &AccountRecord, balance: &Balance) -> LapseSoon {
     }
 }
 
-fn facts_of(
-    kit: &Kit,
-    finding: &Finding,
-    used: Credits,
-    since: Instant,
-    prices: &PriceMatrix,
-    now: Instant,
-) -> Option<LowCredit> {
+fn facts_of(kit: &Kit, finding: &Finding, daily: &DailyUse, prices: &PriceMatrix, now: Instant) -> Option<LowCredit> {
     let Finding { record, balance, plan, .. } = finding;
     let crossing = plan.notice.clone()?;
     let threshold = plan.opened.iter().find(|opened| opened.level == crossing.level)?.threshold;
@@ -283,7 +278,14 @@ fn facts_of(
         threshold,
         available: balance.available,
         allowance: balance.allowance,
-        forecast: forecast(&ForecastInput { used, since, now, available: balance.available, next_reset_at }),
+        forecast: forecast(&ForecastInput {
+            calendar: &record.account.calendar,
+            daily,
+            now,
+            available: balance.available,
+            next_reset_at,
+            pack_credits: Some(credits.pack_credits),
+        }),
         next_reset_at,
         stops: stops.map(|action| action.title.clone()).collect(),
         pack: Some(Pack { credits: credits.pack_credits, price }),

@@ -3,9 +3,9 @@
 use super::words::{hour, listed, moment, named, price, shorten};
 use super::{NoticeError, SUBJECT_NAME_CHARS_MAX, TITLE_CHARS_MAX, Templates};
 use crate::core::alert::Crossing;
-use crate::core::calendar::Instant;
+use crate::core::calendar::{Calendar, Instant, Month, Terms};
 use crate::core::credits::{Credits, Split};
-use crate::core::forecast::{Forecast, ForecastInput, Outlook, forecast};
+use crate::core::forecast::{DailyUse, Forecast, ForecastInput, Outlook, forecast};
 use crate::core::ids::{AccountId, LevelName, TEXT_CHARS_MAX};
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
 use crate::core::transaction::Money;
@@ -65,12 +65,14 @@ struct View<'a> {
     total: Credits,
     allowance: Credits,
     pace: Option<Credits>,
+    pace28: Option<Credits>,
     outlook: &'static str,
     free_runs_out_at: Option<String>,
     runs_out_at: Option<String>,
     next_reset_at: String,
     stops: String,
     pack: Option<PackView>,
+    packs_needed: Option<i64>,
     share: Share,
 }
 
@@ -114,12 +116,14 @@ fn view(facts: &LowCredit) -> View<'_> {
         total: available.total(),
         allowance: facts.allowance,
         pace: forecast.pace_per_day,
+        pace28: forecast.pace28_per_day,
         outlook: outlook_word(forecast.outlook),
         free_runs_out_at: forecast.free_runs_out_at.map(|at| hour(at, zone)),
         runs_out_at: forecast.runs_out_at.map(|at| hour(at, zone)),
         next_reset_at: moment(facts.next_reset_at, zone),
         stops: listed(&stops, STOPS_SHOWN_MAX),
         pack: facts.pack.as_ref().map(|pack| PackView { credits: pack.credits, price: price(&pack.price) }),
+        packs_needed: forecast.packs_needed,
         share: share(available, facts.allowance),
     }
 }
@@ -152,23 +156,36 @@ pub fn sample_low_credit() -> LowCredit {
     sample(280, 80, 200)
 }
 
-/// `used` in the week before noon of 5 March 2013.
+/// `used` in the week before noon of 5 March 2013, which is all that is known.
 fn sample(used: i64, free: i64, purchased: i64) -> LowCredit {
+    sample_after(7, used, free, purchased)
+}
+
+/// `used` in each week until noon of 5 March 2013, `history_days` after the account was opened.
+fn sample_after(history_days: i64, used: i64, free: i64, purchased: i64) -> LowCredit {
     let now = Instant::from_micros(1_362_502_800_000_000); // 2013-03-05T12:00:00-05:00
     let next_reset_at = Instant::from_micros(1_364_788_800_000_000); // 2013-04-01T00:00:00-04:00
+    let (zone, allowance) = (Tz::America__New_York, Credits::new(1_500));
     let available = Split { free: Credits::new(free), purchased: Credits::new(purchased) };
-    let input = ForecastInput { used: Credits::new(used), since: now.plus_days(-7), now, available, next_reset_at };
+    let from = Month::of(now.to_utc().date_naive());
+    let calendar = Calendar::new(Terms { from, zone, allowance });
+    let mut daily = DailyUse::unused(&calendar, now.plus_days(-history_days), now);
+    daily.add(now, Credits::new(used - used / 7 * 6));
+    (1..history_days).for_each(|day| daily.add(now.plus_days(-day).plus_micros(-1), Credits::new(used / 7)));
+    let pack = Pack { credits: Credits::new(2_500), price: Money { minor: 2_500, currency: "USD".to_owned() } };
+    let pack_credits = Some(pack.credits);
+    let input = ForecastInput { calendar: &calendar, daily: &daily, now, available, next_reset_at, pack_credits };
     LowCredit {
         account: AccountId::new("acme").unwrap_or_else(|_| unreachable!("a valid id")),
         account_name: "Acme".to_owned(),
-        zone: Tz::America__New_York,
+        zone,
         crossing: Crossing {
             level: LevelName::new("low").unwrap_or_else(|_| unreachable!("a valid name")),
             crossing: 3,
         },
         threshold: Credits::new(300),
         available,
-        allowance: Credits::new(1_500),
+        allowance,
         forecast: forecast(&input),
         next_reset_at,
         stops: [
@@ -181,13 +198,12 @@ fn sample(used: i64, free: i64, purchased: i64) -> LowCredit {
         ]
         .map(str::to_owned)
         .to_vec(),
-        pack: Some(Pack { credits: Credits::new(2_500), price: Money { minor: 2_500, currency: "USD".to_owned() } }),
+        pack: Some(pack),
     }
 }
 
 /// One sample for each thing the templates distinguish.
 pub(super) fn samples() -> Vec<LowCredit> {
-    let young = Forecast { pace_per_day: None, free_runs_out_at: None, runs_out_at: None, outlook: Outlook::Unknown };
     vec![
         sample_low_credit(),
         sample(280, 80, 0),
@@ -197,8 +213,9 @@ pub(super) fn samples() -> Vec<LowCredit> {
         sample(0, 280, 0),
         sample(280, 0, 0),
         sample(0, 0, 0),
-        LowCredit { forecast: young, pack: None, stops: Vec::new(), ..sample_low_credit() },
+        LowCredit { pack: None, stops: Vec::new(), ..sample_after(0, 0, 80, 200) },
         LowCredit { allowance: Credits::ZERO, threshold: Credits::ZERO, ..sample(0, 0, 0) },
+        sample_after(28, 7_000, 280, 0),
     ]
 }
 

@@ -47,7 +47,7 @@ fn low_credit_reads_well() {
 
     Why now: Acme has reached its alert level "low", which is 300 credits or fewer. Free credits are used first, and what is left of them lapses at the end of the month. Purchased credits never lapse.
 
-    To buy more: a pack of 2,500 credits costs $25 and never lapses. To order, write to credits@platform.example.
+    To buy more: a pack of 2,500 credits costs $25 and never lapses. At this pace 1 pack carries to the end of the month. To order, write to credits@platform.example.
 
     -- 
     You get this because you are an admin of Acme (account acme). It comes once each time a level is reached, without reminders. To change the levels or who is told, write to credits@platform.example.
@@ -76,10 +76,28 @@ fn the_first_line_answers_in_every_case() {
 
     No AI credits left, neither free nor purchased. Unless more are bought, there are none until the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT. These actions have stopped: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
 
-    280 AI credits left: 80 free and 200 purchased. The account is less than a day old, too young to tell how long they last; the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT.
+    280 AI credits left: 80 free and 200 purchased. There is not enough history to tell how long they last: the account is less than a day old; the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT.
 
     No AI credits left, neither free nor purchased. Unless more are bought, there are none. These actions have stopped: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+
+    280 AI credits left: 280 free and 0 purchased. At the pace of the last 7 days (1,000 a day) they run out around 5 March 2013, 18:00 EST, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; there are no purchased credits to cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
     "#);
+}
+
+#[test]
+fn the_longer_pace_and_the_packs_are_said_where_they_help() {
+    let samples = low_credit::samples();
+    let said = |facts: &LowCredit, text: &str| low_credit(facts).text.contains(text);
+    let longest = samples.last().expect("a sample");
+    assert!(said(longest, " Over the last 28 days, 1,000 a day were used."));
+    assert!(said(longest, " At this pace 11 packs carry to the end of the month."));
+    assert!(said(&samples[1], " At this pace 1 pack carries to the end of the month."));
+    for (facts, why) in
+        [(2, "the purchased cover"), (5, "nothing was used"), (8, "too young")].map(|(at, why)| (&samples[at], why))
+    {
+        assert!(!said(facts, "to the end of the month") && !said(facts, "28 days"), "{why}");
+    }
+    assert!(!said(&LowCredit { pack: None, ..samples[1].clone() }, "to the end of the month"), "none are sold");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::sql::set;
 use super::{Result, Store, StoreError, While, json};
 use crate::core::calendar::{BadTime, Calendar, Instant, Terms, parse_zone};
 use crate::core::credits::{Credits, Split};
+use crate::core::forecast::{DailyUse, DayUse};
 use crate::core::ids::AccountId;
 use crate::core::statement::{Breakdown, Name, Outcome, REPORT_ROWS_MAX, ReportError, Row as ReportRow, Rows};
 use crate::core::transaction::{Kind, Reason, Status};
@@ -143,9 +144,11 @@ impl Reading {
 }
 
 #[derive(Serialize)]
-struct Since {
+struct Stretch {
+    at: usize,
     account_id: AccountId,
     from_at: i64,
+    to_at: i64,
 }
 
 impl Store {
@@ -233,27 +236,42 @@ impl Store {
         Ok(reading.openings)
     }
 
-    /// Credits consumed, less refunds, per account since its instant.
+    /// Adds to each account's days what was charged in them, less refunds, by one statement for all.
+    ///
+    /// The days are asked for as stretches of time, because no database knows where the days of all zones begin as the
+    /// calendar does, least of all where an account changed its zone. So each database does what both do alike: it looks up
+    /// rows of an account between two instants by an index.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn used_since(&self, asked: &[(AccountId, Instant)]) -> Result<BTreeMap<AccountId, Credits>> {
-        let ask = |(account_id, from): &'_ (AccountId, Instant)| Since {
-            account_id: account_id.clone(),
-            from_at: from.micros(),
+    pub async fn daily_use(&self, asked: &mut [(AccountId, DailyUse)]) -> Result<()> {
+        let ask = |(at, (account_id, daily)): (usize, &(AccountId, DailyUse))| {
+            let stretch = |day: &DayUse| Stretch {
+                at,
+                account_id: account_id.clone(),
+                from_at: day.from.micros(),
+                to_at: day.to.micros(),
+            };
+            daily.days().iter().map(stretch).collect::<Vec<_>>()
         };
         let rows = self
-            .query(set!(account_id text, from_at bigint =>
-                "SELECT t.account_id, CAST(-sum(t.free_delta + t.purchased_delta) AS BIGINT)
+            .query(set!(at bigint, account_id text, from_at bigint, to_at bigint =>
+                "SELECT v.at, v.from_at, CAST(-sum(t.free_delta + t.purchased_delta) AS BIGINT)
                    FROM v CROSS JOIN transactions AS t
-                  WHERE t.account_id = v.account_id AND t.occurred_at >= v.from_at AND t.kind IN ('charge', 'refund')
-                  GROUP BY t.account_id"
+                  WHERE t.account_id = v.account_id AND t.occurred_at >= v.from_at AND t.occurred_at < v.to_at
+                    AND t.kind IN ('charge', 'refund')
+                  GROUP BY v.at, v.from_at"
             ))
-            .bind(json(asked.iter().map(ask).collect::<Vec<_>>())?)
+            .bind(json(asked.iter().enumerate().flat_map(ask).collect::<Vec<_>>())?)
             .fetch_all()
             .await
-            .while_("summing what was used")?;
-        rows.iter().map(|row| Ok((AccountId::new(row.get(0))?, Credits::new(row.get(1))))).collect()
+            .while_("summing what was used by day")?;
+        for row in &rows {
+            if let Some((_, daily)) = usize::try_from(row.get::<i64>(0)).ok().and_then(|at| asked.get_mut(at)) {
+                daily.add(Instant::from_micros(row.get(1)), Credits::new(row.get(2)));
+            }
+        }
+        Ok(())
     }
 
     /// The actions that took most credits, per account in its range `[from, to)`, most first.

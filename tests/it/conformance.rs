@@ -4,6 +4,7 @@
 //! Ids are chosen so that people and bytes sort them differently: what comes back comes in order of bytes.
 
 mod accounts;
+mod daily_use;
 mod jobs;
 mod outbox;
 mod payments;

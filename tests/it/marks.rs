@@ -1,6 +1,7 @@
 //! What the charts of an account mark beside its figures, read from a ledger.
 
 use crate::support::{Sandbox, account_id, both_databases, instant, usage};
+use chrono::Datelike;
 use creditd::app::AppError;
 use creditd::core::calendar::Instant;
 use creditd::core::ledger::Usage;
@@ -33,7 +34,8 @@ both_databases! {
         let ahead = now.ahead.as_ref().expect("it is that month");
         assert_eq!((ahead.now.to_string().as_str(), ahead.available.total().get()), ("2013-01-20T12:00", 1_220));
         assert_eq!(ahead.forecast.pace_per_day.map(|pace| pace.get()), Some(30), "210 in 7 days");
-        assert_eq!(ahead.left.map(|left| left.free.get()), Some(875), "30 a day for 11 days and a half");
+        // A quarter of all was used on the one of three Tuesdays, the rest on two of three Saturdays. Of both, two and one come.
+        assert_eq!(ahead.forecast.left.map(|left| left.free.get()), Some(958), "262.5 less");
 
         // What came later does not count for what was known then.
         charge("2013-01-20T18:00:00Z", 30).await;
@@ -47,5 +49,28 @@ both_databases! {
         assert_eq!(later.marks(&acme, &week, None).await.expect("read"), None);
         let unknown = later.marks(&account_id("other"), &day, None).await;
         assert!(matches!(unknown, Err(AppError::UnknownAccount(_))));
+    }
+
+    /// The weekend of 19 January comes first, on which nobody works.
+    async fn a_chart_goes_on_by_the_weekdays_of_the_account(sandbox: Sandbox) {
+        let acme = sandbox.open_account("acme", "America/New_York", "2012-12-01").await;
+        for day in 0..28 {
+            let at = instant("2012-12-21T15:00:00Z").plus_days(day);
+            let date = at.to_utc().date_naive();
+            if date.weekday().num_days_from_monday() < 5 {
+                let usage = Usage { quantity: 20, ..usage("translation", &at.to_string()) };
+                sandbox.at(&at.to_string()).charge(&acme, &usage).await.expect("charged");
+            }
+        }
+        // Friday, midnight in New York.
+        let now = instant("2013-01-18T05:00:00Z");
+        let (app, day) = (sandbox.at(&now.to_string()), spec("2013-01", Grouping::Day, now));
+        let marks = app.marks(&acme, &day, None).await.expect("read").expect("by day");
+        let ahead = marks.ahead.expect("it is that month");
+        let paces = [ahead.forecast.pace_per_day, ahead.forecast.pace28_per_day];
+        assert_eq!(paces.map(|pace| pace.map(|pace| pace.get())), [Some(14), Some(14)], "100 in each week");
+        let there = ahead.available.total().get();
+        let left: Vec<i64> = ahead.days.iter().map(|(_, left)| there - left.total().get()).take(5).collect();
+        assert_eq!(left, [20, 20, 20, 40, 60], "Friday, the weekend, Monday and Tuesday");
     }
 }

@@ -1,8 +1,8 @@
 //! What the charts of one account show beside its figures: its allowance, its levels, and how long its credits last.
 
-use super::super::calendar::{Calendar, Instant, Month};
+use super::super::calendar::{Instant, Month};
 use super::super::credits::{Credits, Split};
-use super::super::forecast::{Forecast, ForecastInput, forecast};
+use super::super::forecast::{Forecast, ForecastInput, forecast, left_by_day};
 use super::super::ids::LevelName;
 use super::LocalTime;
 
@@ -28,50 +28,38 @@ pub struct Ahead {
     pub available: Split,
     /// What is foreseen.
     pub forecast: Forecast,
+    /// What is left at the end of each day from then until the month ends; empty when there is no telling.
+    pub days: Vec<(LocalTime, Split)>,
     /// When the free credits are used up, if they are before the month ends.
     pub free_runs_out: Option<LocalTime>,
     /// When all credits are used up, if they are before the month ends.
     pub runs_out: Option<LocalTime>,
-    /// What is left when the month ends, before the free credits lapse; `None` when there is too little history for a pace.
-    pub left: Option<Split>,
 }
 
 impl Ahead {
-    /// What follows from `input` for an account with this calendar.
+    /// What follows from `input`.
     #[must_use]
-    pub fn new(input: &ForecastInput, calendar: &Calendar) -> Ahead {
+    pub fn new(input: &ForecastInput<'_>) -> Ahead {
+        let calendar = input.calendar;
         let forecast = forecast(input);
         let before_reset =
             |at: Option<Instant>| at.filter(|at| *at < input.next_reset_at).map(|at| LocalTime::of(at, calendar));
         Ahead {
             now: LocalTime::of(input.now, calendar),
             available: input.available,
+            days: left_by_day(input).into_iter().map(|(end, left)| (LocalTime::of(end, calendar), left)).collect(),
             free_runs_out: before_reset(forecast.free_runs_out_at),
             runs_out: before_reset(forecast.runs_out_at),
-            left: forecast.pace_per_day.map(|_| left(input)),
             forecast,
         }
     }
 }
 
-/// What is left at the next reset, rounded up to whole credits: free credits are used first (R5).
-fn left(input: &ForecastInput) -> Split {
-    let (window, ahead) =
-        (input.now.micros() - input.since.micros(), input.next_reset_at.micros() - input.now.micros());
-    let used = i128::from(input.used.max(Credits::ZERO).get()) * i128::from(ahead.max(0)) / i128::from(window.max(1));
-    let after = |there: Credits, used: i128| {
-        let rest = i128::from(there.get()) - used;
-        (Credits::new(i64::try_from(rest.max(0)).unwrap_or(0)), (-rest).max(0))
-    };
-    let (free, more) = after(input.available.free, used);
-    let (purchased, _) = after(input.available.purchased, more);
-    Split { free, purchased }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::calendar::{Terms, parse_zone};
+    use crate::core::calendar::{Calendar, Terms, parse_zone};
+    use crate::core::forecast::DailyUse;
 
     fn ahead(used: i64, history_days: i64, free: i64, purchased: i64) -> Ahead {
         let now = Instant::parse("2026-03-11T11:00:00Z").expect("an instant");
@@ -80,21 +68,23 @@ mod tests {
             zone: parse_zone("Europe/Berlin").expect("a zone"),
             allowance: Credits::new(1_500),
         });
-        let input = ForecastInput {
-            used: Credits::new(used),
-            since: now.plus_days(-history_days),
+        let mut daily = DailyUse::unused(&calendar, now.plus_days(-history_days), now);
+        daily.add(now, Credits::new(used));
+        Ahead::new(&ForecastInput {
+            calendar: &calendar,
+            daily: &daily,
             now,
             available: Split { free: Credits::new(free), purchased: Credits::new(purchased) },
             next_reset_at: Instant::parse("2026-03-31T22:00:00Z").expect("an instant"),
-        };
-        Ahead::new(&input, &calendar)
+            pack_credits: None,
+        })
     }
 
     #[track_caller]
     fn check(ahead: &Ahead, left: Option<(i64, i64)>, free_runs_out: &str, runs_out: &str) {
         let shown = |at: Option<LocalTime>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
         assert_eq!(ahead.now.to_string(), "2026-03-11T12:00");
-        assert_eq!(ahead.left.map(|left| (left.free.get(), left.purchased.get())), left);
+        assert_eq!(ahead.forecast.left.map(|left| (left.free.get(), left.purchased.get())), left);
         assert_eq!((shown(ahead.free_runs_out).as_str(), shown(ahead.runs_out).as_str()), (free_runs_out, runs_out));
     }
 
@@ -106,5 +96,20 @@ mod tests {
         check(&ahead(70, 7, 50, 50), Some((0, 0)), "2026-03-16T12:00", "2026-03-21T12:00");
         check(&ahead(0, 7, 50, 50), Some((50, 50)), "-", "-");
         check(&ahead(70, 0, 50, 50), None, "-", "-");
+    }
+
+    #[test]
+    fn each_day_has_what_is_left_of_it() {
+        let days =
+            |ahead: Ahead| ahead.days.iter().map(|(end, left)| format!("{end} {}", left.total())).collect::<Vec<_>>();
+        let told = days(ahead(70, 7, 50, 50));
+        assert_eq!(told.len(), 21);
+        assert_eq!(told[..2], ["2026-03-12 95", "2026-03-13 85"]);
+        assert_eq!(told[17..], ["2026-03-29 0", "2026-03-30 0", "2026-03-31 0", "2026-04-01 0"]);
+        assert_eq!(
+            days(ahead(70, 7, 500, 0))[17..],
+            ["2026-03-29 325", "2026-03-30 316", "2026-03-31 306", "2026-04-01 296"]
+        );
+        assert_eq!((days(ahead(0, 7, 50, 50)).len(), days(ahead(70, 0, 50, 50)).len()), (0, 0));
     }
 }

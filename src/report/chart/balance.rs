@@ -62,7 +62,7 @@ pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
     if !has_signs {
         notes.push("Purchases and lapses are too many to be marked.");
     }
-    if model.marks.as_ref().and_then(|marks| marks.ahead.as_ref()).is_some_and(|ahead| ahead.left.is_none()) {
+    if model.marks.as_ref().and_then(|marks| marks.ahead.as_ref()).is_some_and(|ahead| ahead.forecast.left.is_none()) {
         notes.push("There is not enough history for a forecast: the account is less than a day old.");
     }
     let note = (!notes.is_empty()).then(|| notes.join(" "));

@@ -15,7 +15,7 @@ const SECONDS_PER_DAY: i64 = 86_400;
 pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
     let marks = model.marks.as_ref().filter(|_| model.spec.grouping() == Grouping::Day)?;
     let (month, ahead) = (marks.month?, marks.ahead.as_ref()?);
-    let left = ahead.left?;
+    let left = ahead.forecast.left?;
     let known = steps(model)?;
     let first = month.first_day();
     let days = (month.next().first_day() - first).num_days();
@@ -65,9 +65,13 @@ fn day_name(day: chrono::NaiveDate) -> String {
 /// What is left from now to the month's end, free credits used first.
 fn go_on(plot: &mut Plot, ahead: &Ahead, left: Split, end: i64, x: impl Fn(&Plot, LocalTime) -> i64) {
     let there = ahead.available;
-    let mut turns = vec![(x(plot, ahead.now), there.free.get(), there.purchased.get())];
-    turns.extend(ahead.free_runs_out.map(|at| (x(plot, at), 0, there.purchased.get())));
-    turns.extend(ahead.runs_out.map(|at| (x(plot, at), 0, 0)));
+    let turn = |at: LocalTime, left: Split| (at, left.free.get(), left.purchased.get());
+    let mut turns: Vec<_> = ahead.days.iter().map(|(at, left)| turn(*at, *left)).collect();
+    turns.extend(ahead.free_runs_out.map(|at| (at, 0, there.purchased.get())));
+    turns.extend(ahead.runs_out.map(|at| (at, 0, 0)));
+    turns.sort_unstable_by_key(|(at, free, purchased)| (*at, -(*free + *purchased)));
+    let mut turns: Vec<(i64, i64, i64)> = turns.into_iter().map(|(at, free, both)| (x(plot, at), free, both)).collect();
+    turns.insert(0, (x(plot, ahead.now), there.free.get(), there.purchased.get()));
     turns.push((end, left.free.get(), left.purchased.get()));
     let line = |of: fn(i64, i64) -> i64| -> Vec<(i64, i64)> {
         turns.iter().map(|(x, free, purchased)| (*x, plot.y(of(*free, *purchased)))).collect()

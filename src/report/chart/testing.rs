@@ -1,9 +1,9 @@
 //! Reports with marks, and looks into drawings, for the tests of charts.
 
 use super::drawing::{Chart, Rect, Shape};
-use crate::core::calendar::{Calendar, Terms, parse_zone};
+use crate::core::calendar::{Calendar, Instant, Terms, parse_zone};
 use crate::core::credits::{Credits, Split};
-use crate::core::forecast::ForecastInput;
+use crate::core::forecast::{DailyUse, ForecastInput};
 use crate::core::statement::{Ahead, Grouping, Marks, ReportModel, Scope};
 use crate::report::testing::report;
 
@@ -19,20 +19,23 @@ pub(super) fn marked() -> ReportModel {
 /// The same as it is read on 20 March at noon, with this used in the days before and these credits left.
 pub(super) fn marked_at(used: i64, history_days: i64, free: i64, purchased: i64) -> ReportModel {
     let now = "2026-03-20T11:00:00Z".parse().expect("an instant");
-    let input = ForecastInput {
-        used: Credits::new(used),
-        since: crate::core::calendar::Instant::plus_days(now, -history_days),
-        now,
-        available: Split { free: Credits::new(free), purchased: Credits::new(purchased) },
-        next_reset_at: "2026-03-31T22:00:00Z".parse().expect("an instant"),
-    };
     let calendar = Calendar::new(Terms {
         from: "2026-01".parse().expect("a month"),
         zone: parse_zone("Europe/Berlin").expect("a zone"),
         allowance: Credits::new(1_500),
     });
+    let mut daily = DailyUse::unused(&calendar, Instant::plus_days(now, -history_days), now);
+    daily.add(now, Credits::new(used));
+    let input = ForecastInput {
+        calendar: &calendar,
+        daily: &daily,
+        now,
+        available: Split { free: Credits::new(free), purchased: Credits::new(purchased) },
+        next_reset_at: "2026-03-31T22:00:00Z".parse().expect("an instant"),
+        pack_credits: None,
+    };
     let model = marked();
-    let marks = model.marks.map(|marks| Marks { ahead: Some(Ahead::new(&input, &calendar)), ..marks });
+    let marks = model.marks.map(|marks| Marks { ahead: Some(Ahead::new(&input)), ..marks });
     ReportModel { marks, ..model }
 }
 
