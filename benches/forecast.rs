@@ -11,7 +11,7 @@ use chrono::{NaiveDate, Weekday};
 use creditd::core::calendar::{Calendar, Instant, Month, Terms, next_day, parse_date, parse_zone};
 use creditd::core::credits::{Credits, Split};
 use creditd::core::forecast::{
-    DailyUse, ForecastInput, HISTORY_DAYS_MIN, PACE_DAYS, PATTERN_DAYS, PATTERN_DAYS_MIN, forecast,
+    DailyUse, Forecast, ForecastInput, HISTORY_DAYS_MIN, PACE_DAYS, PATTERN_DAYS, PATTERN_DAYS_MIN, forecast,
 };
 use flate2::read::GzDecoder;
 use std::collections::BTreeMap;
@@ -27,8 +27,9 @@ const PRICES: &[(&str, i64)] = &[
     ("upscale", 0),
 ];
 const MICROS_PER_DAY: i64 = 86_400 * 1_000_000;
-/// An account is looked at once in so many days.
+/// An account is looked at once in so many days, and each day while it is young.
 const DAYS_PER_CUT: usize = 3;
+const YOUNG_DAYS: usize = 14;
 /// How many days the credits of a question last in truth.
 const LASTING_DAYS: &[i64] = &[1, 2, 3, 7, 14];
 /// The alert that is looked at: so many of the month's free credits are used, so many are left.
@@ -67,8 +68,7 @@ impl Account {
 }
 
 /// The ways to foresee that are compared. The first four are reckoned here, in floats; the last is what creditd does.
-const METHODS: [&str; 5] =
-    ["7-day pace", "28-day pace", "28-day pace by weekday", "half 7-day pace, half by weekday", "creditd"];
+const METHODS: [&str; 5] = ["7-day pace", "28-day pace", "28-day pace by weekday", "half and half", "creditd"];
 
 /// Errors of each method.
 #[derive(Clone, Default)]
@@ -123,24 +123,32 @@ impl<'a> Cut<'a> {
         [[week; 7], [month; 7], by_weekday, by_weekday.map(|rate| rate.midpoint(week))]
     }
 
-    /// What each method says is used until `until`, and when `credits` are used up.
-    fn answers(&self, credits: i64, until: Instant) -> [(f64, f64); 5] {
-        let [week, month, by_weekday, half] = self.rates().map(|rates| self.walk(&rates, credits, until));
+    /// What each method says is used until the month ends.
+    fn used_until_reset(&self) -> [f64; 5] {
+        let until = self.reset_at();
+        let [week, month, by_weekday, half] = self.rates().map(|rates| self.walk(&rates, 1, until).0);
         // More than is ever used, so that what is left says what was used.
-        let ask = |purchased: i64| {
-            forecast(&ForecastInput {
-                calendar: &self.account.calendar,
-                daily: &self.daily,
-                now: self.now,
-                available: Split { free: Credits::ZERO, purchased: Credits::new(purchased) },
-                next_reset_at: until,
-                pack_credits: None,
-            })
-        };
         let many = 1_000_000_000;
-        let used = ask(many).left.map_or(0, |left| many - left.total().get());
-        let out = ask(credits).runs_out_at.map_or(f64::INFINITY, |at| float(at.micros() - self.now.micros()));
-        [week, month, by_weekday, half, (float(used), out)]
+        let used = self.ask(many).left.map_or(0, |left| many - left.total().get());
+        [week, month, by_weekday, half, float(used)]
+    }
+
+    /// How many days `credits` last by each method.
+    fn lasting_days(&self, credits: i64) -> [f64; 5] {
+        let [week, month, by_weekday, half] = self.rates().map(|rates| self.walk(&rates, credits, self.now).1);
+        let out = self.ask(credits).runs_out_at.map_or(f64::INFINITY, |at| float(at.micros() - self.now.micros()));
+        [week, month, by_weekday, half, out].map(|micros| (micros / float(MICROS_PER_DAY)).min(366.0))
+    }
+
+    fn ask(&self, credits: i64) -> Forecast {
+        forecast(&ForecastInput {
+            calendar: &self.account.calendar,
+            daily: &self.daily,
+            now: self.now,
+            available: Split { free: Credits::ZERO, purchased: Credits::new(credits) },
+            next_reset_at: self.reset_at(),
+            pack_credits: None,
+        })
     }
 
     fn walk(&self, rates: &[f64; 7], credits: i64, until: Instant) -> (f64, f64) {
@@ -201,8 +209,7 @@ fn main() {
                     list.push((answer - truth).abs());
                 }
             };
-            let months_end = cut.answers(1, until).map(|(used, _)| used);
-            add((0, "credits used until the month's end".to_owned()), float(truth), months_end);
+            add((0, "credits used until the month's end".to_owned()), float(truth), cut.used_until_reset());
             let lasting = |days: &i64| (*days, account.used(now, now.plus_days(*days)));
             let questions: Vec<(i64, i64)> =
                 if is_alert { vec![(0, ALERT.1)] } else { LASTING_DAYS.iter().map(lasting).collect() };
@@ -211,14 +218,13 @@ fn main() {
                 if is_alert && out >= until {
                     continue;
                 }
-                let days_off = |micros: f64| micros / float(MICROS_PER_DAY);
-                let answers = cut.answers(credits, until).map(|(_, micros)| days_off(micros).min(366.0));
                 let order = usize::try_from(days + 1).unwrap_or(0);
                 let what = match days {
                     0 => format!("days until {credits} credits are used up"),
                     days => format!("days until what lasts {days} is used up"),
                 };
-                add((order, what), days_off(float(out.micros() - now.micros())), answers);
+                let lasted = float(out.micros() - now.micros()) / float(MICROS_PER_DAY);
+                add((order, what), lasted, cut.lasting_days(credits));
             }
         }
     }
@@ -247,12 +253,13 @@ fn main() {
     }
 }
 
-/// When an account is looked at: at some time of every third day of it, and when it comes to the alert.
+/// When an account is looked at: at some time of these days, and when it comes to the alert.
 fn instants(account: &Account, chance: &mut fastrand::Rng) -> Vec<(bool, Instant)> {
     let calendar = &account.calendar;
     let (first, end) =
         (calendar.day_of(account.opened_at), calendar.month_start(Month::new(2014, 1).expect("a month")));
-    let days = first.iter_days().step_by(DAYS_PER_CUT).map(|day| calendar.day_start(day)).take_while(|at| *at < end);
+    let days = first.iter_days().enumerate().filter(|(at, _)| *at < YOUNG_DAYS || at % DAYS_PER_CUT == 0);
+    let days = days.map(|(_, day)| calendar.day_start(day)).take_while(|at| *at < end);
     let mut all: Vec<(bool, Instant)> =
         days.map(|at| (false, at.plus_micros(chance.i64(0..MICROS_PER_DAY)))).filter(|(_, at)| *at < end).collect();
     let mut month = calendar.month_of(account.opened_at);

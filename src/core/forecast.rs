@@ -261,33 +261,43 @@ impl Sum {
 
 /// What is expected from now on. To stay exact, it is reckoned in parts of a credit, of which the recent days' use per
 /// microsecond is a whole number.
-struct Course {
-    /// Microseconds of each coming stretch, and the parts that are used in each of them.
-    stretches: Vec<(i64, i128)>,
+struct Course<'a> {
+    calendar: &'a Calendar,
+    now: Instant,
+    /// Of each weekday from Monday on.
+    parts_per_micro: [i128; 7],
+    parts_per_micro_even: i128,
     parts_per_credit: i128,
 }
 
-impl Course {
-    /// The rest of today, and whole local days for [`FORECAST_DAYS_MAX`]; behind them, days that are all alike. `None` when
-    /// nothing was used lately.
-    fn new(input: &ForecastInput<'_>, recent: Sum) -> Option<Course> {
+impl<'a> Course<'a> {
+    /// `None` when nothing was used lately.
+    fn new(input: &ForecastInput<'a>, recent: Sum) -> Option<Course<'a>> {
         let ForecastInput { calendar, daily, now, .. } = *input;
-        if recent.credits() == 0 {
-            return None;
-        }
-        let shares = daily.shares(now);
-        let mut stretches = Vec::new();
-        if shares != [EVEN_SHARE; 7] {
-            let (mut day, mut from) = (calendar.day_of(now), now);
-            for _ in 0..=FORECAST_DAYS_MAX {
-                let to = calendar.day_end(day).max(from);
-                let share = shares[day.weekday() as usize];
-                stretches.push((to.micros() - from.micros(), recent.credits() * share));
-                (day, from) = (next_day(day), to);
-            }
-        }
-        stretches.push((i64::MAX, recent.credits() * EVEN_SHARE));
-        Some(Course { stretches, parts_per_credit: recent.micros * EVEN_SHARE })
+        let credits = Some(recent.credits()).filter(|credits| *credits > 0)?;
+        Some(Course {
+            calendar,
+            now,
+            parts_per_micro: daily.shares(now).map(|share| credits * share),
+            parts_per_micro_even: credits * EVEN_SHARE,
+            parts_per_credit: recent.micros * EVEN_SHARE,
+        })
+    }
+
+    /// The coming stretches, in microseconds, and the parts that are used in each microsecond of them: the rest of today
+    /// and whole local days for [`FORECAST_DAYS_MAX`]; behind them, and where all days are alike, a long one.
+    fn stretches(&self) -> impl Iterator<Item = (i64, i128)> {
+        let is_even = self.parts_per_micro == [self.parts_per_micro_even; 7];
+        let days_max = if is_even { 0 } else { FORECAST_DAYS_MAX + 1 };
+        let (mut day, mut from) = (None, self.now);
+        let days = (0..days_max).map(move |_| {
+            let today = day.map_or_else(|| self.calendar.day_of(self.now), next_day);
+            let to = self.calendar.day_end(today).max(from);
+            let micros = micros_until(from, to);
+            (day, from) = (Some(today), to);
+            (micros, self.parts_per_micro[today.weekday() as usize])
+        });
+        days.chain([(i64::MAX, self.parts_per_micro_even)])
     }
 
     fn parts(&self, credits: Credits) -> i128 {
@@ -297,16 +307,16 @@ impl Course {
     /// How long `credits` last, in microseconds; all that is further away than those can count is `i64::MAX`.
     fn used_up_after_micros(&self, credits: Credits) -> i64 {
         let (mut parts, mut after) = (self.parts(credits), 0_i64);
-        for (micros, rate) in &self.stretches {
+        for (micros, rate) in self.stretches() {
             if parts == 0 {
                 break;
             }
-            let used = i128::from(*micros).saturating_mul(*rate);
+            let used = i128::from(micros).saturating_mul(rate);
             if parts <= used {
                 return after.saturating_add(i64::try_from(parts / rate).unwrap_or(i64::MAX));
             }
             parts -= used;
-            after = after.saturating_add(*micros);
+            after = after.saturating_add(micros);
         }
         after
     }
@@ -314,9 +324,12 @@ impl Course {
     /// Parts of credits used in the coming `micros`.
     fn used_parts(&self, micros: i64) -> i128 {
         let (mut parts, mut rest) = (0_i128, micros);
-        for (micros, rate) in &self.stretches {
-            let within = rest.min(*micros);
-            parts = parts.saturating_add(i128::from(within).saturating_mul(*rate));
+        for (micros, rate) in self.stretches() {
+            if rest == 0 {
+                break;
+            }
+            let within = rest.min(micros);
+            parts = parts.saturating_add(i128::from(within).saturating_mul(rate));
             rest -= within;
         }
         parts
