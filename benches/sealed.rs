@@ -3,7 +3,8 @@
 //!
 //! `cargo bench --bench sealed` makes 10,000,000 transactions of 100,000 accounts over 12 months, the same ones each time;
 //! `-- rows=100000000` makes more, `-- keep=FOLDER` keeps them and uses what is there, `-- runs=7` sets how often each is
-//! measured. DuckDB is that of Python (`pip install duckdb`).
+//! measured. `-- database` puts the same rows into SQLite, seals none, and compares with the C API reading the same
+//! columns. DuckDB is that of Python (`pip install duckdb`).
 
 use creditd::core::calendar::{Calendar, Instant, Month, Terms, parse_zone};
 use creditd::core::credits::{CreditType, Credits, Split};
@@ -46,16 +47,17 @@ struct Asked {
     rows: u64,
     runs: usize,
     keep: Option<PathBuf>,
+    database: bool,
 }
 
 fn asked() -> Asked {
-    let mut asked = Asked { rows: ROWS, runs: RUNS, keep: None };
+    let mut asked = Asked { rows: ROWS, runs: RUNS, keep: None, database: false };
     for word in std::env::args().skip(1) {
         match word.split_once('=') {
             Some(("rows", number)) => asked.rows = number.parse().expect("a number of rows"),
             Some(("runs", number)) => asked.runs = number.parse().expect("a number of runs"),
             Some(("keep", folder)) => asked.keep = Some(PathBuf::from(folder)),
-            _ => {}
+            _ => asked.database |= word == "database",
         }
     }
     asked
@@ -68,6 +70,9 @@ fn main() {
     if !folder.join("sealed").exists() {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         runtime.block_on(generate(&folder, asked.rows));
+    }
+    if asked.database {
+        return from_the_database(&folder, asked.runs);
     }
     let files = format!("{}/sealed/*.log.parquet", folder.display());
     println!("{:42} {:>9} {:>9} {:>9} {:>7} {:>9}", "", "creditd", "DuckDB", "its query", "ratio", "peak");
@@ -88,6 +93,77 @@ fn main() {
         println!("{what:42} {ours:7.3} s {theirs:7.3} s {alone:7.3} s {:7.2} {peak:5} MiB", ours / theirs);
         check(&folder);
     }
+}
+
+/// The custom range of all accounts from SQLite, where nothing is sealed, beside the columns of its rows alone.
+fn from_the_database(folder: &Path, runs: usize) {
+    let unsealed = folder.join("unsealed");
+    if !unsealed.exists() {
+        std::fs::create_dir_all(&unsealed).expect("a folder");
+        for file in ["creditd.db", "creditd.toml"] {
+            std::fs::copy(folder.join(file), unsealed.join(file)).expect("a copy");
+        }
+        let mut command = Command::new("python3");
+        let filled = command.args(["-c", FILL]).current_dir(&unsealed).status().expect("Python starts");
+        assert!(filled.success(), "the rows could not be put into the database");
+    }
+    let (_, args, _) = &queries()[2];
+    let (mut ours, mut floor, mut peak) = (Vec::new(), Vec::new(), 0);
+    for round in 0..=runs {
+        let (seconds, peak_mib) = creditd(&unsealed, &[&["report", "show"][..], args, &["--output", "csv"]].concat());
+        let alone = columns_alone(&unsealed.join("creditd.db"));
+        if round > 0 {
+            ours.push(seconds);
+            floor.push(alone);
+            peak = peak.max(peak_mib);
+        }
+    }
+    let (ours, floor) = (median(&mut ours), median(&mut floor));
+    println!("the custom range from SQLite: {ours:.3} s, its columns alone {floor:.3} s, ratio {:.2}, {peak} MiB", ours / floor);
+}
+
+/// Puts the rows of the sealed files into the database beside it.
+const FILL: &str = "
+import duckdb, sqlite3
+into = sqlite3.connect('creditd.db')
+into.execute('DELETE FROM sealed')
+micros = lambda name: f'epoch_us({name})'
+names = [row[1] for row in into.execute('PRAGMA table_info(transactions)')][:-1]
+times = {row[0] for row in duckdb.sql(\"DESCRIBE SELECT * FROM '../sealed/*.log.parquet'\").fetchall() if 'TIMESTAMP' in row[1]}
+cells = ', '.join(micros(name) if name in times else name for name in names)
+rows = duckdb.sql(f\"SELECT {cells} FROM '../sealed/*.log.parquet' ORDER BY account_id, seq\")
+add = f\"INSERT INTO transactions VALUES ({', '.join('?' * len(names))}, 0)\"
+while some := rows.fetchmany(100000):
+    into.executemany(add, some)
+into.commit()
+";
+
+/// Seconds in which the C API reads what a breakdown by action needs of the rows of the range into columns.
+#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+fn columns_alone(database: &Path) -> f64 {
+    let begin = std::time::Instant::now();
+    let connection = rusqlite::Connection::open(database).expect("the ledger");
+    let [from, to] = ["2025-03-10T06:00:00Z", "2025-07-20T18:30:00Z"].map(|at| Instant::parse(at).expect("an instant"));
+    let mut statement = connection
+        .prepare(
+            "SELECT account_id, kind, occurred_at, status, reason, free_delta, purchased_delta, action FROM transactions
+              WHERE occurred_at >= ?1 AND occurred_at < ?2",
+        )
+        .expect("sql");
+    let mut rows = statement.query((from.micros(), to.micros())).expect("rows");
+    let (mut texts, mut ends, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
+    while let Some(row) = rows.next().expect("a row") {
+        for at in [0, 1, 3, 4, 7] {
+            let text = row.get_ref(at).expect("a cell").as_bytes_or_null().expect("a text");
+            texts.extend_from_slice(text.unwrap_or_default());
+            ends.push(texts.len());
+        }
+        for at in [2, 5, 6] {
+            numbers.push(row.get_ref(at).expect("a cell").as_i64().expect("a number"));
+        }
+    }
+    assert!(numbers.len() > 3, "there are rows");
+    begin.elapsed().as_secs_f64()
 }
 
 /// What is asked, of creditd and of DuckDB: both write the same file, to the byte.
