@@ -41,6 +41,11 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
     if run.stop.is_cancelled() && tally.untried > 0 {
         return Err(JobError::Stopped);
     }
+    match (tally.halted.is_none(), tally.server_failed.take()) {
+        (true, Some(why)) if tally.sent == 0 => tally.halted = Some((Fault::Server, why)),
+        (true, Some(why)) => tally.done.problems.push(format!("{why}; messages wait for it")),
+        _ => {}
+    }
     match tally.halted.take() {
         Some((fault, why)) => {
             let summary = tally.summary();
@@ -111,6 +116,8 @@ async fn record(kit: &Kit, ended: Vec<Ended>, tally: &mut Tally) -> Result<(), J
             Some(Err(error)) => {
                 if halts && tally.halted.is_none() {
                     tally.halted = Some((error.fault(), error.to_string()));
+                } else if error.fault() == Fault::Server {
+                    tally.server_failed = Some(error.to_string());
                 }
                 let OutboxRecord { message, attempts, pending_since, .. } = &errand.record;
                 let tried =
@@ -137,6 +144,8 @@ struct Tally {
     is_limited: bool,
     /// Why no more is tried.
     halted: Option<(Fault, String)>,
+    /// How the server failed last, as it may now and then.
+    server_failed: Option<String>,
 }
 
 impl Tally {

@@ -238,6 +238,7 @@ fn lists_and_answers_name_their_schema() {
         ("actions list", "creditd.actions/1"),
         ("alerts list", "creditd.alerts/1"),
         ("outbox list", "creditd.outbox/1"),
+        ("suppressions list", "creditd.suppressions/1"),
         ("verify", "creditd.verify/1"),
         ("config show", "creditd.settings/1"),
         ("config check", "creditd.config-check/1"),

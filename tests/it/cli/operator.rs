@@ -1,7 +1,7 @@
 //! What operators do beside accounts and prices: give and take credits, cap users, close months and accounts, and look
 //! back (R12 to R15, R17, R18).
 
-use super::{NOW, Place, USAGE_HEADER};
+use super::{Done, NOW, Place, USAGE_HEADER};
 use serde_json::{Value, json};
 
 /// The figures of an answer.
@@ -270,4 +270,59 @@ fn every_cause_of_a_refusal_is_explained() {
     for line in help.lines() {
         assert!(line.len() <= 120 && line.split_whitespace().count() > 3, "{line}");
     }
+}
+
+/// What operators do about mail: look, send again, cancel, and who gets none.
+#[test]
+fn messages_are_shown_sent_again_and_cancelled() {
+    let place = Place::with_acme();
+    place.ok("admin add acme ann@acme.example");
+    place.ok("charge --account acme --action translation --quantity 1500 --key all");
+    place.ok("run scan");
+    let key = place.rows("outbox list")[0]["key"].as_str().expect("a key").to_owned();
+    assert!(key.starts_with("low-credit/acme/exhausted#1/ann@acme.example/"), "{key}");
+    let shown = place.json(&format!("outbox show {key}"));
+    assert_eq!(
+        figures(&shown, ["schema", "key", "state", "attempts", "attachments"]),
+        [json!("creditd.message/1"), json!(key), json!("pending"), json!(0), Value::Null]
+    );
+    assert!(shown["html"].as_str().is_some_and(|html| html.contains("<html")), "{shown:#}");
+    place.run(&format!("outbox show {key}0")).fails_with(5, "there is no message low-credit/acme/exhausted#1/");
+    place.run("outbox show acme").fails_with(2, "is not the key of a notice");
+
+    place.ok(&format!("outbox cancel {key}"));
+    assert!(place.ok("run deliver").stdout.contains("0 messages delivered"));
+    place.ok("suppressions add ann@acme.example --reason asked\u{a0}to");
+    place.run(&format!("outbox retry {key}")).fails_with(5, "goes to an address that is suppressed since 2013-");
+    assert_eq!(place.rows("suppressions list")[0]["reason"], "asked to");
+    place.ok("suppressions remove ann@acme.example");
+    place.run("suppressions remove ann@acme.example").fails_with(5, "the address is not suppressed");
+    place.ok(&format!("outbox retry {key}"));
+    assert!(place.ok("run deliver").stdout.contains("1 message delivered, 0 failed"));
+    place.run(&format!("outbox cancel {key}")).fails_with(5, "is sent, so it cannot be cancelled");
+    place.ok("verify");
+}
+
+/// Settings that keep mail from leaving end with the code for settings; a server that is not there does not.
+#[test]
+fn a_mail_server_that_takes_no_mail_is_told() {
+    let place = Place::with_acme();
+    place.ok("admin add acme ann@acme.example");
+    place.ok("charge --account acme --action translation --quantity 1500 --key all");
+    place.ok("run scan");
+    let with = |settings: &[(&str, &str)]| {
+        let mut command = place.command("run deliver");
+        command.env("CREDITD__MAIL__TRANSPORT", "smtp").env("CREDITD__MAIL__SMTP__HOST", "127.0.0.1");
+        command.envs(settings.iter().copied());
+        Done::of(command.output().expect("the binary runs"))
+    };
+    with(&[("CREDITD__MAIL__SMTP__CA_FILE", "none.pem")])
+        .fails_with(4, "none.pem has no certificates that can be used");
+    let login = [("CREDITD__MAIL__SMTP__TLS", "none"), ("CREDITD__MAIL__SMTP__USERNAME", "ann")];
+    with(&login).fails_with(4, "set the environment variable CREDITD_SMTP_PASSWORD");
+    // Nobody listens on the port for discarding.
+    let nobody = [("CREDITD__MAIL__SMTP__TLS", "none"), ("CREDITD__MAIL__SMTP__PORT", "9")];
+    with(&nobody).fails_with(1, "the mail server cannot be reached: ");
+    let waits = &place.rows("outbox list")[0];
+    assert_eq!(figures(waits, ["state", "attempts"]), [json!("pending"), json!(0)]);
 }
