@@ -1,8 +1,9 @@
 //! The speed of the ledger, each figure beside its floor in the same run: charges one by one and many at once, spread
-//! over many accounts and all on one, and the reset of many accounts with charges beside it. On SQLite and on Postgres.
+//! over many accounts and all on one, the reset of many accounts with charges beside it, and the scan of many accounts of
+//! which few have changed. On SQLite and on Postgres.
 //!
-//! `cargo bench --bench ledger` runs everything; `-- charges`, `-- reset`, `-- sqlite`, `-- postgres` choose, and
-//! `-- accounts=100000` sets how many accounts are reset, `-- spread`, `-- hot` and `-- callers=128` which charges are
+//! `cargo bench --bench ledger` runs everything; `-- charges`, `-- reset`, `-- scan`, `-- sqlite`, `-- postgres` choose,
+//! and `-- accounts=100000` sets how many accounts are reset or scanned, `-- spread`, `-- hot` and `-- callers=128` which charges are
 //! measured; `-- cold` does so with accounts that this process did not charge before. benches/README.md says what the
 //! figures mean.
 
@@ -19,12 +20,12 @@ use creditd::clock::Clock;
 use creditd::config::{LoadInput, Settings};
 use creditd::core::calendar::{Calendar, Instant, Terms, parse_zone};
 use creditd::core::credits::Credits;
-use creditd::core::ids::{AccountId, ActionCode, Key};
+use creditd::core::ids::{AccountId, ActionCode, Email, Key};
 use creditd::core::ledger::{Account, Call, Usage};
 use creditd::core::schedule::{Job, Slot};
 use creditd::core::transaction::Status;
 use creditd::jobs::{Kit, Run, execute};
-use creditd::store::{NewAccount, Store};
+use creditd::store::{Admin, NewAccount, Store};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,6 +40,8 @@ const RESET: usize = 1_000_000;
 const MEASURED: Duration = Duration::from_secs(5);
 /// Accounts opened in one transaction while a ledger is made.
 const OPENED_AT_ONCE: usize = 5_000;
+/// Accounts that fall to a level before they are scanned; they have an admin each.
+const CROSSING: usize = 1_000;
 /// Calls made at once before anything is measured.
 const CALLED_AT_ONCE: usize = 1_000;
 /// Enough free credits for any bench.
@@ -56,10 +59,10 @@ struct Asked {
 }
 
 impl Asked {
-    /// Whether `one` of two things is asked for: by name, or because neither is named.
-    fn is(&self, one: &str, both: [&str; 2]) -> bool {
+    /// Whether `one` of some things is asked for: by name, or because none is named.
+    fn is(&self, one: &str, all: &[&str]) -> bool {
         let is_named = |name: &str| self.words.iter().any(|word| word == name);
-        is_named(one) || !both.into_iter().any(is_named)
+        is_named(one) || !all.iter().copied().any(is_named)
     }
 
     fn number(&self, name: &str) -> Option<usize> {
@@ -73,7 +76,8 @@ impl Asked {
 
     /// The charges to measure: how they are called, over how many accounts, by how many callers.
     fn charges(&self) -> impl Iterator<Item = (&'static str, usize, usize)> {
-        let spreads = [("spread", SPREAD), ("hot", 1)].into_iter().filter(|(what, _)| self.is(what, ["spread", "hot"]));
+        let spreads =
+            [("spread", SPREAD), ("hot", 1)].into_iter().filter(|(what, _)| self.is(what, &["spread", "hot"]));
         let callers = self.number("callers");
         spreads.flat_map(move |(what, accounts)| {
             let callers = [1, 8, 128].into_iter().filter(move |many| callers.is_none_or(|asked| asked == *many));
@@ -98,16 +102,20 @@ fn main() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        for database in ["sqlite", "postgres"].into_iter().filter(|one| asked.is(one, ["sqlite", "postgres"])) {
+        for database in ["sqlite", "postgres"].into_iter().filter(|one| asked.is(one, &["sqlite", "postgres"])) {
             let is_sqlite = database == "sqlite";
             if !is_sqlite && cluster::cluster().is_none() {
                 continue;
             }
-            if asked.is("charges", ["charges", "reset"]) {
+            let is_asked = |what: &str| asked.is(what, &["charges", "reset", "scan"]);
+            if is_asked("charges") {
                 if is_sqlite { sqlite::charges(&asked).await } else { postgres::charges(&asked).await }
             }
-            if asked.is("reset", ["charges", "reset"]) {
+            if is_asked("reset") {
                 if is_sqlite { sqlite::reset(accounts).await } else { postgres::reset(accounts).await }
+            }
+            if is_asked("scan") {
+                if is_sqlite { sqlite::scan(accounts).await } else { postgres::scan(accounts).await }
             }
         }
     });
@@ -158,7 +166,11 @@ async fn fill(app: &App, count: usize) {
             opened_at: instant("2026-03-01T00:00:00Z"),
             calendar: Calendar::new(terms),
         },
-        admins: Vec::new(),
+        admins: if n < CROSSING {
+            vec![Admin::with_defaults(Email::new("ann@example.com").expect("an address"))]
+        } else {
+            Vec::new()
+        },
     };
     for first in (0..count).step_by(OPENED_AT_ONCE) {
         let accounts: Vec<NewAccount> = (first..count.min(first + OPENED_AT_ONCE)).map(new).collect();
@@ -169,12 +181,32 @@ async fn fill(app: &App, count: usize) {
 
 /// The reset as the job does it; seconds.
 async fn reset_all(app: &App) -> f64 {
+    run(app, Job::Reset).await.0
+}
+
+/// A job, in seconds, and what it says.
+async fn run(app: &App, job: Job) -> (f64, String) {
     let kit = Kit::new(app.clone()).expect("a kit");
     let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop: CancellationToken::new() };
     let begin = clock();
-    let done = execute(&kit, Job::Reset, Slot::Tick(app.now()), &mut run).await.expect("a reset");
+    let done = execute(&kit, job, Slot::Tick(app.now()), &mut run).await.expect("the job ends well");
     assert!(done.problems.is_empty(), "{:?}", done.problems);
-    begin.elapsed().as_secs_f64()
+    (begin.elapsed().as_secs_f64(), done.summary)
+}
+
+/// The scan of all accounts, of none that has changed, and of those that fell to a level.
+async fn scan_all(database: &str, app: &App) {
+    let (all, said) = run(app, Job::Scan).await;
+    println!("{database:<9} the first scan of a day, {said}: {all:.2} s");
+    let (quiet, said) = run(app, Job::Scan).await;
+    println!("{database:<9} a scan, {said}: {:.1} ms", quiet * 1_000.0);
+    let nearly_all = ALLOWANCE / 7;
+    for n in 0..CROSSING {
+        let usage = Usage { quantity: nearly_all, ..usage(format!("{:032x}", fastrand::u128(..))) };
+        app.charge(&account_id(n), &usage).await.expect("an answer");
+    }
+    let (crossed, said) = run(app, Job::Scan).await;
+    println!("{database:<9} a scan, {said}: {crossed:.2} s");
 }
 
 #[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]

@@ -119,7 +119,10 @@ fn from_the_database(folder: &Path, runs: usize) {
         }
     }
     let (ours, floor) = (median(&mut ours), median(&mut floor));
-    println!("the custom range from SQLite: {ours:.3} s, its columns alone {floor:.3} s, ratio {:.2}, {peak} MiB", ours / floor);
+    println!(
+        "the custom range from SQLite: {ours:.3} s, its columns alone {floor:.3} s, ratio {:.2}, {peak} MiB",
+        ours / floor
+    );
 }
 
 /// Puts the rows of the sealed files into the database beside it.

@@ -4,7 +4,7 @@ use super::{
     AFTER, ALLOWANCE, Asked, BEFORE, MEASURED, SPREAD, app_at, charge_each, charges_of, clock, cluster, fill, instant,
     line, settings,
 };
-use super::{reset_all, reset_beside_charges};
+use super::{reset_all, reset_beside_charges, scan_all};
 use creditd::config::Settings;
 use creditd::store::Store;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -144,4 +144,9 @@ pub async fn reset(accounts: usize) {
         "Postgres  the same beside a caller: {seconds:.1} s  a charge waits p50 {:.1} ms  p99 {:.1} ms",
         charged.p50_ms, charged.p99_ms
     );
+}
+
+pub async fn scan(accounts: usize) {
+    let ledger = new_ledger(accounts).await;
+    scan_all("Postgres", &app_at(&ledger.settings, &ledger.store, BEFORE)).await;
 }

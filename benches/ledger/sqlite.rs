@@ -4,7 +4,7 @@ use super::{
     AFTER, Asked, BEFORE, MEASURED, SPREAD, account_id, app_at, charge_each, charges_of, clock, fill, instant, line,
     settings,
 };
-use super::{reset_all, reset_beside_charges};
+use super::{reset_all, reset_beside_charges, scan_all};
 use creditd::store::{Meta, Store};
 use rusqlite::{Connection, params};
 use std::path::Path;
@@ -141,5 +141,12 @@ pub async fn reset(accounts: usize) {
         "SQLite    the same beside a caller: {seconds:.1} s  a charge waits p50 {:.1} ms  p99 {:.1} ms",
         charged.p50_ms, charged.p99_ms
     );
+    store.close().await;
+}
+
+pub async fn scan(accounts: usize) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (settings, store) = new_ledger(folder.path(), accounts).await;
+    scan_all("SQLite", &app_at(&settings, &store, BEFORE)).await;
     store.close().await;
 }
