@@ -75,7 +75,8 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         }
         done.problems.extend(page.problems);
         notices += messages.len() as u64;
-        if !run.dry_run && !(page.looked.is_empty() && messages.is_empty()) {
+        let is_something = !page.looked.is_empty() || !messages.is_empty();
+        if is_something && !run.dry_run {
             app.store.write_looked(&page.looked, &messages, now).await?;
         }
         scanned += ids.len() as u64;

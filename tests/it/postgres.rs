@@ -348,13 +348,13 @@ async fn r9_a_commit_whose_answer_is_lost_is_found_by_its_key() {
     assert_eq!((wire.breaks(), held.replayed), (1, false));
     assert_eq!(sandbox.log(&acme).await.last(), Some(&held.row));
 
-    let clients = Clients::calling(&sandbox, &app, |n| n == 40).await;
+    let clients = Clients::calling(&sandbox, &app, |n| n == 80).await;
     wire.break_from_now_on();
     while clients.are_calling() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(wire.breaks() > 10, "{} breaks", wire.breaks());
-    assert_eq!(clients.check(&sandbox).await, 9 * 40);
+    assert_eq!(clients.check(&sandbox).await, 9 * 80);
 }
 
 /// Who claims a run, and is cut off when it was written, holds it all the same: nobody else would run it.
