@@ -22,8 +22,9 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::{CreditType, Credits, Split};
+use crate::core::forecast::EndingGrant;
 use crate::core::ids::AccountId;
-use crate::core::ledger::{AccountStatus, Call, Ledger, Purchase, Refusal, Usage};
+use crate::core::ledger::{AccountStatus, Call, Grant, Ledger, Purchase, Refusal, Usage};
 use crate::core::transaction::Transaction;
 use crate::sealed::SealedError;
 use crate::store::{Load, Store, StoreError};
@@ -98,6 +99,8 @@ pub struct Balance {
     pub month_ends_at: Instant,
     /// Free credits that lapse then, if they are not used.
     pub lapsing: Credits,
+    /// What ends before then, in the order in which it would be used.
+    pub ending: Vec<EndingGrant>,
     /// When the next ones come; `None` while the account is closed.
     pub next_reset_at: Option<Instant>,
     /// The zone that decides that.
@@ -231,10 +234,16 @@ pub fn balance_of(ledger: &Ledger, now: Instant) -> Result<Balance, Refusal> {
     let calendar = &ledger.account.calendar;
     let month = calendar.month_of(now.max(ledger.account.opened_at));
     let month_ends_at = calendar.month_end(month);
-    let lapsing = ledger.grants.values().filter(|grant| {
-        grant.credit_type == CreditType::Free && grant.expires_at.is_some_and(|at| at <= month_ends_at)
+    let open = || ledger.grants.values().filter(|grant| !grant.remaining.is_zero());
+    let is_of_month = |grant: &&Grant| grant.credit_type == CreditType::Free && grant.expires_at == Some(month_ends_at);
+    let mut lapsing = open().filter(is_of_month).map(|grant| grant.remaining);
+    let lapsing = lapsing.try_fold(Credits::ZERO, Credits::plus).map_err(overflow)?;
+    let ending = open().filter_map(|grant| {
+        let ends_at = grant.expires_at.filter(|end| *end < month_ends_at)?;
+        Some(EndingGrant { credit_type: grant.credit_type, ends_at, credits: grant.remaining })
     });
-    let lapsing = lapsing.map(|grant| grant.remaining).try_fold(Credits::ZERO, Credits::plus).map_err(overflow)?;
+    let mut ending: Vec<EndingGrant> = ending.collect();
+    ending.sort_by_key(|grant| grant.ends_at);
     Ok(Balance {
         account: ledger.account.id.clone(),
         at: now,
@@ -246,6 +255,7 @@ pub fn balance_of(ledger: &Ledger, now: Instant) -> Result<Balance, Refusal> {
         allowance: calendar.terms_in(month).allowance,
         month_ends_at,
         lapsing,
+        ending,
         next_reset_at: ledger.next_reset_at(now),
         zone: calendar.terms_in(month).zone,
     })

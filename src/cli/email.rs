@@ -53,8 +53,9 @@ impl EmailCommand {
             NoticeKind::DailyStatement => Preview::DailyStatement(day.unwrap_or(today - Days::new(1))),
         };
         let Some(message) = preview(&kit, &account, what).await? else {
-            let why =
-                format!("{account} has no alert levels, so it gets no such mail; see `creditd account set --levels`");
+            let why = format!(
+                "{account} gets no such mail now: it is closed, has no alert levels (`creditd account set --levels`), or has no free credits that lapse with the month"
+            );
             return Err(Failure::message(Exit::Refused, why));
         };
         std::fs::create_dir_all(&out)?;

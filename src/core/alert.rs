@@ -265,6 +265,8 @@ pub struct OpenAlert {
     pub level: LevelName,
     /// Which crossing this is.
     pub crossing: u32,
+    /// The level in credits when it fired.
+    pub threshold: Credits,
     /// When it was seen.
     pub opened_at: Instant,
 }
@@ -320,9 +322,19 @@ impl AlertState {
             self.open.push(OpenAlert {
                 level: opened.level.clone(),
                 crossing: opened.crossing,
+                threshold: opened.threshold,
                 opened_at: opened.opened_at,
             });
         }
+    }
+
+    /// Of alerts that `plan` ends all of, while nothing opens, the most advanced: there is enough again. `None` also when
+    /// `total_available` is no more than when they fired, and only the levels are others.
+    #[must_use]
+    pub fn recovered(&self, plan: &AlertPlan, total_available: Credits) -> Option<&OpenAlert> {
+        let is_all = plan.opened.is_empty() && plan.resolved.len() == self.open.len();
+        let has_risen = self.open.iter().all(|alert| alert.threshold < total_available);
+        self.open.iter().min_by_key(|alert| alert.threshold).filter(|_| is_all && has_risen)
     }
 
     /// The number that the next crossing of `level` gets.

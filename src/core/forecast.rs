@@ -12,7 +12,7 @@
 //! new allowance comes), so [`Outlook`] answers only what an admin asks: is there a gap before the reset?
 
 use super::calendar::{Calendar, Instant, YEAR_MAX, YEAR_MIN, next_day};
-use super::credits::{Credits, Split};
+use super::credits::{CreditType, Credits, Split};
 use chrono::{Datelike, Weekday};
 
 /// How far back the pace looks, in days of 24 hours.
@@ -139,10 +139,23 @@ pub struct ForecastInput<'a> {
     pub now: Instant,
     /// What is available now.
     pub available: Split,
+    /// What of it ends before that reset, in the order in which it would be used.
+    pub ending: &'a [EndingGrant],
     /// When the next free credits are allocated, or the next month begins without.
     pub next_reset_at: Instant,
     /// Credits in a pack, where packs are sold.
     pub pack_credits: Option<Credits>,
+}
+
+/// What is left of a grant that ends within the month: a bonus, not the month's own credits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndingGrant {
+    /// Of which type.
+    pub credit_type: CreditType,
+    /// When the rest of it lapses.
+    pub ends_at: Instant,
+    /// What is left of it now.
+    pub credits: Credits,
 }
 
 /// What lies between now and the next reset, at this pace.
@@ -188,12 +201,15 @@ pub fn forecast(input: &ForecastInput<'_>) -> Forecast {
     let recent = daily.recent(now);
     let longer = daily.sum(Instant::MIN, now, PATTERN_DAYS_MIN);
     let course = recent.and_then(|recent| Course::new(input, recent));
+    let is_empty = available.total() <= Credits::ZERO;
+    // What will have lapsed by then serves nobody.
+    let available = lasting(course.as_ref(), input, input.next_reset_at);
 
     let to_reset = micros_until(now, input.next_reset_at);
     let used_up = |credits: Credits| course.as_ref().map(|course| course.used_up_after_micros(credits));
     let (free_micros, total_micros) = (used_up(available.free), used_up(available.total()));
     let outlook = match (free_micros, total_micros) {
-        _ if available.total() <= Credits::ZERO => Outlook::Empty,
+        _ if is_empty => Outlook::Empty,
         (_, Some(total)) if total < to_reset => Outlook::RunsOut,
         (Some(free), Some(_)) if free < to_reset => Outlook::PurchasedCover,
         (Some(_), Some(_)) => Outlook::FreeLast,
@@ -220,7 +236,7 @@ pub fn forecast(input: &ForecastInput<'_>) -> Forecast {
 /// without a pace to reckon by.
 #[must_use]
 pub fn left_by_day(input: &ForecastInput<'_>) -> Vec<(Instant, Split)> {
-    let ForecastInput { calendar, now, available, next_reset_at, .. } = *input;
+    let ForecastInput { calendar, now, next_reset_at, .. } = *input;
     let Some(course) = input.daily.recent(now).and_then(|recent| Course::new(input, recent)) else {
         return Vec::new();
     };
@@ -230,7 +246,36 @@ pub fn left_by_day(input: &ForecastInput<'_>) -> Vec<(Instant, Split)> {
         ends.push(calendar.day_end(day).min(next_reset_at));
         day = next_day(day);
     }
-    ends.into_iter().map(|end| (end, course.left(available, micros_until(now, end)))).collect()
+    let left = |end| course.left(lasting(Some(&course), input, end), micros_until(now, end));
+    ends.into_iter().map(|end| (end, left(end))).collect()
+}
+
+/// What is available, without what will have lapsed unused by `until`; without a course, nothing is used.
+///
+/// A grant is used from where those before it are used up, until it ends: what is expected to be used until then and was not
+/// taken from them comes from it, the rest lapses.
+fn lasting(course: Option<&Course<'_>>, input: &ForecastInput<'_>, until: Instant) -> Split {
+    let mut left = input.available;
+    for credit_type in [CreditType::Free, CreditType::Purchased] {
+        // Purchased credits are used from where all free ones are used up.
+        let mut before = match credit_type {
+            CreditType::Free => Credits::ZERO,
+            CreditType::Purchased => left.free,
+        };
+        let of_type = |grant: &&EndingGrant| grant.credit_type == credit_type && grant.ends_at <= until;
+        for grant in input.ending.iter().filter(of_type) {
+            let used = course.map_or(Credits::ZERO, |course| course.used_by(grant.ends_at));
+            let taken = (used.get() - before.get()).clamp(0, grant.credits.get().max(0));
+            before = Credits::new(before.get() + taken);
+            let lapsed = grant.credits.get() - taken;
+            let there = match credit_type {
+                CreditType::Free => &mut left.free,
+                CreditType::Purchased => &mut left.purchased,
+            };
+            *there = Credits::new((there.get() - lapsed).max(0));
+        }
+    }
+    left
 }
 
 /// Credits used in some time.
@@ -333,6 +378,12 @@ impl<'a> Course<'a> {
             rest -= within;
         }
         parts
+    }
+
+    /// Whole credits used until `at`.
+    fn used_by(&self, at: Instant) -> Credits {
+        let used = self.used_parts(micros_until(self.now, at)) / self.parts_per_credit;
+        Credits::new(i64::try_from(used).unwrap_or(i64::MAX).min(Credits::LIMIT.get()))
     }
 
     /// What is left of `available` after `micros`: free credits are used first.

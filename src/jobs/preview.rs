@@ -38,7 +38,7 @@ pub async fn preview(kit: &Kit, account: &AccountId, preview: Preview) -> Result
     match preview {
         Preview::LowCredit => scan::preview(kit, record, balance, reader).await,
         Preview::Resolved => scan::preview_resolved(kit, &record, &balance, &reader),
-        Preview::LapseSoon => scan::preview_lapse_soon(kit, &record, &balance, &reader).map(Some),
+        Preview::LapseSoon => scan::preview_lapse_soon(kit, &record, &balance, &reader),
         Preview::MonthlyStatement(month) => statements::preview(kit, record, reader, Reported::Month(month)).await,
         Preview::DailyStatement(day) => statements::preview(kit, record, reader, Reported::Day(day)).await,
     }

@@ -22,7 +22,7 @@ struct Finding {
     record: AccountRecord,
     balance: Balance,
     plan: AlertPlan,
-    /// The last alert that was open, of an account that has none any more.
+    /// The most advanced alert that was open, of an account that has risen above all.
     is_over: Option<OpenAlert>,
     /// Whether so many free credits lapse so soon that it is worth a notice.
     lapses_soon: bool,
@@ -104,6 +104,9 @@ pub(super) async fn preview(
     reader: Admin,
 ) -> Result<Option<Message>, JobError> {
     let now = kit.app.now();
+    if balance.status == AccountStatus::Closed {
+        return Ok(None);
+    }
     let levels = kit.levels(&record).clone();
     let state = AlertState::default();
     let mut plan = plan_alerts(&levels, balance.allowance, balance.available.total(), &state, now);
@@ -125,9 +128,12 @@ pub(super) fn preview_resolved(
     balance: &Balance,
     reader: &Admin,
 ) -> Result<Option<Message>, JobError> {
+    if balance.status == AccountStatus::Closed {
+        return Ok(None);
+    }
     let levels = kit.levels(record);
     let Some((level, _)) = levels.ladder(balance.allowance).into_iter().next() else { return Ok(None) };
-    let alert = OpenAlert { level: level.name().clone(), crossing: 1, opened_at: balance.at };
+    let alert = OpenAlert { level: level.name().clone(), crossing: 1, threshold: Credits::ZERO, opened_at: balance.at };
     Ok(Some(kit.templates.resolved(&resolved(record, balance, &alert), &mailbox(reader), balance.at)?))
 }
 
@@ -137,8 +143,11 @@ pub(super) fn preview_lapse_soon(
     record: &AccountRecord,
     balance: &Balance,
     reader: &Admin,
-) -> Result<Message, JobError> {
-    Ok(kit.templates.lapse_soon(&lapsing(record, balance), &mailbox(reader), balance.at)?)
+) -> Result<Option<Message>, JobError> {
+    if balance.lapsing.is_zero() || balance.status == AccountStatus::Closed {
+        return Ok(None);
+    }
+    Ok(Some(kit.templates.lapse_soon(&lapsing(record, balance), &mailbox(reader), balance.at)?))
 }
 
 /// Whether it is time to say what lapses at the end of the month.
@@ -170,9 +179,7 @@ async fn look(kit: &Kit, ids: &[AccountId], now: Instant, is_of_all: bool) -> Re
         if balance.status == AccountStatus::Open && ledger.account.opened_at <= now {
             let mut state = states.get(&account).cloned().unwrap_or_default();
             plan = plan_alerts(kit.levels(&record), balance.allowance, balance.available.total(), &state, now);
-            if !plan.resolved.is_empty() && plan.opened.is_empty() && plan.resolved.len() == state.open.len() {
-                is_over = state.open.iter().max_by_key(|alert| alert.opened_at).cloned();
-            }
+            is_over = state.recovered(&plan, balance.available.total()).cloned();
             state.apply(&plan);
             lapses_soon = is_of_all && lapse_soon(&kit.app.settings.alerts, &balance, now);
             // Levels may be percentages: where the next month's allowance is another, its first row is looked at.
@@ -284,6 +291,7 @@ fn facts_of(kit: &Kit, finding: &Finding, daily: &DailyUse, prices: &PriceMatrix
             daily,
             now,
             available: balance.available,
+            ending: &balance.ending,
             next_reset_at,
             pack_credits: Some(credits.pack_credits),
         }),

@@ -174,7 +174,8 @@ fn sample_after(history_days: i64, used: i64, free: i64, purchased: i64) -> LowC
     (1..history_days).for_each(|day| daily.add(now.plus_days(-day).plus_micros(-1), Credits::new(used / 7)));
     let pack = Pack { credits: Credits::new(2_500), price: Money { minor: 2_500, currency: "USD".to_owned() } };
     let pack_credits = Some(pack.credits);
-    let input = ForecastInput { calendar: &calendar, daily: &daily, now, available, next_reset_at, pack_credits };
+    let input =
+        ForecastInput { calendar: &calendar, daily: &daily, now, available, ending: &[], next_reset_at, pack_credits };
     LowCredit {
         account: AccountId::new("acme").unwrap_or_else(|_| unreachable!("a valid id")),
         account_name: "Acme".to_owned(),

@@ -122,7 +122,8 @@ impl Store {
     pub async fn alert_states(&self, accounts: &[AccountId]) -> Result<BTreeMap<AccountId, AlertState>> {
         let rows = self
             .query(set!(account_id =>
-                "SELECT a.account_id, a.level, max(a.crossing), max(a.opened_at), count(*) - count(a.resolved_at)
+                "SELECT a.account_id, a.level, max(a.crossing), max(a.opened_at), count(*) - count(a.resolved_at),
+                        max(CASE WHEN a.resolved_at IS NULL THEN a.threshold END)
                    FROM v CROSS JOIN alerts AS a WHERE a.account_id = v.account_id
                   GROUP BY a.account_id, a.level ORDER BY a.account_id, a.level"
             ))
@@ -138,7 +139,8 @@ impl Store {
             // Only the newest crossing of a level can be open.
             if row.get::<i64>(4) > 0 {
                 let opened_at = Instant::from_micros(row.get(3));
-                state.open.push(OpenAlert { level: level.clone(), crossing, opened_at });
+                let threshold = Credits::new(row.get::<Option<i64>>(5).unwrap_or_default());
+                state.open.push(OpenAlert { level: level.clone(), crossing, threshold, opened_at });
             }
             state.crossings.insert(level, crossing);
         }

@@ -219,3 +219,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn enough_again_is_only_what_has_risen() {
+    let levels: Levels = "low=300,critical=75".parse().expect("levels");
+    let mut state = AlertState::default();
+    step(&levels, 50, &mut state);
+    let over = |levels: &str, total: i64| {
+        let levels: Levels = levels.parse().expect("levels");
+        let plan = plan_alerts(&levels, ALLOWANCE, Credits::new(total), &state, NOW);
+        state.recovered(&plan, Credits::new(total)).map(|alert| alert.level.to_string())
+    };
+    assert_eq!(over("low=300,critical=75", 301).as_deref(), Some("critical"), "the most advanced of both");
+    assert_eq!(over("low=300,critical=75", 200), None, "low is open still");
+    assert_eq!(over("none", 50), None, "nothing came");
+    assert_eq!(over("low=40,critical=10", 50), None, "only the levels are others");
+}

@@ -40,7 +40,7 @@ fn micros(day: &DayUse, now: Instant) -> i64 {
 fn foresee(calendar: &Calendar, daily: &DailyUse, now: Instant, available: Split) -> Forecast {
     let next_reset_at = calendar.month_end(calendar.month_of(now));
     let pack_credits = Some(Credits::new(100));
-    forecast(&ForecastInput { calendar, daily, now, available, next_reset_at, pack_credits })
+    forecast(&ForecastInput { calendar, daily, now, available, ending: &[], next_reset_at, pack_credits })
 }
 
 /// At noon of Tuesday, 5 March 2013, too early for a pattern.
@@ -49,6 +49,35 @@ fn look(used: i64, history_days: i64, free: i64, purchased: i64) -> Forecast {
     let mut daily = DailyUse::unused(&calendar, now.plus_days(-history_days), now);
     daily.add(now, Credits::new(used));
     foresee(&calendar, &daily, now, split(free, purchased))
+}
+
+/// A bonus that ends before the month does, with what is used of it until then.
+#[test]
+fn what_ends_before_the_reset_does_not_last_until_it() {
+    let (now, calendar) = (at("2013-03-05T12:00:00Z"), calendar("UTC"));
+    let next_reset_at = at("2013-04-01T00:00:00Z");
+    let foresee = |per_day: i64, available: Split, ending: &[(CreditType, &str, i64)]| {
+        let daily = used_by(&calendar, now.plus_days(-30), now, |_| per_day);
+        let grant = |(credit_type, end, credits): &(CreditType, &str, i64)| EndingGrant {
+            credit_type: *credit_type,
+            ends_at: at(end),
+            credits: Credits::new(*credits),
+        };
+        let ending: Vec<EndingGrant> = ending.iter().map(grant).collect();
+        let (calendar, daily, ending) = (&calendar, &daily, ending.as_slice());
+        forecast(&ForecastInput { calendar, daily, now, available, ending, next_reset_at, pack_credits: None })
+    };
+    // Ten a day for 26.5 days; of 700 that end after two days, 680 lapse.
+    let bonus = (CreditType::Free, "2013-03-07T12:00:00Z", 700);
+    assert_eq!(foresee(10, split(1_000, 0), &[bonus]).outlook, Outlook::FreeLast);
+    let short = foresee(10, split(900, 0), &[bonus]);
+    assert_eq!((short.outlook, shown(short.runs_out_at).as_str()), (Outlook::RunsOut, "2013-03-27T12:00:00Z"));
+    assert_eq!(foresee(10, split(900, 500), &[bonus]).outlook, Outlook::PurchasedCover);
+    // Purchased ones are not touched while there are free ones: all of these lapse.
+    let gift = (CreditType::Purchased, "2013-03-07T12:00:00Z", 400);
+    assert_eq!(foresee(10, split(200, 400), &[gift]).outlook, Outlook::RunsOut);
+    // Where nothing is used, all of it lapses.
+    assert_eq!(foresee(0, split(1_000, 0), &[bonus]).left, Some(split(300, 0)));
 }
 
 /// What an account used that takes `per_day(weekday)` in 24 hours of each weekday, evenly within the day.
@@ -368,6 +397,7 @@ proptest! {
             daily: &daily,
             now,
             available: split(free, purchased),
+            ending: &[],
             next_reset_at: Instant::from_micros(reset),
             pack_credits: Some(Credits::new(pack)),
         };

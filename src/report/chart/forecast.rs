@@ -118,7 +118,7 @@ fn description(ahead: &Ahead, left: Split, month: Month) -> String {
         }
         (_, None, None) => {
             said += &format!(
-                " At the pace of the last {window}, {} a day, {free} free and {purchased} purchased ones are left at the end of {end}, when the free ones lapse.",
+                " At the pace of the last {window}, {} a day, {free} free and {purchased} purchased ones are left at the end of {end}, when unused ones of the month lapse.",
                 grouped(pace)
             );
         }
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn each_outlook_is_told() {
         insta::assert_snapshot!(said(70, 7, 360, 5_000), @"
-        On 20 March, 12:00 there are 5,360 credits, 360 free and 5,000 purchased. At the pace of the last 7 days, 10 a day, 246 free and 5,000 purchased ones are left at the end of March, when the free ones lapse.
+        On 20 March, 12:00 there are 5,360 credits, 360 free and 5,000 purchased. At the pace of the last 7 days, 10 a day, 246 free and 5,000 purchased ones are left at the end of March, when unused ones of the month lapse.
         ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500
         ");
         insta::assert_snapshot!(said(700, 7, 360, 5_000), @"

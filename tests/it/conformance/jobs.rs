@@ -69,7 +69,7 @@ both_databases! {
 
         let states = store.alert_states(&both).await.expect("states");
         assert_eq!(states.keys().map(AccountId::as_str).collect::<Vec<_>>(), ["Zoo", "acme"]);
-        assert_eq!(states[&acme].open, [OpenAlert { level: level("low"), crossing: 2, opened_at: instant(third) }]);
+        assert_eq!(states[&acme].open, [OpenAlert { level: level("low"), crossing: 2, threshold: Credits::new(300), opened_at: instant(third) }]);
         assert_eq!(states[&acme].crossings, BTreeMap::from([(level("critical"), 1), (level("low"), 2)]));
 
         let shown = |alerts: Vec<AlertRecord>| -> Vec<String> {
