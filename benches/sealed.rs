@@ -134,7 +134,7 @@ micros = lambda name: f'epoch_us({name})'
 names = [row[1] for row in into.execute('PRAGMA table_info(transactions)')][:-1]
 times = {row[0] for row in duckdb.sql(\"DESCRIBE SELECT * FROM '../sealed/*.log.parquet'\").fetchall() if 'TIMESTAMP' in row[1]}
 cells = ', '.join(micros(name) if name in times else name for name in names)
-rows = duckdb.sql(f\"SELECT {cells} FROM '../sealed/*.log.parquet' ORDER BY account_id, seq\")
+rows = duckdb.connect().execute(f\"SELECT {cells} FROM '../sealed/*.log.parquet' ORDER BY account_id, seq\")
 add = f\"INSERT INTO transactions VALUES ({', '.join('?' * len(names))}, 0)\"
 while some := rows.fetchmany(100000):
     into.executemany(add, some)
