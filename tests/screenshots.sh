@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Pictures of the reports of a demo ledger, for people to look at: desktop and phone, light and dark, and the printed PDF.
-# Says what axe-core finds wrong, and fails when it finds anything. Needs chromium, node and npm.
+# Pictures of the reports and mails of a demo ledger, for people to look at: desktop and phone, light and dark, and the printed
+# PDF of reports. Says what axe-core finds wrong, and fails when it finds anything. Needs chromium, node and npm.
 #
 #   tests/screenshots.sh [FOLDER]     where the pictures go; else a new folder below /tmp
 set -euo pipefail
@@ -16,7 +16,7 @@ for program in chromium node npm; do
     command -v "$program" >/dev/null || { echo "$program is not installed (Debian: chromium nodejs npm)" >&2; exit 1; }
 done
 
-mkdir -p "$out/reports"
+mkdir -p "$out/reports" "$out/mails"
 out="$(cd "$out" && pwd)"
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
@@ -46,6 +46,9 @@ export_to month.png statement-monthly --account "$account" --month 2026-03 --by 
 export_to actions.png usage-by-action --account "$account" --month 2026-03
 export_to actions-by-day.png statement-monthly --account "$account" --month 2026-03 --by day,action
 CREDITD_NOW="${now#*=}" "$creditd" --quiet report export statement-monthly --month 2026-03 --all --out "$out/reports/all"
+for kind in low-credit lapse-soon monthly-statement daily-statement; do
+    CREDITD_NOW="${now#*=}" "$creditd" --quiet email preview "$kind" --account "$account" --out "$out/mails" >/dev/null
+done
 
 tools="${XDG_CACHE_HOME:-$HOME/.cache}/creditd/screenshots"
 mkdir -p "$tools"

@@ -11,11 +11,13 @@ mod marks;
 mod reading;
 mod report;
 mod sealing;
+mod stated;
 mod terms;
 
 pub use caps::UserCap;
 pub use desk::DESK_BATCH_MAX;
 pub use sealing::{NextSealing, SealedProof, Sealing};
+pub use stated::Stated;
 pub use terms::AccountChange;
 
 use crate::clock::Clock;

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// Mail: what it looks like
 #[derive(Debug, clap::Subcommand)]
 pub enum EmailCommand {
-    /// Write a mail as HTML, text and .eml into a folder, without sending it
+    /// Write a mail as HTML, text and .eml into a folder, with its chart and workbook, without sending it
     Preview {
         /// Which: low-credit, resolved, lapse-soon, monthly-statement or daily-statement
         #[arg(value_parser = super::args::word(NoticeKind::ALL, NoticeKind::as_str))]
@@ -59,20 +59,33 @@ impl EmailCommand {
             return Err(Failure::message(Exit::Refused, why));
         };
         std::fs::create_dir_all(&out)?;
-        let html = write(&out.join(format!("{kind}-{account}.html")), &message.html)?;
-        let text = write(&out.join(format!("{kind}-{account}.txt")), &message.text)?;
-        let eml = FileMailer::new(&out, kit.app.settings.mail.from.clone())?.deliver(&message)?;
         let path = |path: PathBuf| Cell::Text(path.display().to_string());
-        context.show(
-            "creditd.email-preview/1",
-            &[("subject", Cell::Text(message.subject)), ("html", path(html)), ("text", path(text)), ("eml", path(eml))],
-        )
+        let mut shown = vec![("subject", Cell::Text(message.subject.clone()))];
+        let (mut html, mut beside) = (message.html.clone(), Vec::new());
+        for attached in &message.attachments {
+            let name = format!("{kind}-{account}-{}", attached.name);
+            let what = match &attached.content_id {
+                // A browser finds it by the name of the file only.
+                Some(id) => {
+                    html = html.replace(&format!("src=\"cid:{id}\""), &format!("src=\"{name}\""));
+                    "chart"
+                }
+                None => "workbook",
+            };
+            beside.push((what, path(write(&out.join(name), &attached.bytes)?)));
+        }
+        let html = write(&out.join(format!("{kind}-{account}.html")), html.as_bytes())?;
+        let text = write(&out.join(format!("{kind}-{account}.txt")), message.text.as_bytes())?;
+        let eml = FileMailer::new(&out, kit.app.settings.mail.from.clone())?.deliver(&message)?;
+        shown.extend([("html", path(html)), ("text", path(text)), ("eml", path(eml))]);
+        shown.extend(beside);
+        context.show("creditd.email-preview/1", &shown)
     }
 }
 
-fn write(path: &Path, text: &str) -> Result<PathBuf, Failure> {
+fn write(path: &Path, content: &[u8]) -> Result<PathBuf, Failure> {
     let mut file = WholeFile::create(path)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(content)?;
     file.replace()?;
     Ok(path.to_owned())
 }

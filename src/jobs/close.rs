@@ -4,8 +4,10 @@
 //! `creditd month close` is there for them. Nor does it close anything in the first days in which creditd knows an account.
 //! A month that a person opened again stays open until a person closes it, whoever closed it first; and with it all later
 //! ones, for closing a month closes all before it.
+//!
+//! Then it tells whoever got the statement of a month that was closed, by the job or by a person, what has changed since.
 
-use super::{Done, JobError, Kit, Run};
+use super::{Done, JobError, Kit, Run, statements};
 use crate::core::calendar::{Instant, Month};
 use crate::core::counting::counted;
 use crate::core::ids::{AccountId, CLOSE_KEY_PREFIX, Key};
@@ -91,7 +93,12 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         done.problems.push(format!("and {more} more periods that were not reported"));
     }
     let reopened = if left > 0 { format!(", {left} left as they were opened again") } else { String::new() };
-    done.summary = format!("{} closed to late usage{reopened}", counted(closed, "account"));
+    let corrected = statements::correct(kit, run, &mut done).await?;
+    let corrected = match corrected {
+        0 => String::new(),
+        some => format!(", {}", counted(some, "corrected statement")),
+    };
+    done.summary = format!("{} closed to late usage{reopened}{corrected}", counted(closed, "account"));
     Ok(done)
 }
 

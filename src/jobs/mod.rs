@@ -31,6 +31,7 @@ use crate::core::secret::Secret;
 use crate::core::statement::ReportError;
 use crate::mail::{FileMailer, MailError, Mailer, SmtpMailer, SmtpOptions};
 use crate::notice::{BadTemplates, NoticeError, Sender, Templates};
+use crate::report::RenderError;
 use crate::store::{AccountRecord, StoreError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -75,6 +76,9 @@ pub enum JobError {
     /// A report cannot be made.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// A report cannot be written out.
+    #[error(transparent)]
+    Render(#[from] RenderError),
     /// The slot is of another kind than the job's.
     #[error("the job {job} cannot run for {slot}")]
     WrongSlot {

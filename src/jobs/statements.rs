@@ -1,23 +1,36 @@
 //! What both report jobs do: word the statement of a period for every admin who wants it, once.
 //!
-//! The key of a message names account, period and recipient, so a period that is run again writes nothing new. Figures
+//! The key of a message names account, period, recipient and version, so a period that is run again writes nothing new. Figures
 //! come from the same aggregation as every report.
+//!
+//! What the statement of a month said is frozen with its messages. When the month is closed to late usage (R14), it is
+//! compared with what is true then, once: whoever was told something else gets the next version, which says what has changed. A
+//! version has one set of figures, and an admin was told those of the last version of which the outbox has a message.
 
 use super::{Done, JobError, Kit, Run};
+use crate::app::Stated;
+use crate::core::alert::Levels;
 use crate::core::calendar::{Calendar, Instant, Month};
 use crate::core::counting::counted;
-use crate::core::ids::AccountId;
+use crate::core::ids::{AccountId, Email};
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
-use crate::core::statement::{Counts, DateRange, Grouping, Line, ReportSpec, Scope};
-use crate::notice::{Period, StatementMail, TopAction};
-use crate::report::aggregate;
-use crate::store::{AccountRecord, ActionUse, Admin};
+use crate::core::statement::{
+    Breakdown, DateRange, Group, Grouping, LINES_PER_PERIOD, Line, Marks, ReportModel, ReportSpec, Said, Sales, Scope,
+};
+use crate::core::transaction::{Money, Reason};
+use crate::notice::{ChartPicture, PacksBought, Period, StatementMail, Templates, TopUse, Tops};
+use crate::report::chart::{Frame, Picture, Subject, chart};
+use crate::report::{self, Format, RenderError};
+use crate::store::{AccountRecord, Admin, ClosedStatement, Statements, Version};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The first version of a statement; corrections count up.
 const FIRST_VERSION: u32 = 1;
+/// Accounts whose statements are worded and then written together: some megabytes, so that no charge waits long for them.
+const ACCOUNTS_AT_ONCE: usize = 100;
 
 /// The period of a statement.
 #[derive(Clone, Copy, Debug)]
@@ -57,38 +70,105 @@ impl Reported {
         }
     }
 
-    fn key(self, account: &AccountId, admin: &Admin) -> NoticeKey {
+    fn key(self, account: &AccountId, admin: &Admin, version: u32) -> NoticeKey {
         let (account, recipient) = (account.clone(), admin.email.clone());
         match self {
-            Reported::Month(month) => NoticeKey::monthly_statement(account, month, recipient, FIRST_VERSION),
-            Reported::Day(day) => NoticeKey::daily_statement(account, day, recipient, FIRST_VERSION),
+            Reported::Month(month) => NoticeKey::monthly_statement(account, month, recipient, version),
+            Reported::Day(day) => NoticeKey::daily_statement(account, day, recipient, version),
         }
     }
 }
 
-/// Words the statements of one period for the accounts whose zone it was.
+/// Words the statements of one period for the accounts whose zone it was. While one batch is worded, the one before it is
+/// written.
 pub(super) async fn run(kit: &Kit, reported: Reported, zone: Tz, run: &mut Run<'_>) -> Result<Done, JobError> {
     let app = &kit.app;
     let mut done = Done::default();
     let (mut seen, mut written, mut there) = (0_u64, 0_u64, 0_u64);
     let total = app.store.count_accounts().await?;
+    let titles = titles(kit).await?;
+    let mut before = Worded::default();
     let mut pages = app.store.pages(None, app.settings.jobs.batch_accounts);
     while let Some(ids) = pages.next().await? {
-        run.check_stop()?;
         let now = app.now();
-        let (wanted, known) = gather(kit, &ids, reported, zone, now).await?;
+        let (mut wanted, known) = gather(kit, &ids, reported, zone, now).await?;
         there += known;
-        let messages = word(kit, &wanted, reported, now).await?;
-        for message in &messages {
-            done.line(format!("{}: {}", message.key, message.subject));
+        while !wanted.is_empty() {
+            run.check_stop()?;
+            let batch = wanted.drain(..wanted.len().min(ACCOUNTS_AT_ONCE)).collect();
+            let words = word(kit, batch, reported, &titles, now);
+            let (worded, added) = tokio::try_join!(words, write(kit, &before, run.dry_run))?;
+            written += added;
+            worded.tell(&mut done);
+            before = worded;
         }
-        written += if run.dry_run { messages.len() as u64 } else { app.store.write_messages(&messages).await? };
         seen += ids.len() as u64;
         (run.progress)(seen, Some(total));
     }
+    written += write(kit, &before, run.dry_run).await?;
     let would = if run.dry_run { "to write" } else { "written" };
     done.summary = format!("{} {would}, {there} there already", counted(written, "statement"));
     Ok(done)
+}
+
+/// Tells whoever got the statement of a month that was closed since what has changed, and returns how many that were. Every
+/// statement is compared once for each time its month is closed; it is compared again when that ended before its end.
+pub(super) async fn correct(kit: &Kit, run: &mut Run<'_>, done: &mut Done) -> Result<u64, JobError> {
+    let store = &kit.app.store;
+    let (mut written, mut after) = (0, None);
+    loop {
+        run.check_stop()?;
+        let closed = store.closed_statements(after.as_ref(), ACCOUNTS_AT_ONCE).await?;
+        let Some(last) = closed.last().cloned() else { return Ok(written) };
+        let (now, titles) = (kit.app.now(), titles(kit).await?);
+        let mut by_month: BTreeMap<Month, Vec<ClosedStatement>> = BTreeMap::new();
+        for statement in closed {
+            by_month.entry(statement.month).or_default().push(statement);
+        }
+        for (month, compared) in by_month {
+            let reported = Reported::Month(month);
+            let ids: Vec<AccountId> = compared.iter().map(|statement| statement.account.clone()).collect();
+            let wanted = told(kit, &ids, reported).await?;
+            let mut worded = word(kit, wanted, reported, &titles, now).await?;
+            worded.tell(done);
+            worded.statements.compared = compared;
+            written += write(kit, &worded, run.dry_run).await?;
+        }
+        after = Some(last);
+    }
+}
+
+/// Messages, and what is frozen with them.
+#[derive(Default)]
+struct Worded {
+    messages: Vec<Message>,
+    statements: Statements,
+}
+
+impl Worded {
+    fn tell(&self, done: &mut Done) {
+        self.messages.iter().for_each(|message| done.line(format!("{}: {}", message.key, message.subject)));
+    }
+
+    fn extend(&mut self, other: Worded) {
+        self.messages.extend(other.messages);
+        self.statements.versions.extend(other.statements.versions);
+    }
+}
+
+/// Writes messages, or in a dry run counts them.
+async fn write(kit: &Kit, worded: &Worded, dry_run: bool) -> Result<u64, JobError> {
+    let Worded { messages, statements } = worded;
+    if dry_run || (messages.is_empty() && *statements == Statements::default()) {
+        return Ok(messages.len() as u64);
+    }
+    Ok(kit.app.store.write_statements(messages, statements).await?)
+}
+
+/// What actions are called, by their codes.
+async fn titles(kit: &Kit) -> Result<Arc<BTreeMap<String, String>>, JobError> {
+    let prices = kit.app.store.prices().await?;
+    Ok(Arc::new(prices.iter().map(|action| (action.code.to_string(), action.title.clone())).collect()))
 }
 
 /// The statement that `record`'s account would get for a period, as it reads now; nothing is written.
@@ -98,14 +178,32 @@ pub(super) async fn preview(
     reader: Admin,
     reported: Reported,
 ) -> Result<Option<Message>, JobError> {
-    let wanted = Wanted { record, admins: vec![reader] };
-    Ok(word(kit, &[wanted], reported, kit.app.now()).await?.pop())
+    let wanted = Wanted { record, admins: vec![(reader, None)], versions: Vec::new() };
+    Ok(word(kit, vec![wanted], reported, &titles(kit).await?, kit.app.now()).await?.messages.pop())
 }
 
-/// An account with the admins who are still to get this statement.
+/// An account with the admins who may get this statement.
 struct Wanted {
     record: AccountRecord,
-    admins: Vec<Admin>,
+    /// Each with the number of the version that was told last.
+    admins: Vec<(Admin, Option<u32>)>,
+    /// What was said so far, oldest first.
+    versions: Vec<Version>,
+}
+
+impl Wanted {
+    /// The number of the version that says `said`: the last one, where nothing has changed since.
+    fn version_of(&self, said: &Said) -> u32 {
+        match self.versions.last() {
+            None => FIRST_VERSION,
+            Some(last) if last.said == *said => last.number,
+            Some(last) => last.number.saturating_add(1),
+        }
+    }
+
+    fn said_by(&self, number: u32) -> Option<Said> {
+        self.versions.iter().find(|version| version.number == number).map(|version| version.said)
+    }
 }
 
 /// The accounts whose period this was and has ended, with the admins to write to; and how many were written to before.
@@ -116,92 +214,252 @@ async fn gather(
     zone: Tz,
     now: Instant,
 ) -> Result<(Vec<Wanted>, u64), JobError> {
-    let store = &kit.app.store;
-    let mut records = store.accounts(ids).await?;
+    let mut records = kit.app.store.accounts(ids).await?;
     records.retain(|record| {
         let account = &record.account;
         let (_, to) = reported.bounds(&account.calendar);
         reported.zone_in(&account.calendar) == zone && account.opened_at < to && to <= now
     });
-    let keys: Vec<NoticeKey> = records
-        .iter()
-        .flat_map(|r| r.admins.iter().filter(|a| reported.is_wanted_by(a)).map(|a| reported.key(&r.account.id, a)))
-        .collect();
-    let known: BTreeSet<NoticeKey> = store.known_messages(&keys).await?.into_iter().collect();
-    let wanted = records.into_iter().filter_map(|record| {
-        let is_due =
-            |admin: &&Admin| reported.is_wanted_by(admin) && !known.contains(&reported.key(&record.account.id, admin));
-        let admins: Vec<Admin> = record.admins.iter().filter(is_due).cloned().collect();
-        (!admins.is_empty()).then_some(Wanted { record, admins })
-    });
-    Ok((wanted.collect(), known.len() as u64))
+    let mut wanted = readers(kit, records, reported).await?;
+    let mut known = 0;
+    for one in &mut wanted {
+        let all = one.admins.len();
+        one.admins.retain(|(_, told)| told.is_none());
+        known += (all - one.admins.len()) as u64;
+    }
+    wanted.retain(|one| !one.admins.is_empty());
+    Ok((wanted, known))
 }
 
-async fn word(kit: &Kit, wanted: &[Wanted], reported: Reported, now: Instant) -> Result<Vec<Message>, JobError> {
-    if wanted.is_empty() {
-        return Ok(Vec::new());
-    }
-    let app = &kit.app;
-    let ids: Vec<AccountId> = wanted.iter().map(|w| w.record.account.id.clone()).collect();
-    let bounds: Vec<(AccountId, Instant, Instant)> = wanted
-        .iter()
-        .map(|w| {
-            let (from, to) = reported.bounds(&w.record.account.calendar);
-            (w.record.account.id.clone(), from, to)
-        })
-        .collect();
-    let range = reported.range()?;
-    let (accounts, rows) = app.report_rows(Some(&ids), range, None, &mut |_, _| {}).await?;
-    let spec = ReportSpec::new("Statement", range, Grouping::Range, Scope::Account, now)?;
-    let model = aggregate(&spec, &accounts, &rows)?;
-    let uses = app.store.top_actions(&bounds).await?;
-    let titles: BTreeMap<String, String> =
-        app.store.prices().await?.iter().map(|action| (action.code.to_string(), action.title.clone())).collect();
-
-    let mut messages = Vec::new();
-    for (wanted, lines) in wanted.iter().zip(model.lines.triples()) {
-        let uses = uses.get(&wanted.record.account.id).map_or(&[][..], Vec::as_slice);
-        let facts = facts_of(&wanted.record, &lines, uses, &titles, reported);
-        for admin in &wanted.admins {
-            let mailbox = Mailbox { name: admin.name.clone(), address: admin.email.clone() };
-            messages.push(kit.templates.statement(&facts, &mailbox, now)?);
-        }
-    }
-    Ok(messages)
+/// Accounts with the admins who were told.
+async fn told(kit: &Kit, ids: &[AccountId], reported: Reported) -> Result<Vec<Wanted>, JobError> {
+    let mut wanted = readers(kit, kit.app.store.accounts(ids).await?, reported).await?;
+    wanted.iter_mut().for_each(|one| one.admins.retain(|(_, told)| told.is_some()));
+    wanted.retain(|one| !one.admins.is_empty());
+    Ok(wanted)
 }
 
-/// `lines` are free, purchased, total of one account.
-fn facts_of(
-    record: &AccountRecord,
-    lines: &[Line],
-    uses: &[ActionUse],
-    titles: &BTreeMap<String, String>,
-    reported: Reported,
-) -> StatementMail {
-    let account = &record.account;
-    let period = match reported {
+/// Accounts with all admins who want such statements.
+async fn readers(kit: &Kit, records: Vec<AccountRecord>, reported: Reported) -> Result<Vec<Wanted>, JobError> {
+    let store = &kit.app.store;
+    let mut versions = match reported {
         Reported::Month(month) => {
-            Period::Month { month, next_allowance: account.calendar.terms_in(month.next()).allowance }
+            let ids: Vec<AccountId> = records.iter().map(|record| record.account.id.clone()).collect();
+            store.statement_versions(&ids, month).await?
         }
-        Reported::Day(day) => Period::Day(day),
+        Reported::Day(_) => BTreeMap::new(),
     };
-    let Counts { succeeded, failed, refused } = lines[2].counts.unwrap_or_default();
-    let top_action = |action: &ActionUse| TopAction {
-        title: titles.get(&action.action).unwrap_or(&action.action).clone(),
-        count: action.count,
-        credits: action.credits,
+    let wanted = |record: AccountRecord| {
+        let admins =
+            record.admins.iter().filter(|admin| reported.is_wanted_by(admin)).map(|admin| (admin.clone(), None));
+        Wanted { admins: admins.collect(), versions: versions.remove(&record.account.id).unwrap_or_default(), record }
     };
-    StatementMail {
-        account: account.id.clone(),
-        account_name: account.name.clone(),
-        zone: reported.zone_in(&account.calendar),
-        period,
-        free: lines[0].figures,
-        purchased: lines[1].figures,
-        succeeded,
-        failed,
-        refused,
-        top_actions: uses.iter().map(top_action).collect(),
-        version: FIRST_VERSION,
+    let mut all: Vec<Wanted> = records.into_iter().map(wanted).collect();
+    let keys = |one: &Wanted| {
+        let last = one.versions.last().map_or(FIRST_VERSION, |version| version.number);
+        let of = |(admin, _): &(Admin, Option<u32>)| {
+            (FIRST_VERSION..=last)
+                .map(|version| reported.key(&one.record.account.id, admin, version))
+                .collect::<Vec<_>>()
+        };
+        one.admins.iter().flat_map(of).collect::<Vec<_>>()
+    };
+    let keys: Vec<NoticeKey> = all.iter().flat_map(keys).collect();
+    let mut told: BTreeMap<(AccountId, Email), u32> = BTreeMap::new();
+    for key in store.known_messages(&keys).await? {
+        let last = told.entry((key.account().clone(), key.recipient().clone())).or_default();
+        *last = key.version().max(*last);
+    }
+    for Wanted { record, admins, .. } in &mut all {
+        for (admin, version) in admins {
+            *version = told.get(&(record.account.id.clone(), admin.email.clone())).copied();
+        }
+    }
+    Ok(all)
+}
+
+/// Words the statements of `wanted`, which are in the order of their ids, on all processors.
+async fn word(
+    kit: &Kit,
+    wanted: Vec<Wanted>,
+    reported: Reported,
+    titles: &Arc<BTreeMap<String, String>>,
+    now: Instant,
+) -> Result<Worded, JobError> {
+    if wanted.is_empty() {
+        return Ok(Worded::default());
+    }
+    let ids: Vec<AccountId> = wanted.iter().map(|wanted| wanted.record.account.id.clone()).collect();
+    let range = reported.range()?;
+    let stated = kit.app.statements(&ids, range).await?;
+    let wording = Wording {
+        spec: ReportSpec::new("Statement", range, Grouping::Day, Scope::Account, now)?,
+        reported,
+        titles: Arc::clone(titles),
+        levels: kit.app.settings.alerts.levels.clone(),
+        templates: kit.templates.clone(),
+        now,
+    };
+    let all: Vec<(Wanted, Stated)> = wanted.into_iter().zip(stated).collect();
+    let worded = tokio::task::spawn_blocking(move || wording.of_all(all)).await;
+    worded.map_err(|error| JobError::Panic(error.to_string()))?
+}
+
+/// What all statements of a run have in common.
+struct Wording {
+    spec: ReportSpec,
+    reported: Reported,
+    titles: Arc<BTreeMap<String, String>>,
+    /// The platform's.
+    levels: Levels,
+    templates: Templates,
+    now: Instant,
+}
+
+impl Wording {
+    /// The messages of each account, in order.
+    fn of_all(&self, all: Vec<(Wanted, Stated)>) -> Result<Worded, JobError> {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = all.len().div_ceil(processors).max(1);
+        let mut all = all.into_iter();
+        let shares =
+            std::iter::from_fn(|| Some(all.by_ref().take(share).collect::<Vec<_>>()).filter(|s| !s.is_empty()));
+        let shares: Vec<Vec<(Wanted, Stated)>> = shares.collect();
+        std::thread::scope(|scope| {
+            let work = |share: Vec<(Wanted, Stated)>| {
+                scope.spawn(move || {
+                    share.into_iter().try_fold(Worded::default(), |mut all, (wanted, stated)| {
+                        all.extend(self.of(&wanted, stated)?);
+                        Ok::<_, JobError>(all)
+                    })
+                })
+            };
+            let working: Vec<_> = shares.into_iter().map(work).collect();
+            let mut worded = Worded::default();
+            for share in working {
+                worded.extend(share.join().map_err(|_| JobError::Panic("of a statement".to_owned()))??);
+            }
+            Ok(worded)
+        })
+    }
+
+    /// The same statement for each admin of one account who does not know it, with one chart and one workbook for all.
+    fn of(&self, wanted: &Wanted, Stated { reading, refused }: Stated) -> Result<Worded, JobError> {
+        let mut model = report::make(&self.spec, reading)?;
+        model.marks = self.marks(&wanted.record);
+        let said = said(&model);
+        let number = wanted.version_of(&said);
+        let known = |(admin, told): &(Admin, Option<u32>)| (admin.clone(), told.and_then(|told| wanted.said_by(told)));
+        let mut readers: Vec<(Admin, Option<Said>)> = wanted.admins.iter().map(known).collect();
+        readers.retain(|(_, told)| *told != Some(said));
+        if readers.is_empty() {
+            return Ok(Worded::default());
+        }
+        let mut facts = StatementMail { version: number, ..self.facts(&wanted.record, &model, refused)? };
+        let message = |(admin, told): (Admin, Option<Said>)| {
+            facts.corrects = told;
+            let mailbox = Mailbox { name: admin.name, address: admin.email };
+            Ok(self.templates.statement(&facts, &mailbox, self.now)?)
+        };
+        let messages = readers.into_iter().map(message).collect::<Result<_, JobError>>()?;
+        let account = wanted.record.account.id.clone();
+        let versions = match self.reported {
+            Reported::Month(month) => vec![(account, month, Version { number, said })],
+            Reported::Day(_) => Vec::new(),
+        };
+        Ok(Worded { messages, statements: Statements { versions, compared: Vec::new() } })
+    }
+
+    /// The allowance and the levels in the chart of a month.
+    fn marks(&self, record: &AccountRecord) -> Option<Marks> {
+        let Reported::Month(month) = self.reported else { return None };
+        let allowance = record.account.calendar.terms_in(month).allowance;
+        let ladder = record.levels.as_ref().unwrap_or(&self.levels).ladder(allowance);
+        let levels = ladder.into_iter().map(|(level, credits)| (level.name().clone(), credits)).collect();
+        Some(Marks { month: Some(month), allowance, levels, ahead: None })
+    }
+
+    fn facts(
+        &self,
+        record: &AccountRecord,
+        model: &ReportModel,
+        refused: BTreeMap<Reason, u64>,
+    ) -> Result<StatementMail, JobError> {
+        let account = &record.account;
+        let period = match self.reported {
+            Reported::Month(month) => {
+                Period::Month { month, next_allowance: account.calendar.terms_in(month.next()).allowance }
+            }
+            Reported::Day(day) => Period::Day(day),
+        };
+        let said = said(model);
+        let sales = model.beside.facts.iter().flat_map(|facts| &facts.sales).filter(|(_, sales)| sales.purchases > 0);
+        let bought = |(currency, sales): (&String, &Sales)| PacksBought {
+            packs: sales.packs,
+            credits: sales.credits,
+            money: Money { minor: sales.revenue_minor, currency: currency.clone() },
+        };
+        Ok(StatementMail {
+            account: account.id.clone(),
+            account_name: account.name.clone(),
+            zone: self.reported.zone_in(&account.calendar),
+            period,
+            said,
+            refused,
+            bought: sales.map(bought).collect(),
+            top_actions: self.tops(model, Breakdown::Action),
+            top_users: self.tops(model, Breakdown::User),
+            chart: picture(model)?,
+            workbook: if said.is_quiet() { None } else { workbook(model)? },
+            version: FIRST_VERSION,
+            corrects: None,
+        })
+    }
+
+    fn tops(&self, model: &ReportModel, by: Breakdown) -> Tops {
+        let Some(top) = model.beside.tops.iter().find(|top| top.by == by) else { return Tops::default() };
+        let one = |[.., line]: [Line<'_>; LINES_PER_PERIOD]| {
+            let name = match line.group {
+                Some(Group::Named(code)) if by == Breakdown::Action => self.titles.get(&**code).map_or(&**code, |t| t),
+                Some(Group::Named(user)) => user,
+                _ => "",
+            };
+            use_of(name, &line)
+        };
+        let is_use = |used: &TopUse| used.count > 0 || !used.credits.is_zero();
+        let others = top.rest.last().map(|line| (top.others, use_of("", line)));
+        Tops {
+            most: top.lines.triples().map(one).filter(is_use).collect(),
+            others: others.filter(|(_, sum)| is_use(sum)),
+        }
+    }
+}
+
+/// What a line of a breakdown says of a use.
+fn use_of(name: &str, line: &Line<'_>) -> TopUse {
+    let count = line.counts.map_or(0, |counts| counts.succeeded);
+    TopUse { name: name.to_owned(), count, credits: line.figures.consumed }
+}
+
+/// The figures of the statement of one account.
+fn said(model: &ReportModel) -> Said {
+    let figures = |at: usize| model.totals.get(at).map(|line| line.figures).unwrap_or_default();
+    let counts = model.totals.last().and_then(|line| line.counts).unwrap_or_default();
+    Said { free: figures(0), purchased: figures(1), counts }
+}
+
+/// What was consumed day by day.
+fn picture(model: &ReportModel) -> Result<Option<ChartPicture>, JobError> {
+    let Some(drawn) = chart(model, Subject::Consumption, Frame::Mail) else { return Ok(None) };
+    let Picture { png, description, width, height } = report::picture(model, &drawn, Frame::Mail)?;
+    Ok(Some(ChartPicture { png: png.into(), description, width, height }))
+}
+
+/// The statement as a workbook; none for figures that no sheet holds, which the mail says itself.
+fn workbook(model: &ReportModel) -> Result<Option<Arc<[u8]>>, JobError> {
+    match report::render(model, Format::Xlsx, 0) {
+        Ok(bytes) => Ok(Some(bytes.into())),
+        Err(RenderError::Unfit(_)) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }

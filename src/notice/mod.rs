@@ -17,7 +17,7 @@ mod words;
 pub use lapse_soon::{LapseSoon, sample_lapse_soon};
 pub use low_credit::{LowCredit, Pack, sample_low_credit};
 pub use resolved::{Resolved, sample_resolved};
-pub use statement::{Period, StatementMail, TopAction, sample_statement};
+pub use statement::{ChartPicture, PacksBought, Period, StatementMail, TopUse, Tops, sample_statement};
 
 use crate::core::calendar::Instant;
 use crate::core::outbox::{Mailbox, Message, NoticeKey, one_line};
@@ -25,6 +25,7 @@ use include_dir::{Dir, include_dir};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tera::{Context, Tera};
 
 static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates/mail");
@@ -131,7 +132,7 @@ pub struct Sender {
 /// The loaded templates, all of which work.
 #[derive(Clone)]
 pub struct Templates {
-    tera: Tera,
+    tera: Arc<Tera>,
     sender: Sender,
 }
 
@@ -150,7 +151,7 @@ impl Templates {
         let dir = || dir.map(Path::to_owned);
         tera.add_raw_templates(&sources)
             .map_err(|error| BadTemplates::Broken { dir: dir(), reason: error.to_string() })?;
-        let templates = Templates { tera, sender };
+        let templates = Templates { tera: Arc::new(tera), sender };
         templates.render_samples().map_err(|source| BadTemplates::Sample { dir: dir(), source })?;
         Ok(templates)
     }

@@ -1,18 +1,25 @@
 //! The statement of a month or a day, as a mail (DESIGN 4).
 
-use super::words::{named, shorten};
+use super::words::{named, price, shorten};
 use super::{NoticeError, SUBJECT_NAME_CHARS_MAX, TITLE_CHARS_MAX, Templates};
 use crate::core::calendar::{Instant, Month};
+use crate::core::counting::counted;
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, TEXT_CHARS_MAX};
-use crate::core::outbox::{Mailbox, Message, NoticeKey};
-use crate::core::statement::Figures;
+use crate::core::outbox::{Attachment, Mailbox, Message, NoticeKey};
+use crate::core::statement::{Changed, Column, Counts, FIGURES, Figures, Said};
+use crate::core::transaction::{Money, Reason};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-/// Most kinds of action listed; the rest are counted.
-const ACTIONS_SHOWN_MAX: usize = 10;
+/// Most actions or users listed, and one line for all others.
+const TOPS_SHOWN_MAX: usize = 10;
+/// By which the HTML finds the chart.
+const CHART_ID: &str = "consumption";
+const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 
 /// The range of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,15 +35,48 @@ pub enum Period {
     Day(NaiveDate),
 }
 
-/// What one action took.
+/// What one action or user took.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopAction {
-    /// Its title; untrusted free text.
-    pub title: String,
-    /// How many were done.
+pub struct TopUse {
+    /// The title of the action, or who the user is; untrusted free text. Empty for use that names none.
+    pub name: String,
+    /// How many actions were done.
     pub count: u64,
     /// What they cost together.
     pub credits: Credits,
+}
+
+/// Those that took most.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tops {
+    /// Most first.
+    pub most: Vec<TopUse>,
+    /// How many there are beside these, and what they took.
+    pub others: Option<(u64, TopUse)>,
+}
+
+/// What was bought in one currency.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PacksBought {
+    /// How many packs.
+    pub packs: u64,
+    /// Credits in them.
+    pub credits: Credits,
+    /// What they cost.
+    pub money: Money,
+}
+
+/// A chart, to be shown within the mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChartPicture {
+    /// The picture, shared by the mails of all admins.
+    pub png: Arc<[u8]>,
+    /// What it says in words; of creditd.
+    pub description: String,
+    /// Pixels in which it is shown.
+    pub width: i64,
+    /// Pixels in which it is shown.
+    pub height: i64,
 }
 
 /// The facts of a statement.
@@ -50,20 +90,24 @@ pub struct StatementMail {
     pub zone: Tz,
     /// The period.
     pub period: Period,
-    /// Free credits.
-    pub free: Figures,
-    /// Purchased credits.
-    pub purchased: Figures,
-    /// Actions done.
-    pub succeeded: u64,
-    /// Actions that failed for other reasons than credits.
-    pub failed: u64,
-    /// Actions refused.
-    pub refused: u64,
-    /// Where the credits went, most first.
-    pub top_actions: Vec<TopAction>,
-    /// 1, or more for a statement that corrects an earlier one (R14).
+    /// What it says of each type of credits, and how actions ended.
+    pub said: Said,
+    /// Actions that were refused, by reason.
+    pub refused: BTreeMap<Reason, u64>,
+    /// What was bought, by currency.
+    pub bought: Vec<PacksBought>,
+    /// The actions that took most.
+    pub top_actions: Tops,
+    /// The users that took most.
+    pub top_users: Tops,
+    /// What was consumed day by day; none for a day, or where nothing was consumed.
+    pub chart: Option<ChartPicture>,
+    /// The whole as a workbook, shared by the mails of all admins; none where nothing happened.
+    pub workbook: Option<Arc<[u8]>>,
+    /// 1, or more for a later one of the same period.
     pub version: u32,
+    /// What the recipient was told before, where this corrects it (R14).
+    pub corrects: Option<Said>,
 }
 
 /// What the templates see; described in `templates/mail/statement.txt`.
@@ -76,6 +120,7 @@ struct View<'a> {
     monthly: bool,
     title: String,
     during: String,
+    quiet: bool,
     consumed: i128,
     lapsed_free: Credits,
     carried_in: Row,
@@ -83,12 +128,57 @@ struct View<'a> {
     left: Row,
     succeeded: u64,
     failed: u64,
-    refused: u64,
-    actions: Vec<ActionView>,
-    actions_more: usize,
+    refused: Vec<RefusedView>,
+    bought: Vec<BoughtView>,
+    tops: Vec<TopsView>,
+    chart: Option<ChartView<'a>>,
+    workbook: Option<String>,
     next_month: Option<String>,
     next_allowance: Option<Credits>,
     corrected: bool,
+    corrections: Vec<CorrectionView>,
+}
+
+#[derive(Serialize)]
+struct RefusedView {
+    count: u64,
+    why: &'static str,
+}
+
+#[derive(Serialize)]
+struct BoughtView {
+    packs: u64,
+    credits: Credits,
+    price: String,
+}
+
+#[derive(Serialize)]
+struct TopsView {
+    heading: &'static str,
+    rows: Vec<TopView>,
+}
+
+#[derive(Serialize)]
+struct TopView {
+    name: String,
+    count: u64,
+    credits: Credits,
+}
+
+#[derive(Serialize)]
+struct ChartView<'a> {
+    cid: &'static str,
+    description: &'a str,
+    width: i64,
+    height: i64,
+}
+
+#[derive(Serialize)]
+struct CorrectionView {
+    label: String,
+    before: i128,
+    after: i128,
+    why: &'static str,
 }
 
 /// One line of the equation. The total is a sum of two amounts, which `i128` always holds.
@@ -98,13 +188,6 @@ struct Row {
     free: i128,
     purchased: i128,
     total: i128,
-}
-
-#[derive(Serialize)]
-struct ActionView {
-    title: String,
-    count: u64,
-    credits: Credits,
 }
 
 impl Templates {
@@ -118,12 +201,35 @@ impl Templates {
             Period::Month { month, .. } => NoticeKey::monthly_statement(account, month, recipient, facts.version),
             Period::Day(day) => NoticeKey::daily_statement(account, day, recipient, facts.version),
         };
-        self.message("statement", &view(facts)?, key, &to.name, created_at)
+        let mut message = self.message("statement", &view(facts)?, key, &to.name, created_at)?;
+        message.attachments.extend(facts.chart.as_ref().map(|chart| Attachment {
+            name: format!("{CHART_ID}.png"),
+            content_type: "image/png".to_owned(),
+            content_id: Some(CHART_ID.to_owned()),
+            bytes: Arc::clone(&chart.png),
+        }));
+        message.attachments.extend(facts.workbook.as_ref().map(|workbook| Attachment {
+            name: workbook_name(facts),
+            content_type: XLSX.to_owned(),
+            content_id: None,
+            bytes: Arc::clone(workbook),
+        }));
+        Ok(message)
     }
 }
 
+/// Ids of accounts are safe in a file's name.
+fn workbook_name(facts: &StatementMail) -> String {
+    let period = match facts.period {
+        Period::Month { month, .. } => month.to_string(),
+        Period::Day(day) => day.to_string(),
+    };
+    format!("statement-{}-{period}.xlsx", facts.account)
+}
+
 fn view(facts: &StatementMail) -> Result<View<'_>, NoticeError> {
-    let [carried_in, changes @ .., left] = rows(&facts.free, &facts.purchased);
+    let Said { free, purchased, counts } = &facts.said;
+    let [carried_in, changes @ .., left] = rows(free, purchased);
     let column = |cell: fn(&Row) -> i128| {
         let sum = cell(&carried_in) + changes.iter().map(cell).sum::<i128>();
         let remaining = cell(&left);
@@ -142,7 +248,6 @@ fn view(facts: &StatementMail) -> Result<View<'_>, NoticeError> {
             (title.clone(), format!("on {title}"), None, None)
         }
     };
-    let shown = facts.top_actions.iter().take(ACTIONS_SHOWN_MAX);
     Ok(View {
         account: named(&facts.account_name, &facts.account, TEXT_CHARS_MAX),
         account_short: named(&facts.account_name, &facts.account, SUBJECT_NAME_CHARS_MAX),
@@ -151,57 +256,137 @@ fn view(facts: &StatementMail) -> Result<View<'_>, NoticeError> {
         monthly: next_month.is_some(),
         title,
         during,
-        consumed: i128::from(facts.free.consumed.get()) + i128::from(facts.purchased.consumed.get()),
-        lapsed_free: facts.free.lapsed,
+        quiet: facts.said.is_quiet(),
+        consumed: i128::from(free.consumed.get()) + i128::from(purchased.consumed.get()),
+        lapsed_free: free.lapsed,
         carried_in,
         changes: changes.into_iter().filter(|row| row.free != 0 || row.purchased != 0).collect(),
         left,
-        succeeded: facts.succeeded,
-        failed: facts.failed,
-        refused: facts.refused,
-        actions: shown
-            .map(|action| ActionView {
-                title: shorten(&action.title, TITLE_CHARS_MAX),
-                count: action.count,
-                credits: action.credits,
-            })
+        succeeded: counts.succeeded,
+        failed: counts.failed,
+        refused: facts.refused.iter().map(|(reason, count)| RefusedView { count: *count, why: why(*reason) }).collect(),
+        bought: facts
+            .bought
+            .iter()
+            .map(|bought| BoughtView { packs: bought.packs, credits: bought.credits, price: price(&bought.money) })
             .collect(),
-        actions_more: facts.top_actions.len().saturating_sub(ACTIONS_SHOWN_MAX),
+        tops: [("Where they went", "an action", &facts.top_actions), ("Who used them", "a user", &facts.top_users)]
+            .into_iter()
+            .filter(|(.., tops)| !tops.most.is_empty())
+            .map(|(heading, unnamed, tops)| tops_view(heading, unnamed, tops))
+            .collect(),
+        chart: facts.chart.as_ref().map(|chart| ChartView {
+            cid: CHART_ID,
+            description: &chart.description,
+            width: chart.width,
+            height: chart.height,
+        }),
+        workbook: facts.workbook.as_ref().map(|_| workbook_name(facts)),
         next_month,
         next_allowance,
-        corrected: facts.version > 1,
+        corrected: facts.corrects.is_some(),
+        corrections: facts.corrects.as_ref().map(|before| corrections(before, &facts.said)).unwrap_or_default(),
     })
+}
+
+/// What is behind "were refused".
+const fn why(reason: Reason) -> &'static str {
+    match reason {
+        Reason::InsufficientCredits => "for want of credits",
+        Reason::UserCap => "because a user's monthly cap was used up",
+    }
+}
+
+fn tops_view(heading: &'static str, unnamed: &str, tops: &Tops) -> TopsView {
+    let row = |one: &TopUse| {
+        let name = shorten(&one.name, TITLE_CHARS_MAX);
+        let name = if name.is_empty() { format!("(without {unnamed})") } else { name };
+        TopView { name, count: one.count, credits: one.credits }
+    };
+    let others = tops.others.iter().map(|(others, sum)| TopView {
+        name: counted(*others, "other"),
+        count: sum.count,
+        credits: sum.credits,
+    });
+    TopsView { heading, rows: tops.most.iter().take(TOPS_SHOWN_MAX).map(row).chain(others).collect() }
+}
+
+/// Each figure that is another now, and why it may be.
+fn corrections(before: &Said, now: &Said) -> Vec<CorrectionView> {
+    let correction = |changed: Changed| {
+        let label = match (changed.column, changed.credit_type) {
+            (Column::Lapsed, Some(credit_type)) => format!("Lapsed, {credit_type}"),
+            (column, Some(credit_type)) => format!("{}, {credit_type}", label(column)),
+            (column, None) => label(column).to_owned(),
+        };
+        let more = changed.after > changed.before;
+        let why = match changed.column {
+            Column::CarriedIn => "an earlier month has changed",
+            Column::Consumed if more => "usage told after the statement",
+            Column::Consumed => "credits that were held are back",
+            Column::Lapsed if more => "given back after the month had ended",
+            Column::Lapsed => "taken by usage told after the statement",
+            Column::Remaining => "follows from the others",
+            _ if more => "told after the statement",
+            _ => "recorded after the statement",
+        };
+        CorrectionView { label, before: changed.before, after: changed.after, why }
+    };
+    now.changes_since(before).into_iter().map(correction).collect()
+}
+
+/// How a figure is called in a mail.
+const fn label(column: Column) -> &'static str {
+    match column {
+        Column::CarriedIn => "Carried in",
+        Column::Allocated => "Allocated",
+        Column::Purchased => "Purchased",
+        Column::Bonus => "Bonus",
+        Column::Consumed => "Consumed",
+        Column::Refunded => "Refunded",
+        Column::Lapsed => "Lapsed, unused",
+        Column::Returned => "Returned",
+        Column::Adjusted => "Adjusted",
+        Column::Remaining => "Remaining",
+        Column::Succeeded => "Actions done",
+        Column::Failed => "Actions failed",
+        Column::Refused => "Actions refused",
+        other => other.as_str(),
+    }
 }
 
 fn month_title(month: Month) -> String {
     month.first_day().format("%B %Y").to_string()
 }
 
-/// The equation, line by line under the names that reports give their columns, each with the sign it counts with; the last line is what the others add up to.
+/// The equation, line by line, each with the sign it counts with; the last line is what the others add up to.
 fn rows(free: &Figures, purchased: &Figures) -> [Row; 10] {
-    let row = |label, sign: i128, figure: fn(&Figures) -> Credits| {
+    let row = |(column, figure): (Column, fn(&Figures) -> Credits)| {
+        let sign = if matches!(column, Column::Consumed | Column::Lapsed | Column::Returned) { -1 } else { 1 };
         let (free, purchased) = (i128::from(figure(free).get()) * sign, i128::from(figure(purchased).get()) * sign);
-        Row { label, free, purchased, total: free + purchased }
+        Row { label: label(column), free, purchased, total: free + purchased }
     };
-    [
-        row("Carried in", 1, |f| f.carried_in),
-        row("Allocated", 1, |f| f.allocated),
-        row("Purchased", 1, |f| f.purchased),
-        row("Bonus", 1, |f| f.bonus),
-        row("Consumed", -1, |f| f.consumed),
-        row("Refunded", 1, |f| f.refunded),
-        row("Lapsed, unused", -1, |f| f.lapsed),
-        row("Returned", -1, |f| f.returned),
-        row("Adjusted", 1, |f| f.adjusted),
-        row("Remaining", 1, |f| f.remaining),
-    ]
+    FIGURES.map(row)
 }
 
-/// A statement to look at: what `email preview` shows and the load check renders.
+/// A statement to look at, with the smallest of pictures: what the load check renders.
 #[must_use]
 pub fn sample_statement() -> StatementMail {
-    let action =
-        |title: &str, count, credits| TopAction { title: title.to_owned(), count, credits: Credits::new(credits) };
+    let top = |name: &str, count, credits| TopUse { name: name.to_owned(), count, credits: Credits::new(credits) };
+    let free = Figures {
+        allocated: Credits::new(1_500),
+        consumed: Credits::new(1_265),
+        refunded: Credits::new(15),
+        lapsed: Credits::new(250),
+        ..Figures::default()
+    };
+    let purchased = Figures {
+        carried_in: Credits::new(420),
+        purchased: Credits::new(2_500),
+        consumed: Credits::new(40),
+        remaining: Credits::new(2_880),
+        ..Figures::default()
+    };
     StatementMail {
         account: AccountId::new("acme").unwrap_or_else(|_| unreachable!("a valid id")),
         account_name: "Acme".to_owned(),
@@ -210,52 +395,71 @@ pub fn sample_statement() -> StatementMail {
             month: Month::new(2013, 3).unwrap_or_else(|_| unreachable!("a valid month")),
             next_allowance: Credits::new(1_500),
         },
-        free: Figures {
-            allocated: Credits::new(1_500),
-            consumed: Credits::new(1_265),
-            refunded: Credits::new(15),
-            lapsed: Credits::new(250),
-            ..Figures::default()
+        said: Said { free, purchased, counts: Counts { succeeded: 212, failed: 2, refused: 8 } },
+        refused: BTreeMap::from([(Reason::InsufficientCredits, 7), (Reason::UserCap, 1)]),
+        bought: vec![PacksBought {
+            packs: 1,
+            credits: Credits::new(2_500),
+            money: Money { minor: 2_500, currency: "USD".to_owned() },
+        }],
+        top_actions: Tops {
+            most: vec![
+                top("Summarise document", 96, 768),
+                top("Draft reply", 88, 264),
+                top("Analyse image", 17, 204),
+                top("Translate page", 11, 69),
+            ],
+            others: None,
         },
-        purchased: Figures {
-            carried_in: Credits::new(420),
-            purchased: Credits::new(2_500),
-            consumed: Credits::new(40),
-            remaining: Credits::new(2_880),
-            ..Figures::default()
+        top_users: Tops {
+            most: vec![top("ben", 120, 800), top("", 50, 300), top("zoë@acme.example", 30, 150)],
+            others: Some((4, top("", 12, 55))),
         },
-        succeeded: 212,
-        failed: 2,
-        refused: 7,
-        top_actions: vec![
-            action("Summarise document", 96, 768),
-            action("Draft reply", 88, 264),
-            action("Analyse image", 17, 204),
-            action("Translate page", 11, 69),
-        ],
+        chart: Some(ChartPicture {
+            png: SMALLEST_PNG.into(),
+            description:
+                "Credits consumed per day. March 2013: 1,305 consumed, 1,265 free and 40 purchased. The most was \
+                          120 on 5 March 2013."
+                    .to_owned(),
+            width: 528,
+            height: 340,
+        }),
+        workbook: Some(b"not a workbook".as_slice().into()),
         version: 1,
+        corrects: None,
     }
 }
 
 /// One sample for each thing the templates distinguish.
 pub(super) fn samples() -> Vec<StatementMail> {
     let month = sample_statement();
-    let actions = month.top_actions.iter().cycle().take(ACTIONS_SHOWN_MAX + 3).cloned().collect();
-    let day = NaiveDate::from_ymd_opt(2013, 3, 5).unwrap_or_default();
-    let quiet = Figures::default();
+    let mut told_before = month.said;
+    told_before.free.consumed = Credits::new(1_240);
+    told_before.free.lapsed = Credits::new(275);
+    told_before.counts.succeeded = 209;
+    let day = Period::Day(NaiveDate::from_ymd_opt(2013, 3, 5).unwrap_or_default());
+    let quiet = StatementMail {
+        said: Said::default(),
+        refused: BTreeMap::new(),
+        bought: Vec::new(),
+        top_actions: Tops::default(),
+        top_users: Tops::default(),
+        chart: None,
+        workbook: None,
+        ..month.clone()
+    };
     vec![
-        StatementMail { top_actions: actions, version: 2, ..month.clone() },
-        StatementMail { period: Period::Day(day), ..month.clone() },
-        StatementMail {
-            period: Period::Day(day),
-            free: quiet,
-            purchased: quiet,
-            succeeded: 0,
-            failed: 0,
-            refused: 0,
-            top_actions: Vec::new(),
-            ..month.clone()
-        },
+        StatementMail { version: 2, corrects: Some(told_before), ..month.clone() },
+        StatementMail { period: day, chart: None, ..month.clone() },
+        StatementMail { period: day, ..quiet.clone() },
+        quiet,
         month,
     ]
 }
+
+/// One white dot.
+const SMALLEST_PNG: &[u8] = &[
+    137, 80, 78, 71, 13, 10, 26, 10, 0, 0, 0, 13, 73, 72, 68, 82, 0, 0, 0, 1, 0, 0, 0, 1, 8, 0, 0, 0, 0, 58, 126, 155,
+    85, 0, 0, 0, 10, 73, 68, 65, 84, 120, 218, 99, 248, 15, 0, 1, 1, 1, 0, 28, 176, 140, 153, 0, 0, 0, 0, 73, 69, 78,
+    68, 174, 66, 96, 130,
+];

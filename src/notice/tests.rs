@@ -4,7 +4,7 @@ use super::*;
 use crate::core::counting::grouped;
 use crate::core::credits::Credits;
 use crate::core::ids::Email;
-use crate::core::statement::Figures;
+use crate::core::statement::{Figures, Said};
 use proptest::prelude::*;
 use std::fs;
 use std::sync::LazyLock;
@@ -118,17 +118,31 @@ fn a_monthly_statement_reads_well() {
     Lapsed, unused                  -250           0        -250
     = Remaining                        0       2,880       2,880
 
+    1 pack was bought: 2,500 credits for $25.
     250 free credits were not used and lapsed when the month ended.
     2,880 purchased credits are carried forward; they never lapse.
     April 2013 began with 1,500 new free credits.
-    7 actions were refused because there were not enough credits; you were not charged.
-    2 actions failed; you were not charged.
+    1 action was refused because a user's monthly cap was used up; you were not charged for it.
+    7 actions were refused for want of credits; you were not charged for them.
+    2 actions failed; you were not charged for them.
+
+    Credits consumed per day. March 2013: 1,305 consumed, 1,265 free and 40 purchased. The most was 120 on 5 March 2013.
 
     Where they went                           Actions    Credits
     Summarise document                             96        768
     Draft reply                                    88        264
     Analyse image                                  17        204
     Translate page                                 11         69
+
+    Who used them                             Actions    Credits
+    ben                                           120        800
+    (without a user)                               50        300
+    zoë@acme.example                               30        150
+    4 others                                       12         55
+
+    Attached: statement-acme-2013-03.xlsx, the month by day as a workbook, with notes on what each figure means.
+
+    To order credits, write to credits@platform.example.
 
     -- 
     You get this because you are an admin of Acme (account acme) and its monthly statement is on. To change that, write to credits@platform.example.
@@ -144,11 +158,13 @@ fn a_daily_statement_and_a_correction_say_so() {
     <793bc891b130d6e7887fd0e63870d4b0@platform.example>
     Subject: AI credits on 5 March 2013: 0 used, 0 left (Acme)
 
-    0 AI credits used on 5 March 2013 in 0 actions, 0 left: 0 free and 0 purchased.
+    0 AI credits used on 5 March 2013, 0 left: 0 free and 0 purchased.
 
                                     Free   Purchased       Total
     Carried in                         0           0           0
     = Remaining                        0           0           0
+
+    To order credits, write to credits@platform.example.
 
     -- 
     You get this because you are an admin of Acme (account acme) and its daily statement is on. To change that, write to credits@platform.example.
@@ -156,13 +172,22 @@ fn a_daily_statement_and_a_correction_say_so() {
     "#);
     let corrected = statement(&samples[0]);
     assert_eq!(corrected.subject, "Corrected: AI credits in March 2013: 1,305 used, 2,880 left (Acme)");
-    assert!(corrected.text.contains("This replaces") && corrected.text.contains("and 3 more kinds"));
+    let changes = corrected.text.split("\n\n").nth(1).unwrap_or_default();
+    insta::assert_snapshot!(changes, @"
+    This replaces the statement you got before. Something was told after it was written. What is another figure now, and why:
+    Consumed, free: 1,240 -> 1,265 (usage told after the statement)
+    Lapsed, free: 275 -> 250 (taken by usage told after the statement)
+    Actions done: 209 -> 212 (told after the statement)
+    ");
+    for change in ["<strong>This replaces", "Consumed, free", "1,240", "usage told after the statement"] {
+        assert!(corrected.html.contains(change), "{change}");
+    }
 }
 
 #[test]
 fn a_statement_that_does_not_add_up_is_refused() {
     let mut facts = sample_statement();
-    facts.purchased.remaining = Credits::new(2_881);
+    facts.said.purchased.remaining = Credits::new(2_881);
     let refused = TEMPLATES.statement(&facts, &mailbox("", "ann@example.com"), at());
     assert!(matches!(refused, Err(NoticeError::DoesNotAddUp { changes: 2_880, remaining: 2_881 })));
 }
@@ -174,17 +199,78 @@ fn the_html_says_what_the_text_says() {
         assert!(message.html.contains(said) && message.text.contains(said), "{said}");
     }
     let message = statement(&sample_statement());
-    for said in ["1,305 AI credits used", "-1,265", "2,880", "lapsed when the month ended", "Summarise document"] {
+    let all = [
+        "1,305 AI credits used",
+        "-1,265",
+        "2,880",
+        "1 pack was bought: 2,500 credits for $25.",
+        "lapsed when the month ended",
+        "7 actions were refused for want of credits; you were not charged for them.",
+        "2 actions failed; you were not charged for them.",
+        "The most was 120 on 5 March 2013.",
+        "Summarise document",
+        "zoë@acme.example",
+        "(without a user)",
+        "4 others",
+        "statement-acme-2013-03.xlsx",
+        "credits@platform.example",
+    ];
+    for said in all {
         assert!(message.html.contains(said) && message.text.contains(said), "{said}");
     }
 }
 
 #[test]
+fn a_statement_shows_its_chart_and_brings_its_workbook() {
+    let facts = sample_statement();
+    let message = statement(&facts);
+    let [chart, workbook] = message.attachments.as_slice() else { panic!("{:?}", message.attachments) };
+    let id = chart.content_id.as_deref().expect("shown within");
+    let shown =
+        format!("<img src=\"cid:{id}\" width=\"528\" alt=\"Credits consumed per day. March 2013: 1,305 consumed,");
+    assert!(message.html.contains(&shown), "{}", message.html);
+    assert_eq!((workbook.name.as_str(), workbook.content_id.as_deref()), ("statement-acme-2013-03.xlsx", None));
+    let other = TEMPLATES.statement(&facts, &mailbox("Ben", "ben@example.com"), at()).expect("a message");
+    for (of_ann, of_ben) in message.attachments.iter().zip(&other.attachments) {
+        assert!(Arc::ptr_eq(&of_ann.bytes, &of_ben.bytes), "made once");
+    }
+    message.check().expect("a mail can be made of it");
+}
+
+#[test]
+fn a_month_in_which_nobody_did_anything_is_told_in_short() {
+    let mut quiet = statement::samples().swap_remove(3);
+    (quiet.said.free.allocated, quiet.said.free.lapsed) = (Credits::new(1_500), Credits::new(1_500));
+    let message = statement(&quiet);
+    assert_eq!(message.attachments, []);
+    assert!(!message.html.contains("<img") && !message.html.contains("Attached"));
+    insta::assert_snapshot!(message.text, @"
+    0 AI credits used in March 2013, 0 left: 0 free and 0 purchased.
+
+                                    Free   Purchased       Total
+    Carried in                         0           0           0
+    Allocated                     +1,500           0      +1,500
+    Lapsed, unused                -1,500           0      -1,500
+    = Remaining                        0           0           0
+
+    1,500 free credits were not used and lapsed when the month ended.
+    April 2013 began with 1,500 new free credits.
+
+    To order credits, write to credits@platform.example.
+
+    -- 
+    You get this because you are an admin of Acme (account acme) and its monthly statement is on. To change that, write to credits@platform.example.
+    The month begins and ends at midnight in America/New_York.
+    ");
+}
+
+#[test]
 fn mails_load_nothing() {
     for html in [low_credit(&sample_low_credit()).html, statement(&sample_statement()).html] {
-        for outside in ["http:", "https:", "src=", "url(", "@import", "<link", "<script"] {
+        for outside in ["http:", "https:", "url(", "@import", "<link", "<script"] {
             assert!(!html.contains(outside), "{outside}");
         }
+        assert_eq!(html.matches("src=").count(), html.matches("src=\"cid:").count());
     }
 }
 
@@ -296,7 +382,8 @@ proptest! {
         let mut facts = sample_statement();
         let plain = statement(&facts);
         facts.account_name = name;
-        facts.top_actions[1].title = title;
+        facts.top_actions.most[1].name = title.clone();
+        facts.top_users.most[0].name = title;
         check_harmless(&TEMPLATES.statement(&facts, &to, at()).expect("a message"), &plain);
     }
 
@@ -310,7 +397,8 @@ proptest! {
         let figures = Figures {
             carried_in, allocated, purchased, bonus, consumed, refunded, lapsed, returned, adjusted, remaining,
         };
-        let message = statement(&StatementMail { free: figures, purchased: figures, ..sample_statement() });
+        let said = Said { free: figures, purchased: figures, ..sample_statement().said };
+        let message = statement(&StatementMail { said, ..sample_statement() });
         let total = grouped(2 * i128::from(sum));
         let suffix = format!("{total} left (Acme)");
         prop_assert!(message.subject.ends_with(&suffix), "{}", message.subject);

@@ -161,7 +161,7 @@ pub fn write(model: &ReportModel, format: Format, width: u16, out: &mut dyn Writ
         Format::Png => {
             let drawn = chart::charts(model, chart::Frame::Page).into_iter().next();
             let drawn = drawn.ok_or_else(|| RenderError::NoChart { title: model.spec.title().to_owned() })?;
-            chart::png(&drawn).map(|picture| picture.png)
+            return Ok(out.write_all(&picture(model, &drawn, chart::Frame::Page)?.png)?);
         }
         Format::Xlsx => {
             xlsx::check(model)?;
@@ -169,6 +169,15 @@ pub fn write(model: &ReportModel, format: Format, width: u16, out: &mut dyn Writ
         }
     };
     Ok(out.write_all(&rendered.map_err(broken)?)?)
+}
+
+/// The picture of a chart of `model` that was drawn for `frame`.
+///
+/// # Errors
+/// [`RenderError::Broken`], which is a defect of creditd.
+pub fn picture(model: &ReportModel, drawn: &chart::Chart, frame: chart::Frame) -> Result<chart::Picture, RenderError> {
+    let title = || model.spec.title().to_owned();
+    chart::png(drawn, frame).map_err(|cause| RenderError::Broken { title: title(), format: Format::Png, cause })
 }
 
 /// Why a renderer did not end, before [`write`] says which report it was.

@@ -7,7 +7,7 @@ use super::kept::KeptLedger;
 use super::sql::{On, Query, Sql, set};
 use super::tables::Holds::{Int, Text};
 use super::tables::{Bound, Cell, Columns, Table};
-use super::{Batch, Result, While, json};
+use super::{Batch, Result, While, json, said};
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, Reference};
@@ -189,6 +189,7 @@ fn has_more(changes: &Changes) -> bool {
         || !terms.is_empty()
         || !closures.is_empty()
         || changes.reopened_through.is_some()
+        || !changes.months_closed.is_empty()
         || !changes.payments.is_empty()
 }
 
@@ -276,6 +277,7 @@ impl Written<'_> {
                 "DELETE FROM holds WHERE (account_id, hold_id) IN (SELECT account_id, hold_id FROM v)");
             tx.query(SQL).bind(json(settled)?).execute().await.while_("settling holds")?;
         }
+        said::mark_closed(tx, each()).await?;
         for (id, changes) in each() {
             write_caps(tx, id, changes).await?;
             for terms in &changes.terms {

@@ -10,18 +10,6 @@ use crate::core::ids::AccountId;
 use crate::core::statement::{Breakdown, Name, Outcome, REPORT_ROWS_MAX, ReportError, Row as ReportRow, Rows};
 use crate::core::transaction::{Kind, Reason, Status};
 use serde::Serialize;
-use std::collections::BTreeMap;
-
-/// Charges of one action by one account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ActionUse {
-    /// The action's code.
-    pub action: String,
-    /// Charges that succeeded.
-    pub count: u64,
-    /// Credits they took.
-    pub credits: Credits,
-}
 
 /// An account as far as a report needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +48,19 @@ struct Asked {
     to_at: i64,
     after_seq: i64,
     last_seq: i64,
+}
+
+/// The ranges as a parameter, each by its place among them.
+pub(super) fn asked_of(ranges: &[(usize, ReportRange)]) -> Result<String> {
+    let ask = |(at, (_, range)): (usize, &(usize, ReportRange))| Asked {
+        at,
+        account_id: range.account.clone(),
+        from_at: range.from.micros(),
+        to_at: range.to.micros(),
+        after_seq: range.after_seq,
+        last_seq: range.last_seq,
+    };
+    json(ranges.iter().enumerate().map(ask).collect::<Vec<_>>())
 }
 
 /// Accounts on their way: their terms come first, then the rest of each, both in the order of their ids.
@@ -191,15 +192,7 @@ impl Store {
         breakdown: Option<Breakdown>,
         rows: &mut Rows,
     ) -> Result<Vec<Split>> {
-        let ask = |(at, (_, range)): (usize, &(usize, ReportRange))| Asked {
-            at,
-            account_id: range.account.clone(),
-            from_at: range.from.micros(),
-            to_at: range.to.micros(),
-            after_seq: range.after_seq,
-            last_seq: range.last_seq,
-        };
-        let asked = json(ranges.iter().enumerate().map(ask).collect::<Vec<_>>())?;
+        let asked = asked_of(ranges)?;
         let openings = set!(at bigint, account_id text, from_at bigint, after_seq bigint, last_seq bigint =>
                 "SELECT v.at, CAST(sum(t.free_delta) AS BIGINT), CAST(sum(t.purchased_delta) AS BIGINT)
                    FROM v CROSS JOIN transactions AS t
@@ -274,46 +267,5 @@ impl Store {
             }
         }
         Ok(())
-    }
-
-    /// The actions that took most credits, per account in its range `[from, to)`, most first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn top_actions(
-        &self,
-        ranges: &[(AccountId, Instant, Instant)],
-    ) -> Result<BTreeMap<AccountId, Vec<ActionUse>>> {
-        let ask = |(at, (account_id, from, to)): (usize, &'_ (AccountId, Instant, Instant))| Asked {
-            at,
-            account_id: account_id.clone(),
-            from_at: from.micros(),
-            to_at: to.micros(),
-            after_seq: 0,
-            last_seq: i64::MAX,
-        };
-        let rows = self
-            .query(set!(account_id text, from_at bigint, to_at bigint =>
-                "SELECT t.account_id, t.action, count(*) AS uses,
-                        CAST(-sum(t.free_delta + t.purchased_delta) AS BIGINT) AS credits
-                   FROM v CROSS JOIN transactions AS t
-                  WHERE t.account_id = v.account_id AND t.occurred_at >= v.from_at AND t.occurred_at < v.to_at
-                    AND t.kind = 'charge' AND t.status = 'success'
-                  GROUP BY t.account_id, t.action ORDER BY t.account_id, credits DESC, uses DESC, t.action"
-            ))
-            .bind(json(ranges.iter().enumerate().map(ask).collect::<Vec<_>>())?)
-            .fetch_all()
-            .await
-            .while_("summing the use of actions")?;
-        let mut uses: BTreeMap<AccountId, Vec<ActionUse>> = BTreeMap::new();
-        for row in rows {
-            let action_use = ActionUse {
-                action: row.get(1),
-                count: row.get::<i64>(2).unsigned_abs(),
-                credits: Credits::new(row.get(3)),
-            };
-            uses.entry(AccountId::new(row.get(0))?).or_default().push(action_use);
-        }
-        Ok(uses)
     }
 }

@@ -1,6 +1,7 @@
 //! The jobs, each run twice: whatever a job does, it does once, and a dry run does nothing.
 
 mod close;
+mod corrected;
 
 use crate::support::{Sandbox, account, account_id, both_databases, instant, month, purchase, usage};
 use chrono_tz::Tz;

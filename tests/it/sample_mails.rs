@@ -6,7 +6,7 @@ use creditd::core::ids::Email;
 use creditd::core::outbox::Mailbox;
 use creditd::mail::FileMailer;
 use creditd::notice::{Sender, Templates, sample_low_credit, sample_statement};
-use mail_parser::MessageParser;
+use mail_parser::{MessageParser, MimeHeaders};
 use std::path::Path;
 
 #[test]
@@ -32,5 +32,11 @@ fn samples_become_mail_files() {
         assert_eq!(mail.subject(), Some(message.subject.as_str()));
         assert_eq!(part(mail.body_text(0)).as_deref(), Some(message.text.trim_end()));
         assert_eq!(part(mail.body_html(0)).as_deref(), Some(message.html.trim_end()));
+        let attached: Vec<&[u8]> = mail.attachments().map(|part| part.contents()).collect();
+        assert_eq!(attached, message.attachments.iter().map(|part| &*part.bytes).collect::<Vec<_>>());
+        for shown in message.attachments.iter().filter_map(|part| part.content_id.as_deref()) {
+            assert!(message.html.contains(&format!("src=\"cid:{shown}\"")), "{shown}");
+            assert!(mail.attachments().any(|part| part.content_id() == Some(shown)), "{shown}");
+        }
     }
 }

@@ -214,6 +214,12 @@ const UNPROVED: &[(&str, &[&str], &str)] = &[
         &["id", "levels", "day", "a row less", "a row more"],
         "all accounts are looked at once more, or tomorrow",
     ),
+    (
+        "statements",
+        &["closed_by"],
+        "what the next closing compares; it tells whoever was told something else, and else nobody",
+    ),
+    ("statements", &["a row less"], "what was said follows from no row; then nobody can be told what has changed"),
     ("opt_ins", &["a row less"], "a wish may be taken back, and leaves nothing behind"),
     ("admins", &["a row less"], "an admin may be removed, and leaves nothing behind"),
     ("alerts", &["a row less"], "the newest crossing of a level has none behind it that would miss it; it fires again"),
@@ -251,6 +257,7 @@ const BY_DIGEST_ALONE: &[(&str, &[&str], &str)] = &[
     ),
     ("prices", &["action", "credits", "digest", "effective_from"], "a price may change; rows keep the one they had"),
     ("sealed", &["hash", "manifest", "number"], "files say the same as the database, and reports are the same without"),
+    ("statements", &["digest", "figures", "month", "version"], "what was said is frozen, whatever is true now"),
     ("terms", &["digest"], "the digest itself"),
     ("transactions", &["digest"], "the digest itself"),
 ];

@@ -1,4 +1,5 @@
-// Pictures of every report below FOLDER/reports, and what axe-core and the eye of a script find wrong with it.
+// Pictures of every report below FOLDER/reports and every mail in FOLDER/mails, and what axe-core and the eye of a script find
+// wrong with them.
 import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { execFileSync } from "node:child_process";
@@ -13,8 +14,17 @@ const views = [
   { name: "phone", width: 390, height: 844, colorScheme: "light" },
   { name: "phone-dark", width: 390, height: 844, colorScheme: "dark" },
 ];
-const pages = readdirSync(join(out, "reports")).filter((name) => name.endsWith(".html")).map((name) => [name.slice(0, -5), name]);
-pages.push(["index", "all/index.html"]);
+const mailViews = [
+  { name: "700", width: 700, height: 900, colorScheme: "light" },
+  { name: "700-dark", width: 700, height: 900, colorScheme: "dark" },
+  { name: "360", width: 360, height: 740, colorScheme: "light" },
+  { name: "360-dark", width: 360, height: 740, colorScheme: "dark" },
+];
+const pages = readdirSync(join(out, "reports")).filter((name) => name.endsWith(".html")).map((name) => [name.slice(0, -5), `reports/${name}`, views]);
+pages.push(["index", "reports/all/index.html", views]);
+for (const name of readdirSync(join(out, "mails")).filter((name) => name.endsWith(".html"))) {
+  pages.push([`mail-${name.slice(0, -5)}`, `mails/${name}`, mailViews]);
+}
 
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
 let wrong = 0;
@@ -22,8 +32,8 @@ const complain = (where, what) => {
   wrong += 1;
   console.log(`${where}: ${what}`);
 };
-for (const [name, file] of pages) {
-  for (const view of views) {
+for (const [name, file, seen] of pages) {
+  for (const view of seen) {
     const where = `${name} ${view.name}`;
     // The page forbids scripts; the checks are ours.
     const context = await browser.newContext({
@@ -32,7 +42,7 @@ for (const [name, file] of pages) {
     const page = await context.newPage();
     page.on("console", (message) => message.type() === "error" && complain(where, message.text()));
     page.on("request", (request) => request.url().startsWith("file:") || complain(where, `asks for ${request.url()}`));
-    await page.goto(`file://${join(out, "reports", file)}`);
+    await page.goto(`file://${join(out, file)}`);
     // What is drawn only when it comes into sight is looked at, too.
     await page.addStyleTag({ content: ".detail { content-visibility: visible !important; }" });
     await page.screenshot({ path: join(out, `${name}-${view.name}.png`), fullPage: true });
@@ -45,9 +55,10 @@ for (const [name, file] of pages) {
     }
     await context.close();
   }
+  if (seen === mailViews) continue;
   const context = await browser.newContext({ colorScheme: "dark" });
   const page = await context.newPage();
-  await page.goto(`file://${join(out, "reports", file)}`);
+  await page.goto(`file://${join(out, file)}`);
   const pdf = join(out, `${name}-print.pdf`);
   await page.pdf({ path: pdf, preferCSSPageSize: true, printBackground: false });
   await context.close();

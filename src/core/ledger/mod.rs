@@ -143,6 +143,18 @@ struct Changed {
     terms: BTreeMap<Month, Terms>,
     closures: BTreeSet<Instant>,
     reopened_through: bool,
+    months_closed: Vec<MonthsClosed>,
+}
+
+/// Months that one call closed to late usage (R14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MonthsClosed {
+    /// The last month that was closed before; none where all were open.
+    pub after: Option<Month>,
+    /// The last of those that it closed.
+    pub through: Month,
+    /// The row that says so.
+    pub seq: i64,
 }
 
 /// What operations did to a ledger, for the store to write.
@@ -168,6 +180,8 @@ pub struct Changes {
     pub closures: Vec<Closure>,
     /// The last month that was opened again, where that has changed.
     pub reopened_through: Option<Option<Month>>,
+    /// The months that were closed.
+    pub months_closed: Vec<MonthsClosed>,
 }
 
 impl Ledger {
@@ -210,7 +224,8 @@ impl Ledger {
     /// What to write.
     #[must_use]
     pub fn into_changes(mut self) -> Changes {
-        let Changed { grants, holds, caps, cap_months, terms, closures, reopened_through } = self.changed;
+        let Changed { grants, holds, caps, cap_months, terms, closures, reopened_through, months_closed } =
+            self.changed;
         let (opened, settled): (Vec<i64>, Vec<i64>) = holds.into_iter().partition(|id| self.holds.contains_key(id));
         let used = |(user, month): (UserId, Month)| {
             let credits = *self.caps.get(&user)?.used.get(&month)?;
@@ -226,6 +241,7 @@ impl Ledger {
             cap_months: cap_months.into_iter().filter_map(used).collect(),
             terms: terms.into_values().collect(),
             reopened_through: reopened_through.then_some(self.reopened_through),
+            months_closed,
             closures: self.closures.into_iter().filter(|closure| closures.contains(&closure.closed_at)).collect(),
             rows: self.rows,
         }

@@ -4,7 +4,7 @@
 //! after it. So a closed month can rely on everything it was built on.
 
 use super::call::Done;
-use super::{Call, Ledger, Refusal, blank};
+use super::{Call, Ledger, MonthsClosed, Refusal, blank};
 use crate::core::calendar::{Instant, Month};
 use crate::core::ids::{Key, Reference};
 use crate::core::transaction::{Kind, Transaction};
@@ -47,6 +47,7 @@ impl Ledger {
             }
         }
         self.roll_over(at, now)?;
+        let after = self.closed_through;
         if call.reopen {
             self.opened_again(month)
         } else {
@@ -60,7 +61,11 @@ impl Ledger {
             reference: Reference::new(&month.to_string()).ok(),
             ..blank(if call.reopen { Kind::MonthReopen } else { Kind::MonthClose }, at)
         };
-        self.append(row, now).map_err(|source| self.overflow(source))
+        let done = self.append(row, now).map_err(|source| self.overflow(source))?;
+        if !call.reopen {
+            self.changed.months_closed.push(MonthsClosed { after, through: month, seq: self.last_seq });
+        }
+        Ok(done)
     }
 
     /// A month was closed, and all before it.

@@ -26,6 +26,7 @@ mod money;
 mod periods;
 mod range;
 mod rows;
+mod said;
 mod spec;
 mod tally;
 
@@ -43,6 +44,7 @@ pub use money::{Bought, Facts, Sales, redo, undo};
 pub use periods::{Grid, Place};
 pub use range::{DateRange, LocalTime};
 pub use rows::{Ending, Name, Outcome, Row, Rows};
+pub use said::{Changed, FIGURES, Said};
 pub use spec::{
     Breakdown, Grouping, PERIOD_DAYS_MAX, PERIOD_MONTHS_MAX, PERIOD_WEEKS_MAX, REPORT_LINES_MAX, REPORT_ROWS_MAX,
     ReportSpec, Scope,
@@ -54,6 +56,7 @@ use super::credits::{Credits, Overflow, Split};
 use super::ids::AccountId;
 use super::transaction::words;
 use chrono::NaiveDateTime;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::Range;
 
@@ -323,7 +326,7 @@ pub struct ReportAccount {
 }
 
 /// The figures of one line. All but `adjusted` are counted in their column's direction: `consumed` 8 means 8 fewer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "each field is the `Column` of its name")]
 pub struct Figures {
     pub carried_in: Credits,
@@ -389,7 +392,7 @@ impl Figures {
 }
 
 /// How actions ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Done.
     pub succeeded: u64,

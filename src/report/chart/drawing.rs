@@ -37,7 +37,7 @@ const NAME_CHARS_MAX: usize = 24;
 pub enum Frame {
     /// For a page or a picture by itself: 1,000 pixels.
     Page,
-    /// For a mail: 640 pixels, with letters of the same size.
+    /// For a mail: with its margins as wide as a mail's column, with letters of the same size.
     Mail,
 }
 
@@ -46,7 +46,7 @@ impl Frame {
     pub(super) const fn width(self) -> i64 {
         match self {
             Frame::Page => 10_000,
-            Frame::Mail => 6_400,
+            Frame::Mail => 4_880,
         }
     }
 

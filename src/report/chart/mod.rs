@@ -7,6 +7,7 @@
 mod balance;
 mod breakdown;
 mod consumption;
+mod dots;
 mod drawing;
 mod forecast;
 mod picture;

@@ -1,7 +1,7 @@
 //! A chart as SVG, and as a picture: SVG by the template of the page, PNG of the same SVG with a font of our own, so that a
 //! picture does not depend on the machine that makes it.
 
-use super::drawing::Chart;
+use super::drawing::{Chart, Frame};
 use resvg::tiny_skia::{Color, Pixmap, Transform};
 use resvg::usvg::{self, fontdb};
 use serde::Serialize;
@@ -40,8 +40,15 @@ const COLOURS: [(&str, &str); 14] = [
     ("--s7", "#77736b"),
 ];
 
-/// Dots of a picture per unit, twice the pixels, for screens of fine grain.
-const DOTS_PER_UNIT: f32 = 0.2;
+/// Dots of a picture for each pixel in which it is shown, times ten: twice as many for screens of fine grain. A mail is shown narrower
+/// on those of phones, and half again as many will do; each costs time a hundred thousand times.
+const fn dots_per_unit(frame: Frame) -> i64 {
+    match frame {
+        Frame::Page => 20,
+        Frame::Mail => 15,
+    }
+}
+
 /// Units around a chart in a picture.
 const MARGIN: i64 = 200;
 /// Units for the title above it.
@@ -54,7 +61,7 @@ pub struct Picture {
     pub png: Vec<u8>,
     /// What it says in words: its alternative text.
     pub description: String,
-    /// Pixels in which it is to be shown; it has twice as many dots.
+    /// Pixels in which it is to be shown; it has more dots.
     pub width: i64,
     /// Pixels in which it is to be shown.
     pub height: i64,
@@ -103,28 +110,50 @@ impl<'a> View<'a> {
     }
 }
 
-/// The picture of `chart`, on white, with its title.
+/// The picture of `chart`, which was drawn for `frame`, on white, with its title.
 ///
 /// # Errors
 /// A defect of creditd: every chart has a picture.
-pub fn png(chart: &Chart) -> Result<Picture, Broken> {
+pub fn png(chart: &Chart, frame: Frame) -> Result<Picture, Broken> {
     let view = View::framed(chart);
+    let tools = tools()?;
+    let svg = tools.tera.render(TEMPLATE_NAME, &Context::from_serialize(&view)?)?;
+    let tree = usvg::Tree::from_str(&svg, &tools.options)?;
+    let fineness = dots_per_unit(frame);
+    let dots = |units: i64| u32::try_from((units * fineness).div_euclid(100)).unwrap_or(0);
+    let mut dotted = Pixmap::new(dots(view.view.width), dots(view.view.height)).ok_or("a picture without dots")?;
+    dotted.fill(Color::WHITE);
+    let scale = f32::from(i16::try_from(fineness).unwrap_or(i16::MAX)) / 100.0;
+    resvg::render(&tree, Transform::from_scale(scale, scale), &mut dotted.as_mut());
+    let (width, height) = (view.view.width.div_euclid(10), view.view.height.div_euclid(10));
+    let png = super::dots::png(&dotted, &tools.colours)?;
+    Ok(Picture { png, description: chart.description().to_owned(), width, height })
+}
+
+/// What every picture is made with, made once.
+struct Tools {
+    tera: Tera,
+    options: usvg::Options<'static>,
+    /// [`COLOURS`] as numbers.
+    colours: Vec<u32>,
+}
+
+fn tools() -> Result<&'static Tools, Broken> {
+    static MADE: OnceLock<Tools> = OnceLock::new();
+    if let Some(tools) = MADE.get() {
+        return Ok(tools);
+    }
     let mut tera = Tera::default();
     tera.add_raw_template(TEMPLATE_NAME, TEMPLATE)?;
-    let svg = tera.render(TEMPLATE_NAME, &Context::from_serialize(&view)?)?;
     let options = usvg::Options {
-        fontdb: fonts(),
+        fontdb: Arc::new(fonts()),
         font_family: FAMILY.to_owned(),
         style_sheet: Some(style()),
         ..usvg::Options::default()
     };
-    let tree = usvg::Tree::from_str(&svg, &options)?;
-    let dots = |units: i64| u32::try_from(units.div_euclid(5)).unwrap_or(0);
-    let mut dotted = Pixmap::new(dots(view.view.width), dots(view.view.height)).ok_or("a picture without dots")?;
-    dotted.fill(Color::WHITE);
-    resvg::render(&tree, Transform::from_scale(DOTS_PER_UNIT, DOTS_PER_UNIT), &mut dotted.as_mut());
-    let (width, height) = (view.view.width.div_euclid(10), view.view.height.div_euclid(10));
-    Ok(Picture { png: dotted.encode_png()?, description: chart.description().to_owned(), width, height })
+    let colour = |(_, value): &(&str, &str)| u32::from_str_radix(value.trim_start_matches('#'), 16);
+    let colours = COLOURS.iter().map(colour).collect::<Result<_, _>>()?;
+    Ok(MADE.get_or_init(|| Tools { tera, options, colours }))
 }
 
 /// [`STYLE`] with the colours and the font of pictures.
@@ -133,21 +162,17 @@ fn style() -> String {
     COLOURS.iter().chain(&[("--sans", FAMILY)]).fold(STYLE.to_owned(), fill)
 }
 
-/// Our fonts and no others, read once.
-fn fonts() -> Arc<fontdb::Database> {
-    static READ: OnceLock<Arc<fontdb::Database>> = OnceLock::new();
-    let read = || {
-        let mut all = fontdb::Database::new();
-        FONTS.iter().for_each(|font| all.load_font_data(font.to_vec()));
-        Arc::new(all)
-    };
-    Arc::clone(READ.get_or_init(read))
+/// Our fonts and no others.
+fn fonts() -> fontdb::Database {
+    let mut all = fontdb::Database::new();
+    FONTS.iter().for_each(|font| all.load_font_data(font.to_vec()));
+    all
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::{marked, marked_at};
-    use super::super::{Frame, Subject, chart, charts};
+    use super::super::{Subject, chart, charts};
     use super::*;
     use crate::core::statement::{Breakdown, Grouping};
     use crate::report::testing::usage;
@@ -158,8 +183,8 @@ mod tests {
         let part = |at: usize| u8::from_str_radix(&colour[at..at + 2], 16).expect("a colour");
         let (red, green, blue) = (part(1), part(3), part(5));
         let dotted = Pixmap::decode_png(&picture.png).expect("PNG");
-        assert_eq!(i64::from(dotted.width()), 2 * picture.width);
-        assert_eq!(i64::from(dotted.height()), 2 * picture.height);
+        assert!(i64::from(dotted.width()) * 2 >= picture.width * 3);
+        assert_eq!(i64::from(dotted.height()) / picture.height, i64::from(dotted.width()) / picture.width);
         dotted.pixels().iter().filter(|dot| (dot.red(), dot.green(), dot.blue()) == (red, green, blue)).count()
     }
 
@@ -170,13 +195,13 @@ mod tests {
     #[test]
     fn every_chart_has_a_picture_with_its_colours_and_letters() {
         let model = marked_at(700, 7, 360, 5_000);
-        for (frame, width) in [(Frame::Page, 1_040), (Frame::Mail, 680)] {
+        for (frame, width) in [(Frame::Page, 1_040), (Frame::Mail, 528)] {
             for chart in [Subject::Consumption, Subject::Balance, Subject::Forecast].map(|of| chart(&model, of, frame))
             {
                 let chart = chart.expect("a chart");
-                let picture = png(&chart).expect("a picture");
+                let picture = png(&chart, frame).expect("a picture");
                 assert_eq!((picture.width, picture.description.as_str()), (width, chart.description()));
-                assert_eq!(picture, png(&chart).expect("a picture"), "the same chart gives the same bytes");
+                assert_eq!(picture, png(&chart, frame).expect("a picture"), "the same chart gives the same bytes");
                 for name in ["--free", "--purchased", "--ink"] {
                     assert!(dots(&picture, colour(name)) > 100, "{name} in {}", chart.title());
                 }
@@ -189,7 +214,8 @@ mod tests {
     fn groups_have_colours_of_their_own() {
         let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
         let model = usage(("2026-03-01", "2026-04-01"), Grouping::Day, Breakdown::Action, &names);
-        let picture = png(&chart(&model, Subject::Breakdown, Frame::Page).expect("a chart")).expect("a picture");
+        let picture =
+            png(&chart(&model, Subject::Breakdown, Frame::Page).expect("a chart"), Frame::Page).expect("a picture");
         for name in ["--s1", "--s2", "--s3", "--s4", "--s5", "--s6", "--s7"] {
             assert!(dots(&picture, colour(name)) > 500, "{name}");
         }
@@ -215,7 +241,7 @@ mod tests {
         for drawn in charts(&model, Frame::Page) {
             let svg = svg(&drawn);
             assert!(!svg.contains("<b>") && svg.contains("&lt;b&gt;eve"), "{svg}");
-            png(&drawn).expect("it is SVG");
+            png(&drawn, Frame::Page).expect("it is SVG");
         }
     }
 

@@ -30,6 +30,9 @@ const FIGURE_MAX: u64 = 999_999_999_999_999;
 /// Units of text that a cell holds, in UTF-16.
 const TEXT_UNITS_MAX: usize = 32_767;
 
+/// A fraction of the time of the usual 6, for files that are a seventh larger.
+const COMPRESSION_LEVEL: u8 = 1;
+
 /// What a workbook cannot hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
@@ -93,6 +96,7 @@ pub(super) fn render(model: &ReportModel) -> Rendered {
         more::sheet(book.add_worksheet(), model)?;
     }
     notes::notes(book.add_worksheet(), model, &layout)?;
+    book.set_zip_compression_level(COMPRESSION_LEVEL);
     Ok(book.save_to_buffer()?)
 }
 

@@ -69,6 +69,15 @@ const TABLES: &[(&str, &str, (usize, usize), Sql)] = &[
         facts!("SELECT ", concat!(" FROM opt_ins AS t WHERE ", slice!("t")), t "account_id", t "email", t "mail"),
     ),
     (
+        "what a statement said is as it was written",
+        "statement",
+        (4, 0),
+        facts!(
+            "SELECT ", concat!(" FROM statements AS t WHERE ", slice!("t")),
+            t "account_id", t "month", i "version", t "figures"
+        ),
+    ),
+    (
         "an alert is as it was written",
         "alert",
         (6, 0),

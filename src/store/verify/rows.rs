@@ -154,6 +154,7 @@ const TOTALS: Group = group! {
              UNION ALL SELECT x.account_id, 'closures' FROM closures AS x WHERE ", slice!("x"), "
              UNION ALL SELECT x.account_id, 'admins' FROM admins AS x WHERE ", slice!("x"), "
              UNION ALL SELECT x.account_id, 'opt_ins' FROM opt_ins AS x WHERE ", slice!("x"), "
+             UNION ALL SELECT x.account_id, 'statements' FROM statements AS x WHERE ", slice!("x"), "
              UNION ALL SELECT x.account_id, 'holds' FROM holds AS x WHERE ", slice!("x"), "
              UNION ALL SELECT x.account_id, 'caps' FROM caps AS x WHERE ", slice!("x"), "
              UNION ALL SELECT x.account_id, 'cap_months' FROM cap_months AS x WHERE ", slice!("x"), "

@@ -14,11 +14,11 @@ use creditd::store::NewAccount;
 /// A week after January has ended in New York.
 const WEEK_AFTER: &str = "2013-02-08T05:00:00Z";
 
-async fn close(sandbox: &Sandbox, now: &str) -> Done {
+pub async fn close(sandbox: &Sandbox, now: &str) -> Done {
     tick(sandbox, now, Job::Close).await
 }
 
-async fn report(sandbox: &Sandbox, now: &str, zone: Tz, months: &[&str]) {
+pub async fn report(sandbox: &Sandbox, now: &str, zone: Tz, months: &[&str]) {
     for reported in months {
         run(sandbox.at(now), Job::MonthlyReport, Slot::Month(month(reported), zone), false).await;
     }
@@ -33,7 +33,7 @@ async fn closings(sandbox: &Sandbox, id: &AccountId) -> Vec<String> {
 }
 
 /// What comes of usage of January that is told at `now`.
-async fn told_late(sandbox: &Sandbox, id: &AccountId, now: &str, key: &str) -> String {
+pub async fn told_late(sandbox: &Sandbox, id: &AccountId, now: &str, key: &str) -> String {
     let late = Usage { occurred_at: Some(instant("2013-01-20T00:00:00Z")), ..usage("erase", key) };
     match sandbox.at(now).charge(id, &late).await {
         Ok(answer) => answer.row.status.to_string(),
@@ -43,7 +43,7 @@ async fn told_late(sandbox: &Sandbox, id: &AccountId, now: &str, key: &str) -> S
 }
 
 /// A person closes a month, or opens it again.
-async fn by_hand(sandbox: &Sandbox, id: &AccountId, now: &str, of: &str, reopen: bool) {
+pub async fn by_hand(sandbox: &Sandbox, id: &AccountId, now: &str, of: &str, reopen: bool) {
     let key = Key::new(&format!("by-hand-{}", sandbox.log(id).await.len())).expect("a key");
     let call = MonthClosing { key, month: month(of), reopen, comment: "as asked".into() };
     sandbox.at(now).call(id, Call::Month(call)).await.expect("done");

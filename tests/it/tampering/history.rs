@@ -12,9 +12,10 @@ use creditd::core::ledger::{
 use creditd::core::outbox::Message;
 use creditd::core::price::PriceVersion;
 use creditd::core::schedule::{Job, Slot};
+use creditd::core::statement::Said;
 use creditd::core::transaction::{Status, Transaction};
 use creditd::jobs::{Claiming, Kit, Planned, Run, run_slot};
-use creditd::store::{Admin, Delivery, NewAccount, OutboxRecord, RunState};
+use creditd::store::{Admin, Delivery, NewAccount, OutboxRecord, RunState, Statements, Version};
 use tokio_util::sync::CancellationToken;
 
 /// After all of it.
@@ -223,6 +224,9 @@ async fn june(sandbox: &Sandbox, acme: &AccountId) {
     job(&sandbox.at("2013-06-12T12:01:00Z"), Job::Scan, RunState::Done).await;
     mail(sandbox, acme).await;
     let store = sandbox.store();
+    let first = (acme.clone(), month("2013-05"), Version { number: 1, said: Said::default() });
+    let statements = Statements { versions: vec![first], compared: Vec::new() };
+    store.write_statements(&[], &statements).await.expect("what a statement said");
     let slot = |at: &str| Slot::Tick(instant(at));
     for (at, ended) in [("2013-06-12T12:05:00Z", true), ("2013-06-12T12:06:00Z", false)] {
         store.claim_run(Job::Verify, slot(at), instant(at), instant(at)).await.expect("a run");

@@ -1,0 +1,103 @@
+//! What the statements of many accounts are made of, a batch at a time.
+
+use super::reading::ACCOUNTS_PER_READ;
+use super::{App, AppError};
+use crate::core::calendar::Instant;
+use crate::core::credits::Overflow;
+use crate::core::ids::{AccountId, ActionCode, UserId};
+use crate::core::ledger::Refusal;
+use crate::core::statement::{Breakdown, DateRange, Facts, Name, Outcome, Reading, ReportAccount, Row, redo};
+use crate::core::transaction::{Reason, Transaction};
+use crate::store::{Holdings, ReportRange, StatementRows};
+use std::collections::BTreeMap;
+
+/// What one account's statement is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Stated {
+    /// The account, its rows, what used most and what was bought.
+    pub reading: Reading,
+    /// Actions that were refused in the range, by reason.
+    pub refused: BTreeMap<Reason, u64>,
+}
+
+impl App {
+    /// What the statement of each of `accounts` over `range` is made of, in the order of their ids: for each the same as
+    /// [`App::read_report`] reads, by a few statements for all. Right whether or not any job has run (R3).
+    ///
+    /// # Errors
+    /// [`AppError::UnknownAccount`] for the first of `accounts` that does not exist; others when the store fails or a sum
+    /// leaves the range of credits.
+    pub async fn statements(&self, accounts: &[AccountId], range: DateRange) -> Result<Vec<Stated>, AppError> {
+        let pinned = self.pin(Some(accounts), None).await?;
+        let none = (StatementRows::default(), Facts { accounts: 1, ..Facts::default() });
+        let mut stated: Vec<(StatementRows, Facts)> = vec![none; pinned.accounts.len()];
+        let mut unwritten: BTreeMap<usize, Vec<&Transaction>> = BTreeMap::new();
+        for (at, row) in pinned.unwritten() {
+            unwritten.entry(at).or_default().push(row);
+        }
+        for page in pinned.ranges(range, None).chunks(ACCOUNTS_PER_READ) {
+            let rows = self.store.statement_rows(page).await?;
+            let holdings = self.store.holdings(page).await?;
+            for (((at, range), rows), holdings) in page.iter().zip(rows).zip(holdings) {
+                let facts = facts_of(range, holdings, &rows, unwritten.get(at).map_or(&[], Vec::as_slice));
+                let overflow = |source: Overflow| Refusal::Overflow { account: range.account.clone(), source };
+                stated[*at] = (rows, facts.map_err(overflow)?);
+            }
+        }
+        for (at, row) in pinned.unwritten() {
+            let ReportAccount { id, calendar, .. } = &pinned.accounts[at];
+            let (from, to) = range.instants_in(calendar);
+            let added = add_unwritten(&mut stated[at].0, row, (from, to));
+            added.map_err(|source| Refusal::Overflow { account: id.clone(), source })?;
+        }
+        let reading = |(account, (rows, facts)): (ReportAccount, (StatementRows, Facts))| {
+            let StatementRows { opening, by_action, by_user, refused } = rows;
+            let reading = Reading {
+                accounts: vec![ReportAccount { opening, ..account }],
+                // A statement asks for no names.
+                rows: by_action.clone(),
+                tops: vec![(Breakdown::Action, by_action), (Breakdown::User, by_user)],
+                facts: Some(facts),
+                ..Reading::default()
+            };
+            Stated { reading, refused }
+        };
+        Ok(pinned.accounts.into_iter().zip(stated).map(reading).collect())
+    }
+}
+
+/// Money, and whether the account used credits or ran out of them.
+fn facts_of(
+    range: &ReportRange,
+    Holdings { bought, mut left }: Holdings,
+    rows: &StatementRows,
+    unwritten: &[&Transaction],
+) -> Result<Facts, Overflow> {
+    let is_done =
+        |row: Row| row.outcome == Outcome::Succeeded && range.from <= row.counts_at && row.counts_at < range.to;
+    let mut facts = Facts {
+        accounts: 1,
+        active: rows.by_action.iter().any(is_done).into(),
+        ran_out: rows.refused.contains_key(&Reason::InsufficientCredits).into(),
+        ..Facts::default()
+    };
+    for row in unwritten.iter().filter(|row| row.kind.counts_at(row.occurred_at) < range.to) {
+        redo(&mut left, &row.entries)?;
+    }
+    facts.add(&bought, &left, (range.from, range.to))?;
+    Ok(facts)
+}
+
+/// Adds a row that a reset would write by now to those of the range, or to what was there before it.
+fn add_unwritten(rows: &mut StatementRows, row: &Transaction, (from, to): (Instant, Instant)) -> Result<(), Overflow> {
+    let counts_at = row.kind.counts_at(row.occurred_at);
+    if counts_at < from {
+        rows.opening = rows.opening.plus(row.delta)?;
+    } else if counts_at < to {
+        let outcome = Outcome::of(row.kind, row.status, row.reason);
+        let read = Row { account: 0, counts_at, kind: row.kind, outcome, name: Name::NONE, delta: row.delta };
+        let (action, user) = (row.action.as_ref().map(ActionCode::as_str), row.user.as_ref().map(UserId::as_str));
+        rows.add(read, action, user);
+    }
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! Statements that are corrected: once, when their month is closed, and only for who was told something else (R14).
+
+use super::close::{by_hand, close, report, told_late};
+use super::{NEW_YORK, mails, open_acme, run};
+use crate::support::{Sandbox, account_id, both_databases, instant, month, purchase, usage};
+use creditd::core::ids::{AccountId, Email};
+use creditd::core::ledger::Usage;
+use creditd::core::outbox::NoticeKind;
+use creditd::core::schedule::{Job, Slot};
+use creditd::store::{Admin, OutboxRecord};
+
+/// When January is reported.
+const FIRST: &str = "2013-02-01T05:00:00Z";
+const LATE: &str = "2013-02-03T05:00:00Z";
+/// When late usage of it has had its time.
+const CLOSED: &str = "2013-02-08T05:00:00Z";
+
+/// Statements of January, by recipient and version.
+async fn statements(sandbox: &Sandbox) -> Vec<OutboxRecord> {
+    let mut all = mails(sandbox, NoticeKind::MonthlyStatement).await;
+    all.retain(|mail| mail.message.key.about() == "2013-01");
+    all.sort_by_key(|mail| (mail.message.key.recipient().clone(), mail.message.key.version()));
+    all
+}
+
+async fn keys(sandbox: &Sandbox) -> Vec<String> {
+    let key = |mail: OutboxRecord| format!("{} {}", mail.message.key.recipient(), mail.message.key.version());
+    statements(sandbox).await.into_iter().map(key).collect()
+}
+
+/// What the newest statement to `recipient` says has changed.
+async fn changes(sandbox: &Sandbox, recipient: &str) -> Vec<String> {
+    let all = statements(sandbox).await;
+    let last = all.iter().rfind(|mail| mail.message.key.recipient().as_str() == recipient).expect("a statement");
+    let lines = last.message.text.lines().filter(|line| line.contains(" -> "));
+    lines.map(str::to_owned).collect()
+}
+
+async fn admin(sandbox: &Sandbox, id: &AccountId, address: &str, monthly_report: bool) {
+    let admin = Admin { monthly_report, ..Admin::with_defaults(Email::new(address).expect("an address")) };
+    sandbox.store().set_admin(id, &admin).await.expect("an admin");
+}
+
+/// Acme with a charge in January, which is reported.
+async fn reported(sandbox: &Sandbox) -> AccountId {
+    let id = open_acme(sandbox).await;
+    sandbox.at("2013-01-15T17:00:00Z").charge(&id, &usage("erase", "one")).await.expect("a charge");
+    report(sandbox, FIRST, NEW_YORK, &["2013-01"]).await;
+    id
+}
+
+both_databases! {
+    async fn who_got_a_statement_is_told_once_what_has_changed(sandbox: Sandbox) {
+        let id = reported(&sandbox).await;
+        admin(&sandbox, &id, "ben@acme.example", true).await;
+        assert_eq!(told_late(&sandbox, &id, LATE, "late").await, "success");
+        report(&sandbox, LATE, NEW_YORK, &["2013-01"]).await;
+        assert_eq!(
+            keys(&sandbox).await,
+            ["ann@acme.example 1", "ben@acme.example 2"],
+            "who comes later is told what is true then, and nobody else before the month is closed"
+        );
+        assert_eq!(changes(&sandbox, "ben@acme.example").await, Vec::<String>::new(), "he was told nothing else before");
+
+        let done = close(&sandbox, CLOSED).await;
+        assert_eq!(
+            done.lines,
+            [
+                "acme: close 2013-01",
+                "monthly-statement/acme/2013-01/ann@acme.example/2: Corrected: AI credits in January 2013: 14 used, 0 left \
+                 (Account acme)",
+            ]
+        );
+        assert_eq!(done.summary, "1 account closed to late usage, 1 corrected statement");
+        assert_eq!(keys(&sandbox).await, ["ann@acme.example 1", "ann@acme.example 2", "ben@acme.example 2"]);
+        assert_eq!(
+            changes(&sandbox, "ann@acme.example").await,
+            [
+                "Consumed, free: 7 -> 14 (usage told after the statement)",
+                "Lapsed, free: 1,493 -> 1,486 (taken by usage told after the statement)",
+                "Actions done: 1 -> 2 (told after the statement)",
+            ]
+        );
+        for later in [CLOSED, "2013-02-09T05:00:00Z"] {
+            assert_eq!(close(&sandbox, later).await.lines, Vec::<String>::new());
+            report(&sandbox, later, NEW_YORK, &["2013-01"]).await;
+        }
+        assert_eq!(keys(&sandbox).await.len(), 3);
+        sandbox.assert_verified().await;
+    }
+
+    async fn where_nothing_has_changed_nobody_hears_of_it(sandbox: Sandbox) {
+        let id = reported(&sandbox).await;
+        // Of February.
+        sandbox.at(LATE).charge(&id, &usage("erase", "two")).await.expect("a charge");
+        let done = close(&sandbox, CLOSED).await;
+        assert_eq!(done.lines, ["acme: close 2013-01"]);
+        assert_eq!(done.summary, "1 account closed to late usage");
+        assert_eq!(keys(&sandbox).await, ["ann@acme.example 1"]);
+        let compared = sandbox.store().closed_statements(None, 10).await.expect("statements");
+        assert_eq!(compared, [], "and it is not looked at again");
+    }
+
+    async fn a_month_that_is_opened_again_is_compared_when_it_is_closed(sandbox: Sandbox) {
+        let id = reported(&sandbox).await;
+        close(&sandbox, CLOSED).await;
+        by_hand(&sandbox, &id, "2013-02-10T00:00:00Z", "2013-01", true).await;
+        assert_eq!(told_late(&sandbox, &id, "2013-02-10T01:00:00Z", "late-1").await, "success");
+        close(&sandbox, "2013-02-11T00:00:00Z").await;
+        assert_eq!(keys(&sandbox).await, ["ann@acme.example 1"], "it is open: more may come");
+        assert_eq!(told_late(&sandbox, &id, "2013-02-11T01:00:00Z", "late-2").await, "success");
+        by_hand(&sandbox, &id, "2013-02-11T02:00:00Z", "2013-01", false).await;
+        // Whoever closed it and died then has told nobody; the job does.
+        let next = "2013-02-12T00:00:00Z";
+        let planned = run(sandbox.at(next), Job::Close, Slot::Tick(instant(next)), true).await;
+        assert_eq!(keys(&sandbox).await, ["ann@acme.example 1"], "a dry run writes nothing");
+        let done = close(&sandbox, next).await;
+        assert_eq!((done.lines.len(), &done.lines), (1, &planned.lines));
+        assert_eq!(changes(&sandbox, "ann@acme.example").await[0], "Consumed, free: 7 -> 21 (usage told after the statement)");
+
+        by_hand(&sandbox, &id, "2013-02-13T00:00:00Z", "2013-01", true).await;
+        assert_eq!(told_late(&sandbox, &id, "2013-02-13T01:00:00Z", "late-3").await, "success");
+        admin(&sandbox, &id, "ann@acme.example", false).await;
+        by_hand(&sandbox, &id, "2013-02-13T02:00:00Z", "2013-01", false).await;
+        close(&sandbox, "2013-02-14T00:00:00Z").await;
+        assert_eq!(keys(&sandbox).await.len(), 2, "who wants no statements any more gets no corrections");
+        assert_eq!(sandbox.store().closed_statements(None, 10).await.expect("statements"), []);
+        sandbox.assert_verified().await;
+    }
+
+    async fn a_later_month_says_what_was_carried_in_from_one_that_has_changed(sandbox: Sandbox) {
+        let id = open_acme(&sandbox).await;
+        let packs = purchase(1, "inv-1");
+        sandbox.at("2013-01-15T17:00:00Z").purchase(&id, &packs).await.expect("packs");
+        report(&sandbox, "2013-03-01T05:00:00Z", NEW_YORK, &["2013-01", "2013-02"]).await;
+        let late = Usage {
+            occurred_at: Some(instant("2013-01-20T00:00:00Z")),
+            quantity: 300,
+            ..usage("erase", "late")
+        };
+        sandbox.at("2013-03-02T00:00:00Z").charge(&id, &late).await.expect("usage of January");
+        by_hand(&sandbox, &id, "2013-03-03T00:00:00Z", "2013-02", false).await;
+        let done = close(&sandbox, "2013-03-03T01:00:00Z").await;
+        assert_eq!(done.summary, "0 accounts closed to late usage, 2 corrected statements");
+        let february = mails(&sandbox, NoticeKind::MonthlyStatement).await;
+        let february = february.iter().find(|mail| mail.message.key.to_string().contains("2013-02/ann@acme.example/2"));
+        let text = &february.expect("a correction").message.text;
+        for said in [
+            "Carried in, purchased: 2,500 -> 1,900 (an earlier month has changed)\n",
+            "Remaining, purchased: 2,500 -> 1,900 (follows from the others)\n",
+        ] {
+            assert!(text.contains(said), "{text}");
+        }
+        let versions = sandbox.store().statement_versions(&[account_id("acme")], month("2013-01")).await;
+        let numbers: Vec<u32> = versions.expect("versions")[&id].iter().map(|version| version.number).collect();
+        assert_eq!(numbers, [1, 2]);
+    }
+}
