@@ -223,6 +223,9 @@ pub struct MailSettings {
     /// The sender of every message; its domain is that of the Message-IDs.
     #[serde(deserialize_with = "check::sender")]
     pub from: Mailbox,
+    /// Who hears of what concerns the platform and no account: at most one message each for a thing. May be nobody.
+    #[serde(default, deserialize_with = "check::mailboxes")]
+    pub operators: Vec<Mailbox>,
     /// The server of the smtp transport.
     pub smtp: SmtpSettings,
 }

@@ -8,8 +8,10 @@ pub mod close;
 pub mod daily_report;
 pub mod deliver;
 pub mod expire_holds;
+mod incidents;
 pub mod monthly_report;
 mod planner;
+mod platform;
 pub mod preview;
 pub mod reset;
 mod rollover;
@@ -18,7 +20,9 @@ pub mod seal;
 mod statements;
 pub mod verify;
 
+pub use incidents::finish_run;
 pub use planner::{Claiming, Planned, plan_due, run_slot};
+pub use platform::zones_of;
 
 use crate::app::{App, AppError};
 use crate::config::{MailSettings, TransportKind};
@@ -31,6 +35,7 @@ use crate::core::secret::Secret;
 use crate::core::statement::ReportError;
 use crate::mail::{FileMailer, MailError, Mailer, SmtpMailer, SmtpOptions};
 use crate::notice::{BadTemplates, NoticeError, Sender, Templates};
+use crate::report::{DefinitionError, RenderError};
 use crate::store::{AccountRecord, StoreError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -75,6 +80,12 @@ pub enum JobError {
     /// A report cannot be made.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// A report cannot be written out.
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    /// A report is not defined.
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
     /// The slot is of another kind than the job's.
     #[error("the job {job} cannot run for {slot}")]
     WrongSlot {

@@ -77,7 +77,8 @@ impl FileMailer {
 /// `20130305T101500Z-low-credit-acme-5589578aac65.eml`: sorted by time, told apart by the key.
 fn file_name(message: &Message) -> String {
     let (key, written) = (&message.key, message.created_at.to_utc().format("%Y%m%dT%H%M%SZ"));
-    format!("{written}-{}-{}-{}.eml", key.kind(), key.account(), &key.fingerprint()[..NAME_DIGITS])
+    let account = key.account().map(|account| format!("-{account}")).unwrap_or_default();
+    format!("{written}-{}{account}-{}.eml", key.kind(), &key.fingerprint()[..NAME_DIGITS])
 }
 
 /// Makes what was written private and permanent.

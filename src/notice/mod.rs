@@ -8,14 +8,18 @@
 //! they become one line without control characters before a template sees them, HTML is escaped by Tera, and the
 //! subject is made one line once more after rendering.
 
+mod jobs;
 mod lapse_soon;
 mod low_credit;
+mod platform;
 mod resolved;
 mod statement;
 mod words;
 
+pub use jobs::{JobFailed, JobWell, sample_job_failed, sample_job_well};
 pub use lapse_soon::{LapseSoon, sample_lapse_soon};
 pub use low_credit::{LowCredit, Pack, sample_low_credit};
+pub use platform::{PlatformMonth, sample_platform_month};
 pub use resolved::{Resolved, sample_resolved};
 pub use statement::{Period, StatementMail, TopAction, sample_statement};
 
@@ -165,6 +169,13 @@ impl Templates {
         for sample in lapse_soon::samples() {
             self.lapse_soon(&sample, &to, Instant::from_micros(0))?;
         }
+        for sample in jobs::samples() {
+            self.job_failed(&sample, &to)?;
+        }
+        self.job_well(&sample_job_well(), &to)?;
+        for sample in platform::samples() {
+            self.platform_month(&sample, &to, Instant::from_micros(0), Vec::new())?;
+        }
         for sample in statement::samples() {
             self.statement(&sample, &to, Instant::from_micros(0))?;
         }
@@ -267,5 +278,7 @@ fn tidy(text: &str) -> String {
     tidied
 }
 
+#[cfg(test)]
+mod operator_tests;
 #[cfg(test)]
 mod tests;

@@ -52,7 +52,7 @@ pub use load::Load;
 pub use outbox::{Asked, OutboxRecord};
 pub use place::Place;
 pub use report::{ActionUse, ReportRange, StoredAccount};
-pub use runs::{Claim, RunRecord, RunState};
+pub use runs::{Claim, Incident, RunRecord, RunState, Telling};
 pub use suppressions::Suppression;
 pub use transactions::{Cursor, LogFilter};
 pub use verify::{Audit, Drift, StatementSums};
