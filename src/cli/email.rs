@@ -1,14 +1,15 @@
-//! `creditd email`: what the mails look like.
+//! `creditd email`: what the mails look like, and whether they leave.
 
 use super::Context;
 use super::exit::{Exit, Failure, OrExit};
 use super::files::WholeFile;
 use super::output::Cell;
+use crate::config::TransportKind;
 use crate::core::calendar::{Month, parse_date};
-use crate::core::ids::AccountId;
-use crate::core::outbox::{Message, NoticeKind};
-use crate::jobs::Kit;
+use crate::core::ids::{AccountId, Email};
+use crate::core::outbox::{Message, NoticeKey, NoticeKind};
 use crate::jobs::preview::{OperatorPreview, Preview, preview, preview_for_operators};
+use crate::jobs::{JobError, Kit};
 use crate::mail::FileMailer;
 use chrono::{Days, NaiveDate};
 use std::io::Write;
@@ -26,7 +27,7 @@ const KINDS: &[NoticeKind] = &[
     NoticeKind::PlatformMonthly,
 ];
 
-/// Mail: what it looks like
+/// Mail: what it looks like, and whether it leaves
 #[derive(Debug, clap::Subcommand)]
 pub enum EmailCommand {
     /// Write a mail as HTML, text and .eml into a folder, without sending it
@@ -37,6 +38,16 @@ pub enum EmailCommand {
         #[arg(long, value_name = "DIR", default_value = "preview")]
         out: PathBuf,
     },
+    /// Send a mail to look at right away, marked as a test, as the settings say and past the outbox
+    Send {
+        #[command(flatten)]
+        what: What,
+        /// To whom
+        #[arg(long, value_name = "EMAIL")]
+        to: Email,
+    },
+    /// Check that mail would leave: connect, encrypt and log in, or write to the folder, and send nothing
+    Check,
 }
 
 /// A mail to look at.
@@ -99,8 +110,12 @@ impl What {
 
 impl EmailCommand {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let EmailCommand::Preview { what, out } = self;
-        let kit = Kit::new(context.app().await?.clone()).or_exit(Exit::Config)?;
+        let kit = Kit::open(context.app().await?.clone()).await.or_exit(Exit::Config)?;
+        let (what, out) = match self {
+            EmailCommand::Preview { what, out } => (what, out),
+            EmailCommand::Send { what, to } => return send(context, kit, &what, to).await,
+            EmailCommand::Check => return check(context, &kit).await,
+        };
         let message = what.word(&kit).await?;
         std::fs::create_dir_all(&out)?;
         let name = match &what.account {
@@ -116,6 +131,52 @@ impl EmailCommand {
             &[("subject", Cell::Text(message.subject)), ("html", path(html)), ("text", path(text)), ("eml", path(eml))],
         )
     }
+}
+
+/// A test has a key and a Message-ID of its own: whoever recognises what comes twice would else take the mail that it looks
+/// like for the second.
+async fn send(context: &Context, mut kit: Kit, what: &What, to: Email) -> Result<(), Failure> {
+    kit.templates = kit.templates.for_tests();
+    let message = what.word(&kit).await?;
+    let key = NoticeKey::test(what.kind, kit.app.now(), to);
+    let message_id = key.message_id(kit.app.settings.mail.from.address.domain());
+    let message = Message { key, message_id, recipient_name: String::new(), ..message };
+    message.check().or_exit(Exit::Failure)?;
+    let said = kit.mailer.deliver(&message).await.map_err(JobError::Mail)?;
+    kit.mailer.finish().await;
+    context.show(
+        "creditd.email-send/1",
+        &[
+            ("to", message.key.recipient().as_str().into()),
+            ("subject", Cell::Text(message.subject)),
+            ("message_id", Cell::Text(message.message_id)),
+            ("answer", Cell::Text(said)),
+        ],
+    )
+}
+
+async fn check(context: &Context, kit: &Kit) -> Result<(), Failure> {
+    let mail = &kit.app.settings.mail;
+    kit.mailer.check().await.map_err(JobError::Mail)?;
+    let mut fields: Vec<(&'static str, Cell)> = vec![("transport", mail.transport.as_str().into())];
+    match mail.transport {
+        TransportKind::File => {
+            fields.push(("folder", Cell::Text(mail.dir.display().to_string())));
+            context.say("Mail is written to files, which nobody sends; transport = \"smtp\" in [mail] sends it.");
+        }
+        TransportKind::Smtp => {
+            let smtp = &mail.smtp;
+            let server = format!("{}:{}", smtp.host.as_deref().unwrap_or_default(), smtp.port());
+            fields.extend([
+                ("server", Cell::Text(server)),
+                ("tls", smtp.tls.as_str().into()),
+                ("username", smtp.username.as_deref().into()),
+            ]);
+            context.say("The server can be reached and takes the login. `creditd email send` sends a test.");
+        }
+    }
+    fields.push(("from", mail.from.address.as_str().into()));
+    context.show("creditd.email-check/1", &fields)
 }
 
 fn write(path: &Path, text: &str) -> Result<PathBuf, Failure> {

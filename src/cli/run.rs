@@ -33,7 +33,7 @@ pub struct Run {
 impl Run {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let app = context.app().await?;
-        let kit = Kit::new(app.clone()).or_exit(Exit::Config)?;
+        let kit = Kit::open(app.clone()).await.or_exit(Exit::Config)?;
         let slots = self.slots(&kit).await?;
         if slots.is_empty() {
             context.say(format!("{}: nothing is due", self.job));

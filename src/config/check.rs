@@ -51,6 +51,8 @@ const TAKEN_HEADERS: &[&str] = &[
     "dkim-signature",
     "authentication-results",
 ];
+/// With the longest token it stays within a line of a header.
+const PAGE_LEN_MAX: usize = 400;
 /// No scheme of a database is longer.
 const SCHEME_LEN_MAX: usize = 20;
 
@@ -75,6 +77,13 @@ pub(super) fn settings(settings: &Settings, refuse: &mut dyn FnMut(&str, String)
             "mail.transport",
             "a server is needed for it; set mail.smtp.host, such as \"smtp.example.com\"".to_owned(),
         );
+    }
+    if settings.mail.unsubscribe_url.as_ref().is_some_and(|url| !is_page(url)) {
+        let what = format!(
+            "a web address of at most {PAGE_LEN_MAX} characters without ? and # is expected, such as \
+             \"https://credits.example.com/unsubscribe\""
+        );
+        refuse("mail.unsubscribe_url", what);
     }
     let operators = &settings.mail.operators;
     if operators.len() > OPERATORS_MAX {
@@ -180,6 +189,11 @@ fn is_web_address(text: &str) -> bool {
     text.len() <= URL_LEN_MAX
         && text.chars().all(allowed)
         && host.is_some_and(|host| host.starts_with(|c: char| c.is_ascii_alphanumeric()))
+}
+
+/// A web address to which a parameter can be added, and which a header can name.
+fn is_page(text: &str) -> bool {
+    is_web_address(text) && text.len() <= PAGE_LEN_MAX && !text.contains(['?', '#', ','])
 }
 
 /// The path `text`, seen from `base` when it is relative.

@@ -94,6 +94,9 @@ pub enum JobError {
         /// The slot.
         slot: Slot,
     },
+    /// No key can be made.
+    #[error("the system gives no random numbers, so no link by which mails are ended can be signed")]
+    NoRandomness,
     /// The ledger does not add up.
     #[error("{0}")]
     Drift(String),
@@ -118,7 +121,19 @@ pub struct Kit {
 }
 
 impl Kit {
-    /// Loads the templates and opens the mail folder.
+    /// Loads the templates and opens the mail folder; and where the settings name a page for it, mail has links by which it is
+    /// ended, signed under the ledger's key.
+    ///
+    /// # Errors
+    /// [`JobError`] when templates, folder or ledger cannot be used.
+    pub async fn open(app: App) -> Result<Kit, JobError> {
+        let Some(url) = app.settings.mail.unsubscribe_url.clone() else { return Kit::new(app) };
+        let key = app.store.unsubscribe_key_or(random_bytes()?).await?;
+        let kit = Kit::new(app)?;
+        Ok(Kit { templates: kit.templates.with_unsubscribing(url, key)?, ..kit })
+    }
+
+    /// Loads the templates and opens the mail folder. Mail that it words has no links by which it is ended.
     ///
     /// # Errors
     /// [`JobError`] when the templates or the folder cannot be used.
@@ -161,6 +176,14 @@ impl Kit {
     fn levels<'a>(&'a self, record: &'a AccountRecord) -> &'a Levels {
         record.levels.as_ref().unwrap_or(&self.app.settings.alerts.levels)
     }
+}
+
+/// From the operating system, as keys are.
+fn random_bytes<const N: usize>() -> Result<[u8; N], JobError> {
+    let mut bytes = [0; N];
+    let random = tokio_rustls::rustls::crypto::ring::default_provider().secure_random;
+    random.fill(&mut bytes).map_err(|_| JobError::NoRandomness)?;
+    Ok(bytes)
 }
 
 /// The server of the settings, with the password from wherever it is.

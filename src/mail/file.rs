@@ -48,6 +48,16 @@ impl FileMailer {
         Ok(())
     }
 
+    /// Whether a file can be written; leaves none. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`MailError::Io`] when it cannot.
+    pub fn check(&self) -> Result<(), MailError> {
+        let path = self.unfinished.join("check.eml");
+        let written = File::create(&path).and_then(|file| file.sync_all()).and_then(|()| fs::remove_file(&path));
+        written.map_err(io_error("write into", &self.dir))
+    }
+
     /// Writes `message` and returns its file, on disk for good. Blocks on the disk. Writing a message again replaces
     /// its file by the same bytes.
     ///

@@ -4,6 +4,7 @@ use super::*;
 use crate::core::calendar::Month;
 use crate::core::ids::Email;
 use crate::core::schedule::{Job, Slot};
+use crate::core::unsubscribe::Wish;
 use chrono_tz::Tz;
 
 fn templates() -> Templates {
@@ -177,4 +178,71 @@ fn a_reason_is_text_and_names_nobody() {
     );
     let long = JobFailed { why: "x".repeat(100_000), ..sample_job_failed() };
     assert!(templates().job_failed(&long, &ops()).expect("a message").text.len() < 4_000);
+}
+
+fn unsubscribing() -> Templates {
+    let key = UnsubscribeKey::new([7; crate::core::unsubscribe::KEY_BYTES]);
+    templates().with_unsubscribing("https://credits.example/end".to_owned(), key).expect("the embedded templates work")
+}
+
+/// Each mail to an admin has its own link, and it ends that kind of mail; operators have none.
+#[test]
+fn each_mail_to_an_admin_can_be_ended() {
+    let templates = unsubscribing();
+    let key = UnsubscribeKey::new([7; crate::core::unsubscribe::KEY_BYTES]);
+    let at = Instant::from_micros(0);
+    let month = sample_statement();
+    let messages = [
+        (templates.low_credit(&sample_low_credit(), &ops(), at), Wish::Alerts),
+        (templates.resolved(&sample_resolved(), &ops(), at), Wish::Resolved),
+        (templates.lapse_soon(&sample_lapse_soon(), &ops(), at), Wish::LapseSoon),
+        (templates.statement(&month, &ops(), at), Wish::MonthlyReport),
+        (templates.statement(&statement::samples()[1], &ops(), at), Wish::DailyReport),
+    ];
+    for (message, wish) in messages {
+        let message = message.expect("a message");
+        let url = message.unsubscribe_url.as_deref().expect("a link");
+        assert_eq!(message.check(), Ok(()), "{url}");
+        let token = url.strip_prefix("https://credits.example/end?t=").expect("the page");
+        let asked = Unsubscribe::of_token(token, &key).expect("a token");
+        assert_eq!((asked.account.as_str(), asked.address.as_str(), asked.wish), ("acme", "ops@example.com", wish));
+        assert!(message.text.ends_with(&format!("\nTo end these mails: {url}\n")), "{}", message.text);
+        assert!(message.html.contains(&format!("href=\"{url}\"")));
+        // No other mail has changed by that.
+        let plain = message.text.replace(&format!("To end these mails: {url}\n"), "");
+        assert!(plain.contains("write to credits@platform.example"), "{plain}");
+    }
+    for message in [
+        templates.job_failed(&sample_job_failed(), &ops()),
+        templates.job_well(&sample_job_well(), &ops()),
+        templates.platform_month(&sample_platform_month(), &ops(), at, Vec::new()),
+        templates.clone().for_tests().low_credit(&sample_low_credit(), &ops(), at),
+    ] {
+        let message = message.expect("a message");
+        assert_eq!(message.unsubscribe_url, None);
+        assert!(!message.text.contains("To end these mails") && !message.html.contains("End these mails"));
+    }
+}
+
+#[test]
+fn a_test_says_that_it_is_one() {
+    let at = Instant::from_micros(0);
+    let real = templates().low_credit(&sample_low_credit(), &ops(), at).expect("a message");
+    let test = templates().for_tests().low_credit(&sample_low_credit(), &ops(), at).expect("a message");
+    assert_eq!(test.subject, format!("[Test] {}", real.subject));
+    let mark = "This is a test, sent to you alone by `creditd email send`. Nothing has to be done.\n\n";
+    assert_eq!(test.text, format!("{mark}{}", real.text));
+    assert!(test.html.contains("This is a test,") && !real.html.contains("This is a test"));
+}
+
+/// A broken template of the operator's is seen at start also where only a link is wrong.
+#[test]
+fn a_template_that_fails_with_a_link_is_refused_at_start() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("ending.txt"), "{% if unsubscribe_url %}{{ oops }}{% endif %}").expect("a file");
+    let sender = templates().sender;
+    let loaded = Templates::load(Some(dir.path()), sender).expect("without a link nothing is wrong");
+    let key = UnsubscribeKey::new([7; crate::core::unsubscribe::KEY_BYTES]);
+    let error = loaded.with_unsubscribing("https://credits.example/end".to_owned(), key).err().expect("refused");
+    assert!(error.to_string().contains("ending.txt"), "{error}");
 }

@@ -39,6 +39,7 @@ mod stored;
 mod suppressions;
 mod tables;
 mod transactions;
+mod unsubscribe;
 mod verify;
 
 pub use accounts::{AccountRecord, Admin, NewAccount, Opened, Pages};
