@@ -7,7 +7,7 @@
 
 use crate::core::calendar::Instant;
 use crate::core::schedule::{Covers, Job, Schedule, Slot};
-use crate::jobs::{Claiming, Done, JobError, Kit, Planned, Run, plan_due, run_slot};
+use crate::jobs::{Claiming, Done, JobError, Kit, Planned, Run, finish_run, plan_due, run_slot};
 use crate::store::StoreError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -174,10 +174,9 @@ async fn guarded(kit: &Arc<Kit>, job: Job, slot: Slot, stop: &CancellationToken)
     match task.await {
         Ok(planned) => planned,
         Err(error) => {
-            let panic = JobError::Panic(error.to_string());
-            let (state, now) = (crate::store::RunState::Failed, kit.app.now());
-            kit.app.store.finish_run(job, slot, state, &panic.to_string(), now).await?;
-            Ok(Planned::Ran(Err(panic)))
+            let ended = Err(JobError::Panic(error.to_string()));
+            finish_run(kit, job, slot, &ended).await?;
+            Ok(Planned::Ran(ended))
         }
     }
 }

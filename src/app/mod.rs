@@ -13,6 +13,7 @@ mod report;
 mod sealing;
 mod stated;
 mod terms;
+mod unsubscribe;
 
 pub use caps::UserCap;
 pub use desk::DESK_BATCH_MAX;
@@ -28,6 +29,7 @@ use crate::core::forecast::EndingGrant;
 use crate::core::ids::AccountId;
 use crate::core::ledger::{AccountStatus, Call, Grant, Ledger, Purchase, Refusal, Usage};
 use crate::core::transaction::Transaction;
+use crate::core::unsubscribe::BadToken;
 use crate::sealed::SealedError;
 use crate::store::{Load, Store, StoreError};
 use desk::Desk;
@@ -53,6 +55,9 @@ pub enum AppError {
         /// The clock.
         now: Instant,
     },
+    /// Somebody wants to end mails by what is no link of this ledger.
+    #[error(transparent)]
+    BadToken(#[from] BadToken),
     /// The sealed files failed.
     #[error(transparent)]
     Sealed(#[from] SealedError),

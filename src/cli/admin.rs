@@ -5,15 +5,18 @@ use super::exit::{Exit, Failure};
 use super::output::{Cell, Column};
 use super::{Context, account, args};
 use crate::core::ids::{AccountId, Email};
+use crate::core::unsubscribe::{Unsubscribe as CoreUnsubscribe, Wish};
 use crate::store::Admin as StoredAdmin;
 use clap::builder::BoolishValueParser;
 
 /// Admins of accounts: who receives alerts and reports
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Admin {
+    #[command(visible_alias = "set")]
     Add(Add),
     List(List),
     Remove(Remove),
+    Unsubscribe(Unsubscribe),
 }
 
 impl Admin {
@@ -22,6 +25,7 @@ impl Admin {
             Admin::Add(command) => command.run(context).await,
             Admin::List(command) => command.run(context).await,
             Admin::Remove(command) => command.run(context).await,
+            Admin::Unsubscribe(command) => command.run(context).await,
         }
     }
 }
@@ -157,5 +161,50 @@ impl Remove {
         }
         context.say(format_args!("{} receives nothing more about account {}.", self.email, self.account));
         Ok(())
+    }
+}
+
+/// End the mails that a link of a mail names, as the page behind `unsubscribe_url` of [mail] does
+///
+/// Repeating it changes nothing. `creditd admin set ACCOUNT EMAIL` wishes them again.
+#[derive(Debug, clap::Args)]
+pub(super) struct Unsubscribe {
+    /// What stands behind ?t= in the link
+    #[arg(allow_hyphen_values = true)]
+    token: String,
+}
+
+impl Unsubscribe {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        let (ended, admin) = context.app().await?.unsubscribe(&self.token).await?;
+        let CoreUnsubscribe { account, address, wish } = ended;
+        let Some(admin) = admin else {
+            context.say(format_args!("Account {account} has no admin {address} any more, who receives nothing."));
+            return context.show(UNSUBSCRIBED, &fields(&account, &address, wish, ""));
+        };
+        let left: Vec<&str> = Wish::ALL.iter().filter(|one| admin.wishes(**one)).map(|one| one.as_str()).collect();
+        context.say(format_args!("{address} does not receive {} of account {account} any more.", said(wish)));
+        context.show(UNSUBSCRIBED, &fields(&account, &address, wish, &left.join(", ")))
+    }
+}
+
+const UNSUBSCRIBED: &str = "creditd.unsubscribe/1";
+
+fn fields(account: &AccountId, address: &Email, wish: Wish, left: &str) -> [(&'static str, Cell); 4] {
+    [
+        ("account", account.as_str().into()),
+        ("email", address.as_str().into()),
+        ("ended", wish.as_str().into()),
+        ("receives", left.into()),
+    ]
+}
+
+const fn said(wish: Wish) -> &'static str {
+    match wish {
+        Wish::Alerts => "low-credit alerts",
+        Wish::Resolved => "notices that an alert is over",
+        Wish::LapseSoon => "notices that free credits lapse soon",
+        Wish::MonthlyReport => "monthly statements",
+        Wish::DailyReport => "daily statements",
     }
 }

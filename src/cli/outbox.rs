@@ -9,7 +9,7 @@ use crate::core::ids::AccountId;
 use crate::core::outbox::{Attachment, NoticeKey, OutboxState};
 use crate::store::{Asked, OutboxRecord};
 
-/// Messages to admins, and what became of them
+/// Messages to admins and operators, and what became of them
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Outbox {
     List(List),
@@ -169,7 +169,7 @@ fn cells(record: &OutboxRecord) -> Vec<Cell> {
     let key = &record.message.key;
     vec![
         record.message.created_at.into(),
-        key.account().as_str().into(),
+        key.account().map(AccountId::as_str).into(),
         key.kind().as_str().into(),
         key.about().into(),
         key.recipient().as_str().into(),

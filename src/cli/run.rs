@@ -6,7 +6,7 @@ use super::output::{Cell, Column};
 use crate::config::schedules;
 use crate::core::calendar::{Month, parse_date};
 use crate::core::schedule::{Covers, Job, Slot};
-use crate::jobs::{Claiming, Done, JobError, Kit, Planned, Run as JobRun, plan_due, run_slot};
+use crate::jobs::{Claiming, Done, JobError, Kit, Planned, Run as JobRun, plan_due, run_slot, zones_of};
 use chrono::NaiveDate;
 
 const SCHEMA: &str = "creditd.run/1";
@@ -33,7 +33,7 @@ pub struct Run {
 impl Run {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let app = context.app().await?;
-        let kit = Kit::new(app.clone()).or_exit(Exit::Config)?;
+        let kit = Kit::open(app.clone()).await.or_exit(Exit::Config)?;
         let slots = self.slots(&kit).await?;
         if slots.is_empty() {
             context.say(format!("{}: nothing is due", self.job));
@@ -99,7 +99,7 @@ impl Run {
             (Covers::Tick, Some(_), _) | (Covers::Day, Some(_), _) => Err(wrong("--month")),
             (Covers::Tick, None, Some(_)) | (Covers::Month, _, Some(_)) => Err(wrong("--day")),
             (Covers::Month, Some(month), None) => {
-                Ok(app.store.zones().await?.into_iter().map(|zone| Slot::Month(month, zone)).collect())
+                Ok(zones_of(app, self.job).await?.into_iter().map(|zone| Slot::Month(month, zone)).collect())
             }
             (Covers::Day, None, Some(day)) => {
                 Ok(app.store.zones().await?.into_iter().map(|zone| Slot::Day(day, zone)).collect())

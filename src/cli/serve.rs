@@ -21,7 +21,7 @@ impl Serve {
             ));
         }
         let schedules = schedules::load(app.settings.cron.dir.as_deref()).or_exit(Exit::Config)?;
-        let kit = Arc::new(Kit::new(app.clone()).or_exit(Exit::Config)?);
+        let kit = Arc::new(Kit::open(app.clone()).await.or_exit(Exit::Config)?);
         let jobs: Vec<&str> = schedules.iter().map(|schedule| schedule.job.as_str()).collect();
         tracing::info!(jobs = jobs.join(", "), ledger = %app.store.place(), "serving");
         daemon::serve(kit, schedules, context.stop.clone()).await?;

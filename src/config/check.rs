@@ -2,7 +2,7 @@
 
 use super::{Settings, SmtpSettings, TransportKind};
 use crate::core::delivery::Tls;
-use crate::core::ids::{Email, clean_text};
+use crate::core::ids::{BadName, Email, clean_text};
 use crate::core::outbox::Mailbox;
 use serde::de::{Deserialize, Deserializer, Error};
 use std::net::IpAddr;
@@ -19,6 +19,8 @@ const LAPSE_SOON_DAYS_MAX: i64 = 28;
 const BATCH_ACCOUNTS_MAX: usize = 10_000;
 /// Longer ones are cut by some mail programs.
 const URL_LEN_MAX: usize = 2_000;
+/// Each gets every message of its own.
+const OPERATORS_MAX: usize = 20;
 /// A relay that takes more a minute needs no limit.
 const PER_MINUTE_MAX: u32 = 1_000_000;
 /// No mail server likes more of one client.
@@ -49,6 +51,8 @@ const TAKEN_HEADERS: &[&str] = &[
     "dkim-signature",
     "authentication-results",
 ];
+/// With the longest token it stays within a line of a header.
+const PAGE_LEN_MAX: usize = 400;
 /// No scheme of a database is longer.
 const SCHEME_LEN_MAX: usize = 20;
 
@@ -73,6 +77,22 @@ pub(super) fn settings(settings: &Settings, refuse: &mut dyn FnMut(&str, String)
             "mail.transport",
             "a server is needed for it; set mail.smtp.host, such as \"smtp.example.com\"".to_owned(),
         );
+    }
+    if settings.mail.unsubscribe_url.as_ref().is_some_and(|url| !is_page(url)) {
+        let what = format!(
+            "a web address of at most {PAGE_LEN_MAX} characters without ? and # is expected, such as \
+             \"https://credits.example.com/unsubscribe\""
+        );
+        refuse("mail.unsubscribe_url", what);
+    }
+    let operators = &settings.mail.operators;
+    if operators.len() > OPERATORS_MAX {
+        refuse("mail.operators", format!("at most {OPERATORS_MAX} are allowed; a list of a mail server takes more"));
+    }
+    if let Some((_, twice)) =
+        operators.iter().enumerate().find(|(at, one)| operators[..*at].iter().any(|other| other.address == one.address))
+    {
+        refuse("mail.operators", format!("{} is there twice", twice.address));
     }
     smtp(&settings.mail.smtp, refuse);
 }
@@ -137,13 +157,29 @@ fn range<N: PartialOrd + std::fmt::Display>(
 
 /// Reads `Name <address>`, or an address alone.
 pub(super) fn sender<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Mailbox, D::Error> {
-    let text = String::deserialize(deserializer)?;
+    Written::deserialize(deserializer).map(|Written(mailbox)| mailbox)
+}
+
+/// Reads a list of them.
+pub(super) fn mailboxes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Mailbox>, D::Error> {
+    Ok(Vec::<Written>::deserialize(deserializer)?.into_iter().map(|Written(mailbox)| mailbox).collect())
+}
+
+/// A mailbox as settings have it.
+struct Written(Mailbox);
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Written, D::Error> {
+        mailbox(&String::deserialize(deserializer)?).map(Written).map_err(D::Error::custom)
+    }
+}
+
+fn mailbox(text: &str) -> Result<Mailbox, BadName> {
     let (name, address) = match text.strip_suffix('>').and_then(|t| t.rsplit_once('<')) {
         Some((name, address)) => (name.trim(), address),
-        None => ("", text.as_str()),
+        None => ("", text),
     };
-    let name = clean_text("the name", name).map_err(D::Error::custom)?;
-    Ok(Mailbox { name, address: Email::new(address).map_err(D::Error::custom)? })
+    Ok(Mailbox { name: clean_text("the name", name)?, address: Email::new(address)? })
 }
 
 /// Printable and without what would end an attribute or a line: it is put into mail.
@@ -153,6 +189,11 @@ fn is_web_address(text: &str) -> bool {
     text.len() <= URL_LEN_MAX
         && text.chars().all(allowed)
         && host.is_some_and(|host| host.starts_with(|c: char| c.is_ascii_alphanumeric()))
+}
+
+/// A web address to which a parameter can be added, and which a header can name.
+fn is_page(text: &str) -> bool {
+    is_web_address(text) && text.len() <= PAGE_LEN_MAX && !text.contains(['?', '#', ','])
 }
 
 /// The path `text`, seen from `base` when it is relative.

@@ -70,15 +70,18 @@ impl Key {
     ///
     /// # Errors
     /// What would have been right.
-    pub fn check_kind(&self, value: &Value) -> Result<(), &'static str> {
+    pub fn check_kind(&self, value: &Value) -> Result<(), String> {
         if self.example.same_type(value) { Ok(()) } else { Err(self.expected()) }
     }
 
-    const fn expected(&self) -> &'static str {
-        match self.example {
-            Value::Integer(_) => "a whole number is expected",
-            Value::Array(_) => "a list is expected, such as [{ name = \"low\", percent = 20 }]",
-            _ => "a text in quotes is expected",
+    fn expected(&self) -> String {
+        match &self.example {
+            Value::Integer(_) => "a whole number is expected".to_owned(),
+            Value::Array(items) => {
+                let first = items.iter().take(1).cloned().collect();
+                format!("a list is expected, such as {}", literal(&Value::Array(first)))
+            }
+            _ => "a text in quotes is expected".to_owned(),
         }
     }
 
@@ -86,7 +89,7 @@ impl Key {
     ///
     /// # Errors
     /// What would have been right.
-    pub fn value_from_text(&self, text: &str) -> Result<Value, &'static str> {
+    pub fn value_from_text(&self, text: &str) -> Result<Value, String> {
         match &self.example {
             Value::Integer(_) => text.trim().parse().map(Value::Integer).map_err(|_| self.expected()),
             Value::Array(_) => toml::from_str::<toml::Table>(&format!("list = {text}"))

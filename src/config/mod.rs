@@ -223,6 +223,11 @@ pub struct MailSettings {
     /// The sender of every message; its domain is that of the Message-IDs.
     #[serde(deserialize_with = "check::sender")]
     pub from: Mailbox,
+    /// Who hears of what concerns the platform and no account: at most one message each for a thing. May be nobody.
+    #[serde(default, deserialize_with = "check::mailboxes")]
+    pub operators: Vec<Mailbox>,
+    /// The page where whoever got a mail ends such mails, http or https.
+    pub unsubscribe_url: Option<String>,
     /// The server of the smtp transport.
     pub smtp: SmtpSettings,
 }

@@ -171,6 +171,25 @@ fn a_value_of_the_wrong_kind_is_refused_where_it_stands() {
 }
 
 #[test]
+fn operators_are_a_list_of_mailboxes() {
+    assert_eq!(without_a_file().mail.operators, []);
+    let env = [("CREDITD__MAIL__OPERATORS", "[\"Ops <ops@example.com>\", \"night@example.com\"]")];
+    let operators = load("", &env, &[]).expect("valid").mail.operators;
+    let shown: Vec<String> = operators.iter().map(|one| format!("{}|{}", one.name, one.address)).collect();
+    assert_eq!(shown, ["Ops|ops@example.com", "|night@example.com"]);
+    let complaints = [
+        complaint("[mail]\noperators = \"ops@example.com\"\n", &[]),
+        complaint("[mail]\noperators = [\"a@example.com\", \"nobody\"]\n", &[]),
+        complaint("[mail]\noperators = [\"a@example.com\", \"A <a@EXAMPLE.com>\"]\n", &[]),
+    ];
+    insta::assert_snapshot!(complaints.join("\n"), @r#"
+    creditd.toml:2: mail.operators = "ops@example.com": a list is expected, such as ["Ops <ops@example.com>"]
+    creditd.toml:2: mail.operators[1]: "nobody" is not an e-mail address (name@domain)
+    creditd.toml:2: mail.operators = ["a@example.com", "A <a@EXAMPLE.com>"]: a@example.com is there twice
+    "#);
+}
+
+#[test]
 fn a_mail_server_is_whole_and_nobody_reads_along() {
     let smtp = |lines: &str| format!("[mail]\ntransport = \"smtp\"\n[mail.smtp]\n{lines}");
     let complaints = [

@@ -18,3 +18,4 @@ pub mod sealed;
 pub mod secret;
 pub mod statement;
 pub mod transaction;
+pub mod unsubscribe;

@@ -7,14 +7,17 @@
 use super::alert::Crossing;
 use super::calendar::{Instant, Month};
 use super::ids::{AccountId, Email};
+use super::schedule::Job;
 use super::transaction::words;
+use super::unsubscribe::Wish;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::sync::Arc;
 
-/// Longest subject-matter of a key, in bytes: the longest level name and the number of its crossing.
+/// Longest subject-matter of a key, in bytes: the longest level name and the number of its crossing; a job and an instant
+/// are shorter.
 const ABOUT_LEN_MAX: usize = 80;
 /// Hexadecimal digits of the key's hash in a Message-ID: 128 bits, so two keys never meet.
 const MESSAGE_ID_DIGITS: usize = 32;
@@ -39,6 +42,14 @@ words! {
         MonthlyStatement = "monthly-statement",
         /// The statement of a day.
         DailyStatement = "daily-statement",
+        /// A job failed: to the operators.
+        JobFailed = "job-failed",
+        /// A job that had failed is done again: to the operators.
+        JobWell = "job-well",
+        /// The whole platform's month: to the operators.
+        PlatformMonthly = "platform-monthly",
+        /// A mail to look at, which somebody asked for. It is in no outbox.
+        Test = "test",
     }
 }
 
@@ -66,20 +77,44 @@ impl NoticeKind {
     pub const fn is_alert(self) -> bool {
         match self {
             NoticeKind::LowCredit | NoticeKind::Resolved | NoticeKind::LapseSoon => true,
+            NoticeKind::JobFailed | NoticeKind::JobWell => true,
             NoticeKind::MonthlyStatement | NoticeKind::DailyStatement => false,
+            NoticeKind::PlatformMonthly | NoticeKind::Test => false,
+        }
+    }
+
+    /// Whether it is about an account and goes to its admins. The others belong to no account and go to whom the settings
+    /// name.
+    #[must_use]
+    pub const fn is_of_an_account(self) -> bool {
+        self.wish().is_some()
+    }
+
+    /// The wish of an admin by which it is written; operators have none.
+    #[must_use]
+    pub const fn wish(self) -> Option<Wish> {
+        match self {
+            NoticeKind::LowCredit => Some(Wish::Alerts),
+            NoticeKind::Resolved => Some(Wish::Resolved),
+            NoticeKind::LapseSoon => Some(Wish::LapseSoon),
+            NoticeKind::MonthlyStatement => Some(Wish::MonthlyReport),
+            NoticeKind::DailyStatement => Some(Wish::DailyReport),
+            NoticeKind::JobFailed | NoticeKind::JobWell | NoticeKind::PlatformMonthly | NoticeKind::Test => None,
         }
     }
 }
 
 /// The name of one notice: two notices with one key are one notice.
 ///
-/// Its canonical text is `low-credit/acme/low#3/ann@example.com/1`: kind, account, what it is about, recipient, version.
+/// Its canonical text is `low-credit/acme/low#3/ann@example.com/1`: kind, account, what it is about, recipient, version. The
+/// account of what belongs to none is empty: `job-failed//reset@2026-03-01T00:05:00Z/ops@example.com/1`.
 /// Kind, account and subject-matter have no `/` and the version is digits, so the text reads back in one way only.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct NoticeKey {
     kind: NoticeKind,
-    account: AccountId,
+    /// There is one where the kind says so.
+    account: Option<AccountId>,
     about: String,
     recipient: Email,
     version: u32,
@@ -94,31 +129,70 @@ impl NoticeKey {
     /// One alert, told to one admin.
     #[must_use]
     pub fn low_credit(account: AccountId, crossing: &Crossing, recipient: Email) -> NoticeKey {
-        NoticeKey { kind: NoticeKind::LowCredit, account, about: crossing.to_string(), recipient, version: 1 }
+        NoticeKey::of_account(NoticeKind::LowCredit, account, crossing.to_string(), recipient, 1)
     }
 
     /// That one alert is over, told to one admin.
     #[must_use]
     pub fn resolved(account: AccountId, crossing: &Crossing, recipient: Email) -> NoticeKey {
-        NoticeKey { kind: NoticeKind::Resolved, account, about: crossing.to_string(), recipient, version: 1 }
+        NoticeKey::of_account(NoticeKind::Resolved, account, crossing.to_string(), recipient, 1)
     }
 
     /// That free credits of `month` lapse soon, told to one admin.
     #[must_use]
     pub fn lapse_soon(account: AccountId, month: Month, recipient: Email) -> NoticeKey {
-        NoticeKey { kind: NoticeKind::LapseSoon, account, about: month.to_string(), recipient, version: 1 }
+        NoticeKey::of_account(NoticeKind::LapseSoon, account, month.to_string(), recipient, 1)
     }
 
     /// One month's statement for one admin. A corrected statement (R14) is the next `version`; the first is 1.
     #[must_use]
     pub fn monthly_statement(account: AccountId, month: Month, recipient: Email, version: u32) -> NoticeKey {
-        NoticeKey { kind: NoticeKind::MonthlyStatement, account, about: month.to_string(), recipient, version }
+        NoticeKey::of_account(NoticeKind::MonthlyStatement, account, month.to_string(), recipient, version)
     }
 
     /// One day's statement for one admin. A corrected statement (R14) is the next `version`; the first is 1.
     #[must_use]
     pub fn daily_statement(account: AccountId, day: NaiveDate, recipient: Email, version: u32) -> NoticeKey {
-        NoticeKey { kind: NoticeKind::DailyStatement, account, about: day.to_string(), recipient, version }
+        NoticeKey::of_account(NoticeKind::DailyStatement, account, day.to_string(), recipient, version)
+    }
+
+    const fn of_account(
+        kind: NoticeKind,
+        account: AccountId,
+        about: String,
+        recipient: Email,
+        version: u32,
+    ) -> NoticeKey {
+        NoticeKey { kind, account: Some(account), about, recipient, version }
+    }
+
+    /// That a job failed, told to one operator: once from `began_at` until it is well again.
+    #[must_use]
+    pub fn job_failed(job: Job, began_at: Instant, recipient: Email) -> NoticeKey {
+        NoticeKey::of_platform(NoticeKind::JobFailed, format!("{job}@{began_at}"), recipient)
+    }
+
+    /// That a job which had failed from `began_at` on is well again, told to one operator.
+    #[must_use]
+    pub fn job_well(job: Job, began_at: Instant, recipient: Email) -> NoticeKey {
+        NoticeKey::of_platform(NoticeKind::JobWell, format!("{job}@{began_at}"), recipient)
+    }
+
+    /// The whole platform's month, told to one operator.
+    #[must_use]
+    pub fn platform_monthly(month: Month, recipient: Email) -> NoticeKey {
+        NoticeKey::of_platform(NoticeKind::PlatformMonthly, month.to_string(), recipient)
+    }
+
+    /// A mail of `kind` to look at, asked for at `at`. Its key is no notice's, so that whoever recognises mail that comes
+    /// twice takes neither for the other.
+    #[must_use]
+    pub fn test(kind: NoticeKind, at: Instant, recipient: Email) -> NoticeKey {
+        NoticeKey::of_platform(NoticeKind::Test, format!("{kind}@{at}"), recipient)
+    }
+
+    const fn of_platform(kind: NoticeKind, about: String, recipient: Email) -> NoticeKey {
+        NoticeKey { kind, account: None, about, recipient, version: 1 }
     }
 
     /// The kind of notice.
@@ -127,13 +201,20 @@ impl NoticeKey {
         self.kind
     }
 
-    /// The account it is about.
+    /// The account it is about; none for what goes to operators.
     #[must_use]
-    pub const fn account(&self) -> &AccountId {
-        &self.account
+    pub const fn account(&self) -> Option<&AccountId> {
+        self.account.as_ref()
     }
 
-    /// What it is about: a crossing (`low#3`), a month (`2013-03`) or a day (`2013-03-05`).
+    /// The account as it stands in the key: empty for none.
+    #[must_use]
+    pub fn account_text(&self) -> &str {
+        self.account.as_ref().map_or("", AccountId::as_str)
+    }
+
+    /// What it is about: a crossing (`low#3`), a month (`2013-03`), a day (`2013-03-05`), or a job and since when it fails
+    /// (`reset@2026-03-01T00:05:00Z`).
     #[must_use]
     pub fn about(&self) -> &str {
         &self.about
@@ -161,7 +242,7 @@ impl NoticeKey {
     /// recipients apart.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("{}/{}/{}/{}", self.kind, self.account, self.about, &self.fingerprint()[..NAME_DIGITS])
+        format!("{}/{}/{}/{}", self.kind, self.account_text(), self.about, &self.fingerprint()[..NAME_DIGITS])
     }
 
     /// The Message-ID of this notice, in its angle brackets: the same for every delivery, so that a mailbox that gets
@@ -174,8 +255,8 @@ impl NoticeKey {
 
 impl fmt::Display for NoticeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let NoticeKey { kind, account, about, recipient, version } = self;
-        write!(f, "{kind}/{account}/{about}/{recipient}/{version}")
+        let NoticeKey { kind, account: _, about, recipient, version } = self;
+        write!(f, "{kind}/{}/{about}/{recipient}/{version}", self.account_text())
     }
 }
 
@@ -185,7 +266,11 @@ impl std::str::FromStr for NoticeKey {
         let read = || {
             let mut parts = text.splitn(4, '/');
             let kind = NoticeKind::from_word(parts.next()?)?;
-            let account = AccountId::new(parts.next()?).ok()?;
+            let account = match (kind.is_of_an_account(), parts.next()?) {
+                (true, account) => Some(AccountId::new(account).ok()?),
+                (false, "") => None,
+                (false, _) => return None,
+            };
             let about = parts.next()?.to_owned();
             let about_ok = (1..=ABOUT_LEN_MAX).contains(&about.len()) && about.bytes().all(|b| b.is_ascii_graphic());
             // An address may itself contain '/'.
@@ -360,128 +445,4 @@ fn is_invisible(c: char) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::ids::LevelName;
-    use proptest::prelude::*;
-
-    fn key(text: &str) -> NoticeKey {
-        text.parse().expect("a key")
-    }
-
-    #[test]
-    fn keys_are_spelled_in_one_way() {
-        let account = AccountId::new("acme").expect("an id");
-        let ann = Email::new("ann@example.com").expect("an address");
-        let crossing = Crossing { level: LevelName::new("low").expect("a name"), crossing: 3 };
-        let march = "2013-03".parse().expect("a month");
-        let day = NaiveDate::from_ymd_opt(2013, 3, 5).expect("a date");
-        for (made, text) in [
-            (NoticeKey::low_credit(account.clone(), &crossing, ann.clone()), "low-credit/acme/low#3/ann@example.com/1"),
-            (
-                NoticeKey::monthly_statement(account.clone(), march, ann.clone(), 2),
-                "monthly-statement/acme/2013-03/ann@example.com/2",
-            ),
-            (NoticeKey::daily_statement(account, day, ann, 1), "daily-statement/acme/2013-03-05/ann@example.com/1"),
-        ] {
-            assert_eq!(made.to_string(), text);
-            assert_eq!(key(text), made);
-        }
-        for bad in [
-            "",
-            "low-credit",
-            "gossip/acme/low#1/ann@example.com/1",
-            "low-credit/acme//ann@example.com/1",
-            "low-credit/acme/low#1/ann/1",
-            "low-credit/acme/low#1/ann@example.com",
-            "low-credit/acme/low#1/ann@example.com/+1",
-            "low-credit/acme/low#1/ann@EXAMPLE.com/1",
-        ] {
-            assert!(bad.parse::<NoticeKey>().is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_message_id_is_a_function_of_key_and_domain() {
-        let id = key("low-credit/acme/low#3/ann@example.com/1").message_id("credits.example");
-        insta::assert_snapshot!(id, @"<5589578aac65c8fa8cc516aa7ddf2617@credits.example>");
-        assert_ne!(id, key("low-credit/acme/low#4/ann@example.com/1").message_id("credits.example"));
-    }
-
-    #[test]
-    fn a_line_is_one_line() {
-        assert_eq!(one_line("  Acme\r\nBcc: x@y.z\t\u{0}!  "), "Acme Bcc: x@y.z !");
-        assert_eq!(one_line("a\u{202e}gpj.exe\u{2028}b\u{feff}"), "agpj.exe b");
-        assert_eq!(one_line("مرحبا Zoë 東京"), "مرحبا Zoë 東京");
-        assert_eq!(one_line("\r\n"), "");
-    }
-
-    #[test]
-    fn a_message_that_no_mail_can_be_made_of_is_refused_without_its_address() {
-        let key = key("low-credit/acme/low#3/ann@example.com/1");
-        let picture = Attachment {
-            name: "chart.png".into(),
-            content_type: "image/png".into(),
-            content_id: Some("chart-1.a_b".into()),
-            bytes: vec![0; MESSAGE_BYTES_MAX - 3].into(),
-        };
-        let good = Message {
-            message_id: key.message_id("credits.example"),
-            key,
-            recipient_name: String::new(),
-            subject: "a".into(),
-            text: "b".into(),
-            html: "c".into(),
-            created_at: Instant::from_micros(0),
-            unsubscribe_url: Some("https://credits.example/u?t=1&s=2".into()),
-            attachments: vec![picture.clone()],
-        };
-        assert_eq!(good.check(), Ok(()));
-        let of = |content_type: &str, content_id: Option<&str>| {
-            let (content_type, content_id) = (content_type.to_owned(), content_id.map(str::to_owned));
-            Message { attachments: vec![Attachment { content_type, content_id, ..picture.clone() }], ..good.clone() }
-        };
-        let url = |url: String| Message { unsubscribe_url: Some(url), ..good.clone() };
-        let large = Message { text: "bb".into(), ..good.clone() };
-        insta::assert_snapshot!(large.check().expect_err("too large"), @"the message low-credit/acme/low#3/5589578aac65 has 5000001 bytes with its attachments; 5000000 are allowed. Attach less");
-        let bad = [
-            large,
-            of("image", None),
-            of("image/png; name=\"x\"", None),
-            of("image/\r\nBcc: x", None),
-            of("image/png", Some("")),
-            of("image/png", Some("a>b")),
-            url("javascript:x".into()),
-            url("https://x.example/\r\nBcc: y".into()),
-            url("https://x.example/>".into()),
-            url(format!("https://x.example/{}", "x".repeat(UNSUBSCRIBE_URL_LEN_MAX))),
-        ];
-        for message in bad {
-            let error = message.check().expect_err("refused").to_string();
-            assert!(!error.contains("ann@") && error.contains("low-credit/acme/low#3/5589578aac65"), "{error}");
-        }
-    }
-
-    proptest! {
-        /// Whatever an address is allowed to look like, a key reads back as itself.
-        #[test]
-        fn keys_read_back(local in "[a-z/#+=!]{1,20}", version: u32, number: u32) {
-            let recipient = Email::new(&format!("{local}@example.com"));
-            prop_assume!(recipient.is_ok());
-            let account = AccountId::new("a.b-c_d").expect("an id");
-            let crossing = Crossing { level: LevelName::new("low").expect("a name"), crossing: number };
-            let mut made = NoticeKey::low_credit(account, &crossing, recipient.expect("assumed"));
-            made.version = version;
-            prop_assert_eq!(key(&made.to_string()), made);
-        }
-
-        /// What `one_line` leaves alone it leaves alone the second time, too.
-        #[test]
-        fn one_line_is_settled(text: String) {
-            let line = one_line(&text);
-            let breaks = line.chars().any(|c| c.is_control() || c == '\u{2028}');
-            prop_assert!(!breaks, "{:?}", line);
-            prop_assert_eq!(one_line(&line), line);
-        }
-    }
-}
+mod tests;

@@ -404,7 +404,9 @@ impl Schedule {
         }
     }
 
-    fn window_start(&self, now: Instant) -> Instant {
+    /// Periods that ended before are for a person to run.
+    #[must_use]
+    pub fn window_start(&self, now: Instant) -> Instant {
         now.plus_days(-self.window_days)
     }
 

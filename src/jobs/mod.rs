@@ -8,8 +8,10 @@ pub mod close;
 pub mod daily_report;
 pub mod deliver;
 pub mod expire_holds;
+mod incidents;
 pub mod monthly_report;
 mod planner;
+mod platform;
 pub mod preview;
 pub mod reset;
 mod rollover;
@@ -18,7 +20,9 @@ pub mod seal;
 mod statements;
 pub mod verify;
 
+pub use incidents::finish_run;
 pub use planner::{Claiming, Planned, plan_due, run_slot};
+pub use platform::zones_of;
 
 use crate::app::{App, AppError};
 use crate::config::{MailSettings, TransportKind};
@@ -31,7 +35,7 @@ use crate::core::secret::Secret;
 use crate::core::statement::ReportError;
 use crate::mail::{FileMailer, MailError, Mailer, SmtpMailer, SmtpOptions};
 use crate::notice::{BadTemplates, NoticeError, Sender, Templates};
-use crate::report::RenderError;
+use crate::report::{DefinitionError, RenderError};
 use crate::store::{AccountRecord, StoreError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -79,6 +83,9 @@ pub enum JobError {
     /// A report cannot be written out.
     #[error(transparent)]
     Render(#[from] RenderError),
+    /// A report is not defined.
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
     /// The slot is of another kind than the job's.
     #[error("the job {job} cannot run for {slot}")]
     WrongSlot {
@@ -87,6 +94,9 @@ pub enum JobError {
         /// The slot.
         slot: Slot,
     },
+    /// No key can be made.
+    #[error("the system gives no random numbers, so no link by which mails are ended can be signed")]
+    NoRandomness,
     /// The ledger does not add up.
     #[error("{0}")]
     Drift(String),
@@ -111,7 +121,19 @@ pub struct Kit {
 }
 
 impl Kit {
-    /// Loads the templates and opens the mail folder.
+    /// Loads the templates and opens the mail folder; and where the settings name a page for it, mail has links by which it is
+    /// ended, signed under the ledger's key.
+    ///
+    /// # Errors
+    /// [`JobError`] when templates, folder or ledger cannot be used.
+    pub async fn open(app: App) -> Result<Kit, JobError> {
+        let Some(url) = app.settings.mail.unsubscribe_url.clone() else { return Kit::new(app) };
+        let key = app.store.unsubscribe_key_or(random_bytes()?).await?;
+        let kit = Kit::new(app)?;
+        Ok(Kit { templates: kit.templates.with_unsubscribing(url, key)?, ..kit })
+    }
+
+    /// Loads the templates and opens the mail folder. Mail that it words has no links by which it is ended.
     ///
     /// # Errors
     /// [`JobError`] when the templates or the folder cannot be used.
@@ -154,6 +176,14 @@ impl Kit {
     fn levels<'a>(&'a self, record: &'a AccountRecord) -> &'a Levels {
         record.levels.as_ref().unwrap_or(&self.app.settings.alerts.levels)
     }
+}
+
+/// From the operating system, as keys are.
+fn random_bytes<const N: usize>() -> Result<[u8; N], JobError> {
+    let mut bytes = [0; N];
+    let random = tokio_rustls::rustls::crypto::ring::default_provider().secure_random;
+    random.fill(&mut bytes).map_err(|_| JobError::NoRandomness)?;
+    Ok(bytes)
 }
 
 /// The server of the settings, with the password from wherever it is.

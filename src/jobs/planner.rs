@@ -1,10 +1,11 @@
 //! Which slots are due, and one run of a slot with its record (DESIGN 7).
 
-use super::{Done, JobError, Kit, Run, execute};
+use super::incidents::finish_run;
+use super::{Done, JobError, Kit, Run, execute, platform};
 use crate::app::App;
 use crate::core::calendar::Instant;
-use crate::core::schedule::{Due, Job, Schedule, Slot, ZoneInUse};
-use crate::store::{Claim, RunState, StoreError};
+use crate::core::schedule::{Covers, Due, Job, Schedule, Slot};
+use crate::store::{Claim, StoreError};
 
 /// A run that has not ended after this long was killed with its process.
 const STALE_SECONDS: i64 = 3_600;
@@ -24,9 +25,11 @@ pub enum Planned {
 /// [`StoreError`].
 pub async fn plan_due(app: &App, schedule: &Schedule) -> Result<Due, StoreError> {
     let now = app.now();
-    let since = app.store.meta().created_at;
     let recorded = app.store.recorded_slots(schedule.job, schedule.recorded_from(now), stale_before(now)).await?;
-    let zones: Vec<ZoneInUse> = app.store.zones().await?.into_iter().map(|zone| ZoneInUse { zone, since }).collect();
+    let zones = match schedule.job.covers() {
+        Covers::Tick => Vec::new(),
+        Covers::Day | Covers::Month => platform::zones(app, schedule.job, schedule.window_start(now)).await?,
+    };
     Ok(schedule.due(&recorded, &zones, now))
 }
 
@@ -60,14 +63,7 @@ pub async fn run_slot(
         return Ok(Planned::Taken);
     }
     let result = execute(kit, job, slot, run).await;
-    let (state, outcome) = match &result {
-        Ok(done) if done.problems.is_empty() => (RunState::Done, done.summary.clone()),
-        Ok(done) => {
-            (RunState::Done, format!("{}; {} problems, first: {}", done.summary, done.problems.len(), done.problems[0]))
-        }
-        Err(error) => (RunState::Failed, error.to_string()),
-    };
-    store.finish_run(job, slot, state, &outcome, kit.app.now()).await?;
+    finish_run(kit, job, slot, &result).await?;
     Ok(Planned::Ran(result))
 }
 

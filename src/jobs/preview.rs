@@ -1,11 +1,12 @@
 //! What a mail would look like: worded by the same code as the jobs', from the ledger as it is, and sent to nobody.
 
 use super::statements::{self, Reported};
-use super::{JobError, Kit, scan};
+use super::{JobError, Kit, platform, scan};
 use crate::app::AppError;
 use crate::core::calendar::Month;
 use crate::core::ids::{AccountId, Email};
-use crate::core::outbox::Message;
+use crate::core::outbox::{Mailbox, Message};
+use crate::notice::{sample_job_failed, sample_job_well};
 use crate::store::{AccountRecord, Admin};
 use chrono::NaiveDate;
 
@@ -22,6 +23,37 @@ pub enum Preview {
     MonthlyStatement(Month),
     /// The statement of a day.
     DailyStatement(NaiveDate),
+}
+
+/// A mail to operators to look at.
+#[derive(Clone, Copy, Debug)]
+pub enum OperatorPreview {
+    /// That a job failed: a made-up failure.
+    JobFailed,
+    /// That it is well again.
+    JobWell,
+    /// The platform's month.
+    PlatformMonth(Month),
+}
+
+/// Words `preview` for the first of the operators, or for a made-up one where there is none.
+///
+/// # Errors
+/// [`JobError`].
+pub async fn preview_for_operators(kit: &Kit, preview: OperatorPreview) -> Result<Message, JobError> {
+    let reader = match kit.app.settings.mail.operators.first() {
+        Some(operator) => operator.clone(),
+        None => Mailbox { name: String::new(), address: made_up("operator@example.com")? },
+    };
+    Ok(match preview {
+        OperatorPreview::JobFailed => kit.templates.job_failed(&sample_job_failed(), &reader)?,
+        OperatorPreview::JobWell => kit.templates.job_well(&sample_job_well(), &reader)?,
+        OperatorPreview::PlatformMonth(month) => return Ok(platform::word(kit, month, &[&reader]).await?.remove(0)),
+    })
+}
+
+fn made_up(address: &str) -> Result<Email, JobError> {
+    Ok(Email::new(address).map_err(crate::store::StoreError::from)?)
 }
 
 /// Words `preview` for the first admin of `account`, or for a made-up one where there is none. `None` when the account
@@ -47,6 +79,6 @@ pub async fn preview(kit: &Kit, account: &AccountId, preview: Preview) -> Result
 fn reader(record: &AccountRecord) -> Result<Admin, JobError> {
     match record.admins.first() {
         Some(admin) => Ok(admin.clone()),
-        None => Ok(Admin::with_defaults(Email::new("admin@example.com").map_err(crate::store::StoreError::from)?)),
+        None => Ok(Admin::with_defaults(made_up("admin@example.com")?)),
     }
 }

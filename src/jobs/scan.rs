@@ -65,7 +65,7 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         let mut messages = word(kit, &page.findings, &prices, now).await?;
         let asked_for = word_opted_in(kit, &page.findings, now).await?;
         for message in &asked_for {
-            done.line(format!("{}: tell an admin who asked for it: {}", message.key.account(), message.subject));
+            done.line(format!("{}: tell an admin who asked for it: {}", message.key.account_text(), message.subject));
         }
         messages.extend(asked_for);
         for finding in &page.findings {

@@ -267,7 +267,8 @@ async fn readers(kit: &Kit, records: Vec<AccountRecord>, reported: Reported) -> 
     let keys: Vec<NoticeKey> = all.iter().flat_map(keys).collect();
     let mut told: BTreeMap<(AccountId, Email), u32> = BTreeMap::new();
     for key in store.known_messages(&keys).await? {
-        let last = told.entry((key.account().clone(), key.recipient().clone())).or_default();
+        let Some(account) = key.account() else { continue };
+        let last = told.entry((account.clone(), key.recipient().clone())).or_default();
         *last = key.version().max(*last);
     }
     for Wanted { record, admins, .. } in &mut all {

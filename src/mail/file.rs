@@ -48,6 +48,16 @@ impl FileMailer {
         Ok(())
     }
 
+    /// Whether a file can be written; leaves none. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`MailError::Io`] when it cannot.
+    pub fn check(&self) -> Result<(), MailError> {
+        let path = self.unfinished.join("check.eml");
+        let written = File::create(&path).and_then(|file| file.sync_all()).and_then(|()| fs::remove_file(&path));
+        written.map_err(io_error("write into", &self.dir))
+    }
+
     /// Writes `message` and returns its file, on disk for good. Blocks on the disk. Writing a message again replaces
     /// its file by the same bytes.
     ///
@@ -77,7 +87,8 @@ impl FileMailer {
 /// `20130305T101500Z-low-credit-acme-5589578aac65.eml`: sorted by time, told apart by the key.
 fn file_name(message: &Message) -> String {
     let (key, written) = (&message.key, message.created_at.to_utc().format("%Y%m%dT%H%M%SZ"));
-    format!("{written}-{}-{}-{}.eml", key.kind(), key.account(), &key.fingerprint()[..NAME_DIGITS])
+    let account = key.account().map(|account| format!("-{account}")).unwrap_or_default();
+    format!("{written}-{}{account}-{}.eml", key.kind(), &key.fingerprint()[..NAME_DIGITS])
 }
 
 /// Makes what was written private and permanent.

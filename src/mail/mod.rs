@@ -50,6 +50,21 @@ impl Mailer {
         }
     }
 
+    /// Whether mail could leave now; delivers nothing.
+    ///
+    /// # Errors
+    /// [`MailError`], as the next delivery would have it.
+    pub async fn check(&self) -> Result<(), MailError> {
+        match self {
+            Mailer::File(mailer) => {
+                let mailer = mailer.clone();
+                let checked = tokio::task::spawn_blocking(move || mailer.check()).await;
+                checked.map_err(|error| MailError::Panic { why: error.to_string() })?
+            }
+            Mailer::Smtp(mailer) => mailer.check().await,
+        }
+    }
+
     /// Most deliveries at once that are of use.
     #[must_use]
     pub fn at_once(&self) -> usize {

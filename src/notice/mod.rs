@@ -8,19 +8,24 @@
 //! they become one line without control characters before a template sees them, HTML is escaped by Tera, and the
 //! subject is made one line once more after rendering.
 
+mod jobs;
 mod lapse_soon;
 mod low_credit;
+mod platform;
 mod resolved;
 mod statement;
 mod words;
 
+pub use jobs::{JobFailed, JobWell, sample_job_failed, sample_job_well};
 pub use lapse_soon::{LapseSoon, sample_lapse_soon};
 pub use low_credit::{LowCredit, Pack, sample_low_credit};
+pub use platform::{PlatformMonth, sample_platform_month};
 pub use resolved::{Resolved, sample_resolved};
 pub use statement::{ChartPicture, PacksBought, Period, StatementMail, TopUse, Tops, sample_statement};
 
 use crate::core::calendar::Instant;
 use crate::core::outbox::{Mailbox, Message, NoticeKey, one_line};
+use crate::core::unsubscribe::{Unsubscribe, UnsubscribeKey};
 use include_dir::{Dir, include_dir};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -36,6 +41,8 @@ pub const HTML_BYTES_MAX: usize = 100_000;
 const TEMPLATE_BYTES_MAX: u64 = 1_000_000;
 /// Longest name of an account in a subject, in characters: inboxes show about 60 in all.
 const SUBJECT_NAME_CHARS_MAX: usize = 40;
+/// What the subject of a test begins with.
+const TEST_MARK: &str = "[Test]";
 /// Longest title of an action in a list, in characters.
 const TITLE_CHARS_MAX: usize = 38;
 
@@ -134,6 +141,15 @@ pub struct Sender {
 pub struct Templates {
     tera: Arc<Tera>,
     sender: Sender,
+    unsubscribing: Option<Unsubscribing>,
+    is_test: bool,
+}
+
+/// How links are made by which mails are ended.
+#[derive(Clone)]
+struct Unsubscribing {
+    url: String,
+    key: UnsubscribeKey,
 }
 
 impl Templates {
@@ -151,9 +167,35 @@ impl Templates {
         let dir = || dir.map(Path::to_owned);
         tera.add_raw_templates(&sources)
             .map_err(|error| BadTemplates::Broken { dir: dir(), reason: error.to_string() })?;
-        let templates = Templates { tera: Arc::new(tera), sender };
+        let templates = Templates { tera: Arc::new(tera), sender, unsubscribing: None, is_test: false };
         templates.render_samples().map_err(|source| BadTemplates::Sample { dir: dir(), source })?;
         Ok(templates)
+    }
+
+    /// The same, with a link in each mail to an admin by which such mails are ended: the page `url`, which is given a token
+    /// under `key`.
+    ///
+    /// # Errors
+    /// [`BadTemplates`] when a template does not work with it.
+    pub fn with_unsubscribing(self, url: String, key: UnsubscribeKey) -> Result<Templates, BadTemplates> {
+        let templates = Templates { unsubscribing: Some(Unsubscribing { url, key }), ..self };
+        templates.render_samples().map_err(|source| BadTemplates::Sample { dir: None, source })?;
+        Ok(templates)
+    }
+
+    /// The same for mails that somebody wants to see arrive. Each says that it is a test, and has no link that would end
+    /// the mails of another.
+    #[must_use]
+    pub fn for_tests(self) -> Templates {
+        Templates { unsubscribing: None, is_test: true, ..self }
+    }
+
+    /// The link by which whoever gets `key` ends such mails: none for operators, whom the settings name.
+    fn unsubscribe_url(&self, key: &NoticeKey) -> Option<String> {
+        let Unsubscribing { url, key: secret } = self.unsubscribing.as_ref()?;
+        let (account, wish) = (key.account()?.clone(), key.kind().wish()?);
+        let token = Unsubscribe { account, address: key.recipient().clone(), wish }.token(secret);
+        Some(format!("{url}?t={token}"))
     }
 
     /// Renders enough samples to enter every branch of the embedded templates.
@@ -165,6 +207,13 @@ impl Templates {
         self.resolved(&sample_resolved(), &to, Instant::from_micros(0))?;
         for sample in lapse_soon::samples() {
             self.lapse_soon(&sample, &to, Instant::from_micros(0))?;
+        }
+        for sample in jobs::samples() {
+            self.job_failed(&sample, &to)?;
+        }
+        self.job_well(&sample_job_well(), &to)?;
+        for sample in platform::samples() {
+            self.platform_month(&sample, &to, Instant::from_micros(0), Vec::new())?;
         }
         for sample in statement::samples() {
             self.statement(&sample, &to, Instant::from_micros(0))?;
@@ -189,18 +238,26 @@ impl Templates {
         let mut context = Context::from_serialize(facts).map_err(|error| failed(kind, error))?;
         context.insert("contact", address);
         context.insert("buy_url", &self.sender.buy_url);
+        let unsubscribe_url = self.unsubscribe_url(&key);
+        context.insert("unsubscribe_url", &unsubscribe_url);
+        context.insert("is_test", &self.is_test);
         let render = |suffix: &str| {
             let template = format!("{kind}.{suffix}");
             let rendered = self.tera.render(&template, &context).map_err(|error| failed(&template, error))?;
             Ok((template, rendered))
         };
 
+        let around = |template: &str| self.tera.render(template, &context).map_err(|error| failed(template, error));
+
         let (template, subject) = render("subject.txt")?;
         let subject = one_line(&subject);
         if subject.is_empty() {
             return Err(NoticeError::EmptySubject(template));
         }
+        let subject = if self.is_test { format!("{TEST_MARK} {subject}") } else { subject };
+        // What every mail begins and ends with; the sheet of the HTML has both.
         let (_, text) = render("txt")?;
+        let text = format!("{}{text}\n{}", around("test.txt")?, around("ending.txt")?);
         let (template, html) = render("html")?;
         if html.len() > HTML_BYTES_MAX {
             return Err(NoticeError::TooLarge { template, bytes: html.len() });
@@ -215,7 +272,7 @@ impl Templates {
             html,
             message_id,
             created_at,
-            unsubscribe_url: None,
+            unsubscribe_url,
             attachments: Vec::new(),
         })
     }
@@ -268,5 +325,7 @@ fn tidy(text: &str) -> String {
     tidied
 }
 
+#[cfg(test)]
+mod operator_tests;
 #[cfg(test)]
 mod tests;

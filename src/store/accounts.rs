@@ -3,13 +3,14 @@
 use super::backend::{Tx, in_write};
 use super::digest::digest;
 use super::ledgers::limit_of;
-use super::sql::{Sql, set};
+use super::sql::{Row, Sql, set};
 use super::{Result, Store, StoreError, While, json};
 use crate::core::alert::Levels;
 use crate::core::calendar::{Calendar, Instant, Month, Terms, parse_zone};
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, Email};
 use crate::core::ledger::Account;
+use crate::core::unsubscribe::{Unsubscribe, Wish};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,6 +34,30 @@ pub struct Admin {
 }
 
 impl Admin {
+    /// Whether a mail is wished.
+    #[must_use]
+    pub const fn wishes(&self, wish: Wish) -> bool {
+        match wish {
+            Wish::Alerts => self.alerts,
+            Wish::Resolved => self.resolved,
+            Wish::LapseSoon => self.lapse_soon,
+            Wish::MonthlyReport => self.monthly_report,
+            Wish::DailyReport => self.daily_report,
+        }
+    }
+
+    /// Says whether a mail is wished.
+    pub const fn set(&mut self, wish: Wish, is_wished: bool) {
+        let wished = match wish {
+            Wish::Alerts => &mut self.alerts,
+            Wish::Resolved => &mut self.resolved,
+            Wish::LapseSoon => &mut self.lapse_soon,
+            Wish::MonthlyReport => &mut self.monthly_report,
+            Wish::DailyReport => &mut self.daily_report,
+        };
+        *wished = is_wished;
+    }
+
     /// An admin who gets alerts and monthly reports, as most want them.
     #[must_use]
     pub fn with_defaults(email: Email) -> Admin {
@@ -223,30 +248,8 @@ impl Store {
                 record.levels = Some(levels);
             }
         }
-        let rows = tx
-            .query(set!(account_id =>
-                "SELECT p.account_id, p.email, p.name, p.alerts, p.monthly_report, p.daily_report, (
-                        SELECT count(*) FROM opt_ins AS o
-                         WHERE o.account_id = p.account_id AND o.email = p.email AND o.mail = 'resolved'), (
-                        SELECT count(*) FROM opt_ins AS o
-                         WHERE o.account_id = p.account_id AND o.email = p.email AND o.mail = 'lapse-soon')
-                   FROM v CROSS JOIN admins AS p WHERE p.account_id = v.account_id ORDER BY p.account_id, p.email"
-            ))
-            .bind(ids.as_str())
-            .fetch_all()
-            .await
-            .while_("loading admins")?;
-        for row in rows {
-            let admin = Admin {
-                email: Email::new(row.get(1))?,
-                name: row.get(2),
-                alerts: row.get(3),
-                monthly_report: row.get(4),
-                daily_report: row.get(5),
-                resolved: row.get::<i64>(6) > 0,
-                lapse_soon: row.get::<i64>(7) > 0,
-            };
-            if let Some(record) = records.get_mut(row.get::<&str>(0)) {
+        for (account, admin) in read_admins(&mut tx, &ids).await? {
+            if let Some(record) = records.get_mut(account.as_str()) {
                 record.admins.push(admin);
             }
         }
@@ -324,6 +327,26 @@ impl Store {
         in_write!(self.backend, "committing an admin", |tx| write_admins(tx, &[(account, admin)]).await)
     }
 
+    /// Takes back one wish of an admin, whatever is written of the same admin meanwhile; returns what is left, or `None` when
+    /// the account has no such admin.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub async fn end_wish(&self, asked: &Unsubscribe) -> Result<Option<Admin>> {
+        let Unsubscribe { account, address, wish } = asked;
+        let ids = json([account])?;
+        in_write!(self.backend, "committing what an admin wishes", |tx| {
+            lock(tx, &ids).await?;
+            let admins = read_admins(tx, &ids).await?;
+            let Some((_, mut admin)) = admins.into_iter().find(|(_, admin)| admin.email == *address) else {
+                return Ok(None);
+            };
+            admin.set(*wish, false);
+            write_admins(tx, &[(account, &admin)]).await?;
+            Ok(Some(admin))
+        })
+    }
+
     /// Removes an admin; false when there was none with that address.
     ///
     /// # Errors
@@ -346,6 +369,36 @@ impl Store {
             Ok(done.rows_affected() > 0)
         })
     }
+}
+
+/// The admins of the accounts in `ids` (a JSON array), in order of account and address.
+async fn read_admins(tx: &mut Tx, ids: &str) -> Result<Vec<(String, Admin)>> {
+    let rows = tx
+        .query(set!(account_id =>
+            "SELECT p.account_id, p.email, p.name, p.alerts, p.monthly_report, p.daily_report, (
+                    SELECT count(*) FROM opt_ins AS o
+                     WHERE o.account_id = p.account_id AND o.email = p.email AND o.mail = 'resolved'), (
+                    SELECT count(*) FROM opt_ins AS o
+                     WHERE o.account_id = p.account_id AND o.email = p.email AND o.mail = 'lapse-soon')
+               FROM v CROSS JOIN admins AS p WHERE p.account_id = v.account_id ORDER BY p.account_id, p.email"
+        ))
+        .bind(ids)
+        .fetch_all()
+        .await
+        .while_("loading admins")?;
+    let read = |row: &Row| {
+        let admin = Admin {
+            email: Email::new(row.get(1))?,
+            name: row.get(2),
+            alerts: row.get(3),
+            monthly_report: row.get(4),
+            daily_report: row.get(5),
+            resolved: row.get::<i64>(6) > 0,
+            lapse_soon: row.get::<i64>(7) > 0,
+        };
+        Ok((row.get(0), admin))
+    };
+    rows.iter().map(read).collect()
 }
 
 /// The ids as the JSON array that the statements below take, each once: an id given twice would be read twice.

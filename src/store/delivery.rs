@@ -12,7 +12,6 @@ use super::sql::{Sql, set};
 use super::{Result, Store, While, json};
 use crate::core::calendar::Instant;
 use crate::core::delivery::Next;
-use crate::core::ids::AccountId;
 use crate::core::outbox::NoticeKey;
 use serde::Serialize;
 use std::sync::Arc;
@@ -61,7 +60,7 @@ pub struct Delivery {
 
 #[derive(Serialize)]
 struct DeliveryRow<'a> {
-    account_id: &'a AccountId,
+    account_id: &'a str,
     key: String,
     lease: &'a str,
     state: &'static str,
@@ -83,14 +82,14 @@ impl DeliveryRow<'_> {
             Next::Untried => ("pending", None, None, None),
         };
         let tried = i64::from(*next != Next::Untried);
-        let (account_id, key) = (key.account(), key.to_string());
+        let (account_id, key) = (key.account_text(), key.to_string());
         DeliveryRow { account_id, key, lease, state, tried, due_at, delivered_to, error }
     }
 }
 
 #[derive(Serialize)]
 struct SuppressedRow<'a> {
-    account_id: &'a AccountId,
+    account_id: &'a str,
     address: &'a str,
     reason: &'a str,
     message: String,
@@ -130,7 +129,7 @@ impl Store {
         let rows = json(rows)?;
         let suppressed = deliveries.iter().filter_map(|delivery| match &delivery.next {
             Next::Failed { error, suppress: true } => Some(SuppressedRow {
-                account_id: delivery.key.account(),
+                account_id: delivery.key.account_text(),
                 address: delivery.key.recipient().as_str(),
                 reason: error,
                 message: delivery.key.to_string(),

@@ -41,6 +41,7 @@ mod stored;
 mod suppressions;
 mod tables;
 mod transactions;
+mod unsubscribe;
 mod verify;
 
 pub use accounts::{AccountRecord, Admin, NewAccount, Opened, Pages};
@@ -54,7 +55,7 @@ pub use load::Load;
 pub use outbox::{Asked, OutboxRecord};
 pub use place::Place;
 pub use report::{ReportRange, StoredAccount};
-pub use runs::{Claim, RunRecord, RunState};
+pub use runs::{Claim, Incident, RunRecord, RunState, Telling};
 pub use said::{ClosedStatement, Statements, Version};
 pub use stated::StatementRows;
 pub use suppressions::Suppression;

@@ -59,7 +59,8 @@ struct Part {
 
 #[derive(Serialize)]
 struct NewMessage<'a> {
-    account_id: &'a AccountId,
+    /// Empty for what goes to operators.
+    account_id: &'a str,
     key: String,
     kind: &'static str,
     recipient: &'a str,
@@ -78,7 +79,7 @@ impl<'a> NewMessage<'a> {
     fn of(message: &'a Message) -> Result<NewMessage<'a>> {
         let Message { key, recipient_name, subject, text, html, message_id, created_at, unsubscribe_url, attachments } =
             message;
-        let (account_id, kind, recipient) = (key.account(), key.kind().as_str(), key.recipient().as_str());
+        let (account_id, kind, recipient) = (key.account_text(), key.kind().as_str(), key.recipient().as_str());
         let key = key.to_string();
         let part = |attachment: &Attachment| Part {
             name: attachment.name.clone(),
@@ -153,20 +154,20 @@ pub(super) async fn insert(tx: &mut Tx, messages: &[Message]) -> Result<u64> {
         }
         for attachment in &message.attachments {
             let sha256 = attachment.sha256();
-            if written.insert((message.key.account(), sha256.clone())) {
-                insert_part(tx, message.key.account(), &sha256, attachment).await?;
+            if written.insert((message.key.account_text(), sha256.clone())) {
+                insert_part(tx, message.key.account_text(), &sha256, attachment).await?;
             }
         }
     }
     Ok(added.len() as u64)
 }
 
-async fn insert_part(tx: &mut Tx, account: &AccountId, sha256: &str, attachment: &Attachment) -> Result<()> {
+async fn insert_part(tx: &mut Tx, account: &str, sha256: &str, attachment: &Attachment) -> Result<()> {
     tx.query(
         "INSERT INTO outbox_parts (account_id, sha256, content) VALUES ($1, $2, $3)
          ON CONFLICT (account_id, sha256) DO NOTHING",
     )
-    .bind(account.as_str().to_owned())
+    .bind(account.to_owned())
     .bind(sha256.to_owned())
     .bind(attachment.bytes.to_vec())
     .execute()
@@ -178,19 +179,19 @@ async fn insert_part(tx: &mut Tx, account: &AccountId, sha256: &str, attachment:
 /// A message by its key.
 #[derive(Serialize)]
 pub(super) struct Wanted<'a> {
-    account_id: &'a AccountId,
+    account_id: &'a str,
     key: String,
 }
 
 impl<'a> Wanted<'a> {
     pub fn of(key: &'a NoticeKey) -> Wanted<'a> {
-        Wanted { account_id: key.account(), key: key.to_string() }
+        Wanted { account_id: key.account_text(), key: key.to_string() }
     }
 }
 
 #[derive(Serialize)]
 struct WantedPart<'a> {
-    account_id: &'a AccountId,
+    account_id: &'a str,
     sha256: &'a str,
 }
 
@@ -288,7 +289,7 @@ impl Store {
         let mut tx = self.read().await?;
         let rows = tx
             .query("SELECT * FROM outbox WHERE account_id = $1 AND key = $2")
-            .bind(key.account().as_str().to_owned())
+            .bind(key.account_text().to_owned())
             .bind(key.to_string())
             .fetch_all()
             .await
@@ -311,7 +312,7 @@ impl Store {
                     "UPDATE outbox SET state = 'pending', due_at = $3, pending_since = $3
                       WHERE account_id = $1 AND key = $2 AND state <> 'sent'",
                 )
-                .bind(key.account().as_str().to_owned())
+                .bind(key.account_text().to_owned())
                 .bind(key.to_string())
                 .bind(now.micros())
                 .execute()
@@ -332,7 +333,7 @@ impl Store {
                     "UPDATE outbox SET state = 'cancelled'
                       WHERE account_id = $1 AND key = $2 AND state IN ('pending', 'ambiguous', 'cancelled')",
                 )
-                .bind(key.account().as_str().to_owned())
+                .bind(key.account_text().to_owned())
                 .bind(key.to_string())
                 .execute()
                 .await
@@ -358,7 +359,7 @@ async fn asked(tx: &mut Tx, key: &NoticeKey, done: bool) -> Result<Asked> {
     }
     let rows = tx
         .query("SELECT state FROM outbox WHERE account_id = $1 AND key = $2")
-        .bind(key.account().as_str().to_owned())
+        .bind(key.account_text().to_owned())
         .bind(key.to_string())
         .fetch_all()
         .await
@@ -369,9 +370,9 @@ async fn asked(tx: &mut Tx, key: &NoticeKey, done: bool) -> Result<Asked> {
 /// Reads messages with the content of what is attached to them; what several have, they share.
 pub(super) async fn read_whole(tx: &mut Tx, rows: &[Row]) -> Result<Vec<OutboxRecord>> {
     let mut records: Vec<(OutboxRecord, Vec<String>)> = rows.iter().map(read_record).collect::<Result<_>>()?;
-    let wanted: BTreeSet<(&AccountId, &str)> = records
+    let wanted: BTreeSet<(&str, &str)> = records
         .iter()
-        .flat_map(|(record, hashes)| hashes.iter().map(|hash| (record.message.key.account(), hash.as_str())))
+        .flat_map(|(record, hashes)| hashes.iter().map(|hash| (record.message.key.account_text(), hash.as_str())))
         .collect();
     let wanted: Vec<_> = wanted.into_iter().map(|(account_id, sha256)| WantedPart { account_id, sha256 }).collect();
     let mut parts: BTreeMap<(String, String), Arc<[u8]>> = BTreeMap::new();
@@ -390,9 +391,9 @@ pub(super) async fn read_whole(tx: &mut Tx, rows: &[Row]) -> Result<Vec<OutboxRe
         }
     }
     for (record, hashes) in &mut records {
-        let account = record.message.key.account().as_str().to_owned();
+        let account = record.message.key.account_text().to_owned();
         for (attachment, hash) in record.message.attachments.iter_mut().zip(std::mem::take(hashes)) {
-            let missing = || StoreError::Corrupt(format!("message of {account} without its attachment {hash}"));
+            let missing = || StoreError::Corrupt(format!("message of {account:?} without its attachment {hash}"));
             attachment.bytes = parts.get(&(account.clone(), hash.clone())).ok_or_else(missing)?.clone();
         }
     }

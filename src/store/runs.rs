@@ -1,10 +1,12 @@
-//! Runs: which slots of which jobs were executed, and what came of it (DESIGN 7).
+//! Runs: which slots of which jobs were executed, and what came of it (DESIGN 7); and incidents: that a job fails, which the
+//! operators are told once until it is well again.
 
 use super::backend::{Tx, in_write};
 use super::ledgers::limit_of;
 use super::sql::Row;
-use super::{Result, Store, StoreError, While};
+use super::{Result, Store, StoreError, While, outbox};
 use crate::core::calendar::Instant;
+use crate::core::outbox::Message;
 use crate::core::schedule::{Covers, Job, Slot};
 use crate::core::transaction::words;
 use std::collections::BTreeSet;
@@ -41,6 +43,28 @@ pub struct RunRecord {
     pub finished_at: Option<Instant>,
     /// What it did, or why it failed.
     pub outcome: Option<String>,
+}
+
+/// A job that fails, whatever its slots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incident {
+    /// Which job.
+    pub job: Job,
+    /// The first slot that failed.
+    pub slot: Slot,
+    /// When it had failed first.
+    pub began_at: Instant,
+    /// Why, as it was told.
+    pub why: String,
+}
+
+/// What the end of a run is to the operators. The messages are written where it is so, in the same database transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Telling {
+    /// An incident begins, unless there is one of the job already.
+    Begins(Incident, Vec<Message>),
+    /// An incident is over, unless it was already or another slot of the job still fails.
+    Ends(Incident, Vec<Message>),
 }
 
 /// What came of asking for a run.
@@ -102,18 +126,55 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; nothing was written then.
     pub async fn finish_run(&self, job: Job, slot: Slot, state: RunState, outcome: &str, now: Instant) -> Result<()> {
+        self.finish_run_and_tell(job, slot, (state, outcome), now, None).await
+    }
+
+    /// Records how a run ended, and tells the operators where it is news to them.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub async fn finish_run_and_tell(
+        &self,
+        job: Job,
+        slot: Slot,
+        (state, outcome): (RunState, &str),
+        now: Instant,
+        telling: Option<&Telling>,
+    ) -> Result<()> {
         in_write!(self.backend, "committing the end of a run", |tx| {
             tx.query("UPDATE runs SET state = $3, outcome = $4, finished_at = $5 WHERE job = $1 AND slot = $2")
                 .bind(job.as_str())
                 .bind(slot.to_string())
                 .bind(state.as_str())
-                .bind(outcome)
+                .bind(outcome.to_owned())
                 .bind(now.micros())
                 .execute()
                 .await
-                .while_("recording the end of a run")
+                .while_("recording the end of a run")?;
+            match telling {
+                Some(Telling::Begins(incident, messages)) if begin_incident(tx, incident).await? => {
+                    outbox::insert(tx, messages).await.map(drop)
+                }
+                Some(Telling::Ends(incident, messages)) if end_incident(tx, incident).await? => {
+                    outbox::insert(tx, messages).await.map(drop)
+                }
+                _ => Ok(()),
+            }
         })
-        .map(drop)
+    }
+
+    /// The incident of a job, while it fails.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn incident(&self, job: Job) -> Result<Option<Incident>> {
+        let found = self.query("SELECT slot, began_at, why FROM incidents WHERE job = $1").bind(job.as_str());
+        let found = found.fetch_all().await.while_("asking whether a job fails")?;
+        let read = |row: &Row| {
+            let (slot, began_at, why) = (read_slot(row.get(0))?, Instant::from_micros(row.get(1)), row.get(2));
+            Ok(Incident { job, slot, began_at, why })
+        };
+        found.first().map(read).transpose()
     }
 
     /// Marks runs whose process died as failed, so that they are tried again. For the one daemon of a ledger, at start.
@@ -174,6 +235,41 @@ impl Store {
             .while_("listing runs")?;
         rows.iter().map(read_run).collect()
     }
+}
+
+/// False when the job has an incident already.
+async fn begin_incident(tx: &mut Tx, incident: &Incident) -> Result<bool> {
+    let Incident { job, slot, began_at, why } = incident;
+    let done = tx
+        .query("INSERT INTO incidents (job, slot, began_at, why) VALUES ($1, $2, $3, $4) ON CONFLICT (job) DO NOTHING")
+        .bind(job.as_str())
+        .bind(slot.to_string())
+        .bind(began_at.micros())
+        .bind(why.clone())
+        .execute()
+        .await
+        .while_("recording that a job fails")?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// False when it is over already, or when a period of the job that has failed since is still to be done: one that is done
+/// says nothing about another. A tick does all there is to do.
+async fn end_incident(tx: &mut Tx, incident: &Incident) -> Result<bool> {
+    let Incident { job, began_at, .. } = incident;
+    let done = tx
+        .query(
+            "DELETE FROM incidents WHERE job = $1 AND began_at = $2 AND NOT EXISTS (
+                 SELECT 1 FROM runs AS r WHERE $3 = 1 AND r.job = $1
+                    AND ((r.state = 'failed' AND r.finished_at >= $2)
+                         OR (r.state = 'running' AND r.attempts > 1 AND r.started_at >= $2)))",
+        )
+        .bind(job.as_str())
+        .bind(began_at.micros())
+        .bind(i64::from(job.covers() != Covers::Tick))
+        .execute()
+        .await
+        .while_("recording that a job is well again")?;
+    Ok(done.rows_affected() > 0)
 }
 
 /// Whether a run that was begun at `now` is under way.

@@ -6,6 +6,7 @@ mod exports;
 mod files;
 mod holds;
 mod ledger;
+mod mail;
 mod operator;
 mod postgres;
 mod replays;

@@ -169,7 +169,7 @@ async fn an_address_where_nobody_is_gets_no_more_mail() {
     let list = sandbox.store().suppressions(10).await.expect("the list");
     assert_eq!((list[0].address.as_str(), list[0].message.as_ref()), ("gone@acme.example", Some(&keys[0])));
     assert!(list[0].reason.contains("550 5.1.1 (address) who?"), "{}", list[0].reason);
-    let next = alert(keys[0].account(), 2, "gone@acme.example", WRITTEN);
+    let next = alert(keys[0].account().expect("an account"), 2, "gone@acme.example", WRITTEN);
     sandbox.store().write_messages(std::slice::from_ref(&next)).await.expect("written");
     assert_eq!(summary(&kit).await, "0 messages delivered, 0 failed, 1 to suppressed addresses");
     assert_eq!(find(&sandbox, &next.key).await.state, OutboxState::Suppressed);

@@ -18,6 +18,7 @@ mod kept;
 mod ledger;
 mod marks;
 mod model;
+mod operators;
 mod parquet;
 mod postgres;
 mod races;

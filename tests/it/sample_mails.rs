@@ -5,7 +5,9 @@ use creditd::core::calendar::Instant;
 use creditd::core::ids::Email;
 use creditd::core::outbox::Mailbox;
 use creditd::mail::FileMailer;
-use creditd::notice::{Sender, Templates, sample_low_credit, sample_statement};
+use creditd::notice::{
+    Sender, Templates, sample_job_failed, sample_job_well, sample_low_credit, sample_platform_month, sample_statement,
+};
 use mail_parser::{MessageParser, MimeHeaders};
 use std::path::Path;
 
@@ -23,6 +25,9 @@ fn samples_become_mail_files() {
     let messages = [
         templates.low_credit(&sample_low_credit(), &to, written_at).expect("a message"),
         templates.statement(&sample_statement(), &to, written_at).expect("a message"),
+        templates.job_failed(&sample_job_failed(), &to).expect("a message"),
+        templates.job_well(&sample_job_well(), &to).expect("a message"),
+        templates.platform_month(&sample_platform_month(), &to, written_at, Vec::new()).expect("a message"),
     ];
     for message in messages {
         let raw = std::fs::read(mailer.deliver(&message).expect("delivered")).expect("a file");

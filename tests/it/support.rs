@@ -10,7 +10,7 @@ pub mod smtp;
 mod wire;
 
 pub use cluster::{Cluster, META, own_cluster};
-pub use messages::{alert, attachments, statement};
+pub use messages::{alert, attachments, message, statement};
 pub use python::python_with;
 pub use wire::Wire;
 

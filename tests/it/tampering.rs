@@ -198,6 +198,11 @@ const UNPROVED: &[(&str, &[&str], &str)] = &[
         &["address", "reason", "since", "message", "a row less", "a row more"],
         "what servers said and people decided, who may decide otherwise",
     ),
+    (
+        "incidents",
+        &["began_at", "why", "a row less"],
+        "what the operators were told of; where it is lost, they are told again",
+    ),
     ("outbox", &["a row less"], "a message follows from no row; if it is asked for again, it is written again"),
     (
         "accounts",
@@ -241,12 +246,10 @@ const BY_DIGEST_ALONE: &[(&str, &[&str], &str)] = &[
     (
         "outbox",
         &[
-            "account_id",
             "body_html",
             "body_text",
             "digest",
             "key",
-            "kind",
             "message_id",
             "recipient",
             "recipient_name",

@@ -17,6 +17,7 @@ const PRICE: &str = "a price is as it was written";
 const MATRIX: &str = "an action and all its prices are as they were written";
 const SCHEMA: &str = "the schema is that of this program";
 const RUN: &str = "a run is one that a job can have";
+const INCIDENT: &str = "an incident is of a job and a slot that there can be";
 const SEALED: &str = "the manifests of the sealed ledger are as they were written, each naming the one before";
 
 /// Where the name of an account stands in a drift otherwise.
@@ -30,11 +31,12 @@ const PRICE_FACTS: Sql = facts!(
 const ACTION_FACTS: Sql = facts!("SELECT ", " FROM actions AS t ORDER BY t.code", t "code", t "title", t "help");
 
 pub(super) async fn check(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
-    findings.does([META, PRICE, MATRIX, SCHEMA, RUN, SEALED]);
+    findings.does([META, PRICE, MATRIX, SCHEMA, RUN, INCIDENT, SEALED]);
     check_meta(tx, findings).await?;
     check_matrix(tx, findings).await?;
     check_schema(tx, findings).await?;
     check_sealed(tx, findings).await?;
+    check_incidents(tx, findings).await?;
     check_runs(tx, findings).await
 }
 
@@ -137,6 +139,20 @@ async fn check_schema(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
     let known = tx.migrations();
     let expected: Vec<String> = known.iter().map(|m| shown(m.version, &m.description, true, &m.checksum, 0)).collect();
     findings.compare(SCHEMA, NO_ACCOUNT, "versions", &expected.join("; "), &found.join("; "));
+    Ok(())
+}
+
+/// Since when a job fails, and why, is the job's own word.
+async fn check_incidents(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
+    let rows = tx.query("SELECT job, slot FROM incidents ORDER BY job").fetch_all().await;
+    for row in &rows.while_("reading which jobs fail")? {
+        let [job, slot] = [0, 1].map(|at| text(row, at).unwrap_or_default());
+        let covered = slot.parse::<Slot>().ok().map(Slot::covers);
+        if covered.is_none() || Job::from_word(&job).map(Job::covers) != covered {
+            let found = format!("{job}, {slot}");
+            findings.add(drift(INCIDENT, NO_ACCOUNT, "job, slot", "what there is", found));
+        }
+    }
     Ok(())
 }
 

@@ -159,7 +159,10 @@ const TOTALS: Group = group! {
              UNION ALL SELECT x.account_id, 'caps' FROM caps AS x WHERE ", slice!("x"), "
              UNION ALL SELECT x.account_id, 'cap_months' FROM cap_months AS x WHERE ", slice!("x"), "
              UNION ALL SELECT x.account_id, 'payments' FROM payments AS x WHERE ", slice!("x"), "
-             UNION ALL SELECT x.account_id, 'alerts' FROM alerts AS x WHERE ", slice!("x"), ") AS owned
+             UNION ALL SELECT x.account_id, 'alerts' FROM alerts AS x WHERE ", slice!("x"), "
+             UNION ALL SELECT x.account_id, 'outbox' FROM outbox AS x WHERE x.account_id <> '' AND ", slice!("x"), "
+             UNION ALL SELECT x.account_id, 'outbox_parts' FROM outbox_parts AS x
+                        WHERE x.account_id <> '' AND ", slice!("x"), ") AS owned
           WHERE NOT EXISTS (SELECT 1 FROM accounts AS z WHERE ", slice!("z"), " AND z.account_id = owned.account_id)");
 };
 
@@ -186,6 +189,11 @@ const BESIDE: Group = group! {
            FROM alerts AS x WHERE ", slice!("x"), " GROUP BY x.account_id, x.level
          HAVING min(x.crossing) <> 1 OR max(x.crossing) <> count(*)
              OR min(CASE WHEN x.resolved_at IS NULL THEN x.crossing END) <> max(x.crossing)");
+    // Those that belong to none go to operators, and say so in their keys.
+    "a message has the account that its key names" => concat!(
+        "SELECT x.account_id, 'message ' || x.key || ': account_id', 'as in the key', x.account_id
+           FROM outbox AS x WHERE ", slice!("x"), "
+            AND substr(x.key, 1, length(x.kind) + length(x.account_id) + 2) <> x.kind || '/' || x.account_id || '/'");
     // A message is due when it is written, or was put back by the operator; a delivery that failed says why, and one that
     // succeeded where to and when.
     "a message is where its deliveries left it" => concat!(

@@ -5,6 +5,7 @@ use creditd::core::alert::Levels;
 use creditd::core::credits::Credits;
 use creditd::core::ids::{ActionCode, Email};
 use creditd::core::price::PriceVersion;
+use creditd::core::unsubscribe::{KEY_BYTES, Unsubscribe, UnsubscribeKey, Wish};
 use creditd::store::{Admin, NewAccount, Opened};
 
 /// In order of bytes.
@@ -19,6 +20,53 @@ fn new(id: &str, zone: &str, admins: &[Admin]) -> NewAccount {
 }
 
 both_databases! {
+    /// Links of different mails that are followed at once end both; and the key that signs them is one, whoever needs it first.
+    async fn wishes_end_one_by_one_and_the_ledger_has_one_key(sandbox: Sandbox) {
+        let store = sandbox.store();
+        let all = Admin {
+            daily_report: true,
+            resolved: true,
+            lapse_soon: true,
+            ..admin("ann@example.com", "Ann")
+        };
+        store.open_accounts(&[new("a", "UTC", &[all.clone(), admin("bob@example.com", "Bob")])], instant("2013-01-01T00:00:00Z"))
+            .await
+            .expect("an account");
+        let asked = |address: &str, wish| Unsubscribe {
+            account: account_id("a"),
+            address: Email::new(address).expect("an address"),
+            wish,
+        };
+        let ends: Vec<_> = Wish::ALL.iter().map(|wish| {
+            let (store, asked) = (store.clone(), asked("ann@example.com", *wish));
+            tokio::spawn(async move { store.end_wish(&asked).await })
+        }).collect();
+        for end in ends {
+            assert!(end.await.expect("a task").expect("an answer").is_some());
+        }
+        let nothing = Admin {
+            alerts: false, monthly_report: false, daily_report: false, resolved: false, lapse_soon: false, ..all
+        };
+        assert_eq!(store.end_wish(&asked("ann@example.com", Wish::Alerts)).await.expect("an answer"), Some(nothing.clone()));
+        assert_eq!(store.end_wish(&asked("nobody@example.com", Wish::Alerts)).await.expect("an answer"), None);
+        let record = store.accounts(&[account_id("a")]).await.expect("accounts").remove(0);
+        assert_eq!(record.admins, [nothing, admin("bob@example.com", "Bob")]);
+
+        assert_eq!(store.unsubscribe_key().await.expect("none yet"), None);
+        let keys: Vec<_> = (0..4_u8).map(|n| {
+            let store = store.clone();
+            tokio::spawn(async move { store.unsubscribe_key_or([n; KEY_BYTES]).await })
+        }).collect();
+        let mut made = Vec::new();
+        for key in keys {
+            made.push(key.await.expect("a task").expect("a key"));
+        }
+        let kept = store.unsubscribe_key().await.expect("a key").expect("it is there");
+        assert!(made.iter().all(|key| *key == kept));
+        assert!((0..4_u8).any(|n| UnsubscribeKey::new([n; KEY_BYTES]) == kept));
+        sandbox.assert_verified().await;
+    }
+
     async fn accounts_are_opened_once_and_listed_in_order(sandbox: Sandbox) {
         let store = sandbox.store();
         let now = instant("2013-02-01T00:00:00Z");

@@ -13,7 +13,7 @@ const NOON: &str = "2013-02-01T12:00:00Z";
 fn names(records: &[OutboxRecord]) -> Vec<String> {
     records
         .iter()
-        .map(|record| format!("{} {}", record.message.key.account(), record.message.key.recipient()))
+        .map(|record| format!("{} {}", record.message.key.account_text(), record.message.key.recipient()))
         .collect()
 }
 

@@ -1,6 +1,9 @@
 //! Making, opening and closing ledgers, and what is said of places where there is none.
 
-use crate::support::{Backend, Sandbox, account, both_databases, instant, statement};
+use crate::support::{Backend, Sandbox, account, attachments, both_databases, instant, message, statement};
+use creditd::core::ids::Email;
+use creditd::core::outbox::{Message, NoticeKey};
+use creditd::core::schedule::Job;
 use creditd::store::{Meta, NewAccount, Store, StoreError};
 use std::future::Future;
 
@@ -81,6 +84,54 @@ both_databases! {
         }
         assert_eq!(sandbox.texts(versions).await, all);
         sandbox.assert_verified().await;
+    }
+
+    /// Messages keep what they are and what became of them when the reference to accounts goes.
+    async fn messages_outlive_their_reference_to_accounts(sandbox: Sandbox) {
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        let now = "2013-02-01T00:00:00Z";
+        let whole = Message {
+            attachments: attachments(),
+            unsubscribe_url: Some("https://credits.example/u?t=1".into()),
+            ..statement(&acme, "ann@example.com", now)
+        };
+        let messages = [whole, statement(&acme, "bob@example.com", now)];
+        let store = sandbox.store();
+        store.write_messages(&messages).await.expect("written");
+        store.lease_messages("a lease", instant(now), 1, None).await.expect("leased");
+        let rows = "SELECT account_id || key || digest || state || due_at || coalesce(lease, '') || coalesce(leased_until, 0)
+                           || coalesce(tried_at, 0) FROM outbox ORDER BY key";
+        let before = sandbox.texts(rows).await;
+        let references = match sandbox.backend() {
+            // There, tables are made anew.
+            Backend::Sqlite => "",
+            Backend::Postgres => {
+                "ALTER TABLE outbox ADD CONSTRAINT outbox_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts;
+                 ALTER TABLE outbox_parts ADD CONSTRAINT outbox_parts_account_id_fkey FOREIGN KEY (account_id) REFERENCES accounts;"
+            }
+        };
+        let undo = format!("{references} DROP TABLE incidents; DELETE FROM _sqlx_migrations WHERE version = 8");
+        sandbox.execute(&undo).await.expect("a ledger of before");
+        let store = Store::open(sandbox.url()).await.expect("the ledger, up to date");
+        for message in &messages {
+            assert_eq!(store.message(&message.key).await.expect("read").expect("it is there").message, *message);
+        }
+        assert_eq!(sandbox.texts(rows).await, before);
+        let key = NoticeKey::job_failed(Job::Reset, instant(now), Email::new("ops@example.com").expect("an address"));
+        let to_operators = Message { attachments: attachments(), ..message(key, now) };
+        store.write_messages(std::slice::from_ref(&to_operators)).await.expect("one that belongs to no account");
+        store.close().await;
+        let found = sandbox.store().message(&to_operators.key).await.expect("read").expect("it is there").message;
+        assert_eq!(found, to_operators);
+        sandbox.assert_verified().await;
+        let indexes = match sandbox.backend() {
+            Backend::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'index' AND name LIKE 'outbox_%' ORDER BY name",
+            Backend::Postgres => {
+                "SELECT CAST(indexname AS TEXT) FROM pg_indexes
+                  WHERE tablename = 'outbox' AND indexname <> 'outbox_pkey' ORDER BY 1"
+            }
+        };
+        assert_eq!(sandbox.texts(indexes).await, ["outbox_due", "outbox_tried"]);
     }
 
     async fn a_schema_of_another_build_is_left_as_it_is(sandbox: Sandbox) {

@@ -20,8 +20,9 @@ pub fn alert(account: &AccountId, crossing: u32, recipient: &str, created_at: &s
     message(NoticeKey::low_credit(account.clone(), &crossing, recipient), created_at)
 }
 
+/// A message with this key.
 #[track_caller]
-fn message(key: NoticeKey, created_at: &str) -> Message {
+pub fn message(key: NoticeKey, created_at: &str) -> Message {
     Message {
         message_id: key.message_id("credits.example"),
         key,

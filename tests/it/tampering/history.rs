@@ -1,6 +1,8 @@
 //! A ledger in which everything has happened: a row of every kind, in every table, in every state that it can have.
 
-use crate::support::{Sandbox, account, account_id, alert, attachments, instant, month, purchase, seal, usage};
+use crate::support::{
+    Sandbox, account, account_id, alert, attachments, instant, message, month, purchase, seal, usage,
+};
 use creditd::app::App;
 use creditd::core::calendar::parse_zone;
 use creditd::core::credits::{CreditType, Credits};
@@ -9,13 +11,13 @@ use creditd::core::ids::{AccountId, ActionCode, Email, Key, Reference, UserId};
 use creditd::core::ledger::{
     Adjust, Bonus, Call, Cap, Capture, Closing, Hold, MonthClosing, NewTerms, Refund, Return, Usage, Void,
 };
-use creditd::core::outbox::Message;
+use creditd::core::outbox::{Message, NoticeKey};
 use creditd::core::price::PriceVersion;
 use creditd::core::schedule::{Job, Slot};
 use creditd::core::statement::Said;
 use creditd::core::transaction::{Status, Transaction};
 use creditd::jobs::{Claiming, Kit, Planned, Run, run_slot};
-use creditd::store::{Admin, Delivery, NewAccount, OutboxRecord, RunState, Statements, Version};
+use creditd::store::{Admin, Delivery, Incident, NewAccount, OutboxRecord, RunState, Statements, Telling, Version};
 use tokio_util::sync::CancellationToken;
 
 /// After all of it.
@@ -231,7 +233,14 @@ async fn june(sandbox: &Sandbox, acme: &AccountId) {
     for (at, ended) in [("2013-06-12T12:05:00Z", true), ("2013-06-12T12:06:00Z", false)] {
         store.claim_run(Job::Verify, slot(at), instant(at), instant(at)).await.expect("a run");
         if ended {
-            let failed = store.finish_run(Job::Verify, slot(at), RunState::Failed, "no time", instant(at));
+            let key =
+                NoticeKey::job_failed(Job::Verify, instant(at), Email::new("ops@example.com").expect("an address"));
+            let told = Message { attachments: attachments(), ..message(key, at) };
+            let why = "no time".to_owned();
+            let incident = Incident { job: Job::Verify, slot: slot(at), began_at: instant(at), why };
+            let telling = Telling::Begins(incident, vec![told]);
+            let ended = (RunState::Failed, "no time");
+            let failed = store.finish_run_and_tell(Job::Verify, slot(at), ended, instant(at), Some(&telling));
             failed.await.expect("a run that failed");
         }
     }

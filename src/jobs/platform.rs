@@ -1,0 +1,138 @@
+//! What `monthly-report` does beside statements: the whole platform's month, to the operators, once.
+//!
+//! Each account counts by its own local month, so it is over where midnight comes last: in the zone of [`LAST_ZONE`], whose
+//! months are slots of the job whether or not anybody lives there. What happened until then is what every account's
+//! statement says; what a reset has not written yet counts all the same (R3).
+
+use super::{Done, JobError, Kit};
+use crate::app::App;
+use crate::core::calendar::{Instant, Month};
+use crate::core::outbox::{Attachment, Mailbox, Message, NoticeKey};
+use crate::core::schedule::{Job, ZoneInUse};
+use crate::core::statement::{
+    Breakdown, Cell, Column, DateRange, LINES_PER_PERIOD, ReportModel, ReportSpec, Scope, Top,
+};
+use crate::notice::PlatformMonth;
+use crate::report::{Definitions, Format, Overrides, make, render};
+use crate::store::StoreError;
+use chrono_tz::Tz;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The zone in which every day ends last: twelve hours behind UTC.
+pub(super) const LAST_ZONE: Tz = Tz::Etc__GMTPlus12;
+/// The report that the mail is about.
+const REPORT: &str = "platform-monthly";
+/// What the workbook is.
+const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+
+/// The zones whose periods `job` reports, each from when on. Months before the window are nobody's loss where operators were
+/// named only now.
+///
+/// # Errors
+/// [`StoreError`].
+pub(super) async fn zones(app: &App, job: Job, window_from: Instant) -> Result<Vec<ZoneInUse>, StoreError> {
+    let since = app.store.meta().created_at;
+    let zones = zones_of(app, job).await?;
+    let in_use = |zone| ZoneInUse { zone, since: if zone == LAST_ZONE { since.max(window_from) } else { since } };
+    Ok(zones.into_iter().map(in_use).collect())
+}
+
+/// The same without when.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn zones_of(app: &App, job: Job) -> Result<Vec<Tz>, StoreError> {
+    let mut zones = app.store.zones().await?;
+    let has_platform = job == Job::MonthlyReport && !app.settings.mail.operators.is_empty();
+    if has_platform && !zones.contains(&LAST_ZONE) {
+        zones.push(LAST_ZONE);
+    }
+    Ok(zones)
+}
+
+/// Writes the month to the operators who have not got it, and adds to `done` what it did.
+///
+/// # Errors
+/// [`JobError`].
+pub(super) async fn run(kit: &Kit, month: Month, dry_run: bool, done: &mut Done) -> Result<(), JobError> {
+    let (operators, now) = (&kit.app.settings.mail.operators, kit.app.now());
+    if operators.is_empty() || crate::core::schedule::Slot::Month(month, LAST_ZONE).due_at() > now {
+        return Ok(());
+    }
+    let key = |to: &Mailbox| NoticeKey::platform_monthly(month, to.address.clone());
+    let keys: Vec<NoticeKey> = operators.iter().map(key).collect();
+    let known: BTreeSet<NoticeKey> = kit.app.store.known_messages(&keys).await?.into_iter().collect();
+    let wanted: Vec<&Mailbox> = operators.iter().filter(|to| !known.contains(&key(to))).collect();
+    let messages = word(kit, month, &wanted).await?;
+    for message in &messages {
+        done.line(format!("{}: {}", message.key.name(), message.subject));
+    }
+    let written = if dry_run { messages.len() as u64 } else { kit.app.store.write_messages(&messages).await? };
+    let would = if dry_run { "to write" } else { "written" };
+    done.summary.push_str(&format!("; platform report: {written} {would}, {} there already", known.len()));
+    Ok(())
+}
+
+/// Words the month for each of `wanted`, from one reading.
+pub(super) async fn word(kit: &Kit, month: Month, wanted: &[&Mailbox]) -> Result<Vec<Message>, JobError> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (app, now) = (&kit.app, kit.app.now());
+    let spec = spec(month, now)?;
+    let model = make(&spec, app.read_report(None, &spec, None, &mut |_, _| {}).await?)?;
+    let titles: BTreeMap<String, String> =
+        app.store.prices().await?.iter().map(|action| (action.code.to_string(), action.title.clone())).collect();
+    let facts = facts_of(&model, month, &titles);
+    let workbook = Attachment {
+        name: format!("platform-{month}.xlsx"),
+        content_type: XLSX.to_owned(),
+        content_id: None,
+        bytes: render(&model, Format::Xlsx, 0)?.into(),
+    };
+    let word = |to: &&Mailbox| kit.templates.platform_month(&facts, to, now, vec![workbook.clone()]);
+    Ok(wanted.iter().map(word).collect::<Result<_, _>>()?)
+}
+
+/// The built-in report, compared with the month before: what an operator's file makes of it is for those who ask for it.
+fn spec(month: Month, now: Instant) -> Result<ReportSpec, JobError> {
+    let range = DateRange::of_month(month)?;
+    let overrides = Overrides {
+        from: Some(range.from()),
+        to: Some(range.to()),
+        scope: Some(Scope::Platform),
+        compare: true,
+        ..Overrides::default()
+    };
+    Ok(Definitions::load(None)?.get(REPORT)?.resolve(&overrides, now.to_utc().date_naive(), now)?)
+}
+
+fn facts_of(model: &ReportModel, month: Month, titles: &BTreeMap<String, String>) -> PlatformMonth {
+    let total = |at: usize| model.totals.get(at).map(|line| line.figures).unwrap_or_default();
+    let counts = model.totals.get(LINES_PER_PERIOD - 1).and_then(|line| line.counts).unwrap_or_default();
+    let before = model.beside.comparison.as_ref().and_then(|before| before.totals.get(LINES_PER_PERIOD - 1));
+    let top = model.beside.tops.iter().find(|top| top.by == Breakdown::Action);
+    PlatformMonth {
+        month,
+        as_of: model.spec.as_of(),
+        free: total(0),
+        purchased: total(1),
+        counts,
+        facts: model.beside.facts.clone().unwrap_or_default(),
+        consumed_before: before.map(|line| line.figures.consumed).unwrap_or_default(),
+        top_actions: top.map(|top| top_actions(top, titles)).unwrap_or_default(),
+        more_actions: top.map_or(0, |top| top.others),
+    }
+}
+
+fn top_actions(top: &Top, titles: &BTreeMap<String, String>) -> Vec<(String, u64, crate::core::credits::Credits)> {
+    let lines = top.lines.triples().map(|[_, _, line]| {
+        let code = match line.cell(Column::Action) {
+            Cell::Text(code) => code,
+            _ => "",
+        };
+        let title = titles.get(code).map_or(code, String::as_str).to_owned();
+        (title, line.counts.unwrap_or_default().succeeded, line.figures.consumed)
+    });
+    lines.collect()
+}

@@ -1,0 +1,236 @@
+//! To operators: that a job failed, and that it is well again.
+
+use super::words::{moment, shorten};
+use super::{NoticeError, Templates};
+use crate::core::calendar::Instant;
+use crate::core::outbox::{Mailbox, Message, NoticeKey};
+use crate::core::schedule::{Job, Slot};
+use chrono_tz::Tz;
+use serde::Serialize;
+
+/// Longest reason, in characters: three differences of a ledger that does not add up take some hundred each.
+const WHY_CHARS_MAX: usize = 1_500;
+/// Longest reason in a subject, in characters: inboxes show about 60 in all.
+const WHY_SHORT_CHARS_MAX: usize = 60;
+/// Blanks between a command and what it does.
+const GAP: usize = 3;
+
+/// The facts of the notice that a job failed. Its key says since when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobFailed {
+    /// Which job.
+    pub job: Job,
+    /// For which slot.
+    pub slot: Slot,
+    /// When.
+    pub failed_at: Instant,
+    /// Why; what looks like an address in it is left out.
+    pub why: String,
+}
+
+/// The facts of the notice that a job which had failed is done again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobWell {
+    /// Which job.
+    pub job: Job,
+    /// For which slot it was done.
+    pub slot: Slot,
+    /// When.
+    pub done_at: Instant,
+    /// What it did, in one sentence.
+    pub outcome: String,
+    /// When it had failed first: the notice of that has it in its key.
+    pub began_at: Instant,
+    /// Why.
+    pub why: String,
+}
+
+#[derive(Serialize)]
+struct FailedView<'a> {
+    job: &'a str,
+    covers: String,
+    failed_at: String,
+    why: String,
+    why_short: String,
+    commands: Vec<Command>,
+    width: usize,
+}
+
+#[derive(Serialize)]
+struct WellView<'a> {
+    job: &'a str,
+    covers: String,
+    done_at: String,
+    began_at: String,
+    outcome: String,
+    why: String,
+}
+
+/// What an operator may type.
+#[derive(Serialize)]
+struct Command {
+    command: String,
+    what: &'static str,
+}
+
+impl Templates {
+    /// Words that a job failed, for one operator.
+    ///
+    /// # Errors
+    /// [`NoticeError`] when a template fails on these facts.
+    pub fn job_failed(&self, facts: &JobFailed, to: &Mailbox) -> Result<Message, NoticeError> {
+        let JobFailed { job, slot, failed_at, why } = facts;
+        let key = NoticeKey::job_failed(*job, *failed_at, to.address.clone());
+        let why = without_addresses(why);
+        let commands = commands(*job, *slot);
+        let view = FailedView {
+            job: job.as_str(),
+            covers: covers(*slot, *failed_at),
+            failed_at: moment(*failed_at, Tz::UTC),
+            why_short: shorten(&why, WHY_SHORT_CHARS_MAX),
+            why: shorten(&why, WHY_CHARS_MAX),
+            width: commands.iter().map(|line| line.command.len()).max().unwrap_or(0) + GAP,
+            commands,
+        };
+        self.message("job-failed", &view, key, &to.name, *failed_at)
+    }
+
+    /// Words that a job is well again, for one operator.
+    ///
+    /// # Errors
+    /// [`NoticeError`] when a template fails on these facts.
+    pub fn job_well(&self, facts: &JobWell, to: &Mailbox) -> Result<Message, NoticeError> {
+        let JobWell { job, slot, done_at, outcome, began_at, why } = facts;
+        let key = NoticeKey::job_well(*job, *began_at, to.address.clone());
+        let view = WellView {
+            job: job.as_str(),
+            covers: covers(*slot, *done_at),
+            done_at: moment(*done_at, Tz::UTC),
+            began_at: moment(*began_at, Tz::UTC),
+            outcome: shorten(without_addresses(outcome).trim_end_matches('.'), WHY_CHARS_MAX),
+            why: shorten(&without_addresses(why), WHY_CHARS_MAX),
+        };
+        self.message("job-well", &view, key, &to.name, *done_at)
+    }
+}
+
+/// What a run that ended at `at` was for; empty where it reads the same.
+fn covers(slot: Slot, at: Instant) -> String {
+    match slot {
+        Slot::Tick(slot) if moment(slot, Tz::UTC) == moment(at, Tz::UTC) => String::new(),
+        Slot::Tick(at) => moment(at, Tz::UTC),
+        Slot::Day(day, zone) => format!("{} in {zone}", day.format("%-d %B %Y")),
+        Slot::Month(month, zone) => format!("{} in {zone}", month.first_day().format("%B %Y")),
+    }
+}
+
+fn commands(job: Job, slot: Slot) -> Vec<Command> {
+    let period = match slot {
+        Slot::Tick(_) => String::new(),
+        Slot::Day(day, _) => format!(" --day {day}"),
+        Slot::Month(month, _) => format!(" --month {month}"),
+    };
+    let mut commands = vec![
+        Command { command: format!("creditd jobs runs --job {job}"), what: "shows its last runs" },
+        Command { command: format!("creditd run {job}{period}"), what: "runs it now, and says what is wrong" },
+    ];
+    match job {
+        Job::Verify => commands.insert(
+            0,
+            Command { command: "creditd verify".to_owned(), what: "shows all differences, and changes nothing" },
+        ),
+        Job::Deliver => commands.insert(
+            0,
+            Command { command: "creditd email check".to_owned(), what: "asks the mail server, and sends nothing" },
+        ),
+        _ => {}
+    }
+    commands
+}
+
+/// `text` without what looks like an address of somebody: a log of the mail server may name recipients, a difference of the
+/// ledger a message.
+#[must_use]
+fn without_addresses(text: &str) -> String {
+    let is_end = |c: char| c.is_whitespace() || matches!(c, '<' | '>' | '(' | ')' | ',' | ';' | '"' | '/');
+    let mut cleaned = String::with_capacity(text.len());
+    for piece in text.split_inclusive(is_end) {
+        let word = piece.trim_end_matches(is_end);
+        let is_address = word.rsplit_once('@').is_some_and(|(local, domain)| {
+            let domain = domain.trim_end_matches(['.', ':', '\'', '`', '!', '?', ']', '}']);
+            let is_host = domain == "localhost" || domain.contains('.');
+            !local.is_empty() && is_host && domain.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '-'))
+        });
+        if is_address {
+            cleaned.push_str("(address)");
+            cleaned.push_str(&piece[word.len()..]);
+        } else {
+            cleaned.push_str(piece);
+        }
+    }
+    cleaned
+}
+
+/// A notice to look at.
+#[must_use]
+pub fn sample_job_failed() -> JobFailed {
+    JobFailed {
+        job: Job::Verify,
+        slot: Slot::Tick(Instant::from_micros(1_362_108_600_000_000)), // 2013-03-01T03:30:00Z
+        failed_at: Instant::from_micros(1_362_108_604_000_000),
+        why: "the ledger does not add up; `creditd verify` shows all differences. the balance is what the grants have left: \
+              acme: balance of free + purchased should be 1500 + 2251, is 1500 + 2250"
+            .to_owned(),
+    }
+}
+
+/// A notice to look at.
+#[must_use]
+pub fn sample_job_well() -> JobWell {
+    let JobFailed { job, slot: _, failed_at, why } = sample_job_failed();
+    JobWell {
+        job,
+        slot: Slot::Tick(Instant::from_micros(1_362_195_000_000_000)), // 2013-03-02T03:30:00Z
+        done_at: Instant::from_micros(1_362_195_003_000_000),
+        outcome: "42 checks over the whole ledger, no difference".to_owned(),
+        began_at: failed_at,
+        why,
+    }
+}
+
+/// One sample for each job.
+pub(super) fn samples() -> Vec<JobFailed> {
+    let each = Job::ALL.iter().map(|job| JobFailed { job: *job, ..sample_job_failed() });
+    each.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn addresses_are_left_out_and_nothing_else() {
+        for (text, cleaned) in [
+            ("550 5.1.1 <ann@acme.example>: gone", "550 5.1.1 <(address)>: gone"),
+            ("message low-credit/acme/low#3/ann@acme.example/1: x", "message low-credit/acme/low#3/(address)/1: x"),
+            ("postgres://me@db.example/x", "postgres://(address)/x"),
+            ("to root@localhost.", "to (address)"),
+            (
+                "run of 2013-03@America/New_York, reset@2013-03-01T00:05:00Z",
+                "run of 2013-03@America/New_York, reset@2013-03-01T00:05:00Z",
+            ),
+            ("a @ b @", "a @ b @"),
+        ] {
+            assert_eq!(without_addresses(text), cleaned);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_address_stays(local in "[a-z0-9.+_-]{1,20}", before in "[ <(,;\"/]", after in "[ >),;\"/]") {
+            let cleaned = without_addresses(&format!("why{before}{local}@acme.example{after}so"));
+            prop_assert_eq!(cleaned, format!("why{before}(address){after}so"));
+        }
+    }
+}

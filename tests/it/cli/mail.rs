@@ -1,0 +1,166 @@
+//! Mail by the command line: to operators, ended by its link, tried and checked.
+
+use super::Place;
+use crate::support::smtp::{At, Does, Manner, SmtpServer};
+
+const OPERATORS: &str = "[mail]\noperators = [\"Ops <ops@example.com>\"]\n";
+
+#[test]
+fn mails_to_operators_are_shown_and_written() {
+    let place = Place::with_acme();
+    for (kind, said) in [
+        ("job-failed", "Job verify failed: the ledger does not add up"),
+        ("job-well", "Job verify is well again"),
+        ("platform-monthly --month 2013-01", "Platform in January 2013: 0 AI credits used by 0 accounts"),
+    ] {
+        let shown = place.json(&format!("email preview {kind} --out looks"));
+        assert!(shown["subject"].as_str().is_some_and(|subject| subject.starts_with(said)), "{shown}");
+    }
+    assert!(place.read("looks/job-failed.txt").starts_with("The job verify failed on "));
+    place.run("email preview job-failed --account acme").fails_with(2, "job-failed is about no account");
+    place.run("email preview low-credit").fails_with(2, "low-credit is about an account: name one by --account");
+    place.run("email preview test").fails_with(2, "platform-monthly");
+
+    place.ok("run monthly-report --month 2012-12");
+    assert_eq!(place.rows("outbox list").len(), 0, "there are no operators");
+    let config = place.read("creditd.toml");
+    place.write("creditd.toml", config.replace("[mail]\n", OPERATORS));
+    for _ in 0..2 {
+        place.ok("run monthly-report --month 2012-12");
+    }
+    let rows = place.rows("outbox list");
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0]["account"], serde_json::Value::Null);
+    assert_eq!(rows[0]["key"], "platform-monthly//2012-12/ops@example.com/1");
+    place.ok("outbox show platform-monthly//2012-12/ops@example.com/1");
+    place.ok("run deliver");
+    place.ok("verify");
+}
+
+const PAGE: &str = "[mail]\nunsubscribe_url = \"https://credits.example/unsubscribe\"\n";
+
+/// The token of the link in the only message that there is.
+fn token(message: &serde_json::Value) -> String {
+    let url = message["unsubscribe_url"].as_str().expect("an address");
+    url.strip_prefix("https://credits.example/unsubscribe?t=").expect("the page of the settings").to_owned()
+}
+
+#[test]
+fn a_mail_is_ended_by_its_link() {
+    let place = Place::with_acme();
+    place.ok("admin set acme ann@acme.example --daily-report yes --resolved yes");
+    place.run("admin unsubscribe AAAA").fails_with(5, "this is no link of ours to end mails by");
+    let config = place.read("creditd.toml");
+    place.write("creditd.toml", config.replace("[mail]\n", PAGE));
+    place.ok("charge --account acme --action erase --quantity 214 --key all");
+    place.ok("run scan");
+    let list = place.rows("outbox list");
+    let message = place.json(&format!("outbox show {}", list[0]["key"].as_str().expect("a key")));
+    let token = token(&message);
+    let link = format!("To end these mails: https://credits.example/unsubscribe?t={token}\n");
+    assert!(message["text"].as_str().is_some_and(|text| text.ends_with(&link)), "{message}");
+    assert!(message["html"].as_str().is_some_and(|html| html.contains(&format!("?t={token}\""))));
+
+    for _ in 0..2 {
+        let done = place.json(&format!("admin unsubscribe {token}"));
+        assert_eq!(
+            (&done["account"], &done["email"], &done["ended"], &done["receives"]),
+            (
+                &"acme".into(),
+                &"ann@acme.example".into(),
+                &"alerts".into(),
+                &"resolved, monthly-report, daily-report".into()
+            )
+        );
+    }
+    let admin = &place.rows("admin list acme")[0];
+    assert_eq!(
+        (&admin["alerts"], &admin["monthly_report"], &admin["resolved"]),
+        (&false.into(), &true.into(), &true.into())
+    );
+    let cut = &token[..token.len() - 1];
+    place.run(&format!("admin unsubscribe {cut}")).fails_with(5, "no link of ours");
+    place.ok("admin remove acme ann@acme.example");
+    let gone = place.ok(&format!("admin unsubscribe {token}"));
+    assert!(gone.stderr.contains("has no admin ann@acme.example any more"), "{}", gone.stderr);
+    place.ok("verify");
+}
+
+#[test]
+fn a_page_to_end_mails_by_is_one() {
+    let place = Place::with_acme();
+    let config = place.read("creditd.toml");
+    for url in ["credits.example", "https://credits.example/?a=1", "https://credits.example/#a"] {
+        place.write("creditd.toml", config.replace("[mail]\n", &format!("[mail]\nunsubscribe_url = \"{url}\"\n")));
+        place.run("config check").fails_with(4, "a web address of at most 400 characters without ? and # is expected");
+    }
+}
+
+#[test]
+fn a_test_is_sent_to_files_and_says_so() {
+    let place = Place::with_acme();
+    let config = place.read("creditd.toml");
+    place.write("creditd.toml", config.replace("[mail]\n", PAGE));
+    let sent = place.json("email send low-credit --account acme --to me@example.com");
+    let subject = sent["subject"].as_str().expect("a subject");
+    assert!(subject.starts_with("[Test] "), "{subject}");
+    let eml = place.read(sent["answer"].as_str().expect("a file"));
+    assert!(eml.contains("This is a test, sent to you alone by `creditd email send`."), "{eml}");
+    assert!(eml.contains("To: me@example.com") && !eml.contains("List-Unsubscribe"), "{eml}");
+    let real = place.json("email preview low-credit --account acme --out looks");
+    assert!(!real["subject"].as_str().expect("a subject").contains("[Test]"));
+    assert_eq!(place.rows("outbox list").len(), 0, "a test is in no outbox");
+    place.run("email send low-credit --account acme").fails_with(2, "--to");
+
+    let checked = place.json("email check");
+    assert_eq!((&checked["transport"], &checked["from"]), (&"file".into(), &"credits@localhost".into()));
+}
+
+/// A server that is there, one that is not, and settings that cannot be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_is_sent_to_a_server_and_the_server_is_checked() {
+    let login = Some(("me", "secret"));
+    let server = SmtpServer::start(move |_| Manner { login, ..Manner::default() }).await;
+    let mut place = Place::with_acme();
+    let port = server.port;
+    place.env.push(("CREDITD_SMTP_PASSWORD", "secret".to_owned()));
+    let smtp = |port: u16, more: &str| {
+        format!(
+            "[mail]\ntransport = \"smtp\"\n[mail.smtp]\nhost = \"127.0.0.1\"\nport = {port}\ntls = \"none\"\nusername = \"me\"\n\
+             idempotency_header = \"X-Key\"\ntimeout_seconds = 5\n{more}"
+        )
+    };
+    place.write("creditd.toml", smtp(port, ""));
+    let checked = place.json("email check");
+    assert_eq!(checked["server"], format!("127.0.0.1:{port}"));
+    assert!(server.taken().is_empty(), "nothing is sent");
+    let sent = place.json("email send monthly-statement --month 2013-01 --account acme --to me@example.com");
+    assert_eq!(sent["answer"], "250 2.0.0 queued as 1");
+    let taken = &server.taken()[0];
+    assert_eq!(
+        (taken.to.as_str(), taken.header("Message-ID")),
+        ("me@example.com", sent["message_id"].as_str().map(str::to_owned))
+    );
+    let real = place.json("email preview monthly-statement --month 2013-01 --account acme --out looks");
+    let real = place.read(real["eml"].as_str().expect("a file"));
+    assert!(!real.contains(sent["message_id"].as_str().expect("an id")), "no mailbox takes one for the other");
+
+    place.env.retain(|(name, _)| *name != "CREDITD_SMTP_PASSWORD");
+    place.env.push(("CREDITD_SMTP_PASSWORD", "wrong".to_owned()));
+    place.run("email check").fails_with(4, "the mail server refused the login with 535; check mail.smtp.username");
+    place.run("email send job-failed --to me@example.com").fails_with(4, "refused the login");
+    drop(server);
+    place.run("email check").fails_with(1, "the mail server cannot be reached: ");
+    for (at, does, said) in [
+        (At::Greeting, Does::Say("554 5.7.1 go away\r\n"), "the mail server refused while "),
+        (At::Greeting, Does::Close, "the mail server cannot be reached: the server closed it"),
+    ] {
+        let server = SmtpServer::start(move |_| Manner::wrong(at, does)).await;
+        place.write("creditd.toml", smtp(server.port, ""));
+        place.run("email check").fails_with(1, said);
+    }
+    place.write("creditd.toml", smtp(port, "ca_file = \"none.pem\"\n").replace("\"none\"", "\"implicit\""));
+    place.run("email check").fails_with(4, "mail.smtp.ca_file: ");
+    place.write("creditd.toml", "[mail]\ndir = \"creditd.db\"\n");
+    place.run("email check").fails_with(4, "cannot create ");
+}

@@ -1,0 +1,202 @@
+//! What operators hear: that a job fails, once until it is well again, and the platform's month.
+
+use crate::support::{Sandbox, both_databases, instant, month, purchase, usage};
+use chrono_tz::Tz;
+use creditd::app::App;
+use creditd::core::ids::Email;
+use creditd::core::outbox::{Mailbox, NoticeKey, NoticeKind};
+use creditd::core::schedule::{Job, Schedule, Slot};
+use creditd::jobs::{Claiming, JobError, Kit, Planned, Run, plan_due, run_slot};
+use creditd::store::{Incident, OutboxRecord, RunState, Telling};
+use tokio_util::sync::CancellationToken;
+
+const LAST_ZONE: Tz = Tz::Etc__GMTPlus12;
+
+fn mailbox(name: &str, address: &str) -> Mailbox {
+    Mailbox { name: name.to_owned(), address: Email::new(address).expect("an address") }
+}
+
+/// The ledger at an instant, with two operators.
+fn at(sandbox: &Sandbox, now: &str) -> App {
+    let mut app = sandbox.at(now);
+    app.settings.mail.operators = vec![mailbox("Ops", "ops@example.com"), mailbox("", "night@example.com")];
+    app
+}
+
+async fn run(app: App, job: Job, slot: Slot, stop: CancellationToken) -> Result<creditd::jobs::Done, JobError> {
+    let kit = Kit::new(app).expect("templates and a mail folder");
+    let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop };
+    match run_slot(&kit, job, slot, Claiming::Anyway, &mut run).await.expect("the run is recorded") {
+        Planned::Ran(result) => result,
+        Planned::Taken => panic!("a run that was asked for is never left out"),
+    }
+}
+
+async fn verify(app: App) -> Result<creditd::jobs::Done, JobError> {
+    let slot = Slot::Tick(app.now());
+    run(app, Job::Verify, slot, CancellationToken::new()).await
+}
+
+/// Messages to operators, oldest first.
+async fn told(sandbox: &Sandbox) -> Vec<OutboxRecord> {
+    let mut all = sandbox.store().messages(None, None, 1_000).await.expect("the outbox");
+    all.retain(|record| record.message.key.account().is_none());
+    all.reverse();
+    all
+}
+
+async fn keys(sandbox: &Sandbox) -> Vec<String> {
+    let mut keys: Vec<String> = told(sandbox).await.iter().map(|record| record.message.key.to_string()).collect();
+    keys.sort();
+    keys
+}
+
+async fn mislay(sandbox: &Sandbox, credits: i64) {
+    let sql = format!("UPDATE accounts SET balance_free = balance_free + {credits} WHERE account_id = 'acme'");
+    assert_eq!(sandbox.execute(&sql).await, Ok(1));
+}
+
+both_databases! {
+    async fn a_job_that_fails_is_told_once_until_it_is_well_again(sandbox: Sandbox) {
+        let id = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        sandbox.at("2013-01-10T00:00:00Z").charge(&id, &usage("erase", "one")).await.expect("a charge");
+        verify(at(&sandbox, "2013-01-11T03:30:00Z")).await.expect("the ledger adds up");
+        assert_eq!(keys(&sandbox).await, Vec::<String>::new(), "nobody is told that nothing is wrong");
+
+        mislay(&sandbox, 1).await;
+        for now in ["2013-01-12T03:30:00Z", "2013-01-13T03:30:00Z"] {
+            verify(at(&sandbox, now)).await.expect_err("the ledger does not add up");
+        }
+        let failed = ["night@example.com", "ops@example.com"]
+            .map(|to| format!("job-failed//verify@2013-01-12T03:30:00Z/{to}/1"));
+        assert_eq!(keys(&sandbox).await, failed);
+        let mail = told(&sandbox).await.remove(0).message;
+        assert!(mail.subject.starts_with("Job verify failed: the ledger does not add up"), "{}", mail.subject);
+        // The first differences are named.
+        for said in [" acme: ", " should be 1493 + 0, is 1494 + 0", "\n  creditd verify  "] {
+            assert!(mail.text.contains(said.trim_start_matches('\n').trim_start()), "{said}: {}", mail.text);
+        }
+
+        mislay(&sandbox, -1).await;
+        for now in ["2013-01-14T03:30:00Z", "2013-01-15T03:30:00Z"] {
+            verify(at(&sandbox, now)).await.expect("the ledger adds up");
+        }
+        let well = ["night@example.com", "ops@example.com"]
+            .map(|to| format!("job-well//verify@2013-01-12T03:30:00Z/{to}/1"));
+        assert_eq!(keys(&sandbox).await, [&failed[..], &well[..]].concat());
+
+        // What fails later is another incident.
+        mislay(&sandbox, 1).await;
+        verify(at(&sandbox, "2013-01-16T03:30:00Z")).await.expect_err("the ledger does not add up");
+        assert_eq!(told(&sandbox).await.len(), 6);
+        mislay(&sandbox, -1).await;
+        // They go out like any other message.
+        let now = "2013-01-16T03:31:00Z";
+        let delivered = run(at(&sandbox, now), Job::Deliver, Slot::Tick(instant(now)), CancellationToken::new()).await;
+        assert_eq!(delivered.expect("delivered").summary, "6 messages delivered, 0 failed");
+        sandbox.assert_verified().await;
+    }
+
+    /// Nobody to tell, and what is no failure.
+    async fn nobody_hears_of_what_is_no_failure(sandbox: Sandbox) {
+        sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        let now = instant("2013-01-12T03:30:00Z");
+        let stop = CancellationToken::new();
+        stop.cancel();
+        let stopped = run(at(&sandbox, "2013-01-12T03:30:00Z"), Job::Reset, Slot::Tick(now), stop).await;
+        assert!(matches!(stopped, Err(JobError::Stopped)), "{stopped:?}");
+        mislay(&sandbox, 1).await;
+        verify(sandbox.at("2013-01-13T03:30:00Z")).await.expect_err("the ledger does not add up");
+        assert_eq!(sandbox.store().incident(Job::Reset).await.expect("an answer"), None);
+        assert_eq!(sandbox.store().incident(Job::Verify).await.expect("an answer"), None);
+        assert_eq!(told(&sandbox).await, []);
+    }
+
+    /// Of a job whose slots are periods, one that is done says nothing of another that failed. Of two processes that see the
+    /// same, one tells.
+    async fn an_incident_begins_once_and_ends_once_all_is_done(sandbox: Sandbox) {
+        let store = sandbox.store();
+        let hour = |hour: u32| instant(&format!("2013-02-01T{hour:02}:00:00Z"));
+        let job = Job::MonthlyReport;
+        let [rome, paris, tokyo] = [Tz::Europe__Rome, Tz::Europe__Paris, Tz::Asia__Tokyo];
+        let slot = |zone| Slot::Month(month("2013-01"), zone);
+        let incident = |zone, began| Incident { job, slot: slot(zone), began_at: hour(began), why: "no disk".to_owned() };
+        let message = |began, who: &str| {
+            let key = NoticeKey::job_failed(job, hour(began), Email::new(who).expect("an address"));
+            crate::support::message(key, "2013-02-01T00:00:00Z")
+        };
+        let end = async |zone, at, state, telling| {
+            store.claim_run(job, slot(zone), hour(at), hour(at)).await.expect("a claim");
+            store.finish_run_and_tell(job, slot(zone), (state, "so"), hour(at), Some(&telling)).await.expect("recorded");
+        };
+        end(rome, 1, RunState::Failed, Telling::Begins(incident(rome, 1), vec![message(1, "a@example.com")])).await;
+        end(paris, 2, RunState::Failed, Telling::Begins(incident(paris, 2), vec![message(2, "b@example.com")])).await;
+        assert_eq!(store.incident(job).await.expect("an incident"), Some(incident(rome, 1)));
+        assert_eq!(told(&sandbox).await.len(), 1);
+
+        let over = |who| Telling::Ends(incident(rome, 1), vec![message(9, who)]);
+        end(tokyo, 3, RunState::Done, over("c@example.com")).await;
+        end(rome, 4, RunState::Done, over("d@example.com")).await;
+        assert!(store.incident(job).await.expect("an incident").is_some(), "Paris is still to be done");
+        store.claim_run(job, slot(paris), hour(5), hour(5)).await.expect("a claim");
+        end(rome, 6, RunState::Done, over("e@example.com")).await;
+        assert!(store.incident(job).await.expect("an incident").is_some(), "Paris is being done");
+        end(paris, 7, RunState::Done, over("f@example.com")).await;
+        assert_eq!(store.incident(job).await.expect("none"), None);
+        end(paris, 8, RunState::Done, over("g@example.com")).await;
+        let recipients: Vec<String> =
+            told(&sandbox).await.iter().map(|record| record.message.key.recipient().to_string()).collect();
+        assert_eq!(recipients, ["f@example.com", "a@example.com"].map(str::to_owned));
+    }
+
+    async fn the_platforms_month_comes_once_when_it_is_over_everywhere(sandbox: Sandbox) {
+        let [acme, zoo] = ["acme", "zoo"].map(|id| (id, "America/New_York"));
+        let acme = sandbox.open_account(acme.0, acme.1, "2013-01-01").await;
+        sandbox.open_account(zoo.0, "Asia/Tokyo", "2013-01-01").await;
+        let app = sandbox.at("2013-01-15T12:00:00Z");
+        app.charge(&acme, &usage("erase", "one")).await.expect("a charge");
+        app.purchase(&acme, &purchase(2, "inv-1")).await.expect("packs");
+        // New York's January goes on for five hours after that of UTC.
+        sandbox.at("2013-02-01T04:00:00Z").charge(&acme, &usage("erase", "late")).await.expect("a charge");
+
+        let text = include_str!("../../cron/monthly-report.toml");
+        let schedule = Schedule::parse(Job::MonthlyReport, "monthly-report.toml", text).expect("a schedule");
+        let slots = async |app: &App| -> Vec<String> {
+            plan_due(app, &schedule).await.expect("a plan").slots.iter().map(Slot::to_string).collect()
+        };
+        let has_platform = |slots: &[String]| slots.iter().any(|slot| slot == "2013-01@Etc/GMT+12");
+        assert!(!has_platform(&slots(&at(&sandbox, "2013-02-01T11:59:59Z")).await), "it is January somewhere");
+        assert!(!has_platform(&slots(&sandbox.at("2013-02-01T12:00:00Z")).await), "nobody is to be told");
+        assert!(has_platform(&slots(&at(&sandbox, "2013-02-01T12:00:00Z")).await));
+
+        let slot = Slot::Month(month("2013-01"), LAST_ZONE);
+        let new = CancellationToken::new;
+        run(at(&sandbox, "2013-02-01T11:59:59Z"), Job::MonthlyReport, slot, new()).await.expect("nothing to do");
+        assert_eq!(told(&sandbox).await, []);
+        for now in ["2013-02-01T12:00:00Z", "2013-02-02T12:00:00Z"] {
+            run(at(&sandbox, now), Job::MonthlyReport, slot, new()).await.expect("done");
+        }
+        assert_eq!(keys(&sandbox).await, [
+            "platform-monthly//2013-01/night@example.com/1",
+            "platform-monthly//2013-01/ops@example.com/1",
+        ]);
+        let key = "platform-monthly//2013-01/ops@example.com/1".parse().expect("a key");
+        let message = sandbox.store().message(&key).await.expect("read").expect("it is there").message;
+        let first = message.text.lines().next().unwrap_or_default();
+        assert_eq!(first, "14 AI credits used in January 2013 by 1 of 2 accounts: 14 free and 0 purchased.");
+        for said in [
+            "14 credits more than in December 2012 were used.",
+            "No account ran out.",
+            "2 packs in 1 purchase for $50.",
+            "2,986 free credits lapsed unused.",
+            "5,000 purchased credits are outstanding, which had cost $50.",
+        ] {
+            assert!(message.text.contains(said) && message.html.contains(said), "{said}: {}", message.text);
+        }
+        let [workbook] = &message.attachments[..] else { panic!("{:?}", message.attachments.len()) };
+        assert_eq!(workbook.name, "platform-2013-01.xlsx");
+        assert!(workbook.bytes.starts_with(b"PK"), "a workbook is an archive");
+        assert_eq!(message.key.kind(), NoticeKind::PlatformMonthly);
+        sandbox.assert_verified().await;
+    }
+}
