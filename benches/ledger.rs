@@ -18,6 +18,7 @@ mod sqlite;
 use creditd::app::App;
 use creditd::clock::Clock;
 use creditd::config::{LoadInput, Settings};
+use creditd::core::alert::Levels;
 use creditd::core::calendar::{Calendar, Instant, Terms, parse_zone};
 use creditd::core::credits::Credits;
 use creditd::core::ids::{AccountId, ActionCode, Email, Key};
@@ -196,14 +197,17 @@ async fn run(app: &App, job: Job) -> (f64, String) {
 
 /// The scan of all accounts, of none that has changed, and of those that fell to a level.
 async fn scan_all(database: &str, app: &App) {
+    // Whoever charges one of these falls to its level.
+    let levels: Levels = format!("low={}", ALLOWANCE - 1).parse().expect("a level");
+    for n in 0..CROSSING {
+        app.store.set_account(&account_id(n), None, Some(Some(&levels))).await.expect("levels");
+    }
     let (all, said) = run(app, Job::Scan).await;
     println!("{database:<9} the first scan of a day, {said}: {all:.2} s");
     let (quiet, said) = run(app, Job::Scan).await;
     println!("{database:<9} a scan, {said}: {:.1} ms", quiet * 1_000.0);
-    let nearly_all = ALLOWANCE / 7;
     for n in 0..CROSSING {
-        let usage = Usage { quantity: nearly_all, ..usage(format!("{:032x}", fastrand::u128(..))) };
-        app.charge(&account_id(n), &usage).await.expect("an answer");
+        app.charge(&account_id(n), &usage(format!("{:032x}", fastrand::u128(..)))).await.expect("an answer");
     }
     let (crossed, said) = run(app, Job::Scan).await;
     println!("{database:<9} a scan, {said}: {crossed:.2} s");
