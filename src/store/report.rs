@@ -182,7 +182,7 @@ impl Store {
 
     /// Adds the rows that count in `ranges`, each with the number of its account, to `rows`, and returns the balance just
     /// before each range: what the rows from behind `after_seq` until then sum to. Rows at the edge may lie just outside; the
-    /// report leaves them out. They are named by what `breakdown` asks for; with one, the balances are not looked for and zero.
+    /// report leaves them out. They are named by what `breakdown` asks for.
     ///
     /// # Errors
     /// [`StoreError`], also when there are more than [`REPORT_ROWS_MAX`] rows.
@@ -218,12 +218,10 @@ impl Store {
         let in_range = if ranges.iter().any(|(_, range)| range.after_seq > 0) { by_seq } else { by_time };
         let numbers = ranges.iter().map(|(number, _)| u32::try_from(*number).unwrap_or(u32::MAX)).collect();
         let reading = Reading { openings: vec![Split::ZERO; ranges.len()], numbers, rows: std::mem::take(rows) };
-        let mut bulk = self.bulk(reading).await?;
-        // A breakdown says nothing of what was there; and before a range may lie years.
-        if breakdown.is_none() {
-            let doing = "summing what was there before the range";
-            bulk = bulk.each(openings, Some(&asked), None, Reading::opening, doing).await?;
-        }
+        let bulk = self.bulk(reading).await?;
+        let bulk = bulk
+            .each(openings, Some(&asked), None, Reading::opening, "summing what was there before the range")
+            .await?;
         let by = breakdown.map(Breakdown::as_str);
         let bulk = bulk.each(in_range, Some(&asked), Some(by), Reading::row, "reading the rows of a report").await?;
         let reading = bulk.finish();
