@@ -46,8 +46,13 @@ export_to month.png statement-monthly --account "$account" --month 2026-03 --by 
 export_to actions.png usage-by-action --account "$account" --month 2026-03
 export_to actions-by-day.png statement-monthly --account "$account" --month 2026-03 --by day,action
 CREDITD_NOW="${now#*=}" "$creditd" --quiet report export statement-monthly --month 2026-03 --all --out "$out/reports/all"
-for kind in low-credit lapse-soon monthly-statement daily-statement; do
+# With the links by which they are ended.
+export CREDITD__MAIL__UNSUBSCRIBE_URL=https://credits.example/unsubscribe
+for kind in low-credit resolved lapse-soon monthly-statement daily-statement; do
     CREDITD_NOW="${now#*=}" "$creditd" --quiet email preview "$kind" --account "$account" --out "$out/mails" >/dev/null
+done
+for kind in job-failed job-well platform-monthly; do
+    CREDITD_NOW="${now#*=}" "$creditd" --quiet email preview "$kind" --out "$out/mails" >/dev/null
 done
 
 tools="${XDG_CACHE_HOME:-$HOME/.cache}/creditd/screenshots"
