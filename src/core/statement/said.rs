@@ -4,8 +4,13 @@ use super::super::credits::Credits;
 use super::{Column, Counts, Figures, LineType};
 use serde::{Deserialize, Serialize};
 
+/// One of the figures.
+pub type FigureOf = fn(&Figures) -> Credits;
+/// One of the counts.
+type CountOf = fn(&Counts) -> u64;
+
 /// The figures of the equation, in its order.
-pub const FIGURES: [(Column, fn(&Figures) -> Credits); 10] = [
+pub const FIGURES: [(Column, FigureOf); 10] = [
     (Column::CarriedIn, |figures| figures.carried_in),
     (Column::Allocated, |figures| figures.allocated),
     (Column::Purchased, |figures| figures.purchased),
@@ -18,7 +23,7 @@ pub const FIGURES: [(Column, fn(&Figures) -> Credits); 10] = [
     (Column::Remaining, |figures| figures.remaining),
 ];
 
-const COUNTS: [(Column, fn(&Counts) -> u64); 3] = [
+const COUNTS: [(Column, CountOf); 3] = [
     (Column::Succeeded, |counts| counts.succeeded),
     (Column::Failed, |counts| counts.failed),
     (Column::Refused, |counts| counts.refused),
