@@ -23,6 +23,7 @@ use creditd::core::calendar::{Calendar, Instant, Terms, parse_zone};
 use creditd::core::credits::Credits;
 use creditd::core::ids::{AccountId, ActionCode, Email, Key};
 use creditd::core::ledger::{Account, Call, Usage};
+use creditd::core::run::Span;
 use creditd::core::schedule::{Job, Slot};
 use creditd::core::transaction::Status;
 use creditd::jobs::{Kit, Run, execute};
@@ -190,7 +191,7 @@ async fn run(app: &App, job: Job) -> (f64, String) {
     let kit = Kit::new(app.clone()).expect("a kit");
     let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop: CancellationToken::new() };
     let begin = clock();
-    let done = execute(&kit, job, Slot::Tick(app.now()), &mut run).await.expect("the job ends well");
+    let done = execute(&kit, job, Slot::Tick(app.now()), &Span::WHOLE, &mut run).await.expect("the job ends well");
     assert!(done.problems.is_empty(), "{:?}", done.problems);
     (begin.elapsed().as_secs_f64(), done.summary)
 }

@@ -1,16 +1,23 @@
 //! `creditd serve`: a bell that rings every few seconds, and what happens at each ring.
 //!
-//! Deliveries have a lane of their own: they wait for a mail server, which may be slow or silent, and nothing else does.
 //! tokio-cron-scheduler is only the bell. What is due is a pure function of schedules, recorded slots and the clock,
 //! asked anew at every ring, so nothing is missed by a restart, a slow run or a clock that jumps. The daemon keeps no
-//! state that matters: killed at any instruction, it loses nothing, and its next ring goes on.
+//! state that matters: killed at any instruction, it loses nothing, and its next ring, or that of any other process on the
+//! ledger, goes on.
+//!
+//! Jobs go one after the other in a lane. Deliveries have one of their own: they wait for a mail server, which may be slow or
+//! silent. So has what reads the whole ledger, which may take long. Nothing else waits for either.
 
+use crate::app::BadClock;
 use crate::core::calendar::Instant;
 use crate::core::schedule::{Covers, Job, Schedule, Slot};
-use crate::jobs::{Claiming, Done, JobError, Kit, Planned, Run, finish_run, plan_due, run_slot};
+use crate::jobs::backfill::{Slotted, run_next};
+use crate::jobs::{Claiming, Done, JobError, Kit, Planned, Run, begun, plan_due, run_slot};
 use crate::store::StoreError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_cron_scheduler::{Job as Bell, JobScheduler, JobSchedulerError};
@@ -18,6 +25,13 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the bell rings: at least as often as the most frequent schedule wants (`deliver`, every 10 s).
 const BELL: &str = "*/5 * * * * *";
+/// A bell that is silent for so long is broken. A machine that slept is not: this time stands still while it does.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// Backfills that are looked at at one ring, the oldest first.
+const BACKFILLS_MAX: usize = 100;
+/// How long a batch that is being done may go on after the daemon was told to stop. Then others take it over when its
+/// lease ends.
+const STOP_MAX: Duration = Duration::from_secs(25);
 
 /// Why the daemon ended.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +39,15 @@ pub enum DaemonError {
     /// The bell cannot be rung.
     #[error("the scheduler failed: {0}")]
     Bell(#[from] JobSchedulerError),
+    /// The bell is not heard any more.
+    #[error(
+        "the scheduler has not rung for {} seconds; ending, so that whatever supervises creditd starts it again",
+        SILENCE_MAX.as_secs()
+    )]
+    Silent,
+    /// Jobs are not looked at any more.
+    #[error("looking for due jobs ended in a panic: {0}; this is a defect of creditd, please report it")]
+    Panic(String),
     /// The ledger failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -44,23 +67,38 @@ pub struct Ran {
 /// What the rings so far have looked at: a job is looked at when its own cron expression rings, so that one that fails
 /// is not tried at every bell. A proof over a large ledger that fails each time would leave no time for anything else.
 #[derive(Debug, Default)]
-pub struct Looked(BTreeMap<Job, Instant>);
+pub struct Looked {
+    at: BTreeMap<Job, Instant>,
+    /// When the newest row had been recorded at the first ring, if there was one.
+    newest_row: Option<Option<Instant>>,
+    /// What was said of the clock, and of slots that are too old: once is enough.
+    clock: Option<String>,
+    expired: BTreeMap<Job, usize>,
+}
 
 impl Looked {
     fn is_time(&mut self, schedule: &Schedule, now: Instant) -> bool {
-        let is_time = match (self.0.get(&schedule.job), schedule.last_ring(now)) {
+        let is_time = match (self.at.get(&schedule.job), schedule.last_ring(now)) {
             (Some(looked), Some(ring)) => ring > *looked || now < *looked,
             _ => true,
         };
         if is_time {
-            self.0.insert(schedule.job, now);
+            self.at.insert(schedule.job, now);
         }
         is_time
     }
 
     /// The job has more to do than one bell does.
     fn forget(&mut self, job: Job) {
-        self.0.remove(&job);
+        self.at.remove(&job);
+    }
+
+    /// Whether it is news that the clock is wrong so.
+    fn is_news(&mut self, clock: Option<&BadClock>) -> bool {
+        let said = clock.map(ToString::to_string);
+        let is_news = said.is_some() && self.clock.is_none();
+        self.clock = said;
+        is_news
     }
 }
 
@@ -69,21 +107,69 @@ impl Looked {
 /// # Errors
 /// [`DaemonError`] when the bell or the ledger fails for good.
 pub async fn serve(kit: Arc<Kit>, schedules: Vec<Schedule>, stop: CancellationToken) -> Result<(), DaemonError> {
-    kit.app.store.fail_interrupted_runs(kit.app.now()).await?;
-    let (mail, others): (Vec<Schedule>, Vec<Schedule>) =
-        schedules.into_iter().partition(|schedule| schedule.job == Job::Deliver);
-    let lanes = [mail, others].map(|schedules| (Arc::new(Notify::new()), schedules));
+    let lane_of = |job: Job| match job {
+        Job::Deliver => 0,
+        Job::Seal | Job::Verify => 1,
+        _ => 2,
+    };
+    let mut lanes: [(Arc<Notify>, Vec<Schedule>); 3] = Default::default();
+    for schedule in schedules {
+        lanes[lane_of(schedule.job)].1.push(schedule);
+    }
     let mut bell = JobScheduler::new().await?;
-    let ring_them = lanes.each_ref().map(|(rung, _)| Arc::clone(rung));
-    bell.add(Bell::new(BELL, move |_, _| ring_them.iter().for_each(|rung| rung.notify_one()))?).await?;
+    let for_backfills = Arc::new(Notify::new());
+    let mut ring_them: Vec<Arc<Notify>> = lanes.iter().map(|(rung, _)| Arc::clone(rung)).collect();
+    ring_them.push(Arc::clone(&for_backfills));
+    let rings = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&rings);
+    let ring = move |_, _| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        ring_them.iter().for_each(|rung| rung.notify_one());
+    };
+    bell.add(Bell::new(BELL, ring)?).await?;
     bell.start().await?;
     let mut running = JoinSet::new();
     for (rung, schedules) in lanes {
         running.spawn(attend(Arc::clone(&kit), schedules, rung, stop.clone()));
     }
-    running.join_all().await;
+    running.spawn(attend_backfills(Arc::clone(&kit), for_backfills, stop.clone()));
+    let ended = tokio::select! {
+        ended = all(&mut running) => ended,
+        () = silence(&rings) => Err(DaemonError::Silent),
+        () = overtime(&stop) => {
+            tracing::warn!("stopping with work under way; it is left to other processes, or to the next start");
+            Ok(())
+        }
+    };
     bell.shutdown().await?;
+    ended
+}
+
+/// Waits for all lanes, which end when they are told to.
+async fn all(running: &mut JoinSet<()>) -> Result<(), DaemonError> {
+    while let Some(ended) = running.join_next().await {
+        ended.map_err(|error| DaemonError::Panic(error.to_string()))?;
+    }
     Ok(())
+}
+
+/// Ends when the bell has not rung for long.
+async fn silence(rings: &AtomicU64) {
+    let mut heard = rings.load(Ordering::Relaxed);
+    loop {
+        tokio::time::sleep(SILENCE_MAX).await;
+        let now = rings.load(Ordering::Relaxed);
+        if now == heard {
+            return;
+        }
+        heard = now;
+    }
+}
+
+/// Ends when stopping has taken too long.
+async fn overtime(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(STOP_MAX).await;
 }
 
 /// Does what is due at each ring, until `stop` is cancelled.
@@ -103,7 +189,37 @@ async fn attend(kit: Arc<Kit>, schedules: Vec<Schedule>, rung: Arc<Notify>, stop
     }
 }
 
-/// Runs everything that is due now, one slot after the other, oldest first, and tells `watch` of each.
+/// Does this process's share of what people want to be run again, at each ring.
+async fn attend_backfills(kit: Arc<Kit>, rung: Arc<Notify>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = rung.notified() => {}
+        }
+        if let Err(error) = run_backfills(&kit, &stop).await {
+            tracing::error!(%error, "backfills could not be run");
+        }
+    }
+}
+
+async fn run_backfills(kit: &Kit, stop: &CancellationToken) -> Result<(), StoreError> {
+    for record in kit.app.store.backfills(None, true, BACKFILLS_MAX).await?.into_iter().rev() {
+        let job = record.asked.job;
+        while !stop.is_cancelled() {
+            let Some(Slotted { slot, result }) = run_next(kit, &record, stop, &mut |_, _| {}).await? else { break };
+            tracing::info!(backfill = record.number, "a slot of a backfill was run");
+            let failed = result.is_err();
+            log(&Ran { job, slot, result });
+            if failed {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Does this process's share of everything that is due now, one slot after the other, oldest first, and tells `watch` of
+/// each: first of the runs that were begun, then of those that are not.
 ///
 /// # Errors
 /// [`StoreError`] when the ledger cannot be asked, or a run cannot be recorded.
@@ -114,24 +230,27 @@ pub async fn ring(
     stop: &CancellationToken,
     watch: &mut (dyn FnMut(Ran) + Send),
 ) -> Result<(), StoreError> {
+    let newest_row = match looked.newest_row {
+        Some(known) => known,
+        None => *looked.newest_row.insert(kit.app.store.newest_recorded_at().await?),
+    };
+    let bad_clock = kit.app.check_clock(newest_row).await?;
+    if looked.is_news(bad_clock.as_ref())
+        && let Some(why) = &bad_clock
+    {
+        tracing::error!("no job is run: {why}");
+    }
+    if bad_clock.is_some() {
+        return Ok(());
+    }
     for schedule in schedules {
-        let (job, now) = (schedule.job, kit.app.now());
-        if !looked.is_time(schedule, now) || !has_work(kit, job, now).await? {
-            continue;
+        let job = schedule.job;
+        let begun = begun(&kit.app).await?;
+        let mut slots: Vec<Slot> = begun.open.iter().filter(|id| id.job == job).map(|id| id.slot).collect();
+        if begun.leaves_room_for(schedule) {
+            slots.extend(due(kit, schedule, looked).await?);
         }
-        let due = plan_due(&kit.app, schedule).await?;
-        if due.overdue > 0 && job.covers() != Covers::Tick {
-            tracing::warn!(%job, slots = due.overdue, "catching up on slots that were missed");
-        }
-        if due.capped > 0 {
-            tracing::warn!(%job, slots = due.capped, "more slots are due than run at one bell; the next goes on");
-            looked.forget(job);
-        }
-        if due.expired > 0 {
-            let hint = format!("creditd run {job} {} runs them", by_hand(job));
-            tracing::warn!(%job, slots = due.expired, hint, "slots are older than the window and are not run");
-        }
-        for slot in due.slots {
+        for slot in slots {
             if stop.is_cancelled() {
                 return Ok(());
             }
@@ -141,6 +260,27 @@ pub async fn ring(
         }
     }
     Ok(())
+}
+
+/// The slots of a job that are due and not begun, where it is time to look.
+async fn due(kit: &Kit, schedule: &Schedule, looked: &mut Looked) -> Result<Vec<Slot>, StoreError> {
+    let (job, now) = (schedule.job, kit.app.now());
+    if !looked.is_time(schedule, now) || !has_work(kit, job, now).await? {
+        return Ok(Vec::new());
+    }
+    let due = plan_due(&kit.app, schedule).await?;
+    if due.overdue > 0 && job.covers() != Covers::Tick {
+        tracing::warn!(%job, slots = due.overdue, "catching up on slots that were missed");
+    }
+    if due.capped > 0 {
+        tracing::warn!(%job, slots = due.capped, "more slots are due than run at one bell; the next goes on");
+        looked.forget(job);
+    }
+    if looked.expired.insert(job, due.expired) != Some(due.expired) && due.expired > 0 {
+        let hint = format!("creditd run {job} {} runs them", by_hand(job));
+        tracing::warn!(%job, slots = due.expired, hint, "slots are older than the window and are not run");
+    }
+    Ok(due.slots)
 }
 
 /// The flag that names a period of `job`.
@@ -164,21 +304,14 @@ async fn has_work(kit: &Kit, job: Job, now: Instant) -> Result<bool, StoreError>
     })
 }
 
-/// Runs a slot in a task of its own, so that a panic ends the run and not the daemon.
+/// Runs a slot in a task of its own, so that a process that stops leaves no half of it behind.
 async fn guarded(kit: &Arc<Kit>, job: Job, slot: Slot, stop: &CancellationToken) -> Result<Planned, StoreError> {
     let (task_kit, stop) = (Arc::clone(kit), stop.clone());
     let task = tokio::spawn(async move {
         let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop };
         run_slot(&task_kit, job, slot, Claiming::OnceOnly, &mut run).await
     });
-    match task.await {
-        Ok(planned) => planned,
-        Err(error) => {
-            let ended = Err(JobError::Panic(error.to_string()));
-            finish_run(kit, job, slot, &ended).await?;
-            Ok(Planned::Ran(ended))
-        }
-    }
+    task.await.unwrap_or_else(|error| Ok(Planned::Ran(Err(JobError::Panic(error.to_string())))))
 }
 
 fn log(ran: &Ran) {

@@ -5,6 +5,7 @@
 
 mod batch;
 mod caps;
+mod clocks;
 mod desk;
 pub mod import;
 mod marks;
@@ -16,6 +17,7 @@ mod terms;
 mod unsubscribe;
 
 pub use caps::UserCap;
+pub use clocks::BadClock;
 pub use desk::DESK_BATCH_MAX;
 pub use sealing::{NextSealing, SealedProof, Sealing};
 pub use stated::Stated;
@@ -160,6 +162,12 @@ impl App {
     pub fn at(&self, now: Instant) -> Result<App, AppError> {
         let app = App::new(self.settings.clone(), self.store.clone(), Clock::Fixed(now))?;
         Ok(App { desk: self.desk.clone(), ..app })
+    }
+
+    /// The same on `store`, which is the same ledger under some condition. Calls are not under it.
+    #[must_use]
+    pub fn with_store(&self, store: Store) -> App {
+        App { store, ..self.clone() }
     }
 
     /// Does what `call` asks of the ledger of `account`, once (R9). When this returns, it is on disk. Calls that come at the

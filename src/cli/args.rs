@@ -1,6 +1,6 @@
 //! How arguments are read that more than one command takes.
 
-use crate::core::calendar::{BadTime, Calendar, Instant, first_instant_of, parse_date};
+use crate::core::calendar::{BadTime, Calendar, Instant, Month, first_instant_of, parse_date};
 use crate::core::credits::Credits;
 use crate::core::ids::{BadName, Key, clean_text};
 use crate::core::ledger::HOLD_TTL_SECONDS_MAX;
@@ -37,6 +37,20 @@ impl FromStr for Moment {
             Instant::parse(text).map(Moment::At)
         } else {
             parse_date(text).map(Moment::Day)
+        }
+    }
+}
+
+/// A day, or the first day of a month.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FirstDay(pub NaiveDate);
+
+impl FromStr for FirstDay {
+    type Err = BadTime;
+    fn from_str(text: &str) -> Result<FirstDay, BadTime> {
+        match text.parse::<Month>() {
+            Ok(month) => Ok(FirstDay(month.first_day())),
+            Err(_) => parse_date(text).map(FirstDay),
         }
     }
 }

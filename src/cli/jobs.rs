@@ -5,10 +5,11 @@ use super::exit::{Exit, Failure, OrExit};
 use super::output::{Cell, Column};
 use crate::config::schedules;
 use crate::core::calendar::Instant;
+use crate::core::run::RunState;
 use crate::core::schedule::{Job, Schedule};
 use crate::daemon::by_hand;
 use crate::jobs::plan_due;
-use crate::store::RunState;
+use crate::store::RunRecord;
 
 const LIST: &str = "creditd.jobs/1";
 const NEXT: &str = "creditd.jobs-next/1";
@@ -66,8 +67,8 @@ async fn list(context: &Context) -> Result<(), Failure> {
     let mut list = context.list(LIST, &columns.map(Column::text))?;
     for schedule in loaded(context).await? {
         let last = app.store.runs(Some(schedule.job), None, 1).await?.into_iter().next();
-        let (slot, state, finished) = last.map_or((Cell::Null, Cell::Null, Cell::Null), |run| {
-            (Cell::Text(run.slot.to_string()), Cell::Text(run.state.to_string()), instant(run.finished_at))
+        let (slot, state, finished) = last.map_or((Cell::Null, Cell::Null, Cell::Null), |RunRecord { id, run }| {
+            (Cell::Text(id.slot.to_string()), Cell::Text(run.state.to_string()), instant(run.finished_at))
         });
         list.row(vec![
             Cell::Text(schedule.job.to_string()),
@@ -119,10 +120,10 @@ async fn runs(context: &Context, job: Option<Job>, state: Option<RunState>, limi
         Column::text("outcome"),
     ];
     let mut list = context.list(RUNS, &columns)?;
-    for run in app.store.runs(job, state, limit).await? {
+    for RunRecord { id, run } in app.store.runs(job, state, limit).await? {
         list.row(vec![
-            Cell::Text(run.job.to_string()),
-            Cell::Text(run.slot.to_string()),
+            Cell::Text(id.job.to_string()),
+            Cell::Text(id.slot.to_string()),
             Cell::Text(run.state.to_string()),
             Cell::Int(run.attempts.into()),
             instant(Some(run.started_at)),

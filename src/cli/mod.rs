@@ -8,6 +8,7 @@ mod actions;
 mod admin;
 mod alerts;
 mod args;
+mod backfill;
 mod balance;
 mod call;
 mod cap;
@@ -96,6 +97,8 @@ enum Command {
     #[command(subcommand)]
     Jobs(jobs::Jobs),
     #[command(subcommand)]
+    Backfill(backfill::Backfill),
+    #[command(subcommand)]
     Account(account::Account),
     #[command(subcommand)]
     Admin(admin::Admin),
@@ -139,7 +142,7 @@ enum Command {
 impl Command {
     /// Whether the command looks at the stop signal itself: jobs end between two batches and record that they did.
     const fn ends_itself(&self) -> bool {
-        matches!(self, Command::Serve(_) | Command::Run(_))
+        matches!(self, Command::Serve(_) | Command::Run(_) | Command::Backfill(_))
     }
 
     async fn run(self, context: &Context) -> Result<(), Failure> {
@@ -149,6 +152,7 @@ impl Command {
             Command::Serve(command) => command.run(context).await,
             Command::Run(command) => command.run(context).await,
             Command::Jobs(command) => command.run(context).await,
+            Command::Backfill(command) => command.run(context).await,
             Command::Account(command) => command.run(context).await,
             Command::Admin(command) => command.run(context).await,
             Command::Balance(command) => command.run(context).await,

@@ -53,6 +53,8 @@ const TAKEN_HEADERS: &[&str] = &[
 ];
 /// With the longest token it stays within a line of a header.
 const PAGE_LEN_MAX: usize = 400;
+/// Whatever a dead process left lying waits for that long.
+const LEASE_SECONDS_MAX: i64 = 300;
 /// No scheme of a database is longer.
 const SCHEME_LEN_MAX: usize = 20;
 
@@ -66,6 +68,7 @@ pub(super) fn settings(settings: &Settings, refuse: &mut dyn FnMut(&str, String)
     range(refuse, "alerts.lapse_soon_days", settings.alerts.lapse_soon_days, 1..=LAPSE_SOON_DAYS_MAX);
     range(refuse, "alerts.lapse_soon_credits", settings.alerts.lapse_soon_credits.get(), 1..=AMOUNT_MAX);
     range(refuse, "jobs.batch_accounts", settings.jobs.batch_accounts, 1..=BATCH_ACCOUNTS_MAX);
+    range(refuse, "jobs.lease_seconds", settings.jobs.lease_seconds, 1..=LEASE_SECONDS_MAX);
     if credits.currency.len() != 3 || !credits.currency.bytes().all(|b| b.is_ascii_uppercase()) {
         refuse("credits.currency", "three capital letters are expected, such as \"USD\"".to_owned());
     }

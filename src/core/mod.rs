@@ -4,6 +4,7 @@
 //! hash map. Time, prices and stored state come in as arguments; plans and answers go out as values.
 
 pub mod alert;
+pub mod backfill;
 pub mod calendar;
 pub mod counting;
 pub mod credits;
@@ -13,6 +14,7 @@ pub mod ids;
 pub mod ledger;
 pub mod outbox;
 pub mod price;
+pub mod run;
 pub mod schedule;
 pub mod sealed;
 pub mod secret;

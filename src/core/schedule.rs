@@ -107,6 +107,16 @@ words! {
     }
 }
 
+words! {
+    /// Whether a slot begins while another run of the job is under way.
+    Overlap {
+        /// It waits, and where its slots are ticks the newest then does for all.
+        Wait = "wait",
+        /// It begins beside it.
+        Allow = "allow",
+    }
+}
+
 /// One due occurrence of a job, identified by what it covers. Its text is its identity in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Slot {
@@ -260,6 +270,8 @@ pub struct Schedule {
     pub window_days: i64,
     /// How many seconds after it became due an unrun slot counts as overdue.
     pub grace_seconds: i64,
+    /// Whether a slot begins while another run of the job is under way.
+    pub overlap: Overlap,
 }
 
 #[derive(Deserialize)]
@@ -270,6 +282,7 @@ struct File {
     catch_up: Spanned<String>,
     window_days: Spanned<i64>,
     grace_seconds: Spanned<i64>,
+    overlap: Option<Spanned<String>>,
 }
 
 impl Schedule {
@@ -300,8 +313,17 @@ impl Schedule {
                 "one run of {job} does all there is to do, so only \"latest\" makes sense"
             )));
         }
+        let overlap = match &raw.overlap {
+            None if job.covers() == Covers::Tick && job != Job::Deliver => Overlap::Wait,
+            None => Overlap::Allow,
+            Some(word) => Overlap::from_word(word.get_ref()).ok_or_else(|| {
+                let what = format!("overlap = {:?}: allowed are \"wait\" and \"allow\"", word.get_ref());
+                bad(word.span().start, what)
+            })?,
+        };
         let schedule = Schedule {
             job,
+            overlap,
             cron,
             zone,
             catch_up,

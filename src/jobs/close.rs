@@ -12,6 +12,7 @@ use crate::core::calendar::{Instant, Month};
 use crate::core::counting::counted;
 use crate::core::ids::{AccountId, CLOSE_KEY_PREFIX, Key};
 use crate::core::ledger::{Call, Ledger, MonthClosing, Receipt, Refusal};
+use crate::core::run::RunState;
 use crate::core::schedule::{Job, Slot};
 use crate::store::{Batch, Load, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,8 +53,8 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
     let app = &kit.app;
     let now = app.now();
     let (since, late_usage_days) = (app.store.meta().created_at, app.settings.credits.late_usage_days);
-    // Only runs that are done, however young those are that are not.
-    let reported = app.store.recorded_slots(Job::MonthlyReport, since, Instant::MAX).await?;
+    let states = app.store.slot_states(Job::MonthlyReport, since).await?;
+    let reported = states.into_iter().filter(|(_, state)| *state == RunState::Done).map(|(slot, _)| slot).collect();
     let policy = Policy { now, since, late_usage_days, reported };
     let known_by = now.plus_days(-late_usage_days);
     let latest = Month::of(known_by.plus_seconds(ZONE_HOURS_MAX * 3_600).to_utc().date_naive()).previous();

@@ -2,13 +2,14 @@
 
 use super::statements::{self, Reported};
 use super::{Done, JobError, Kit, Run};
+use crate::core::run::Span;
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 
-/// Writes the statements of `day` for the accounts whose zone it was.
+/// Writes the statements of `day` for the accounts of `span` whose zone it was.
 ///
 /// # Errors
 /// [`JobError`].
-pub async fn run(kit: &Kit, day: NaiveDate, zone: Tz, run: &mut Run<'_>) -> Result<Done, JobError> {
-    statements::run(kit, Reported::Day(day), zone, run).await
+pub async fn run(kit: &Kit, day: NaiveDate, zone: Tz, span: &Span, run: &mut Run<'_>) -> Result<Done, JobError> {
+    statements::run(kit, Reported::Day(day), zone, span, run).await
 }

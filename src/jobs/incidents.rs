@@ -7,27 +7,40 @@
 use super::{Done, JobError, Kit};
 use crate::core::ids::cut_text;
 use crate::core::outbox::Message;
-use crate::core::schedule::{Job, Slot};
 use crate::notice::{JobFailed, JobWell, NoticeError};
-use crate::store::{Incident, RunState, StoreError, Telling};
+use crate::store::{Incident, NO_BACKFILL, RunId, StoreError, Telling};
 
 /// Longest reason kept of an incident, in characters.
 const WHY_CHARS_MAX: usize = 2_000;
 
-/// Records how a run that was claimed ended, and tells the operators where it is news to them.
+/// What the operators are told if a run ends in one way or the other.
+#[derive(Debug, Default)]
+pub(super) struct News(Option<Telling>);
+
+impl News {
+    /// What they are told when it is done.
+    pub(super) fn if_done(&self) -> Option<&Telling> {
+        self.0.as_ref().filter(|telling| matches!(telling, Telling::Ends(..)))
+    }
+
+    /// What they are told when it has failed.
+    pub(super) fn if_failed(&self) -> Option<&Telling> {
+        self.0.as_ref().filter(|telling| matches!(telling, Telling::Begins(..)))
+    }
+}
+
+/// Words what the operators are to be told when a run ends with `result`, where that would be news to them. A backfill is
+/// watched by whoever asked for it.
 ///
 /// # Errors
-/// [`StoreError`] when it cannot be recorded.
-pub async fn finish_run(kit: &Kit, job: Job, slot: Slot, result: &Result<Done, JobError>) -> Result<(), StoreError> {
-    let (state, outcome) = match result {
-        Ok(done) if done.problems.is_empty() => (RunState::Done, done.summary.clone()),
-        Ok(done) => {
-            (RunState::Done, format!("{}; {} problems, first: {}", done.summary, done.problems.len(), done.problems[0]))
-        }
-        Err(error) => (RunState::Failed, error.to_string()),
-    };
-    let (store, now) = (&kit.app.store, kit.app.now());
-    let telling = match (store.incident(job).await?, result) {
+/// [`StoreError`].
+pub(super) async fn news(kit: &Kit, id: RunId, result: &Result<Done, JobError>) -> Result<News, StoreError> {
+    let RunId { backfill, job, slot } = id;
+    if backfill != NO_BACKFILL {
+        return Ok(News::default());
+    }
+    let now = kit.app.now();
+    Ok(News(match (kit.app.store.incident(job).await?, result) {
         (Some(incident), Ok(done)) => {
             let outcome = done.summary.clone();
             let Incident { began_at, why, .. } = incident.clone();
@@ -36,16 +49,17 @@ pub async fn finish_run(kit: &Kit, job: Job, slot: Slot, result: &Result<Done, J
             Some(Telling::Ends(incident, messages))
         }
         (Some(_), Err(_)) | (None, Ok(_) | Err(JobError::Stopped)) => None,
+        (None, Err(error)) if error.is_lease_lost() => None,
         // Who is told of it later would not know what it is about.
         (None, Err(_)) if kit.app.settings.mail.operators.is_empty() => None,
-        (None, Err(_)) => {
-            let facts = JobFailed { job, slot, failed_at: now, why: outcome.clone() };
+        (None, Err(error)) => {
+            let why = error.to_string();
+            let facts = JobFailed { job, slot, failed_at: now, why: why.clone() };
             let messages = to_operators(kit, |to| kit.templates.job_failed(&facts, to));
-            let why = cut_text(&outcome, WHY_CHARS_MAX);
+            let why = cut_text(&why, WHY_CHARS_MAX);
             Some(Telling::Begins(Incident { job, slot, began_at: now, why }, messages))
         }
-    };
-    store.finish_run_and_tell(job, slot, (state, &outcome), now, telling.as_ref()).await
+    }))
 }
 
 /// One message to each. What cannot be worded keeps no run from being recorded.

@@ -4,6 +4,7 @@
 //! writes that in one database transaction. A dry run is the same way without the last step. Each effect has a unique
 //! key, so a job that runs twice, or was killed half-way and runs again, does everything once.
 
+pub mod backfill;
 pub mod close;
 pub mod daily_report;
 pub mod deliver;
@@ -20,23 +21,24 @@ pub mod seal;
 mod statements;
 pub mod verify;
 
-pub use incidents::finish_run;
-pub use planner::{Claiming, Planned, plan_due, run_slot};
+pub use planner::{Begun, Claiming, Planned, begun, plan_due, run_slot};
 pub use platform::zones_of;
 
 use crate::app::{App, AppError};
 use crate::config::{MailSettings, TransportKind};
 use crate::core::alert::Levels;
+use crate::core::backfill::Asked;
 use crate::core::calendar::Instant;
 use crate::core::delivery::{Breaker, Fault};
 use crate::core::ledger::Refusal;
+use crate::core::run::{Span, Tally};
 use crate::core::schedule::{Job, Slot};
 use crate::core::secret::Secret;
 use crate::core::statement::ReportError;
 use crate::mail::{FileMailer, MailError, Mailer, SmtpMailer, SmtpOptions};
 use crate::notice::{BadTemplates, NoticeError, Sender, Templates};
 use crate::report::{DefinitionError, RenderError};
-use crate::store::{AccountRecord, StoreError};
+use crate::store::{AccountRecord, RunId, StoreError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -103,9 +105,27 @@ pub enum JobError {
     /// The process is shutting down.
     #[error("stopped between two batches; the next run does the rest")]
     Stopped,
+    /// Whoever was at it died of it, or so it seems.
+    #[error(
+        "{deaths} processes ended while they were at the same part of it, the last of them without a word: look for \
+         `out of memory` in the system's log; `creditd jobs runs` shows what it was"
+    )]
+    Killed {
+        /// How many.
+        deaths: u32,
+    },
     /// The job's task died.
     #[error("the job ended in a panic: {0}; this is a defect of creditd, please report it")]
     Panic(String),
+}
+
+impl JobError {
+    /// Whether all that happened is that another process has taken over.
+    #[must_use]
+    pub const fn is_lease_lost(&self) -> bool {
+        let (JobError::Store(error) | JobError::App(AppError::Store(error))) = self else { return false };
+        matches!(error, StoreError::LeaseLost { .. })
+    }
 }
 
 /// What jobs work with, built once.
@@ -118,6 +138,8 @@ pub struct Kit {
     pub mailer: Mailer,
     /// Whether the mail server is worth asking.
     breaker: Arc<Mutex<Breaker>>,
+    /// What a person asked for, where past slots are run for that.
+    asked: Option<Arc<Asked>>,
 }
 
 impl Kit {
@@ -146,14 +168,33 @@ impl Kit {
             TransportKind::File => Mailer::File(FileMailer::new(&app.settings.mail.dir, mailbox)?),
             TransportKind::Smtp => Mailer::Smtp(Arc::new(SmtpMailer::new(smtp_options(&app.settings.mail)?, mailbox)?)),
         };
-        Ok(Kit { app, templates, mailer, breaker: Arc::default() })
+        Ok(Kit { app, templates, mailer, breaker: Arc::default(), asked: None })
     }
 
     /// The same kit on `app`, which is at another instant: how a simulation moves on.
     #[must_use]
     pub fn at(&self, app: App) -> Kit {
         let (templates, mailer, breaker) = (self.templates.clone(), self.mailer.clone(), Arc::clone(&self.breaker));
-        Kit { app, templates, mailer, breaker }
+        Kit { app, templates, mailer, breaker, asked: self.asked.clone() }
+    }
+
+    /// The same kit for a slot of a backfill.
+    fn for_backfill(&self, asked: Arc<Asked>) -> Kit {
+        Kit { asked: Some(asked), ..self.at(self.app.clone()) }
+    }
+
+    /// Whether what is planned is only shown: in a dry run, and in a backfill without mails.
+    fn only_shows(&self, run: &Run<'_>) -> bool {
+        run.dry_run || self.only_says()
+    }
+
+    fn only_says(&self) -> bool {
+        self.asked.as_ref().is_some_and(|asked| !asked.email)
+    }
+
+    /// The same kit for whoever does the batch of `term`: it writes as long as the batch is theirs.
+    fn fenced(&self, id: RunId, term: u32) -> Kit {
+        self.at(self.app.with_store(self.app.store.fenced(id, term)))
     }
 
     /// Until when the mail server is left alone, after it did not answer a few times.
@@ -238,9 +279,20 @@ pub struct Done {
     pub summary: String,
     /// What could not be done although the job went on: one line each.
     pub problems: Vec<String>,
+    /// The counts of the summary, of jobs that are done in batches.
+    pub tally: Tally,
 }
 
 impl Done {
+    /// Adds another batch of the same run.
+    fn extend(&mut self, other: Done) {
+        other.lines.into_iter().for_each(|line| self.line(line));
+        self.more_lines += other.more_lines;
+        self.problems.extend(other.problems);
+        self.tally.extend(&other.tally);
+        self.summary = other.summary;
+    }
+
     fn line(&mut self, line: impl Into<String>) {
         if self.lines.len() < PLAN_LINES_MAX {
             self.lines.push(line.into());
@@ -250,21 +302,21 @@ impl Done {
     }
 }
 
-/// Runs one job for one slot, without recording a run: [`run_slot`] does that around it.
+/// Does a part of one job for one slot, or all of it, without recording a run: [`run_slot`] does that around it.
 ///
 /// # Errors
 /// [`JobError`].
-pub async fn execute(kit: &Kit, job: Job, slot: Slot, run: &mut Run<'_>) -> Result<Done, JobError> {
+pub async fn execute(kit: &Kit, job: Job, slot: Slot, span: &Span, run: &mut Run<'_>) -> Result<Done, JobError> {
     match (job, slot) {
-        (Job::Reset, Slot::Tick(_)) => reset::run(kit, run).await,
+        (Job::Reset, Slot::Tick(_)) => reset::run(kit, span, run).await,
         (Job::ExpireHolds, Slot::Tick(_)) => expire_holds::run(kit, run).await,
         (Job::Scan, Slot::Tick(_)) => scan::run(kit, run).await,
         (Job::Close, Slot::Tick(_)) => close::run(kit, run).await,
         (Job::Deliver, Slot::Tick(_)) => deliver::run(kit, run).await,
         (Job::Seal, Slot::Tick(_)) => seal::run(kit, run).await,
         (Job::Verify, Slot::Tick(_)) => verify::run(kit, run).await,
-        (Job::DailyReport, Slot::Day(day, zone)) => daily_report::run(kit, day, zone, run).await,
-        (Job::MonthlyReport, Slot::Month(month, zone)) => monthly_report::run(kit, month, zone, run).await,
+        (Job::DailyReport, Slot::Day(day, zone)) => daily_report::run(kit, day, zone, span, run).await,
+        (Job::MonthlyReport, Slot::Month(month, zone)) => monthly_report::run(kit, month, zone, span, run).await,
         (job, slot) => Err(JobError::WrongSlot { job, slot }),
     }
 }

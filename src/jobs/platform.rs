@@ -20,6 +20,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The zone in which every day ends last: twelve hours behind UTC.
 pub(super) const LAST_ZONE: Tz = Tz::Etc__GMTPlus12;
+/// What is counted.
+pub(super) const WRITTEN: &str = "platform_reports";
+pub(super) const THERE: &str = "platform_reports_there";
 /// The report that the mail is about.
 const REPORT: &str = "platform-monthly";
 /// What the workbook is.
@@ -68,8 +71,9 @@ pub(super) async fn run(kit: &Kit, month: Month, dry_run: bool, done: &mut Done)
         done.line(format!("{}: {}", message.key.name(), message.subject));
     }
     let written = if dry_run { messages.len() as u64 } else { kit.app.store.write_messages(&messages).await? };
-    let would = if dry_run { "to write" } else { "written" };
-    done.summary.push_str(&format!("; platform report: {written} {would}, {} there already", known.len()));
+    done.tally.add(WRITTEN, written.cast_signed());
+    done.tally.add(THERE, known.len() as i64);
+    done.summary = super::statements::summary(&done.tally, dry_run);
     Ok(())
 }
 

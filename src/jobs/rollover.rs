@@ -9,15 +9,50 @@ use crate::core::counting::{counted, grouped};
 use crate::core::credits::Credits;
 use crate::core::ids::AccountId;
 use crate::core::ledger::{Ledger, Refusal};
+use crate::core::run::{End, Span};
 use crate::core::transaction::Kind;
 use crate::store::{BATCHES_AT_ONCE, Batch, Due, Load, StoreError};
 use std::collections::BTreeSet;
+
+/// How many times over the accounts that are written at once make a batch of a run: some seconds of work, which another process
+/// does again in part when this one dies.
+const TURNS_A_BATCH: usize = 5;
+
+/// The part of the accounts that are due, in the order in which they are: behind the first, up to the second.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Bounds {
+    after: Option<Due>,
+    until: Option<Due>,
+}
+
+impl Bounds {
+    /// Those of a batch.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when the span is of another job.
+    pub(super) fn of(span: &Span) -> Result<Bounds, StoreError> {
+        let read = |mark: &Option<String>| mark.as_deref().map(str::parse).transpose();
+        Ok(Bounds { after: read(&span.after)?, until: read(&span.until)? })
+    }
+}
+
+/// Where the batch of accounts behind `after` ends.
+pub(super) async fn end_of_batch(app: &App, after: Option<&str>) -> Result<End, StoreError> {
+    let after = after.map(str::parse).transpose()?;
+    let limit = app.settings.jobs.batch_accounts * BATCHES_AT_ONCE * TURNS_A_BATCH;
+    let due = app.store.accounts_due(app.now(), after.as_ref(), None, limit).await?;
+    Ok(match due.last() {
+        None => End::Nothing,
+        Some(last) if due.len() == limit => End::At(last.to_string()),
+        Some(_) => End::Rest,
+    })
+}
 
 /// Which accounts are looked for, and behind which one the next page begins.
 #[derive(Clone, Debug)]
 pub(super) enum Looking {
     /// Those whose month has turned, or that have anything else to roll over.
-    ForAnything(Option<Due>),
+    ForAnything(Bounds, Option<Due>),
     /// Those with a hold that ran out.
     ForExpiredHolds(Option<AccountId>),
 }
@@ -27,8 +62,8 @@ impl Looking {
     async fn next(&mut self, app: &App, now: Instant) -> Result<Vec<AccountId>, StoreError> {
         let limit = app.settings.jobs.batch_accounts * BATCHES_AT_ONCE;
         match self {
-            Looking::ForAnything(last) => {
-                let due = app.store.accounts_due(now, last.as_ref(), limit).await?;
+            Looking::ForAnything(Bounds { after, until }, last) => {
+                let due = app.store.accounts_due(now, last.as_ref().or(after.as_ref()), until.as_ref(), limit).await?;
                 *last = due.last().cloned();
                 Ok(due.into_iter().map(|due| due.account).collect())
             }

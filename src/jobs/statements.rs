@@ -7,21 +7,24 @@
 //! compared with what is true then, once: whoever was told something else gets the next version, which says what has changed. A
 //! version has one set of figures, and an admin was told those of the last version of which the outbox has a message.
 
-use super::{Done, JobError, Kit, Run};
-use crate::app::Stated;
+use super::{Done, JobError, Kit, Run, platform};
+use crate::app::{App, Stated};
 use crate::core::alert::Levels;
+use crate::core::backfill::Asked;
 use crate::core::calendar::{Calendar, Instant, Month};
 use crate::core::counting::counted;
 use crate::core::ids::{AccountId, Email};
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
+use crate::core::run::{End, Span, Tally};
 use crate::core::statement::{
-    Breakdown, DateRange, Group, Grouping, LINES_PER_PERIOD, Line, Marks, ReportModel, ReportSpec, Said, Sales, Scope,
+    Breakdown, Changed, DateRange, Group, Grouping, LINES_PER_PERIOD, Line, Marks, ReportModel, ReportSpec, Said,
+    Sales, Scope,
 };
 use crate::core::transaction::{Money, Reason};
 use crate::notice::{ChartPicture, PacksBought, Period, StatementMail, Templates, TopUse, Tops};
 use crate::report::chart::{Frame, Picture, Subject, chart};
 use crate::report::{self, Format, RenderError};
-use crate::store::{AccountRecord, Admin, ClosedStatement, Statements, Version};
+use crate::store::{AccountRecord, Admin, ClosedStatement, Statements, StoreError, Version};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use std::collections::BTreeMap;
@@ -31,6 +34,11 @@ use std::sync::Arc;
 const FIRST_VERSION: u32 = 1;
 /// Accounts whose statements are worded and then written together: some megabytes, so that no charge waits long for them.
 const ACCOUNTS_AT_ONCE: usize = 100;
+/// Accounts that are looked at together: most want no mail of a day.
+const ACCOUNTS_LOOKED_AT: usize = 500;
+/// What is counted.
+const STATEMENTS: &str = "statements";
+const STATEMENTS_THERE: &str = "statements_there";
 
 /// The period of a statement.
 #[derive(Clone, Copy, Debug)]
@@ -79,36 +87,76 @@ impl Reported {
     }
 }
 
-/// Words the statements of one period for the accounts whose zone it was. While one batch is worded, the one before it is
-/// written.
-pub(super) async fn run(kit: &Kit, reported: Reported, zone: Tz, run: &mut Run<'_>) -> Result<Done, JobError> {
+/// Where the batch of accounts behind `after` ends that are or were in `zone`. There is always one: the platform report
+/// comes with the first.
+pub(super) async fn end_of_batch(app: &App, zone: Tz, after: Option<&str>) -> Result<End, StoreError> {
+    let first = after.is_none();
+    let after = after.map(AccountId::new).transpose()?;
+    let limit = app.settings.jobs.batch_accounts;
+    let ids = app.store.accounts_in_zone(zone, after.as_ref(), None, limit).await?;
+    Ok(match ids.last() {
+        None if !first => End::Nothing,
+        Some(last) if ids.len() == limit => End::At(last.to_string()),
+        _ => End::Rest,
+    })
+}
+
+/// Words the statements of one period for the accounts of `span` whose zone it was. While one batch is worded, the one before
+/// it is written.
+pub(super) async fn run(
+    kit: &Kit,
+    reported: Reported,
+    zone: Tz,
+    span: &Span,
+    run: &mut Run<'_>,
+) -> Result<Done, JobError> {
     let app = &kit.app;
-    let mut done = Done::default();
+    let (mut done, only_shows) = (Done::default(), kit.only_shows(run));
     let (mut seen, mut written, mut there) = (0_u64, 0_u64, 0_u64);
-    let total = app.store.count_accounts().await?;
     let titles = titles(kit).await?;
     let mut before = Worded::default();
-    let mut pages = app.store.pages(None, app.settings.jobs.batch_accounts);
-    while let Some(ids) = pages.next().await? {
+    let read = |mark: &Option<String>| mark.as_deref().map(AccountId::new).transpose().map_err(StoreError::from);
+    let (mut after, until) = (read(&span.after)?, read(&span.until)?);
+    loop {
+        let ids = app.store.accounts_in_zone(zone, after.as_ref(), until.as_ref(), ACCOUNTS_LOOKED_AT).await?;
+        let Some(last) = ids.last().cloned() else { break };
         let now = app.now();
-        let (mut wanted, known) = gather(kit, &ids, reported, zone, now).await?;
+        let (mut wanted, known) = match &kit.asked {
+            None => gather(kit, &ids, reported, zone, now).await?,
+            Some(asked) => compare(kit, asked, &ids, reported, zone, now).await?,
+        };
         there += known;
         while !wanted.is_empty() {
             run.check_stop()?;
             let batch = wanted.drain(..wanted.len().min(ACCOUNTS_AT_ONCE)).collect();
             let words = word(kit, batch, reported, &titles, now);
-            let (worded, added) = tokio::try_join!(words, write(kit, &before, run.dry_run))?;
+            let (worded, added) = tokio::try_join!(words, write(kit, &before, only_shows))?;
             written += added;
+            there += worded.unchanged;
             worded.tell(&mut done);
             before = worded;
         }
         seen += ids.len() as u64;
-        (run.progress)(seen, Some(total));
+        (run.progress)(seen, None);
+        after = Some(last);
     }
-    written += write(kit, &before, run.dry_run).await?;
-    let would = if run.dry_run { "to write" } else { "written" };
-    done.summary = format!("{} {would}, {there} there already", counted(written, "statement"));
+    written += write(kit, &before, only_shows).await?;
+    done.tally.add(STATEMENTS, written.cast_signed());
+    done.tally.add(STATEMENTS_THERE, there.cast_signed());
+    done.summary = summary(&done.tally, only_shows);
     Ok(done)
+}
+
+/// What was done, in one sentence.
+pub(super) fn summary(tally: &Tally, dry_run: bool) -> String {
+    let would = if dry_run { "to write" } else { "written" };
+    let statements = counted(tally.count(STATEMENTS), "statement");
+    let mut summary = format!("{statements} {would}, {} there already", tally.count(STATEMENTS_THERE));
+    let (reports, reports_there) = (tally.count(platform::WRITTEN), tally.count(platform::THERE));
+    if reports + reports_there > 0 {
+        summary.push_str(&format!("; platform report: {reports} {would}, {reports_there} there already"));
+    }
+    summary
 }
 
 /// Tells whoever got the statement of a month that was closed since what has changed, and returns how many that were. Every
@@ -143,22 +191,29 @@ pub(super) async fn correct(kit: &Kit, run: &mut Run<'_>, done: &mut Done) -> Re
 struct Worded {
     messages: Vec<Message>,
     statements: Statements,
+    /// For each account that was told something else, what has changed.
+    changes: Vec<String>,
+    /// Admins who know what there is to say.
+    unchanged: u64,
 }
 
 impl Worded {
     fn tell(&self, done: &mut Done) {
         self.messages.iter().for_each(|message| done.line(format!("{}: {}", message.key, message.subject)));
+        self.changes.iter().for_each(|change| done.line(change.as_str()));
     }
 
     fn extend(&mut self, other: Worded) {
         self.messages.extend(other.messages);
         self.statements.versions.extend(other.statements.versions);
+        self.changes.extend(other.changes);
+        self.unchanged += other.unchanged;
     }
 }
 
 /// Writes messages, or in a dry run counts them.
 async fn write(kit: &Kit, worded: &Worded, dry_run: bool) -> Result<u64, JobError> {
-    let Worded { messages, statements } = worded;
+    let Worded { messages, statements, .. } = worded;
     if dry_run || (messages.is_empty() && *statements == Statements::default()) {
         return Ok(messages.len() as u64);
     }
@@ -214,12 +269,7 @@ async fn gather(
     zone: Tz,
     now: Instant,
 ) -> Result<(Vec<Wanted>, u64), JobError> {
-    let mut records = kit.app.store.accounts(ids).await?;
-    records.retain(|record| {
-        let account = &record.account;
-        let (_, to) = reported.bounds(&account.calendar);
-        reported.zone_in(&account.calendar) == zone && account.opened_at < to && to <= now
-    });
+    let records = ended(kit.app.store.accounts(ids).await?, reported, zone, now);
     let mut wanted = readers(kit, records, reported).await?;
     let mut known = 0;
     for one in &mut wanted {
@@ -229,6 +279,52 @@ async fn gather(
     }
     wanted.retain(|one| !one.admins.is_empty());
     Ok((wanted, known))
+}
+
+/// The accounts of a backfill whose period this was and has ended, with all admins who want its statement, told or not: some may
+/// have been told something else. What a day said is not kept, so whoever was told of it is left alone; and how many these
+/// are.
+async fn compare(
+    kit: &Kit,
+    asked: &Asked,
+    ids: &[AccountId],
+    reported: Reported,
+    zone: Tz,
+    now: Instant,
+) -> Result<(Vec<Wanted>, u64), JobError> {
+    let is_asked = |id: &&AccountId| asked.accounts.is_empty() || asked.accounts.contains(id);
+    let ids: Vec<AccountId> = ids.iter().filter(is_asked).cloned().collect();
+    if matches!(reported, Reported::Day(_)) {
+        return gather(kit, &ids, reported, zone, now).await;
+    }
+    let records = ended(kit.app.store.accounts(&ids).await?, reported, zone, now);
+    let mut wanted = readers(kit, records, reported).await?;
+    wanted.retain(|one| !one.admins.is_empty());
+    Ok((wanted, 0))
+}
+
+/// Those whose period it was, and has ended.
+fn ended(mut records: Vec<AccountRecord>, reported: Reported, zone: Tz, now: Instant) -> Vec<AccountRecord> {
+    records.retain(|record| {
+        let account = &record.account;
+        let (_, to) = reported.bounds(&account.calendar);
+        reported.zone_in(&account.calendar) == zone && account.opened_at < to && to <= now
+    });
+    records
+}
+
+/// What has changed since an account was told, in one line.
+fn changes(record: &AccountRecord, reported: Reported, before: &Said, said: &Said) -> String {
+    let change = |Changed { column, credit_type, before, after }: Changed| {
+        let of = credit_type.map(|credit_type| format!("{credit_type} ")).unwrap_or_default();
+        format!("{of}{} {before} -> {after}", column.as_str())
+    };
+    let changes: Vec<String> = said.changes_since(before).into_iter().map(change).collect();
+    let period = match reported {
+        Reported::Month(month) => month.to_string(),
+        Reported::Day(day) => day.to_string(),
+    };
+    format!("{} {period} was told otherwise: {}", record.account.id, changes.join(", "))
 }
 
 /// Accounts with the admins who were told.
@@ -353,9 +449,12 @@ impl Wording {
         let known = |(admin, told): &(Admin, Option<u32>)| (admin.clone(), told.and_then(|told| wanted.said_by(told)));
         let mut readers: Vec<(Admin, Option<Said>)> = wanted.admins.iter().map(known).collect();
         readers.retain(|(_, told)| *told != Some(said));
+        let unchanged = (wanted.admins.len() - readers.len()) as u64;
         if readers.is_empty() {
-            return Ok(Worded::default());
+            return Ok(Worded { unchanged, ..Worded::default() });
         }
+        let told_before = readers.iter().find_map(|(_, told)| told.as_ref());
+        let changes = told_before.map(|before| changes(&wanted.record, self.reported, before, &said));
         let mut facts = StatementMail { version: number, ..self.facts(&wanted.record, &model, refused)? };
         let message = |(admin, told): (Admin, Option<Said>)| {
             facts.corrects = told;
@@ -368,7 +467,8 @@ impl Wording {
             Reported::Month(month) => vec![(account, month, Version { number, said })],
             Reported::Day(_) => Vec::new(),
         };
-        Ok(Worded { messages, statements: Statements { versions, compared: Vec::new() } })
+        let statements = Statements { versions, compared: Vec::new() };
+        Ok(Worded { messages, statements, changes: changes.into_iter().collect(), unchanged })
     }
 
     /// The allowance and the levels in the chart of a month.

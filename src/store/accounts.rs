@@ -175,7 +175,7 @@ impl Store {
     /// [`StoreError`]; nothing was written then.
     pub async fn open_accounts(&self, new: &[NewAccount], now: Instant) -> Result<Vec<Opened>> {
         let ids = id_set(new.iter().map(|n| &n.account.id))?;
-        in_write!(self.backend, "committing accounts", |tx| {
+        in_write!(self, "committing accounts", |tx| {
             let mut there = read_accounts(tx, &ids).await?;
             let (mut rows, mut admins, mut answers) = (Vec::new(), Vec::new(), Vec::new());
             for NewAccount { account, admins: people } in new {
@@ -297,6 +297,32 @@ impl Store {
         Ok(zones)
     }
 
+    /// Up to `limit` accounts that are or were in `zone`, in order of id, behind `after` and up to and including `until`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn accounts_in_zone(
+        &self,
+        zone: chrono_tz::Tz,
+        after: Option<&AccountId>,
+        until: Option<&AccountId>,
+        limit: usize,
+    ) -> Result<Vec<AccountId>> {
+        let rows = self
+            .query(
+                "SELECT DISTINCT account_id FROM terms
+                  WHERE zone = $1 AND account_id > $2 AND ($3 IS NULL OR account_id <= $3) ORDER BY account_id LIMIT $4",
+            )
+            .bind(zone.name())
+            .bind(after.map_or("", AccountId::as_str))
+            .bind(until.map(AccountId::as_str))
+            .bind(limit_of(limit))
+            .fetch_all()
+            .await
+            .while_("listing the accounts of a zone")?;
+        rows.iter().map(|row| Ok(AccountId::new(row.get(0))?)).collect()
+    }
+
     /// Changes an account's name or own alert levels; `None` leaves them. False when there is no such account.
     ///
     /// # Errors
@@ -308,7 +334,7 @@ impl Store {
         levels: Option<Option<&Levels>>,
     ) -> Result<bool> {
         let ids = json([id])?;
-        in_write!(self.backend, "committing an account", |tx| {
+        in_write!(self, "committing an account", |tx| {
             lock(tx, &ids).await?;
             let accounts = read_accounts(tx, &ids).await?;
             let Some(account) = accounts.get(id) else { return Ok(false) };
@@ -324,7 +350,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; nothing was written then.
     pub async fn set_admin(&self, account: &AccountId, admin: &Admin) -> Result<()> {
-        in_write!(self.backend, "committing an admin", |tx| write_admins(tx, &[(account, admin)]).await)
+        in_write!(self, "committing an admin", |tx| write_admins(tx, &[(account, admin)]).await)
     }
 
     /// Takes back one wish of an admin, whatever is written of the same admin meanwhile; returns what is left, or `None` when
@@ -335,7 +361,7 @@ impl Store {
     pub async fn end_wish(&self, asked: &Unsubscribe) -> Result<Option<Admin>> {
         let Unsubscribe { account, address, wish } = asked;
         let ids = json([account])?;
-        in_write!(self.backend, "committing what an admin wishes", |tx| {
+        in_write!(self, "committing what an admin wishes", |tx| {
             lock(tx, &ids).await?;
             let admins = read_admins(tx, &ids).await?;
             let Some((_, mut admin)) = admins.into_iter().find(|(_, admin)| admin.email == *address) else {
@@ -352,7 +378,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; nothing was written then.
     pub async fn remove_admin(&self, account: &AccountId, email: &Email) -> Result<bool> {
-        in_write!(self.backend, "committing an admin", |tx| {
+        in_write!(self, "committing an admin", |tx| {
             tx.query("DELETE FROM opt_ins WHERE account_id = $1 AND email = $2")
                 .bind(account.as_str())
                 .bind(email.as_str())

@@ -26,7 +26,7 @@ impl Store {
     /// # Errors
     /// [`super::StoreError`]; nothing was written then.
     pub async fn set_price(&self, code: &ActionCode, title: &str, help: &str, version: PriceVersion) -> Result<()> {
-        in_write!(self.backend, "committing a price", |tx| write_price(tx, code.as_str(), title, help, version).await)
+        in_write!(self, "committing a price", |tx| write_price(tx, code.as_str(), title, help, version).await)
     }
 }
 

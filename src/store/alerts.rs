@@ -202,7 +202,7 @@ impl Store {
         let over: Vec<(&AccountId, &Crossing)> = over.collect();
         let ids = json(looked.iter().map(|look| &look.account).collect::<Vec<_>>())?;
         let rows = json(looked.iter().map(looked_row).collect::<Vec<_>>())?;
-        in_write!(self.backend, "committing alerts", |tx| {
+        in_write!(self, "committing alerts", |tx| {
             accounts::lock(tx, &ids).await?;
             tx.query(set!(
                 account_id text, level text, crossing bigint, threshold bigint, opened_at bigint, digest bigint =>
@@ -237,7 +237,7 @@ impl Store {
     /// # Errors
     /// [`super::StoreError`]; nothing was written then.
     pub async fn write_scanned(&self, scanned: &Scanned) -> Result<()> {
-        in_write!(self.backend, "committing a scan", |tx| {
+        in_write!(self, "committing a scan", |tx| {
             tx.query(
                 "INSERT INTO scanned (id, levels, day) VALUES (1, $1, $2)
                  ON CONFLICT (id) DO UPDATE SET levels = excluded.levels, day = excluded.day",

@@ -5,6 +5,7 @@
 //! the server went away: so it must decide by what it reads, and find by its keys what an earlier try of it has done.
 
 use super::checkpoints::Checkpoints;
+use super::runs::{Fence, begin_fenced};
 use super::sql::{Failed, On, Query, Sql};
 use super::{BATCHES_AT_ONCE, Result, Store, StoreError, While};
 use sqlx::pool::PoolConnection;
@@ -262,13 +263,13 @@ impl Loader {
     }
 }
 
-/// One unit of work on a [`Backend`]: `$unit`, which has the transaction as `$tx: &mut Tx`, and its commit. It may be run
+/// One unit of work on a [`Store`] or a [`Backend`]: `$unit`, which has the transaction as `$tx: &mut Tx`, and its commit. It may be run
 /// more than once. The value is that of `$unit`, or why nothing was written.
 ///
 /// A macro because an async closure that borrows is not known to be `Send` where the call is spawned.
 macro_rules! in_write {
-    ($backend:expr, $doing:literal, |$tx:ident| $unit:expr) => {{
-        let mut tries = $crate::store::backend::Tries::new(&$backend);
+    ($on:expr, $doing:literal, |$tx:ident| $unit:expr) => {{
+        let mut tries = $crate::store::backend::Tries::from($on);
         loop {
             let done = match tries.begin().await {
                 Ok(mut begun) => {
@@ -296,14 +297,24 @@ pub(super) async fn end<R>(tx: Tx, done: Result<R>, doing: &'static str) -> Resu
 /// The tries of one unit of work.
 pub(super) struct Tries<'a> {
     backend: &'a Backend,
+    /// What must hold for each of them.
+    fence: Option<&'a Fence>,
     begun: u32,
 }
 
-impl<'a> Tries<'a> {
-    pub const fn new(backend: &'a Backend) -> Tries<'a> {
-        Tries { backend, begun: 0 }
+impl<'a> From<&'a Backend> for Tries<'a> {
+    fn from(backend: &'a Backend) -> Tries<'a> {
+        Tries { backend, fence: None, begun: 0 }
     }
+}
 
+impl<'a> From<&'a Store> for Tries<'a> {
+    fn from(store: &'a Store) -> Tries<'a> {
+        Tries { backend: &store.backend, fence: store.fence.as_deref(), begun: 0 }
+    }
+}
+
+impl Tries<'_> {
     /// Counts a try that begins its transaction itself; true for the first.
     pub const fn next(&mut self) -> bool {
         self.begun += 1;
@@ -313,7 +324,7 @@ impl<'a> Tries<'a> {
     /// Begins a try.
     pub async fn begin(&mut self) -> Result<Tx> {
         self.next();
-        self.backend.begin().await
+        begin_fenced(self.backend, self.fence).await
     }
 
     /// The end of a try. `None` asks for another one, after a pause.
@@ -336,6 +347,11 @@ impl Store {
     /// Begins to read: everything read in it was true at one instant. There is nothing to commit.
     pub(super) async fn read(&self) -> Result<Tx> {
         self.backend.read().await
+    }
+
+    /// Begins a write, which it does not where it works for a batch that is somebody else's by now.
+    pub(super) async fn begin(&self) -> Result<Tx> {
+        begin_fenced(&self.backend, self.fence.as_deref()).await
     }
 
     /// One statement that reads.

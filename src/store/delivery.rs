@@ -108,7 +108,7 @@ impl Store {
         limit: usize,
         per_minute: Option<u32>,
     ) -> Result<Leased> {
-        in_write!(self.backend, "committing which messages are delivered", |tx| {
+        in_write!(self, "committing which messages are delivered", |tx| {
             tx.query(TAKE_TURNS).fetch_all().await.while_("waiting for the turn to deliver")?;
             let limit = limit_of(limit);
             let room = match per_minute {
@@ -138,7 +138,7 @@ impl Store {
         });
         let suppressed: Vec<SuppressedRow<'_>> = suppressed.collect();
         let addresses = (!suppressed.is_empty()).then(|| json(suppressed)).transpose()?;
-        in_write!(self.backend, "committing deliveries", |tx| {
+        in_write!(self, "committing deliveries", |tx| {
             tx.query(set!(
                 account_id text, key text, lease text, state text, tried bigint, due_at bigint, delivered_to text, error text =>
                 "UPDATE outbox

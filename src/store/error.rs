@@ -6,6 +6,7 @@ use super::sqlite::BUSY_TIMEOUT;
 use crate::core::calendar::BadTime;
 use crate::core::ids::BadName;
 use crate::core::outbox::BadMessage;
+use crate::core::schedule::{Job, Slot};
 use crate::core::statement::ReportError;
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,14 @@ pub enum StoreError {
         place: Place,
         /// Why.
         source: std::io::Error,
+    },
+    /// What was decided for a part of a run is not written: the process was held up, and another has taken over.
+    #[error("{job}: another process has taken over what this one did of {slot}; nothing was written")]
+    LeaseLost {
+        /// The job.
+        job: Job,
+        /// The slot.
+        slot: Slot,
     },
     /// There is one already.
     #[error("there is a ledger at {place} already; nothing was changed")]

@@ -7,7 +7,7 @@
 //! to wait long for its turn: a row says when it was its turn, not when somebody began to wait.
 
 use super::apply::Projected;
-use super::backend::{Backend, Loader, Tries, Tx};
+use super::backend::{Loader, Tries, Tx};
 use super::load::{self, LOAD, LOAD_PLAIN};
 use super::sql::{Row, Sql, set};
 use super::stored::{columns, read_transaction};
@@ -17,6 +17,8 @@ use crate::core::ids::AccountId;
 use crate::core::ledger::{Ledger, Refusal};
 use futures_util::TryStreamExt;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 use tokio::time;
 
@@ -37,7 +39,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; nothing was written then, unless the connection was lost for good.
     pub async fn update<R>(&self, load: &Load, mut plan: impl FnMut(&mut Batch) -> R) -> Result<R> {
-        let mut tries = Tries::new(&self.backend);
+        let mut tries = Tries::from(self);
         let mut may_be_written = false;
         loop {
             let is_first = tries.next();
@@ -54,7 +56,7 @@ impl Store {
                 }
                 done
             } else {
-                in_line(&self.backend, load, &mut plan).await
+                in_line(self, load, &mut plan).await
             };
             may_be_written |= done.as_ref().is_err_and(StoreError::is_lost);
             if let Some(done) = tries.again(done).await {
@@ -103,7 +105,8 @@ impl Store {
         Ok(ledgers)
     }
 
-    /// Up to `limit` accounts that have something to roll over at `now` (R3), those that are due longest first, behind `after`.
+    /// Up to `limit` accounts that have something to roll over at `now` (R3), those that are due longest first, behind `after`
+    /// and up to and including `until`.
     /// It costs what is due, however many accounts there are.
     ///
     /// Whoever goes through all of them names the last one of a page to get the next, and asks with the same `now`. An account
@@ -112,12 +115,20 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn accounts_due(&self, now: Instant, after: Option<&Due>, limit: usize) -> Result<Vec<Due>> {
+    pub async fn accounts_due(
+        &self,
+        now: Instant,
+        after: Option<&Due>,
+        until: Option<&Due>,
+        limit: usize,
+    ) -> Result<Vec<Due>> {
         let rows = self
             .query(ACCOUNTS_DUE)
             .bind(now.micros())
             .bind(after.map_or(i64::MIN, |after| after.due_at.micros()))
             .bind(after.map_or("", |after| after.account.as_str()))
+            .bind(until.map_or(i64::MAX, |until| until.due_at.micros()))
+            .bind(until.map_or("", |until| until.account.as_str()))
             .bind(limit_of(limit))
             .fetch_all()
             .await
@@ -137,10 +148,26 @@ pub struct Due {
     pub account: AccountId,
 }
 
+impl fmt::Display for Due {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.due_at.micros(), self.account)
+    }
+}
+
+impl FromStr for Due {
+    type Err = StoreError;
+    fn from_str(text: &str) -> Result<Due> {
+        let bad = || StoreError::Corrupt(format!("a batch of accounts that ends at {text:?}"));
+        let (due_at, account) = text.split_once(' ').ok_or_else(bad)?;
+        let due_at = Instant::from_micros(due_at.parse().map_err(|_| bad())?);
+        Ok(Due { due_at, account: AccountId::new(account)? })
+    }
+}
+
 /// The statement of [`Store::accounts_due`], for tests to look at its plan.
 pub const ACCOUNTS_DUE: &str =
     "SELECT due_at, account_id FROM accounts WHERE due_at <= $1 AND (due_at, account_id) > ($2, $3)
-      ORDER BY due_at, account_id LIMIT $4";
+        AND (due_at, account_id) <= ($4, $5) ORDER BY due_at, account_id LIMIT $6";
 
 /// A batch planned ahead, and written if nobody was faster. On Postgres that is two statements, where there are charges
 /// and nothing more, and one where their ledgers are kept.
@@ -165,6 +192,7 @@ async fn ahead<R>(store: &Store, load: &Load, plan: &mut impl FnMut(&mut Batch) 
     if let Loader::Postgres(connection) = &mut loader
         && !projected.is_empty()
         && written.is_plain()
+        && store.fence.is_none()
     {
         written.write_at_once(connection).await?;
         backend.keep(loader);
@@ -175,7 +203,7 @@ async fn ahead<R>(store: &Store, load: &Load, plan: &mut impl FnMut(&mut Batch) 
     backend.keep(loader);
     if !projected.is_empty() {
         let planned_at = time::Instant::now();
-        let mut tx = backend.begin().await?;
+        let mut tx = store.begin().await?;
         if planned_at.elapsed() > WAITS_MAX {
             return in_its_turn(tx, load, plan).await;
         }
@@ -203,8 +231,8 @@ async fn load_beyond(loader: &mut Loader, load: &Load, batch: &mut Batch) -> Res
 }
 
 /// A batch on accounts that nobody else can change meanwhile.
-async fn in_line<R>(backend: &Backend, load: &Load, plan: &mut impl FnMut(&mut Batch) -> R) -> Result<R> {
-    let tx = backend.begin().await?;
+async fn in_line<R>(store: &Store, load: &Load, plan: &mut impl FnMut(&mut Batch) -> R) -> Result<R> {
+    let tx = store.begin().await?;
     in_its_turn(tx, load, plan).await
 }
 

@@ -16,12 +16,14 @@ mod alerts;
 mod apply;
 mod asked;
 mod backend;
+mod backfills;
 mod batch;
 mod bulk;
 mod checkpoints;
 mod delivery;
 mod digest;
 mod error;
+mod incidents;
 mod kept;
 mod ledgers;
 mod load;
@@ -47,15 +49,17 @@ mod verify;
 pub use accounts::{AccountRecord, Admin, NewAccount, Opened, Pages};
 pub use alerts::{AlertRecord, Looked, Scanned, Watched};
 pub use asked::Holdings;
+pub use backfills::{BackfillRecord, BackfillState};
 pub use batch::Batch;
 pub use delivery::{Delivery, LEASE_SECONDS, Leased};
 pub use error::{Result, StoreError, Trouble};
+pub use incidents::{Incident, Telling};
 pub use ledgers::{ACCOUNTS_DUE, BATCHES_AT_ONCE, Due};
 pub use load::Load;
 pub use outbox::{Asked, OutboxRecord};
 pub use place::Place;
 pub use report::{ReportRange, StoredAccount};
-pub use runs::{Claim, Incident, RunRecord, RunState, Telling};
+pub use runs::{NO_BACKFILL, RunId, RunRecord, Unfinished};
 pub use said::{ClosedStatement, Statements, Version};
 pub use stated::StatementRows;
 pub use suppressions::Suppression;
@@ -66,7 +70,9 @@ use crate::core::calendar::Instant;
 use backend::Backend;
 use error::While;
 use kept::Kept;
+use runs::Fence;
 use std::path::Path;
+use std::sync::Arc;
 
 /// What `creditd init` recorded once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +90,8 @@ pub struct Store {
     place: Place,
     meta: Meta,
     kept: Kept,
+    /// The batch for which it writes, if it does so for one.
+    fence: Option<Arc<Fence>>,
 }
 
 impl Store {
@@ -99,7 +107,7 @@ impl Store {
             Place::Server { .. } => postgres::connect(url).await?,
         };
         schema::create(&backend, &place, meta).await?;
-        Ok(Store { backend, place, meta, kept: Kept::default() })
+        Ok(Store { backend, place, meta, kept: Kept::default(), fence: None })
     }
 
     /// Opens the ledger at `url` and brings its schema up to date.
@@ -114,7 +122,7 @@ impl Store {
         };
         schema::migrate(&backend, &place).await?;
         let meta = schema::read_meta(&backend, &place).await?;
-        Ok(Store { backend, place, meta, kept: Kept::default() })
+        Ok(Store { backend, place, meta, kept: Kept::default(), fence: None })
     }
 
     /// What `creditd init` recorded.

@@ -225,7 +225,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Message`] for a message that no mail can be made of, others; nothing was written then.
     pub async fn write_messages(&self, messages: &[Message]) -> Result<u64> {
-        in_write!(self.backend, "committing messages", |tx| insert(tx, messages).await)
+        in_write!(self, "committing messages", |tx| insert(tx, messages).await)
     }
 
     /// Of `keys`, those that are in the outbox already.
@@ -303,7 +303,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; nothing was written then.
     pub async fn retry_message(&self, key: &NoticeKey, now: Instant) -> Result<Asked> {
-        in_write!(self.backend, "committing a message that is tried again", |tx| {
+        in_write!(self, "committing a message that is tried again", |tx| {
             if let Some(since) = suppressed_since(tx, key).await? {
                 return Ok(Asked::Suppressed(since));
             }
@@ -327,7 +327,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; nothing was written then.
     pub async fn cancel_message(&self, key: &NoticeKey) -> Result<Asked> {
-        in_write!(self.backend, "committing a message that is cancelled", |tx| {
+        in_write!(self, "committing a message that is cancelled", |tx| {
             let done = tx
                 .query(
                     "UPDATE outbox SET state = 'cancelled'

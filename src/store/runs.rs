@@ -1,219 +1,240 @@
-//! Runs: which slots of which jobs were executed, and what came of it (DESIGN 7); and incidents: that a job fails, which the
-//! operators are told once until it is well again.
+//! Runs: which slots of which jobs were executed, by whom, and what came of it (DESIGN 7).
+//!
+//! What a run is and who may do what of it is decided by [`Run`], which is pure: here it is loaded under a lock, changed
+//! and written back, with the clock of the database, which is the same for all processes. A store that is *fenced* writes
+//! nothing once the batch that it works for is somebody else's.
 
-use super::backend::{Tx, in_write};
+use super::backend::{Backend, Tx, in_write};
+use super::incidents::{Telling, tell};
 use super::ledgers::limit_of;
-use super::sql::Row;
-use super::{Result, Store, StoreError, While, outbox};
+use super::sql::{Row, Sql};
+use super::{Result, Store, StoreError, While};
 use crate::core::calendar::Instant;
-use crate::core::outbox::Message;
+use crate::core::run::{Run, RunState};
 use crate::core::schedule::{Covers, Job, Slot};
-use crate::core::transaction::words;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Runs kept of a job whose slots are ticks, not periods: enough to look back over a few days, a bound on the table.
 const TICK_RUNS_MAX: i64 = 2_000;
+/// Unfinished runs that are looked at at once. Those beyond come when these are done.
+const UNFINISHED_MAX: i64 = 1_000;
 
-words! {
-    /// Where a run stands.
-    RunState {
-        /// Being executed.
-        Running = "running",
-        /// Executed.
-        Done = "done",
-        /// Failed; it is tried again when its schedule rings next.
-        Failed = "failed",
+/// The slots of the schedule, where a run is of no backfill.
+pub const NO_BACKFILL: i64 = 0;
+
+/// Which run: of which job, for which slot, and of which backfill, if it is of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RunId {
+    /// The number of the backfill, or [`NO_BACKFILL`].
+    pub backfill: i64,
+    /// Which job.
+    pub job: Job,
+    /// For which slot.
+    pub slot: Slot,
+}
+
+impl RunId {
+    /// The run of a slot of the job's own schedule.
+    #[must_use]
+    pub const fn of(job: Job, slot: Slot) -> RunId {
+        RunId { backfill: NO_BACKFILL, job, slot }
     }
 }
 
 /// A run as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunRecord {
-    /// Which job.
-    pub job: Job,
-    /// For which slot.
-    pub slot: Slot,
-    /// Where it stands.
-    pub state: RunState,
-    /// How often it was begun.
-    pub attempts: u32,
-    /// When it was last begun.
-    pub started_at: Instant,
-    /// When it ended.
-    pub finished_at: Option<Instant>,
-    /// What it did, or why it failed.
-    pub outcome: Option<String>,
+    /// Which.
+    pub id: RunId,
+    /// It.
+    pub run: Run,
 }
 
-/// A job that fails, whatever its slots.
+/// Runs that are not over.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Incident {
-    /// Which job.
-    pub job: Job,
-    /// The first slot that failed.
-    pub slot: Slot,
-    /// When it had failed first.
-    pub began_at: Instant,
-    /// Why, as it was told.
-    pub why: String,
+pub struct Unfinished {
+    /// Those that are under way, and those that failed and are to be tried again; the oldest first.
+    pub runs: Vec<RunRecord>,
+    /// What the database's clock showed.
+    pub clock: Instant,
 }
 
-/// What the end of a run is to the operators. The messages are written where it is so, in the same database transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Telling {
-    /// An incident begins, unless there is one of the job already.
-    Begins(Incident, Vec<Message>),
-    /// An incident is over, unless it was already or another slot of the job still fails.
-    Ends(Incident, Vec<Message>),
+/// A batch for which something is written.
+#[derive(Debug)]
+pub(super) struct Fence {
+    id: RunId,
+    term: u32,
 }
 
-/// What came of asking for a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// It is this process's to execute.
-    Ours,
-    /// It is done, or another process is at it.
-    Taken,
+macro_rules! columns {
+    () => {
+        "backfill, job, slot, state, attempts, started_at, finished_at, retry_at, outcome, progress"
+    };
+}
+pub(super) use columns;
+
+/// One run and the clock. Nobody else changes it until the transaction ends.
+const RUN: Sql = Sql {
+    sqlite: concat!(
+        "SELECT ",
+        columns!(),
+        ", CAST(unixepoch('subsec') * 1000000 AS INTEGER) FROM runs WHERE backfill = $1 AND job = $2 AND slot = $3"
+    ),
+    postgres: concat!(
+        "SELECT ",
+        columns!(),
+        ", CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) FROM runs
+          WHERE backfill = $1 AND job = $2 AND slot = $3 FOR UPDATE"
+    ),
+};
+/// The same for those who look whether they may write: as many as like, and nobody changes it meanwhile.
+const RUN_SHARED: Sql = Sql {
+    sqlite: RUN.sqlite,
+    postgres: concat!(
+        "SELECT ",
+        columns!(),
+        ", CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) FROM runs
+          WHERE backfill = $1 AND job = $2 AND slot = $3 FOR SHARE"
+    ),
+};
+const CLOCK: Sql = Sql {
+    sqlite: "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+    postgres: "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
+};
+
+impl Fence {
+    /// Whether what is decided for the batch may still be written, which nobody changes until `tx` ends.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when it may not.
+    pub async fn check(&self, tx: &mut Tx) -> Result<()> {
+        match read(tx, RUN_SHARED, self.id).await? {
+            Some((run, clock)) if run.holds(self.term, clock) => Ok(()),
+            _ => Err(StoreError::LeaseLost { job: self.id.job, slot: self.id.slot }),
+        }
+    }
 }
 
 impl Store {
-    /// Begins the run of `slot`, unless it is done or was begun by another and is younger than `stale_before`.
-    /// UNIQUE(job, slot) decides between two processes. The effects of jobs have keys of their own, so that even a run
-    /// that was wrongly taken for dead acts only once.
+    /// The same ledger for whoever does the batch of `term`: it writes as long as the batch is theirs.
+    #[must_use]
+    pub fn fenced(&self, id: RunId, term: u32) -> Store {
+        Store { fence: Some(Arc::new(Fence { id, term })), ..self.clone() }
+    }
+
+    /// The clock by which leases are.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn clock(&self) -> Result<Instant> {
+        let row = self.query(CLOCK).fetch_one().await.while_("reading the database's clock")?;
+        Ok(Instant::from_micros(row.get(0)))
+    }
+
+    /// Writes a run that is not there yet. False when it is.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was written then.
-    pub async fn claim_run(&self, job: Job, slot: Slot, now: Instant, stale_before: Instant) -> Result<Claim> {
-        // A claim that was written before the connection was lost is found by the next try, and is no other's.
-        let mut claimed = false;
-        in_write!(self.backend, "committing a run", |tx| {
-            let done = tx
-                .query(
-                    "INSERT INTO runs (job, slot, slot_at, state, attempts, started_at)
-                     VALUES ($1, $2, $3, 'running', 1, $4)
-                     ON CONFLICT (job, slot) DO UPDATE
-                        SET state = 'running', attempts = runs.attempts + 1, started_at = excluded.started_at,
-                            finished_at = NULL, outcome = NULL
-                      WHERE runs.state = 'failed' OR (runs.state = 'running' AND runs.started_at <= $5)",
-                )
-                .bind(job.as_str())
-                .bind(slot.to_string())
-                .bind(slot.due_at().micros())
-                .bind(now.micros())
-                .bind(stale_before.micros())
-                .execute()
-                .await
-                .while_("claiming a run")?;
-            if job.covers() == Covers::Tick {
+    pub async fn begin_run(&self, id: RunId, now: Instant) -> Result<bool> {
+        let run = Run::begin(now);
+        in_write!(self, "committing a run", |tx| {
+            let is_new = insert(tx, id, &run).await?;
+            if id.job.covers() == Covers::Tick {
                 tx.query(
-                    "DELETE FROM runs WHERE job = $1 AND slot_at <= (
-                         SELECT slot_at FROM runs WHERE job = $1 ORDER BY slot_at DESC LIMIT 1 OFFSET $2)",
+                    "DELETE FROM runs WHERE backfill = 0 AND job = $1 AND slot_at <= (
+                         SELECT slot_at FROM runs WHERE backfill = 0 AND job = $1 ORDER BY slot_at DESC LIMIT 1 OFFSET $2)",
                 )
-                .bind(job.as_str())
+                .bind(id.job.as_str())
                 .bind(TICK_RUNS_MAX)
                 .execute()
                 .await
                 .while_("forgetting old runs")?;
             }
-            let found = claimed && is_claimed(tx, job, slot, now).await?;
-            claimed |= done.rows_affected() > 0;
-            Ok(if found || done.rows_affected() > 0 { Claim::Ours } else { Claim::Taken })
+            Ok(is_new)
         })
     }
 
-    /// Records how a run ended.
+    /// Lets `change` change a run, by the clock of the database, and writes what it has become, with what the operators are to
+    /// be told. `None` when there is no such run.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was written then.
-    pub async fn finish_run(&self, job: Job, slot: Slot, state: RunState, outcome: &str, now: Instant) -> Result<()> {
-        self.finish_run_and_tell(job, slot, (state, outcome), now, None).await
-    }
-
-    /// Records how a run ended, and tells the operators where it is news to them.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was written then.
-    pub async fn finish_run_and_tell(
+    pub async fn change_run<'t, R: Send>(
         &self,
-        job: Job,
-        slot: Slot,
-        (state, outcome): (RunState, &str),
-        now: Instant,
-        telling: Option<&Telling>,
-    ) -> Result<()> {
-        in_write!(self.backend, "committing the end of a run", |tx| {
-            tx.query("UPDATE runs SET state = $3, outcome = $4, finished_at = $5 WHERE job = $1 AND slot = $2")
-                .bind(job.as_str())
-                .bind(slot.to_string())
-                .bind(state.as_str())
-                .bind(outcome.to_owned())
-                .bind(now.micros())
-                .execute()
-                .await
-                .while_("recording the end of a run")?;
-            match telling {
-                Some(Telling::Begins(incident, messages)) if begin_incident(tx, incident).await? => {
-                    outbox::insert(tx, messages).await.map(drop)
-                }
-                Some(Telling::Ends(incident, messages)) if end_incident(tx, incident).await? => {
-                    outbox::insert(tx, messages).await.map(drop)
-                }
-                _ => Ok(()),
+        id: RunId,
+        mut change: impl FnMut(&mut Run, Instant) -> (R, Option<&'t Telling>) + Send,
+    ) -> Result<Option<R>> {
+        in_write!(self, "committing a run", |tx| {
+            let Some((mut run, clock)) = read(tx, RUN, id).await? else { return Ok(None) };
+            let before = run.clone();
+            let (answer, telling) = change(&mut run, clock);
+            if run != before {
+                update(tx, id, &run).await?;
             }
+            if let Some(telling) = telling {
+                tell(tx, telling).await?;
+            }
+            Ok(Some(answer))
         })
     }
 
-    /// The incident of a job, while it fails.
+    /// When a run was begun last.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn incident(&self, job: Job) -> Result<Option<Incident>> {
-        let found = self.query("SELECT slot, began_at, why FROM incidents WHERE job = $1").bind(job.as_str());
-        let found = found.fetch_all().await.while_("asking whether a job fails")?;
-        let read = |row: &Row| {
-            let (slot, began_at, why) = (read_slot(row.get(0))?, Instant::from_micros(row.get(1)), row.get(2));
-            Ok(Incident { job, slot, began_at, why })
-        };
-        found.first().map(read).transpose()
+    pub async fn newest_run_at(&self) -> Result<Option<Instant>> {
+        let row = self.query("SELECT max(started_at) FROM runs").fetch_one().await;
+        Ok(row.while_("looking for the newest run")?.get::<Option<i64>>(0).map(Instant::from_micros))
     }
 
-    /// Marks runs whose process died as failed, so that they are tried again. For the one daemon of a ledger, at start.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was written then.
-    pub async fn fail_interrupted_runs(&self, now: Instant) -> Result<u64> {
-        Ok(in_write!(self.backend, "committing interrupted runs", |tx| {
-            tx.query(
-                "UPDATE runs SET state = 'failed', outcome = 'its process ended before it did', finished_at = $1
-                  WHERE state = 'running'",
-            )
-            .bind(now.micros())
-            .execute()
-            .await
-            .while_("looking for interrupted runs")
-        })?
-        .rows_affected())
-    }
-
-    /// The slots of `job` that fell due at `from` or later and need nothing more: done, or being executed by a run
-    /// begun after `stale_before`. Of a job whose slots are ticks only the newest: it does all there is to do.
+    /// The runs of schedules that are under way, and those that failed and are tried again at `now`.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn recorded_slots(&self, job: Job, from: Instant, stale_before: Instant) -> Result<BTreeSet<Slot>> {
+    pub async fn unfinished_runs(&self, now: Instant) -> Result<Unfinished> {
+        const UNFINISHED: &str = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM runs WHERE backfill = 0 AND state IN ('running', 'failed') AND (state = 'running' OR retry_at <= $1)
+               ORDER BY slot_at, job, slot LIMIT $2"
+        );
+        let clock = self.clock().await?;
+        let rows = self.query(UNFINISHED).bind(now.micros()).bind(UNFINISHED_MAX).fetch_all().await;
+        let runs = rows.while_("looking for runs that are not over")?.iter().map(read_run).collect::<Result<_>>()?;
+        Ok(Unfinished { runs, clock })
+    }
+
+    /// The slots of `job` that fell due at `from` or later and have a run, whatever became of it. Of a job whose slots are ticks
+    /// only the newest: it does all there is to do.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn recorded_slots(&self, job: Job, from: Instant) -> Result<BTreeSet<Slot>> {
         let rows = self
-            .query(
-                "SELECT slot FROM runs WHERE job = $1 AND slot_at >= $2
-                    AND (state = 'done' OR (state = 'running' AND started_at > $3)) ORDER BY slot_at DESC LIMIT $4",
-            )
+            .query("SELECT slot FROM runs WHERE backfill = 0 AND job = $1 AND slot_at >= $2 ORDER BY slot_at DESC LIMIT $3")
             .bind(job.as_str())
             .bind(from.micros())
-            .bind(stale_before.micros())
             .bind(if job.covers() == Covers::Tick { 1 } else { i64::MAX })
             .fetch_all()
             .await
-            .while_("reading which slots are done")?;
+            .while_("reading which slots have a run")?;
         rows.iter().map(|row| read_slot(row.get(0))).collect()
+    }
+
+    /// The slots of `job` that fell due at `from` or later, each with the state of its run.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn slot_states(&self, job: Job, from: Instant) -> Result<Vec<(Slot, RunState)>> {
+        let rows = self
+            .query("SELECT slot, state FROM runs WHERE backfill = 0 AND job = $1 AND slot_at >= $2")
+            .bind(job.as_str())
+            .bind(from.micros())
+            .fetch_all()
+            .await
+            .while_("reading which slots are done")?;
+        rows.iter().map(|row| Ok((read_slot(row.get(0))?, read_state(row.get(1))?))).collect()
     }
 
     /// Runs, newest first.
@@ -221,12 +242,14 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn runs(&self, job: Option<Job>, state: Option<RunState>, limit: usize) -> Result<Vec<RunRecord>> {
+        const RUNS: &str = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM runs WHERE ($1 IS NULL OR job = $1) AND ($2 IS NULL OR state = $2)
+               ORDER BY started_at DESC, backfill, job, slot LIMIT $3"
+        );
         let rows = self
-            .query(
-                "SELECT job, slot, state, attempts, started_at, finished_at, outcome FROM runs
-                  WHERE ($1 IS NULL OR job = $1) AND ($2 IS NULL OR state = $2)
-                  ORDER BY started_at DESC, job, slot LIMIT $3",
-            )
+            .query(RUNS)
             .bind(job.map(Job::as_str))
             .bind(state.map(RunState::as_str))
             .bind(limit_of(limit))
@@ -237,67 +260,84 @@ impl Store {
     }
 }
 
-/// False when the job has an incident already.
-async fn begin_incident(tx: &mut Tx, incident: &Incident) -> Result<bool> {
-    let Incident { job, slot, began_at, why } = incident;
-    let done = tx
-        .query("INSERT INTO incidents (job, slot, began_at, why) VALUES ($1, $2, $3, $4) ON CONFLICT (job) DO NOTHING")
-        .bind(job.as_str())
-        .bind(slot.to_string())
-        .bind(began_at.micros())
-        .bind(why.clone())
-        .execute()
-        .await
-        .while_("recording that a job fails")?;
-    Ok(done.rows_affected() > 0)
+/// Begins a write for the batch of `fence`, if there is one.
+pub(super) async fn begin_fenced(backend: &Backend, fence: Option<&Fence>) -> Result<Tx> {
+    let mut tx = backend.begin().await?;
+    if let Some(fence) = fence {
+        fence.check(&mut tx).await?;
+    }
+    Ok(tx)
 }
 
-/// False when it is over already, or when a period of the job that has failed since is still to be done: one that is done
-/// says nothing about another. A tick does all there is to do.
-async fn end_incident(tx: &mut Tx, incident: &Incident) -> Result<bool> {
-    let Incident { job, began_at, .. } = incident;
+/// False when it is there already.
+pub(super) async fn insert(tx: &mut Tx, id: RunId, run: &Run) -> Result<bool> {
     let done = tx
         .query(
-            "DELETE FROM incidents WHERE job = $1 AND began_at = $2 AND NOT EXISTS (
-                 SELECT 1 FROM runs AS r WHERE $3 = 1 AND r.job = $1
-                    AND ((r.state = 'failed' AND r.finished_at >= $2)
-                         OR (r.state = 'running' AND r.attempts > 1 AND r.started_at >= $2)))",
+            "INSERT INTO runs (backfill, job, slot, slot_at, state, attempts, started_at, progress)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (backfill, job, slot) DO NOTHING",
         )
-        .bind(job.as_str())
-        .bind(began_at.micros())
-        .bind(i64::from(job.covers() != Covers::Tick))
+        .bind(id.backfill)
+        .bind(id.job.as_str())
+        .bind(id.slot.to_string())
+        .bind(id.slot.due_at().micros())
+        .bind(run.state.as_str())
+        .bind(i64::from(run.attempts))
+        .bind(run.started_at.micros())
+        .bind(run.progress())
         .execute()
         .await
-        .while_("recording that a job is well again")?;
+        .while_("recording a run")?;
     Ok(done.rows_affected() > 0)
 }
 
-/// Whether a run that was begun at `now` is under way.
-async fn is_claimed(tx: &mut Tx, job: Job, slot: Slot, now: Instant) -> Result<bool> {
-    let found = tx
-        .query("SELECT 1 FROM runs WHERE job = $1 AND slot = $2 AND state = 'running' AND started_at = $3")
-        .bind(job.as_str())
-        .bind(slot.to_string())
-        .bind(now.micros())
-        .fetch_all()
-        .await
-        .while_("looking for a claim of one's own")?;
-    Ok(!found.is_empty())
+async fn update(tx: &mut Tx, id: RunId, run: &Run) -> Result<()> {
+    tx.query(
+        "UPDATE runs SET state = $4, attempts = $5, started_at = $6, finished_at = $7, retry_at = $8, outcome = $9, progress = $10
+          WHERE backfill = $1 AND job = $2 AND slot = $3",
+    )
+    .bind(id.backfill)
+    .bind(id.job.as_str())
+    .bind(id.slot.to_string())
+    .bind(run.state.as_str())
+    .bind(i64::from(run.attempts))
+    .bind(run.started_at.micros())
+    .bind(run.finished_at.map(Instant::micros))
+    .bind(run.retry_at.map(Instant::micros))
+    .bind(run.outcome.clone())
+    .bind(run.progress())
+    .execute()
+    .await
+    .while_("recording how far a run is")?;
+    Ok(())
 }
 
-fn read_slot(text: &str) -> Result<Slot> {
+async fn read(tx: &mut Tx, sql: Sql, id: RunId) -> Result<Option<(Run, Instant)>> {
+    let query = tx.query(sql).bind(id.backfill).bind(id.job.as_str()).bind(id.slot.to_string());
+    let rows = query.fetch_all().await.while_("reading a run")?;
+    rows.first().map(|row| Ok((read_run(row)?.run, Instant::from_micros(row.get(10))))).transpose()
+}
+
+pub(super) fn read_slot(text: &str) -> Result<Slot> {
     text.parse().map_err(|_| StoreError::Corrupt(format!("run with slot {text:?}")))
 }
 
-fn read_run(row: &Row) -> Result<RunRecord> {
-    let (job, state): (&str, &str) = (row.get(0), row.get(2));
-    Ok(RunRecord {
-        job: Job::from_word(job).ok_or_else(|| StoreError::Corrupt(format!("run of job {job:?}")))?,
-        slot: read_slot(row.get(1))?,
-        state: RunState::from_word(state).ok_or_else(|| StoreError::Corrupt(format!("run in state {state:?}")))?,
-        attempts: u32::try_from(row.get::<i64>(3)).unwrap_or(u32::MAX),
-        started_at: Instant::from_micros(row.get(4)),
-        finished_at: row.get::<Option<i64>>(5).map(Instant::from_micros),
-        outcome: row.get(6),
-    })
+fn read_state(text: &str) -> Result<RunState> {
+    RunState::from_word(text).ok_or_else(|| StoreError::Corrupt(format!("run in state {text:?}")))
+}
+
+pub(super) fn read_run(row: &Row) -> Result<RunRecord> {
+    let job: &str = row.get(1);
+    let job = Job::from_word(job).ok_or_else(|| StoreError::Corrupt(format!("run of job {job:?}")))?;
+    let id = RunId { backfill: row.get(0), job, slot: read_slot(row.get(2))? };
+    let at = |column: usize| row.get::<Option<i64>>(column).map(Instant::from_micros);
+    let mut run = Run::waiting(Instant::from_micros(row.get(5)));
+    run.state = read_state(row.get(3))?;
+    run.attempts = u32::try_from(row.get::<i64>(4)).unwrap_or(u32::MAX);
+    (run.finished_at, run.retry_at, run.outcome) = (at(6), at(7), row.get(8));
+    let run = match row.get::<Option<&str>>(9) {
+        Some(progress) => run.with_progress(progress),
+        None => Ok(run),
+    };
+    let run = run.map_err(|error| StoreError::Corrupt(format!("progress of the run {} of {job}: {error}", id.slot)))?;
+    Ok(RunRecord { id, run })
 }

@@ -123,7 +123,7 @@ impl Store {
                 closed_by: *closed_by,
             })
             .collect();
-        in_write!(self.backend, "committing statements", |tx| {
+        in_write!(self, "committing statements", |tx| {
             if !new.is_empty() {
                 const SQL: Sql = set!(account_id text, month text, version bigint, figures text, digest bigint =>
                     "INSERT INTO statements (account_id, month, version, figures, digest)

@@ -38,7 +38,7 @@ impl Store {
     /// [`StoreError`].
     pub async fn add_sealed(&self, manifest: &Manifest) -> Result<bool> {
         let (number, hash) = (i64::try_from(manifest.number).unwrap_or(i64::MAX), manifest.hash());
-        in_write!(self.backend, "committing what was sealed", |tx| {
+        in_write!(self, "committing what was sealed", |tx| {
             // It may be another database now, which was set back while the part was written.
             let before = tx.query("SELECT hash FROM sealed WHERE number = $1").bind(number - 1).fetch_all().await;
             let before = before.while_("reading what was sealed")?;
@@ -68,6 +68,15 @@ impl Store {
             .await
             .while_("looking for the first row")?;
         Ok(row.get::<Option<i64>>(0).map(Instant::from_micros))
+    }
+
+    /// When the newest row of the ledger was recorded; `None` where there is none. It looks at every account.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn newest_recorded_at(&self) -> Result<Option<Instant>> {
+        let row = self.query("SELECT max(last_recorded_at) FROM accounts WHERE last_seq > 0").fetch_one().await;
+        Ok(row.while_("looking for the newest row")?.get::<Option<i64>>(0).map(Instant::from_micros))
     }
 
     /// Up to `limit` accounts in the order of their ids, behind `behind`, each with all its rows.

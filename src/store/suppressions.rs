@@ -50,7 +50,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; nothing was written then.
     pub async fn suppress(&self, address: &Email, reason: &str, now: Instant) -> Result<bool> {
-        let done = in_write!(self.backend, "committing a suppressed address", |tx| {
+        let done = in_write!(self, "committing a suppressed address", |tx| {
             tx.query(
                 "INSERT INTO suppressions (address, reason, since) VALUES ($1, $2, $3) ON CONFLICT (address) DO NOTHING",
             )
@@ -70,7 +70,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`]; nothing was written then.
     pub async fn unsuppress(&self, address: &Email) -> Result<bool> {
-        let done = in_write!(self.backend, "committing an address that is mailed again", |tx| {
+        let done = in_write!(self, "committing an address that is mailed again", |tx| {
             tx.query("DELETE FROM suppressions WHERE address = $1")
                 .bind(address.as_str())
                 .execute()

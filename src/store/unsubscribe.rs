@@ -28,7 +28,7 @@ impl Store {
             return Ok(key);
         }
         let value: String = fresh.iter().map(|byte| format!("{byte:02x}")).collect();
-        in_write!(self.backend, "committing the key of unsubscribe links", |tx| {
+        in_write!(self, "committing the key of unsubscribe links", |tx| {
             tx.query("INSERT INTO meta (name, value, digest) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING")
                 .bind(NAME)
                 .bind(value.clone())

@@ -8,6 +8,7 @@ use creditd::core::calendar::Instant;
 use creditd::core::credits::{CreditType, Credits};
 use creditd::core::ids::{AccountId, Email, Key};
 use creditd::core::ledger::{Bonus, Call, NewTerms, Usage};
+use creditd::core::run::Span;
 use creditd::core::schedule::{Job, Slot};
 use creditd::jobs::{Done, Kit, Run, execute};
 use creditd::store::{Admin, NewAccount};
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 async fn job(app: &App, job: Job) -> Done {
     let kit = Kit::new(app.clone()).expect("templates and a mail folder");
     let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop: CancellationToken::new() };
-    execute(&kit, job, Slot::Tick(app.now()), &mut run).await.expect("the job ends well")
+    execute(&kit, job, Slot::Tick(app.now()), &Span::WHOLE, &mut run).await.expect("the job ends well")
 }
 
 async fn open(sandbox: &Sandbox, id: &str) -> AccountId {
@@ -199,7 +200,7 @@ both_databases! {
                     // Killed: it has looked, and written nothing.
                     let kit = Kit::new(app).expect("templates and a mail folder");
                     let mut run = Run { dry_run: true, progress: &mut |_, _| {}, stop: CancellationToken::new() };
-                    execute(&kit, Job::Scan, Slot::Tick(now), &mut run).await.expect("a look");
+                    execute(&kit, Job::Scan, Slot::Tick(now), &Span::WHOLE, &mut run).await.expect("a look");
                 }
                 _ => {
                     // What a reset has not written yet, only the first scan of a day sees.

@@ -159,7 +159,7 @@ impl World {
             }
             Call::Reset => {
                 let (store, now) = (&app.store, app.now());
-                let due = store.accounts_due(now, None, 1_000).await.expect("accounts");
+                let due = store.accounts_due(now, None, None, 1_000).await.expect("accounts");
                 let due: Vec<AccountId> = due.into_iter().map(|due| due.account).collect();
                 let roll_over = |ledger: &mut Ledger| {
                     ledger.roll_over(now, now).expect("small sums");

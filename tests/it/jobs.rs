@@ -10,9 +10,10 @@ use creditd::core::credits::{CreditType, Credits};
 use creditd::core::ids::{AccountId, Email, Key};
 use creditd::core::ledger::{Bonus, Call, Closing, Hold, NewTerms, Usage};
 use creditd::core::outbox::NoticeKind;
+use creditd::core::run::RunState;
 use creditd::core::schedule::{Job, Slot};
 use creditd::jobs::{Claiming, Done, Kit, Planned, Run, run_slot};
-use creditd::store::{Admin, NewAccount, OutboxRecord, RunState};
+use creditd::store::{Admin, NewAccount, OutboxRecord};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -257,9 +258,9 @@ async fn serve_catches_up_and_stops_cleanly() {
     let sandbox = Sandbox::new().await;
     let id = open_acme(&sandbox).await;
     let daemon = Daemon::start(&sandbox);
-    // A run of verify is the last thing that the first bell does.
+    // Closing months is the last thing that the first bell does in the lane of the reports.
     let first_bell = async {
-        while sandbox.store().runs(Some(Job::Verify), Some(RunState::Done), 1).await.expect("runs").is_empty() {
+        while sandbox.store().runs(Some(Job::Close), Some(RunState::Done), 1).await.expect("runs").is_empty() {
             tokio::task::yield_now().await;
         }
     };

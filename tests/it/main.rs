@@ -1,6 +1,7 @@
 //! Everything that is tested from outside, in one binary: each would link polars and SQLite again.
 
 mod alerts;
+mod backfill;
 mod batches;
 mod cases;
 mod chaos;
@@ -26,6 +27,7 @@ mod readme;
 mod reports;
 mod sample_mails;
 mod sealed;
+mod simulation;
 mod smtp;
 mod store;
 mod support;

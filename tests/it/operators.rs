@@ -1,13 +1,13 @@
 //! What operators hear: that a job fails, once until it is well again, and the platform's month.
 
-use crate::support::{Sandbox, both_databases, instant, month, purchase, usage};
+use crate::support::{Sandbox, both_databases, end_run, instant, month, purchase, take_run, usage};
 use chrono_tz::Tz;
 use creditd::app::App;
 use creditd::core::ids::Email;
 use creditd::core::outbox::{Mailbox, NoticeKey, NoticeKind};
 use creditd::core::schedule::{Job, Schedule, Slot};
 use creditd::jobs::{Claiming, JobError, Kit, Planned, Run, plan_due, run_slot};
-use creditd::store::{Incident, OutboxRecord, RunState, Telling};
+use creditd::store::{Incident, OutboxRecord, RunId, Telling};
 use tokio_util::sync::CancellationToken;
 
 const LAST_ZONE: Tz = Tz::Etc__GMTPlus12;
@@ -125,25 +125,24 @@ both_databases! {
             let key = NoticeKey::job_failed(job, hour(began), Email::new(who).expect("an address"));
             crate::support::message(key, "2013-02-01T00:00:00Z")
         };
-        let end = async |zone, at, state, telling| {
-            store.claim_run(job, slot(zone), hour(at), hour(at)).await.expect("a claim");
-            store.finish_run_and_tell(job, slot(zone), (state, "so"), hour(at), Some(&telling)).await.expect("recorded");
+        let end = async |zone, at, ended, telling| {
+            end_run(store, RunId::of(job, slot(zone)), hour(at), ended, Some(&telling)).await;
         };
-        end(rome, 1, RunState::Failed, Telling::Begins(incident(rome, 1), vec![message(1, "a@example.com")])).await;
-        end(paris, 2, RunState::Failed, Telling::Begins(incident(paris, 2), vec![message(2, "b@example.com")])).await;
+        end(rome, 1, Err("so"), Telling::Begins(incident(rome, 1), vec![message(1, "a@example.com")])).await;
+        end(paris, 2, Err("so"), Telling::Begins(incident(paris, 2), vec![message(2, "b@example.com")])).await;
         assert_eq!(store.incident(job).await.expect("an incident"), Some(incident(rome, 1)));
         assert_eq!(told(&sandbox).await.len(), 1);
 
         let over = |who| Telling::Ends(incident(rome, 1), vec![message(9, who)]);
-        end(tokyo, 3, RunState::Done, over("c@example.com")).await;
-        end(rome, 4, RunState::Done, over("d@example.com")).await;
+        end(tokyo, 3, Ok(()), over("c@example.com")).await;
+        end(rome, 4, Ok(()), over("d@example.com")).await;
         assert!(store.incident(job).await.expect("an incident").is_some(), "Paris is still to be done");
-        store.claim_run(job, slot(paris), hour(5), hour(5)).await.expect("a claim");
-        end(rome, 6, RunState::Done, over("e@example.com")).await;
+        take_run(store, RunId::of(job, slot(paris)), hour(5)).await;
+        end(rome, 6, Ok(()), over("e@example.com")).await;
         assert!(store.incident(job).await.expect("an incident").is_some(), "Paris is being done");
-        end(paris, 7, RunState::Done, over("f@example.com")).await;
+        end(paris, 7, Ok(()), over("f@example.com")).await;
         assert_eq!(store.incident(job).await.expect("none"), None);
-        end(paris, 8, RunState::Done, over("g@example.com")).await;
+        end(paris, 8, Ok(()), over("g@example.com")).await;
         let recipients: Vec<String> =
             told(&sandbox).await.iter().map(|record| record.message.key.recipient().to_string()).collect();
         assert_eq!(recipients, ["f@example.com", "a@example.com"].map(str::to_owned));

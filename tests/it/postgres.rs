@@ -5,9 +5,10 @@ use creditd::app::App;
 use creditd::clock::Clock;
 use creditd::core::ids::{AccountId, Key};
 use creditd::core::ledger::{Call, Capture, Hold, Purchase, Usage};
+use creditd::core::run::{End, Run, Take};
 use creditd::core::schedule::{Job, Slot};
 use creditd::core::transaction::Transaction;
-use creditd::store::{Batch, Claim, Load, Store, StoreError};
+use creditd::store::{Batch, Load, RunId, Store, StoreError};
 use sqlx::{Connection, PgConnection};
 use std::process::Command;
 use std::sync::Arc;
@@ -357,18 +358,24 @@ async fn r9_a_commit_whose_answer_is_lost_is_found_by_its_key() {
     assert_eq!(clients.check(&sandbox).await, 9 * 80);
 }
 
-/// Who claims a run, and is cut off when it was written, holds it all the same: nobody else would run it.
+/// Who takes a batch, and is cut off when it was written, has it all the same: nobody else would do it before its lease ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_claim_whose_answer_is_lost_is_held() {
+async fn a_batch_whose_answer_is_lost_is_had() {
     let Some(sandbox) = on_server().await else { return };
     let (wire, app) = on_a_wire(&sandbox).await;
-    let (now, stale) = (app.now(), app.now().plus_seconds(-3_600));
+    let now = app.now();
     for n in 1..4 {
-        let slot = Slot::Tick(now.plus_seconds(n));
+        let id = RunId::of(Job::Reset, Slot::Tick(now.plus_seconds(n)));
+        assert!(app.store.begin_run(id, now).await.expect("begun"));
         wire.lose_answer_to(COMMIT);
-        assert_eq!(app.store.claim_run(Job::Reset, slot, now, stale).await.expect("claimed"), Claim::Ours);
+        let take = |run: &mut Run, clock| match run.take("we", clock, 60) {
+            Take::Find(after) => (run.hand_out(after.as_deref(), End::Rest, "we", clock, 60), None),
+            Take::Batch(batch) => (Some(batch), None),
+            Take::Wait | Take::Over => (None, None),
+        };
+        let batch = app.store.change_run(id, take).await.expect("taken").flatten();
+        assert_eq!(batch.map(|batch| batch.term), Some(1), "handed out once");
         assert_eq!(wire.breaks(), n.unsigned_abs());
-        assert_eq!(app.store.claim_run(Job::Reset, slot, now, stale).await.expect("looked"), Claim::Taken);
     }
 }
 

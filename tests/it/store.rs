@@ -15,7 +15,7 @@ pub async fn reset(app: &App, batch: usize) {
     let now = app.now();
     let mut last: Option<Due> = None;
     loop {
-        let due = app.store.accounts_due(now, last.as_ref(), batch).await.expect("due accounts");
+        let due = app.store.accounts_due(now, last.as_ref(), None, batch).await.expect("due accounts");
         let Some(newest) = due.last() else { break };
         last = Some(newest.clone());
         let due: Vec<AccountId> = due.into_iter().map(|due| due.account).collect();
@@ -212,6 +212,6 @@ async fn what_is_no_ledger_is_refused_in_words_and_left_alone() {
     the database url "creditd.db" is not supported: it is neither a file nor a Postgres server. Use sqlite://path/to/creditd.db or postgres://user@host/database
     the database url "sqlite://a.db?..." is not supported: it is neither a file nor a Postgres server. Use sqlite://path/to/creditd.db or postgres://user@host/database
     there is a ledger at DIR/creditd.db already; nothing was changed
-    the ledger has schema 9999, this creditd knows 8; install a newer creditd
+    the ledger has schema 9999, this creditd knows 10; install a newer creditd
     "#);
 }

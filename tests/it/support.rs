@@ -6,12 +6,14 @@
 mod cluster;
 mod messages;
 mod python;
+mod runs;
 pub mod smtp;
 mod wire;
 
 pub use cluster::{Cluster, META, own_cluster};
 pub use messages::{alert, attachments, message, statement};
 pub use python::python_with;
+pub use runs::{end_run, take_run};
 pub use wire::Wire;
 
 use creditd::app::import::{AccountImport, PurchaseImport, UsageImport};

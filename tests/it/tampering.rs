@@ -176,7 +176,16 @@ both_databases! {
 /// What nothing can prove: a table, a column of it or what is done to its rows, and why.
 const UNPROVED: &[(&str, &[&str], &str)] = &[
     ("_sqlx_migrations", &["installed_on"], "the clock of the machine, which nothing repeats"),
-    ("runs", &["attempts", "started_at", "finished_at", "outcome"], "a job's own word on how it went"),
+    (
+        "runs",
+        &["attempts", "started_at", "finished_at", "outcome", "retry_at", "progress"],
+        "a job's own word on how it went, and who is at it",
+    ),
+    (
+        "backfills",
+        &["asked", "created_at", "ended_at", "state", "a row more"],
+        "what a person wants to be run again, which changes nothing that is so",
+    ),
     ("runs", &["a row less"], "old runs are forgotten, and a period without a run is run again: its effects have keys"),
     (
         "outbox",

@@ -3,9 +3,9 @@
 use super::Findings;
 use super::facts::{Facts, bytes, facts, text};
 use super::reading::{check_digest, drift};
+use crate::core::run::RunState;
 use crate::core::schedule::{Job, Slot};
 use crate::store::backend::Tx;
-use crate::store::runs::RunState;
 use crate::store::sql::{Row as Stored, Sql};
 use crate::store::{Result, While};
 use futures_util::TryStreamExt;
@@ -160,7 +160,8 @@ async fn check_incidents(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
 /// begun, how often and what came of it is the job's own word.
 async fn check_runs(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
     let mut rows = tx
-        .query("SELECT job, slot, slot_at, state, attempts, finished_at, outcome FROM runs ORDER BY job, slot")
+        .query("SELECT r.job, r.slot, r.slot_at, r.state, r.attempts, r.finished_at, r.outcome, r.backfill = 0 OR b.number IS NOT NULL
+               FROM runs AS r LEFT JOIN backfills AS b ON b.number = r.backfill ORDER BY r.job, r.slot")
         .fetch();
     while let Some(row) = rows.try_next().await.while_("reading the runs of jobs")? {
         let [job, slot, state] = [0, 1, 3].map(|at| text(&row, at).unwrap_or_default());
@@ -168,7 +169,11 @@ async fn check_runs(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
         let (finished_at, outcome) = (row.get::<Option<i64>>(5), text(&row, 6));
         let what = |column: &str| format!("run of {job} for {slot}: {column}");
         let due = slot.parse::<Slot>().ok().map(Slot::due_at);
-        if Job::from_word(&job).is_none() || RunState::from_word(&state).is_none() || attempts < 1 {
+        let known = RunState::from_word(&state);
+        if Job::from_word(&job).is_none()
+            || known.is_none()
+            || (attempts < 1 && !matches!(known, Some(RunState::Waiting | RunState::Cancelled)))
+        {
             let found = format!("{job}, {state}, {attempts}");
             findings.add(drift(RUN, NO_ACCOUNT, what("job, state, attempts"), "what there is", found));
         }
@@ -176,8 +181,12 @@ async fn check_runs(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
             let expected = due.map_or_else(|| "of a slot".to_owned(), |due| due.micros().to_string());
             findings.add(drift(RUN, NO_ACCOUNT, what("slot_at"), expected, slot_at));
         }
-        let has_ended = state != RunState::Running.as_str();
-        if finished_at.is_some() != has_ended || outcome.is_some() != has_ended {
+        if !row.get::<bool>(7) {
+            findings.add(drift(RUN, NO_ACCOUNT, what("backfill"), "one that there is", "none"));
+        }
+        let has_ended = matches!(known, Some(RunState::Done | RunState::Failed | RunState::Cancelled));
+        let says_why = known == Some(RunState::Cancelled) || outcome.is_some() == has_ended;
+        if finished_at.is_some() != has_ended || !says_why {
             let found = format!("{finished_at:?}, {outcome:?}");
             findings.add(drift(RUN, NO_ACCOUNT, what("finished_at, outcome"), format!("as {state}"), found));
         }

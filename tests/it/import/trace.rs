@@ -96,7 +96,7 @@ fn simulate(folder: &Path) -> Year {
 /// Rolls all accounts over in batches.
 async fn reset(app: &App) {
     let now = app.now();
-    let due = app.store.accounts_due(now, None, 10_000).await.expect("due accounts");
+    let due = app.store.accounts_due(now, None, None, 10_000).await.expect("due accounts");
     let due: Vec<AccountId> = due.into_iter().map(|due| due.account).collect();
     for ids in due.chunks(50) {
         let plan = |batch: &mut Batch| {

@@ -69,6 +69,7 @@ both_databases! {
                 "acme: close 2013-01",
                 "monthly-statement/acme/2013-01/ann@acme.example/2: Corrected: AI credits in January 2013: 14 used, 0 left \
                  (Account acme)",
+                "acme 2013-01 was told otherwise: free consumed 7 -> 14, free lapsed 1493 -> 1486, succeeded 1 -> 2",
             ]
         );
         assert_eq!(done.summary, "1 account closed to late usage, 1 corrected statement");
@@ -115,7 +116,7 @@ both_databases! {
         let planned = run(sandbox.at(next), Job::Close, Slot::Tick(instant(next)), true).await;
         assert_eq!(keys(&sandbox).await, ["ann@acme.example 1"], "a dry run writes nothing");
         let done = close(&sandbox, next).await;
-        assert_eq!((done.lines.len(), &done.lines), (1, &planned.lines));
+        assert_eq!((done.lines.len(), &done.lines), (2, &planned.lines));
         assert_eq!(changes(&sandbox, "ann@acme.example").await[0], "Consumed, free: 7 -> 21 (usage told after the statement)");
 
         by_hand(&sandbox, &id, "2013-02-13T00:00:00Z", "2013-01", true).await;

@@ -1,10 +1,11 @@
 //! A ledger in which everything has happened: a row of every kind, in every table, in every state that it can have.
 
 use crate::support::{
-    Sandbox, account, account_id, alert, attachments, instant, message, month, purchase, seal, usage,
+    Sandbox, account, account_id, alert, attachments, end_run, instant, message, month, purchase, seal, take_run, usage,
 };
 use creditd::app::App;
-use creditd::core::calendar::parse_zone;
+use creditd::core::backfill::{Asked, Reprocess};
+use creditd::core::calendar::{parse_date, parse_zone};
 use creditd::core::credits::{CreditType, Credits};
 use creditd::core::delivery::Next;
 use creditd::core::ids::{AccountId, ActionCode, Email, Key, Reference, UserId};
@@ -13,11 +14,12 @@ use creditd::core::ledger::{
 };
 use creditd::core::outbox::{Message, NoticeKey};
 use creditd::core::price::PriceVersion;
+use creditd::core::run::RunState;
 use creditd::core::schedule::{Job, Slot};
 use creditd::core::statement::Said;
 use creditd::core::transaction::{Status, Transaction};
 use creditd::jobs::{Claiming, Kit, Planned, Run, run_slot};
-use creditd::store::{Admin, Delivery, Incident, NewAccount, OutboxRecord, RunState, Statements, Telling, Version};
+use creditd::store::{Admin, Delivery, Incident, NewAccount, OutboxRecord, RunId, Statements, Telling, Version};
 use tokio_util::sync::CancellationToken;
 
 /// After all of it.
@@ -231,19 +233,25 @@ async fn june(sandbox: &Sandbox, acme: &AccountId) {
     store.write_statements(&[], &statements).await.expect("what a statement said");
     let slot = |at: &str| Slot::Tick(instant(at));
     for (at, ended) in [("2013-06-12T12:05:00Z", true), ("2013-06-12T12:06:00Z", false)] {
-        store.claim_run(Job::Verify, slot(at), instant(at), instant(at)).await.expect("a run");
+        let id = RunId::of(Job::Verify, slot(at));
         if ended {
             let key =
                 NoticeKey::job_failed(Job::Verify, instant(at), Email::new("ops@example.com").expect("an address"));
             let told = Message { attachments: attachments(), ..message(key, at) };
             let why = "no time".to_owned();
             let incident = Incident { job: Job::Verify, slot: slot(at), began_at: instant(at), why };
-            let telling = Telling::Begins(incident, vec![told]);
-            let ended = (RunState::Failed, "no time");
-            let failed = store.finish_run_and_tell(Job::Verify, slot(at), ended, instant(at), Some(&telling));
-            failed.await.expect("a run that failed");
+            end_run(store, id, instant(at), Err("no time"), Some(&Telling::Begins(incident, vec![told]))).await;
+        } else {
+            take_run(store, id, instant(at)).await;
         }
     }
+    let (accounts, reprocess) = (vec![acme.clone()], Reprocess::All);
+    let day = |text| parse_date(text).expect("a day");
+    let (from, to) = (day("2013-05-01"), day("2013-06-01"));
+    let asked =
+        Asked { job: Job::MonthlyReport, from, to, accounts, reprocess, email: false, parallel_max: 1, reverse: false };
+    let may = Slot::Month(month("2013-05"), chrono_tz::UTC);
+    store.create_backfill(&asked, &[may], instant("2013-06-12T12:07:00Z")).await.expect("a backfill");
     // What is open at the end: a hold by a user with a cap, and credits of both types.
     let app = sandbox.at("2013-06-20T12:00:00Z");
     app.purchase(acme, &purchase(1, "inv-4")).await.expect("a pack");

@@ -1,0 +1,91 @@
+//! Whether the clock of the machine can be believed, before jobs act on it by themselves.
+//!
+//! A month that is opened is opened, and what lapses has lapsed: a machine that wakes up in the wrong year must not do that to
+//! every account. What was recorded is the only other clock that there always is.
+
+use super::App;
+use crate::core::calendar::Instant;
+use crate::store::StoreError;
+
+/// How many seconds the clock may be behind what was recorded: clocks are set, and those of two machines differ.
+pub const BEHIND_SECONDS_MAX: i64 = 300;
+/// How many days it may be ahead of everything that was recorded: longer than any outage of which nobody knows.
+pub const AHEAD_DAYS_MAX: i64 = 400;
+
+/// Why the clock is not believed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadClock {
+    /// It is earlier than what was recorded.
+    #[error(
+        "the clock says {now}, but something was recorded at {newest}. Set the clock right; or, where it was wrong then, wait \
+         until it is later than that"
+    )]
+    Behind {
+        /// The clock.
+        now: Instant,
+        /// The newest that was recorded.
+        newest: Instant,
+    },
+    /// It is much later than what was recorded.
+    #[error(
+        "the clock says {now}, and the newest that was recorded is of {newest}, more than {AHEAD_DAYS_MAX} days before. Set \
+         the clock right; or, where it is right, `creditd run reset` opens the months since then, and jobs go on"
+    )]
+    Ahead {
+        /// The clock.
+        now: Instant,
+        /// The newest that was recorded.
+        newest: Instant,
+    },
+}
+
+/// Whether `now` can be believed where the newest that was recorded is of `newest`.
+#[must_use]
+pub fn judge(now: Instant, newest: Instant) -> Option<BadClock> {
+    if now.plus_seconds(BEHIND_SECONDS_MAX) < newest {
+        Some(BadClock::Behind { now, newest })
+    } else if now > newest.plus_days(AHEAD_DAYS_MAX) {
+        Some(BadClock::Ahead { now, newest })
+    } else {
+        None
+    }
+}
+
+impl App {
+    /// Why jobs do nothing by themselves at the present instant; none where it can be believed, as on a sandbox, where it may be
+    /// any. `newest_row` is when the newest
+    /// row was recorded, as [`crate::store::Store::newest_recorded_at`] says it, some time ago or now: whoever runs jobs also leaves
+    /// newer marks.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn check_clock(&self, newest_row: Option<Instant>) -> Result<Option<BadClock>, StoreError> {
+        if self.store.meta().sandbox {
+            return Ok(None);
+        }
+        let newest = [newest_row, self.store.newest_run_at().await?].into_iter().flatten().max();
+        Ok(judge(self.now(), newest.unwrap_or(Instant::MIN).max(self.store.meta().created_at)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_believed_near_what_was_recorded() {
+        let at = |text: &str| Instant::parse(text).expect("an instant");
+        let newest = at("2026-03-01T12:00:00Z");
+        for (now, says) in [
+            ("2026-03-01T11:55:00Z", None),
+            ("2026-03-01T11:54:59Z", Some("Set the clock right; or, where it was wrong then, wait")),
+            ("2026-03-01T12:00:00Z", None),
+            ("2027-04-05T12:00:00Z", None),
+            ("2027-04-05T12:00:01Z", Some("`creditd run reset` opens the months since then")),
+        ] {
+            let said = judge(at(now), newest).map(|bad| bad.to_string());
+            assert_eq!(said.is_some(), says.is_some(), "{now}");
+            assert!(said.unwrap_or_default().contains(says.unwrap_or_default()), "{now}");
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! `creditd backfill`: past days and months of the report jobs, run because somebody asks.
+
+use super::Context;
+use super::args::{self, FirstDay};
+use super::exit::{Exit, Failure, OrExit};
+use super::output::{Cell, Column};
+use crate::core::backfill::{ACCOUNTS_MAX, Asked, Decision, PARALLEL_MAX, Planned, Reprocess};
+use crate::core::calendar::Instant;
+use crate::core::ids::AccountId;
+use crate::core::run::RunState;
+use crate::core::schedule::Job;
+use crate::jobs::backfill::{BackfillError, Slotted, create_backfill, plan_backfill, run_next};
+use crate::jobs::{JobError, Kit};
+use crate::store::{BackfillRecord, BackfillState};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const PLAN: &str = "creditd.backfill-plan/1";
+const LIST: &str = "creditd.backfills/1";
+const SHOW: &str = "creditd.backfill/1";
+
+/// Backfills: run past days and months of the report jobs again, or for the first time
+///
+/// Figures are compared with what was sent. Without --email nothing is sent: it is said which accounts would get a statement, or a
+/// corrected one. Doing it again changes nothing.
+#[derive(Debug, clap::Subcommand)]
+pub enum Backfill {
+    Create(Create),
+    /// List backfills, newest first
+    List {
+        /// At most so many
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+    },
+    /// Show the slots of a backfill, and what came of each
+    Show {
+        /// Its number
+        number: i64,
+    },
+    /// Go on with a backfill here and now; `creditd serve` does so by itself
+    Resume {
+        /// Its number
+        number: i64,
+    },
+    /// Cancel what is left of a backfill; what was sent stays sent
+    Cancel {
+        /// Its number
+        number: i64,
+    },
+}
+
+/// Make a backfill, and run it
+///
+/// Examples:
+///   creditd backfill create --job monthly-report --from 2013-01 --to 2013-04 --dry-run
+///   creditd backfill create --job daily-report --from 2013-03-01 --to 2013-03-08 --account acme --email
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Create {
+    /// The job: daily-report or monthly-report
+    #[arg(long, value_parser = args::word(Job::ALL, Job::as_str))]
+    job: Job,
+    /// The first day or month: 2013-03-05 or 2013-03
+    #[arg(long, value_name = "DATE")]
+    from: FirstDay,
+    /// The day or month behind the last one
+    #[arg(long, value_name = "DATE")]
+    to: FirstDay,
+    /// Of this account only; may be given several times
+    #[arg(long = "account", value_name = "ACCOUNT")]
+    accounts: Vec<AccountId>,
+    /// Which slots: those that were never run, those that were never done, or all
+    #[arg(long, default_value = "missing", value_parser = args::word(Reprocess::ALL, Reprocess::as_str))]
+    reprocess: Reprocess,
+    /// Show each slot and what would be done about it, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Write the mails
+    #[arg(long)]
+    email: bool,
+    /// How many slots are run side by side
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(PARALLEL_MAX)))]
+    max_parallel: u32,
+    /// The newest first
+    #[arg(long)]
+    reverse: bool,
+    /// Only make it; `creditd serve` runs it
+    #[arg(long, conflicts_with = "dry_run")]
+    detach: bool,
+}
+
+impl Backfill {
+    pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
+        match self {
+            Backfill::Create(create) => create.run(context).await,
+            Backfill::List { limit } => list(context, limit).await,
+            Backfill::Show { number } => show(context, number).await,
+            Backfill::Resume { number } => {
+                let kit = kit(context).await?;
+                let record = find(&kit, number).await?;
+                if record.state != BackfillState::Open {
+                    context.say(format!("Backfill {number} is {} already.", record.state));
+                    return Ok(());
+                }
+                work(context, &kit, record).await
+            }
+            Backfill::Cancel { number } => cancel(context, number).await,
+        }
+    }
+}
+
+async fn kit(context: &Context) -> Result<Kit, Failure> {
+    Kit::open(context.app().await?.clone()).await.or_exit(Exit::Config)
+}
+
+async fn find(kit: &Kit, number: i64) -> Result<BackfillRecord, Failure> {
+    kit.app.store.backfills(Some(number), false, 1).await?.pop().ok_or_else(|| {
+        Failure::message(
+            Exit::Failure,
+            format!("there is no backfill {number}; `creditd backfill list` shows those there are"),
+        )
+    })
+}
+
+impl Create {
+    async fn run(self, context: &Context) -> Result<(), Failure> {
+        let kit = kit(context).await?;
+        if self.accounts.len() > ACCOUNTS_MAX {
+            let message = format!("--account is given {} times; {ACCOUNTS_MAX} are allowed", self.accounts.len());
+            return Err(Failure::message(Exit::Usage, message));
+        }
+        let Create { job, reprocess, email, max_parallel: parallel_max, reverse, .. } = self;
+        let (from, to, accounts) = (self.from.0, self.to.0, self.accounts);
+        let asked = Asked { job, from, to, accounts, reprocess, email, parallel_max, reverse };
+        let planned = plan_backfill(&kit, &asked).await.map_err(|error| match error {
+            BackfillError::Bad(error) => Failure::new(Exit::Usage, error),
+            BackfillError::UnknownAccount(_) => Failure::new(Exit::Refused, error),
+            BackfillError::Store(error) => error.into(),
+        })?;
+        if self.dry_run {
+            return show_plan(context, &planned);
+        }
+        let to_run = planned.iter().filter(|planned| planned.decision == Decision::Run).count();
+        if to_run == 0 {
+            let left = planned.iter().filter(|planned| planned.decision == Decision::Leave).count();
+            context.say(format!(
+                "Nothing is to be done: of {} slots, {left} were run before. --reprocess says which are run again; --dry-run shows each.",
+                planned.len()
+            ));
+            return Ok(());
+        }
+        let number = create_backfill(&kit, &asked, &planned).await?;
+        context.say(format!("Backfill {number}: {to_run} of {} slots are to be run.", planned.len()));
+        if self.detach {
+            context.say(format!("`creditd serve` runs them; `creditd backfill show {number}` shows how far they are."));
+            return Ok(());
+        }
+        let record = find(&kit, number).await?;
+        work(context, &kit, record).await
+    }
+}
+
+fn show_plan(context: &Context, planned: &[Planned]) -> Result<(), Failure> {
+    let mut list = context.list(PLAN, &["slot", "state", "decision"].map(Column::text))?;
+    for Planned { slot, state, decision } in planned {
+        let state = state.map_or("missing", RunState::as_str);
+        list.row([slot.to_string(), state.to_owned(), decision.to_string()].map(Cell::Text).into())?;
+    }
+    Ok(list.finish()?)
+}
+
+/// Does this process's share until nothing is left for it.
+async fn work(context: &Context, kit: &Kit, record: BackfillRecord) -> Result<(), Failure> {
+    let number = record.number;
+    let columns = ["slot", "state", "outcome"].map(Column::text);
+    let mut list = context.list(SHOW, &columns)?;
+    let progress = context.progress("slots");
+    let all = record.slots.values().sum::<u64>();
+    let done = AtomicU64::new(all - record.count(RunState::Waiting));
+    let mut report = progress.report();
+    report(done.load(Ordering::Relaxed), Some(all));
+    let one = async || {
+        let mut slotted = Vec::new();
+        while let Some(ran) = run_next(kit, &record, &context.stop, &mut |_, _| {}).await? {
+            done.fetch_add(1, Ordering::Relaxed);
+            let failed = ran.result.is_err();
+            slotted.push(ran);
+            if failed || context.stop.is_cancelled() {
+                break;
+            }
+        }
+        Ok::<_, Failure>(slotted)
+    };
+    let working = (0..record.asked.parallel_max).map(|_| one());
+    let ran = futures_util::future::try_join_all(working).await?;
+    report(done.load(Ordering::Relaxed), Some(all));
+    let mut ran: Vec<Slotted> = ran.into_iter().flatten().collect();
+    ran.sort_by_key(|ran| (ran.slot.due_at(), ran.slot));
+    let (mut problems, mut failure) = (Vec::new(), None);
+    for Slotted { slot, result } in ran {
+        let (state, outcome) = match result {
+            Ok(done) => {
+                done.lines.iter().for_each(|line| context.say(line));
+                if done.more_lines > 0 {
+                    context.say(format!("... and {} more", done.more_lines));
+                }
+                problems.extend(done.problems);
+                ("done", done.summary)
+            }
+            Err(error) => {
+                let text = error.to_string();
+                failure = Some(error);
+                ("failed", text)
+            }
+        };
+        list.row([slot.to_string(), state.to_owned(), outcome].map(Cell::Text).into())?;
+    }
+    list.finish()?;
+    let left = find(kit, number).await?;
+    if left.state == BackfillState::Open {
+        let waiting = left.slots.values().sum::<u64>() - left.count(RunState::Done);
+        context.say(format!(
+            "{waiting} of {all} slots are left; `creditd backfill resume {number}` or `creditd serve` goes on."
+        ));
+    }
+    match failure {
+        Some(JobError::Stopped) => Err(Failure::new(Exit::Interrupted, JobError::Stopped)),
+        Some(error) => Err(error.into()),
+        None if context.stop.is_cancelled() => Err(Failure::new(Exit::Interrupted, JobError::Stopped)),
+        None if problems.is_empty() => Ok(()),
+        None => Err(Failure::message(Exit::PartlyDone, problems.join("\n"))),
+    }
+}
+
+async fn list(context: &Context, limit: usize) -> Result<(), Failure> {
+    let app = context.app().await?;
+    let columns = [
+        Column::number("backfill"),
+        Column::text("job"),
+        Column::text("from"),
+        Column::text("to"),
+        Column::text("reprocess"),
+        Column::text("email"),
+        Column::text("state"),
+        Column::number("slots"),
+        Column::number("done"),
+        Column::number("failed"),
+        Column::text("created_at"),
+        Column::text("ended_at"),
+    ];
+    let found = app.store.backfills(None, false, limit.saturating_add(1)).await?;
+    let mut list = context.list(LIST, &columns)?;
+    for record in found.iter().take(limit) {
+        let count = |n: u64| Cell::Int(i64::try_from(n).unwrap_or(i64::MAX));
+        let Asked { job, from, to, reprocess, email, .. } = &record.asked;
+        list.row(vec![
+            Cell::Int(record.number),
+            Cell::Text(job.to_string()),
+            Cell::Text(from.to_string()),
+            Cell::Text(to.to_string()),
+            Cell::Text(reprocess.to_string()),
+            Cell::Text(if *email { "yes" } else { "no" }.to_owned()),
+            Cell::Text(record.state.to_string()),
+            count(record.slots.values().sum()),
+            count(record.count(RunState::Done)),
+            count(record.count(RunState::Failed)),
+            instant(Some(record.created_at)),
+            instant(record.ended_at),
+        ])?;
+    }
+    list.finish()?;
+    context.say_how_many(found.len(), limit, "There are no backfills.");
+    Ok(())
+}
+
+async fn show(context: &Context, number: i64) -> Result<(), Failure> {
+    let kit = kit(context).await?;
+    let record = find(&kit, number).await?;
+    let columns = [
+        Column::text("slot"),
+        Column::text("state"),
+        Column::number("attempts"),
+        Column::text("finished_at"),
+        Column::text("outcome"),
+    ];
+    let mut list = context.list(SHOW, &columns)?;
+    let (mut runs, _) = kit.app.store.backfill_runs(number).await?;
+    if record.asked.reverse {
+        runs.reverse();
+    }
+    for one in runs {
+        list.row(vec![
+            Cell::Text(one.id.slot.to_string()),
+            Cell::Text(one.run.state.to_string()),
+            Cell::Int(one.run.attempts.into()),
+            instant(one.run.finished_at),
+            one.run.outcome.map_or(Cell::Null, Cell::Text),
+        ])?;
+    }
+    list.finish()?;
+    let counts: Vec<String> = record.slots.iter().map(|(state, n)| format!("{n} {state}")).collect();
+    context.say(format!("Backfill {number} is {}: {}.", record.state, counts.join(", ")));
+    Ok(())
+}
+
+async fn cancel(context: &Context, number: i64) -> Result<(), Failure> {
+    let kit = kit(context).await?;
+    let record = find(&kit, number).await?;
+    if kit.app.store.end_backfill(number, BackfillState::Cancelled, kit.app.now()).await? {
+        context.say(format!("Backfill {number} is cancelled; what it had done stays."));
+    } else {
+        context.say(format!("Backfill {number} is {} already.", record.state));
+    }
+    Ok(())
+}
+
+fn instant(at: Option<Instant>) -> Cell {
+    at.map_or(Cell::Null, |at| Cell::Text(at.to_string()))
+}

@@ -1,0 +1,215 @@
+//! Backfills: past slots of a job that a person wants to be run (DESIGN 7). Which slots these are, and what is to be done about
+//! each, is decided here.
+
+use super::calendar::{Instant, Month, next_day};
+use super::ids::AccountId;
+use super::run::RunState;
+use super::schedule::{Covers, Job, Slot};
+use super::transaction::words;
+use chrono::NaiveDate;
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Slots of one backfill: a year of days in as many zones as there are people in. More are several backfills.
+pub const SLOTS_MAX: usize = 20_000;
+/// Accounts that may be named.
+pub const ACCOUNTS_MAX: usize = 10_000;
+/// Slots that are run side by side at most.
+pub const PARALLEL_MAX: u32 = 16;
+
+words! {
+    /// Which slots are run.
+    Reprocess {
+        /// Those that were never run.
+        Missing = "missing",
+        /// Those that were never done: missing ones, and those whose run failed.
+        Failed = "failed",
+        /// Also those that were done.
+        All = "all",
+    }
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Which job.
+    pub job: Job,
+    /// The first day whose slots are run.
+    pub from: NaiveDate,
+    /// The day behind the last.
+    pub to: NaiveDate,
+    /// Of these accounts only; of all where there are none.
+    pub accounts: Vec<AccountId>,
+    /// Which slots.
+    pub reprocess: Reprocess,
+    /// Whether mails are written. Without, it is only found out what they would say.
+    pub email: bool,
+    /// How many slots are run side by side, over all processes.
+    pub parallel_max: u32,
+    /// The newest first.
+    pub reverse: bool,
+}
+
+/// Why a backfill was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadBackfill {
+    /// The job has no past.
+    #[error(
+        "{0} has no past slots: one run of it does all there is to do, so `creditd run {0}` is all that it takes. Backfills are for \
+         daily-report and monthly-report"
+    )]
+    NoPast(Job),
+    /// Nothing lies between the two.
+    #[error("--from {from} is not before --to {to}, which is the day behind the last one")]
+    NoDays {
+        /// The first day.
+        from: NaiveDate,
+        /// The day behind the last.
+        to: NaiveDate,
+    },
+    /// Too much at once.
+    #[error("{from} to {to} has more than {SLOTS_MAX} slots; ask for shorter ranges, one after the other")]
+    TooMany {
+        /// The first day.
+        from: NaiveDate,
+        /// The day behind the last.
+        to: NaiveDate,
+    },
+}
+
+words! {
+    /// What is done about a slot.
+    Decision {
+        /// It is run.
+        Run = "run",
+        /// It was run, and is left as it is.
+        Leave = "leave",
+        /// It is being run by its own schedule.
+        UnderWay = "under way",
+        /// It has not ended yet; its time will come.
+        NotOver = "not over",
+    }
+}
+
+/// A slot of a backfill, and what is done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// Which.
+    pub slot: Slot,
+    /// What became of the run of its own schedule, if there was one.
+    pub state: Option<RunState>,
+    /// What is done about it.
+    pub decision: Decision,
+}
+
+/// Every slot that `asked` is about in `zones`, in the order in which they are run, and what is done about each at `now`,
+/// given the runs that there were.
+///
+/// # Errors
+/// [`BadBackfill`].
+pub fn plan(
+    asked: &Asked,
+    zones: &[Tz],
+    states: &BTreeMap<Slot, RunState>,
+    now: Instant,
+) -> Result<Vec<Planned>, BadBackfill> {
+    let Asked { job, from, to, .. } = *asked;
+    if job.covers() == Covers::Tick {
+        return Err(BadBackfill::NoPast(job));
+    }
+    if from >= to {
+        return Err(BadBackfill::NoDays { from, to });
+    }
+    let mut slots = Vec::new();
+    let mut day = from;
+    while day < to {
+        for zone in zones {
+            slots.push(match job.covers() {
+                Covers::Month => Slot::Month(Month::of(day), *zone),
+                Covers::Day | Covers::Tick => Slot::Day(day, *zone),
+            });
+        }
+        if slots.len() > SLOTS_MAX {
+            return Err(BadBackfill::TooMany { from, to });
+        }
+        day = if job.covers() == Covers::Month { Month::of(day).next().first_day() } else { next_day(day) };
+    }
+    slots.sort_by_key(|slot| (slot.due_at(), *slot));
+    if asked.reverse {
+        slots.reverse();
+    }
+    let planned = |slot: Slot| {
+        let state = states.get(&slot).copied();
+        Planned { slot, state, decision: decide(asked.reprocess, state, slot.due_at() <= now) }
+    };
+    Ok(slots.into_iter().map(planned).collect())
+}
+
+fn decide(reprocess: Reprocess, state: Option<RunState>, is_over: bool) -> Decision {
+    match (state, reprocess) {
+        _ if !is_over => Decision::NotOver,
+        (Some(RunState::Running), _) => Decision::UnderWay,
+        (None | Some(RunState::Waiting), _) | (_, Reprocess::All) => Decision::Run,
+        (Some(RunState::Failed | RunState::Cancelled), Reprocess::Failed) => Decision::Run,
+        (Some(_), _) => Decision::Leave,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::calendar::{parse_date, parse_zone};
+    use super::*;
+
+    fn asked(job: Job, from: &str, to: &str, reprocess: Reprocess) -> Asked {
+        let day = |text| parse_date(text).expect("a day");
+        let (accounts, email, parallel_max, reverse) = (Vec::new(), false, 1, false);
+        Asked { job, from: day(from), to: day(to), accounts, reprocess, email, parallel_max, reverse }
+    }
+
+    fn zones() -> [Tz; 2] {
+        ["America/New_York", "Asia/Tokyo"].map(|name| parse_zone(name).expect("a zone"))
+    }
+
+    fn shown(asked: &Asked, states: &[(&str, RunState)]) -> Vec<String> {
+        let states = states.iter().map(|(slot, state)| (slot.parse().expect("a slot"), *state)).collect();
+        let now = Instant::parse("2013-03-01T00:00:00Z").expect("an instant");
+        let planned = plan(asked, &zones(), &states, now).expect("a plan");
+        planned.iter().map(|planned| format!("{}: {}", planned.slot, planned.decision)).collect()
+    }
+
+    #[test]
+    fn slots_come_in_order_of_time_each_with_what_is_done() {
+        let states = [("2013-01@Asia/Tokyo", RunState::Done), ("2013-01@America/New_York", RunState::Failed)];
+        let asked = |reprocess| asked(Job::MonthlyReport, "2013-01-01", "2013-03-01", reprocess);
+        assert_eq!(
+            shown(&asked(Reprocess::Missing), &states),
+            [
+                "2013-01@Asia/Tokyo: leave",
+                "2013-01@America/New_York: leave",
+                "2013-02@Asia/Tokyo: run",
+                "2013-02@America/New_York: not over",
+            ]
+        );
+        assert_eq!(
+            shown(&asked(Reprocess::Failed), &states)[..2],
+            ["2013-01@Asia/Tokyo: leave", "2013-01@America/New_York: run"]
+        );
+        let newest_first = Asked { reverse: true, ..asked(Reprocess::All) };
+        assert_eq!(shown(&newest_first, &states)[1..3], ["2013-02@Asia/Tokyo: run", "2013-01@America/New_York: run"]);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        let refused = |asked: &Asked, zones: &[Tz]| {
+            plan(asked, zones, &BTreeMap::new(), Instant::MAX).expect_err("refused").to_string()
+        };
+        let zones = zones();
+        let says = refused(&asked(Job::Reset, "2013-01-01", "2013-02-01", Reprocess::All), &zones);
+        assert!(says.contains("`creditd run reset`"), "{says}");
+        let says = refused(&asked(Job::DailyReport, "2013-01-01", "2013-01-01", Reprocess::All), &zones);
+        assert!(says.contains("is not before --to"), "{says}");
+        let says = refused(&asked(Job::DailyReport, "1970-01-01", "2199-01-01", Reprocess::All), &zones);
+        assert!(says.contains("more than 20000 slots"), "{says}");
+    }
+}

@@ -1,0 +1,151 @@
+//! Backfills: past slots of the report jobs, run because somebody asked (DESIGN 7).
+//!
+//! A backfilled report is compared with what was sent. With mails, whoever was sent nothing gets the statement, and whoever was
+//! told other figures a corrected one; without, it is only said who would. Each slot is a run that processes share as they
+//! do those of a schedule, so a backfill goes on wherever a process lives, and running it again changes nothing.
+
+use super::planner::share;
+use super::{Done, JobError, Kit, Planned as Ran, Run, platform};
+use crate::core::backfill::{Asked, BadBackfill, Decision, Planned, plan};
+use crate::core::calendar::Instant;
+use crate::core::ids::AccountId;
+use crate::core::run::{Run as SharedRun, RunState};
+use crate::core::schedule::{Covers, Slot};
+use crate::store::{BackfillRecord, BackfillState, RunId, StoreError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// Why a backfill cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BackfillError {
+    /// It makes no sense.
+    #[error(transparent)]
+    Bad(#[from] BadBackfill),
+    /// An account is not there.
+    #[error("unknown_account: there is no account {0}; `creditd account list` shows those there are")]
+    UnknownAccount(AccountId),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// One slot of a backfill was run.
+#[derive(Debug)]
+pub struct Slotted {
+    /// Which.
+    pub slot: Slot,
+    /// What came of it.
+    pub result: Result<Done, JobError>,
+}
+
+/// The slots that `asked` is about, and what is done about each.
+///
+/// # Errors
+/// [`BackfillError`].
+pub async fn plan_backfill(kit: &Kit, asked: &Asked) -> Result<Vec<Planned>, BackfillError> {
+    let app = &kit.app;
+    let mut zones = if asked.accounts.is_empty() { platform::zones_of(app, asked.job).await? } else { Vec::new() };
+    for records in asked.accounts.chunks(app.settings.jobs.batch_accounts) {
+        let found = app.store.accounts(records).await?;
+        let known: BTreeSet<&AccountId> = found.iter().map(|record| &record.account.id).collect();
+        if let Some(unknown) = records.iter().find(|id| !known.contains(id)) {
+            return Err(BackfillError::UnknownAccount(unknown.clone()));
+        }
+        for record in &found {
+            zones.extend(record.account.calendar.terms().iter().map(|terms| terms.zone));
+        }
+    }
+    zones.sort_by_key(|zone| zone.name());
+    zones.dedup();
+    let from = Slot::Day(asked.from, chrono_tz::UTC).due_at().plus_days(-3);
+    let states: BTreeMap<Slot, RunState> = match asked.job.covers() {
+        Covers::Tick => BTreeMap::new(),
+        Covers::Day | Covers::Month => app.store.slot_states(asked.job, from).await?.into_iter().collect(),
+    };
+    Ok(plan(asked, &zones, &states, app.now())?)
+}
+
+/// Writes a backfill of what is to be run of `planned`, and returns its number.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn create_backfill(kit: &Kit, asked: &Asked, planned: &[Planned]) -> Result<i64, StoreError> {
+    let to_run = planned.iter().filter(|planned| planned.decision == Decision::Run).map(|planned| planned.slot);
+    kit.app.store.create_backfill(asked, &to_run.collect::<Vec<_>>(), kit.app.now()).await
+}
+
+/// Does this process's share of the next slot of `record`, and tells what came of it; `None` when there is nothing for it to do
+/// now. A backfill of which nothing is left is ended.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn run_next(
+    kit: &Kit,
+    record: &BackfillRecord,
+    stop: &CancellationToken,
+    progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
+) -> Result<Option<Slotted>, StoreError> {
+    let (app, number) = (&kit.app, record.number);
+    loop {
+        let (runs, clock) = app.store.backfill_runs(number).await?;
+        let now = app.now();
+        let running = runs.iter().filter(|record| record.run.state == RunState::Running).count();
+        let has_room = running < record.asked.parallel_max as usize;
+        let mut runs: Vec<_> = runs.into_iter().filter(|run| is_next(&run.run, has_room, clock, now)).collect();
+        if record.asked.reverse {
+            runs.reverse();
+        }
+        // What was begun is ended first.
+        runs.sort_by_key(|record| record.run.state != RunState::Running);
+        let Some(next) = runs.first() else {
+            app.store.end_backfill(number, BackfillState::Done, now).await?;
+            return Ok(None);
+        };
+        let id = next.id;
+        let begin = |run: &mut SharedRun, _| {
+            if matches!(run.state, RunState::Waiting | RunState::Failed) {
+                run.begin_again(now);
+            }
+            ((), None)
+        };
+        app.store.change_run(id, begin).await?;
+        let kit = kit.for_backfill(Arc::new(record.asked.clone()));
+        let mut run = Run { dry_run: false, progress: &mut *progress, stop: stop.clone() };
+        match share(&kit, id, false, &mut run).await? {
+            Ran::Ran(result) => {
+                let is_done = kit.app.store.change_run(id, |run, _| (run.state == RunState::Done, None)).await?;
+                if is_done == Some(true) && record.asked.email && record.asked.accounts.is_empty() {
+                    record_reported(&kit, id, now).await?;
+                }
+                return Ok(Some(Slotted { slot: id.slot, result }));
+            }
+            // Others were faster.
+            Ran::Taken => {}
+        }
+        if stop.is_cancelled() {
+            return Ok(None);
+        }
+    }
+}
+
+fn is_next(run: &SharedRun, has_room: bool, clock: Instant, now: Instant) -> bool {
+    match run.state {
+        RunState::Waiting => has_room,
+        _ => run.is_open(clock, now),
+    }
+}
+
+/// What was mailed to everybody was reported, whoever asked for it: months can be closed.
+async fn record_reported(kit: &Kit, id: RunId, now: Instant) -> Result<(), StoreError> {
+    let own = RunId::of(id.job, id.slot);
+    let outcome = format!("by backfill {}", id.backfill);
+    kit.app.store.begin_run(own, now).await?;
+    let end = |run: &mut SharedRun, _| {
+        if run.state != RunState::Done {
+            run.end(outcome.clone(), now);
+        }
+        ((), None)
+    };
+    kit.app.store.change_run(own, end).await.map(drop)
+}

@@ -1,0 +1,144 @@
+//! Backfills: what is run again changes nothing that is so, and tells whoever was told otherwise.
+
+use crate::support::{Sandbox, account_id, both_databases, end_run, instant, month, take_run, usage};
+use creditd::app::App;
+use creditd::core::backfill::{Asked, Reprocess};
+use creditd::core::calendar::parse_date;
+use creditd::core::ids::{AccountId, Email};
+use creditd::core::ledger::Usage;
+use creditd::core::run::RunState;
+use creditd::core::schedule::{Job, Slot};
+use creditd::jobs::backfill::{create_backfill, plan_backfill, run_next};
+use creditd::jobs::{Done, Kit};
+use creditd::store::{Admin, BackfillState, RunId, StoreError};
+use tokio_util::sync::CancellationToken;
+
+const NOW: &str = "2013-03-05T12:00:00Z";
+
+fn january_to_march(reprocess: Reprocess, email: bool) -> Asked {
+    let day = |text| parse_date(text).expect("a day");
+    let (from, to) = (day("2013-01-01"), day("2013-03-01"));
+    let (job, accounts) = (Job::MonthlyReport, Vec::new());
+    Asked { job, from, to, accounts, reprocess, email, parallel_max: 2, reverse: false }
+}
+
+/// Accounts in two zones that used something in January, each with an admin.
+async fn open_two(sandbox: &Sandbox) -> [AccountId; 2] {
+    let accounts = [("acme", "UTC"), ("zoo", "Asia/Tokyo")];
+    for (id, zone) in accounts {
+        let id = sandbox.open_account(id, zone, "2013-01-01").await;
+        let admin = Admin::with_defaults(Email::new(&format!("ann@{id}.example")).expect("an address"));
+        sandbox.store().set_admin(&id, &admin).await.expect("an admin");
+        sandbox.at("2013-01-15T12:00:00Z").charge(&id, &usage("erase", "one")).await.expect("a charge");
+    }
+    accounts.map(|(id, _)| account_id(id))
+}
+
+/// Makes a backfill and does all of it: its number, and what came of each slot.
+async fn run_all(app: App, asked: &Asked) -> (i64, Vec<(String, Done)>) {
+    let kit = Kit::new(app).expect("templates and a mail folder");
+    let planned = plan_backfill(&kit, asked).await.expect("a plan");
+    let number = create_backfill(&kit, asked, &planned).await.expect("a backfill");
+    let mut all = Vec::new();
+    let record = kit.app.store.backfills(Some(number), false, 1).await.expect("read").remove(0);
+    let stop = CancellationToken::new();
+    while let Some(ran) = run_next(&kit, &record, &stop, &mut |_, _| {}).await.expect("it is recorded") {
+        all.push((ran.slot.to_string(), ran.result.expect("it ends well")));
+    }
+    let ended = kit.app.store.backfills(Some(number), false, 1).await.expect("read").remove(0);
+    assert_eq!((ended.state, ended.count(RunState::Done)), (BackfillState::Done, all.len() as u64));
+    (number, all)
+}
+
+fn summaries(all: &[(String, Done)]) -> Vec<String> {
+    all.iter().map(|(slot, done)| format!("{slot}: {}", done.summary)).collect()
+}
+
+async fn keys(sandbox: &Sandbox) -> Vec<String> {
+    let all = sandbox.store().messages(None, None, 1_000).await.expect("the outbox");
+    let mut keys: Vec<String> = all.iter().map(|record| record.message.key.to_string()).collect();
+    keys.sort();
+    keys
+}
+
+both_databases! {
+    async fn what_was_never_reported_is_reported_once(sandbox: Sandbox) {
+        open_two(&sandbox).await;
+        let (_, said) = run_all(sandbox.at(NOW), &january_to_march(Reprocess::Missing, false)).await;
+        assert_eq!(summaries(&said), [
+            "2013-01@Asia/Tokyo: 1 statement to write, 0 there already",
+            "2013-01@UTC: 1 statement to write, 0 there already",
+            "2013-02@Asia/Tokyo: 1 statement to write, 0 there already",
+            "2013-02@UTC: 1 statement to write, 0 there already",
+        ]);
+        assert_eq!(keys(&sandbox).await, Vec::<String>::new(), "without mails, it is only said");
+
+        let (_, sent) = run_all(sandbox.at(NOW), &january_to_march(Reprocess::Missing, true)).await;
+        assert_eq!(summaries(&sent)[0], "2013-01@Asia/Tokyo: 1 statement written, 0 there already");
+        let written = keys(&sandbox).await;
+        assert_eq!(written.len(), 4);
+        // What was mailed to everybody was reported.
+        let states = sandbox.store().slot_states(Job::MonthlyReport, instant("2013-01-01T00:00:00Z")).await.expect("states");
+        assert_eq!(states.iter().filter(|(_, state)| *state == RunState::Done).count(), 4);
+        let (_, none) = run_all(sandbox.at(NOW), &january_to_march(Reprocess::Missing, true)).await;
+        assert_eq!(summaries(&none), Vec::<String>::new());
+        let (_, again) = run_all(sandbox.at(NOW), &january_to_march(Reprocess::All, true)).await;
+        assert_eq!(summaries(&again)[3], "2013-02@UTC: 0 statements written, 1 there already");
+        assert_eq!(keys(&sandbox).await, written, "doing it again changes nothing");
+        sandbox.assert_verified().await;
+    }
+
+    async fn who_was_told_otherwise_is_named_and_with_mails_told(sandbox: Sandbox) {
+        let [acme, _] = open_two(&sandbox).await;
+        run_all(sandbox.at(NOW), &january_to_march(Reprocess::Missing, true)).await;
+        let late = Usage { occurred_at: Some(instant("2013-01-20T12:00:00Z")), ..usage("erase", "late") };
+        sandbox.at(NOW).charge(&acme, &late).await.expect("late usage");
+        let (_, said) = run_all(sandbox.at(NOW), &january_to_march(Reprocess::All, false)).await;
+        let change = "acme 2013-01 was told otherwise: free consumed 7 -> 14, free lapsed 1493 -> 1486, succeeded 1 -> 2";
+        assert_eq!(said[1].1.lines.last().map(String::as_str), Some(change));
+        assert_eq!(said[0].1.lines, Vec::<String>::new(), "the zoo was told what is so");
+        assert_eq!(keys(&sandbox).await.len(), 4);
+
+        let only_zoo = Asked { accounts: vec![account_id("zoo")], ..january_to_march(Reprocess::All, true) };
+        run_all(sandbox.at(NOW), &only_zoo).await;
+        assert_eq!(keys(&sandbox).await.len(), 4, "acme was not asked for");
+        for _ in 0..2 {
+            run_all(sandbox.at(NOW), &january_to_march(Reprocess::All, true)).await;
+            let all = keys(&sandbox).await;
+            assert_eq!(all.len(), 5);
+            assert!(all.contains(&"monthly-statement/acme/2013-01/ann@acme.example/2".to_owned()), "{all:?}");
+        }
+    }
+
+    /// One that is cancelled is not gone on with, and what is written for it then is not written.
+    async fn a_backfill_that_is_cancelled_writes_nothing_more(sandbox: Sandbox) {
+        open_two(&sandbox).await;
+        let kit = Kit::new(sandbox.at(NOW)).expect("templates and a mail folder");
+        let asked = january_to_march(Reprocess::Missing, true);
+        let planned = plan_backfill(&kit, &asked).await.expect("a plan");
+        let number = create_backfill(&kit, &asked, &planned).await.expect("a backfill");
+        let store = sandbox.store();
+        let id = RunId { backfill: number, job: asked.job, slot: Slot::Month(month("2013-01"), chrono_tz::UTC) };
+        let batch = take_run(store, id, instant(NOW)).await;
+        assert!(store.end_backfill(number, BackfillState::Cancelled, instant(NOW)).await.expect("an answer"));
+        assert!(!store.end_backfill(number, BackfillState::Cancelled, instant(NOW)).await.expect("an answer"));
+        let late = store.fenced(id, batch.term).write_messages(&[]).await;
+        assert!(matches!(late, Err(StoreError::LeaseLost { .. })), "{late:?}");
+        let record = store.backfills(Some(number), false, 1).await.expect("read").remove(0);
+        let ran = run_next(&kit, &record, &CancellationToken::new(), &mut |_, _| {}).await.expect("an answer");
+        assert!(ran.is_none());
+        assert_eq!((record.state, record.count(RunState::Cancelled)), (BackfillState::Cancelled, 4));
+        sandbox.assert_verified().await;
+    }
+
+    /// A slot that failed is run again by the next backfill that asks for it, and only then.
+    async fn slots_that_failed_are_for_who_asks_for_them(sandbox: Sandbox) {
+        open_two(&sandbox).await;
+        let id = RunId::of(Job::MonthlyReport, Slot::Month(month("2013-01"), chrono_tz::UTC));
+        end_run(sandbox.store(), id, instant(NOW), Err("no disk"), None).await;
+        let (_, missing) = run_all(sandbox.at(NOW), &january_to_march(Reprocess::Missing, true)).await;
+        assert_eq!(missing.len(), 3);
+        let (_, failed) = run_all(sandbox.at(NOW), &january_to_march(Reprocess::Failed, true)).await;
+        assert_eq!(summaries(&failed), ["2013-01@UTC: 1 statement written, 0 there already"]);
+    }
+}
