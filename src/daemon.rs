@@ -23,10 +23,8 @@ use tokio::task::JoinSet;
 use tokio_cron_scheduler::{Job as Bell, JobScheduler, JobSchedulerError};
 use tokio_util::sync::CancellationToken;
 
-/// How often the bell rings: at least as often as the most frequent schedule wants (`deliver`, every 10 s).
-const BELL: &str = "*/5 * * * * *";
-/// A bell that is silent for so long is broken. A machine that slept is not: this time stands still while it does.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// A bell that is silent for so long, which rings once a minute at least, is broken. A machine that slept is not: this time stands still while it does.
+const SILENCE_MAX: Duration = Duration::from_secs(150);
 /// Backfills that are looked at at one ring, the oldest first.
 const BACKFILLS_MAX: usize = 100;
 /// How long a batch that is being done may go on after the daemon was told to stop. Then others take it over when its
@@ -126,7 +124,8 @@ pub async fn serve(kit: Arc<Kit>, schedules: Vec<Schedule>, stop: CancellationTo
         counted.fetch_add(1, Ordering::Relaxed);
         ring_them.iter().for_each(|rung| rung.notify_one());
     };
-    bell.add(Bell::new(BELL, ring)?).await?;
+    let every = format!("*/{} * * * * *", kit.app.settings.jobs.bell_seconds);
+    bell.add(Bell::new(&*every, ring)?).await?;
     bell.start().await?;
     let mut running = JoinSet::new();
     for (rung, schedules) in lanes {

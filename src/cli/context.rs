@@ -7,7 +7,6 @@ use super::progress::Progress;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{LoadInput, Settings};
-use crate::core::calendar::Instant;
 use std::io::{BufWriter, Stdout, Write};
 use std::path::{Path, PathBuf};
 use tokio::sync::OnceCell;
@@ -47,13 +46,13 @@ impl Context {
         let now = match (global.now, from_env()) {
             (Some(now), _) => Some(now),
             (None, Some((name, text))) => Some(
-                Instant::parse(text)
+                text.parse::<Clock>()
                     .map_err(|error| anyhow::anyhow!("the environment variable {name}: {error}"))
                     .or_exit(Exit::Config)?,
             ),
             (None, None) => None,
         };
-        let clock = now.map_or(Clock::System, Clock::Fixed);
+        let clock = now.unwrap_or_default();
         let layout = Layout::for_stdout(global.output.unwrap_or_default());
         Ok(Context { program, global, env, clock, layout, stop, app: OnceCell::new() })
     }

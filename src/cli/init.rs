@@ -29,7 +29,7 @@ pub(super) struct Init {
 
 impl Init {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
-        if context.clock().is_fixed() && !self.sandbox {
+        if context.clock().is_set() && !self.sandbox {
             return Err(AppError::NotASandbox.into());
         }
         let file = match (&self.dir, context.config_flag()) {

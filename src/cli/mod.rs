@@ -76,9 +76,9 @@ pub struct Global {
     /// The ledger, instead of the one that the settings name: sqlite://FILE or postgres://USER@HOST/DATABASE
     #[arg(long, global = true, value_name = "URL")]
     database_url: Option<String>,
-    /// Set the clock, on a sandbox only: 2013-03-01T00:00:00Z [env: CREDITD_NOW]
+    /// Set the clock, on a sandbox only: 2013-03-01T00:00:00Z, or @FILE for a file with an instant in it [env: CREDITD_NOW]
     #[arg(long, global = true, value_name = "INSTANT")]
-    now: Option<crate::core::calendar::Instant>,
+    now: Option<crate::clock::Clock>,
     /// The form of the data on stdout: table (for people, the default), json, csv or ndjson
     #[arg(short, long, global = true, value_name = "FORM", value_enum, hide_possible_values = true)]
     output: Option<output::OutputMode>,

@@ -17,7 +17,7 @@ impl Serve {
         if context.clock().is_fixed() {
             return Err(Failure::message(
                 Exit::Usage,
-                "serve lives on a clock that moves; leave --now (CREDITD_NOW) out",
+                "serve lives on a clock that moves; leave --now (CREDITD_NOW) out, or let it follow a file: @FILE",
             ));
         }
         let schedules = schedules::load(app.settings.cron.dir.as_deref()).or_exit(Exit::Config)?;

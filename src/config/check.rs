@@ -68,6 +68,9 @@ pub(super) fn settings(settings: &Settings, refuse: &mut dyn FnMut(&str, String)
     range(refuse, "alerts.lapse_soon_days", settings.alerts.lapse_soon_days, 1..=LAPSE_SOON_DAYS_MAX);
     range(refuse, "alerts.lapse_soon_credits", settings.alerts.lapse_soon_credits.get(), 1..=AMOUNT_MAX);
     range(refuse, "jobs.batch_accounts", settings.jobs.batch_accounts, 1..=BATCH_ACCOUNTS_MAX);
+    if settings.jobs.bell_seconds == 0 || !60_u32.is_multiple_of(settings.jobs.bell_seconds) {
+        refuse("jobs.bell_seconds", "a divisor of 60 is expected, such as 5".to_owned());
+    }
     range(refuse, "jobs.lease_seconds", settings.jobs.lease_seconds, 1..=LEASE_SECONDS_MAX);
     if credits.currency.len() != 3 || !credits.currency.bytes().all(|b| b.is_ascii_uppercase()) {
         refuse("credits.currency", "three capital letters are expected, such as \"USD\"".to_owned());

@@ -307,6 +307,8 @@ pub struct DirSettings {
 pub struct JobSettings {
     /// Accounts per database transaction.
     pub batch_accounts: usize,
+    /// How often the daemon looks whether anything is due, in seconds.
+    pub bell_seconds: u32,
     /// For how long a process that gives no sign of life is believed to be at its part of a run, in seconds.
     pub lease_seconds: i64,
 }

@@ -24,6 +24,7 @@ mod parquet;
 mod postgres;
 mod races;
 mod readme;
+mod replicas;
 mod reports;
 mod sample_mails;
 mod sealed;
