@@ -453,6 +453,14 @@ impl Settings {
         }
     }
 
+    /// The folders that creditd writes to, besides the ledger's own, by what is written there.
+    #[must_use]
+    pub fn folders(&self) -> Vec<(&'static str, PathBuf)> {
+        let mail = (self.mail.transport == TransportKind::File).then(|| ("mail", self.mail.dir.clone()));
+        let sealed = self.sealed.enabled.then(|| ("sealed", self.sealed.dir.clone()));
+        mail.into_iter().chain([("reports", self.reports.out.clone())]).chain(sealed).collect()
+    }
+
     /// Every setting with its value in force and where it came from, in the order of the documentation.
     #[must_use]
     pub fn shown(&self) -> &[Shown] {

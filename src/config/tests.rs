@@ -73,10 +73,7 @@ fn the_database_url_may_stand_in_a_file_and_then_nowhere_else() {
     };
     let settings = load(&[], &[]).expect("valid");
     assert_eq!(settings.database_url, "postgres://ann:hunter2@db.example/credits");
-    assert_eq!(
-        shown(&settings, "database_url"),
-        "\"postgres://ann:***@db.example/credits\" (file creditd.toml:1)"
-    );
+    assert_eq!(shown(&settings, "database_url"), "\"postgres://ann:***@db.example/credits\" (file creditd.toml:1)");
     assert!(load(&[], &[("database_url", "sqlite://x.db")]).expect("a flag beats it").database_url.ends_with("x.db"));
     let both = load(&[("CREDITD__DATABASE_URL", "sqlite://x.db")], &[]).expect_err("refused").to_string();
     assert_snapshot!(both, @"creditd.toml:1: database_url_file: database_url is set as well; leave one of the two out");

@@ -23,6 +23,7 @@ mod checkpoints;
 mod delivery;
 mod digest;
 mod error;
+mod figures;
 mod incidents;
 mod kept;
 mod ledgers;
@@ -53,6 +54,7 @@ pub use backfills::{BackfillRecord, BackfillState};
 pub use batch::Batch;
 pub use delivery::{Delivery, LEASE_SECONDS, Leased};
 pub use error::{Result, StoreError, Trouble};
+pub use figures::{Figures, JobFigures};
 pub use incidents::{Incident, Telling};
 pub use ledgers::{ACCOUNTS_DUE, BATCHES_AT_ONCE, Due};
 pub use load::Load;
@@ -123,6 +125,14 @@ impl Store {
         schema::migrate(&backend, &place).await?;
         let meta = schema::read_meta(&backend, &place).await?;
         Ok(Store { backend, place, meta, kept: Kept::default(), fence: None })
+    }
+
+    /// Whether the database answers, and has the schema that this program knows.
+    ///
+    /// # Errors
+    /// [`StoreError::Newer`] when a newer creditd was there meanwhile; others when it does not answer.
+    pub async fn check(&self) -> Result<()> {
+        schema::check(&self.backend, &self.place).await
     }
 
     /// What `creditd init` recorded.

@@ -69,6 +69,11 @@ pub(super) async fn migrate(backend: &Backend, place: &Place) -> Result<()> {
     })
 }
 
+/// Whether the schema is the one that this program knows: another may have brought it on meanwhile.
+pub(super) async fn check(backend: &Backend, place: &Place) -> Result<()> {
+    due(applied(backend.query(READ_APPLIED)).await?, backend.migrations(), place).map(drop)
+}
+
 /// What `init` recorded.
 pub(super) async fn read_meta(backend: &Backend, place: &Place) -> Result<Meta> {
     let mut meta = Meta { created_at: Instant::MIN, sandbox: false };
