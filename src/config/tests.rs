@@ -101,6 +101,14 @@ fn addresses_of_pings_are_checked_and_shown_to_nobody() {
 }
 
 #[test]
+fn yes_and_no_come_by_the_environment_too() {
+    let sealed = |text: &str| load("", &[("CREDITD__SEALED__ENABLED", text)], &[]).map(|s| s.sealed.enabled);
+    assert!(!sealed("false").expect("valid") && sealed("true").expect("valid"));
+    let wrong = sealed("no").expect_err("refused").to_string();
+    assert_snapshot!(wrong, @r#"env CREDITD__SEALED__ENABLED: sealed.enabled = "no": true or false is expected"#);
+}
+
+#[test]
 fn the_listener_has_an_address_or_is_off() {
     let listen = |text: &str| load(&format!("[web]\nlisten = \"{text}\"\n"), &[], &[]).map(|s| s.web.listen);
     assert_eq!(listen("off").expect("valid"), None);

@@ -8,6 +8,7 @@ pub mod backfill;
 pub mod close;
 pub mod daily_report;
 pub mod deliver;
+pub mod doctor;
 pub mod expire_holds;
 mod incidents;
 pub mod monthly_report;
@@ -172,13 +173,9 @@ impl Kit {
     /// [`JobError`] when the templates or the folder cannot be used.
     pub fn new(app: App) -> Result<Kit, JobError> {
         let settings = &app.settings;
-        let mailbox = settings.mail.from.clone();
-        let sender = Sender { mailbox: mailbox.clone(), buy_url: settings.credits.buy_url.clone() };
+        let sender = Sender { mailbox: settings.mail.from.clone(), buy_url: settings.credits.buy_url.clone() };
         let templates = Templates::load(app.settings.templates.dir.as_deref(), sender)?;
-        let mailer = match app.settings.mail.transport {
-            TransportKind::File => Mailer::File(FileMailer::new(&app.settings.mail.dir, mailbox)?),
-            TransportKind::Smtp => Mailer::Smtp(Arc::new(SmtpMailer::new(smtp_options(&app.settings.mail)?, mailbox)?)),
-        };
+        let mailer = mailer(&app.settings.mail)?;
         Ok(Kit { app, templates, mailer, breaker: Arc::default(), pulse: Arc::default(), pinger: None, asked: None })
     }
 
@@ -254,6 +251,18 @@ impl Kit {
     fn levels<'a>(&'a self, record: &'a AccountRecord) -> &'a Levels {
         record.levels.as_ref().unwrap_or(&self.app.settings.alerts.levels)
     }
+}
+
+/// The way that mail leaves by.
+///
+/// # Errors
+/// [`MailError`] when it cannot be used.
+fn mailer(mail: &MailSettings) -> Result<Mailer, MailError> {
+    let mailbox = mail.from.clone();
+    Ok(match mail.transport {
+        TransportKind::File => Mailer::File(FileMailer::new(&mail.dir, mailbox)?),
+        TransportKind::Smtp => Mailer::Smtp(Arc::new(SmtpMailer::new(smtp_options(mail)?, mailbox)?)),
+    })
 }
 
 /// From the operating system, as keys are.

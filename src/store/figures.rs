@@ -16,6 +16,12 @@ const CLOCK: Sql = Sql {
     postgres: "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
 };
 
+/// Its name and version.
+const VERSION: Sql = Sql {
+    sqlite: "SELECT 'SQLite ' || sqlite_version()",
+    postgres: "SELECT 'Postgres ' || current_setting('server_version')",
+};
+
 /// How a job stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct JobFigures {
@@ -92,6 +98,15 @@ impl Store {
     pub async fn database_clock(&self) -> Result<Instant> {
         let clock = self.query(CLOCK).fetch_one().await.while_("asking for the database's clock")?;
         Ok(Instant::from_micros(clock.get(0)))
+    }
+
+    /// What the database calls itself, with its version.
+    ///
+    /// # Errors
+    /// [`super::StoreError`].
+    pub async fn database_version(&self) -> Result<String> {
+        let version = self.query(VERSION).fetch_one().await.while_("asking for the database's version")?;
+        Ok(version.get(0))
     }
 
     async fn read_runs(&self, figures: &mut Figures) -> Result<()> {

@@ -84,11 +84,9 @@ fn text(kit: &Kit, health: Option<&Health>) -> String {
 fn of_process(registry: &mut Registry, kit: &Kit, database_is_up: bool) {
     let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("build", "The version of this process", build);
-    let up = gauge(registry, "database_up", "Whether the ledger answered just now");
-    set(&up, &[], if database_is_up { 1.0 } else { 0.0 });
+    plain(registry, "database_up", "Whether the ledger answered just now", if database_is_up { 1.0 } else { 0.0 });
     if let Some(since) = kit.pulse.since_ring() {
-        let age = gauge(registry, "bell_age_seconds", "How long ago the bell rang that jobs wait for");
-        set(&age, &[], since.as_secs_f64());
+        plain(registry, "bell_age_seconds", "How long ago the bell rang that jobs wait for", since.as_secs_f64());
     }
     let charges = Family::<Labels, Counter>::default();
     for (outcome, count) in kit.app.charges() {
@@ -135,26 +133,40 @@ fn of_ledger(registry: &mut Registry, health: &Health, now: Instant) {
     for (state, count) in [("pending", figures.waiting), ("failed", figures.failed), ("ambiguous", figures.ambiguous)] {
         set(&messages, &[("state", state)], number(count));
     }
-    let age = gauge(registry, "outbox_oldest_due_seconds", "For how long the message is due that is due longest");
-    set(&age, &[], figures.waiting_since.map_or(0.0, |since| seconds(now.micros() - since.micros())).max(0.0));
-    let suppressed = gauge(registry, "suppressed_addresses", "Addresses that get no mail");
-    set(&suppressed, &[], number(figures.suppressed));
+    plain(
+        registry,
+        "outbox_oldest_due_seconds",
+        "For how long the message is due that is due longest",
+        figures.waiting_since.map_or(0.0, |since| seconds(now.micros() - since.micros())).max(0.0),
+    );
+    plain(registry, "suppressed_addresses", "Addresses that get no mail", number(figures.suppressed));
     let alerts = gauge(registry, "open_alerts", "Alerts of accounts that are open, by level");
     for (level, count) in &figures.alerts {
         set(&alerts, &[("level", level)], number(*count));
     }
     let verify = figures.jobs.get(&Job::Verify).copied().unwrap_or_default();
-    let drift = gauge(registry, "verify_drift", "Whether the last proof of the ledger failed");
-    set(&drift, &[], if verify.failed { 1.0 } else { 0.0 });
+    plain(
+        registry,
+        "verify_drift",
+        "Whether the last proof of the ledger failed",
+        if verify.failed { 1.0 } else { 0.0 },
+    );
     if let Some(days) = health.unsealed_days {
-        let lag = gauge(registry, "sealed_lag_days", "Days that are over and not in sealed files yet");
-        set(&lag, &[], number(days));
+        plain(registry, "sealed_lag_days", "Days that are over and not in sealed files yet", number(days));
     }
-    let skew = gauge(registry, "clock_skew_seconds", "How far this machine's clock is ahead of the database's");
-    set(&skew, &[], seconds(now.micros() - figures.database_at.micros()));
+    plain(
+        registry,
+        "clock_skew_seconds",
+        "How far this machine's clock is ahead of the database's",
+        seconds(now.micros() - figures.database_at.micros()),
+    );
     if let Some(newest) = figures.newest_row_at {
-        let at = gauge(registry, "newest_row_timestamp_seconds", "When the newest row of the ledger was recorded");
-        set(&at, &[], seconds(newest.micros()));
+        plain(
+            registry,
+            "newest_row_timestamp_seconds",
+            "When the newest row of the ledger was recorded",
+            seconds(newest.micros()),
+        );
     }
     let free = gauge(registry, "disk_free_bytes", "Bytes that are free where creditd writes");
     for (name, _, bytes) in &health.folders {
@@ -168,6 +180,13 @@ fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauges {
     let gauges = Gauges::default();
     registry.register(name, help, gauges.clone());
     gauges
+}
+
+/// A gauge without labels.
+fn plain(registry: &mut Registry, name: &str, help: &str, value: f64) {
+    let gauge = Gauge::<f64, AtomicU64>::default();
+    gauge.set(value);
+    registry.register(name, help, gauge);
 }
 
 fn set(gauges: &Gauges, labels: &[(&'static str, &str)], value: f64) {

@@ -27,6 +27,7 @@ mod readme;
 mod reports;
 mod sample_mails;
 mod sealed;
+mod serve;
 mod simulation;
 mod smtp;
 mod store;
