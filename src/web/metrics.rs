@@ -2,6 +2,8 @@
 //!
 //! Counters are of this process. Gauges are of the ledger, so every replica says the same; they are asked for when somebody
 //! collects, in bounded time, and hold for some seconds, so that collecting cannot load the ledger.
+//!
+//! A job's label is `job_name`: `job` is Prometheus's own.
 
 use super::State;
 use crate::app::Health;
@@ -25,7 +27,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant as Moment;
 
 /// For how long what the ledger said holds.
-const HOLDS: Duration = Duration::from_secs(10);
+const HOLDS: Duration = Duration::from_secs(30);
 /// How long the ledger may take to say it.
 const TIME_MAX: Duration = Duration::from_secs(8);
 /// What the exposition says that it is.
@@ -95,7 +97,7 @@ fn of_process(registry: &mut Registry, kit: &Kit, database_is_up: bool) {
     registry.register("charges", "Charges that came to this process, by what came of them", charges);
     let (runs, time) = (Family::<Labels, Counter>::default(), Family::<Labels, Counter<f64, AtomicU64>>::default());
     for ((job, end), (count, took)) in kit.pulse.runs() {
-        let labels = vec![("job", job.to_string()), ("end", end.to_string())];
+        let labels = vec![("job_name", job.to_string()), ("end", end.to_string())];
         runs.get_or_create(&labels).inc_by(count);
         time.get_or_create(&labels).inc_by(took.as_secs_f64());
     }
@@ -111,7 +113,7 @@ fn of_ledger(registry: &mut Registry, health: &Health, now: Instant) {
     let failing = gauge(registry, "job_failing", "Whether the run of the job that ended last failed");
     for job in Job::ALL {
         let stands = figures.jobs.get(job).copied().unwrap_or_default();
-        let labels = [("job", job.as_str())];
+        let labels = [("job_name", job.as_str())];
         set(&failing, &labels, if stands.failed || stands.failing_since.is_some() { 1.0 } else { 0.0 });
         if let Some(at) = stands.done_at {
             set(&done_at, &labels, seconds(at.micros()));
@@ -123,7 +125,7 @@ fn of_ledger(registry: &mut Registry, health: &Health, now: Instant) {
     let runs = gauge(registry, "runs_recorded", "Runs that the ledger has on record, by state");
     for (job, state) in Job::ALL.iter().flat_map(|job| RunState::ALL.iter().map(move |state| (job, state))) {
         let count = figures.runs.get(&(*job, *state)).copied().unwrap_or(0);
-        set(&runs, &[("job", job.as_str()), ("state", state.as_str())], number(count));
+        set(&runs, &[("job_name", job.as_str()), ("state", state.as_str())], number(count));
     }
     let messages = gauge(
         registry,

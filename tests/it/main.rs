@@ -20,6 +20,7 @@ mod ledger;
 mod marks;
 mod model;
 mod operators;
+mod packaging;
 mod parquet;
 mod postgres;
 mod races;

@@ -5,6 +5,7 @@
 
 mod cluster;
 mod messages;
+mod programs;
 mod python;
 mod runs;
 pub mod smtp;
@@ -13,6 +14,7 @@ mod wire;
 
 pub use cluster::{Cluster, META, own_cluster};
 pub use messages::{alert, attachments, message, statement};
+pub use programs::program;
 pub use python::python_with;
 pub use runs::{end_run, take_run};
 pub use watchers::Watchers;
