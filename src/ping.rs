@@ -128,10 +128,10 @@ async fn send_all(client: Client, urls: BTreeMap<Job, Url>, mut waiting: Receive
 /// The address for an event: its word behind the path, but for success, which has none.
 fn url_of(url: &Url, event: Event) -> Url {
     let mut url = url.clone();
-    if event != Event::Done {
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().push(event.as_str());
-        }
+    if event != Event::Done
+        && let Ok(mut path) = url.path_segments_mut()
+    {
+        path.pop_if_empty().push(event.as_str());
     }
     url
 }
