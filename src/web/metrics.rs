@@ -1,4 +1,4 @@
-//! `/metrics`: what Prometheus collects, as OpenMetrics text.
+//! `/metrics`: what Prometheus collects, as OpenMetrics text without what older collectors do not know.
 //!
 //! Counters are of this process. Gauges are of the ledger, so every replica says the same; they are asked for when somebody
 //! collects, in bounded time, and hold for some seconds, so that collecting cannot load the ledger.
@@ -18,7 +18,6 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -84,8 +83,8 @@ fn text(kit: &Kit, health: Option<&Health>) -> String {
 
 /// What is known without asking anybody.
 fn of_process(registry: &mut Registry, kit: &Kit, database_is_up: bool) {
-    let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
-    registry.register("build", "The version of this process", build);
+    let build = gauge(registry, "build_info", "The version of this process");
+    set(&build, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     plain(registry, "database_up", "Whether the ledger answered just now", if database_is_up { 1.0 } else { 0.0 });
     if let Some(since) = kit.pulse.since_ring() {
         plain(registry, "bell_age_seconds", "How long ago the bell rang that jobs wait for", since.as_secs_f64());

@@ -211,4 +211,7 @@ async fn every_metric_that_is_asked_for_is_there() {
     let asked: BTreeSet<&str> = names(&rules).into_iter().chain(names(&dashboard)).collect();
     assert_eq!(asked, there, "asked for, and there: {answer}");
     assert_eq!(names(&read("prometheus/rules.test.yml")).difference(&there).count(), 0);
+    // Collectors that do not know OpenMetrics find no kind of metric that they do not know.
+    let kinds = answer.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').nth(1));
+    assert!(kinds.into_iter().all(|kind| matches!(kind, "gauge" | "counter")), "{answer}");
 }

@@ -93,8 +93,9 @@ pub(super) fn zones(zones: &[String]) -> Finding {
     }
 }
 
-/// How one job stands: when it was done, what is due, when it is looked at next.
-pub(super) fn job(schedule: &Schedule, stands: JobFigures, due: &Due, now: Instant) -> Finding {
+/// How one job stands: when it was done, what is due, when it is looked at next. What fell due before the ledger was made, at
+/// `since`, is nobody's fault.
+pub(super) fn job(schedule: &Schedule, stands: JobFigures, due: &Due, since: Instant, now: Instant) -> Finding {
     let job = schedule.job;
     let last = stands.done_at.map_or("never done".to_owned(), |at| format!("last done {at}"));
     let next = schedule.next(now, 1).first().map_or("never looked at again".to_owned(), |at| format!("next {at}"));
@@ -105,7 +106,7 @@ pub(super) fn job(schedule: &Schedule, stands: JobFigures, due: &Due, now: Insta
         let fix = format!("`creditd jobs runs --job {job}` says why; `creditd run {job}` tries it now");
         return Finding::fail("schedule", format!("{says}; it fails{since}"), fix);
     }
-    if due.overdue > 0 {
+    if due.overdue > 0 && due.slots.iter().any(|slot| slot.due_at() >= since) {
         let late = format!("{says}; {} overdue", counted(waiting as u64, "slot"));
         return Finding::warn("schedule", late, "is `creditd serve` running? It catches up by itself");
     }
@@ -191,7 +192,7 @@ fn told(count: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::schedule::Job;
+    use crate::core::schedule::{Job, Slot};
 
     fn at(text: &str) -> Instant {
         Instant::parse(text).expect("an instant")
@@ -230,11 +231,11 @@ mod tests {
         let text =
             "cron = \"0 * * * * *\"\nzone = \"UTC\"\ncatch_up = \"latest\"\nwindow_days = 1\ngrace_seconds = 60\n";
         let schedule = Schedule::parse(Job::Scan, "scan.toml", text).expect("a schedule");
-        let now = at("2026-01-10T12:00:30Z");
+        let (since, now) = (at("2026-01-10T11:00:00Z"), at("2026-01-10T12:00:30Z"));
         let done = JobFigures { done_at: Some(at("2026-01-10T12:00:00Z")), ..JobFigures::default() };
-        let well = job(&schedule, done, &Due::default(), now);
+        let well = job(&schedule, done, &Due::default(), since, now);
         is(&well, State::Ok, "scan: last done 2026-01-10T12:00:00Z, next 2026-01-10T12:01:00Z");
-        is(&job(&schedule, JobFigures::default(), &Due::default(), now), State::Ok, "never done");
+        is(&job(&schedule, JobFigures::default(), &Due::default(), since, now), State::Ok, "never done");
         is(
             &job(&schedule, done, &Due { overdue: 2, capped: 2, ..Due::default() }, now),
             State::Warn,
@@ -242,7 +243,7 @@ mod tests {
         );
         is(&job(&schedule, done, &Due { expired: 3, ..Due::default() }, now), State::Warn, "3 missed");
         let failing = JobFigures { failing_since: Some(now), failed: true, ..done };
-        is(&job(&schedule, failing, &Due::default(), now), State::Fail, "it fails since 2026-01-10T12:00:30Z");
+        is(&job(&schedule, failing, &Due::default(), since, now), State::Fail, "it fails since 2026-01-10T12:00:30Z");
     }
 
     #[test]

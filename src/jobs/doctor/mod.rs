@@ -123,6 +123,7 @@ pub async fn examine(
     findings.extend(of_ledger);
     let folders = ledger_folder.map(|folder| ("ledger", folder)).into_iter().chain(settings.folders());
     for (name, folder) in folders {
+        let folder = std::path::absolute(&folder).unwrap_or(folder);
         findings.push(judge::folder(name, &folder, free_bytes(&folder), try_to_write(&folder)));
     }
     findings.push(templates(&settings));
@@ -214,7 +215,7 @@ fn asked<E: std::fmt::Display>(check: &'static str, found: Result<Finding, E>) -
 async fn job(app: &App, schedule: &Schedule, figures: &crate::store::Figures) -> Finding {
     let stands = figures.jobs.get(&schedule.job).copied().unwrap_or_default();
     let due = plan_due(app, schedule).await;
-    asked("schedule", due.map(|due| judge::job(schedule, stands, &due, app.now())))
+    asked("schedule", due.map(|due| judge::job(schedule, stands, &due, app.store.meta().created_at, app.now())))
 }
 
 fn templates(settings: &Settings) -> Finding {
