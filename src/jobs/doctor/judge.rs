@@ -236,12 +236,10 @@ mod tests {
         let well = job(&schedule, done, &Due::default(), since, now);
         is(&well, State::Ok, "scan: last done 2026-01-10T12:00:00Z, next 2026-01-10T12:01:00Z");
         is(&job(&schedule, JobFigures::default(), &Due::default(), since, now), State::Ok, "never done");
-        is(
-            &job(&schedule, done, &Due { overdue: 2, capped: 2, ..Due::default() }, now),
-            State::Warn,
-            "2 slots overdue",
-        );
-        is(&job(&schedule, done, &Due { expired: 3, ..Due::default() }, now), State::Warn, "3 missed");
+        let late = |at: Instant| Due { slots: vec![Slot::Tick(at)], overdue: 1, ..Due::default() };
+        is(&job(&schedule, done, &late(since), since, now), State::Warn, "1 slot overdue");
+        is(&job(&schedule, done, &late(since.plus_seconds(-1)), since, now), State::Ok, "last done");
+        is(&job(&schedule, done, &Due { expired: 3, ..Due::default() }, since, now), State::Warn, "3 missed");
         let failing = JobFigures { failing_since: Some(now), failed: true, ..done };
         is(&job(&schedule, failing, &Due::default(), since, now), State::Fail, "it fails since 2026-01-10T12:00:30Z");
     }
