@@ -2,7 +2,7 @@
 //!
 //! Each thing is asked by itself, so that what is broken is one line, and the rest is looked at all the same. What cannot be
 //! looked at because of that says so. Nothing is changed: a schema that is old stays so. What is found is judged by pure
-//! functions ([`judge`]); how long it takes is bounded.
+//! functions (`judge`); how long it takes is bounded.
 
 mod judge;
 
