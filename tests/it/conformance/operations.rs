@@ -1,8 +1,9 @@
 //! How a ledger stands, its schema, and a copy of it: what an operator asks.
 
-use crate::support::{Backend, Sandbox, both_databases, instant};
+use crate::support::{Backend, Sandbox, both_databases, end_run, instant};
+use creditd::core::run::RunState;
 use creditd::core::schedule::{Job, Slot};
-use creditd::store::{Claim, Incident, JobFigures, RunState, Schema, Store, StoreError, Telling};
+use creditd::store::{Incident, JobFigures, RunId, Schema, Store, StoreError, Telling};
 
 /// The number of the newest migration, whose only content is an index that nothing depends on.
 const NEWEST: &str = "SELECT CAST(max(version) AS TEXT) FROM _sqlx_migrations";
@@ -15,19 +16,19 @@ both_databases! {
         assert!(empty.jobs.is_empty() && empty.runs.is_empty() && empty.alerts.is_empty(), "{empty:?}");
         assert!(empty.database_at > instant("2026-01-01T00:00:00Z"), "{empty:?}");
 
-        let run = async |job, at: &str, took: i64, state, telling: Option<&Telling>| {
+        let run = async |job, at: &str, took: i64, ended: Result<(), &str>, telling: Option<&Telling>| {
             let (slot, at) = (Slot::Tick(instant(at)), instant(at));
-            assert_eq!(store.claim_run(job, slot, at, at.plus_seconds(-60)).await.expect("claimed"), Claim::Ours);
-            let end = at.plus_micros(took);
-            store.finish_run_and_tell(job, slot, (state, "x"), end, telling).await.expect("recorded");
+            // It begins, and ends a while later.
+            assert!(store.begin_run(RunId::of(job, slot), at).await.expect("a run"));
+            end_run(store, RunId::of(job, slot), at.plus_micros(took), ended, telling).await;
         };
-        run(Job::Scan, "2013-01-05T00:00:00Z", 7, RunState::Done, None).await;
-        run(Job::Scan, "2013-01-05T00:01:00Z", 9, RunState::Done, None).await;
-        run(Job::Verify, "2013-01-05T00:00:00Z", 5, RunState::Done, None).await;
+        run(Job::Scan, "2013-01-05T00:00:00Z", 7, Ok(()), None).await;
+        run(Job::Scan, "2013-01-05T00:01:00Z", 9, Ok(()), None).await;
+        run(Job::Verify, "2013-01-05T00:00:00Z", 5, Ok(()), None).await;
         let began_at = instant("2013-01-06T00:00:00Z");
         let incident = Incident { job: Job::Verify, slot: Slot::Tick(began_at), began_at, why: "x".into() };
         let telling = Telling::Begins(incident, Vec::new());
-        run(Job::Verify, "2013-01-06T00:00:00Z", 3, RunState::Failed, Some(&telling)).await;
+        run(Job::Verify, "2013-01-06T00:00:00Z", 3, Err("x"), Some(&telling)).await;
         for (key, state, due) in [("a", "pending", 20), ("b", "pending", 10), ("c", "failed", 5), ("d", "ambiguous", 1), ("e", "sent", 1)] {
             let insert = format!(
                 "INSERT INTO outbox (account_id, key, kind, recipient, recipient_name, subject, body_text, body_html, message_id,
