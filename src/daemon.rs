@@ -8,6 +8,8 @@
 //! Jobs go one after the other in a lane. Deliveries have one of their own: they wait for a mail server, which may be slow or
 //! silent. So has what reads the whole ledger, which may take long. Nothing else waits for either.
 
+mod systemd;
+
 use crate::app::BadClock;
 use crate::core::calendar::Instant;
 use crate::core::schedule::{Covers, Job, Schedule, Slot};
@@ -119,19 +121,27 @@ pub async fn serve(kit: Arc<Kit>, schedules: Vec<Schedule>, stop: CancellationTo
     let mut ring_them: Vec<Arc<Notify>> = lanes.iter().map(|(rung, _)| Arc::clone(rung)).collect();
     ring_them.push(Arc::clone(&for_backfills));
     let rings = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&rings);
+    let (counted, pulse) = (Arc::clone(&rings), Arc::clone(&kit.pulse));
     let ring = move |_, _| {
         counted.fetch_add(1, Ordering::Relaxed);
+        pulse.rang();
+        systemd::alive();
         ring_them.iter().for_each(|rung| rung.notify_one());
     };
     let every = format!("*/{} * * * * *", kit.app.settings.jobs.bell_seconds);
     bell.add(Bell::new(&*every, ring)?).await?;
     bell.start().await?;
+    systemd::ready();
     let mut running = JoinSet::new();
     for (rung, schedules) in lanes {
         running.spawn(attend(Arc::clone(&kit), schedules, rung, stop.clone()));
     }
     running.spawn(attend_backfills(Arc::clone(&kit), for_backfills, stop.clone()));
+    let stopping = stop.clone();
+    running.spawn(async move {
+        stopping.cancelled().await;
+        systemd::stopping();
+    });
     let ended = tokio::select! {
         ended = all(&mut running) => ended,
         () = silence(&rings) => Err(DaemonError::Silent),

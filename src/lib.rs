@@ -12,8 +12,8 @@
 //! the store *applies* the plan in one database transaction. A dry run is the same way without the last step.
 //!
 //! ```text
-//!     main -> cli -> { daemon, demo } -> jobs -> app -> { store, sealed, mail, config, clock } -> core
-//!                                        jobs -> { report, notice } -> core
+//!     main -> cli -> { daemon, web, demo } -> jobs -> app -> { store, sealed, mail, config, clock } -> core
+//!                                             jobs -> { report, notice, ping } -> core
 //! ```
 //!
 //! Each layer uses only layers below it and siblings never each other; `tests/it/tidy.rs` holds the arrows.
@@ -28,9 +28,11 @@
 //! | [`clock`] | the only "now" | [`clock::Clock`] |
 //! | [`report`] | rows become figures (polars) and figures become bytes | [`report::aggregate`], [`report::render`] |
 //! | [`notice`] | facts become messages, by Tera templates | [`notice::Templates`] |
+//! | [`ping`] | who is told of runs over the web; the only user of reqwest | [`ping::Pinger`] |
 //! | [`app`] | what creditd offers: charges, holds and every other call, balances, imports | [`app::App`] |
 //! | [`jobs`] | what creditd does by itself, one file per job | [`jobs::execute`] |
 //! | [`daemon`] | the bell, and what happens when it rings | [`daemon::ring`] |
+//! | [`web`] | what `serve` answers over HTTP; the only user of axum | [`web::router`] |
 //! | [`demo`] | three made-up months on a fast clock, through the real jobs | [`demo::make`] |
 //! | [`cli`] | typed arguments become calls, answers become text | `src/cli/mod.rs` |
 //!
@@ -52,6 +54,8 @@ pub mod demo;
 pub mod jobs;
 pub mod mail;
 pub mod notice;
+pub mod ping;
 pub mod report;
 pub mod sealed;
 pub mod store;
+pub mod web;

@@ -7,20 +7,24 @@ mod batch;
 mod caps;
 mod clocks;
 mod desk;
+mod health;
 pub mod import;
 mod marks;
 mod reading;
 mod report;
 mod sealing;
 mod stated;
+mod tally;
 mod terms;
 mod unsubscribe;
 
 pub use caps::UserCap;
 pub use clocks::BadClock;
 pub use desk::DESK_BATCH_MAX;
+pub use health::{Health, free_bytes};
 pub use sealing::{NextSealing, SealedProof, Sealing};
 pub use stated::Stated;
+pub use tally::ChargeOutcome;
 pub use terms::AccountChange;
 
 use crate::clock::Clock;
@@ -36,6 +40,7 @@ use crate::sealed::SealedError;
 use crate::store::{Load, Store, StoreError};
 use desk::Desk;
 use std::borrow::Cow;
+use tally::Tally;
 
 /// Why a call was not done. Nothing was written then.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +131,7 @@ pub struct App {
     clock: Clock,
     /// Where calls of this process meet to be done together.
     desk: Desk,
+    tally: Tally,
 }
 
 impl App {
@@ -146,7 +152,7 @@ impl App {
         if clock.is_set() && !store.meta().sandbox {
             return Err(AppError::NotASandbox);
         }
-        Ok(App { settings, desk: Desk::new(store.clone()), store, clock })
+        Ok(App { settings, desk: Desk::new(store.clone()), tally: Tally::default(), store, clock })
     }
 
     /// The present instant.
@@ -161,7 +167,7 @@ impl App {
     /// [`AppError::NotASandbox`] when this is a real ledger.
     pub fn at(&self, now: Instant) -> Result<App, AppError> {
         let app = App::new(self.settings.clone(), self.store.clone(), Clock::Fixed(now))?;
-        Ok(App { desk: self.desk.clone(), ..app })
+        Ok(App { desk: self.desk.clone(), tally: self.tally.clone(), ..app })
     }
 
     /// The same on `store`, which is the same ledger under some condition. Calls are not under it.
@@ -178,7 +184,12 @@ impl App {
     /// # Errors
     /// [`AppError`]; nothing was written then.
     pub async fn call(&self, account: &AccountId, call: Call) -> Result<Answer, AppError> {
-        self.desk.call(account.clone(), call, self.clock).await
+        let is_charge = matches!(call, Call::Charge(_));
+        let answer = self.desk.call(account.clone(), call, self.clock).await;
+        if is_charge {
+            self.tally.count(ChargeOutcome::of(&answer));
+        }
+        answer
     }
 
     /// Does many calls, each for itself: as many together as the desk takes at a time. One answer for each, in order.

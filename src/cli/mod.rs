@@ -16,7 +16,9 @@ mod charge;
 mod completions;
 mod config;
 mod context;
+mod db;
 mod demo;
+mod doctor;
 mod email;
 pub mod exit;
 mod files;
@@ -133,6 +135,9 @@ enum Command {
     #[command(subcommand)]
     Suppressions(suppressions::Suppressions),
     Verify(verify::Verify),
+    Doctor(doctor::Doctor),
+    #[command(subcommand)]
+    Db(db::Db),
     #[command(subcommand)]
     Config(config::Config),
     Completions(completions::Completions),
@@ -176,6 +181,8 @@ impl Command {
             Command::Outbox(command) => command.run(context).await,
             Command::Suppressions(command) => command.run(context).await,
             Command::Verify(command) => command.run(context).await,
+            Command::Doctor(command) => command.run(context).await,
+            Command::Db(command) => command.run(context).await,
             Command::Config(command) => command.run(context),
             Command::Completions(command) => command.run(),
             Command::Help(command) => command.run(),

@@ -33,7 +33,7 @@ pub struct Run {
 impl Run {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let app = context.app().await?;
-        let kit = Kit::open(app.clone()).await.or_exit(Exit::Config)?;
+        let kit = Kit::open(app.clone()).await.and_then(Kit::with_pings).or_exit(Exit::Config)?;
         let slots = self.slots(&kit).await?;
         if slots.is_empty() {
             context.say(format!("{}: nothing is due", self.job));
@@ -73,6 +73,7 @@ impl Run {
                 break;
             }
         }
+        kit.finish().await;
         list.finish()?;
         match failure {
             Some(JobError::Stopped) => Err(Failure::new(Exit::Interrupted, JobError::Stopped)),

@@ -1,11 +1,14 @@
 //! The bounds of settings, and the paths inside them. `defaults.toml` tells the operator the same bounds.
 
-use super::{Settings, SmtpSettings, TransportKind};
+use super::{PINGS, Settings, SmtpSettings, TransportKind, ping_name};
 use crate::core::delivery::Tls;
 use crate::core::ids::{BadName, Email, clean_text};
 use crate::core::outbox::Mailbox;
+use crate::core::schedule::Job;
+use crate::core::secret::Secret;
 use serde::de::{Deserialize, Deserializer, Error};
-use std::net::IpAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -101,6 +104,14 @@ pub(super) fn settings(settings: &Settings, refuse: &mut dyn FnMut(&str, String)
         refuse("mail.operators", format!("{} is there twice", twice.address));
     }
     smtp(&settings.mail.smtp, refuse);
+    for job in Job::ALL {
+        // The path gets /start and /fail behind it.
+        let is_address = |url: &Secret| is_web_address(url.expose()) && !url.expose().contains('#');
+        if settings.jobs.ping.of(*job).is_some_and(|url| !is_address(url)) {
+            let what = "a web address is expected, such as \"https://hc-ping.com/your-uuid\"";
+            refuse(&format!("{PINGS}{}", ping_name(*job)), what.to_owned());
+        }
+    }
 }
 
 fn smtp(smtp: &SmtpSettings, refuse: &mut dyn FnMut(&str, String)) {
@@ -171,6 +182,22 @@ pub(super) fn mailboxes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ve
     Ok(Vec::<Written>::deserialize(deserializer)?.into_iter().map(|Written(mailbox)| mailbox).collect())
 }
 
+/// Reads secrets by name.
+pub(super) fn pings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Secret>, D::Error> {
+    let texts = BTreeMap::<String, String>::deserialize(deserializer)?;
+    Ok(texts.into_iter().map(|(name, text)| (name, Secret::new(text))).collect())
+}
+
+/// Reads an address with its port, or the word for none.
+pub(super) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text == "off" {
+        return Ok(None);
+    }
+    let expected = "an address and a port are expected, such as \"127.0.0.1:8417\" or \"[::1]:8417\", or \"off\"";
+    text.parse().map(Some).map_err(|_| D::Error::custom(expected))
+}
+
 /// A mailbox as settings have it.
 struct Written(Mailbox);
 
@@ -212,7 +239,7 @@ pub(super) fn path(text: &str, base: &Path) -> Result<String, String> {
 }
 
 /// What a url shows where it may have a secret.
-const HIDDEN: &str = "***";
+pub(super) const HIDDEN: &str = "***";
 /// Parameters of a database url whose values anybody may see.
 const HARMLESS: &[&str] =
     &["sslmode", "host", "hostaddr", "port", "dbname", "user", "application_name", "mode", "statement-cache-capacity"];

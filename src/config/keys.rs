@@ -77,6 +77,7 @@ impl Key {
     fn expected(&self) -> String {
         match &self.example {
             Value::Integer(_) => "a whole number is expected".to_owned(),
+            Value::Boolean(_) => "true or false is expected".to_owned(),
             Value::Array(items) => {
                 let first = items.iter().take(1).cloned().collect();
                 format!("a list is expected, such as {}", literal(&Value::Array(first)))
@@ -92,6 +93,7 @@ impl Key {
     pub fn value_from_text(&self, text: &str) -> Result<Value, String> {
         match &self.example {
             Value::Integer(_) => text.trim().parse().map(Value::Integer).map_err(|_| self.expected()),
+            Value::Boolean(_) => text.trim().parse().map(Value::Boolean).map_err(|_| self.expected()),
             Value::Array(_) => toml::from_str::<toml::Table>(&format!("list = {text}"))
                 .ok()
                 .and_then(|mut table| table.remove("list"))

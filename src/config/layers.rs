@@ -4,7 +4,7 @@
 //! environment variable of the prefix: here every unknown key is an error that names its line and the nearest key.
 
 use super::keys::{KEYS, Key, literal, nearest};
-use super::{ConfigError, Origin, Problem, SECRET, Shown};
+use super::{ConfigError, Origin, Problem, Shown, is_secret};
 use std::collections::BTreeMap;
 use std::path::Path;
 use toml::Value;
@@ -129,6 +129,26 @@ impl Layers {
         }
     }
 
+    /// Sets the text of `key` to what is in the file that `file_key` names, if it names one. A flag beats it; any other text
+    /// beside it is a problem, for one of the two would be without effect.
+    pub fn read_file(&mut self, key: &str, file_key: &str) {
+        let Some((Value::String(path), origin)) = self.values.get(file_key).cloned() else { return };
+        match self.values.get(key).map(|(_, origin)| origin) {
+            Some(Origin::Flag) => {}
+            Some(Origin::File { .. } | Origin::Env(_)) => {
+                self.problem(origin, format!("{file_key}: {key} is set as well; leave one of the two out"));
+            }
+            Some(Origin::Default) | None => match std::fs::read_to_string(&path) {
+                // Editors end files by a line end.
+                Ok(text) => {
+                    let text = text.trim_end_matches(['\r', '\n']).to_owned();
+                    self.values.insert(key.to_owned(), (Value::String(text), origin));
+                }
+                Err(error) => self.problem(origin, format!("{file_key}: {path} cannot be read: {error}")),
+            },
+        }
+    }
+
     /// Notes that the value at `path` (a key, or a place inside its value) is wrong.
     pub fn refuse(&mut self, path: &str, what: &str) {
         let found = self.values.iter().rev().find(|(key, _)| {
@@ -200,9 +220,9 @@ impl Layers {
     }
 }
 
-/// A key and its value, or the key alone where the value may hold a password.
+/// A key and its value, or the key alone where the value may hold a secret.
 fn with_value(path: &str, value: &Value) -> String {
-    if path == SECRET { path.to_owned() } else { format!("{path} = {}", literal(value)) }
+    if is_secret(path) { path.to_owned() } else { format!("{path} = {}", literal(value)) }
 }
 
 fn known_paths() -> impl Iterator<Item = &'static str> {

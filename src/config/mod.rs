@@ -16,11 +16,14 @@ use crate::core::alert::Levels;
 use crate::core::credits::Credits;
 use crate::core::delivery::Tls;
 use crate::core::outbox::Mailbox;
+use crate::core::schedule::Job;
 use crate::core::secret::Secret;
 use crate::core::transaction::words;
 use layers::Layers;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// The file that is read when none is named, in the working folder.
@@ -28,10 +31,15 @@ pub const FILE_NAME: &str = "creditd.toml";
 /// The environment variable that names the file.
 pub const FILE_ENV: &str = "CREDITD_CONFIG";
 
-/// The setting that may hold a password: it is never shown as it is, not even where it is wrong.
-const SECRET: &str = "database_url";
+/// The setting that may hold a password.
+const DATABASE_URL: &str = "database_url";
+/// The setting that names its file.
+const DATABASE_URL_FILE: &str = "database_url_file";
+/// What the names of settings begin with whose values are secrets as a whole.
+const PINGS: &str = "jobs.ping.";
 /// The settings whose texts are paths.
-const PATHS: [&str; 8] = [
+const PATHS: [&str; 9] = [
+    DATABASE_URL_FILE,
     "mail.dir",
     "mail.smtp.password_file",
     "mail.smtp.ca_file",
@@ -43,6 +51,11 @@ const PATHS: [&str; 8] = [
 ];
 /// The environment variable with the password for the mail server. It is no setting, so that nothing shows it.
 const SMTP_PASSWORD_ENV: &str = "CREDITD_SMTP_PASSWORD";
+
+/// Whether a setting may hold a secret: it is never shown as it is, not even where it is wrong.
+fn is_secret(key: &str) -> bool {
+    key == DATABASE_URL || key.starts_with(PINGS)
+}
 
 /// What [`Settings::load`] works from.
 #[derive(Clone, Debug, Default)]
@@ -149,6 +162,8 @@ pub struct Shown {
 pub struct Settings {
     /// `sqlite://FILE`, with the file's path resolved.
     pub database_url: String,
+    /// The file that it was read from, if it was.
+    pub database_url_file: Option<PathBuf>,
     /// Amounts and prices of new accounts and purchases.
     pub credits: CreditSettings,
     /// Alert levels.
@@ -165,6 +180,8 @@ pub struct Settings {
     pub cron: DirSettings,
     /// How jobs work.
     pub jobs: JobSettings,
+    /// Where `serve` answers.
+    pub web: WebSettings,
     /// What is logged and how.
     pub log: LogSettings,
     #[serde(skip)]
@@ -311,6 +328,35 @@ pub struct JobSettings {
     pub bell_seconds: u32,
     /// For how long a process that gives no sign of life is believed to be at its part of a run, in seconds.
     pub lease_seconds: i64,
+    /// Who is told of runs over the web.
+    #[serde(default)]
+    pub ping: PingSettings,
+}
+
+/// `[jobs.ping]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct PingSettings(#[serde(deserialize_with = "check::pings")] BTreeMap<String, Secret>);
+
+impl PingSettings {
+    /// The address that is told of the runs of `job`.
+    #[must_use]
+    pub fn of(&self, job: Job) -> Option<&Secret> {
+        self.0.get(&ping_name(job))
+    }
+}
+
+/// The last part of the name of the setting for the pings of `job`: variables of the environment have no hyphens.
+fn ping_name(job: Job) -> String {
+    job.as_str().replace('-', "_")
+}
+
+/// `[web]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebSettings {
+    /// Where the listener is; `None` for nowhere.
+    #[serde(deserialize_with = "check::listen")]
+    pub listen: Option<SocketAddr>,
 }
 
 /// `[log]`
@@ -383,7 +429,8 @@ impl Settings {
         for key in PATHS {
             layers.change_text(key, |text, origin| check::path(text, &base(origin)));
         }
-        layers.change_text(SECRET, |text, origin| check::database_url(text, &base(origin)));
+        layers.read_file(DATABASE_URL, DATABASE_URL_FILE);
+        layers.change_text(DATABASE_URL, |text, origin| check::database_url(text, &base(origin)));
 
         // What is known to be wrong comes first: the values would be refused again, in serde's words.
         let mut layers = layers.without_problems()?;
@@ -392,9 +439,12 @@ impl Settings {
                 settings.mail.smtp.password = password;
                 check::settings(&settings, &mut |key, what| layers.refuse(key, &what));
                 let mut shown = layers.without_problems()?.shown();
-                for setting in shown.iter_mut().filter(|setting| setting.key == SECRET) {
-                    let url = check::without_password(&settings.database_url);
-                    setting.value = Some(keys::literal(&toml::Value::String(url)));
+                for setting in shown.iter_mut().filter(|setting| is_secret(&setting.key) && setting.value.is_some()) {
+                    let text = match setting.key.as_str() {
+                        DATABASE_URL => check::without_password(&settings.database_url),
+                        _ => check::HIDDEN.to_owned(),
+                    };
+                    setting.value = Some(keys::literal(&toml::Value::String(text)));
                 }
                 Ok(Settings { shown, ..settings })
             }
@@ -403,6 +453,14 @@ impl Settings {
                 Err(layers.into_error())
             }
         }
+    }
+
+    /// The folders that creditd writes to, besides the ledger's own, by what is written there.
+    #[must_use]
+    pub fn folders(&self) -> Vec<(&'static str, PathBuf)> {
+        let mail = (self.mail.transport == TransportKind::File).then(|| ("mail", self.mail.dir.clone()));
+        let sealed = self.sealed.enabled.then(|| ("sealed", self.sealed.dir.clone()));
+        mail.into_iter().chain([("reports", self.reports.out.clone())]).chain(sealed).collect()
     }
 
     /// Every setting with its value in force and where it came from, in the order of the documentation.

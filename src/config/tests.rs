@@ -51,12 +51,70 @@ fn the_defaults_are_valid_and_documented() {
 fn every_optional_setting_of_the_document_exists() {
     let everything: String = keys::DEFAULTS
         .lines()
+        .filter(|line| !line.starts_with("#database_url_file"))
         .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned() + "\n")
         .collect();
     let settings = load(&everything, &[], &[]).expect("valid");
+    for job in Job::ALL {
+        assert!(settings.jobs.ping.of(*job).is_some(), "{job} has no setting for its pings");
+    }
     assert!(settings.credits.buy_url.is_some());
     assert!(settings.reports.dir.is_some() && settings.templates.dir.is_some() && settings.cron.dir.is_some());
-    assert!(settings.shown().iter().all(|shown| matches!(shown.origin, Origin::File { .. })));
+    let set = settings.shown().iter().filter(|shown| shown.key != DATABASE_URL_FILE);
+    assert!(set.into_iter().all(|shown| matches!(shown.origin, Origin::File { .. })));
+}
+
+#[test]
+fn the_database_url_may_stand_in_a_file_and_then_nowhere_else() {
+    let folder = folder_with("database_url_file = \"url\"\n");
+    std::fs::write(folder.path().join("url"), "postgres://ann:hunter2@db.example/credits\n").expect("written");
+    let load = |env: &[(&str, &str)], flags: &[(&str, &str)]| {
+        Settings::load(LoadInput { folder: folder.path().to_owned(), path: None, env: pairs(env), flags: pairs(flags) })
+    };
+    let settings = load(&[], &[]).expect("valid");
+    assert_eq!(settings.database_url, "postgres://ann:hunter2@db.example/credits");
+    assert_eq!(shown(&settings, "database_url"), "\"postgres://ann:***@db.example/credits\" (file creditd.toml:1)");
+    assert!(load(&[], &[("database_url", "sqlite://x.db")]).expect("a flag beats it").database_url.ends_with("x.db"));
+    let both = load(&[("CREDITD__DATABASE_URL", "sqlite://x.db")], &[]).expect_err("refused").to_string();
+    assert_snapshot!(both, @"creditd.toml:1: database_url_file: database_url is set as well; leave one of the two out");
+    std::fs::remove_file(folder.path().join("url")).expect("removed");
+    let missing = load(&[], &[]).expect_err("refused").to_string();
+    assert!(missing.contains("database_url_file: ") && missing.contains("cannot be read"), "{missing}");
+}
+
+#[test]
+fn addresses_of_pings_are_checked_and_shown_to_nobody() {
+    let settings = load("[jobs.ping]\nexpire_holds = \"https://hc.example/s3cret\"\n", &[], &[]).expect("valid");
+    assert_eq!(settings.jobs.ping.of(Job::ExpireHolds).map(Secret::expose), Some("https://hc.example/s3cret"));
+    assert_eq!(settings.jobs.ping.of(Job::Reset), None);
+    assert_eq!(shown(&settings, "jobs.ping.expire_holds"), "\"***\" (file creditd.toml:2)");
+    assert_eq!(shown(&settings, "jobs.ping.reset"), "unset (default)");
+    assert!(!format!("{settings:?}").contains("s3cret"));
+    let wrong = [("CREDITD__JOBS__PING__RESET", "s3cret")];
+    let wrong = complaint("[jobs.ping]\nscan = 3\nrest = \"x\"\n", &wrong);
+    assert_snapshot!(wrong, @r"
+    creditd.toml:2: jobs.ping.scan: a text in quotes is expected
+    creditd.toml:3: there is no setting jobs.ping.rest; did you mean jobs.ping.reset?
+    ");
+    let wrong = complaint("", &[("CREDITD__JOBS__PING__RESET", "s3cret")]);
+    assert_snapshot!(wrong, @r#"env CREDITD__JOBS__PING__RESET: jobs.ping.reset: a web address is expected, such as "https://hc-ping.com/your-uuid""#);
+}
+
+#[test]
+fn yes_and_no_come_by_the_environment_too() {
+    let sealed = |text: &str| load("", &[("CREDITD__SEALED__ENABLED", text)], &[]).map(|s| s.sealed.enabled);
+    assert!(!sealed("false").expect("valid") && sealed("true").expect("valid"));
+    let wrong = sealed("no").expect_err("refused").to_string();
+    assert_snapshot!(wrong, @r#"env CREDITD__SEALED__ENABLED: sealed.enabled = "no": true or false is expected"#);
+}
+
+#[test]
+fn the_listener_has_an_address_or_is_off() {
+    let listen = |text: &str| load(&format!("[web]\nlisten = \"{text}\"\n"), &[], &[]).map(|s| s.web.listen);
+    assert_eq!(listen("off").expect("valid"), None);
+    assert_eq!(listen("[::1]:80").expect("valid").map(|at| at.to_string()).as_deref(), Some("[::1]:80"));
+    let wrong = listen("8417").expect_err("refused").to_string();
+    assert_snapshot!(wrong, @r#"creditd.toml:2: web.listen = "8417": an address and a port are expected, such as "127.0.0.1:8417" or "[::1]:8417", or "off""#);
 }
 
 #[test]

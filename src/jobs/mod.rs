@@ -8,21 +8,25 @@ pub mod backfill;
 pub mod close;
 pub mod daily_report;
 pub mod deliver;
+pub mod doctor;
 pub mod expire_holds;
 mod incidents;
 pub mod monthly_report;
 mod planner;
 mod platform;
 pub mod preview;
+mod pulse;
 pub mod reset;
 mod rollover;
 pub mod scan;
 pub mod seal;
 mod statements;
 pub mod verify;
+mod watched;
 
 pub use planner::{Begun, Claiming, Planned, begun, plan_due, run_slot};
 pub use platform::zones_of;
+pub use pulse::{Pulse, RunEnd};
 
 use crate::app::{App, AppError};
 use crate::config::{MailSettings, TransportKind};
@@ -37,6 +41,7 @@ use crate::core::secret::Secret;
 use crate::core::statement::ReportError;
 use crate::mail::{FileMailer, MailError, Mailer, SmtpMailer, SmtpOptions};
 use crate::notice::{BadTemplates, NoticeError, Sender, Templates};
+use crate::ping::{PingError, Pinger};
 use crate::report::{DefinitionError, RenderError};
 use crate::store::{AccountRecord, RunId, StoreError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -79,6 +84,9 @@ pub enum JobError {
         /// What else went wrong, one line each.
         problems: Vec<String>,
     },
+    /// Nobody can be told of runs.
+    #[error(transparent)]
+    Ping(#[from] PingError),
     /// A report cannot be made.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -140,6 +148,10 @@ pub struct Kit {
     breaker: Arc<Mutex<Breaker>>,
     /// What a person asked for, where past slots are run for that.
     asked: Option<Arc<Asked>>,
+    /// What this process did lately.
+    pub pulse: Arc<Pulse>,
+    /// Who is told of runs over the web, if anybody is.
+    pub pinger: Option<Arc<Pinger>>,
 }
 
 impl Kit {
@@ -161,21 +173,43 @@ impl Kit {
     /// [`JobError`] when the templates or the folder cannot be used.
     pub fn new(app: App) -> Result<Kit, JobError> {
         let settings = &app.settings;
-        let mailbox = settings.mail.from.clone();
-        let sender = Sender { mailbox: mailbox.clone(), buy_url: settings.credits.buy_url.clone() };
+        let sender = Sender { mailbox: settings.mail.from.clone(), buy_url: settings.credits.buy_url.clone() };
         let templates = Templates::load(app.settings.templates.dir.as_deref(), sender)?;
-        let mailer = match app.settings.mail.transport {
-            TransportKind::File => Mailer::File(FileMailer::new(&app.settings.mail.dir, mailbox)?),
-            TransportKind::Smtp => Mailer::Smtp(Arc::new(SmtpMailer::new(smtp_options(&app.settings.mail)?, mailbox)?)),
-        };
-        Ok(Kit { app, templates, mailer, breaker: Arc::default(), asked: None })
+        let mailer = mailer(&app.settings.mail)?;
+        Ok(Kit { app, templates, mailer, breaker: Arc::default(), pulse: Arc::default(), pinger: None, asked: None })
+    }
+
+    /// The same kit, which tells of runs where the settings name addresses for that.
+    ///
+    /// # Errors
+    /// [`JobError::Ping`].
+    pub fn with_pings(self) -> Result<Kit, JobError> {
+        let ping = &self.app.settings.jobs.ping;
+        let addresses = Job::ALL.iter().filter_map(|job| Some((*job, ping.of(*job)?)));
+        let pinger = Pinger::start(addresses)?.map(Arc::new);
+        Ok(Kit { pinger, ..self })
+    }
+
+    /// Lets the pings that wait be sent, for a few seconds at most.
+    pub async fn finish(self) {
+        // Whoever still has the other half is not done with it.
+        if let Some(pinger) = self.pinger.and_then(Arc::into_inner) {
+            pinger.finish().await;
+        }
     }
 
     /// The same kit on `app`, which is at another instant: how a simulation moves on.
     #[must_use]
     pub fn at(&self, app: App) -> Kit {
-        let (templates, mailer, breaker) = (self.templates.clone(), self.mailer.clone(), Arc::clone(&self.breaker));
-        Kit { app, templates, mailer, breaker, asked: self.asked.clone() }
+        Kit {
+            app,
+            templates: self.templates.clone(),
+            mailer: self.mailer.clone(),
+            breaker: Arc::clone(&self.breaker),
+            pulse: Arc::clone(&self.pulse),
+            pinger: self.pinger.clone(),
+            asked: self.asked.clone(),
+        }
     }
 
     /// The same kit for a slot of a backfill.
@@ -217,6 +251,18 @@ impl Kit {
     fn levels<'a>(&'a self, record: &'a AccountRecord) -> &'a Levels {
         record.levels.as_ref().unwrap_or(&self.app.settings.alerts.levels)
     }
+}
+
+/// The way that mail leaves by.
+///
+/// # Errors
+/// [`MailError`] when it cannot be used.
+fn mailer(mail: &MailSettings) -> Result<Mailer, MailError> {
+    let mailbox = mail.from.clone();
+    Ok(match mail.transport {
+        TransportKind::File => Mailer::File(FileMailer::new(&mail.dir, mailbox)?),
+        TransportKind::Smtp => Mailer::Smtp(Arc::new(SmtpMailer::new(smtp_options(mail)?, mailbox)?)),
+    })
 }
 
 /// From the operating system, as keys are.

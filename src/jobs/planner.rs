@@ -4,6 +4,7 @@
 //! what it writes for it is fenced, so that a process that was held up writes nothing once another has taken over.
 
 use super::incidents::{self, News};
+use super::watched::watched;
 use super::{Done, JobError, Kit, Run, execute, platform, reset, rollover, statements};
 use crate::app::App;
 use crate::core::calendar::Instant;
@@ -126,7 +127,7 @@ pub async fn run_slot(
         };
         kit.app.store.change_run(id, begin_again).await?;
     }
-    share(kit, id, is_new, run).await
+    watched(kit, job, slot, is_new, share(kit, id, is_new, run)).await
 }
 
 /// Does batches of a run until there are none, or one fails.

@@ -17,12 +17,14 @@ mod apply;
 mod asked;
 mod backend;
 mod backfills;
+mod backup;
 mod batch;
 mod bulk;
 mod checkpoints;
 mod delivery;
 mod digest;
 mod error;
+mod figures;
 mod incidents;
 mod kept;
 mod ledgers;
@@ -53,6 +55,7 @@ pub use backfills::{BackfillRecord, BackfillState};
 pub use batch::Batch;
 pub use delivery::{Delivery, LEASE_SECONDS, Leased};
 pub use error::{Result, StoreError, Trouble};
+pub use figures::{Figures, JobFigures};
 pub use incidents::{Incident, Telling};
 pub use ledgers::{ACCOUNTS_DUE, BATCHES_AT_ONCE, Due};
 pub use load::Load;
@@ -61,6 +64,7 @@ pub use place::Place;
 pub use report::{ReportRange, StoredAccount};
 pub use runs::{NO_BACKFILL, RunId, RunRecord, Unfinished};
 pub use said::{ClosedStatement, Statements, Version};
+pub use schema::Schema;
 pub use stated::StatementRows;
 pub use suppressions::Suppression;
 pub use transactions::{Cursor, LogFilter};
@@ -115,14 +119,29 @@ impl Store {
     /// # Errors
     /// [`StoreError::Missing`] when there is none, [`StoreError::Newer`] when a newer creditd wrote it.
     pub async fn open(url: &str) -> Result<Store> {
-        let place = Place::of(url)?;
-        let backend = match &place {
-            Place::File(path) => sqlite::open(path).await?,
-            Place::Server { .. } => postgres::open(url, &place).await?,
-        };
+        let (backend, place) = connect(url).await?;
         schema::migrate(&backend, &place).await?;
         let meta = schema::read_meta(&backend, &place).await?;
         Ok(Store { backend, place, meta, kept: Kept::default(), fence: None })
+    }
+
+    /// Opens the ledger at `url` and leaves its schema as it is, which may be one that other methods cannot work with.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_as_it_is(url: &str) -> Result<(Store, Schema)> {
+        let (backend, place) = connect(url).await?;
+        let schema = schema::look(&backend, &place).await?;
+        let meta = schema::read_meta(&backend, &place).await?;
+        Ok((Store { backend, place, meta, kept: Kept::default(), fence: None }, schema))
+    }
+
+    /// Whether the database answers, and has the schema that this program knows.
+    ///
+    /// # Errors
+    /// [`StoreError::Newer`] when a newer creditd was there meanwhile; others when it does not answer.
+    pub async fn check(&self) -> Result<()> {
+        schema::check(&self.backend, &self.place).await
     }
 
     /// What `creditd init` recorded.
@@ -148,6 +167,15 @@ impl Store {
     pub async fn close(&self) {
         self.backend.close().await;
     }
+}
+
+async fn connect(url: &str) -> Result<(Backend, Place)> {
+    let place = Place::of(url)?;
+    let backend = match &place {
+        Place::File(path) => sqlite::open(path).await?,
+        Place::Server { .. } => postgres::open(url, &place).await?,
+    };
+    Ok((backend, place))
 }
 
 /// Encodes a set of values as the one JSON parameter of a statement.

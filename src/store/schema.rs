@@ -69,6 +69,30 @@ pub(super) async fn migrate(backend: &Backend, place: &Place) -> Result<()> {
     })
 }
 
+/// The schema of a ledger, and the one that this program knows. Each is the number of its last migration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schema {
+    /// What the ledger has.
+    pub found: i64,
+    /// What this program brings it to.
+    pub known: i64,
+    /// How many migrations that takes.
+    pub due: usize,
+}
+
+/// Looks at the schema.
+pub(super) async fn look(backend: &Backend, place: &Place) -> Result<Schema> {
+    let (applied, known) = (applied(backend.query(READ_APPLIED)).await?, backend.migrations());
+    let found = applied.last_key_value().map_or(0, |(version, _)| *version);
+    let newest = known.last().map_or(0, |migration| migration.version);
+    Ok(Schema { found, known: newest, due: due(applied, known, place)?.len() })
+}
+
+/// Whether the schema is the one that this program knows: another may have brought it on meanwhile.
+pub(super) async fn check(backend: &Backend, place: &Place) -> Result<()> {
+    due(applied(backend.query(READ_APPLIED)).await?, backend.migrations(), place).map(drop)
+}
+
 /// What `init` recorded.
 pub(super) async fn read_meta(backend: &Backend, place: &Place) -> Result<Meta> {
     let mut meta = Meta { created_at: Instant::MIN, sandbox: false };

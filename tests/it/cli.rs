@@ -7,6 +7,7 @@ mod files;
 mod holds;
 mod ledger;
 mod mail;
+mod operations;
 mod operator;
 mod postgres;
 mod replays;
@@ -74,6 +75,23 @@ impl Place {
         let mut names: Vec<String> = entries.map(|entry| name(entry).to_string_lossy().into_owned()).collect();
         names.sort();
         names
+    }
+
+    /// Runs statements on the ledger, past creditd.
+    fn sql(&self, sql: &str) {
+        self.sql_in("creditd.db", sql);
+    }
+
+    /// Runs statements on a file of SQLite, past creditd.
+    fn sql_in(&self, file: &str, sql: &str) {
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.path(file));
+        let run = async {
+            let pool = sqlx::SqlitePool::connect_with(options).await?;
+            sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&pool).await?;
+            pool.close().await;
+            Ok::<(), sqlx::Error>(())
+        };
+        tokio::runtime::Runtime::new().expect("a runtime").block_on(run).expect(sql);
     }
 
     fn command(&self, args: &str) -> Command {

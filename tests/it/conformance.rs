@@ -6,6 +6,7 @@
 mod accounts;
 mod daily_use;
 mod jobs;
+mod operations;
 mod outbox;
 mod payments;
 mod places;

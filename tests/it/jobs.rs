@@ -279,6 +279,8 @@ impl Daemon {
     fn start(sandbox: &Sandbox) -> Daemon {
         let mut command = Command::new(env!("CARGO_BIN_EXE_creditd"));
         command.args(["serve", "--database-url", sandbox.url()]).current_dir(sandbox.path(""));
+        // Daemons of several tests run at once.
+        command.env("CREDITD__WEB__LISTEN", "off");
         Daemon(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the daemon starts"))
     }
 

@@ -135,7 +135,14 @@ pub(super) fn is_like(pattern: &[&str], lines: &[&str]) -> bool {
 fn links_to_files_lead_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut followed = 0;
-    for page in ["README.md", "docs/design.md", "docs/decisions.md", "benches/README.md", "cron/README.md"] {
+    for page in [
+        "README.md",
+        "docs/design.md",
+        "docs/decisions.md",
+        "docs/operations.md",
+        "benches/README.md",
+        "cron/README.md",
+    ] {
         let page = root.join(page);
         let text = std::fs::read_to_string(&page).expect("the page is there");
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target);

@@ -5,15 +5,19 @@
 
 mod cluster;
 mod messages;
+mod programs;
 mod python;
 mod runs;
 pub mod smtp;
+mod watchers;
 mod wire;
 
 pub use cluster::{Cluster, META, own_cluster};
 pub use messages::{alert, attachments, message, statement};
+pub use programs::program;
 pub use python::python_with;
 pub use runs::{end_run, take_run};
+pub use watchers::Watchers;
 pub use wire::Wire;
 
 use creditd::app::import::{AccountImport, PurchaseImport, UsageImport};

@@ -1,0 +1,258 @@
+//! What the doctor makes of what was found: pure functions of plain values.
+
+use super::{Finding, State};
+use crate::core::calendar::{Instant, parse_zone};
+use crate::core::counting::{counted, grouped};
+use crate::core::schedule::{Due, Schedule};
+use crate::store::{Figures, JobFigures, Schema};
+use std::path::Path;
+
+/// Below this a day's work may not fit any more.
+const FREE_BYTES_FAIL: u64 = 100_000_000;
+/// Below this it is time to make room.
+const FREE_BYTES_WARN: u64 = 1_000_000_000;
+/// Clocks that are kept by the network differ by milliseconds; a lease or a month's start bears this much.
+const SKEW_SECONDS_WARN: i64 = 5;
+/// More than this, and accounts' months begin at the wrong time.
+const SKEW_SECONDS_FAIL: i64 = 60;
+/// Mail leaves within seconds; a server that is down for so long is news.
+const MAIL_LATE_SECONDS_WARN: i64 = 3_600;
+/// Statements and alerts of yesterday.
+const MAIL_LATE_SECONDS_FAIL: i64 = 86_400;
+/// Sealing is done every night, of the day that is over.
+const UNSEALED_DAYS_WARN: u64 = 2;
+
+pub(super) fn schema(schema: Schema) -> Finding {
+    let Schema { found, known, due } = schema;
+    match due {
+        0 => Finding::ok("schema", format!("version {found}, as this creditd knows it")),
+        _ => Finding::warn(
+            "schema",
+            format!("version {found}; this creditd knows {known}"),
+            "back the ledger up and let `creditd db migrate`, or the next start, bring it up to date",
+        ),
+    }
+}
+
+/// `written` says what the system said when something was written there.
+pub(super) fn folder(name: &str, folder: &Path, free: std::io::Result<u64>, written: std::io::Result<()>) -> Finding {
+    let place = format!("{name} in {}", folder.display());
+    let free = match (free, written) {
+        (_, Err(error)) => {
+            let fix = "make the folder, or give the user that runs creditd permission to write to it";
+            return Finding::fail("disk", format!("{place}: cannot be written to: {error}"), fix);
+        }
+        (Err(error), Ok(())) => {
+            return Finding::warn(
+                "disk",
+                format!("{place}: the system does not say what is free: {error}"),
+                "look with df",
+            );
+        }
+        (Ok(free), Ok(())) => free,
+    };
+    let says = format!("{place}: {} MB free", grouped(free / 1_000_000));
+    let fix = "make room: move old reports and delivered .eml files away, or give the disk more space";
+    match free {
+        0..FREE_BYTES_FAIL => Finding::fail("disk", says, fix),
+        FREE_BYTES_FAIL..FREE_BYTES_WARN => Finding::warn("disk", says, fix),
+        _ => Finding::ok("disk", says),
+    }
+}
+
+/// This machine's clock against the database's and the newest row of the ledger.
+pub(super) fn clock(now: Instant, database_at: Instant, newest: Option<Instant>) -> Finding {
+    let seconds = |micros: i64| micros / 1_000_000;
+    let skew = seconds(now.micros().saturating_sub(database_at.micros()));
+    let behind = newest.map_or(0, |newest| seconds(newest.micros().saturating_sub(now.micros())));
+    let fix = "set the clocks of this machine and of the database's by the network (timedatectl set-ntp true)";
+    if behind > SKEW_SECONDS_WARN {
+        let newest = newest.unwrap_or(now);
+        let says = format!("this machine says {now}, and the newest row was recorded at {newest}: the clock is behind");
+        let state = if behind > SKEW_SECONDS_FAIL { State::Fail } else { State::Warn };
+        return Finding::new("clock", state, says, Some(fix));
+    }
+    let says = match skew.abs() {
+        0..=SKEW_SECONDS_WARN => return Finding::ok("clock", format!("{now}, and not before the newest row")),
+        _ if skew > 0 => format!("this machine's clock is {skew} s ahead of the database's"),
+        _ => format!("this machine's clock is {} s behind the database's", -skew),
+    };
+    let state = if skew.abs() > SKEW_SECONDS_FAIL { State::Fail } else { State::Warn };
+    Finding::new("clock", state, says, Some(fix))
+}
+
+pub(super) fn zones(zones: &[String]) -> Finding {
+    let unknown: Vec<&str> = zones.iter().map(String::as_str).filter(|zone| parse_zone(zone).is_err()).collect();
+    match unknown.is_empty() {
+        true => Finding::ok("zones", format!("{}, each known", counted(zones.len() as u64, "zone"))),
+        false => Finding::fail(
+            "zones",
+            format!("accounts have zones that this creditd does not know: {}", unknown.join(", ")),
+            "install the creditd that wrote them, or a newer one",
+        ),
+    }
+}
+
+/// How one job stands: when it was done, what is due, when it is looked at next. What fell due before the ledger was made, at
+/// `since`, is nobody's fault.
+pub(super) fn job(schedule: &Schedule, stands: JobFigures, due: &Due, since: Instant, now: Instant) -> Finding {
+    let job = schedule.job;
+    let last = stands.done_at.map_or("never done".to_owned(), |at| format!("last done {at}"));
+    let next = schedule.next(now, 1).first().map_or("never looked at again".to_owned(), |at| format!("next {at}"));
+    let waiting = due.slots.len() + due.capped;
+    let says = format!("{job}: {last}, {next}");
+    if stands.failed || stands.failing_since.is_some() {
+        let since = stands.failing_since.map_or(String::new(), |since| format!(" since {since}"));
+        let fix = format!("`creditd jobs runs --job {job}` says why; `creditd run {job}` tries it now");
+        return Finding::fail("schedule", format!("{says}; it fails{since}"), fix);
+    }
+    if due.overdue > 0 && due.slots.iter().any(|slot| slot.due_at() >= since) {
+        let late = format!("{says}; {} overdue", counted(waiting as u64, "slot"));
+        return Finding::warn("schedule", late, "is `creditd serve` running? It catches up by itself");
+    }
+    if due.expired > 0 {
+        let lost = format!("{says}; {} missed that are older than {} days", due.expired, schedule.window_days);
+        return Finding::warn(
+            "schedule",
+            lost,
+            format!("`creditd run {job}` with --day or --month runs them, if they matter"),
+        );
+    }
+    Finding::ok("schedule", says)
+}
+
+pub(super) fn outbox(figures: &Figures, now: Instant) -> Vec<Finding> {
+    let late = figures.waiting_since.map_or(0, |since| (now.micros().saturating_sub(since.micros())) / 1_000_000);
+    let says = match figures.waiting_since {
+        Some(since) if figures.waiting > 0 => {
+            format!("{} waiting, due since {since} at the longest", counted(figures.waiting, "message"))
+        }
+        _ => "nothing waits".to_owned(),
+    };
+    let fix = "`creditd email check` says whether mail leaves; `creditd outbox list` says what waits and why";
+    let mut findings = vec![match late {
+        late if late > MAIL_LATE_SECONDS_FAIL => Finding::fail("outbox", says, fix),
+        late if late > MAIL_LATE_SECONDS_WARN => Finding::warn("outbox", says, fix),
+        _ => Finding::ok("outbox", says),
+    }];
+    if figures.failed > 0 {
+        findings.push(Finding::warn(
+            "outbox",
+            format!("{} given up", counted(figures.failed, "message")),
+            "`creditd outbox list --state failed` names them; `creditd outbox retry` sends one again, `cancel` drops it",
+        ));
+    }
+    if figures.ambiguous > 0 {
+        findings.push(Finding::warn(
+            "outbox",
+            format!("{} that may or may not have arrived", counted(figures.ambiguous, "message")),
+            "`creditd outbox list --state ambiguous` names them; ask, then `creditd outbox retry` or `cancel`",
+        ));
+    }
+    findings
+}
+
+pub(super) fn suppressed(count: u64) -> Finding {
+    Finding::ok("suppressed", format!("{} no mail", counted_get(count)))
+}
+
+fn counted_get(count: u64) -> String {
+    if count == 1 { "1 address gets".to_owned() } else { format!("{} addresses get", grouped(count)) }
+}
+
+pub(super) fn sealed(unsealed_days: Option<u64>) -> Finding {
+    match unsealed_days {
+        None => Finding::ok("sealed", "sealing is off (sealed.enabled)".to_owned()),
+        Some(days @ 0..=UNSEALED_DAYS_WARN) => {
+            Finding::ok("sealed", format!("{} not in sealed files yet", counted(days, "past day")))
+        }
+        Some(days) => Finding::warn(
+            "sealed",
+            format!("{} not in sealed files yet; reports read them from the database", counted(days, "past day")),
+            "is `creditd serve` running? `creditd run seal` seals them now",
+        ),
+    }
+}
+
+pub(super) fn operators(count: usize) -> Finding {
+    match count {
+        0 => Finding::warn(
+            "operators",
+            "nobody is told by mail when a job fails".to_owned(),
+            "set operators in [mail], or let your monitoring collect /metrics or take pings ([jobs.ping])",
+        ),
+        _ => Finding::ok("operators", format!("{} when a job fails", told(count))),
+    }
+}
+
+fn told(count: usize) -> String {
+    if count == 1 { "1 operator is told".to_owned() } else { format!("{count} operators are told") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::schedule::{Job, Slot};
+
+    fn at(text: &str) -> Instant {
+        Instant::parse(text).expect("an instant")
+    }
+
+    #[track_caller]
+    fn is(finding: &Finding, state: State, says: &str) {
+        assert!(finding.state == state && finding.says.contains(says), "{finding:?}");
+        assert_eq!(finding.fix.is_some(), matches!(state, State::Warn | State::Fail), "{finding:?}");
+    }
+
+    #[test]
+    fn a_clock_that_is_off_is_found_by_the_database_or_by_the_newest_row() {
+        let now = at("2026-01-10T12:00:00Z");
+        is(&clock(now, now, None), State::Ok, "2026-01-10");
+        is(&clock(now, now.plus_seconds(4), Some(now.plus_seconds(5))), State::Ok, "2026-01-10");
+        is(&clock(now, now.plus_seconds(7), None), State::Warn, "7 s behind the database's");
+        is(&clock(now, now.plus_seconds(-61), None), State::Fail, "61 s ahead of the database's");
+        is(&clock(now, now, Some(now.plus_seconds(30))), State::Warn, "the clock is behind");
+        is(&clock(now, now, Some(now.plus_days(1))), State::Fail, "the clock is behind");
+    }
+
+    #[test]
+    fn a_folder_is_judged_by_its_room_and_by_whether_one_can_write() {
+        let of = |free, written| folder("mail", Path::new("/srv/mail"), free, written);
+        let denied = || std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        is(&of(Ok(5_000_000_000), Ok(())), State::Ok, "mail in /srv/mail: 5,000 MB free");
+        is(&of(Ok(999_000_000), Ok(())), State::Warn, "999 MB free");
+        is(&of(Ok(1), Ok(())), State::Fail, "0 MB free");
+        is(&of(Ok(5_000_000_000), Err(denied())), State::Fail, "cannot be written to");
+        is(&of(Err(denied()), Ok(())), State::Warn, "does not say");
+    }
+
+    #[test]
+    fn a_job_is_well_late_or_failing() {
+        let text =
+            "cron = \"0 * * * * *\"\nzone = \"UTC\"\ncatch_up = \"latest\"\nwindow_days = 1\ngrace_seconds = 60\n";
+        let schedule = Schedule::parse(Job::Scan, "scan.toml", text).expect("a schedule");
+        let (since, now) = (at("2026-01-10T11:00:00Z"), at("2026-01-10T12:00:30Z"));
+        let done = JobFigures { done_at: Some(at("2026-01-10T12:00:00Z")), ..JobFigures::default() };
+        let well = job(&schedule, done, &Due::default(), since, now);
+        is(&well, State::Ok, "scan: last done 2026-01-10T12:00:00Z, next 2026-01-10T12:01:00Z");
+        is(&job(&schedule, JobFigures::default(), &Due::default(), since, now), State::Ok, "never done");
+        let late = |at: Instant| Due { slots: vec![Slot::Tick(at)], overdue: 1, ..Due::default() };
+        is(&job(&schedule, done, &late(since), since, now), State::Warn, "1 slot overdue");
+        is(&job(&schedule, done, &late(since.plus_seconds(-1)), since, now), State::Ok, "last done");
+        is(&job(&schedule, done, &Due { expired: 3, ..Due::default() }, since, now), State::Warn, "3 missed");
+        let failing = JobFigures { failing_since: Some(now), failed: true, ..done };
+        is(&job(&schedule, failing, &Due::default(), since, now), State::Fail, "it fails since 2026-01-10T12:00:30Z");
+    }
+
+    #[test]
+    fn zones_and_days_that_are_not_sealed() {
+        is(&zones(&["UTC".to_owned(), "Europe/Berlin".to_owned()]), State::Ok, "2 zones");
+        is(&zones(&["UTC".to_owned(), "Mars/Base".to_owned()]), State::Fail, "Mars/Base");
+        is(&sealed(None), State::Ok, "off");
+        is(&sealed(Some(1)), State::Ok, "1 past day");
+        is(&sealed(Some(3)), State::Warn, "3 past days");
+        is(&schema(Schema { found: 3, known: 5, due: 2 }), State::Warn, "version 3; this creditd knows 5");
+        is(&schema(Schema { found: 5, known: 5, due: 0 }), State::Ok, "version 5");
+        is(&operators(0), State::Warn, "nobody");
+    }
+}
