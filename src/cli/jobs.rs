@@ -5,11 +5,12 @@ use super::exit::{Exit, Failure, OrExit};
 use super::output::{Cell, Column};
 use crate::config::schedules;
 use crate::core::calendar::Instant;
-use crate::core::run::RunState;
-use crate::core::schedule::{Job, Schedule};
+use crate::core::run::{Run, RunState};
+use crate::core::schedule::{Job, Schedule, schedule_schema};
 use crate::daemon::by_hand;
 use crate::jobs::plan_due;
-use crate::store::RunRecord;
+use crate::store::{NO_BACKFILL, RunRecord};
+use std::io::Write;
 
 const LIST: &str = "creditd.jobs/1";
 const NEXT: &str = "creditd.jobs-next/1";
@@ -28,6 +29,8 @@ pub enum Jobs {
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(RINGS_MAX)))]
         count: u16,
     },
+    /// Print the JSON Schema of schedule files, for editors
+    Schema,
     /// List runs, newest first
     Runs {
         /// Only of this job
@@ -46,6 +49,11 @@ impl Jobs {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
             Jobs::List => list(context).await,
+            Jobs::Schema => {
+                let mut out = super::output::stdout();
+                serde_json::to_writer_pretty(&mut out, &schedule_schema())?;
+                Ok(writeln!(out)?)
+            }
             Jobs::Next { count } => next(context, count.into()).await,
             Jobs::Runs { job, state, limit } => runs(context, job, state, limit).await,
         }
@@ -108,6 +116,16 @@ async fn next(context: &Context, count: usize) -> Result<(), Failure> {
     Ok(list.finish()?)
 }
 
+/// Who is at a run, and who was when they were last heard of.
+fn at_it(run: &Run, clock: Instant) -> Cell {
+    let who = run.holders().map(|(holder, until)| {
+        let process = holder.split('/').next().unwrap_or(holder);
+        if until > clock { format!("process {process}") } else { format!("process {process}, not heard of any more") }
+    });
+    let who: Vec<String> = if run.state == RunState::Running { who.collect() } else { Vec::new() };
+    if who.is_empty() { Cell::Null } else { Cell::Text(who.join("; ")) }
+}
+
 async fn runs(context: &Context, job: Option<Job>, state: Option<RunState>, limit: usize) -> Result<(), Failure> {
     let app = context.app().await?;
     let columns = [
@@ -118,7 +136,10 @@ async fn runs(context: &Context, job: Option<Job>, state: Option<RunState>, limi
         Column::text("started_at"),
         Column::text("finished_at"),
         Column::text("outcome"),
+        Column::text("backfill"),
+        Column::text("at_it"),
     ];
+    let clock = app.store.clock().await?;
     let mut list = context.list(RUNS, &columns)?;
     for RunRecord { id, run } in app.store.runs(job, state, limit).await? {
         list.row(vec![
@@ -128,7 +149,9 @@ async fn runs(context: &Context, job: Option<Job>, state: Option<RunState>, limi
             Cell::Int(run.attempts.into()),
             instant(Some(run.started_at)),
             instant(run.finished_at),
-            run.outcome.map_or(Cell::Null, Cell::Text),
+            run.outcome.clone().map_or(Cell::Null, Cell::Text),
+            if id.backfill == NO_BACKFILL { Cell::Null } else { Cell::Text(id.backfill.to_string()) },
+            at_it(&run, clock),
         ])?;
     }
     Ok(list.finish()?)

@@ -285,6 +285,37 @@ struct File {
     overlap: Option<Spanned<String>>,
 }
 
+/// The JSON Schema of schedule files, for editors that complete and check TOML. Made of the word lists and bounds by which they are
+/// read.
+#[must_use]
+pub fn schedule_schema() -> serde_json::Value {
+    use serde_json::json;
+    let words = |description: &str, all: Vec<&str>| json!({"type": "string", "enum": all, "description": description});
+    let bounded = |description: &str, max: i64| json!({"type": "integer", "minimum": 1, "maximum": max, "description": description});
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A schedule of creditd",
+        "description": "The name of the file, without .toml, is the name of the job.",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["cron", "zone", "catch_up", "window_days", "grace_seconds"],
+        "properties": {
+            "cron": {"type": "string", "description": "When to look: minute hour day month weekday, or six fields with seconds first."},
+            "zone": {"type": "string", "description": "The IANA time zone in which cron is read."},
+            "catch_up": words(
+                "After an outage: every missed period, oldest first, or the newest only.",
+                CatchUp::ALL.iter().map(|word| word.as_str()).collect(),
+            ),
+            "window_days": bounded("How many days back missed periods are looked for.", WINDOW_DAYS_MAX),
+            "grace_seconds": bounded("How late a run may be before it is reported as overdue.", GRACE_SECONDS_MAX),
+            "overlap": words(
+                "Whether a slot waits while another run of the job is under way, or begins beside it.",
+                Overlap::ALL.iter().map(|word| word.as_str()).collect(),
+            ),
+        },
+    })
+}
+
 impl Schedule {
     /// Reads the text of a schedule file; `file` is the name that errors show.
     ///

@@ -10,12 +10,6 @@ use crate::core::run::RunState;
 use crate::core::schedule::Job;
 use std::collections::BTreeMap;
 
-/// The clock of the database.
-const CLOCK: Sql = Sql {
-    sqlite: "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
-    postgres: "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
-};
-
 /// Its name and version.
 const VERSION: Sql = Sql {
     sqlite: "SELECT 'SQLite ' || sqlite_version()",
@@ -76,7 +70,7 @@ impl Store {
             suppressed: 0,
             alerts: BTreeMap::new(),
             newest_row_at: self.newest_row_at().await?,
-            database_at: self.database_clock().await?,
+            database_at: self.clock().await?,
         };
         self.read_runs(&mut figures).await?;
         self.read_outbox(&mut figures).await?;
@@ -91,15 +85,6 @@ impl Store {
         Ok(figures)
     }
 
-    /// What the clock of the database says, which on SQLite is this machine's.
-    ///
-    /// # Errors
-    /// [`super::StoreError`].
-    pub async fn database_clock(&self) -> Result<Instant> {
-        let clock = self.query(CLOCK).fetch_one().await.while_("asking for the database's clock")?;
-        Ok(Instant::from_micros(clock.get(0)))
-    }
-
     /// What the database calls itself, with its version.
     ///
     /// # Errors
@@ -111,7 +96,7 @@ impl Store {
 
     async fn read_runs(&self, figures: &mut Figures) -> Result<()> {
         for row in self
-            .query("SELECT job, state, count(*), max(finished_at) FROM runs GROUP BY job, state")
+            .query("SELECT job, state, count(*), max(finished_at) FROM runs WHERE backfill = 0 GROUP BY job, state")
             .fetch_all()
             .await
             .while_("counting runs")?
@@ -128,8 +113,8 @@ impl Store {
         for row in self
             .query(
                 "SELECT r.job, r.state, r.finished_at - r.started_at
-                   FROM (SELECT job, max(finished_at) AS finished_at FROM runs GROUP BY job) AS last
-                   JOIN runs AS r ON r.job = last.job AND r.finished_at = last.finished_at",
+                   FROM (SELECT job, max(finished_at) AS finished_at FROM runs WHERE backfill = 0 GROUP BY job) AS last
+                   JOIN runs AS r ON r.job = last.job AND r.finished_at = last.finished_at AND r.backfill = 0",
             )
             .fetch_all()
             .await

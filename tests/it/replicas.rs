@@ -32,7 +32,10 @@ impl Replica {
         command.args(["serve", "--database-url", sandbox.url()]).current_dir(sandbox.path(""));
         command.env("CREDITD_NOW", format!("@{}", clock.display()));
         command.env("CREDITD__JOBS__LEASE_SECONDS", "1").env("CREDITD__JOBS__BELL_SECONDS", "1");
-        command.env("CREDITD__JOBS__BATCH_ACCOUNTS", "2").env("CREDITD__SEALED__ENABLED", "false");
+        command
+            .env("CREDITD__WEB__LISTEN", "off")
+            .env("CREDITD__JOBS__BATCH_ACCOUNTS", "2")
+            .env("CREDITD__SEALED__ENABLED", "false");
         Replica(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts"))
     }
 

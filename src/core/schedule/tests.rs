@@ -50,6 +50,18 @@ fn a_file_is_refused_with_its_line_and_what_is_allowed() {
 }
 
 #[test]
+fn the_schema_knows_what_a_file_may_say() {
+    let schema = schedule_schema();
+    let known: BTreeSet<&str> =
+        schema["properties"].as_object().expect("properties").keys().map(String::as_str).collect();
+    let text = format!("{}overlap = \"allow\"\n", file("@daily", "UTC", "all", 9));
+    let said: toml::Table = toml::from_str(&text).expect("a file");
+    assert_eq!(known, said.keys().map(String::as_str).collect());
+    assert_eq!(Schedule::parse(Job::DailyReport, "x.toml", &text).expect("all of it is read").overlap, Overlap::Allow);
+    refused(Job::Scan, &text.replace("allow", "some").replace("all\"", "latest\""), "x.toml:7: overlap = \"some\"");
+}
+
+#[test]
 fn slots_have_one_text() {
     for text in ["2013-03-01T00:05:00Z", "2013-03-05@America/New_York", "2013-03@America/New_York"] {
         assert_eq!(text.parse::<Slot>().expect("a slot").to_string(), text);

@@ -177,8 +177,12 @@ async fn ledger(
         Ok(health) => {
             let (figures, now) = (&health.figures, app.now());
             // A clock that was set has nothing to do with the database's.
-            let database_at = if clock.is_fixed() { now } else { figures.database_at };
-            findings.push(judge::clock(now, database_at, figures.newest_row_at));
+            let database_at = if clock.is_set() { now } else { figures.database_at };
+            findings.push(match app.check_clock(figures.newest_row_at).await {
+                Ok(None) => judge::clock(now, database_at, figures.newest_row_at),
+                Ok(Some(bad)) => Finding::fail("clock", format!("no job is run by itself: {bad}"), BROKEN_CLOCK),
+                Err(error) => Finding::fail("clock", error.to_string(), BROKEN),
+            });
             findings.push(asked("zones", app.store.stored_zones().await.map(|zones| judge::zones(&zones))));
             match schedules::load(settings.cron.dir.as_deref()) {
                 Ok(schedules) => {
@@ -205,6 +209,8 @@ async fn ledger(
     findings
 }
 
+/// What to do about a clock by which nothing is run.
+const BROKEN_CLOCK: &str = "set the clock of this machine by the network (timedatectl set-ntp true)";
 /// What to do about a ledger that can be opened and does not answer.
 const BROKEN: &str = "`creditd verify` looks at the whole ledger; docs/operations.md says how to restore a backup";
 
