@@ -11,14 +11,14 @@ use crate::core::statement::{Adding, Breakdown, DateRange, Grid, Name, Outcome, 
 use crate::core::transaction::Transaction;
 use crate::sealed::{SealedError, SealedRange, sum_range};
 use crate::store::{Load, ReportAsk, ReportRange, ReportRead, StoreError, StoredAccount, Way};
+use futures_util::TryStreamExt;
 use futures_util::stream::FuturesOrdered;
-use futures_util::{FutureExt, TryStreamExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Accounts whose ledgers are held at once while their rows are read.
 pub(super) const ACCOUNTS_PER_READ: usize = crate::store::RANGES_PER_READ;
-/// Reads of so many accounts that go on at once: one processor reads while the other takes what was read.
+/// Reads of so many accounts that go on at once, while what was read before them is added up.
 const PAGES_AT_ONCE: usize = 2;
 
 /// What a report needs of the rows.
@@ -138,7 +138,7 @@ impl App {
             _ => None,
         };
         let mut adding = Adding::default();
-        let mut begun = pages.clone().map(|page| self.store.report_rows(page, asked).boxed());
+        let mut begun = pages.clone().map(|page| self.store.begin_report_rows(page, asked));
         let mut reads: FuturesOrdered<_> = begun.by_ref().take(PAGES_AT_ONCE).collect();
         let (mut read, total) = (0, Some(ranges.len() as u64));
         progress(read, total);

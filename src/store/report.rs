@@ -2,7 +2,7 @@
 
 use super::backend::Backend;
 use super::bulk::{Line, Parameter, Walk};
-use super::sql::{Sql, set};
+use super::sql::{Failed, Sql, set};
 use super::{Result, Store, StoreError, While, json};
 use crate::core::calendar::{BadTime, Calendar, Instant, Terms, parse_zone};
 use crate::core::credits::{Credits, Split};
@@ -10,8 +10,11 @@ use crate::core::forecast::{DailyUse, DayUse};
 use crate::core::ids::AccountId;
 use crate::core::statement::{Breakdown, Name, Outcome, REPORT_ROWS_MAX, ReportError, Row as ReportRow, Rows};
 use crate::core::transaction::{Kind, Reason, Status};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use serde::Serialize;
 use std::sync::Arc;
+use tokio_util::task::AbortOnDropHandle;
 
 /// An account as far as a report needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -314,6 +317,18 @@ impl Store {
         let rows = if is_behind { BEHIND } else { LOOKED_UP };
         let parameters = vec![Parameter::Text(asked_of(&ranges)?), Parameter::Word(by)];
         Ok(bulk.each(rows, parameters, Reading::row, doing).await?.finish().read)
+    }
+
+    /// Begins to do so, whether or not somebody waits for it yet. It ends early when nobody does any more.
+    pub fn begin_report_rows(
+        &self,
+        ranges: &[(usize, ReportRange)],
+        asked: ReportAsk,
+    ) -> BoxFuture<'static, Result<ReportRead>> {
+        let (store, ranges) = (self.clone(), ranges.to_vec());
+        let reading = AbortOnDropHandle::new(tokio::spawn(async move { store.report_rows(&ranges, asked).await }));
+        let crashed = || Err(Failed::from(sqlx::Error::WorkerCrashed));
+        async move { reading.await.or_else(|_| crashed().while_("reading the rows of a report"))? }.boxed()
     }
 
     /// How the rows of `ranges` are best found. Where they `are_all` there are, in the order of their accounts, it may be a walk,
