@@ -4,7 +4,8 @@
 //! `cargo bench --bench sealed` makes 10,000,000 transactions of 100,000 accounts over 12 months, the same ones each time;
 //! `-- rows=100000000` makes more, `-- keep=FOLDER` keeps them and uses what is there, `-- runs=7` sets how often each is
 //! measured. `-- database` puts the same rows into SQLite, seals none, and compares with the C API reading the same
-//! columns. DuckDB is that of Python (`pip install duckdb`).
+//! columns; `-- database postgres=URL` puts them into that database, which is empty or has them already, and compares with
+//! COPY in its binary form. DuckDB is that of Python (`pip install duckdb`).
 
 use creditd::core::calendar::{Calendar, Instant, Month, Terms, parse_zone};
 use creditd::core::credits::{CreditType, Credits, Split};
@@ -14,6 +15,10 @@ use creditd::core::sealed::{Chain, Manifest, RecordedDays};
 use creditd::core::transaction::{Entry, GrantId, Kind, Money, Status, Transaction};
 use creditd::sealed::{Folder, PartWriter};
 use creditd::store::{Meta, NewAccount, Store};
+use futures_util::TryStreamExt;
+use rusqlite::types::ValueRef;
+use sqlx::{Connection, PgConnection};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -40,6 +45,8 @@ const ACTIONS: [(&str, i64); 12] = [
 /// After the last month.
 const NOW: &str = "2026-01-01T12:00:00Z";
 const YEAR: i32 = 2025;
+/// The custom range, of accounts that live by UTC.
+const RANGE: [&str; 2] = ["2025-03-10T06:00:00Z", "2025-07-20T18:30:00Z"];
 /// How often the memory of a process is looked at.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -48,14 +55,16 @@ struct Asked {
     runs: usize,
     keep: Option<PathBuf>,
     database: bool,
+    postgres: Option<String>,
 }
 
 fn asked() -> Asked {
-    let mut asked = Asked { rows: ROWS, runs: RUNS, keep: None, database: false };
+    let mut asked = Asked { rows: ROWS, runs: RUNS, keep: None, database: false, postgres: None };
     for word in std::env::args().skip(1) {
         match word.split_once('=') {
             Some(("rows", number)) => asked.rows = number.parse().expect("a number of rows"),
             Some(("runs", number)) => asked.runs = number.parse().expect("a number of runs"),
+            Some(("postgres", url)) => asked.postgres = Some(url.to_owned()),
             Some(("keep", folder)) => asked.keep = Some(PathBuf::from(folder)),
             _ => asked.database |= word == "database",
         }
@@ -72,7 +81,7 @@ fn main() {
         runtime.block_on(generate(&folder, asked.rows));
     }
     if asked.database {
-        return from_the_database(&folder, asked.runs);
+        return from_the_database(&folder, asked.postgres.as_deref(), asked.runs);
     }
     let files = format!("{}/sealed/*.log.parquet", folder.display());
     println!("{:42} {:>9} {:>9} {:>9} {:>7} {:>9}", "", "creditd", "DuckDB", "its query", "ratio", "peak");
@@ -95,8 +104,8 @@ fn main() {
     }
 }
 
-/// The custom range of all accounts from SQLite, where nothing is sealed, beside the columns of its rows alone.
-fn from_the_database(folder: &Path, runs: usize) {
+/// The custom range of all accounts from a database, where nothing is sealed, beside the columns of its rows alone.
+fn from_the_database(folder: &Path, postgres: Option<&str>, runs: usize) {
     let unsealed = folder.join("unsealed");
     if !unsealed.exists() {
         std::fs::create_dir_all(&unsealed).expect("a folder");
@@ -107,11 +116,21 @@ fn from_the_database(folder: &Path, runs: usize) {
         let filled = command.args(["-c", FILL]).current_dir(&unsealed).status().expect("Python starts");
         assert!(filled.success(), "the rows could not be put into the database");
     }
+    let file = unsealed.join("creditd.db");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    if let Some(url) = postgres {
+        runtime.block_on(copy_to_postgres(&file, url));
+    }
+    let url = postgres.map_or_else(|| format!("sqlite://{}", file.display()), str::to_owned);
     let (_, args, _) = &queries()[2];
+    let args = [&["report", "show"][..], args, &["--output", "csv", "--database-url", &url]].concat();
     let (mut ours, mut floor, mut peak) = (Vec::new(), Vec::new(), 0);
     for round in 0..=runs {
-        let (seconds, peak_mib) = creditd(&unsealed, &[&["report", "show"][..], args, &["--output", "csv"]].concat());
-        let alone = columns_alone(&unsealed.join("creditd.db"));
+        let (seconds, peak_mib) = creditd(&unsealed, &args);
+        let alone = match postgres {
+            Some(url) => runtime.block_on(columns_of_postgres(url)),
+            None => columns_alone(&file),
+        };
         if round > 0 {
             ours.push(seconds);
             floor.push(alone);
@@ -120,9 +139,72 @@ fn from_the_database(folder: &Path, runs: usize) {
     }
     let (ours, floor) = (median(&mut ours), median(&mut floor));
     println!(
-        "the custom range from SQLite: {ours:.3} s, its columns alone {floor:.3} s, ratio {:.2}, {peak} MiB",
+        "the custom range from {}: {ours:.3} s, its columns alone {floor:.3} s, ratio {:.2}, {peak} MiB",
+        if postgres.is_some() { "Postgres" } else { "SQLite" },
         ours / floor
     );
+}
+
+/// Copies the ledger in `file` to an empty database of Postgres; one that has rows is as it should be.
+async fn copy_to_postgres(file: &Path, url: &str) {
+    let store = match Store::open(url).await {
+        Ok(store) => store,
+        Err(_) => {
+            let begin = start_of(Month::new(YEAR, 1).expect("a month"));
+            Store::create(url, Meta { created_at: begin, sandbox: true }).await.expect("a ledger")
+        }
+    };
+    let is_filled = store.count_accounts().await.expect("a ledger") > 0;
+    store.close().await;
+    if is_filled {
+        return;
+    }
+    let mut to = PgConnection::connect(url).await.expect("the server");
+    let from = rusqlite::Connection::open(file).expect("the ledger");
+    for table in ["accounts", "terms", "transactions"] {
+        let mut statement = from.prepare(&format!("SELECT * FROM {table}")).expect("sql");
+        let names = statement.column_names().join(", ");
+        let mut copy = to.copy_in_raw(&format!("COPY {table} ({names}) FROM STDIN")).await.expect("a table");
+        let (columns, mut text) = (statement.column_count(), String::new());
+        let mut rows = statement.query(()).expect("rows");
+        while let Some(row) = rows.next().expect("a row") {
+            for at in 0..columns {
+                // No text of these rows has a character that COPY would take for another.
+                match row.get_ref(at).expect("a cell") {
+                    ValueRef::Integer(number) => write!(text, "{number}").expect("a string grows"),
+                    ValueRef::Text(bytes) => text.push_str(std::str::from_utf8(bytes).expect("UTF-8")),
+                    _ => text.push_str("\\N"),
+                }
+                text.push(if at + 1 == columns { '\n' } else { '\t' });
+            }
+            if text.len() > 1 << 20 {
+                copy.send(std::mem::take(&mut text).into_bytes()).await.expect("taken");
+            }
+        }
+        copy.send(text.into_bytes()).await.expect("taken");
+        copy.finish().await.expect("copied");
+    }
+    sqlx::raw_sql("VACUUM ANALYZE").execute(&mut to).await.expect("sql");
+    to.close().await.expect("the connection ends");
+}
+
+/// Seconds in which COPY hands out in its binary form what a breakdown by action needs of the rows of the range.
+#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+async fn columns_of_postgres(url: &str) -> f64 {
+    let begin = std::time::Instant::now();
+    let mut connection = PgConnection::connect(url).await.expect("the server");
+    let [from, to] = RANGE.map(|at| Instant::parse(at).expect("an instant").micros());
+    let copy = format!(
+        "COPY (SELECT account_id, kind, occurred_at, status, reason, free_delta, purchased_delta, action FROM transactions
+                WHERE occurred_at >= {from} AND occurred_at < {to}) TO STDOUT (FORMAT binary)"
+    );
+    let mut out = connection.copy_out_raw(&copy).await.expect("sql");
+    let mut columns: Vec<u8> = Vec::new();
+    while let Some(bytes) = out.try_next().await.expect("rows") {
+        columns.extend_from_slice(&bytes);
+    }
+    assert!(columns.len() > 1 << 20, "there are rows");
+    begin.elapsed().as_secs_f64()
 }
 
 /// Puts the rows of the sealed files into the database beside it.
@@ -146,7 +228,7 @@ into.commit()
 fn columns_alone(database: &Path) -> f64 {
     let begin = std::time::Instant::now();
     let connection = rusqlite::Connection::open(database).expect("the ledger");
-    let [from, to] = ["2025-03-10T06:00:00Z", "2025-07-20T18:30:00Z"].map(|at| Instant::parse(at).expect("an instant"));
+    let [from, to] = RANGE.map(|at| Instant::parse(at).expect("an instant"));
     let mut statement = connection
         .prepare(
             "SELECT account_id, kind, occurred_at, status, reason, free_delta, purchased_delta, action FROM transactions

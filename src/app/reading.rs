@@ -7,14 +7,19 @@ use crate::core::credits::{Overflow, Split};
 use crate::core::ids::AccountId;
 use crate::core::ledger::{Account, Ledger, Refusal};
 use crate::core::sealed::Chain;
-use crate::core::statement::{Breakdown, DateRange, Grid, Name, Outcome, ReportAccount, ReportSpec, Row, Rows};
+use crate::core::statement::{Adding, Breakdown, DateRange, Grid, Name, Outcome, ReportAccount, ReportSpec, Row, Rows};
 use crate::core::transaction::Transaction;
 use crate::sealed::{SealedError, SealedRange, sum_range};
-use crate::store::{Load, ReportRange, StoreError, StoredAccount};
+use crate::store::{Load, ReportAsk, ReportRange, ReportRead, StoreError, StoredAccount, Way};
+use futures_util::TryStreamExt;
+use futures_util::stream::FuturesOrdered;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Accounts whose ledgers are held at once while their rows are read.
-pub(super) const ACCOUNTS_PER_READ: usize = 1_000;
+pub(super) const ACCOUNTS_PER_READ: usize = crate::store::RANGES_PER_READ;
+/// Reads of so many accounts that go on at once, while what was read before them is added up.
+const PAGES_AT_ONCE: usize = 2;
 
 /// What a report needs of the rows.
 #[derive(Clone, Debug)]
@@ -50,6 +55,8 @@ pub(super) struct Pinned {
     is_chosen: bool,
     /// As it read in the past: what is sealed then and now is not told apart.
     is_past: bool,
+    /// Set once sealed files could not be read: each other part of a report reads the database, too, and nobody is told again.
+    without_files: AtomicBool,
 }
 
 /// The accounts of a report while their rows are read.
@@ -119,17 +126,42 @@ impl App {
             None => None,
         };
         let ranges = pinned.ranges(wanted.range, sealed.as_deref());
-        let total = Some(ranges.len() as u64);
-        for (page, read) in ranges.chunks(ACCOUNTS_PER_READ).zip((0_u64..).step_by(ACCOUNTS_PER_READ)) {
-            progress(read, total);
-            let openings = self.store.report_rows(page, wanted.breakdown, &mut reading.rows).await?;
-            for ((at, _), opening) in page.iter().zip(openings) {
+        let has_openings = wanted.spec.is_none_or(ReportSpec::has_balances);
+        let way = self.store.way_to_rows(&ranges, !pinned.is_chosen).await?;
+        let asked = ReportAsk { breakdown: wanted.breakdown, has_openings, way };
+        let pages = ranges.chunks(self.store.ranges_per_read(way).min(ranges.len().max(1)));
+        // Of many accounts there may be more rows than fit into memory.
+        let grid = match wanted.spec {
+            Some(spec) if ranges.len() > ACCOUNTS_PER_READ => {
+                Some(Grid::new(spec, &reading.accounts).map_err(StoreError::from)?)
+            }
+            _ => None,
+        };
+        let mut adding = Adding::default();
+        let mut begun = pages.clone().map(|page| self.store.begin_report_rows(page, asked));
+        let mut reads: FuturesOrdered<_> = begun.by_ref().take(PAGES_AT_ONCE).collect();
+        let (mut read, total) = (0, Some(ranges.len() as u64));
+        progress(read, total);
+        for page in pages {
+            let Some(found) = reads.try_next().await? else { break };
+            reads.extend(begun.next());
+            match &grid {
+                Some(grid) => reading.rows.sum_up(&found.rows, grid, &mut adding).map_err(StoreError::from)?,
+                None => reading.rows.append(found.rows),
+            }
+            for ((at, _), opening) in page.iter().zip(found.openings) {
                 let account = &mut reading.accounts[*at];
                 let sum = account.opening.plus(opening);
                 account.opening = sum.map_err(|source| Refusal::Overflow { account: account.id.clone(), source })?;
             }
+            read += page.len() as u64;
+            progress(read, total);
         }
-        progress(ranges.len() as u64, total);
+        if grid.is_some() {
+            let summed = reading.rows.summed().with(adding.finish().map_err(StoreError::from)?);
+            let summed = summed.map_err(StoreError::from)?.into_owned();
+            reading.rows.add_summed(summed);
+        }
         Ok((reading.accounts, reading.rows))
     }
 
@@ -144,7 +176,8 @@ impl App {
         }
         let (is_chosen, is_past) = (chosen.is_some(), as_of.is_some());
         let (accounts, last_seqs, unwritten) = (Vec::new(), Vec::new(), Vec::new());
-        let mut pinned = Pinned { accounts, last_seqs, unwritten, is_chosen, is_past };
+        let without_files = AtomicBool::new(false);
+        let mut pinned = Pinned { accounts, last_seqs, unwritten, is_chosen, is_past, without_files };
         let mut due = Vec::new();
         if let Some(at) = as_of {
             let mut pages = self.store.pages(chosen.as_deref(), ACCOUNTS_PER_READ);
@@ -195,6 +228,13 @@ impl App {
         pinned: &Pinned,
         spec: &ReportSpec,
     ) -> Result<Option<Vec<i64>>, AppError> {
+        if pinned.without_files.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let without_files = || {
+            pinned.without_files.store(true, Ordering::Relaxed);
+            Ok(None)
+        };
         let mut before: Option<Chain> = None;
         let (rows, known) = loop {
             let chain = match self.store.sealed_chain().await {
@@ -202,7 +242,7 @@ impl App {
                 Ok(chain) => chain,
                 Err(error @ StoreError::Corrupt(_)) => {
                     tracing::warn!(%error, "reading the database instead of sealed files");
-                    return Ok(None);
+                    return without_files();
                 }
                 Err(error) => return Err(error.into()),
             };
@@ -212,7 +252,7 @@ impl App {
                 Err(error) if error.is_of_files() && before.as_ref() != Some(&chain) => before = Some(chain),
                 Err(error) if error.is_of_files() => {
                     tracing::warn!(%error, "reading the database instead; `creditd verify --sealed` looks at all files");
-                    return Ok(None);
+                    return without_files();
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -220,7 +260,7 @@ impl App {
         if let Some(at) = known.iter().zip(&pinned.last_seqs).position(|((sealed, _), last)| sealed > last) {
             let account = &reading.accounts[at].id;
             tracing::warn!(%account, "rows are sealed that are newer than this report, or that the database has lost; reading the database instead");
-            return Ok(None);
+            return without_files();
         }
         reading.rows = rows;
         for (account, (_, opening)) in reading.accounts.iter_mut().zip(&known) {
@@ -271,9 +311,11 @@ impl App {
             (at, ReportRange { account: id.clone(), from, to, after_seq: 0, last_seq: *last_seq })
         };
         let bounds: Vec<(usize, ReportRange)> = ledgers.iter().enumerate().map(bounds).collect();
-        let (mut all, mut rows) = (Vec::with_capacity(ledgers.len()), Rows::default());
-        let read = self.store.report_rows(&bounds, None, &mut rows).await?;
-        for ((ledger, (at, ReportRange { from, to, .. })), mut opening) in ledgers.into_iter().zip(bounds).zip(read) {
+        let mut all = Vec::with_capacity(ledgers.len());
+        let asked = ReportAsk { breakdown: None, has_openings: true, way: Way::LookedUp };
+        let ReportRead { openings, mut rows } = self.store.report_rows(&bounds, asked).await?;
+        for ((ledger, (at, ReportRange { from, to, .. })), mut opening) in ledgers.into_iter().zip(bounds).zip(openings)
+        {
             let Account { id, calendar, .. } = ledger.account.clone();
             for row in unwritten_of(ledger, now)?.iter().flatten() {
                 let sum = add_row(row, at, opening, (from, to), None, &mut rows);

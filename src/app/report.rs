@@ -42,7 +42,10 @@ impl App {
                 match self.uses_of(&pinned, &spec.top(by), progress).await {
                     Ok((_, rows)) => reading.tops.push((by, rows)),
                     // A statement of more users than a report has lines goes without this list.
-                    Err(AppError::Sealed(SealedError::Report(ReportError::TooManyLines { .. }))) => {}
+                    Err(
+                        AppError::Sealed(SealedError::Report(ReportError::TooManyLines { .. }))
+                        | AppError::Store(StoreError::Report(ReportError::TooManyLines { .. })),
+                    ) => {}
                     Err(error) => return Err(error),
                 }
             }

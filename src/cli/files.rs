@@ -30,6 +30,8 @@ impl WholeFile {
     }
 
     fn begin(path: &Path, builder: &mut tempfile::Builder<'_, '_>) -> anyhow::Result<WholeFile> {
+        // Else that is found out when everything is written.
+        anyhow::ensure!(!path.is_dir(), "{}: is a folder; name a file in it", path.display());
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let file = builder.prefix(UNFINISHED).tempfile_in(folder).with_context(|| not_written(path))?;
         Ok(WholeFile { path: path.to_owned(), out: BufWriter::new(file) })

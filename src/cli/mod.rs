@@ -45,7 +45,9 @@ mod verify;
 
 pub use context::Context;
 
+use crate::core::ids::cut_text;
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue};
 use exit::{Exit, Failure};
 use std::ffi::OsString;
 use std::io::Write;
@@ -202,6 +204,7 @@ pub async fn run(
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to stdout and are no failure.
+            let error = shortened(error);
             let _ = error.print();
             return if error.use_stderr() { Exit::Usage } else { Exit::Ok };
         }
@@ -221,6 +224,20 @@ pub async fn run(
         Err(failure) => Err(failure),
     };
     done.map_or_else(|failure| end(&failure), |()| Exit::Ok)
+}
+
+/// Characters of what was typed that an error repeats.
+const TYPED_CHARS_MAX: usize = 200;
+
+/// The same error about the beginning of what was typed: somebody gives a file's content for a name.
+fn shortened(mut error: clap::Error) -> clap::Error {
+    for kind in [ContextKind::InvalidValue, ContextKind::InvalidArg, ContextKind::InvalidSubcommand] {
+        if let Some(ContextValue::String(typed)) = error.get(kind) {
+            let beginning = cut_text(typed, TYPED_CHARS_MAX);
+            error.insert(kind, ContextValue::String(beginning));
+        }
+    }
+    error
 }
 
 const INTERRUPTED: &str = "interrupted; what was committed stays, and repeating the command with the same keys or file \

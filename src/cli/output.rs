@@ -7,6 +7,7 @@
 use crate::core::calendar::Instant;
 use crate::core::counting::grouped;
 use crate::core::credits::Credits;
+use crate::core::ids::printable;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, TableComponent, Width, presets};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::io::{self, BufWriter, Write};
@@ -109,8 +110,7 @@ impl<T: Into<Cell>> From<Option<T>> for Cell {
 impl Cell {
     fn for_people(&self) -> String {
         match self {
-            // A control character could move the cursor of whoever looks at it.
-            Cell::Text(text) => text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect(),
+            Cell::Text(text) => printable(&text.replace(char::is_control, " ")),
             Cell::Int(number) => grouped(*number),
             Cell::Bool(true) => "yes".to_owned(),
             Cell::Bool(false) => "no".to_owned(),

@@ -284,11 +284,27 @@ impl Asked {
             Some(chosen) => chosen.len() as u64,
             None => app.store.count_accounts().await?,
         };
+        check_begun(app, chosen, &spec).await?;
         spec.check_size(usize::try_from(count).unwrap_or(usize::MAX)).or_exit(Exit::Usage)?;
         known_actions(app, spec.filters()).await?;
         let progress = context.progress("reading");
         Ok(read(app, chosen, &spec, self.as_of, format, &mut progress.report()).await?)
     }
+}
+
+/// A range that lies ahead was mistyped, or is asked for too early: its report would read as if nothing had happened in it.
+async fn check_begun(app: &App, chosen: Option<&[AccountId]>, spec: &ReportSpec) -> Result<(), Failure> {
+    let (range, now) = (spec.range(), spec.as_of());
+    if range.has_begun_everywhere(now) {
+        return Ok(());
+    }
+    let accounts = app.store.report_accounts(chosen).await?;
+    if accounts.is_empty() || accounts.iter().any(|account| range.instants_in(&account.calendar).0 <= now) {
+        return Ok(());
+    }
+    let what =
+        format!("the range from {} has not begun: the report reads as of {now}; let it begin earlier", range.from());
+    Err(Failure::message(Exit::Usage, what))
 }
 
 /// An action that is not in the matrix was misspelt: no transaction can be of it.
@@ -325,6 +341,13 @@ async fn read(
 }
 
 async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: Option<PathBuf>) -> Result<(), Failure> {
+    if let Some(folder) = out.as_deref().filter(|out| out.is_dir()) {
+        let what = format!(
+            "{}: is a folder; name a file in it, or say --all for a file for each account in a folder of their own",
+            folder.display()
+        );
+        return Err(Failure::message(Exit::Usage, what));
+    }
     let format = form_of(format, context.output(), out.as_deref())?;
     let is_stdout = out.as_deref() == Some(Path::new("-"));
     if format.is_file_only() && is_stdout {

@@ -3,7 +3,7 @@
 use super::exit::{Exit, Failure};
 use super::output::Column;
 use super::{Context, args};
-use crate::core::ids::{Email, clean_text};
+use crate::core::ids::{BadName, Email, clean_text};
 
 /// Addresses that get no mail, because a server said that nobody is there or somebody wants none
 #[derive(Debug, clap::Subcommand)]
@@ -53,6 +53,9 @@ impl Suppressions {
             }
             Suppressions::Add { address, reason } => {
                 let reason = clean_text("the reason", &reason)?;
+                if reason.trim().is_empty() {
+                    return Err(Failure::new(Exit::Usage, BadName::Empty { what: "the reason" }));
+                }
                 if app.store.suppress(&address, &reason, app.now()).await? {
                     context.say("The address gets no more mail.");
                 } else {

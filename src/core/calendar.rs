@@ -7,6 +7,7 @@
 //! An account's zone may change; a change takes effect at its next month start. The boundary into a month
 //! therefore lies in the zone of the month that ends there, so months neither overlap nor leave a gap.
 
+use super::ids::cut_text;
 use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,11 @@ pub enum BadTime {
     /// Outside the years that are handled.
     #[error("the year {0} is outside {YEAR_MIN} to {YEAR_MAX}")]
     Year(i32),
+}
+
+/// The beginning of a text that is no time, for an error about it.
+pub(super) fn said(text: &str) -> String {
+    cut_text(text, 64)
 }
 
 impl Instant {
@@ -90,7 +96,7 @@ impl Instant {
     /// # Errors
     /// [`BadTime`] when it is not RFC 3339 or its year is outside the range.
     pub fn parse(text: &str) -> Result<Instant, BadTime> {
-        let parsed = DateTime::parse_from_rfc3339(text).map_err(|_| BadTime::Instant(text.to_owned()))?;
+        let parsed = DateTime::parse_from_rfc3339(text).map_err(|_| BadTime::Instant(said(text)))?;
         let utc = parsed.with_timezone(&Utc);
         check_year(utc.year())?;
         // Clocks run up to 14 hours ahead of UTC, and there, too, the year must be one that is known.
@@ -148,7 +154,7 @@ impl From<Instant> for String {
 /// # Errors
 /// [`BadTime`] when it is no date or its year is outside the range.
 pub fn parse_date(text: &str) -> Result<NaiveDate, BadTime> {
-    let bad = || BadTime::Date(text.to_owned());
+    let bad = || BadTime::Date(said(text));
     // chrono alone would also take "2013-1-1" and "+2013-01-01"; one date has one spelling here.
     let digits: Vec<&str> = text.split('-').collect();
     let [year, month, day] = digits[..] else { return Err(bad()) };
@@ -168,7 +174,7 @@ pub fn parse_date(text: &str) -> Result<NaiveDate, BadTime> {
 /// # Errors
 /// [`BadTime::Zone`] for any other name.
 pub fn parse_zone(text: &str) -> Result<Tz, BadTime> {
-    text.parse().map_err(|_| BadTime::Zone(text.chars().take(64).collect()))
+    text.parse().map_err(|_| BadTime::Zone(said(text)))
 }
 
 fn check_year(year: i32) -> Result<(), BadTime> {
@@ -234,7 +240,7 @@ impl fmt::Display for Month {
 impl std::str::FromStr for Month {
     type Err = BadTime;
     fn from_str(text: &str) -> Result<Month, BadTime> {
-        let bad = || BadTime::Month(text.to_owned());
+        let bad = || BadTime::Month(said(text));
         let (year, month) = text.split_once('-').ok_or_else(bad)?;
         if year.is_empty() || month.len() != 2 || !year.bytes().chain(month.bytes()).all(|b| b.is_ascii_digit()) {
             return Err(bad());

@@ -263,6 +263,19 @@ pub fn clean_text(what: &'static str, text: &str) -> Result<String, BadName> {
     }
 }
 
+/// Text that a terminal takes for nothing but text: no control character moves its cursor, and none turns the direction of what
+/// stands beside it. What is taken out leaves its mark, but for what only says which way a neighbour reads.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\u{061C}' | '\u{200E}' | '\u{200F}' => None,
+        '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => Some(char::REPLACEMENT_CHARACTER),
+        c if c.is_control() => Some(char::REPLACEMENT_CHARACTER),
+        c => Some(c),
+    };
+    text.chars().filter_map(shown).collect()
+}
+
 /// Text of at most `chars_max` characters; what is cut ends in `…`.
 #[must_use]
 pub fn cut_text(text: &str, chars_max: usize) -> String {
@@ -308,6 +321,11 @@ mod tests {
         ] {
             assert!(Email::new(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn text_for_a_terminal_turns_nothing() {
+        assert_eq!(printable("a\u{202E}b\u{1b}[2Jc\u{2066}ש\u{200F}לום"), "a\u{fffd}b\u{fffd}[2Jc\u{fffd}שלום");
     }
 
     #[test]

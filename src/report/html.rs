@@ -6,7 +6,7 @@
 use super::Rendered;
 use super::chart::{self, Chart, Frame, View, charts};
 use super::html_more::{CSS, CSS_NAME, MORE, MORE_NAME, MoreView, more_view};
-use super::wording::{EQUATION, days, heading_of, listed, section_name, story, whom};
+use super::wording::{EQUATION, days, heading_of, listed, period, section_name, story, whom};
 use crate::core::counting::grouped;
 use crate::core::statement::{Cell, Column, DateRange, Group, LINES_PER_PERIOD, Line, ReportModel, Section};
 use serde::Serialize;
@@ -163,7 +163,7 @@ fn page<'a>(model: &'a ReportModel, charts: &'a [Chart]) -> Page<'a> {
     Page {
         title: spec.title(),
         whom: whom(model),
-        period: days(spec.range()),
+        period: period(model),
         as_of: spec.as_of().to_utc().format("%-d %B %Y, %H:%M:%S UTC").to_string(),
         story: story(&model.totals),
         remaining: remaining(&model.totals),

@@ -1,9 +1,9 @@
 //! The log for a terminal: a row per transaction, as many columns as fit.
 
-use super::more::printable;
 use super::table::{Head, Keep, align, fitted, new_table, shortened, shown, wrapped};
 use super::wording::story;
 use crate::core::counting::{counted, grouped};
+use crate::core::ids::printable;
 use crate::core::statement::{Cell, Column, LINES_PER_PERIOD, ReportModel, Scope};
 
 /// Most rows in a table: as many as somebody scrolls through.

@@ -9,11 +9,10 @@ use crate::core::statement::{Beside, Comparison, Reading, ReportError, ReportMod
 /// [`ReportError`] when it would not fit or a sum is out of range.
 pub fn make(spec: &ReportSpec, reading: Reading) -> Result<ReportModel, ReportError> {
     let Reading { accounts, rows, tops, before, log, facts } = reading;
-    let whole = |model: ReportModel| if spec.filters().is_empty() { model } else { model.of_use() };
-    let model = whole(aggregate(spec, &accounts, &rows)?);
+    let model = aggregate(spec, &accounts, &rows)?;
     let mut beside = Beside { log, facts, ..Beside::default() };
     if let (Some(before), Some((accounts, rows))) = (spec.before(), before) {
-        let ReportModel { totals, .. } = whole(aggregate(&before, &accounts, &rows)?);
+        let ReportModel { totals, .. } = aggregate(&before, &accounts, &rows)?;
         beside.comparison = Some(Comparison { range: before.range(), totals });
     }
     for (by, rows) in tops {

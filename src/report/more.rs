@@ -5,6 +5,7 @@ use super::json::{Object, objects};
 use super::table::{Head, Keep, align, fitted, new_table, shortened, wrapped};
 use super::wording::{EQUATION, days, heading_of, money};
 use crate::core::counting::{counted, grouped};
+use crate::core::ids::printable;
 use crate::core::statement::{
     Breakdown, Cell, Column, Facts, Group, LINES_PER_PERIOD, Line, LineType, ReportModel, Sales, Scope, Top,
 };
@@ -237,12 +238,6 @@ pub(super) fn told(model: &ReportModel, width: u16) -> String {
     text
 }
 
-/// Text that a terminal takes for nothing but text, and that does not turn the direction of what stands behind it.
-pub(super) fn printable(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
-    text.chars().map(|c| if c.is_control() || turns(c) { '\u{fffd}' } else { c }).collect()
-}
-
 /// The columns of totals: those of the report, but for a log those of the statement that it is the log of.
 pub(super) fn total_columns(model: &ReportModel) -> &[Column] {
     const STATEMENT: &[Column] = &[
@@ -452,11 +447,6 @@ mod tests {
         model.beside.comparison = Some(Comparison { range: before.spec.range(), totals: before.totals });
         model.beside.tops = vec![Top::of(Breakdown::User, &used).expect("small")];
         model
-    }
-
-    #[test]
-    fn text_does_not_reorder_what_stands_behind_it() {
-        assert_eq!(printable("a\u{202E}b\u{1b}[2Jc\u{2066}שלום"), "a\u{fffd}b\u{fffd}[2Jc\u{fffd}שלום");
     }
 
     #[test]

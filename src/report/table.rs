@@ -5,7 +5,7 @@
 //! statement per period. A report of one period of one account always is such a statement. A breakdown has a row per
 //! group instead of three, with the credits of both types side by side.
 
-use super::wording::{days, filters_said, listed};
+use super::wording::{days, filters_said, listed, period};
 use super::{log, more};
 use crate::core::counting::{counted, grouped};
 use crate::core::statement::{Breakdown, Cell, Column, Group, Grouping, LINES_PER_PERIOD, Line, ReportModel};
@@ -38,7 +38,7 @@ fn subtitle(model: &ReportModel) -> String {
         (accounts, _) => counted(u64::try_from(accounts).unwrap_or(u64::MAX), "account"),
     };
     let filters: String = filters_said(model).into_iter().map(|filter| format!(", {filter}")).collect();
-    format!("{whom}, {}{filters}, as of {}", days(model.spec.range()), model.spec.as_of())
+    format!("{whom}, {}{filters}, as of {}", period(model), model.spec.as_of())
 }
 
 /// All lines in one table; `None` when no choice of columns fits.

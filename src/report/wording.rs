@@ -32,6 +32,12 @@ pub(super) fn days(range: DateRange) -> String {
     }
 }
 
+/// The range of a report as one says it. One that is not over is `March 2026 so far`.
+pub(super) fn period(model: &ReportModel) -> String {
+    let days = days(model.spec.range());
+    if model.is_over { days } else { format!("{days} so far") }
+}
+
 /// A range that begins or ends within a day. An end at midnight is told as the 24th hour of its last day.
 fn times(range: DateRange) -> String {
     let day = |day: NaiveDate| day.format("%-d %B %Y").to_string();

@@ -8,6 +8,7 @@ use super::checkpoints::Checkpoints;
 use super::runs::{Fence, begin_fenced};
 use super::sql::{Failed, On, Query, Sql};
 use super::{BATCHES_AT_ONCE, Result, Store, StoreError, While};
+use futures_util::stream::BoxStream;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgPool;
 use sqlx::sqlite::SqlitePool;
@@ -69,6 +70,17 @@ impl Tx {
         match self {
             Tx::Sqlite(tx, file, _) => Query::Sqlite(On::Connection(&mut **tx), sqlx::query(sql.sqlite), file),
             Tx::Postgres(tx) => Query::Postgres(On::Connection(&mut **tx), sqlx::query(sql.postgres)),
+        }
+    }
+
+    /// What COPY hands out, on Postgres alone: SQLite has none.
+    pub async fn copy_out(
+        &mut self,
+        copy: &str,
+    ) -> std::result::Result<BoxStream<'_, std::result::Result<impl AsRef<[u8]> + use<>, sqlx::Error>>, Failed> {
+        match self {
+            Tx::Sqlite(_, file, _) => Err(Failed::at(file, sqlx::Error::Protocol("SQLite has no COPY".to_owned()))),
+            Tx::Postgres(tx) => tx.copy_out_raw(copy).await.map_err(Failed::from),
         }
     }
 

@@ -5,9 +5,12 @@
 //! for disks. On Postgres the rows of sqlx are as quick as the server hands them out.
 
 use super::backend::{Backend, Tx};
+use super::copied::Decoder;
 use super::sql::{Failed, Row, Sql};
 use super::sqlite::BUSY_TIMEOUT;
 use super::{Result, Store, While};
+use crate::core::calendar::Instant;
+use crate::core::ids::AccountId;
 use futures_util::TryStreamExt;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
@@ -48,6 +51,31 @@ impl Line for rusqlite::Row<'_> {
     }
 }
 
+/// A parameter of a statement.
+#[derive(Clone, Debug)]
+pub(super) enum Parameter {
+    Text(String),
+    /// A word of ours, or NULL.
+    Word(Option<&'static str>),
+    Int(i64),
+}
+
+/// Over what a walk goes.
+#[derive(Clone, Debug)]
+pub(super) struct Walk {
+    pub first: AccountId,
+    pub last: AccountId,
+    pub from: Instant,
+    pub to: Instant,
+}
+
+/// The + keeps SQLite from the index by time.
+const WALK: &str = "SELECT seq, kind, occurred_at, status, reason, free_delta, purchased_delta,
+            CASE CAST($1 AS TEXT) WHEN 'action' THEN action WHEN 'user' THEN user_id END, account_id
+       FROM transactions
+      WHERE account_id >= $2 AND account_id <= $3 AND +occurred_at >= $4 AND +occurred_at <= $5
+      ORDER BY account_id, seq";
+
 /// Statements that read at one instant and gather what they find in a `G`.
 pub(super) struct Bulk<G> {
     on: On,
@@ -85,29 +113,28 @@ impl Store {
 }
 
 impl<G: Send + 'static> Bulk<G> {
-    /// Lets `take` look at each row of a statement, whose parameters are `asked` and a second one, as far as it has them.
+    /// Lets `take` look at each row of a statement with these parameters.
     ///
     /// # Errors
     /// What the database says, or the first that `take` does.
     pub async fn each(
         self,
         sql: Sql,
-        asked: Option<&str>,
-        second: Option<Option<&'static str>>,
+        parameters: Vec<Parameter>,
         take: fn(&mut G, &dyn Line) -> Result<()>,
         doing: &'static str,
     ) -> Result<Bulk<G>> {
         let Bulk { on, mut gathered } = self;
         match on {
             On::Sqlite(connection, file) => {
-                let asked = asked.map(str::to_owned);
                 let read = away(move || {
                     let mut statement = connection.prepare(sql.sqlite)?;
-                    if let Some(asked) = asked {
-                        statement.raw_bind_parameter(1, asked)?;
-                    }
-                    if let Some(second) = second {
-                        statement.raw_bind_parameter(2, second)?;
+                    for (number, parameter) in (1..).zip(parameters) {
+                        match parameter {
+                            Parameter::Text(text) => statement.raw_bind_parameter(number, text)?,
+                            Parameter::Word(word) => statement.raw_bind_parameter(number, word)?,
+                            Parameter::Int(int) => statement.raw_bind_parameter(number, int)?,
+                        }
                     }
                     let mut rows = statement.raw_query();
                     let mut taken = Ok(());
@@ -125,13 +152,65 @@ impl<G: Send + 'static> Bulk<G> {
                 taken.map(|()| Bulk { on: On::Sqlite(connection, file), gathered })
             }
             On::Postgres(mut tx) => {
-                let query = tx.query(sql);
-                let query = if let Some(asked) = asked { query.bind(asked) } else { query };
-                let mut rows = if let Some(second) = second { query.bind(second) } else { query }.fetch();
+                let query = parameters.into_iter().fold(tx.query(sql), |query, parameter| match parameter {
+                    Parameter::Text(text) => query.bind(text),
+                    Parameter::Word(word) => query.bind(word),
+                    Parameter::Int(int) => query.bind(int),
+                });
+                let mut rows = query.fetch();
                 while let Some(row) = rows.try_next().await.while_(doing)? {
                     take(&mut gathered, &row)?;
                 }
                 drop(rows);
+                Ok(Bulk { on: On::Postgres(tx), gathered })
+            }
+        }
+    }
+
+    /// Lets `take` look at the rows of a walk over the ledger: number, kind, when, status, reason, both changes, name by what
+    /// `by` says, account. On SQLite they come in the order of accounts and numbers, in which they are kept; from Postgres in
+    /// none, and of all accounts.
+    ///
+    /// # Errors
+    /// As [`Bulk::each`].
+    pub async fn walk(
+        self,
+        by: Option<&'static str>,
+        over: Walk,
+        take: fn(&mut G, &dyn Line) -> Result<()>,
+        doing: &'static str,
+    ) -> Result<Bulk<G>> {
+        let Walk { first, last, from, to } = over;
+        match self.on {
+            On::Sqlite(..) => {
+                let [first, last] = [first, last].map(|id| Parameter::Text(id.to_string()));
+                let bounds =
+                    [Parameter::Word(by), first, last, Parameter::Int(from.micros()), Parameter::Int(to.micros())];
+                self.each(WALK.into(), bounds.into(), take, doing).await
+            }
+            On::Postgres(mut tx) => {
+                let mut gathered = self.gathered;
+                let name = match by {
+                    Some("action") => "action",
+                    Some("user") => "user_id",
+                    _ => "NULL::text",
+                };
+                // COPY takes no parameters; these are words and numbers of ours.
+                let copy = format!(
+                    "COPY (SELECT seq, kind, occurred_at, status, reason, free_delta, purchased_delta, {name}, account_id
+                             FROM transactions WHERE occurred_at >= {} AND occurred_at <= {}) TO STDOUT (FORMAT binary)",
+                    from.micros(),
+                    to.micros()
+                );
+                let mut decoder = Decoder::default();
+                let mut chunks = tx.copy_out(&copy).await.while_(doing)?;
+                while let Some(chunk) = chunks.try_next().await.map_err(Failed::from).while_(doing)? {
+                    decoder.push(chunk.as_ref());
+                    while let Some(row) = decoder.next()? {
+                        take(&mut gathered, &row)?;
+                    }
+                }
+                drop(chunks);
                 Ok(Bulk { on: On::Postgres(tx), gathered })
             }
         }

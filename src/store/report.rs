@@ -1,7 +1,8 @@
 //! What reports read: the rows of a range in columns, and what was there before.
 
-use super::bulk::Line;
-use super::sql::set;
+use super::backend::Backend;
+use super::bulk::{Line, Parameter, Walk};
+use super::sql::{Failed, Sql, set};
 use super::{Result, Store, StoreError, While, json};
 use crate::core::calendar::{BadTime, Calendar, Instant, Terms, parse_zone};
 use crate::core::credits::{Credits, Split};
@@ -9,7 +10,11 @@ use crate::core::forecast::{DailyUse, DayUse};
 use crate::core::ids::AccountId;
 use crate::core::statement::{Breakdown, Name, Outcome, REPORT_ROWS_MAX, ReportError, Row as ReportRow, Rows};
 use crate::core::transaction::{Kind, Reason, Status};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use serde::Serialize;
+use std::sync::Arc;
+use tokio_util::task::AbortOnDropHandle;
 
 /// An account as far as a report needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +54,43 @@ struct Asked {
     after_seq: i64,
     last_seq: i64,
 }
+
+/// What was there before each range.
+const OPENINGS: Sql = set!(at bigint, account_id text, from_at bigint, after_seq bigint, last_seq bigint =>
+    "SELECT v.at, CAST(sum(t.free_delta) AS BIGINT), CAST(sum(t.purchased_delta) AS BIGINT)
+       FROM v CROSS JOIN transactions AS t
+      WHERE t.account_id = v.account_id AND t.seq > v.after_seq AND t.seq <= v.last_seq
+        AND t.occurred_at - CASE t.kind WHEN 'expiry' THEN 1 ELSE 0 END < v.from_at
+      GROUP BY v.at");
+
+/// All rows of the ranges, found by time. The + keeps SQLite from walking the whole account by seq.
+const LOOKED_UP: Sql = set!(at bigint, account_id text, from_at bigint, to_at bigint, last_seq bigint =>
+    "SELECT v.at, t.kind, t.occurred_at, t.status, t.reason, t.free_delta, t.purchased_delta,
+            CASE CAST($2 AS TEXT) WHEN 'action' THEN t.action WHEN 'user' THEN t.user_id END
+       FROM v CROSS JOIN transactions AS t
+      WHERE t.account_id = v.account_id AND t.occurred_at >= v.from_at AND t.occurred_at <= v.to_at
+        AND +t.seq <= v.last_seq");
+
+/// How many these are.
+const COUNTED: Sql = set!(at bigint, account_id text, from_at bigint, to_at bigint, last_seq bigint =>
+    "SELECT count(*) FROM v CROSS JOIN transactions AS t
+      WHERE t.account_id = v.account_id AND t.occurred_at >= v.from_at AND t.occurred_at <= v.to_at
+        AND +t.seq <= v.last_seq");
+
+/// To look up a row by the index costs as much as to walk over this many that lie beside each other.
+const WALKED_PER_LOOKUP: i64 = 5;
+/// Accounts whose ranges are read at once.
+pub const RANGES_PER_READ: usize = 1_000;
+/// Accounts in which rows are counted, to see how many of all rows lie in the ranges.
+const ACCOUNTS_COUNTED: usize = 16;
+
+/// The rows of the ranges behind one that is known.
+const BEHIND: Sql = set!(at bigint, account_id text, from_at bigint, to_at bigint, after_seq bigint, last_seq bigint =>
+    "SELECT v.at, t.kind, t.occurred_at, t.status, t.reason, t.free_delta, t.purchased_delta,
+            CASE CAST($2 AS TEXT) WHEN 'action' THEN t.action WHEN 'user' THEN t.user_id END
+       FROM v CROSS JOIN transactions AS t
+      WHERE t.account_id = v.account_id AND t.seq > v.after_seq AND t.seq <= v.last_seq
+        AND +t.occurred_at >= v.from_at AND +t.occurred_at <= v.to_at");
 
 /// The ranges as a parameter, each by its place among them.
 pub(super) fn asked_of(ranges: &[(usize, ReportRange)]) -> Result<String> {
@@ -104,36 +146,107 @@ impl Accounts {
     }
 }
 
+/// How the rows of many ranges are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Each by an index.
+    LookedUp,
+    /// By a walk over all rows of all accounts, whose ranges are in their order.
+    Walked,
+}
+
+/// What a report asks of its ranges.
+#[derive(Clone, Copy, Debug)]
+pub struct ReportAsk {
+    /// By what rows are named.
+    pub breakdown: Option<Breakdown>,
+    /// Whether it has to know what was there before each.
+    pub has_openings: bool,
+    /// How they are found.
+    pub way: Way,
+}
+
 /// What is read for a report.
+#[derive(Debug)]
+pub struct ReportRead {
+    /// The balance just before each range: what the rows from behind `after_seq` until then sum to. Zero where that was not
+    /// asked for.
+    pub openings: Vec<Split>,
+    /// The rows of all.
+    pub rows: Rows,
+}
+
 struct Reading {
-    /// What was there before each range.
-    openings: Vec<Split>,
-    /// The number of each range's account.
-    numbers: Vec<u32>,
-    rows: Rows,
+    ranges: Arc<[(usize, ReportRange)]>,
+    /// Of which of them the newest row is, in a walk.
+    at: usize,
+    /// Of the newest row: the next is likely to be the same.
+    kind: Kind,
+    read: ReportRead,
+}
+
+/// Over what one walks for `ranges`, which are in the order of their accounts.
+fn over(ranges: &[(usize, ReportRange)]) -> Option<Walk> {
+    Some(Walk {
+        first: ranges.first()?.1.account.clone(),
+        last: ranges.last()?.1.account.clone(),
+        from: ranges.iter().map(|(_, range)| range.from).min()?,
+        to: ranges.iter().map(|(_, range)| range.to).max()?,
+    })
 }
 
 impl Reading {
     fn opening(&mut self, row: &dyn Line) -> Result<()> {
         let at = usize::try_from(row.int(0)).unwrap_or(usize::MAX);
-        if let Some(opening) = self.openings.get_mut(at) {
+        if let Some(opening) = self.read.openings.get_mut(at) {
             *opening = Split { free: Credits::new(row.int(1)), purchased: Credits::new(row.int(2)) };
         }
         Ok(())
     }
 
+    /// A row of the range that it names.
     fn row(&mut self, row: &dyn Line) -> Result<()> {
-        if self.rows.len() == REPORT_ROWS_MAX {
+        let at = usize::try_from(row.int(0)).unwrap_or(usize::MAX);
+        let number = self.ranges.get(at).map(|(number, _)| *number);
+        self.add(number, row)
+    }
+
+    /// A row of a walk, which comes by accounts that nobody asked for and rows that were written meanwhile. Rows of one account
+    /// follow each other on SQLite, and come in any order from Postgres.
+    fn walked(&mut self, row: &dyn Line) -> Result<()> {
+        let id = row.text(8).unwrap_or_default();
+        let at = |at: usize| self.ranges.get(at).map(|(_, range)| range.account.as_str());
+        if at(self.at) != Some(id) {
+            self.at = if at(self.at + 1) == Some(id) {
+                self.at + 1
+            } else {
+                self.ranges.partition_point(|(_, range)| range.account.as_str() < id)
+            };
+        }
+        match self.ranges.get(self.at) {
+            Some((number, range)) if range.account.as_str() == id && row.int(0) <= range.last_seq => {
+                let number = Some(*number);
+                self.add(number, row)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn add(&mut self, account: Option<usize>, row: &dyn Line) -> Result<()> {
+        let rows = &mut self.read.rows;
+        if rows.len() == REPORT_ROWS_MAX {
             return Err(ReportError::TooManyRows { max: REPORT_ROWS_MAX }.into());
         }
         let (kind, status) = (row.text(1).unwrap_or_default(), row.text(3).unwrap_or_default());
         let unknown = || StoreError::Corrupt(format!("transaction of kind {kind:?}, status {status:?}"));
-        let kind = Kind::from_word(kind).ok_or_else(unknown)?;
+        if kind != self.kind.as_str() {
+            self.kind = Kind::from_word(kind).ok_or_else(unknown)?;
+        }
+        let kind = self.kind;
         let status = Status::from_word(status).ok_or_else(unknown)?;
-        let name = row.text(7).map_or(Name::NONE, |name| self.rows.name(name));
-        let number = usize::try_from(row.int(0)).ok().and_then(|at| self.numbers.get(at));
-        self.rows.push(ReportRow {
-            account: number.copied().unwrap_or(u32::MAX),
+        let name = row.text(7).map_or(Name::NONE, |name| rows.name(name));
+        rows.push(ReportRow {
+            account: account.and_then(|number| u32::try_from(number).ok()).unwrap_or(u32::MAX),
             counts_at: kind.counts_at(Instant::from_micros(row.int(2))),
             kind,
             outcome: Outcome::of(kind, status, row.text(4).and_then(Reason::from_word)),
@@ -173,60 +286,74 @@ impl Store {
                 Some(json(chosen)?),
             ),
         };
+        let asked: Vec<Parameter> = asked.into_iter().map(Parameter::Text).collect();
         let doing = "reading the accounts of a report";
         let bulk = self.bulk(Accounts::default()).await?;
-        let bulk = bulk.each(terms, asked.as_deref(), None, Accounts::terms, doing).await?;
-        let bulk = bulk.each(rest, asked.as_deref(), None, Accounts::rest, doing).await?;
+        let bulk = bulk.each(terms, asked.clone(), Accounts::terms, doing).await?;
+        let bulk = bulk.each(rest, asked, Accounts::rest, doing).await?;
         Ok(bulk.finish().found)
     }
 
-    /// Adds the rows that count in `ranges`, each with the number of its account, to `rows`, and returns the balance just
-    /// before each range: what the rows from behind `after_seq` until then sum to. Rows at the edge may lie just outside; the
-    /// report leaves them out. They are named by what `breakdown` asks for.
+    /// The rows that count in `ranges`, each with the number of its account. Rows at the edge may lie just outside; the report
+    /// leaves them out.
     ///
     /// # Errors
     /// [`StoreError`], also when there are more than [`REPORT_ROWS_MAX`] rows.
-    pub async fn report_rows(
+    pub async fn report_rows(&self, ranges: &[(usize, ReportRange)], asked: ReportAsk) -> Result<ReportRead> {
+        let read = ReportRead { openings: vec![Split::ZERO; ranges.len()], rows: Rows::default() };
+        let ranges: Arc<[(usize, ReportRange)]> = ranges.into();
+        let reading = Reading { ranges: Arc::clone(&ranges), at: 0, kind: Kind::Charge, read };
+        let mut bulk = self.bulk(reading).await?;
+        let by = asked.breakdown.map(Breakdown::as_str);
+        if asked.has_openings {
+            let doing = "summing what was there before the range";
+            bulk = bulk.each(OPENINGS, vec![Parameter::Text(asked_of(&ranges)?)], Reading::opening, doing).await?;
+        }
+        let doing = "reading the rows of a report";
+        let is_behind = ranges.iter().any(|(_, range)| range.after_seq > 0);
+        if let (Way::Walked, false, Some(over)) = (asked.way, is_behind, over(&ranges)) {
+            return Ok(bulk.walk(by, over, Reading::walked, doing).await?.finish().read);
+        }
+        let rows = if is_behind { BEHIND } else { LOOKED_UP };
+        let parameters = vec![Parameter::Text(asked_of(&ranges)?), Parameter::Word(by)];
+        Ok(bulk.each(rows, parameters, Reading::row, doing).await?.finish().read)
+    }
+
+    /// Begins to do so, whether or not somebody waits for it yet. It ends early when nobody does any more.
+    pub fn begin_report_rows(
         &self,
         ranges: &[(usize, ReportRange)],
-        breakdown: Option<Breakdown>,
-        rows: &mut Rows,
-    ) -> Result<Vec<Split>> {
-        let asked = asked_of(ranges)?;
-        let openings = set!(at bigint, account_id text, from_at bigint, after_seq bigint, last_seq bigint =>
-                "SELECT v.at, CAST(sum(t.free_delta) AS BIGINT), CAST(sum(t.purchased_delta) AS BIGINT)
-                   FROM v CROSS JOIN transactions AS t
-                  WHERE t.account_id = v.account_id AND t.seq > v.after_seq AND t.seq <= v.last_seq
-                    AND t.occurred_at - CASE t.kind WHEN 'expiry' THEN 1 ELSE 0 END < v.from_at
-                  GROUP BY v.at"
-        );
+        asked: ReportAsk,
+    ) -> BoxFuture<'static, Result<ReportRead>> {
+        let (store, ranges) = (self.clone(), ranges.to_vec());
+        let reading = AbortOnDropHandle::new(tokio::spawn(async move { store.report_rows(&ranges, asked).await }));
+        let crashed = || Err(Failed::from(sqlx::Error::WorkerCrashed));
+        async move { reading.await.or_else(|_| crashed().while_("reading the rows of a report"))? }.boxed()
+    }
 
-        // The + keeps SQLite from walking the whole account by seq instead of the range by time. What is behind a row that is
-        // known is found by seq.
-        let by_time = set!(at bigint, account_id text, from_at bigint, to_at bigint, last_seq bigint =>
-                "SELECT v.at, t.kind, t.occurred_at, t.status, t.reason, t.free_delta, t.purchased_delta,
-                        CASE CAST($2 AS TEXT) WHEN 'action' THEN t.action WHEN 'user' THEN t.user_id END
-                   FROM v CROSS JOIN transactions AS t
-                  WHERE t.account_id = v.account_id AND t.occurred_at >= v.from_at AND t.occurred_at <= v.to_at
-                    AND +t.seq <= v.last_seq");
-        let by_seq = set!(at bigint, account_id text, from_at bigint, to_at bigint, after_seq bigint, last_seq bigint =>
-                "SELECT v.at, t.kind, t.occurred_at, t.status, t.reason, t.free_delta, t.purchased_delta,
-                        CASE CAST($2 AS TEXT) WHEN 'action' THEN t.action WHEN 'user' THEN t.user_id END
-                   FROM v CROSS JOIN transactions AS t
-                  WHERE t.account_id = v.account_id AND t.seq > v.after_seq AND t.seq <= v.last_seq
-                    AND +t.occurred_at >= v.from_at AND +t.occurred_at <= v.to_at");
-        let in_range = if ranges.iter().any(|(_, range)| range.after_seq > 0) { by_seq } else { by_time };
-        let numbers = ranges.iter().map(|(number, _)| u32::try_from(*number).unwrap_or(u32::MAX)).collect();
-        let reading = Reading { openings: vec![Split::ZERO; ranges.len()], numbers, rows: std::mem::take(rows) };
-        let bulk = self.bulk(reading).await?;
-        let bulk = bulk
-            .each(openings, Some(&asked), None, Reading::opening, "summing what was there before the range")
-            .await?;
-        let by = breakdown.map(Breakdown::as_str);
-        let bulk = bulk.each(in_range, Some(&asked), Some(by), Reading::row, "reading the rows of a report").await?;
-        let reading = bulk.finish();
-        *rows = reading.rows;
-        Ok(reading.openings)
+    /// How the rows of `ranges` are best found. Where they `are_all` there are, in the order of their accounts, it may be a walk,
+    /// if many of all rows are in the ranges: a few accounts tell.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn way_to_rows(&self, ranges: &[(usize, ReportRange)], are_all: bool) -> Result<Way> {
+        if !are_all || ranges.is_empty() || ranges.iter().any(|(_, range)| range.after_seq > 0) {
+            return Ok(Way::LookedUp);
+        }
+        let few: Vec<_> = ranges.iter().step_by(ranges.len().div_ceil(ACCOUNTS_COUNTED)).cloned().collect();
+        let counting = self.query(COUNTED).bind(asked_of(&few)?).fetch_one();
+        let found: i64 = counting.await.while_("counting the rows of a report")?.get(0);
+        let all = few.iter().fold(0_i64, |sum, (_, range)| sum.saturating_add(range.last_seq));
+        Ok(if all < found.saturating_mul(WALKED_PER_LOOKUP) { Way::Walked } else { Way::LookedUp })
+    }
+
+    /// How many ranges are to be read at once. Postgres keeps rows in no order, so that one walk finds those of all.
+    #[must_use]
+    pub const fn ranges_per_read(&self, way: Way) -> usize {
+        match (&self.backend, way) {
+            (Backend::Postgres { .. }, Way::Walked) => usize::MAX,
+            _ => RANGES_PER_READ,
+        }
     }
 
     /// Adds to each account's days what was charged in them, less refunds, by one statement for all.

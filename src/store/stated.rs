@@ -1,7 +1,7 @@
 //! What the statements of many accounts are made of, read by one statement: a mail names actions and users both, and says why
 //! actions were refused.
 
-use super::bulk::Line;
+use super::bulk::{Line, Parameter};
 use super::report::{ReportRange, asked_of};
 use super::sql::set;
 use super::{Result, Store, StoreError};
@@ -106,8 +106,9 @@ impl Store {
         let reading = Reading { bounds, found: vec![StatementRows::default(); ranges.len()], rows: 0 };
         let bulk = self.bulk(reading).await?;
         let doing = "summing what was there before statements";
-        let bulk = bulk.each(openings, Some(&asked), None, Reading::opening, doing).await?;
-        let bulk = bulk.each(rows, Some(&asked), None, Reading::row, "reading the rows of statements").await?;
+        let bulk = bulk.each(openings, vec![Parameter::Text(asked.clone())], Reading::opening, doing).await?;
+        let doing = "reading the rows of statements";
+        let bulk = bulk.each(rows, vec![Parameter::Text(asked)], Reading::row, doing).await?;
         Ok(bulk.finish().found)
     }
 }

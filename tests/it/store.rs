@@ -5,9 +5,9 @@ use creditd::app::App;
 use creditd::clock::Clock;
 use creditd::core::ids::{AccountId, ActionCode, Key};
 use creditd::core::ledger::{Call, Hold, Usage};
-use creditd::core::statement::{DateRange, Grouping, ReportSpec, Scope, fold};
+use creditd::core::statement::{Breakdown, DateRange, Grouping, LocalTime, ReportSpec, Scope, fold};
 use creditd::core::transaction::Status;
-use creditd::store::{Due, Load, NewAccount, Store};
+use creditd::store::{Due, Load, NewAccount, RANGES_PER_READ, Store};
 use sqlx::SqlitePool;
 
 /// Brings every account up to the time of `app` in batches, as the reset job does.
@@ -51,6 +51,39 @@ both_databases! {
             writing.await.expect("the reset");
         }
         sandbox.assert_verified().await;
+    }
+}
+
+both_databases! {
+    /// Of so many accounts rows are added up as they are read, several reads at once.
+    async fn a_report_of_more_accounts_than_are_read_at_once_is_whole(sandbox: Sandbox) {
+        const ZONES: [&str; 3] = ["UTC", "Asia/Tokyo", "America/New_York"];
+        let new = |n: usize| NewAccount { account: account(&format!("a{n:04}"), ZONES[n % 3], "2013-01-01"), admins: Vec::new() };
+        let accounts: Vec<NewAccount> = (0..RANGES_PER_READ + 150).map(new).collect();
+        sandbox.store().open_accounts(&accounts, instant("2013-01-01T00:00:00Z")).await.expect("accounts");
+        let app = sandbox.at("2013-03-10T00:00:00Z");
+        reset(&app, 500).await;
+        for (at, account) in accounts.iter().enumerate().step_by(97) {
+            app.charge(&account.account.id, &usage("erase", &format!("k{at}"))).await.expect("charged");
+        }
+        // Later, so that some of it no reset has written.
+        let app = sandbox.at("2013-04-02T00:00:00Z");
+        for (from, to) in [("2013-01-01", "2013-05-01"), ("2013-03-10", "2013-03-11")] {
+            let day = |text: &str| text.parse::<LocalTime>().expect("a day");
+            let range = DateRange::new(day(from), day(to)).expect("a range");
+            let (known, rows) = app.report_rows(None, range, None, &mut |_, _| {}).await.expect("rows");
+            assert_eq!(known.len(), accounts.len());
+            for scope in Scope::ALL {
+                let spec = ReportSpec::new("", range, Grouping::Month, *scope, app.now()).expect("few periods");
+                for by in [None, Some(Breakdown::Type), Some(Breakdown::Status)] {
+                    let spec = spec.clone().with_breakdown(by);
+                    let expected = fold(&spec, &known, &rows).expect("small sums");
+                    let (known, summed) = app.report_rows(None, &spec, None, &mut |_, _| {}).await.expect("rows");
+                    assert!(summed.len() < rows.len() && !summed.summed().sums().is_empty());
+                    assert_eq!(fold(&spec, &known, &summed).expect("small sums"), expected, "{scope} by {by:?}");
+                }
+            }
+        }
     }
 }
 

@@ -169,6 +169,20 @@ fn a_table_moves_no_cursor() {
     assert!(written(list, layout(OutputMode::Table)).chars().all(|c| c == '\n' || !c.is_control()));
 }
 
+#[test]
+fn a_name_turns_nothing_in_a_table_and_stays_whole_for_machines() {
+    let turning = "\u{202E}gpj.exe\u{2067}שלום";
+    let turns = |text: &str| text.chars().any(|c| matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}'));
+    for (mode, is_turned) in MODES.into_iter().map(|mode| (mode, mode != OutputMode::Table)) {
+        let mut list = Records::new("creditd.test/1", &COLUMNS[..1]);
+        list.push(vec![turning.into()]);
+        assert_eq!(turns(&written(list, layout(mode))), is_turned, "{mode:?}");
+        let mut one = Vec::new();
+        write_one(&mut one, layout(mode), "creditd.test/1", &[("name", turning.into())]).expect("written");
+        assert_eq!(turns(&String::from_utf8(one).expect("UTF-8")), is_turned, "{mode:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn machines_read_back_what_was_written(text in any::<String>(), number: i64) {

@@ -6,7 +6,7 @@
 use super::super::Context;
 use super::super::exit::{Exit, Failure};
 use super::super::files::{UNFINISHED, WholeFile, sync_folder_of};
-use super::{Asked, WIDTH, known_actions, read};
+use super::{Asked, WIDTH, check_begun, known_actions, read};
 use crate::app::{App, AppError};
 use crate::core::calendar::Instant;
 use crate::core::counting::{counted, grouped};
@@ -38,6 +38,7 @@ pub(super) async fn export(context: &Context, asked: &Asked, format: Format, dir
     app.check_as_of(asked.as_of)?;
     let seen = asked.spec(context, asked.as_of.unwrap_or(app.now()), format)?;
     check_scope(&seen)?;
+    check_begun(app, None, &seen).await?;
     known_actions(app, seen.filters()).await?;
     let mut folder = Folder::open(dir)?;
     let noted = folder.noted.as_ref().map(Noted::as_of);
@@ -184,6 +185,10 @@ impl Folder {
     /// Opens `dir`, which is new, empty, or one that an earlier run made.
     fn open(dir: &Path) -> Result<Folder, Failure> {
         let about = || dir.display().to_string();
+        if dir.is_file() {
+            let what = format!("{}: is a file; --all writes a folder, so let --out name one", about());
+            return Err(Failure::message(Exit::Usage, what));
+        }
         std::fs::create_dir_all(dir).with_context(|| format!("{}: cannot be made", about()))?;
         let has = |name: &str| dir.join(name).exists();
         if !has(INDEX_JSON) && !has(NOTES) {

@@ -76,7 +76,14 @@ impl ReportSpec {
     /// The report by which those are found that took most.
     #[must_use]
     pub fn top(&self, by: Breakdown) -> ReportSpec {
-        self.clone().as_one_period().with_breakdown(Some(by))
+        self.clone().as_one_period().with_breakdown(Some(by)).bare()
+    }
+
+    /// True where its sums are those of a statement, so that it has to be known what was there before the range. Of some
+    /// transactions only they would be untrue, and a breakdown in a form that has its lines alone does not show them.
+    #[must_use]
+    pub fn has_balances(&self) -> bool {
+        self.filters().is_empty() && (self.breakdown().is_none() || !self.is_bare())
     }
 }
 
@@ -103,9 +110,9 @@ impl Top {
 }
 
 impl ReportModel {
-    /// The same report without the figures of a statement in its sums: of some transactions only, they would be untrue.
+    /// The same report without the figures of a statement in its sums, as one that has no [balances](ReportSpec::has_balances).
     #[must_use]
-    pub fn of_use(mut self) -> ReportModel {
+    pub(crate) fn of_use(mut self) -> ReportModel {
         let of_totals = self.totals.iter_mut().map(|line| &mut line.figures);
         for figures in self.subtotals.figures_mut().chain(of_totals) {
             let Figures { consumed, refunded, .. } = *figures;

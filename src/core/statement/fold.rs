@@ -98,7 +98,9 @@ pub fn assemble(
     };
     let subtotals = Lines::of_periods(ids, [range], subtotals);
     let totals = total.unwrap_or_default().lines(range)?;
-    Ok(ReportModel { spec: spec.clone(), lines, subtotals, totals, zones, beside, marks: None })
+    let is_over = grid.all_starts().filter_map(<[_]>::last).all(|end| *end <= spec.as_of());
+    let model = ReportModel { spec: spec.clone(), lines, subtotals, totals, zones, is_over, beside, marks: None };
+    Ok(if spec.has_balances() { model } else { model.of_use() })
 }
 
 /// The zones of all terms in force in `range`.
@@ -262,7 +264,7 @@ mod tests {
     use super::super::testing::{GROUPED, Input, input};
     use super::*;
     use crate::core::statement::Outcome;
-    use crate::core::statement::{Grouping, LocalTime, Row};
+    use crate::core::statement::{Grouping, LocalTime, Name, Row};
     use crate::core::transaction::touched;
     use proptest::prelude::*;
 
@@ -360,6 +362,27 @@ mod tests {
                 };
                 prop_assert_eq!(line.counts, Some(counts));
             }
+        }
+
+        #[test]
+        fn rows_that_are_added_up_as_they_are_read_make_the_same_report(
+            input in input(), breakdown in prop::option::of(prop::sample::select(&GROUPED[..])), size in 1_usize..9,
+        ) {
+            let spec = input.spec.clone().with_breakdown(breakdown);
+            let grid = Grid::new(&spec, &input.accounts).expect("small");
+            let (mut rows, mut adding) = (Rows::default(), Adding::default());
+            let all: Vec<Row> = input.rows.iter().collect();
+            for page in all.chunks(size) {
+                let mut read = Rows::default();
+                for row in page {
+                    let name = input.rows.text_of(row.name).map_or(Name::NONE, |name| read.name(name));
+                    read.push(Row { name, ..*row });
+                }
+                rows.sum_up(&read, &grid, &mut adding).expect("small sums");
+            }
+            rows.add_summed(adding.finish().expect("small sums"));
+            prop_assert!(rows.is_empty());
+            prop_assert_eq!(fold(&spec, &input.accounts, &rows), fold(&spec, &input.accounts, &input.rows));
         }
 
         #[test]

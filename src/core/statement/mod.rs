@@ -477,6 +477,8 @@ pub struct ReportModel {
     pub totals: Vec<Line<'static>>,
     /// The time zones by which its accounts lived through the range, in the order of their names.
     pub zones: Vec<&'static str>,
+    /// Whether the range was over for all of them when it was read.
+    pub is_over: bool,
     /// What it says beside its lines: the log, money, a comparison.
     pub beside: Beside,
     /// What its charts show beside its figures, in a report of one account by day that is to be drawn.

@@ -1,6 +1,6 @@
 //! From when to when: ranges of local time, which begin and end at each account's own instants.
 
-use super::super::calendar::{BadTime, Calendar, Instant, Month, parse_date};
+use super::super::calendar::{BadTime, Calendar, Instant, Month, parse_date, said};
 use super::ReportError;
 use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use serde::{Deserialize, Serialize};
@@ -90,7 +90,7 @@ impl std::str::FromStr for LocalTime {
         let colon = time.as_bytes().get(2) == Some(&b':');
         let parts = number(0).zip(number(3)).zip(second).filter(|_| colon);
         let time = parts.and_then(|((hour, minute), second)| NaiveTime::from_hms_opt(hour, minute, second));
-        let time = time.ok_or_else(|| BadTime::Local(text.chars().take(64).collect()))?;
+        let time = time.ok_or_else(|| BadTime::Local(said(text)))?;
         Ok(LocalTime(parse_date(day)?.and_time(time)))
     }
 }
@@ -142,6 +142,13 @@ impl DateRange {
     #[must_use]
     pub fn instants_in(self, calendar: &Calendar) -> (Instant, Instant) {
         (self.from.instant_in(calendar), self.to.instant_in(calendar))
+    }
+
+    /// True when it has begun by every clock there is at `now`.
+    #[must_use]
+    pub fn has_begun_everywhere(self, now: Instant) -> bool {
+        // The last clock is twelve hours behind UTC.
+        now.plus_days(-1).to_utc().naive_utc() >= self.from.0
     }
 
     /// True when it begins and ends with days.

@@ -3,7 +3,7 @@
 use super::super::calendar::Instant;
 use super::super::credits::{Credits, Split};
 use super::super::transaction::{Kind, Reason, Status, words};
-use super::Tally;
+use super::{Adding, Grid, ReportError, SumKey, Tally};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -66,6 +66,10 @@ impl Name {
 
     pub(super) const fn number(self) -> u32 {
         self.0
+    }
+
+    const fn index(self) -> usize {
+        self.0 as usize
     }
 }
 
@@ -147,6 +151,38 @@ impl Rows {
         let name = Name(u32::try_from(self.texts.len()).unwrap_or(u32::MAX));
         self.names.insert(text, name);
         name
+    }
+
+    /// Adds all of `more` behind its own, whatever numbers names have there.
+    pub fn append(&mut self, more: Rows) {
+        let known = self.names_of(&more);
+        self.name.extend(more.name.iter().map(|name| known[name.index()]));
+        self.account.extend(more.account);
+        self.counts_at.extend(more.counts_at);
+        self.kind.extend(more.kind);
+        self.outcome.extend(more.outcome);
+        self.free.extend(more.free);
+        self.purchased.extend(more.purchased);
+    }
+
+    /// Adds up `more` in `adding` for the report of `grid`, and keeps nothing of it but the names.
+    ///
+    /// # Errors
+    /// [`ReportError`] when a sum is out of range, a row belongs to no account, or there are more places than a report has lines.
+    pub fn sum_up(&mut self, more: &Rows, grid: &Grid, adding: &mut Adding) -> Result<(), ReportError> {
+        let known = self.names_of(more);
+        for row in more.iter() {
+            let row = Row { name: known[row.name.index()], ..row };
+            if let Some(place) = grid.place_of(&row)? {
+                adding.add(SumKey::new(place, row.kind, row.outcome), row.delta, 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of `more` as they are here, by their numbers there.
+    fn names_of(&mut self, more: &Rows) -> Vec<Name> {
+        [Name::NONE].into_iter().chain(more.texts.iter().map(|text| self.name(text))).collect()
     }
 
     /// What `name` stands for; `None` for [`Name::NONE`].
@@ -232,6 +268,33 @@ mod tests {
         let end = Instant::from_micros(1_000);
         assert_eq!(Kind::Expiry.counts_at(end).micros(), 999);
         assert_eq!(Kind::Allocation.counts_at(end), end);
+    }
+
+    #[test]
+    fn rows_keep_their_names_behind_others() {
+        let row = |name, change| Row {
+            account: 1,
+            counts_at: Instant::MIN,
+            kind: Kind::Charge,
+            outcome: Outcome::Succeeded,
+            name,
+            delta: Split { free: Credits::new(change), purchased: Credits::ZERO },
+        };
+        let of = |names: &[Option<&str>]| {
+            let mut rows = Rows::default();
+            for (change, name) in (1..).zip(names) {
+                let name = name.map_or(Name::NONE, |name| rows.name(name));
+                rows.push(row(name, change));
+            }
+            rows
+        };
+        let mut all = of(&[Some("ann"), None, Some("bob")]);
+        all.append(of(&[Some("bob"), Some("eve"), None, Some("ann")]));
+        let named: Vec<_> =
+            all.iter().map(|row| (row.delta.free.get(), all.text_of(row.name).map(|name| &**name))).collect();
+        let (ann, bob, eve) = (Some("ann"), Some("bob"), Some("eve"));
+        assert_eq!(named, [(1, ann), (2, None), (3, bob), (1, bob), (2, eve), (3, None), (4, ann)]);
+        assert_eq!(all.texts().len(), 3);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The sheet of notes: what the report is, how it adds up, and what its columns mean.
 
-use super::super::wording::{EQUATION, days, filters_said, heading_of, listed, meaning_in, story, whom};
+use super::super::wording::{EQUATION, filters_said, heading_of, listed, meaning_in, period, story, whom};
 use super::sheets::{Layout, calculated};
 use super::{Looks, fitted, heading, is_like_a_formula, put, put_time};
 use crate::core::counting::{counted, grouped};
@@ -57,7 +57,7 @@ fn about(sheet: &mut Worksheet, model: &ReportModel, mut row: RowNum) -> Result<
         spec.as_of().to_utc().format("%-d %B %Y, %H:%M:%S UTC: what was recorded later does not count").to_string();
     for (name, what) in [
         ("Accounts", whom(model)),
-        ("Range", days(spec.range())),
+        ("Range", period(model)),
         ("Periods", periods),
         ("Time zone", zones),
         ("As of", as_of),

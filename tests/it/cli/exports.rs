@@ -110,7 +110,7 @@ fn a_folder_of_something_else_is_left_alone() {
     place
         .run(&into("mine"))
         .fails_with(2, "mine: holds \"note.txt\" and no export of reports; name a folder that is new");
-    place.run(&into("note.txt")).fails_with(1, "note.txt");
+    place.run(&into("note.txt")).fails_with(2, "note.txt: is a file; --all writes a folder");
     place.ok(EXPORT);
     place.run(&EXPORT.replace("2013-01", "2013-02")).fails_with(
         2,

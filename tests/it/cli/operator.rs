@@ -292,6 +292,7 @@ fn messages_are_shown_sent_again_and_cancelled() {
 
     place.ok(&format!("outbox cancel {key}"));
     assert!(place.ok("run deliver").stdout.contains("0 messages delivered"));
+    place.run("suppressions add ann@acme.example --reason \u{a0}").fails_with(2, "the reason is empty");
     place.ok("suppressions add ann@acme.example --reason asked\u{a0}to");
     place.run(&format!("outbox retry {key}")).fails_with(5, "goes to an address that is suppressed since 2013-");
     assert_eq!(place.rows("suppressions list")[0]["reason"], "asked to");

@@ -222,3 +222,68 @@ fn a_statement_says_what_was_bought_and_who_used_most() {
         assert!(table.contains(said), "{said}: {table}");
     }
 }
+
+#[test]
+fn what_lies_ahead_is_not_reported_and_what_is_not_over_says_so() {
+    let place = used();
+    place.ok("account create kiri --name Kiri --zone Pacific/Kiritimati --opened-on 2013-01-01");
+    let ahead = "has not begun: the report reads as of 2013-02-10T12:00:00Z; let it begin earlier";
+    place.run("report show --month 2013-03").fails_with(2, ahead);
+    place.run("report export --from 2013-02-12 --to 2013-02-13 --out x.csv").fails_with(2, ahead);
+    place.run("report export --month 2013-03 --format csv --all --out all").fails_with(2, ahead);
+    place.run("report show --month 2013-02 --as-of 2013-01-20T00:00:00Z").fails_with(2, "as of 2013-01-20");
+    // The 11th has begun in Kiritimati and not in New York.
+    place.run("report show --from 2013-02-11 --to 2013-02-12 --account acme").fails_with(2, ahead);
+    place.ok("report show --from 2013-02-11 --to 2013-02-12 --account kiri");
+    place.ok("report show --from 2013-02-11 --to 2013-02-12");
+
+    let told = |args: &str| place.ok(&format!("report show {args}")).stdout;
+    assert!(told("--month 2013-02 --account acme").contains("acme, February 2013 so far, as of"));
+    assert!(told("--month 2013-01 --account acme").contains("acme, January 2013, as of"));
+    // The 10th is over in Kiritimati.
+    let day = "--from 2013-02-10 --to 2013-02-11";
+    assert!(told(&format!("{day} --account kiri")).contains("kiri, 10 February 2013, as of"));
+    assert!(told(day).contains("2 accounts, 10 February 2013 so far, as of"));
+    place.ok("report export --month 2013-02 --account acme --out february.html");
+    assert!(place.read("february.html").contains("<dd>February 2013 so far</dd>"));
+}
+
+#[test]
+fn an_error_repeats_the_beginning_of_what_was_typed() {
+    let place = Place::with_acme();
+    let long = "é".repeat(10_000);
+    for command in
+        ["account create x --name", "report show --month", "report show --as-of", "report show --by", "balance", "run"]
+    {
+        let done = place.run(&format!("{command} {long}"));
+        done.fails_with(2, "éé…");
+        assert!(done.stderr.len() < 2_000, "{command}: {} bytes", done.stderr.len());
+    }
+    place.run(&long).fails_with(2, "éé…");
+}
+
+#[test]
+fn a_file_that_is_a_folder_is_told_from_a_folder_that_is_a_file() {
+    let place = used();
+    place.write("file", "mine");
+    std::fs::create_dir(place.path("folder")).expect("made");
+    place.run("report export --month 2013-01 --out folder").fails_with(2, "folder: is a folder; name a file in it");
+    place
+        .run("report export --month 2013-01 --format csv --all --out file")
+        .fails_with(2, "file: is a file; --all writes a folder");
+    place.run("transactions export --format csv --out folder").fails_with(1, "folder: is a folder; name a file in it");
+    assert_eq!(place.read("file"), "mine");
+}
+
+#[test]
+fn a_missing_sealed_file_is_told_once() {
+    let place = used();
+    place.ok("run seal --now 2013-02-12T12:00:00Z");
+    for entry in std::fs::read_dir(place.path("sealed")).expect("sealed").map(|entry| entry.expect("an entry").path()) {
+        if entry.to_string_lossy().ends_with(".log.parquet") {
+            std::fs::remove_file(entry).expect("removed");
+        }
+    }
+    let done = place.ok("report show platform-monthly --month 2013-01 --compare --now 2013-02-12T12:00:00Z");
+    assert_eq!(done.stderr.matches("reading the database instead").count(), 1, "{}", done.stderr);
+}
