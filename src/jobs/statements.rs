@@ -14,6 +14,7 @@ use crate::core::backfill::Asked;
 use crate::core::calendar::{Calendar, Instant, Month};
 use crate::core::counting::counted;
 use crate::core::ids::{AccountId, Email};
+use crate::core::locale::Locale;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
 use crate::core::run::{End, Span, Tally};
 use crate::core::statement::{
@@ -394,6 +395,7 @@ async fn word(
         reported,
         titles: Arc::clone(titles),
         levels: kit.app.settings.alerts.levels.clone(),
+        locale: kit.app.settings.mail.locale,
         templates: kit.templates.clone(),
         now,
     };
@@ -409,6 +411,8 @@ struct Wording {
     titles: Arc<BTreeMap<String, String>>,
     /// The platform's.
     levels: Levels,
+    /// That of accounts without one of their own.
+    locale: Locale,
     templates: Templates,
     now: Instant,
 }
@@ -494,6 +498,7 @@ impl Wording {
             Reported::Day(day) => Period::Day(day),
         };
         let said = said(model);
+        let locale = record.locale.unwrap_or(self.locale);
         let sales = model.beside.facts.iter().flat_map(|facts| &facts.sales).filter(|(_, sales)| sales.purchases > 0);
         let bought = |(currency, sales): (&String, &Sales)| PacksBought {
             packs: sales.packs,
@@ -504,13 +509,14 @@ impl Wording {
             account: account.id.clone(),
             account_name: account.name.clone(),
             zone: self.reported.zone_in(&account.calendar),
+            locale,
             period,
             said,
             refused,
             bought: sales.map(bought).collect(),
             top_actions: self.tops(model, Breakdown::Action),
             top_users: self.tops(model, Breakdown::User),
-            chart: picture(model)?,
+            chart: picture(model, locale)?,
             workbook: if said.is_quiet() { None } else { workbook(model)? },
             version: FIRST_VERSION,
             corrects: None,
@@ -550,9 +556,10 @@ fn said(model: &ReportModel) -> Said {
 }
 
 /// What was consumed day by day.
-fn picture(model: &ReportModel) -> Result<Option<ChartPicture>, JobError> {
-    let Some(drawn) = chart(model, Subject::Consumption, Frame::Mail) else { return Ok(None) };
-    let Picture { png, description, width, height } = report::picture(model, &drawn, Frame::Mail)?;
+fn picture(model: &ReportModel, locale: Locale) -> Result<Option<ChartPicture>, JobError> {
+    let frame = Frame::Mail(locale);
+    let Some(drawn) = chart(model, Subject::Consumption, frame) else { return Ok(None) };
+    let Picture { png, description, width, height } = report::picture(model, &drawn, frame)?;
     Ok(Some(ChartPicture { png: png.into(), description, width, height }))
 }
 

@@ -45,7 +45,7 @@ const COLOURS: [(&str, &str); 14] = [
 const fn dots_per_unit(frame: Frame) -> i64 {
     match frame {
         Frame::Page => 20,
-        Frame::Mail => 15,
+        Frame::Mail(_) => 15,
     }
 }
 
@@ -174,6 +174,7 @@ mod tests {
     use super::super::testing::{marked, marked_at};
     use super::super::{Subject, chart, charts};
     use super::*;
+    use crate::core::locale::Locale;
     use crate::core::statement::{Breakdown, Grouping};
     use crate::report::testing::usage;
 
@@ -195,7 +196,7 @@ mod tests {
     #[test]
     fn every_chart_has_a_picture_with_its_colours_and_letters() {
         let model = marked_at(700, 7, 360, 5_000);
-        for (frame, width) in [(Frame::Page, 1_040), (Frame::Mail, 528)] {
+        for (frame, width) in [(Frame::Page, 1_040), (Frame::Mail(Locale::default()), 528)] {
             for chart in [Subject::Consumption, Subject::Balance, Subject::Forecast].map(|of| chart(&model, of, frame))
             {
                 let chart = chart.expect("a chart");
@@ -247,7 +248,9 @@ mod tests {
 
     #[test]
     fn a_drawing_names_itself_and_all_that_it_is_drawn_with() {
-        let drawings = charts(&marked(), Frame::Mail).into_iter().chain(charts(&marked_at(700, 7, 9, 9), Frame::Page));
+        let drawings = charts(&marked(), Frame::Mail(Locale::default()))
+            .into_iter()
+            .chain(charts(&marked_at(700, 7, 9, 9), Frame::Page));
         for drawn in drawings {
             let svg = svg(&drawn);
             let says = format!("<desc id=\"{}-says\">{}</desc>", drawn.id, drawn.description);

@@ -23,7 +23,7 @@ both_databases! {
         assert!(matches!(Store::open(&url).await, Err(StoreError::Missing { .. })));
         let meta = Meta { created_at: instant("2013-05-06T07:08:09.123456Z"), sandbox: false };
         let store = Store::create(&url, meta).await.expect("a new ledger");
-        let new = NewAccount { account: account("acme", "UTC", "2013-01-01"), admins: Vec::new() };
+        let new = NewAccount { account: account("acme", "UTC", "2013-01-01"), locale: None, admins: Vec::new() };
         store.open_accounts(&[new], meta.created_at).await.expect("an account");
         store.close().await;
         assert!(matches!(Store::create(&url, meta).await, Err(StoreError::Exists { .. })));

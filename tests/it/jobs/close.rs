@@ -148,7 +148,7 @@ both_databases! {
         assert_eq!((quiet.lines, quiet.problems), (vec![], vec![]));
 
         let learned = instant("2013-03-05T00:00:00Z");
-        let new = NewAccount { account: account("new", "America/New_York", "2013-01-01"), admins: Vec::new() };
+        let new = NewAccount { account: account("new", "America/New_York", "2013-01-01"), locale: None, admins: Vec::new() };
         sandbox.store().open_accounts(&[new], learned).await.expect("an account");
         for zone in [Tz::UTC, NEW_YORK] {
             report(&sandbox, "2013-03-09T00:00:00Z", zone, &["2013-01", "2013-02"]).await;
