@@ -218,15 +218,20 @@ fn is_like_a_formula(text: &str) -> bool {
     text.starts_with(['=', '+', '-', '@', '\t', '\r'])
 }
 
-/// As much of `text` as a cell holds, with a mark where something is missing.
+/// As much of `text` as a cell holds.
 fn fitted(text: &str) -> Cow<'_, str> {
-    if text.len() <= TEXT_UNITS_MAX || text.encode_utf16().count() <= TEXT_UNITS_MAX {
+    cut(text, TEXT_UNITS_MAX)
+}
+
+/// As much of `text` as has room in so many units of UTF-16, with a mark where something is missing.
+fn cut(text: &str, units_max: usize) -> Cow<'_, str> {
+    if text.len() <= units_max || text.encode_utf16().count() <= units_max {
         return Cow::Borrowed(text);
     }
     let mut units = 1; // the mark
     let kept = text.chars().take_while(|c| {
         units += c.len_utf16();
-        units <= TEXT_UNITS_MAX
+        units <= units_max
     });
     Cow::Owned(kept.chain(['…']).collect())
 }

@@ -1,7 +1,7 @@
 //! The sheets of figures: every line of the report with its totals, and what was consumed per period with its chart.
 
 use super::super::chart::{Frame, Subject, chart, consumption};
-use super::{Looks, heading, number, put, put_time};
+use super::{Looks, cut, heading, number, put, put_time};
 use crate::core::statement::{Cell, Column, Line, LineType, Record, ReportModel};
 use rust_xlsxwriter::utility::column_number_to_name;
 use rust_xlsxwriter::{
@@ -14,6 +14,8 @@ const PERIODS: &str = "By period";
 
 /// The widest column of text, in characters: longer ones can be made wider by whoever reads them.
 const WIDTH_MAX: usize = 40;
+/// Longest alternative text of a chart, in units of UTF-16: Excel takes no more. What all figures come to stands at its beginning.
+const ALT_UNITS_MAX: usize = 255;
 /// What the arrow of a filter and the edges of a cell take, in characters.
 const MARGIN: usize = 4;
 /// Most cells that the formulas by period look at together: a spreadsheet calculates them all when it opens the workbook.
@@ -149,7 +151,7 @@ fn bars(model: &ReportModel, last: RowNum, description: &str) -> Chart {
     chart.x_axis().set_text_axis(true).set_num_format("yyyy-mm-dd");
     chart.y_axis().set_num_format("#,##0");
     chart.legend().set_position(ChartLegendPosition::Bottom);
-    chart.set_width(900).set_height(420).set_alt_text(description);
+    chart.set_width(900).set_height(420).set_alt_text(cut(description, ALT_UNITS_MAX));
     chart
 }
 
