@@ -244,6 +244,8 @@ pub struct MailSettings {
     /// How numbers, dates and money are written, to operators and to accounts without a locale of their own.
     #[serde(deserialize_with = "check::locale")]
     pub locale: Locale,
+    /// Days for which what a message said is kept: its text, HTML and attachments.
+    pub keep_days: i64,
     /// Who hears of what concerns the platform and no account: at most one message each for a thing. May be nobody.
     #[serde(default, deserialize_with = "check::mailboxes")]
     pub operators: Vec<Mailbox>,

@@ -22,6 +22,7 @@ mod backup;
 mod batch;
 mod bulk;
 mod checkpoints;
+mod contents;
 mod delivery;
 mod digest;
 mod error;
