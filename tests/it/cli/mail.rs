@@ -1,7 +1,7 @@
 //! Mail by the command line: to operators, ended by its link, tried and checked.
 
 use super::Place;
-use crate::support::smtp::{At, Does, Manner, SmtpServer};
+use crate::support::smtp::{At, Does, Encryption, Manner, SmtpServer, certificate};
 
 const OPERATORS: &str = "[mail]\noperators = [\"Ops <ops@example.com>\"]\n";
 
@@ -114,6 +114,44 @@ fn a_test_is_sent_to_files_and_says_so() {
 
     let checked = place.json("email check");
     assert_eq!((&checked["transport"], &checked["from"]), (&"file".into(), &"credits@localhost".into()));
+}
+
+/// Encrypted, by a certificate that only who is told trusts: both commands say what is wrong with it, and with none do they send.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_and_a_check_go_over_tls() {
+    let place = Place::with_acme();
+    for (tls, at_once) in [("implicit", true), ("starttls", false)] {
+        let (acceptor, pem) = certificate("localhost");
+        let encryption = Encryption { acceptor, at_once };
+        let login = Some(("me", "secret"));
+        let server =
+            SmtpServer::start(move |_| Manner { tls: Some(encryption.clone()), login, ..Manner::default() }).await;
+        place.write("ca.pem", pem);
+        place.write("secret", "secret\n");
+        let settings = |host: &str, more: &str| {
+            format!(
+                "[mail]\ntransport = \"smtp\"\n[mail.smtp]\nhost = \"{host}\"\nport = {}\ntls = \"{tls}\"\nusername = \"me\"\n\
+                 password_file = \"secret\"\ntimeout_seconds = 20\n{more}",
+                server.port
+            )
+        };
+        place.write("creditd.toml", settings("localhost", "ca_file = \"ca.pem\"\n"));
+        let checked = place.json("email check");
+        assert_eq!((&checked["tls"], &checked["username"]), (&tls.into(), &"me".into()));
+        assert!(server.taken().is_empty(), "nothing is sent");
+        place.ok("email send job-failed --to me@example.com");
+        assert_eq!(server.taken().len(), 1);
+
+        // Nobody vouches for it, or for another name.
+        for (host, more) in [("localhost", ""), ("127.0.0.1", "ca_file = \"ca.pem\"\n")] {
+            place.write("creditd.toml", settings(host, more));
+            for command in ["email check", "email send job-failed --to me@example.com"] {
+                let refused = place.run(command);
+                assert!(matches!(refused.code, 1 | 4) && refused.stderr.contains("certificate"), "{}", refused.stderr);
+            }
+        }
+        assert_eq!(server.taken().len(), 1, "what is not trusted gets no mail");
+    }
 }
 
 #[test]
