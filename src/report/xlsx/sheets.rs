@@ -1,7 +1,7 @@
 //! The sheets of figures: every line of the report with its totals, and what was consumed per period with its chart.
 
 use super::super::chart::{Frame, Subject, chart, consumption};
-use super::{Looks, cut, heading, number, put, put_time};
+use super::{Looks, cut, heading, number, put, put_plain, put_time, set_looks};
 use crate::core::statement::{Cell, Column, Line, LineType, Record, ReportModel};
 use rust_xlsxwriter::utility::column_number_to_name;
 use rust_xlsxwriter::{
@@ -81,10 +81,13 @@ pub(super) fn figures(sheet: &mut Worksheet, model: &ReportModel, layout: &Layou
         sheet.ignore_error_range(1, 0, layout.lines, last, IgnoreError::NumberStoredAsText)?;
     }
     let (plain, strong, foot) = (Looks::plain(), Looks::strong(), Looks::foot());
+    columns().try_for_each(|(at, column)| set_looks(sheet, at, column.is_figure(), &plain))?;
     for (row, record) in (1..).zip(model.records()) {
         let is_total = matches!(record, Record::Line(Line { credit_type: LineType::Total, .. }));
-        let looks = if is_total { &strong } else { &plain };
-        columns().try_for_each(|(at, column)| put(sheet, (row, at), record.cell(column), looks))?;
+        columns().try_for_each(|(at, column)| match is_total {
+            true => put(sheet, (row, at), record.cell(column), &strong),
+            false => put_plain(sheet, (row, at), record.cell(column), &plain),
+        })?;
     }
     // The kinds of a log take and give, so that its credits have no sum that means anything.
     let totals = if model.is_log() { &[] } else { model.totals.as_slice() };
