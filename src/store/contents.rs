@@ -80,7 +80,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`](super::StoreError); nothing was dropped then.
     pub async fn drop_contents(&self, before: Instant, limit: usize) -> Result<usize> {
-        in_write!(self.backend, "committing messages without their content", |tx| {
+        in_write!(self, "committing messages without their content", |tx| {
             let rows = tx
                 .query(OLDEST)
                 .bind(before.micros())

@@ -50,7 +50,7 @@ const fn dots_per_unit(frame: Frame) -> i64 {
 }
 
 /// Bars end where dots end: shades at their edges take time to draw and to compress, and nobody misses them.
-const WHOLE_DOTS: &str = ".bar rect { shape-rendering: crispEdges; }\n";
+const WHOLE_DOTS: &str = ".bar rect[class] { shape-rendering: crispEdges; }\n";
 /// Units around a chart in a picture.
 const MARGIN: i64 = 200;
 /// Units for the title above it.
