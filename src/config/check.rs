@@ -200,6 +200,8 @@ pub(super) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     }
     let expected = "an address and a port are expected, such as \"127.0.0.1:8417\" or \"[::1]:8417\", or \"off\"";
     text.parse().map(Some).map_err(|_| D::Error::custom(expected))
+}
+
 /// Reads a locale.
 pub(super) fn locale<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Locale, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(D::Error::custom)

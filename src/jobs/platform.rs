@@ -73,7 +73,7 @@ pub(super) async fn run(kit: &Kit, month: Month, dry_run: bool, done: &mut Done)
     }
     let written = if dry_run { messages.len() as u64 } else { kit.app.store.write_messages(&messages).await? };
     done.tally.add(WRITTEN, written.cast_signed());
-    done.tally.add(THERE, known.len() as i64);
+    done.tally.add(THERE, (known.len() as u64).cast_signed());
     done.summary = super::statements::summary(&done.tally, dry_run);
     Ok(())
 }

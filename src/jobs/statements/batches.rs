@@ -30,7 +30,7 @@ pub(super) struct Batch {
 
 impl<'a> Batches<'a> {
     /// Those of accounts behind the first mark, up to and including the second.
-    pub(super) const fn new(
+    pub(super) fn new(
         kit: &'a Kit,
         reported: Reported,
         zone: Tz,
