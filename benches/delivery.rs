@@ -46,7 +46,10 @@ async fn main() {
         Terms { from: Month::new(2013, 1).expect("a month"), zone: chrono_tz::UTC, allowance: Credits::new(1_500) };
     let calendar = Calendar::new(terms);
     let new = Account { id: account.clone(), name: "Acme".into(), opened_at: now, calendar };
-    store.open_accounts(&[NewAccount { account: new, admins: Vec::new() }], now).await.expect("an account");
+    store
+        .open_accounts(&[NewAccount { account: new, locale: None, admins: Vec::new() }], now)
+        .await
+        .expect("an account");
 
     let begin = std::time::Instant::now();
     let all: Vec<usize> = (0..messages).collect();

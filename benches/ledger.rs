@@ -27,7 +27,7 @@ use creditd::core::run::Span;
 use creditd::core::schedule::{Job, Slot};
 use creditd::core::transaction::Status;
 use creditd::jobs::{Kit, Run, execute};
-use creditd::store::{Admin, NewAccount, Store};
+use creditd::store::{Admin, NewAccount, NewFacts, Store};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -168,6 +168,7 @@ async fn fill(app: &App, count: usize) {
             opened_at: instant("2026-03-01T00:00:00Z"),
             calendar: Calendar::new(terms),
         },
+        locale: None,
         admins: if n < CROSSING {
             vec![Admin::with_defaults(Email::new("ann@example.com").expect("an address"))]
         } else {
@@ -201,7 +202,10 @@ async fn scan_all(database: &str, app: &App) {
     // Whoever charges one of these falls to its level.
     let levels: Levels = format!("low={}", ALLOWANCE - 1).parse().expect("a level");
     for n in 0..CROSSING {
-        app.store.set_account(&account_id(n), None, Some(Some(&levels))).await.expect("levels");
+        app.store
+            .set_account(&account_id(n), NewFacts { levels: Some(Some(&levels)), ..NewFacts::default() })
+            .await
+            .expect("levels");
     }
     let (all, said) = run(app, Job::Scan).await;
     println!("{database:<9} the first scan of a day, {said}: {all:.2} s");

@@ -397,7 +397,7 @@ async fn generate(folder: &Path, rows: u64) {
         let new = |id: &AccountId| {
             let account =
                 Account { id: id.clone(), name: id.to_string(), opened_at: begin, calendar: Calendar::new(terms) };
-            NewAccount { account, admins: Vec::new() }
+            NewAccount { account, locale: None, admins: Vec::new() }
         };
         store.open_accounts(&ids.iter().map(new).collect::<Vec<_>>(), begin).await.expect("accounts");
     }

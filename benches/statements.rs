@@ -12,6 +12,7 @@ use creditd::core::counting::grouped;
 use creditd::core::credits::Credits;
 use creditd::core::ids::{AccountId, ActionCode, Email, Key, Reference, UserId};
 use creditd::core::ledger::{Account, Call, Purchase, Usage};
+use creditd::core::locale::Locale;
 use creditd::core::outbox::{Mailbox, NoticeKind};
 use creditd::core::run::Span;
 use creditd::core::schedule::{Job, Slot};
@@ -89,8 +90,8 @@ async fn parts(kit: &Kit, ids: &[AccountId], month: Month) {
     each("adding up", ids.len(), begin.elapsed());
     let begin = now();
     for model in &models {
-        let drawn = chart(model, Subject::Consumption, Frame::Mail).expect("something was consumed");
-        black_box(png(&drawn, Frame::Mail).expect("a picture"));
+        let drawn = chart(model, Subject::Consumption, Frame::Mail(Locale::default())).expect("something was consumed");
+        black_box(png(&drawn, Frame::Mail(Locale::default())).expect("a picture"));
     }
     each("the picture", ids.len(), begin.elapsed());
     let begin = now();
@@ -115,7 +116,7 @@ async fn fill(store: &Store, ids: &[AccountId], opened_at: Instant, charges: usi
         let email = Email::new(&format!("ann@{id}.example")).expect("an address");
         let calendar = Calendar::new(terms);
         let account = Account { id: id.clone(), name: format!("The {id}"), opened_at, calendar };
-        NewAccount { account, admins: vec![Admin { name: "Ann".into(), ..Admin::with_defaults(email) }] }
+        NewAccount { account, locale: None, admins: vec![Admin { name: "Ann".into(), ..Admin::with_defaults(email) }] }
     };
     let new: Vec<NewAccount> = ids.iter().map(new).collect();
     store.open_accounts(&new, opened_at).await.expect("accounts");

@@ -14,6 +14,7 @@ use crate::core::counting::counted;
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, Email};
 use crate::core::ledger::{Account as CoreAccount, AccountStatus, Call, Closing, terms_of};
+use crate::core::locale::{BadLocale, Locale};
 use crate::core::transaction::Kind;
 use crate::store::{AccountRecord, Admin, NewAccount, Opened};
 use chrono::NaiveDate;
@@ -34,6 +35,8 @@ pub(super) enum Account {
     /// Open an account again; free credits come at once when it was closed at the beginning of the month
     Reopen(Change),
     /// Open accounts from a CSV file with the columns account, name, time_zone, opened_on, admin_email
+    ///
+    /// and, where accounts have one of their own, locale.
     Import(ImportArgs),
 }
 
@@ -76,6 +79,9 @@ pub(super) struct Create {
     /// Free credits per month [default: monthly_allowance of the settings]
     #[arg(long, value_name = "CREDITS", value_parser = args::amount)]
     allowance: Option<Credits>,
+    /// How its mails write numbers, dates and money: en-GB, en-US, de-DE, fr-FR, ... [default: that of the settings]
+    #[arg(long)]
+    locale: Option<Locale>,
     /// Who receives its alerts and reports; may be given several times
     #[arg(long = "admin", value_name = "EMAIL")]
     admins: Vec<Email>,
@@ -90,7 +96,7 @@ impl Create {
         let opened_at = first_instant_of(opened_on, self.zone);
         let account = CoreAccount { id: self.id.clone(), name: self.name, opened_at, calendar: Calendar::new(terms) };
         let admins = self.admins.into_iter().map(Admin::with_defaults).collect();
-        let opened = app.store.open_accounts(&[NewAccount { account, admins }], app.now()).await?;
+        let opened = app.store.open_accounts(&[NewAccount { account, locale: self.locale, admins }], app.now()).await?;
         match opened.into_iter().next() {
             Some(Opened::Conflict(differences)) => {
                 let what = format!(
@@ -117,7 +123,7 @@ pub(super) struct List {
     balance: bool,
 }
 
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [Column; 9] = [
     Column::text("account"),
     Column::text("status"),
     Column::text("name"),
@@ -126,6 +132,7 @@ const COLUMNS: [Column; 8] = [
     Column::text("opened_at"),
     Column::number("admins"),
     Column::text("levels"),
+    Column::text("locale"),
 ];
 const BALANCE_COLUMNS: [Column; 4] =
     [Column::number("free"), Column::number("purchased"), Column::number("available"), Column::number("held")];
@@ -170,6 +177,7 @@ fn facts(record: &AccountRecord, balance: &Balance, now: Instant, for_people: bo
         account.opened_at.into(),
         i64::try_from(record.admins.len()).unwrap_or(i64::MAX).into(),
         record.levels.as_ref().map(Levels::to_string).into(),
+        record.locale.map(Locale::as_str).into(),
     ]
 }
 
@@ -193,9 +201,9 @@ impl Show {
 
 /// Change an account
 ///
-/// A new time zone or allowance counts from the account's next month on; name and alert levels at once.
+/// A new time zone or allowance counts from the account's next month on; name, alert levels and locale at once.
 #[derive(Debug, clap::Args)]
-#[command(group(ArgGroup::new("change").required(true).multiple(true).args(["name", "zone", "allowance", "levels"])))]
+#[command(group(ArgGroup::new("change").required(true).multiple(true).args(["name", "zone", "allowance", "levels", "locale"])))]
 pub(super) struct Set {
     /// Which one
     #[arg(value_name = "ACCOUNT")]
@@ -212,6 +220,9 @@ pub(super) struct Set {
     /// Its alert levels: "low=20%,critical=75", "none", or "default" for those of the settings
     #[arg(long, value_parser = own_levels)]
     levels: Option<OwnLevels>,
+    /// How its mails write numbers, dates and money: en-GB, en-US, de-DE, fr-FR, ..., or "default" for that of the settings
+    #[arg(long, value_parser = own_locale)]
+    locale: Option<OwnLocale>,
     #[command(flatten)]
     key: KeyArg,
 }
@@ -223,10 +234,24 @@ fn own_levels(text: &str) -> Result<OwnLevels, BadLevel> {
     if text.trim() == "default" { Ok(None) } else { text.parse().map(Some) }
 }
 
+/// The locale of an account; `None` takes that of the settings.
+type OwnLocale = Option<Locale>;
+
+fn own_locale(text: &str) -> Result<OwnLocale, BadLocale> {
+    if text.trim() == "default" { Ok(None) } else { text.trim().parse().map(Some) }
+}
+
 impl Set {
     async fn run(self, context: &Context) -> Result<(), Failure> {
         let app = context.app().await?;
-        let change = AccountChange { name: self.name, zone: self.zone, allowance: self.allowance, levels: self.levels };
+        let Set { id: _, name, zone, allowance, levels, locale, key: _ } = &self;
+        let change = AccountChange {
+            name: name.clone(),
+            zone: *zone,
+            allowance: *allowance,
+            levels: levels.clone(),
+            locale: *locale,
+        };
         // Only new terms are a call of the ledger.
         let has_terms = change.zone.is_some() || change.allowance.is_some();
         let key = if has_terms { self.key.or_made(context, app)? } else { args::key(app.now())? };
@@ -316,6 +341,8 @@ async fn show(context: &Context, app: &App, id: &AccountId, done: Fields) -> Res
         ("next_allowance", pending.map(|terms| terms.allowance).into()),
         ("levels", levels.to_string().into()),
         ("own_levels", record.levels.is_some().into()),
+        ("locale", record.locale.unwrap_or(app.settings.mail.locale).as_str().into()),
+        ("own_locale", record.locale.is_some().into()),
         ("admins", admins.join(", ").into()),
         ("month", month.to_string().into()),
         ("next_reset_at", next_reset(balance.next_reset_at, for_people)),
@@ -338,5 +365,11 @@ mod tests {
         assert_eq!(own_levels("none"), Ok(Some(Levels::new(Vec::new()).expect("none is fine"))));
         assert_eq!(own_levels("low=20%").map(|levels| levels.map(|l| l.to_string())), Ok(Some("low=20%".to_owned())));
         assert!(own_levels("").is_err());
+    }
+
+    #[test]
+    fn a_locale_of_its_own_and_the_default_are_two_things() {
+        assert_eq!((own_locale("default"), own_locale("fr-FR")), (Ok(None), Ok(Some(Locale::FrFr))));
+        assert!(own_locale("fr").is_err() && own_locale("").is_err());
     }
 }

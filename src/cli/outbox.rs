@@ -62,7 +62,9 @@ async fn show(context: &Context, key: &NoticeKey) -> Result<(), Failure> {
     }
     context.show("creditd.message/1", &fields)?;
     if context.is_for_people() {
-        context.say(format_args!("\n{}", message.text.trim_end()));
+        let is_dropped = message.html.is_empty();
+        let dropped = "What it said was dropped, as it is older than keep_days in [mail].";
+        context.say(format_args!("\n{}", if is_dropped { dropped } else { message.text.trim_end() }));
     }
     Ok(())
 }
@@ -103,6 +105,9 @@ fn refused(key: &NoticeKey, asked: Asked, done: &str) -> Failure {
             "the message {name} goes to an address that is suppressed since {since}; `creditd suppressions list` says why, and \
              `creditd suppressions remove` lets it be mailed again"
         ),
+        Asked::Dropped => {
+            format!("the content of the message {name} was dropped (keep_days in [mail]), so it cannot be {done}")
+        }
     };
     Failure::message(Exit::Refused, why)
 }

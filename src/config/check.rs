@@ -3,6 +3,7 @@
 use super::{PINGS, Settings, SmtpSettings, TransportKind, ping_name};
 use crate::core::delivery::Tls;
 use crate::core::ids::{BadName, Email, clean_text};
+use crate::core::locale::Locale;
 use crate::core::outbox::Mailbox;
 use crate::core::schedule::Job;
 use crate::core::secret::Secret;
@@ -18,6 +19,8 @@ pub const AMOUNT_MAX: i64 = 1_000_000_000;
 const LATE_USAGE_DAYS_MAX: i64 = 366;
 /// Every month has as many days.
 const LAPSE_SOON_DAYS_MAX: i64 = 28;
+/// Not before whoever has a question has seen the next statement; a hundred years are for ever.
+const KEEP_DAYS: RangeInclusive<i64> = 40..=36_525;
 /// A batch is one database transaction, which charges wait for.
 const BATCH_ACCOUNTS_MAX: usize = 10_000;
 /// Longer ones are cut by some mail programs.
@@ -70,6 +73,7 @@ pub(super) fn settings(settings: &Settings, refuse: &mut dyn FnMut(&str, String)
     range(refuse, "credits.late_usage_days", credits.late_usage_days, 0..=LATE_USAGE_DAYS_MAX);
     range(refuse, "alerts.lapse_soon_days", settings.alerts.lapse_soon_days, 1..=LAPSE_SOON_DAYS_MAX);
     range(refuse, "alerts.lapse_soon_credits", settings.alerts.lapse_soon_credits.get(), 1..=AMOUNT_MAX);
+    range(refuse, "mail.keep_days", settings.mail.keep_days, KEEP_DAYS);
     range(refuse, "jobs.batch_accounts", settings.jobs.batch_accounts, 1..=BATCH_ACCOUNTS_MAX);
     if settings.jobs.bell_seconds == 0 || !60_u32.is_multiple_of(settings.jobs.bell_seconds) {
         refuse("jobs.bell_seconds", "a divisor of 60 is expected, such as 5".to_owned());
@@ -196,6 +200,11 @@ pub(super) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     }
     let expected = "an address and a port are expected, such as \"127.0.0.1:8417\" or \"[::1]:8417\", or \"off\"";
     text.parse().map(Some).map_err(|_| D::Error::custom(expected))
+}
+
+/// Reads a locale.
+pub(super) fn locale<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Locale, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
 }
 
 /// A mailbox as settings have it.

@@ -15,6 +15,7 @@ pub use check::AMOUNT_MAX;
 use crate::core::alert::Levels;
 use crate::core::credits::Credits;
 use crate::core::delivery::Tls;
+use crate::core::locale::Locale;
 use crate::core::outbox::Mailbox;
 use crate::core::schedule::Job;
 use crate::core::secret::Secret;
@@ -240,6 +241,11 @@ pub struct MailSettings {
     /// The sender of every message; its domain is that of the Message-IDs.
     #[serde(deserialize_with = "check::sender")]
     pub from: Mailbox,
+    /// How numbers, dates and money are written, to operators and to accounts without a locale of their own.
+    #[serde(deserialize_with = "check::locale")]
+    pub locale: Locale,
+    /// Days for which what a message said is kept: its text, HTML and attachments.
+    pub keep_days: i64,
     /// Who hears of what concerns the platform and no account: at most one message each for a thing. May be nobody.
     #[serde(default, deserialize_with = "check::mailboxes")]
     pub operators: Vec<Mailbox>,

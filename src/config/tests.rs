@@ -212,6 +212,7 @@ fn a_value_of_the_wrong_kind_is_refused_where_it_stands() {
         complaint("[alerts]\nlevels = [{ name = \"a\", credits = 1 }, { name = \"a\", credits = 2 }]\n", &[]),
         complaint("[mail]\nfrom = \"creditd <nobody>\"\n", &[]),
         complaint("[mail]\n\ntransport = \"post\"\n", &[]),
+        complaint("[mail]\nlocale = \"de\"\n", &[]),
         complaint("[log\nlevel = 3\n", &[]),
     ];
     assert_snapshot!(complaints.join("\n"), @r#"
@@ -224,6 +225,7 @@ fn a_value_of_the_wrong_kind_is_refused_where_it_stands() {
     creditd.toml:2: alerts.levels = [{ credits = 1, name = "a" }, { credits = 2, name = "a" }]: there are two alert levels named a; give each its own name
     creditd.toml:2: mail.from = "creditd <nobody>": "nobody" is not an e-mail address (name@domain)
     creditd.toml:3: mail.transport = "post": unknown variant `post`, expected `file` or `smtp`
+    creditd.toml:2: mail.locale = "de": there is no locale "de"; did you mean de-DE? Known are de-DE, de-CH, en-GB, en-US, en-AU, en-CA, en-IE, en-IN, en-NZ, es-ES, fr-FR, it-IT, nl-NL, pl-PL, pt-BR, sv-SE
     creditd.toml:1: unclosed table, expected `]`
     "#);
 }

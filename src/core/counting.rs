@@ -1,21 +1,11 @@
 //! Numbers as people read them: thousands apart, and one thing told from several.
 
+use super::locale::Locale;
+
 /// A number with its thousands apart: `1,234,567`, `-5`.
 #[must_use]
 pub fn grouped(number: impl Into<i128>) -> String {
-    let number = number.into();
-    let digits = number.unsigned_abs().to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3 + 1);
-    if number < 0 {
-        text.push('-');
-    }
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    Locale::default().number(number)
 }
 
 /// `1 account`, `2,000 accounts`.

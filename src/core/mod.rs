@@ -12,6 +12,7 @@ pub mod delivery;
 pub mod forecast;
 pub mod ids;
 pub mod ledger;
+pub mod locale;
 pub mod outbox;
 pub mod price;
 pub mod run;

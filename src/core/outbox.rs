@@ -397,6 +397,10 @@ impl Message {
                 return bad("a content id", id);
             }
         }
+        // A message without it is one whose content was dropped.
+        if self.html.is_empty() {
+            return bad("HTML", "");
+        }
         match &self.unsubscribe_url {
             Some(url) if !is_header_url(url) => bad("an address for unsubscribing", url),
             _ => Ok(()),

@@ -151,7 +151,7 @@ async fn open_accounts(app: &App, companies: &[Company]) -> Result<(), DemoError
     let allowance = app.settings.credits.monthly_allowance;
     let new: Vec<NewAccount> = companies
         .iter()
-        .map(|company| NewAccount { account: company.account(allowance), admins: vec![company.admin()] })
+        .map(|company| NewAccount { account: company.account(allowance), locale: None, admins: vec![company.admin()] })
         .collect();
     app.store.open_accounts(&new, app.now()).await?;
     Ok(())

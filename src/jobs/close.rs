@@ -5,7 +5,8 @@
 //! A month that a person opened again stays open until a person closes it, whoever closed it first; and with it all later
 //! ones, for closing a month closes all before it.
 //!
-//! Then it tells whoever got the statement of a month that was closed, by the job or by a person, what has changed since.
+//! Then it tells whoever got the statement of a month that was closed, by the job or by a person, what has changed since; and it
+//! drops what messages said that are older than the settings keep it.
 
 use super::{Done, JobError, Kit, Run, statements};
 use crate::core::calendar::{Instant, Month};
@@ -21,6 +22,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const COMMENT: &str = "late usage had its time";
 /// The first zone in which a day begins is this many hours before UTC.
 const ZONE_HOURS_MAX: i64 = 14;
+/// Messages whose content is dropped in one database transaction, which charges wait for.
+const MESSAGES_AT_ONCE: usize = 200;
 /// Periods that are named as not reported.
 const PERIODS_NAMED_MAX: usize = 20;
 
@@ -94,13 +97,34 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         done.problems.push(format!("and {more} more periods that were not reported"));
     }
     let reopened = if left > 0 { format!(", {left} left as they were opened again") } else { String::new() };
-    let corrected = statements::correct(kit, run, &mut done).await?;
-    let corrected = match corrected {
+    let corrected = match statements::correct(kit, run, &mut done).await? {
         0 => String::new(),
         some => format!(", {}", counted(some, "corrected statement")),
     };
-    done.summary = format!("{} closed to late usage{reopened}{corrected}", counted(closed, "account"));
+    let dropped = match drop_contents(kit, run).await? {
+        0 => String::new(),
+        some => format!(", the content of {} dropped", counted(some, "old message")),
+    };
+    done.summary = format!("{} closed to late usage{reopened}{corrected}{dropped}", counted(closed, "account"));
     Ok(done)
+}
+
+/// Drops what old messages said; returns of how many.
+async fn drop_contents(kit: &Kit, run: &mut Run<'_>) -> Result<u64, JobError> {
+    let store = &kit.app.store;
+    let before = kit.app.now().plus_days(-kit.app.settings.mail.keep_days);
+    if run.dry_run {
+        return Ok(store.count_contents(before).await?);
+    }
+    let mut dropped = 0;
+    loop {
+        run.check_stop()?;
+        let some = store.drop_contents(before, MESSAGES_AT_ONCE).await?;
+        if some == 0 {
+            return Ok(dropped);
+        }
+        dropped += some as u64;
+    }
 }
 
 /// The months of an account that are due, in one step: closing a month closes all before it. It stops at the first that is

@@ -39,12 +39,12 @@ pub(super) async fn news(kit: &Kit, id: RunId, result: &Result<Done, JobError>) 
     if backfill != NO_BACKFILL {
         return Ok(News::default());
     }
-    let now = kit.app.now();
+    let (now, locale) = (kit.app.now(), kit.app.settings.mail.locale);
     Ok(News(match (kit.app.store.incident(job).await?, result) {
         (Some(incident), Ok(done)) => {
             let outcome = done.summary.clone();
             let Incident { began_at, why, .. } = incident.clone();
-            let facts = JobWell { job, slot, done_at: now, outcome, began_at, why };
+            let facts = JobWell { job, slot, done_at: now, outcome, began_at, why, locale };
             let messages = to_operators(kit, |to| kit.templates.job_well(&facts, to));
             Some(Telling::Ends(incident, messages))
         }
@@ -54,7 +54,7 @@ pub(super) async fn news(kit: &Kit, id: RunId, result: &Result<Done, JobError>) 
         (None, Err(_)) if kit.app.settings.mail.operators.is_empty() => None,
         (None, Err(error)) => {
             let why = error.to_string();
-            let facts = JobFailed { job, slot, failed_at: now, why: why.clone() };
+            let facts = JobFailed { job, slot, failed_at: now, why: why.clone(), locale };
             let messages = to_operators(kit, |to| kit.templates.job_failed(&facts, to));
             let why = cut_text(&why, WHY_CHARS_MAX);
             Some(Telling::Begins(Incident { job, slot, began_at: now, why }, messages))

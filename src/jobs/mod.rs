@@ -35,6 +35,7 @@ use crate::core::backfill::Asked;
 use crate::core::calendar::Instant;
 use crate::core::delivery::{Breaker, Fault};
 use crate::core::ledger::Refusal;
+use crate::core::locale::Locale;
 use crate::core::run::{Span, Tally};
 use crate::core::schedule::{Job, Slot};
 use crate::core::secret::Secret;
@@ -245,6 +246,11 @@ impl Kit {
     fn per_minute(&self) -> Option<u32> {
         let mail = &self.app.settings.mail;
         Some(mail.smtp.per_minute).filter(|most| mail.transport == TransportKind::Smtp && *most > 0)
+    }
+
+    /// How the people of an account write numbers and dates: as it says, or as the platform does.
+    fn locale(&self, record: &AccountRecord) -> Locale {
+        record.locale.unwrap_or(self.app.settings.mail.locale)
     }
 
     /// The alert levels of an account: its own, or the platform's.

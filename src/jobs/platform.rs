@@ -7,6 +7,7 @@
 use super::{Done, JobError, Kit};
 use crate::app::App;
 use crate::core::calendar::{Instant, Month};
+use crate::core::locale::Locale;
 use crate::core::outbox::{Attachment, Mailbox, Message, NoticeKey};
 use crate::core::schedule::{Job, ZoneInUse};
 use crate::core::statement::{
@@ -72,7 +73,7 @@ pub(super) async fn run(kit: &Kit, month: Month, dry_run: bool, done: &mut Done)
     }
     let written = if dry_run { messages.len() as u64 } else { kit.app.store.write_messages(&messages).await? };
     done.tally.add(WRITTEN, written.cast_signed());
-    done.tally.add(THERE, known.len() as i64);
+    done.tally.add(THERE, (known.len() as u64).cast_signed());
     done.summary = super::statements::summary(&done.tally, dry_run);
     Ok(())
 }
@@ -87,7 +88,7 @@ pub(super) async fn word(kit: &Kit, month: Month, wanted: &[&Mailbox]) -> Result
     let model = make(&spec, app.read_report(None, &spec, None, &mut |_, _| {}).await?)?;
     let titles: BTreeMap<String, String> =
         app.store.prices().await?.iter().map(|action| (action.code.to_string(), action.title.clone())).collect();
-    let facts = facts_of(&model, month, &titles);
+    let facts = facts_of(&model, month, &titles, app.settings.mail.locale);
     let workbook = Attachment {
         name: format!("platform-{month}.xlsx"),
         content_type: XLSX.to_owned(),
@@ -111,13 +112,14 @@ fn spec(month: Month, now: Instant) -> Result<ReportSpec, JobError> {
     Ok(Definitions::load(None)?.get(REPORT)?.resolve(&overrides, now.to_utc().date_naive(), now)?)
 }
 
-fn facts_of(model: &ReportModel, month: Month, titles: &BTreeMap<String, String>) -> PlatformMonth {
+fn facts_of(model: &ReportModel, month: Month, titles: &BTreeMap<String, String>, locale: Locale) -> PlatformMonth {
     let total = |at: usize| model.totals.get(at).map(|line| line.figures).unwrap_or_default();
     let counts = model.totals.get(LINES_PER_PERIOD - 1).and_then(|line| line.counts).unwrap_or_default();
     let before = model.beside.comparison.as_ref().and_then(|before| before.totals.get(LINES_PER_PERIOD - 1));
     let top = model.beside.tops.iter().find(|top| top.by == Breakdown::Action);
     PlatformMonth {
         month,
+        locale,
         as_of: model.spec.as_of(),
         free: total(0),
         purchased: total(1),

@@ -6,7 +6,7 @@ use crate::app::AppError;
 use crate::core::calendar::Month;
 use crate::core::ids::{AccountId, Email};
 use crate::core::outbox::{Mailbox, Message};
-use crate::notice::{sample_job_failed, sample_job_well};
+use crate::notice::{JobFailed, JobWell, sample_job_failed, sample_job_well};
 use crate::store::{AccountRecord, Admin};
 use chrono::NaiveDate;
 
@@ -45,9 +45,12 @@ pub async fn preview_for_operators(kit: &Kit, preview: OperatorPreview) -> Resul
         Some(operator) => operator.clone(),
         None => Mailbox { name: String::new(), address: made_up("operator@example.com")? },
     };
+    let locale = kit.app.settings.mail.locale;
     Ok(match preview {
-        OperatorPreview::JobFailed => kit.templates.job_failed(&sample_job_failed(), &reader)?,
-        OperatorPreview::JobWell => kit.templates.job_well(&sample_job_well(), &reader)?,
+        OperatorPreview::JobFailed => {
+            kit.templates.job_failed(&JobFailed { locale, ..sample_job_failed() }, &reader)?
+        }
+        OperatorPreview::JobWell => kit.templates.job_well(&JobWell { locale, ..sample_job_well() }, &reader)?,
         OperatorPreview::PlatformMonth(month) => return Ok(platform::word(kit, month, &[&reader]).await?.remove(0)),
     })
 }

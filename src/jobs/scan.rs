@@ -134,7 +134,7 @@ pub(super) fn preview_resolved(
     let levels = kit.levels(record);
     let Some((level, _)) = levels.ladder(balance.allowance).into_iter().next() else { return Ok(None) };
     let alert = OpenAlert { level: level.name().clone(), crossing: 1, threshold: Credits::ZERO, opened_at: balance.at };
-    Ok(Some(kit.templates.resolved(&resolved(record, balance, &alert), &mailbox(reader), balance.at)?))
+    Ok(Some(kit.templates.resolved(&resolved(kit, record, balance, &alert), &mailbox(reader), balance.at)?))
 }
 
 /// The notice that free credits lapse soon as `record`'s account would get it now. Nothing is written.
@@ -147,7 +147,7 @@ pub(super) fn preview_lapse_soon(
     if balance.lapsing.is_zero() || balance.status == AccountStatus::Closed {
         return Ok(None);
     }
-    Ok(Some(kit.templates.lapse_soon(&lapsing(record, balance), &mailbox(reader), balance.at)?))
+    Ok(Some(kit.templates.lapse_soon(&lapsing(kit, record, balance), &mailbox(reader), balance.at)?))
 }
 
 /// Whether it is time to say what lapses at the end of the month.
@@ -222,13 +222,13 @@ async fn word_opted_in(kit: &Kit, findings: &[Finding], now: Instant) -> Result<
     let mut lapses = Vec::new();
     for Finding { record, balance, is_over, lapses_soon, .. } in findings {
         if let Some(alert) = is_over {
-            let facts = resolved(record, balance, alert);
+            let facts = resolved(kit, record, balance, alert);
             for admin in record.admins.iter().filter(|admin| admin.resolved) {
                 messages.push(kit.templates.resolved(&facts, &mailbox(admin), now)?);
             }
         }
         for admin in record.admins.iter().filter(|admin| *lapses_soon && admin.lapse_soon) {
-            lapses.push(kit.templates.lapse_soon(&lapsing(record, balance), &mailbox(admin), now)?);
+            lapses.push(kit.templates.lapse_soon(&lapsing(kit, record, balance), &mailbox(admin), now)?);
         }
     }
     // All accounts are looked at again on each day until then.
@@ -242,11 +242,12 @@ fn mailbox(admin: &Admin) -> Mailbox {
     Mailbox { name: admin.name.clone(), address: admin.email.clone() }
 }
 
-fn resolved(record: &AccountRecord, balance: &Balance, alert: &OpenAlert) -> Resolved {
+fn resolved(kit: &Kit, record: &AccountRecord, balance: &Balance, alert: &OpenAlert) -> Resolved {
     Resolved {
         account: record.account.id.clone(),
         account_name: record.account.name.clone(),
         zone: balance.zone,
+        locale: kit.locale(record),
         crossing: Crossing { level: alert.level.clone(), crossing: alert.crossing },
         opened_at: alert.opened_at,
         available: balance.available,
@@ -254,11 +255,12 @@ fn resolved(record: &AccountRecord, balance: &Balance, alert: &OpenAlert) -> Res
     }
 }
 
-fn lapsing(record: &AccountRecord, balance: &Balance) -> LapseSoon {
+fn lapsing(kit: &Kit, record: &AccountRecord, balance: &Balance) -> LapseSoon {
     LapseSoon {
         account: record.account.id.clone(),
         account_name: record.account.name.clone(),
         zone: balance.zone,
+        locale: kit.locale(record),
         month: balance.month,
         lapses_at: balance.month_ends_at,
         lapsing: balance.lapsing,
@@ -282,6 +284,7 @@ fn facts_of(kit: &Kit, finding: &Finding, daily: &DailyUse, prices: &PriceMatrix
         account: record.account.id.clone(),
         account_name: record.account.name.clone(),
         zone: balance.zone,
+        locale: kit.locale(record),
         crossing,
         threshold,
         available: balance.available,

@@ -7,6 +7,9 @@
 //! compared with what is true then, once: whoever was told something else gets the next version, which says what has changed. A
 //! version has one set of figures, and an admin was told those of the last version of which the outbox has a message.
 
+mod batches;
+
+use self::batches::{Batch, Batches, stated};
 use super::{Done, JobError, Kit, Run, platform};
 use crate::app::{App, Stated};
 use crate::core::alert::Levels;
@@ -14,6 +17,7 @@ use crate::core::backfill::Asked;
 use crate::core::calendar::{Calendar, Instant, Month};
 use crate::core::counting::counted;
 use crate::core::ids::{AccountId, Email};
+use crate::core::locale::Locale;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
 use crate::core::run::{End, Span, Tally};
 use crate::core::statement::{
@@ -102,7 +106,7 @@ pub(super) async fn end_of_batch(app: &App, zone: Tz, after: Option<&str>) -> Re
 }
 
 /// Words the statements of one period for the accounts of `span` whose zone it was. While one batch is worded, the one before
-/// it is written.
+/// it is written and the one behind it is read.
 pub(super) async fn run(
     kit: &Kit,
     reported: Reported,
@@ -110,37 +114,26 @@ pub(super) async fn run(
     span: &Span,
     run: &mut Run<'_>,
 ) -> Result<Done, JobError> {
-    let app = &kit.app;
     let (mut done, only_shows) = (Done::default(), kit.only_shows(run));
-    let (mut seen, mut written, mut there) = (0_u64, 0_u64, 0_u64);
+    let (mut written, mut there) = (0_u64, 0_u64);
     let titles = titles(kit).await?;
+    let mark = |mark: &Option<String>| mark.as_deref().map(AccountId::new).transpose().map_err(StoreError::from);
+    let (after, until) = (mark(&span.after)?, mark(&span.until)?);
+    let mut batches = Batches::new(kit, reported, zone, (after, until));
     let mut before = Worded::default();
-    let read = |mark: &Option<String>| mark.as_deref().map(AccountId::new).transpose().map_err(StoreError::from);
-    let (mut after, until) = (read(&span.after)?, read(&span.until)?);
-    loop {
-        let ids = app.store.accounts_in_zone(zone, after.as_ref(), until.as_ref(), ACCOUNTS_LOOKED_AT).await?;
-        let Some(last) = ids.last().cloned() else { break };
-        let now = app.now();
-        let (mut wanted, known) = match &kit.asked {
-            None => gather(kit, &ids, reported, zone, now).await?,
-            Some(asked) => compare(kit, asked, &ids, reported, zone, now).await?,
-        };
-        there += known;
-        while !wanted.is_empty() {
-            run.check_stop()?;
-            let batch = wanted.drain(..wanted.len().min(ACCOUNTS_AT_ONCE)).collect();
-            let words = word(kit, batch, reported, &titles, now);
-            let (worded, added) = tokio::try_join!(words, write(kit, &before, only_shows))?;
-            written += added;
-            there += worded.unchanged;
-            worded.tell(&mut done);
-            before = worded;
-        }
-        seen += ids.len() as u64;
-        (run.progress)(seen, None);
-        after = Some(last);
+    let mut next = batches.next().await?;
+    while let Some(Batch { wanted, stated, now }) = next {
+        run.check_stop()?;
+        let words = word(kit, wanted, stated, reported, &titles, now);
+        let (worded, added, read) = tokio::try_join!(words, write(kit, &before, only_shows), batches.next())?;
+        written += added;
+        there += worded.unchanged;
+        worded.tell(&mut done);
+        (before, next) = (worded, read);
+        (run.progress)(batches.seen(), None);
     }
     written += write(kit, &before, only_shows).await?;
+    there += batches.there();
     done.tally.add(STATEMENTS, written.cast_signed());
     done.tally.add(STATEMENTS_THERE, there.cast_signed());
     done.summary = summary(&done.tally, only_shows);
@@ -177,7 +170,8 @@ pub(super) async fn correct(kit: &Kit, run: &mut Run<'_>, done: &mut Done) -> Re
             let reported = Reported::Month(month);
             let ids: Vec<AccountId> = compared.iter().map(|statement| statement.account.clone()).collect();
             let wanted = told(kit, &ids, reported).await?;
-            let mut worded = word(kit, wanted, reported, &titles, now).await?;
+            let stated = stated(kit, &wanted, reported).await?;
+            let mut worded = word(kit, wanted, stated, reported, &titles, now).await?;
             worded.tell(done);
             worded.statements.compared = compared;
             written += write(kit, &worded, run.dry_run).await?;
@@ -234,7 +228,9 @@ pub(super) async fn preview(
     reported: Reported,
 ) -> Result<Option<Message>, JobError> {
     let wanted = Wanted { record, admins: vec![(reader, None)], versions: Vec::new() };
-    Ok(word(kit, vec![wanted], reported, &titles(kit).await?, kit.app.now()).await?.messages.pop())
+    let wanted = vec![wanted];
+    let (stated, titles) = (stated(kit, &wanted, reported).await?, titles(kit).await?);
+    Ok(word(kit, wanted, stated, reported, &titles, kit.app.now()).await?.messages.pop())
 }
 
 /// An account with the admins who may get this statement.
@@ -379,6 +375,7 @@ async fn readers(kit: &Kit, records: Vec<AccountRecord>, reported: Reported) -> 
 async fn word(
     kit: &Kit,
     wanted: Vec<Wanted>,
+    stated: Vec<Stated>,
     reported: Reported,
     titles: &Arc<BTreeMap<String, String>>,
     now: Instant,
@@ -386,14 +383,12 @@ async fn word(
     if wanted.is_empty() {
         return Ok(Worded::default());
     }
-    let ids: Vec<AccountId> = wanted.iter().map(|wanted| wanted.record.account.id.clone()).collect();
-    let range = reported.range()?;
-    let stated = kit.app.statements(&ids, range).await?;
     let wording = Wording {
-        spec: ReportSpec::new("Statement", range, Grouping::Day, Scope::Account, now)?,
+        spec: ReportSpec::new("Statement", reported.range()?, Grouping::Day, Scope::Account, now)?,
         reported,
         titles: Arc::clone(titles),
         levels: kit.app.settings.alerts.levels.clone(),
+        locale: kit.app.settings.mail.locale,
         templates: kit.templates.clone(),
         now,
     };
@@ -409,6 +404,8 @@ struct Wording {
     titles: Arc<BTreeMap<String, String>>,
     /// The platform's.
     levels: Levels,
+    /// That of accounts without one of their own.
+    locale: Locale,
     templates: Templates,
     now: Instant,
 }
@@ -494,6 +491,7 @@ impl Wording {
             Reported::Day(day) => Period::Day(day),
         };
         let said = said(model);
+        let locale = record.locale.unwrap_or(self.locale);
         let sales = model.beside.facts.iter().flat_map(|facts| &facts.sales).filter(|(_, sales)| sales.purchases > 0);
         let bought = |(currency, sales): (&String, &Sales)| PacksBought {
             packs: sales.packs,
@@ -504,13 +502,14 @@ impl Wording {
             account: account.id.clone(),
             account_name: account.name.clone(),
             zone: self.reported.zone_in(&account.calendar),
+            locale,
             period,
             said,
             refused,
             bought: sales.map(bought).collect(),
             top_actions: self.tops(model, Breakdown::Action),
             top_users: self.tops(model, Breakdown::User),
-            chart: picture(model)?,
+            chart: picture(model, locale)?,
             workbook: if said.is_quiet() { None } else { workbook(model)? },
             version: FIRST_VERSION,
             corrects: None,
@@ -550,9 +549,10 @@ fn said(model: &ReportModel) -> Said {
 }
 
 /// What was consumed day by day.
-fn picture(model: &ReportModel) -> Result<Option<ChartPicture>, JobError> {
-    let Some(drawn) = chart(model, Subject::Consumption, Frame::Mail) else { return Ok(None) };
-    let Picture { png, description, width, height } = report::picture(model, &drawn, Frame::Mail)?;
+fn picture(model: &ReportModel, locale: Locale) -> Result<Option<ChartPicture>, JobError> {
+    let frame = Frame::Mail(locale);
+    let Some(drawn) = chart(model, Subject::Consumption, frame) else { return Ok(None) };
+    let Picture { png, description, width, height } = report::picture(model, &drawn, frame)?;
     Ok(Some(ChartPicture { png: png.into(), description, width, height }))
 }
 

@@ -1,8 +1,9 @@
 //! To operators: that a job failed, and that it is well again.
 
-use super::words::{moment, shorten};
+use super::words::{moment, month_title, shorten};
 use super::{NoticeError, Templates};
 use crate::core::calendar::Instant;
+use crate::core::locale::Locale;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
 use crate::core::schedule::{Job, Slot};
 use chrono_tz::Tz;
@@ -26,6 +27,8 @@ pub struct JobFailed {
     pub failed_at: Instant,
     /// Why; what looks like an address in it is left out.
     pub why: String,
+    /// How operators write dates.
+    pub locale: Locale,
 }
 
 /// The facts of the notice that a job which had failed is done again.
@@ -43,10 +46,13 @@ pub struct JobWell {
     pub began_at: Instant,
     /// Why.
     pub why: String,
+    /// How operators write dates.
+    pub locale: Locale,
 }
 
 #[derive(Serialize)]
 struct FailedView<'a> {
+    locale: Locale,
     job: &'a str,
     covers: String,
     failed_at: String,
@@ -58,6 +64,7 @@ struct FailedView<'a> {
 
 #[derive(Serialize)]
 struct WellView<'a> {
+    locale: Locale,
     job: &'a str,
     covers: String,
     done_at: String,
@@ -79,14 +86,15 @@ impl Templates {
     /// # Errors
     /// [`NoticeError`] when a template fails on these facts.
     pub fn job_failed(&self, facts: &JobFailed, to: &Mailbox) -> Result<Message, NoticeError> {
-        let JobFailed { job, slot, failed_at, why } = facts;
+        let JobFailed { job, slot, failed_at, why, locale } = facts;
         let key = NoticeKey::job_failed(*job, *failed_at, to.address.clone());
         let why = without_addresses(why);
         let commands = commands(*job, *slot);
         let view = FailedView {
+            locale: *locale,
             job: job.as_str(),
-            covers: covers(*slot, *failed_at),
-            failed_at: moment(*failed_at, Tz::UTC),
+            covers: covers(*slot, *failed_at, *locale),
+            failed_at: moment(*failed_at, Tz::UTC, *locale),
             why_short: shorten(&why, WHY_SHORT_CHARS_MAX),
             why: shorten(&why, WHY_CHARS_MAX),
             width: commands.iter().map(|line| line.command.len()).max().unwrap_or(0) + GAP,
@@ -100,13 +108,14 @@ impl Templates {
     /// # Errors
     /// [`NoticeError`] when a template fails on these facts.
     pub fn job_well(&self, facts: &JobWell, to: &Mailbox) -> Result<Message, NoticeError> {
-        let JobWell { job, slot, done_at, outcome, began_at, why } = facts;
+        let JobWell { job, slot, done_at, outcome, began_at, why, locale } = facts;
         let key = NoticeKey::job_well(*job, *began_at, to.address.clone());
         let view = WellView {
+            locale: *locale,
             job: job.as_str(),
-            covers: covers(*slot, *done_at),
-            done_at: moment(*done_at, Tz::UTC),
-            began_at: moment(*began_at, Tz::UTC),
+            covers: covers(*slot, *done_at, *locale),
+            done_at: moment(*done_at, Tz::UTC, *locale),
+            began_at: moment(*began_at, Tz::UTC, *locale),
             outcome: shorten(without_addresses(outcome).trim_end_matches('.'), WHY_CHARS_MAX),
             why: shorten(&without_addresses(why), WHY_CHARS_MAX),
         };
@@ -115,12 +124,13 @@ impl Templates {
 }
 
 /// What a run that ended at `at` was for; empty where it reads the same.
-fn covers(slot: Slot, at: Instant) -> String {
+fn covers(slot: Slot, at: Instant, locale: Locale) -> String {
+    let moment = |at| moment(at, Tz::UTC, locale);
     match slot {
-        Slot::Tick(slot) if moment(slot, Tz::UTC) == moment(at, Tz::UTC) => String::new(),
-        Slot::Tick(at) => moment(at, Tz::UTC),
-        Slot::Day(day, zone) => format!("{} in {zone}", day.format("%-d %B %Y")),
-        Slot::Month(month, zone) => format!("{} in {zone}", month.first_day().format("%B %Y")),
+        Slot::Tick(slot) if moment(slot) == moment(at) => String::new(),
+        Slot::Tick(at) => moment(at),
+        Slot::Day(day, zone) => format!("{} in {zone}", locale.date(day)),
+        Slot::Month(month, zone) => format!("{} in {zone}", month_title(month)),
     }
 }
 
@@ -181,13 +191,14 @@ pub fn sample_job_failed() -> JobFailed {
         why: "the ledger does not add up; `creditd verify` shows all differences. the balance is what the grants have left: \
               acme: balance of free + purchased should be 1500 + 2251, is 1500 + 2250"
             .to_owned(),
+        locale: Locale::default(),
     }
 }
 
 /// A notice to look at.
 #[must_use]
 pub fn sample_job_well() -> JobWell {
-    let JobFailed { job, slot: _, failed_at, why } = sample_job_failed();
+    let JobFailed { job, slot: _, failed_at, why, locale } = sample_job_failed();
     JobWell {
         job,
         slot: Slot::Tick(Instant::from_micros(1_362_195_000_000_000)), // 2013-03-02T03:30:00Z
@@ -195,6 +206,7 @@ pub fn sample_job_well() -> JobWell {
         outcome: "42 checks over the whole ledger, no difference".to_owned(),
         began_at: failed_at,
         why,
+        locale,
     }
 }
 

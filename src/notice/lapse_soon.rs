@@ -5,6 +5,7 @@ use super::{NoticeError, SUBJECT_NAME_CHARS_MAX, Templates};
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, TEXT_CHARS_MAX};
+use crate::core::locale::Locale;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
 use chrono_tz::Tz;
 use serde::Serialize;
@@ -18,6 +19,8 @@ pub struct LapseSoon {
     pub account_name: String,
     /// Its zone now.
     pub zone: Tz,
+    /// How its people write numbers and dates.
+    pub locale: Locale,
     /// The month that ends.
     pub month: Month,
     /// When it ends.
@@ -33,6 +36,7 @@ pub struct LapseSoon {
 /// What the templates see; described in `templates/mail/lapse-soon.txt`.
 #[derive(Serialize)]
 struct View<'a> {
+    locale: Locale,
     account: String,
     account_short: String,
     account_id: &'a AccountId,
@@ -51,15 +55,16 @@ impl Templates {
     /// [`NoticeError`] when a template fails on these facts.
     pub fn lapse_soon(&self, facts: &LapseSoon, to: &Mailbox, created_at: Instant) -> Result<Message, NoticeError> {
         let key = NoticeKey::lapse_soon(facts.account.clone(), facts.month, to.address.clone());
-        let last_day = facts.lapses_at.plus_micros(-1).in_zone(facts.zone).format("%-d %B");
+        let last_day = facts.lapses_at.plus_micros(-1).in_zone(facts.zone).date_naive();
         let view = View {
+            locale: facts.locale,
             account: named(&facts.account_name, &facts.account, TEXT_CHARS_MAX),
             account_short: named(&facts.account_name, &facts.account, SUBJECT_NAME_CHARS_MAX),
             account_id: &facts.account,
             zone: facts.zone.name(),
             lapsing: facts.lapsing,
-            last_day: last_day.to_string(),
-            lapses_at: moment(facts.lapses_at, facts.zone),
+            last_day: facts.locale.day(last_day),
+            lapses_at: moment(facts.lapses_at, facts.zone, facts.locale),
             purchased: facts.purchased,
             next_allowance: facts.next_allowance,
         };
@@ -74,6 +79,7 @@ pub fn sample_lapse_soon() -> LapseSoon {
         account: AccountId::new("acme").unwrap_or_else(|_| unreachable!("a valid id")),
         account_name: "Acme".to_owned(),
         zone: Tz::America__New_York,
+        locale: Locale::default(),
         month: Month::new(2013, 3).unwrap_or_else(|_| unreachable!("a valid month")),
         lapses_at: Instant::from_micros(1_364_788_800_000_000), // 2013-04-01T00:00:00-04:00
         lapsing: Credits::new(930),

@@ -7,6 +7,7 @@ use crate::core::calendar::{Calendar, Instant, Month, Terms};
 use crate::core::credits::{Credits, Split};
 use crate::core::forecast::{DailyUse, Forecast, ForecastInput, Outlook, forecast};
 use crate::core::ids::{AccountId, LevelName, TEXT_CHARS_MAX};
+use crate::core::locale::Locale;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
 use crate::core::transaction::Money;
 use chrono_tz::Tz;
@@ -33,6 +34,8 @@ pub struct LowCredit {
     pub account_name: String,
     /// Its zone now.
     pub zone: Tz,
+    /// How its people write numbers and dates.
+    pub locale: Locale,
     /// The crossing that is told.
     pub crossing: Crossing,
     /// The level in credits.
@@ -54,6 +57,7 @@ pub struct LowCredit {
 /// What the templates see; described in `templates/mail/low-credit.txt`.
 #[derive(Serialize)]
 struct View<'a> {
+    locale: Locale,
     account: String,
     account_short: String,
     account_id: &'a AccountId,
@@ -102,9 +106,10 @@ impl Templates {
 }
 
 fn view(facts: &LowCredit) -> View<'_> {
-    let LowCredit { zone, forecast, available, .. } = *facts;
+    let LowCredit { zone, locale, forecast, available, .. } = *facts;
     let stops: Vec<String> = facts.stops.iter().map(|title| shorten(title, TITLE_CHARS_MAX)).collect();
     View {
+        locale,
         account: named(&facts.account_name, &facts.account, TEXT_CHARS_MAX),
         account_short: named(&facts.account_name, &facts.account, SUBJECT_NAME_CHARS_MAX),
         account_id: &facts.account,
@@ -118,11 +123,11 @@ fn view(facts: &LowCredit) -> View<'_> {
         pace: forecast.pace_per_day,
         pace28: forecast.pace28_per_day,
         outlook: outlook_word(forecast.outlook),
-        free_runs_out_at: forecast.free_runs_out_at.map(|at| hour(at, zone)),
-        runs_out_at: forecast.runs_out_at.map(|at| hour(at, zone)),
-        next_reset_at: moment(facts.next_reset_at, zone),
+        free_runs_out_at: forecast.free_runs_out_at.map(|at| hour(at, zone, locale)),
+        runs_out_at: forecast.runs_out_at.map(|at| hour(at, zone, locale)),
+        next_reset_at: moment(facts.next_reset_at, zone, locale),
         stops: listed(&stops, STOPS_SHOWN_MAX),
-        pack: facts.pack.as_ref().map(|pack| PackView { credits: pack.credits, price: price(&pack.price) }),
+        pack: facts.pack.as_ref().map(|pack| PackView { credits: pack.credits, price: price(&pack.price, locale) }),
         packs_needed: forecast.packs_needed,
         share: share(available, facts.allowance),
     }
@@ -180,6 +185,7 @@ fn sample_after(history_days: i64, used: i64, free: i64, purchased: i64) -> LowC
         account: AccountId::new("acme").unwrap_or_else(|_| unreachable!("a valid id")),
         account_name: "Acme".to_owned(),
         zone,
+        locale: Locale::default(),
         crossing: Crossing {
             level: LevelName::new("low").unwrap_or_else(|_| unreachable!("a valid name")),
             crossing: 3,

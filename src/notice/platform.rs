@@ -1,9 +1,10 @@
 //! To operators: the whole platform's month.
 
-use super::words::{moment, price, shorten};
+use super::words::{moment, month_title, price, shorten};
 use super::{NoticeError, TITLE_CHARS_MAX, Templates};
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::Credits;
+use crate::core::locale::Locale;
 use crate::core::outbox::{Attachment, Mailbox, Message, NoticeKey};
 use crate::core::statement::{Counts, Facts, Figures, Sales};
 use crate::core::transaction::Money;
@@ -15,6 +16,8 @@ use serde::Serialize;
 pub struct PlatformMonth {
     /// The month.
     pub month: Month,
+    /// How operators write numbers and dates.
+    pub locale: Locale,
     /// When the ledger said so.
     pub as_of: Instant,
     /// Free credits.
@@ -36,6 +39,7 @@ pub struct PlatformMonth {
 /// What the templates see; described in `templates/mail/platform-monthly.txt`.
 #[derive(Serialize)]
 struct View {
+    locale: Locale,
     month: String,
     month_before: String,
     month_word: String,
@@ -132,15 +136,16 @@ fn view(facts: &PlatformMonth) -> Result<View, NoticeError> {
     // Money of several currencies is never added up.
     let worths = |of: fn(&Sales) -> i64| {
         let each = sales.iter().filter(|(_, sales)| of(sales) != 0);
-        let each: Vec<String> = each.map(|(currency, sales)| money(currency, of(sales))).collect();
+        let each: Vec<String> = each.map(|(currency, sales)| money(currency, of(sales), facts.locale)).collect();
         each.join(" + ")
     };
     let sold = sales.iter().filter(|(_, sales)| sales.purchases > 0 || !sales.returned.is_zero());
     Ok(View {
-        month: title(*month),
-        month_before: title(month.previous()),
+        locale: facts.locale,
+        month: month_title(*month),
+        month_before: month_title(month.previous()),
         month_word: month.to_string(),
-        as_of: moment(facts.as_of, Tz::UTC),
+        as_of: moment(facts.as_of, Tz::UTC, facts.locale),
         accounts: *accounts,
         active: *active,
         ran_out: *ran_out,
@@ -151,9 +156,9 @@ fn view(facts: &PlatformMonth) -> Result<View, NoticeError> {
             .map(|(currency, sales)| SalesView {
                 packs: sales.packs,
                 purchases: sales.purchases,
-                revenue: money(currency, sales.revenue_minor),
+                revenue: money(currency, sales.revenue_minor, facts.locale),
                 returned: sales.returned,
-                returned_worth: money(currency, sales.returned_minor),
+                returned_worth: money(currency, sales.returned_minor, facts.locale),
             })
             .collect(),
         revenue: worths(|sales| sales.revenue_minor),
@@ -179,12 +184,8 @@ fn view(facts: &PlatformMonth) -> Result<View, NoticeError> {
     })
 }
 
-fn title(month: Month) -> String {
-    month.first_day().format("%B %Y").to_string()
-}
-
-fn money(currency: &str, minor: i64) -> String {
-    price(&Money { minor, currency: currency.to_owned() })
+fn money(currency: &str, minor: i64, locale: Locale) -> String {
+    price(&Money { minor, currency: currency.to_owned() }, locale)
 }
 
 /// A month to look at.
@@ -202,6 +203,7 @@ pub fn sample_platform_month() -> PlatformMonth {
     };
     PlatformMonth {
         month: Month::new(2013, 3).unwrap_or_else(|_| unreachable!("a valid month")),
+        locale: Locale::default(),
         as_of: Instant::from_micros(1_364_817_600_000_000), // 2013-04-01T12:00:00Z
         free: Figures {
             allocated: Credits::new(75_000),

@@ -6,6 +6,7 @@ use crate::core::alert::Crossing;
 use crate::core::calendar::Instant;
 use crate::core::credits::{Credits, Split};
 use crate::core::ids::{AccountId, LevelName, TEXT_CHARS_MAX};
+use crate::core::locale::Locale;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
 use chrono_tz::Tz;
 use serde::Serialize;
@@ -19,6 +20,8 @@ pub struct Resolved {
     pub account_name: String,
     /// Its zone now.
     pub zone: Tz,
+    /// How its people write numbers and dates.
+    pub locale: Locale,
     /// What is over; of several, the most advanced.
     pub crossing: Crossing,
     /// Since when it was open.
@@ -32,6 +35,7 @@ pub struct Resolved {
 /// What the templates see; described in `templates/mail/resolved.txt`.
 #[derive(Serialize)]
 struct View<'a> {
+    locale: Locale,
     account: String,
     account_short: String,
     account_id: &'a AccountId,
@@ -52,16 +56,17 @@ impl Templates {
     pub fn resolved(&self, facts: &Resolved, to: &Mailbox, created_at: Instant) -> Result<Message, NoticeError> {
         let key = NoticeKey::resolved(facts.account.clone(), &facts.crossing, to.address.clone());
         let view = View {
+            locale: facts.locale,
             account: named(&facts.account_name, &facts.account, TEXT_CHARS_MAX),
             account_short: named(&facts.account_name, &facts.account, SUBJECT_NAME_CHARS_MAX),
             account_id: &facts.account,
             zone: facts.zone.name(),
             level: &facts.crossing.level,
-            opened_at: moment(facts.opened_at, facts.zone),
+            opened_at: moment(facts.opened_at, facts.zone, facts.locale),
             free: facts.available.free,
             purchased: facts.available.purchased,
             total: facts.available.total(),
-            next_reset_at: moment(facts.next_reset_at, facts.zone),
+            next_reset_at: moment(facts.next_reset_at, facts.zone, facts.locale),
         };
         self.message("resolved", &view, key, &to.name, created_at)
     }
@@ -74,6 +79,7 @@ pub fn sample_resolved() -> Resolved {
         account: AccountId::new("acme").unwrap_or_else(|_| unreachable!("a valid id")),
         account_name: "Acme".to_owned(),
         zone: Tz::America__New_York,
+        locale: Locale::default(),
         crossing: Crossing {
             level: LevelName::new("low").unwrap_or_else(|_| unreachable!("a valid name")),
             crossing: 3,

@@ -1,11 +1,11 @@
 //! The statement of a month or a day, as a mail (DESIGN 4).
 
-use super::words::{named, price, shorten};
+use super::words::{month_title, named, price, shorten};
 use super::{NoticeError, SUBJECT_NAME_CHARS_MAX, TITLE_CHARS_MAX, Templates};
 use crate::core::calendar::{Instant, Month};
-use crate::core::counting::counted;
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, TEXT_CHARS_MAX};
+use crate::core::locale::Locale;
 use crate::core::outbox::{Attachment, Mailbox, Message, NoticeKey};
 use crate::core::statement::{Changed, Column, Counts, FIGURES, Figures, Said};
 use crate::core::transaction::{Money, Reason};
@@ -88,6 +88,8 @@ pub struct StatementMail {
     pub account_name: String,
     /// Its zone in the period.
     pub zone: Tz,
+    /// How its people write numbers and dates. The chart is drawn so, too; the workbook has numbers and no texts of them.
+    pub locale: Locale,
     /// The period.
     pub period: Period,
     /// What it says of each type of credits, and how actions ended.
@@ -113,6 +115,7 @@ pub struct StatementMail {
 /// What the templates see; described in `templates/mail/statement.txt`.
 #[derive(Serialize)]
 struct View<'a> {
+    locale: Locale,
     account: String,
     account_short: String,
     account_id: &'a AccountId,
@@ -244,11 +247,12 @@ fn view(facts: &StatementMail) -> Result<View<'_>, NoticeError> {
             (title.clone(), format!("in {title}"), Some(month_title(month.next())), Some(next_allowance))
         }
         Period::Day(day) => {
-            let title = day.format("%-d %B %Y").to_string();
+            let title = facts.locale.date(day);
             (title.clone(), format!("on {title}"), None, None)
         }
     };
     Ok(View {
+        locale: facts.locale,
         account: named(&facts.account_name, &facts.account, TEXT_CHARS_MAX),
         account_short: named(&facts.account_name, &facts.account, SUBJECT_NAME_CHARS_MAX),
         account_id: &facts.account,
@@ -268,12 +272,16 @@ fn view(facts: &StatementMail) -> Result<View<'_>, NoticeError> {
         bought: facts
             .bought
             .iter()
-            .map(|bought| BoughtView { packs: bought.packs, credits: bought.credits, price: price(&bought.money) })
+            .map(|bought| BoughtView {
+                packs: bought.packs,
+                credits: bought.credits,
+                price: price(&bought.money, facts.locale),
+            })
             .collect(),
         tops: [("Where they went", "an action", &facts.top_actions), ("Who used them", "a user", &facts.top_users)]
             .into_iter()
             .filter(|(.., tops)| !tops.most.is_empty())
-            .map(|(heading, unnamed, tops)| tops_view(heading, unnamed, tops))
+            .map(|(heading, unnamed, tops)| tops_view(heading, unnamed, tops, facts.locale))
             .collect(),
         chart: facts.chart.as_ref().map(|chart| ChartView {
             cid: CHART_ID,
@@ -297,14 +305,14 @@ const fn why(reason: Reason) -> &'static str {
     }
 }
 
-fn tops_view(heading: &'static str, unnamed: &str, tops: &Tops) -> TopsView {
+fn tops_view(heading: &'static str, unnamed: &str, tops: &Tops, locale: Locale) -> TopsView {
     let row = |one: &TopUse| {
         let name = shorten(&one.name, TITLE_CHARS_MAX);
         let name = if name.is_empty() { format!("(without {unnamed})") } else { name };
         TopView { name, count: one.count, credits: one.credits }
     };
     let others = tops.others.iter().map(|(others, sum)| TopView {
-        name: counted(*others, "other"),
+        name: format!("{} other{}", locale.number(*others), if *others == 1 { "" } else { "s" }),
         count: sum.count,
         credits: sum.credits,
     });
@@ -355,10 +363,6 @@ const fn label(column: Column) -> &'static str {
     }
 }
 
-fn month_title(month: Month) -> String {
-    month.first_day().format("%B %Y").to_string()
-}
-
 /// The equation, line by line, each with the sign it counts with; the last line is what the others add up to.
 fn rows(free: &Figures, purchased: &Figures) -> [Row; 10] {
     let row = |(column, figure): (Column, fn(&Figures) -> Credits)| {
@@ -391,6 +395,7 @@ pub fn sample_statement() -> StatementMail {
         account: AccountId::new("acme").unwrap_or_else(|_| unreachable!("a valid id")),
         account_name: "Acme".to_owned(),
         zone: Tz::America__New_York,
+        locale: Locale::default(),
         period: Period::Month {
             month: Month::new(2013, 3).unwrap_or_else(|_| unreachable!("a valid month")),
             next_allowance: Credits::new(1_500),

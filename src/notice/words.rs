@@ -1,31 +1,36 @@
 //! How figures, instants and lists read in a mail.
 //!
-//! English, and the wall clock of the account's zone. Everything given here from outside comes out as one line.
+//! English, with figures, dates and money as the account's [`Locale`] has them, and the wall clock of its zone. Everything
+//! given here from outside comes out as one line.
 
-use crate::core::calendar::Instant;
-use crate::core::counting::grouped;
+use crate::core::calendar::{Instant, Month};
 use crate::core::ids::{AccountId, cut_text};
+use crate::core::locale::Locale;
 use crate::core::outbox::one_line;
 use crate::core::transaction::Money;
+use chrono::{NaiveTime, Timelike};
 use chrono_tz::Tz;
 use tera::{Kwargs, State, TeraResult};
 
-/// `+1,500`, `-20`, `0`.
-fn signed(value: i128) -> String {
-    let plus = if value > 0 { "+" } else { "" };
-    format!("{plus}{}", grouped(value))
-}
-
 /// `1 April 2013, 00:00 EDT`.
 #[must_use]
-pub(super) fn moment(at: Instant, zone: Tz) -> String {
-    at.in_zone(zone).format("%-d %B %Y, %H:%M ").to_string() + &zone_at(at, zone)
+pub(super) fn moment(at: Instant, zone: Tz, locale: Locale) -> String {
+    let local = at.in_zone(zone).naive_local();
+    format!("{}, {} {}", locale.date(local.date()), locale.time(local.time()), zone_at(at, zone))
 }
 
 /// `19 March 2013, 14:00 EDT`: down to the whole hour, for instants that are only reckoned.
 #[must_use]
-pub(super) fn hour(at: Instant, zone: Tz) -> String {
-    at.in_zone(zone).format("%-d %B %Y, %H:00 ").to_string() + &zone_at(at, zone)
+pub(super) fn hour(at: Instant, zone: Tz, locale: Locale) -> String {
+    let local = at.in_zone(zone).naive_local();
+    let whole = NaiveTime::from_hms_opt(local.hour(), 0, 0).unwrap_or(local.time());
+    format!("{}, {} {}", locale.date(local.date()), locale.time(whole), zone_at(at, zone))
+}
+
+/// `March 2013`, wherever one is.
+#[must_use]
+pub(super) fn month_title(month: Month) -> String {
+    month.first_day().format("%B %Y").to_string()
 }
 
 /// `EDT`; where the zone has no letters for it, `UTC+03`.
@@ -34,25 +39,10 @@ fn zone_at(at: Instant, zone: Tz) -> String {
     if short.starts_with(['+', '-']) { format!("UTC{short}") } else { short }
 }
 
-/// `$25`, `$25.50`, `2,500 JPY`.
+/// `$25`, `25,50 €`, `JPY 2,500`.
 #[must_use]
-pub(super) fn price(money: &Money) -> String {
-    let currency = one_line(&money.currency);
-    let decimals = money.decimals();
-    let unit = 10_u64.pow(decimals);
-    let magnitude = money.minor.unsigned_abs();
-    let sign = if money.minor < 0 { "-" } else { "" };
-    let mut amount = grouped(magnitude / unit);
-    if !magnitude.is_multiple_of(unit) {
-        let width = usize::try_from(decimals).unwrap_or(0);
-        amount.push_str(&format!(".{:0width$}", magnitude % unit));
-    }
-    match currency.as_str() {
-        "USD" => format!("{sign}${amount}"),
-        "EUR" => format!("{sign}€{amount}"),
-        "GBP" => format!("{sign}£{amount}"),
-        _ => format!("{sign}{amount} {currency}"),
-    }
+pub(super) fn price(money: &Money, locale: Locale) -> String {
+    locale.money(&Money { minor: money.minor, currency: one_line(&money.currency) })
 }
 
 /// One line of at most `chars_max` characters; what is cut ends in `…`.
@@ -86,8 +76,12 @@ pub(super) fn listed(items: &[String], shown_max: usize) -> String {
 
 /// The filters that templates may use.
 pub(super) fn register(tera: &mut tera::Tera) {
-    tera.register_filter("number", |value: i128, _: Kwargs, _: &State| grouped(value));
-    tera.register_filter("signed", |value: i128, _: Kwargs, _: &State| signed(value));
+    tera.register_filter("number", |value: i128, _: Kwargs, state: &State| -> TeraResult<String> {
+        Ok(locale_of(state)?.number(value))
+    });
+    tera.register_filter("signed", |value: i128, _: Kwargs, state: &State| -> TeraResult<String> {
+        Ok(locale_of(state)?.signed(value))
+    });
     tera.register_filter("left", |text: &str, kwargs: Kwargs, _: &State| -> TeraResult<String> {
         let width = kwargs.must_get::<usize>("width")?.min(COLUMN_WIDTH_MAX);
         Ok(format!("{text:<width$}"))
@@ -98,6 +92,14 @@ pub(super) fn register(tera: &mut tera::Tera) {
     });
 }
 
+/// The locale of the mail that is worded. A component sees only what it is given; where that is not the locale, it is the usual one.
+fn locale_of(state: &State) -> TeraResult<Locale> {
+    let word = state.get::<String>(LOCALE)?;
+    Ok(word.and_then(|word| Locale::from_word(&word)).unwrap_or_default())
+}
+
+/// What templates call the locale.
+const LOCALE: &str = "locale";
 /// Widest column of a table in plain text.
 const COLUMN_WIDTH_MAX: usize = 100;
 
@@ -107,24 +109,16 @@ mod tests {
     use crate::core::calendar::parse_zone;
 
     #[test]
-    fn numbers_have_separators() {
-        for (value, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (-1_234_567, "-1,234,567"), (-100, "-100")] {
-            assert_eq!(grouped(value), text);
-        }
-        assert_eq!((signed(5).as_str(), signed(0).as_str(), signed(-1_500).as_str()), ("+5", "0", "-1,500"));
-    }
-
-    #[test]
     fn prices_follow_their_currency() {
         for (minor, currency, text) in [
             (2_500, "USD", "$25"),
             (2_550, "USD", "$25.50"),
             (250_005, "EUR", "€2,500.05"),
-            (2_500, "JPY", "2,500 JPY"),
-            (2_505, "KWD", "2.505 KWD"),
-            (-1_999, "CHF", "-19.99 CHF"),
+            (2_500, "JPY", "JPY\u{a0}2,500"),
+            (2_505, "KWD", "KWD\u{a0}2.505"),
+            (-1_999, "CHF\n", "-CHF\u{a0}19.99"),
         ] {
-            assert_eq!(price(&Money { minor, currency: currency.to_owned() }), text);
+            assert_eq!(price(&Money { minor, currency: currency.to_owned() }, Locale::EnGb), text);
         }
     }
 
@@ -132,9 +126,34 @@ mod tests {
     fn instants_read_on_the_clock_of_the_zone() {
         let at = Instant::parse("2013-04-01T04:30:00Z").expect("an instant");
         let zone = |name| parse_zone(name).expect("a zone");
-        assert_eq!(moment(at, zone("America/New_York")), "1 April 2013, 00:30 EDT");
-        assert_eq!(moment(at, zone("America/Sao_Paulo")), "1 April 2013, 01:30 UTC-03");
-        assert_eq!(hour(at, zone("Asia/Kolkata")), "1 April 2013, 10:00 IST");
+        let (york, paulo, kolkata) = (zone("America/New_York"), zone("America/Sao_Paulo"), zone("Asia/Kolkata"));
+        assert_eq!(moment(at, york, Locale::EnGb), "1 April 2013, 00:30 EDT");
+        assert_eq!(moment(at, york, Locale::EnUs), "April 1, 2013, 12:30\u{a0}AM EDT");
+        assert_eq!(moment(at, paulo, Locale::PtBr), "1 April 2013, 01:30 UTC-03");
+        assert_eq!(hour(at, kolkata, Locale::DeDe), "1. April 2013, 10:00 IST");
+        assert_eq!(hour(at, kolkata, Locale::EnIn), "1 April 2013, 10:00\u{a0}am IST");
+    }
+
+    /// A filter writes numbers as the mail's locale has them, wherever in a template it stands.
+    #[test]
+    fn filters_know_the_locale_of_the_mail() {
+        let mut tera = tera::Tera::new();
+        register(&mut tera);
+        tera.add_raw_template(
+            "figure.txt",
+            "{{ figure | number }} {% for one in [figure] %}{{ one | signed }}{% endfor %}",
+        )
+        .expect("a template");
+        tera.add_raw_template("mail.txt", "{% include \"figure.txt\" %}").expect("a template");
+        let rendered = |locale: Option<&str>| {
+            let mut context = tera::Context::new();
+            context.insert("figure", &1_234_567);
+            locale.inspect(|locale| context.insert(LOCALE, locale));
+            tera.render("mail.txt", &context).expect("rendered")
+        };
+        assert_eq!(rendered(Some("en-IN")), "12,34,567 +12,34,567");
+        assert_eq!(rendered(Some("de-DE")), "1.234.567 +1.234.567");
+        assert_eq!(rendered(None), "1,234,567 +1,234,567");
     }
 
     #[test]

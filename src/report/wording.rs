@@ -1,6 +1,7 @@
 //! Numbers, dates and sentences as people read them, shared by the renderers for people.
 
 use crate::core::counting::{counted, grouped};
+use crate::core::locale::Locale;
 use crate::core::statement::{Column, DateRange, Figures, Line, LineType, LocalTime, ReportModel, Scope, Section};
 use crate::core::transaction::Money;
 use chrono::{Datelike, NaiveDate};
@@ -8,12 +9,17 @@ use chrono::{Datelike, NaiveDate};
 /// A range as one says it: `March 2026`, `5 March 2026`, `1–14 March 2026`, `2026`, whose last day is in it, or
 /// `5 March 2026, 06:00–18:30`.
 pub(super) fn days(range: DateRange) -> String {
+    days_in(range, Locale::default())
+}
+
+/// The same as people of a place say it: `March 5, 2026`, `March 1 – March 14, 2026`.
+pub(super) fn days_in(range: DateRange, locale: Locale) -> String {
     if !range.is_whole_days() {
         return times(range);
     }
     let (first, last) = (range.from().date(), range.last_day());
     if range.days() == 1 {
-        return first.format("%-d %B %Y").to_string();
+        return locale.date(first);
     }
     if range.as_month().is_some() {
         return first.format("%B %Y").to_string();
@@ -22,13 +28,13 @@ pub(super) fn days(range: DateRange) -> String {
     if is_new_year(first) && is_new_year(range.to().date()) && first.year() == last.year() {
         return first.year().to_string();
     }
-    let end = last.format("%-d %B %Y");
-    if (first.year(), first.month()) == (last.year(), last.month()) {
+    let end = locale.date(last);
+    if locale == Locale::default() && (first.year(), first.month()) == (last.year(), last.month()) {
         format!("{}–{end}", first.day())
     } else if first.year() == last.year() {
-        format!("{} – {end}", first.format("%-d %B"))
+        format!("{} – {end}", locale.day(first))
     } else {
-        format!("{} – {end}", first.format("%-d %B %Y"))
+        format!("{} – {end}", locale.date(first))
     }
 }
 

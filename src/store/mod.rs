@@ -12,6 +12,7 @@
 
 mod accounts;
 mod actions;
+mod admins;
 mod alerts;
 mod apply;
 mod asked;
@@ -21,6 +22,7 @@ mod backup;
 mod batch;
 mod bulk;
 mod checkpoints;
+mod contents;
 mod copied;
 mod delivery;
 mod digest;
@@ -49,7 +51,8 @@ mod transactions;
 mod unsubscribe;
 mod verify;
 
-pub use accounts::{AccountRecord, Admin, NewAccount, Opened, Pages};
+pub use accounts::{AccountRecord, NewAccount, NewFacts, Opened, Pages};
+pub use admins::Admin;
 pub use alerts::{AlertRecord, Looked, Scanned, Watched};
 pub use asked::Holdings;
 pub use backfills::{BackfillRecord, BackfillState};

@@ -45,6 +45,8 @@ pub enum Asked {
     Not(OutboxState),
     /// Its address is on the suppression list, since then.
     Suppressed(Instant),
+    /// It is so old that its content was dropped.
+    Dropped,
 }
 
 /// What stands in the column `attachments`, one for each.
@@ -163,17 +165,21 @@ pub(super) async fn insert(tx: &mut Tx, messages: &[Message]) -> Result<u64> {
 }
 
 async fn insert_part(tx: &mut Tx, account: &str, sha256: &str, attachment: &Attachment) -> Result<()> {
-    tx.query(
-        "INSERT INTO outbox_parts (account_id, sha256, content) VALUES ($1, $2, $3)
-         ON CONFLICT (account_id, sha256) DO NOTHING",
-    )
-    .bind(account.to_owned())
-    .bind(sha256.to_owned())
-    .bind(attachment.bytes.to_vec())
-    .execute()
-    .await
-    .while_("writing an attachment")
-    .map(drop)
+    // Where one is there, whoever drops old ones on Postgres waits until it is known that a message has it again.
+    const INSERT: Sql = Sql {
+        sqlite: "INSERT INTO outbox_parts (account_id, sha256, content) VALUES ($1, $2, $3)
+                 ON CONFLICT (account_id, sha256) DO NOTHING",
+        postgres: "INSERT INTO outbox_parts (account_id, sha256, content) VALUES ($1, $2, $3)
+                   ON CONFLICT (account_id, sha256) DO UPDATE SET sha256 = excluded.sha256",
+    };
+    tx.query(INSERT)
+        .bind(account.to_owned())
+        .bind(sha256.to_owned())
+        .bind(attachment.bytes.to_vec())
+        .execute()
+        .await
+        .while_("writing an attachment")
+        .map(drop)
 }
 
 /// A message by its key.
@@ -310,7 +316,7 @@ impl Store {
             let done = tx
                 .query(
                     "UPDATE outbox SET state = 'pending', due_at = $3, pending_since = $3
-                      WHERE account_id = $1 AND key = $2 AND state <> 'sent'",
+                      WHERE account_id = $1 AND key = $2 AND state <> 'sent' AND body_html <> ''",
                 )
                 .bind(key.account_text().to_owned())
                 .bind(key.to_string())
@@ -358,13 +364,15 @@ async fn asked(tx: &mut Tx, key: &NoticeKey, done: bool) -> Result<Asked> {
         return Ok(Asked::Done);
     }
     let rows = tx
-        .query("SELECT state FROM outbox WHERE account_id = $1 AND key = $2")
+        .query("SELECT state, body_html = '' FROM outbox WHERE account_id = $1 AND key = $2")
         .bind(key.account_text().to_owned())
         .bind(key.to_string())
         .fetch_all()
         .await
         .while_("looking for a message")?;
-    rows.first().map_or(Ok(Asked::Unknown), |row| Ok(Asked::Not(read_state(row.get(0))?)))
+    let Some(row) = rows.first() else { return Ok(Asked::Unknown) };
+    let state = read_state(row.get(0))?;
+    Ok(if state != OutboxState::Sent && row.get(1) { Asked::Dropped } else { Asked::Not(state) })
 }
 
 /// Reads messages with the content of what is attached to them; what several have, they share.

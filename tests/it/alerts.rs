@@ -11,7 +11,7 @@ use creditd::core::ledger::{Bonus, Call, NewTerms, Usage};
 use creditd::core::run::Span;
 use creditd::core::schedule::{Job, Slot};
 use creditd::jobs::{Done, Kit, Run, execute};
-use creditd::store::{Admin, NewAccount};
+use creditd::store::{Admin, NewAccount, NewFacts};
 use std::collections::BTreeSet;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +24,7 @@ async fn job(app: &App, job: Job) -> Done {
 async fn open(sandbox: &Sandbox, id: &str) -> AccountId {
     let admins = ["ann", "bob"]
         .map(|name| Admin::with_defaults(Email::new(&format!("{name}@{id}.example")).expect("an address")));
-    let new = NewAccount { account: account(id, "UTC", "2013-01-01"), admins: admins.into() };
+    let new = NewAccount { account: account(id, "UTC", "2013-01-01"), locale: None, admins: admins.into() };
     sandbox.store().open_accounts(&[new], instant("2013-01-01T00:00:00Z")).await.expect("an account");
     account_id(id)
 }
@@ -42,7 +42,13 @@ async fn charge(app: &App, id: &AccountId, credits: i64, key: &str) {
 
 async fn levels(sandbox: &Sandbox, id: &AccountId, levels: &str) {
     let levels: Levels = levels.parse().expect("levels");
-    assert!(sandbox.store().set_account(id, None, Some(Some(&levels))).await.expect("changed"));
+    assert!(
+        sandbox
+            .store()
+            .set_account(id, NewFacts { levels: Some(Some(&levels)), ..NewFacts::default() })
+            .await
+            .expect("changed")
+    );
 }
 
 both_databases! {

@@ -115,7 +115,7 @@ impl World {
                     let first = account.calendar.terms()[0];
                     account.calendar.set(Terms { allowance: Credits::new(allowance), ..first });
                 }
-                let new = NewAccount { account, admins: Vec::new() };
+                let new = NewAccount { account, locale: None, admins: Vec::new() };
                 let opened = store.open_accounts(&[new], store.meta().created_at).await.expect("an account");
                 assert_eq!(opened, [Opened::Created]);
                 nothing

@@ -2,6 +2,7 @@
 
 mod close;
 mod corrected;
+mod locales;
 
 use crate::support::{Sandbox, account, account_id, both_databases, instant, month, purchase, usage};
 use chrono_tz::Tz;
@@ -26,7 +27,8 @@ const BELL_MAX: Duration = Duration::from_secs(120);
 async fn open_acme(sandbox: &Sandbox) -> AccountId {
     let email = Email::new("ann@acme.example").expect("an address");
     let admin = Admin { daily_report: true, name: "Ann".into(), ..Admin::with_defaults(email) };
-    let new = NewAccount { account: account("acme", "America/New_York", "2013-01-01"), admins: vec![admin] };
+    let new =
+        NewAccount { account: account("acme", "America/New_York", "2013-01-01"), locale: None, admins: vec![admin] };
     sandbox.store().open_accounts(&[new], instant("2013-01-01T00:00:00Z")).await.expect("an account");
     account_id("acme")
 }

@@ -67,7 +67,7 @@ async fn play(backend: Backend, history: &History) -> Result<(), TestCaseError> 
 /// Opens the account of a history, known from the first.
 pub async fn open(sandbox: &Sandbox, id: &str, history: &History) -> AccountId {
     let account = account(id, history.zone, history.opened_on);
-    let (known_at, new) = (account.opened_at, NewAccount { account, admins: Vec::new() });
+    let (known_at, new) = (account.opened_at, NewAccount { account, locale: None, admins: Vec::new() });
     let opened = sandbox.store().open_accounts(&[new], known_at).await.expect("an account");
     assert_eq!(opened, [Opened::Created]);
     account_id(id)

@@ -29,7 +29,8 @@ pub async fn reset(app: &App, batch: usize) {
 both_databases! {
     /// R3: a report counts what a reset would write. While a reset writes it, nothing may be counted twice or not at all.
     async fn r3_a_report_beside_a_reset_counts_everything_once(sandbox: Sandbox) {
-        let new = |n: usize| NewAccount { account: account(&format!("a{n:03}"), "UTC", "2013-01-01"), admins: Vec::new() };
+        let account = |n: usize| account(&format!("a{n:03}"), "UTC", "2013-01-01");
+        let new = |n: usize| NewAccount { account: account(n), locale: None, admins: Vec::new() };
         let accounts: Vec<NewAccount> = (0..200).map(new).collect();
         sandbox.store().open_accounts(&accounts, instant("2013-01-01T00:00:00Z")).await.expect("accounts");
         let range = DateRange::new(month("2013-01").first_day(), month("2014-01").first_day()).expect("a year");
@@ -58,7 +59,7 @@ both_databases! {
     /// Of so many accounts rows are added up as they are read, several reads at once.
     async fn a_report_of_more_accounts_than_are_read_at_once_is_whole(sandbox: Sandbox) {
         const ZONES: [&str; 3] = ["UTC", "Asia/Tokyo", "America/New_York"];
-        let new = |n: usize| NewAccount { account: account(&format!("a{n:04}"), ZONES[n % 3], "2013-01-01"), admins: Vec::new() };
+        let new = |n: usize| NewAccount { account: account(&format!("a{n:04}"), ZONES[n % 3], "2013-01-01"), locale: None, admins: Vec::new() };
         let accounts: Vec<NewAccount> = (0..RANGES_PER_READ + 150).map(new).collect();
         sandbox.store().open_accounts(&accounts, instant("2013-01-01T00:00:00Z")).await.expect("accounts");
         let app = sandbox.at("2013-03-10T00:00:00Z");

@@ -208,7 +208,7 @@ impl Sandbox {
 
     /// Opens an account with the usual allowance.
     pub async fn open_account(&self, id: &str, zone: &str, opened_on: &str) -> AccountId {
-        let new = NewAccount { account: account(id, zone, opened_on), admins: Vec::new() };
+        let new = NewAccount { account: account(id, zone, opened_on), locale: None, admins: Vec::new() };
         let opened = self.store().open_accounts(&[new], self.store().meta().created_at).await.expect("an account");
         assert_eq!(opened, [Opened::Created], "account {id}");
         account_id(id)

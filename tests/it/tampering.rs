@@ -242,7 +242,11 @@ const UNPROVED: &[(&str, &[&str], &str)] = &[
 /// What no row of the log says, so that a digest alone keeps it. Of a row itself that is its digest; whatever else is in it,
 /// something in it or beside it contradicts a change of it for at least one kind of row.
 const BY_DIGEST_ALONE: &[(&str, &[&str], &str)] = &[
-    ("accounts", &["created_at", "digest", "levels", "name"], "what an account is called, and how it is warned"),
+    (
+        "accounts",
+        &["created_at", "digest", "levels", "locale", "name"],
+        "what an account is called, and how it is warned and written to",
+    ),
     ("actions", &["code", "digest", "help", "title"], "what an action is called"),
     (
         "admins",

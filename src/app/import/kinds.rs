@@ -7,10 +7,11 @@ use crate::core::calendar::{Calendar, Instant, Month, Terms, first_instant_of, p
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, ActionCode, Email, Key, Reference, UserId, clean_text};
 use crate::core::ledger::{Account, Call, Purchase, Receipt, Refusal, Usage};
+use crate::core::locale::Locale;
 use crate::core::transaction::{ContentHash, Money, Status};
 use crate::store::{Admin, NewAccount, Opened};
 
-/// `accounts.csv`: account, name, time_zone, opened_on, admin_email.
+/// `accounts.csv`: account, name, time_zone, opened_on, admin_email, and locale where accounts have one of their own.
 #[derive(Clone, Copy, Debug)]
 pub struct AccountImport {
     /// Free credits a month of the accounts.
@@ -20,6 +21,7 @@ pub struct AccountImport {
 impl Import for AccountImport {
     type Row = NewAccount;
     const COLUMNS: &'static [&'static str] = &["account", "name", "time_zone", "opened_on", "admin_email"];
+    const OPTIONAL: &'static [&'static str] = &["locale"];
 
     fn parse(&self, fields: &Fields<'_>) -> Result<NewAccount, Problem> {
         let id = fields.read("account", AccountId::new)?;
@@ -30,11 +32,15 @@ impl Import for AccountImport {
             "" => None,
             _ => Some(fields.read("admin_email", Email::new)?),
         };
+        let locale = match fields.text("locale")? {
+            "" => None,
+            _ => Some(fields.read("locale", str::parse)?),
+        };
         let terms = Terms { from: Month::of(opened_on), zone, allowance: self.allowance };
         let account =
             Account { id, name, opened_at: first_instant_of(opened_on, zone), calendar: Calendar::new(terms) };
         let admins = email.map(Admin::with_defaults).into_iter().collect();
-        Ok(NewAccount { account, admins })
+        Ok(NewAccount { account, locale, admins })
     }
 
     fn identity(row: &NewAccount) -> (String, i64) {
@@ -42,7 +48,8 @@ impl Import for AccountImport {
         let opened_at = account.opened_at.micros().to_string();
         let email = row.admins.first().map_or("", |admin| admin.email.as_str());
         let zone = account.calendar.terms()[0].zone.name();
-        (account.id.to_string(), ContentHash::of(&[&account.name, zone, &opened_at, email]).0)
+        let locale = row.locale.map_or("", Locale::as_str);
+        (account.id.to_string(), ContentHash::of(&[&account.name, zone, &opened_at, email, locale]).0)
     }
 
     async fn check(&self, app: &App, rows: &[NewAccount]) -> Result<Vec<Option<Problem>>, AppError> {

@@ -172,6 +172,8 @@ pub trait Import {
     type Row;
     /// Columns, all required, in any order.
     const COLUMNS: &'static [&'static str];
+    /// Those that may be left out.
+    const OPTIONAL: &'static [&'static str] = &[];
 
     /// Understands a row by itself.
     ///
@@ -261,7 +263,7 @@ struct Rows<'a, I: Import> {
 
 impl<'a, I: Import> Rows<'a, I> {
     fn new(kind: &'a I, file: &'a str, mut reader: Reader) -> Result<Rows<'a, I>, ImportError> {
-        let header = reader.header(file, I::COLUMNS)?;
+        let header = reader.header(file, I::COLUMNS, I::OPTIONAL)?;
         Ok(Rows { kind, file, reader, header, count: 0, seen: HashMap::new() })
     }
 

@@ -175,20 +175,34 @@ impl Reader {
         end.line().saturating_sub(within + u64::from(is_break_read))
     }
 
-    /// The first record, which must name `columns`, each once, in any order.
-    pub(super) fn header(&mut self, file: &str, columns: &'static [&'static str]) -> Result<Header, ImportError> {
-        let wrong = |what: String| ImportError::Header { file: file.to_owned(), what, expected: columns.join(", ") };
+    /// The first record, which must name `columns`, each once, in any order, and may name those that are `optional`.
+    pub(super) fn header(
+        &mut self,
+        file: &str,
+        columns: &'static [&'static str],
+        optional: &'static [&'static str],
+    ) -> Result<Header, ImportError> {
+        let wrong = |what: String| {
+            let may = match optional {
+                [] => String::new(),
+                optional => format!(", and may be {}", optional.join(", ")),
+            };
+            ImportError::Header { file: file.to_owned(), what, expected: columns.join(", ") + &may }
+        };
         let Some((_, record)) = self.next(file)? else { return Err(wrong("the file is empty".into())) };
         let names: Vec<String> = record.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect();
         let shown = |name: &str| name.chars().take(40).collect::<String>();
-        if let Some(strange) = names.iter().find(|name| !columns.contains(&name.as_str())) {
+        if let Some(strange) =
+            names.iter().find(|name| !columns.contains(&name.as_str()) && !optional.contains(&name.as_str()))
+        {
             return Err(wrong(format!("there is no column {:?}", shown(strange))));
         }
         let mut order = Vec::with_capacity(columns.len());
-        for column in columns {
+        for column in columns.iter().chain(optional) {
             let mut places = names.iter().enumerate().filter(|(_, name)| name == column).map(|(at, _)| at);
             match (places.next(), places.next()) {
                 (Some(at), None) => order.push((*column, at)),
+                (None, _) if optional.contains(column) => {}
                 (None, _) => return Err(wrong(format!("the column {column:?} is missing"))),
                 (Some(_), Some(_)) => return Err(wrong(format!("the column {column:?} stands there twice"))),
             }
@@ -230,7 +244,7 @@ impl<'a> Fields<'a> {
         Ok(Fields { header, record })
     }
 
-    /// The text in `column`, trimmed of spaces.
+    /// The text in `column`, trimmed of spaces; empty in a column that was left out.
     ///
     /// # Errors
     /// [`Problem`] when it is not UTF-8.

@@ -4,6 +4,7 @@
 use super::drawing::{Anchor, Chart, Frame, Key, Paint, Plot, ROW, Shape, letters, points};
 use super::{before_lapse, per_bar, short, when};
 use crate::core::counting::{counted, grouped};
+use crate::core::locale::Locale;
 use crate::core::statement::{DateRange, Marks, ReportModel};
 use crate::report::wording::days;
 use chrono::Days;
@@ -56,7 +57,8 @@ pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
     }
     let has_signs = signs(&mut plot, &steps, &edges);
     let every = model.spec.periods();
-    let names: Vec<String> = every.chunks(per_bar(every.len())).map(|of| short(of[0], model.spec.grouping())).collect();
+    let names: Vec<String> =
+        every.chunks(per_bar(every.len())).map(|of| short(of[0], model.spec.grouping(), Locale::default())).collect();
     plot.names(&names);
     let mut notes = Vec::new();
     if !has_signs {
@@ -205,14 +207,14 @@ fn description(steps: &[Step], model: &ReportModel) -> String {
         grouped(last.free_after),
         grouped(last.purchased_after),
         grouped(least.total()),
-        when(least.range),
+        when(least.range, Locale::default()),
     );
     for (what, of) in [("purchased", (|step| step.bought) as fn(&Step) -> i64), ("lapsed", |step| step.lapsed)] {
         let all: Vec<&Step> = steps.iter().filter(|step| of(step) > 0).collect();
         let sum = all.iter().fold(0_i64, |sum, step| sum.saturating_add(of(step)));
         match all.as_slice() {
             [] => {}
-            [one] => said += &format!(" {} {what} {}.", grouped(sum), when(one.range)),
+            [one] => said += &format!(" {} {what} {}.", grouped(sum), when(one.range, Locale::default())),
             many => {
                 let unit = model.spec.grouping().as_str();
                 said += &format!(" {} {what} in {}.", grouped(sum), counted(many.len() as u64, unit));

@@ -4,6 +4,7 @@
 use super::drawing::{Anchor, Chart, Frame, Key, Paint, Plot, Rect, Shape, keys, letters, scaled, shortened};
 use super::{per_bar, shared, short};
 use crate::core::counting::{counted, grouped};
+use crate::core::locale::Locale;
 use crate::core::statement::{Breakdown, Group, Line, LineType, ReportModel};
 use crate::report::wording::{days, filters_said, listed};
 use std::cmp::Reverse;
@@ -149,7 +150,8 @@ fn stacked(model: &ReportModel, breakdown: Breakdown, series: &[Series], frame: 
         let title = if told.is_empty() { title } else { format!("{title}, {}", listed(&told)) };
         plot.shapes.push(Shape::Bar { title, parts });
     }
-    let names: Vec<String> = bars.iter().map(|ranges| short(ranges[0], model.spec.grouping())).collect();
+    let names: Vec<String> =
+        bars.iter().map(|ranges| short(ranges[0], model.spec.grouping(), Locale::default())).collect();
     plot.names(&names);
     let legend: Vec<(Key, String)> =
         series.iter().enumerate().map(|(at, one)| (Key::Filled(paint(at)), one.name.clone())).collect();
@@ -256,7 +258,7 @@ mod tests {
         let names: Vec<String> = (1..=9).map(|at| format!("action-{at}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let model = usage(MARCH, Grouping::Day, Breakdown::Action, &names);
-        let chart = chart(&model, Subject::Breakdown, Frame::Mail).expect("something was consumed");
+        let chart = chart(&model, Subject::Breakdown, Frame::Mail(Locale::default())).expect("something was consumed");
         insta::assert_snapshot!(chart.description, @"Credits consumed per day by action. March 2026: 47,700 consumed, action-1 5,500, action-2 5,450, action-3 5,400, action-4 5,350, action-5 5,300, action-6 5,250 and 3 other actions 15,450.");
         insta::assert_snapshot!(texts(&chart, "name").join(" | "), @"action-1 | action-2 | action-3 | action-4 | action-5 | action-6 | 3 other actions");
         let bars = chart.shapes.iter().filter(|shape| matches!(shape, Shape::Bar { .. })).map(rects);

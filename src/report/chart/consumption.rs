@@ -3,9 +3,9 @@
 
 use super::drawing::{Anchor, Chart, Frame, Key, Paint, Plot, ROW, Rect, Shape, letters};
 use super::{before_lapse, per_bar, shared, short, when};
-use crate::core::counting::grouped;
+use crate::core::locale::Locale;
 use crate::core::statement::{DateRange, Grouping, LineType, Marks, ReportModel};
-use crate::report::wording::{days, listed};
+use crate::report::wording::{days_in, listed};
 
 /// The line of the allowance is drawn unless it is so many times higher than the highest bar: then it would leave no room.
 const LINE_TIMES_MAX: i64 = 3;
@@ -25,6 +25,7 @@ impl Consumption {
 }
 
 pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
+    let locale = frame.locale();
     let periods = consumption(model);
     let per_bar = per_bar(periods.len());
     let bars: Vec<Consumption> = periods.chunks(per_bar).map(joined).collect();
@@ -35,7 +36,7 @@ pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
     let marked = model.marks.as_ref().filter(|_| model.spec.grouping() == Grouping::Day && per_bar == 1);
     let even = marked.and_then(EvenUse::of);
     let line = even.as_ref().filter(|even| even.per_day <= highest.saturating_mul(LINE_TIMES_MAX));
-    let crossings = marked.map(|marks| crossings(model, marks)).unwrap_or_default();
+    let crossings = marked.map(|marks| crossings(model, marks, locale)).unwrap_or_default();
     let rows = i64::try_from(crossings.len()).unwrap_or(0);
     let mut plot = Plot::new(frame, line.map_or(highest, |line| line.per_day.max(highest)), rows);
     let count = i64::try_from(bars.len()).unwrap_or(i64::MAX);
@@ -53,9 +54,9 @@ pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
         };
         let parts = [part(0, free, Paint::FREE), part(free, whole, Paint::PURCHASED)];
         let parts = parts.into_iter().filter(|part| part.height > 0).collect();
-        plot.shapes.push(Shape::Bar { title: told(bar), parts });
+        plot.shapes.push(Shape::Bar { title: told(bar, locale), parts });
     }
-    let names: Vec<String> = bars.iter().map(|bar| short(bar.range, model.spec.grouping())).collect();
+    let names: Vec<String> = bars.iter().map(|bar| short(bar.range, model.spec.grouping(), locale)).collect();
     plot.names(&names);
     for (row, crossing) in (0_i64..).zip(&crossings) {
         let (x, y) = (plot.x(crossing.day + 1, count), plot.top() - rows * ROW + row * ROW);
@@ -69,14 +70,14 @@ pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
         let y = plot.y(even.per_day);
         plot.mark((frame.left(), y), (frame.right(), y));
     }
-    let mut description = description(&bars, model);
-    description.extend(even.iter().map(|even| format!(" {}.", even.label())));
+    let mut description = description(&bars, model, locale);
+    description.extend(even.iter().map(|even| format!(" {}.", even.label(locale))));
     description.extend(crossings.iter().map(|crossing| {
         format!(" On {} what was left at the end of the day fell to the level {}.", crossing.name, crossing.levels)
     }));
     let mut legend =
         vec![(Key::Filled(Paint::FREE), "Free".to_owned()), (Key::Filled(Paint::PURCHASED), "Purchased".to_owned())];
-    legend.extend(line.map(|line| (Key::Mark, line.label())));
+    legend.extend(line.map(|line| (Key::Mark, line.label(locale))));
     let title = format!("Credits consumed per {}", model.spec.grouping());
     Some(plot.finish("consumption", title, description, shared(per_bar, model), &legend))
 }
@@ -96,8 +97,9 @@ impl EvenUse {
         (allowance > 0).then(|| EvenUse { allowance, per_day: (2 * allowance + days) / (2 * days) })
     }
 
-    fn label(&self) -> String {
-        format!("The month’s allowance of {} is {} a day", grouped(self.allowance), grouped(self.per_day))
+    fn label(&self, locale: Locale) -> String {
+        let [allowance, per_day] = [self.allowance, self.per_day].map(|credits| locale.number(credits));
+        format!("The month’s allowance of {allowance} is {per_day} a day")
     }
 }
 
@@ -111,7 +113,7 @@ struct Crossing {
 }
 
 /// The first day of each level. A breakdown does not know what was left, so it has none.
-fn crossings(model: &ReportModel, marks: &Marks) -> Vec<Crossing> {
+fn crossings(model: &ReportModel, marks: &Marks, locale: Locale) -> Vec<Crossing> {
     if model.spec.breakdown().is_some() || marks.month.is_none() {
         return Vec::new();
     }
@@ -127,7 +129,7 @@ fn crossings(model: &ReportModel, marks: &Marks) -> Vec<Crossing> {
     let mut found: Vec<(i64, DateRange, Vec<String>)> = Vec::new();
     for (name, level) in &marks.levels {
         let Some((day, line)) = first(level.get()) else { continue };
-        let level = format!("{name} ({})", grouped(level.get()));
+        let level = format!("{name} ({})", locale.number(level.get()));
         match found.iter_mut().find(|(known, ..)| *known == day) {
             Some((_, _, levels)) => levels.push(level),
             None => found.push((day, line.range, vec![level])),
@@ -135,7 +137,7 @@ fn crossings(model: &ReportModel, marks: &Marks) -> Vec<Crossing> {
     }
     let crossing = |(day, range, levels): (i64, DateRange, Vec<String>)| Crossing {
         day,
-        name: range.from().date().format("%-d %B").to_string(),
+        name: locale.day(range.from().date()),
         levels: listed(&levels),
     };
     found.into_iter().map(crossing).collect()
@@ -166,16 +168,16 @@ fn joined(neighbours: &[Consumption]) -> Consumption {
     }
 }
 
-fn told(bar: &Consumption) -> String {
-    let [total, free, purchased] = [bar.total(), bar.free, bar.purchased].map(grouped);
-    format!("{}: {total} consumed, {free} free and {purchased} purchased", days(bar.range))
+fn told(bar: &Consumption, locale: Locale) -> String {
+    let [total, free, purchased] = [bar.total(), bar.free, bar.purchased].map(|credits| locale.number(credits));
+    format!("{}: {total} consumed, {free} free and {purchased} purchased", days_in(bar.range, locale))
 }
 
-fn description(bars: &[Consumption], model: &ReportModel) -> String {
+fn description(bars: &[Consumption], model: &ReportModel, locale: Locale) -> String {
     let all = joined(bars);
     let most = bars.iter().rev().max_by_key(|bar| bar.total());
-    let most = most.map(|bar| format!(" The most was {} {}.", grouped(bar.total()), when(bar.range)));
-    format!("Credits consumed per {}. {}.{}", model.spec.grouping(), told(&all), most.unwrap_or_default())
+    let most = most.map(|bar| format!(" The most was {} {}.", locale.number(bar.total()), when(bar.range, locale)));
+    format!("Credits consumed per {}. {}.{}", model.spec.grouping(), told(&all, locale), most.unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -236,5 +238,19 @@ mod tests {
         critical (2,950) at the end of 9 March
         ");
         insta::assert_snapshot!(chart.description, @"Credits consumed per day. March 2026: 1,300 consumed, 1,240 free and 60 purchased. The most was 1,200 on 2 March 2026. The month’s allowance of 1,500 is 48 a day. On 2 March what was left at the end of the day fell to the level low (3,050). On 9 March what was left at the end of the day fell to the level critical (2,950).");
+    }
+
+    /// What is seen and what is read aloud are written alike.
+    #[test]
+    fn a_mail_has_numbers_and_dates_as_its_readers_write_them() {
+        let of = |locale| super::super::chart(&marked(), Subject::Consumption, Frame::Mail(locale)).expect("consumed");
+        insta::assert_snapshot!(of(Locale::EnUs).description, @"Credits consumed per day. March 2026: 1,300 consumed, 1,240 free and 60 purchased. The most was 1,200 on March 2, 2026. The month’s allowance of 1,500 is 48 a day. On March 2 what was left at the end of the day fell to the level low (3,050). On March 9 what was left at the end of the day fell to the level critical (2,950).");
+        let german = of(Locale::DeDe);
+        insta::assert_snapshot!(german.description, @"Credits consumed per day. March 2026: 1.300 consumed, 1.240 free and 60 purchased. The most was 1.200 on 2. March 2026. The month’s allowance of 1.500 is 48 a day. On 2. March what was left at the end of the day fell to the level low (3.050). On 9. March what was left at the end of the day fell to the level critical (2.950).");
+        assert_eq!(
+            texts(&german, "marked"),
+            ["low (3.050) at the end of 2. March", "critical (2.950) at the end of 9. March"]
+        );
+        assert!(texts(&german, "").contains(&"1.500".to_owned()) && texts(&german, "").contains(&"1. Mar".to_owned()));
     }
 }

@@ -82,19 +82,27 @@ pub(super) fn png(picture: &Pixmap, exact: &[Colour]) -> io::Result<Vec<u8>> {
 /// The palette, and the number of each dot behind a 0 for each row, which is then not filtered.
 fn numbers(picture: &Pixmap, exact: &[Colour], bits: u32) -> Option<(Palette, Vec<u8>)> {
     let mut palette = Palette::new(exact, bits);
-    let mut numbers = Vec::with_capacity(picture.data().len() / DOT + picture.height() as usize);
-    let (mut last, mut number) = ([0; DOT], 0);
-    for row in picture.data().chunks_exact(DOT * picture.width() as usize) {
-        numbers.push(0);
-        for dot in row.as_chunks::<DOT>().0 {
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let mut numbers: Vec<u8> = Vec::with_capacity((width + 1) * height);
+    let (mut above, mut last, mut number): (&[u8], _, _) = (&[], [0; DOT], 0);
+    for row in picture.data().chunks_exact(DOT * width) {
+        // Through bars and blanks, one row is like the one above it.
+        if row == above {
+            numbers.extend_from_within(numbers.len() - width - 1..);
+            continue;
+        }
+        let begin = numbers.len();
+        numbers.resize(begin + width + 1, 0);
+        for (dot, numbered) in row.as_chunks::<DOT>().0.iter().zip(&mut numbers[begin + 1..]) {
             // Neighbours mostly have one colour.
             if *dot != last {
                 let [red, green, blue, _] = *dot;
                 number = palette.number(u32::from_be_bytes([0, red, green, blue]), exact)?;
                 last = *dot;
             }
-            numbers.push(number);
+            *numbered = number;
         }
+        above = row;
     }
     Some((palette, numbers))
 }

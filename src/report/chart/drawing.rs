@@ -3,7 +3,7 @@
 //! Units are tenths of a pixel. Nothing here knows colours: shapes have classes, and whoever shows a drawing says what they
 //! look like, in light and in dark. Series are told apart by pattern as well as by colour.
 
-use crate::core::counting::grouped;
+use crate::core::locale::Locale;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -37,8 +37,9 @@ const NAME_CHARS_MAX: usize = 24;
 pub enum Frame {
     /// For a page or a picture by itself: 1,000 pixels.
     Page,
-    /// For a mail: with its margins as wide as a mail's column, with letters of the same size.
-    Mail,
+    /// For a mail: with its margins as wide as a mail's column, with letters of the same size. Mails show what was consumed, and
+    /// that chart has numbers and dates as their readers write them.
+    Mail(Locale),
 }
 
 impl Frame {
@@ -46,7 +47,15 @@ impl Frame {
     pub(super) const fn width(self) -> i64 {
         match self {
             Frame::Page => 10_000,
-            Frame::Mail => 4_880,
+            Frame::Mail(_) => 4_880,
+        }
+    }
+
+    /// How numbers and dates are written. Pages are for anybody.
+    pub(super) fn locale(self) -> Locale {
+        match self {
+            Frame::Page => Locale::default(),
+            Frame::Mail(locale) => locale,
         }
     }
 
@@ -61,7 +70,7 @@ impl Frame {
     fn labels_max(self) -> usize {
         match self {
             Frame::Page => LABELS_MAX,
-            Frame::Mail => LABELS_MAX / 2,
+            Frame::Mail(_) => LABELS_MAX / 2,
         }
     }
 }
@@ -203,7 +212,7 @@ impl Plot {
             let credits = at.saturating_mul(step);
             let y = plot.y(credits);
             plot.line((frame.left(), y), (frame.right(), y), "rule");
-            plot.text((frame.left() - 100, y + 40), Anchor::End, "", grouped(credits));
+            plot.text((frame.left() - 100, y + 40), Anchor::End, "", frame.locale().number(credits));
         }
         plot
     }
@@ -355,7 +364,7 @@ mod tests {
 
         #[test]
         fn what_there_is_lies_within_the_plot(most in 0..=i64::MAX, part in 0..=i64::MAX) {
-            let plot = Plot::new(Frame::Mail, most, 0);
+            let plot = Plot::new(Frame::Mail(Locale::default()), most, 0);
             let y = plot.y(part.min(most));
             prop_assert!((plot.top()..=plot.bottom()).contains(&y));
         }
@@ -367,7 +376,7 @@ mod tests {
             .iter()
             .map(|paint| (Key::Filled(*paint), "a-name-of-many-letters-and-more".to_owned()))
             .collect();
-        for (frame, rows) in [(Frame::Page, 2), (Frame::Mail, 4)] {
+        for (frame, rows) in [(Frame::Page, 2), (Frame::Mail(Locale::default()), 4)] {
             let mut shapes = Vec::new();
             assert_eq!(keys(&mut shapes, frame, 0, &names), rows * ROW);
             let fits = |shape: &Shape| match shape {

@@ -17,7 +17,8 @@ pub use drawing::{Chart, Frame};
 pub use picture::{Picture, png};
 pub(super) use picture::{STYLE, STYLE_NAME, TEMPLATE, TEMPLATE_NAME, View};
 
-use super::wording::days;
+use super::wording::days_in;
+use crate::core::locale::Locale;
 use crate::core::statement::{DateRange, Grouping, Line, ReportModel};
 use crate::core::transaction::words;
 use chrono::Datelike;
@@ -70,9 +71,9 @@ fn shared(per_bar: usize, model: &ReportModel) -> Option<String> {
 }
 
 /// The name of a period on the axis.
-fn short(range: DateRange, grouping: Grouping) -> String {
-    let form = if grouping == Grouping::Month { "%b %Y" } else { "%-d %b" };
-    range.from().date().format(form).to_string()
+fn short(range: DateRange, grouping: Grouping, locale: Locale) -> String {
+    let day = range.from().date();
+    if grouping == Grouping::Month { day.format("%b %Y").to_string() } else { locale.short_day(day) }
 }
 
 /// What was there at the end of a line's period. What lapses with a month lapses when its last day is over, so that day shows
@@ -84,8 +85,8 @@ fn before_lapse(line: &Line) -> i64 {
 }
 
 /// `on 5 March 2026`, `in March 2026`.
-fn when(range: DateRange) -> String {
-    format!("{} {}", if range.days() == 1 { "on" } else { "in" }, days(range))
+fn when(range: DateRange, locale: Locale) -> String {
+    format!("{} {}", if range.days() == 1 { "on" } else { "in" }, days_in(range, locale))
 }
 
 #[cfg(test)]

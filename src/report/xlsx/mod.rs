@@ -146,6 +146,27 @@ fn heading() -> Format {
     Format::new().set_bold().set_background_color("#F4F1EA").set_border_bottom(FormatBorder::Thin)
 }
 
+/// How cells of a column look that are put there by [`put_plain`]: what most of them have need not be looked up for each.
+fn set_looks(sheet: &mut Worksheet, column: ColNum, is_figure: bool, plain: &Looks) -> Result<(), XlsxError> {
+    if is_figure {
+        sheet.set_column_format(column, &plain.number)?;
+    }
+    Ok(())
+}
+
+/// As [`put`] does with plain looks, in a column that has them.
+fn put_plain(sheet: &mut Worksheet, at: (RowNum, ColNum), cell: Cell, plain: &Looks) -> Result<(), XlsxError> {
+    let (row, column) = at;
+    match cell {
+        Cell::Text(text) if !is_like_a_formula(text) => sheet.write_string(row, column, fitted(text))?,
+        Cell::Word(word) => sheet.write_string(row, column, word)?,
+        Cell::Credits(credits) => sheet.write_number(row, column, number(credits.get()))?,
+        Cell::Count(count) => sheet.write_number(row, column, number(i64::try_from(count).unwrap_or(i64::MAX)))?,
+        _ => return put(sheet, at, cell, plain),
+    };
+    Ok(())
+}
+
 /// Writes what a cell of the report says. Nothing, where it says nothing.
 fn put(sheet: &mut Worksheet, at: (RowNum, ColNum), cell: Cell, looks: &Looks) -> Result<(), XlsxError> {
     let (row, column) = at;
@@ -218,15 +239,20 @@ fn is_like_a_formula(text: &str) -> bool {
     text.starts_with(['=', '+', '-', '@', '\t', '\r'])
 }
 
-/// As much of `text` as a cell holds, with a mark where something is missing.
+/// As much of `text` as a cell holds.
 fn fitted(text: &str) -> Cow<'_, str> {
-    if text.len() <= TEXT_UNITS_MAX || text.encode_utf16().count() <= TEXT_UNITS_MAX {
+    cut(text, TEXT_UNITS_MAX)
+}
+
+/// As much of `text` as has room in so many units of UTF-16, with a mark where something is missing.
+fn cut(text: &str, units_max: usize) -> Cow<'_, str> {
+    if text.len() <= units_max || text.encode_utf16().count() <= units_max {
         return Cow::Borrowed(text);
     }
     let mut units = 1; // the mark
     let kept = text.chars().take_while(|c| {
         units += c.len_utf16();
-        units <= TEXT_UNITS_MAX
+        units <= units_max
     });
     Cow::Owned(kept.chain(['…']).collect())
 }

@@ -1,7 +1,7 @@
 //! The sheets of figures: every line of the report with its totals, and what was consumed per period with its chart.
 
 use super::super::chart::{Frame, Subject, chart, consumption};
-use super::{Looks, heading, number, put, put_time};
+use super::{Looks, cut, heading, number, put, put_plain, put_time, set_looks};
 use crate::core::statement::{Cell, Column, Line, LineType, Record, ReportModel};
 use rust_xlsxwriter::utility::column_number_to_name;
 use rust_xlsxwriter::{
@@ -14,6 +14,8 @@ const PERIODS: &str = "By period";
 
 /// The widest column of text, in characters: longer ones can be made wider by whoever reads them.
 const WIDTH_MAX: usize = 40;
+/// Longest alternative text of a chart, in units of UTF-16: Excel takes no more. What all figures come to stands at its beginning.
+const ALT_UNITS_MAX: usize = 255;
 /// What the arrow of a filter and the edges of a cell take, in characters.
 const MARGIN: usize = 4;
 /// Most cells that the formulas by period look at together: a spreadsheet calculates them all when it opens the workbook.
@@ -79,10 +81,13 @@ pub(super) fn figures(sheet: &mut Worksheet, model: &ReportModel, layout: &Layou
         sheet.ignore_error_range(1, 0, layout.lines, last, IgnoreError::NumberStoredAsText)?;
     }
     let (plain, strong, foot) = (Looks::plain(), Looks::strong(), Looks::foot());
+    columns().try_for_each(|(at, column)| set_looks(sheet, at, column.is_figure(), &plain))?;
     for (row, record) in (1..).zip(model.records()) {
         let is_total = matches!(record, Record::Line(Line { credit_type: LineType::Total, .. }));
-        let looks = if is_total { &strong } else { &plain };
-        columns().try_for_each(|(at, column)| put(sheet, (row, at), record.cell(column), looks))?;
+        columns().try_for_each(|(at, column)| match is_total {
+            true => put(sheet, (row, at), record.cell(column), &strong),
+            false => put_plain(sheet, (row, at), record.cell(column), &plain),
+        })?;
     }
     // The kinds of a log take and give, so that its credits have no sum that means anything.
     let totals = if model.is_log() { &[] } else { model.totals.as_slice() };
@@ -149,7 +154,7 @@ fn bars(model: &ReportModel, last: RowNum, description: &str) -> Chart {
     chart.x_axis().set_text_axis(true).set_num_format("yyyy-mm-dd");
     chart.y_axis().set_num_format("#,##0");
     chart.legend().set_position(ChartLegendPosition::Bottom);
-    chart.set_width(900).set_height(420).set_alt_text(description);
+    chart.set_width(900).set_height(420).set_alt_text(cut(description, ALT_UNITS_MAX));
     chart
 }
 

@@ -44,6 +44,8 @@ fn text_is_cut_where_a_cell_ends() {
     let cut = fitted(&format!("{fits}y")).into_owned();
     assert_eq!((cut.encode_utf16().count(), cut.ends_with("x…")), (TEXT_UNITS_MAX, true));
     // A fox takes two units and is not cut in half.
+    let short = super::cut(&fits, 255).into_owned();
+    assert_eq!((short.encode_utf16().count(), short.ends_with("x…")), (255, true));
     let foxes = "🦊".repeat(TEXT_UNITS_MAX);
     let cut = fitted(&foxes).into_owned();
     assert_eq!((cut.encode_utf16().count(), cut.ends_with("🦊…")), (TEXT_UNITS_MAX, true));

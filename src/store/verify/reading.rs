@@ -38,10 +38,10 @@ const TABLES: &[(&str, &str, (usize, usize), Sql)] = &[
     (
         "an account is as it was written",
         "the account",
-        (5, 0),
+        (6, 1),
         facts!(
             "SELECT ", concat!(" FROM accounts AS t WHERE ", slice!("t")),
-            t "account_id", t "name", i "opened_at", i "created_at", t "levels"
+            t "account_id", t "name", i "opened_at", i "created_at", t "levels", t "locale"
         ),
     ),
     (

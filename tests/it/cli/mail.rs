@@ -1,7 +1,7 @@
 //! Mail by the command line: to operators, ended by its link, tried and checked.
 
 use super::Place;
-use crate::support::smtp::{At, Does, Manner, SmtpServer};
+use crate::support::smtp::{At, Does, Encryption, Manner, SmtpServer, certificate};
 
 const OPERATORS: &str = "[mail]\noperators = [\"Ops <ops@example.com>\"]\n";
 
@@ -114,6 +114,81 @@ fn a_test_is_sent_to_files_and_says_so() {
 
     let checked = place.json("email check");
     assert_eq!((&checked["transport"], &checked["from"]), (&"file".into(), &"credits@localhost".into()));
+}
+
+/// Encrypted, by a certificate that only who is told trusts: both commands say what is wrong with it, and with none do they send.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_and_a_check_go_over_tls() {
+    let place = Place::with_acme();
+    for (tls, at_once) in [("implicit", true), ("starttls", false)] {
+        let (acceptor, pem) = certificate("localhost");
+        let encryption = Encryption { acceptor, at_once };
+        let login = Some(("me", "secret"));
+        let server =
+            SmtpServer::start(move |_| Manner { tls: Some(encryption.clone()), login, ..Manner::default() }).await;
+        place.write("ca.pem", pem);
+        place.write("secret", "secret\n");
+        let settings = |host: &str, more: &str| {
+            format!(
+                "[mail]\ntransport = \"smtp\"\n[mail.smtp]\nhost = \"{host}\"\nport = {}\ntls = \"{tls}\"\nusername = \"me\"\n\
+                 password_file = \"secret\"\ntimeout_seconds = 20\n{more}",
+                server.port
+            )
+        };
+        place.write("creditd.toml", settings("localhost", "ca_file = \"ca.pem\"\n"));
+        let checked = place.json("email check");
+        assert_eq!((&checked["tls"], &checked["username"]), (&tls.into(), &"me".into()));
+        assert!(server.taken().is_empty(), "nothing is sent");
+        place.ok("email send job-failed --to me@example.com");
+        assert_eq!(server.taken().len(), 1);
+
+        // Nobody vouches for it, or for another name.
+        for (host, more) in [("localhost", ""), ("127.0.0.1", "ca_file = \"ca.pem\"\n")] {
+            place.write("creditd.toml", settings(host, more));
+            for command in ["email check", "email send job-failed --to me@example.com"] {
+                let refused = place.run(command);
+                assert!(matches!(refused.code, 1 | 4) && refused.stderr.contains("certificate"), "{}", refused.stderr);
+            }
+        }
+        assert_eq!(server.taken().len(), 1, "what is not trusted gets no mail");
+    }
+}
+
+#[test]
+fn an_account_is_written_to_in_its_locale() {
+    let place = Place::with_acme();
+    let shown = place.json("account show acme");
+    assert_eq!((&shown["locale"], &shown["own_locale"]), (&"en-GB".into(), &false.into()));
+    let subject = || {
+        let shown = place.json("email preview low-credit --account acme --out looks");
+        (shown["subject"].as_str().expect("a subject").to_owned(), place.read("looks/low-credit-acme.txt"))
+    };
+    place.ok("charge --account acme --action translation --quantity 5 --key some");
+    assert!(subject().1.contains("the next 1,500 free credits"), "{}", subject().1);
+    let set = place.json("account set acme --locale de-DE");
+    assert_eq!((&set["locale"], &set["own_locale"]), (&"de-DE".into(), &true.into()));
+    assert!(subject().1.contains("the next 1.500 free credits"), "{}", subject().1);
+    assert!(subject().0.contains("1.495"), "{}", subject().0);
+    place.run("account set acme --locale de").fails_with(2, "there is no locale \"de\"; did you mean de-DE?");
+    assert_eq!(place.rows("balance acme")[0]["available"], 1_495, "data has no locale");
+
+    let config = place.read("creditd.toml");
+    place.write("creditd.toml", config.replace("[mail]\n", "[mail]\nlocale = \"en-IN\"\n"));
+    assert_eq!(place.json("account set acme --locale default")["locale"], "en-IN");
+    place.ok("account create rm --name Roma --zone Europe/Rome --locale it-IT");
+    let again = "account create rm --name Roma --zone Europe/Rome --locale fr-FR";
+    place.run(again).fails_with(7, "its locale is it-IT, not fr-FR; `creditd account set` changes accounts");
+    place.write(
+        "accounts.csv",
+        "account,name,time_zone,opened_on,admin_email,locale\nfr,Lyon,Europe/Paris,2013-01-01,a@fr.example,fr-FR\n\
+         us,Utah,America/Denver,2013-01-01,a@us.example,\n",
+    );
+    place.ok("account import accounts.csv");
+    let listed: Vec<serde_json::Value> = place.rows("account list").iter().map(|row| row["locale"].clone()).collect();
+    assert_eq!(listed, [None, Some("fr-FR"), Some("it-IT"), None].map(serde_json::Value::from));
+    place.write("bad.csv", "account,name,time_zone,opened_on,admin_email,locale\nx,X,UTC,2013-01-01,,french\n");
+    place.run("account import bad.csv").fails_with(1, "bad.csv:2: column 6 (locale): there is no locale \"french\"");
+    place.ok("verify");
 }
 
 /// A server that is there, one that is not, and settings that cannot be.

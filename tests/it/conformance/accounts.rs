@@ -4,9 +4,10 @@ use crate::support::{Sandbox, account, account_id, both_databases, default_price
 use creditd::core::alert::Levels;
 use creditd::core::credits::Credits;
 use creditd::core::ids::{ActionCode, Email};
+use creditd::core::locale::Locale;
 use creditd::core::price::PriceVersion;
 use creditd::core::unsubscribe::{KEY_BYTES, Unsubscribe, UnsubscribeKey, Wish};
-use creditd::store::{Admin, NewAccount, Opened};
+use creditd::store::{Admin, NewAccount, NewFacts, Opened};
 
 /// In order of bytes.
 const IDS: [&str; 6] = ["B.2", "Z", "_a", "a", "a-1", "a0"];
@@ -16,7 +17,7 @@ fn admin(email: &str, name: &str) -> Admin {
 }
 
 fn new(id: &str, zone: &str, admins: &[Admin]) -> NewAccount {
-    NewAccount { account: account(id, zone, "2013-01-01"), admins: admins.to_vec() }
+    NewAccount { account: account(id, zone, "2013-01-01"), locale: None, admins: admins.to_vec() }
 }
 
 both_databases! {
@@ -91,11 +92,21 @@ both_databases! {
         assert!(differences.starts_with("its time zone was Asia/Tokyo when it opened, not UTC"), "{differences}");
         assert_eq!(store.check_accounts(&again).await.expect("answers")[1], answers[1]);
 
+        // Who names no locale does not say that there is none.
+        let german = NewAccount { locale: Some(Locale::DeDe), ..new("c", "UTC", &[]) };
+        let (french, silent) = (NewAccount { locale: Some(Locale::FrFr), ..german.clone() }, new("c", "UTC", &[]));
+        let answers = store.open_accounts(&[german.clone(), german, silent, french], now).await.expect("answers");
+        assert_eq!(answers[..3], [Opened::Created, Opened::Already, Opened::Already]);
+        assert_eq!(answers[3], Opened::Conflict("its locale is de-DE, not fr-FR".to_owned()));
+        let german = store.accounts(&[account_id("c")]).await.expect("records").remove(0);
+        assert_eq!(german.locale, Some(Locale::DeDe));
+        sandbox.assert_verified().await;
+
         let ids = |list: &[creditd::core::ids::AccountId]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
         let first = store.account_ids(None, 3).await.expect("ids");
         assert_eq!(ids(&first), &IDS[..3]);
         let rest = store.account_ids(first.last(), 100).await.expect("ids");
-        assert_eq!(ids(&rest), ["a", "a-1", "a0", "b"]);
+        assert_eq!(ids(&rest), ["a", "a-1", "a0", "b", "c"]);
 
         let asked = [account_id("a0"), account_id("nobody"), account_id("Z")];
         let records = store.accounts(&asked).await.expect("records");
@@ -116,16 +127,27 @@ both_databases! {
         let read = async || store.accounts(std::slice::from_ref(&acme)).await.expect("records").remove(0);
 
         let levels: Levels = "tight=100,low=20%".parse().expect("levels");
-        assert!(store.set_account(&acme, Some("Acme & Söhne"), None).await.expect("renamed"));
-        assert!(store.set_account(&acme, None, Some(Some(&levels))).await.expect("levels"));
-        assert!(store.set_account(&acme, None, None).await.expect("nothing to change"));
+        let renamed = NewFacts { name: Some("Acme & Söhne"), ..NewFacts::default() };
+        assert!(store.set_account(&acme, renamed).await.expect("renamed"));
+        let warned = NewFacts { levels: Some(Some(&levels)), ..NewFacts::default() };
+        assert!(store.set_account(&acme, warned).await.expect("levels"));
+        assert!(store.set_account(&acme, NewFacts::default()).await.expect("nothing to change"));
         let record = read().await;
         assert_eq!((record.account.name.as_str(), record.levels.as_ref()), ("Acme & Söhne", Some(&levels)));
         assert_eq!(record.account.calendar, account("acme", "UTC", "2013-01-01").calendar);
 
-        assert!(store.set_account(&acme, None, Some(None)).await.expect("no levels of its own"));
-        assert_eq!(read().await.levels, None);
-        assert!(!store.set_account(&account_id("nobody"), Some("x"), None).await.expect("no such account"));
+        let none = NewFacts { levels: Some(None), locale: Some(Some(Locale::DeCh)), ..NewFacts::default() };
+        assert!(store.set_account(&acme, none).await.expect("no levels of its own, but a locale"));
+        let record = read().await;
+        assert_eq!((record.levels, record.locale), (None, Some(Locale::DeCh)));
+        sandbox.assert_verified().await;
+        let renamed = NewFacts { name: Some("Acme"), ..NewFacts::default() };
+        assert!(store.set_account(&acme, renamed).await.expect("renamed"));
+        assert_eq!(read().await.locale, Some(Locale::DeCh), "kept");
+        assert!(store.set_account(&acme, NewFacts { locale: Some(None), ..renamed }).await.expect("no locale of its own"));
+        assert_eq!(read().await.locale, None);
+        sandbox.assert_verified().await;
+        assert!(!store.set_account(&account_id("nobody"), renamed).await.expect("no such account"));
     }
 
     async fn an_address_is_one_admin(sandbox: Sandbox) {
@@ -187,7 +209,8 @@ both_databases! {
         );
 
         let levels: Levels = "low=20%".parse().expect("levels");
-        store.set_account(&acme, Some("Acme"), Some(Some(&levels))).await.expect("changed");
+        let changed = NewFacts { name: Some("Acme"), levels: Some(Some(&levels)), locale: Some(Some(Locale::FrFr)) };
+        store.set_account(&acme, changed).await.expect("changed");
         store.set_admin(&acme, &admin("ann@example.com", "Anne")).await.expect("changed");
         let version = PriceVersion { effective_from: instant("1970-01-01T00:00:00Z"), credits: None };
         let erase = ActionCode::new("erase").expect("a code");
@@ -198,7 +221,8 @@ both_databases! {
         assert_eq!(is_new, [true, false, true, true, true]);
 
         // The same facts by another way have the same digest.
-        store.set_account(&acme, Some("Account acme"), Some(None)).await.expect("back again");
+        let back = NewFacts { name: Some("Account acme"), levels: Some(None), locale: Some(None) };
+        store.set_account(&acme, back).await.expect("back again");
         assert_eq!(digests().await[0], before[0]);
     }
 }

@@ -96,6 +96,57 @@ both_databases! {
         sandbox.assert_verified().await;
     }
 
+    /// What was said goes, that it was said stays; nothing that may still be sent is touched.
+    async fn the_content_of_old_messages_is_dropped(sandbox: Sandbox) {
+        let store = sandbox.store();
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        let with = |message: Message| Message { attachments: attachments(), ..message };
+        let messages = [
+            with(statement(&acme, "sent@example.com", WRITTEN)),
+            with(statement(&acme, "failed@example.com", WRITTEN)),
+            with(statement(&acme, "pending@example.com", WRITTEN)),
+            Message { unsubscribe_url: Some("https://credits.example/u?t=1".into()), ..alert(&acme, 1, "cancelled@example.com", WRITTEN) },
+            with(statement(&acme, "young@example.com", NOON)),
+        ];
+        store.write_messages(&messages).await.expect("written");
+        let [sent_key, failed_key, pending, cancelled, young] = &messages.each_ref().map(|message| &message.key);
+        lease(store, "one", NOON, 10).await;
+        let later = again("later", "2013-02-02T00:00:00Z");
+        record(store, "one", NOON, &[(sent_key, sent("250 ok")), (failed_key, failed("550 no", false)), (pending, later), (young, sent("250 ok"))]).await;
+        store.cancel_message(cancelled).await.expect("cancelled");
+        let before = sandbox.texts("SELECT key || state || message_id || subject || recipient FROM outbox ORDER BY key").await;
+
+        let (cutoff, parts) = (instant(NOON), "SELECT sha256 FROM outbox_parts");
+        assert_eq!(store.count_contents(instant(WRITTEN)).await.expect("a count"), 0, "until then");
+        assert_eq!(store.count_contents(cutoff).await.expect("a count"), 3);
+        assert_eq!(store.drop_contents(cutoff, 2).await.expect("dropped"), 2);
+        sandbox.assert_verified().await;
+        assert_eq!(store.drop_contents(cutoff, 2).await.expect("dropped"), 1);
+        assert_eq!(store.drop_contents(cutoff, 2).await.expect("none left"), 0);
+        for (message, is_dropped) in messages.iter().zip([true, true, false, true, false]) {
+            let found = store.message(&message.key).await.expect("read").expect("there").message;
+            let without = Message { text: String::new(), html: String::new(), unsubscribe_url: None, attachments: Vec::new(), ..message.clone() };
+            assert_eq!(found, if is_dropped { without } else { message.clone() });
+        }
+        assert_eq!(sandbox.texts("SELECT key || state || message_id || subject || recipient FROM outbox ORDER BY key").await, before);
+        assert_eq!(sandbox.texts(parts).await.len(), 2, "others have them, too");
+        sandbox.assert_verified().await;
+
+        // Nothing is written, sent or put back twice.
+        assert_eq!(store.write_messages(&messages).await.expect("there already"), 0);
+        assert_eq!(store.retry_message(sent_key, cutoff).await.expect("an answer"), Asked::Not(OutboxState::Sent));
+        for key in [failed_key, cancelled] {
+            assert_eq!(store.retry_message(key, cutoff).await.expect("an answer"), Asked::Dropped);
+        }
+        let due = store.due_messages(instant("2013-02-03T00:00:00Z"), 10).await.expect("due");
+        assert_eq!(names(&due), ["acme pending@example.com"]);
+
+        store.cancel_message(pending).await.expect("cancelled");
+        assert_eq!(store.drop_contents(instant("2013-02-03T00:00:00Z"), 10).await.expect("dropped"), 2);
+        assert_eq!(sandbox.texts(parts).await, [""; 0], "nobody has them any more");
+        sandbox.assert_verified().await;
+    }
+
     async fn what_is_attached_is_kept_once_an_account(sandbox: Sandbox) {
         let store = sandbox.store();
         let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;

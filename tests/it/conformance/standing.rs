@@ -79,7 +79,7 @@ both_databases! {
     async fn accounts_are_due_in_order_of_time_and_cost_what_is_due(sandbox: Sandbox) {
         let store = sandbox.store();
         let new = |n: usize, opened_on: &str| {
-            NewAccount { account: account(&format!("a{n:04}"), "UTC", opened_on), admins: Vec::new() }
+            NewAccount { account: account(&format!("a{n:04}"), "UTC", opened_on), locale: None, admins: Vec::new() }
         };
         // One in a hundred opens early, the later the smaller its number; the others are not due for years.
         let accounts: Vec<NewAccount> = (0..2_000)

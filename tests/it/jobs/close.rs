@@ -1,7 +1,7 @@
 //! The job `close`: which months it closes, and when it leaves them alone (R14).
 
 use super::{NEW_YORK, run, tick};
-use crate::support::{Sandbox, account, account_id, both_databases, instant, month, usage};
+use crate::support::{Sandbox, account, account_id, both_databases, instant, month, statement, usage};
 use chrono_tz::Tz;
 use creditd::app::AppError;
 use creditd::core::ids::{AccountId, Key};
@@ -50,6 +50,31 @@ pub async fn by_hand(sandbox: &Sandbox, id: &AccountId, now: &str, of: &str, reo
 }
 
 both_databases! {
+    /// As long as the settings say, in batches, whatever there is; a dry run counts.
+    async fn old_messages_lose_what_they_said(sandbox: Sandbox) {
+        let id = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        let written = "2013-02-01T00:00:00Z";
+        let messages: Vec<_> = (0..450).map(|n| statement(&id, &format!("a{n}@example.com"), written)).collect();
+        sandbox.store().write_messages(&messages).await.expect("written");
+        for message in &messages[..449] {
+            sandbox.store().cancel_message(&message.key).await.expect("cancelled");
+        }
+        let close = async |now: &str, dry_run| {
+            let mut app = sandbox.at(now);
+            app.settings.mail.keep_days = 60;
+            run(app, Job::Close, Slot::Tick(instant(now)), dry_run).await.summary
+        };
+        let none = "0 accounts closed to late usage";
+        assert_eq!(close("2013-04-02T00:00:00Z", false).await, none, "for 60 days");
+        let some = format!("{none}, the content of 449 old messages dropped");
+        assert_eq!(close("2013-04-02T00:00:01Z", true).await, some);
+        assert_eq!(close("2013-04-02T00:00:01Z", false).await, some);
+        assert_eq!(close("2013-04-02T00:00:01Z", false).await, none);
+        let left = sandbox.texts("SELECT key FROM outbox WHERE body_html <> ''").await;
+        assert_eq!(left, [messages[449].key.to_string()], "it waits to be sent");
+        sandbox.assert_verified().await;
+    }
+
     async fn a_month_is_closed_once_it_had_its_time_and_was_reported(sandbox: Sandbox) {
         let id = sandbox.open_account("acme", "America/New_York", "2013-01-01").await;
         let early = close(&sandbox, "2013-02-08T04:59:59.999999Z").await;
@@ -148,7 +173,7 @@ both_databases! {
         assert_eq!((quiet.lines, quiet.problems), (vec![], vec![]));
 
         let learned = instant("2013-03-05T00:00:00Z");
-        let new = NewAccount { account: account("new", "America/New_York", "2013-01-01"), admins: Vec::new() };
+        let new = NewAccount { account: account("new", "America/New_York", "2013-01-01"), locale: None, admins: Vec::new() };
         sandbox.store().open_accounts(&[new], learned).await.expect("an account");
         for zone in [Tz::UTC, NEW_YORK] {
             report(&sandbox, "2013-03-09T00:00:00Z", zone, &["2013-01", "2013-02"]).await;

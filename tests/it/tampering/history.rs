@@ -12,6 +12,7 @@ use creditd::core::ids::{AccountId, ActionCode, Email, Key, Reference, UserId};
 use creditd::core::ledger::{
     Adjust, Bonus, Call, Cap, Capture, Closing, Hold, MonthClosing, NewTerms, Refund, Return, Usage, Void,
 };
+use creditd::core::locale::Locale;
 use creditd::core::outbox::{Message, NoticeKey};
 use creditd::core::price::PriceVersion;
 use creditd::core::run::RunState;
@@ -19,7 +20,9 @@ use creditd::core::schedule::{Job, Slot};
 use creditd::core::statement::Said;
 use creditd::core::transaction::{Status, Transaction};
 use creditd::jobs::{Claiming, Kit, Planned, Run, run_slot};
-use creditd::store::{Admin, Delivery, Incident, NewAccount, OutboxRecord, RunId, Statements, Telling, Version};
+use creditd::store::{
+    Admin, Delivery, Incident, NewAccount, NewFacts, OutboxRecord, RunId, Statements, Telling, Version,
+};
 use tokio_util::sync::CancellationToken;
 
 /// After all of it.
@@ -88,7 +91,8 @@ async fn open(sandbox: &Sandbox) -> AccountId {
         let email = Email::new(address).expect("an address");
         Admin { name: "Ann".into(), daily_report: true, lapse_soon: true, ..Admin::with_defaults(email) }
     };
-    let new = |id: &str, zone: &str, admins| NewAccount { account: account(id, zone, "2013-01-01"), admins };
+    let new =
+        |id: &str, zone: &str, admins| NewAccount { account: account(id, zone, "2013-01-01"), locale: None, admins };
     let accounts = [
         new("acme", "America/New_York", vec![admin("ann@acme.example"), admin("ben@acme.example")]),
         new("idle", "Asia/Kathmandu", vec![]),
@@ -97,7 +101,11 @@ async fn open(sandbox: &Sandbox) -> AccountId {
     sandbox.store().open_accounts(&accounts, instant("2013-01-01T00:00:00Z")).await.expect("accounts");
     let acme = account_id("acme");
     let levels = "low=20%,exhausted=0".parse().expect("levels");
-    sandbox.store().set_account(&acme, None, Some(Some(&levels))).await.expect("levels of its own");
+    sandbox
+        .store()
+        .set_account(&acme, NewFacts { levels: Some(Some(&levels)), locale: Some(Some(Locale::DeDe)), name: None })
+        .await
+        .expect("levels and a locale of its own");
     let poem = ActionCode::new("poem").expect("a code");
     for (at, credits) in
         [("2013-01-01T00:00:00Z", Some(2)), ("2013-02-01T00:00:00Z", Some(3)), ("2014-01-01T00:00:00Z", None)]

@@ -1,0 +1,79 @@
+//! What is read for statements, one batch after the other, so that one can be read while another is worded.
+
+use super::{ACCOUNTS_AT_ONCE, ACCOUNTS_LOOKED_AT, Reported, Wanted, compare, gather};
+use crate::app::Stated;
+use crate::core::calendar::Instant;
+use crate::core::ids::AccountId;
+use crate::jobs::{JobError, Kit};
+use chrono_tz::Tz;
+use std::collections::VecDeque;
+
+/// Reads the accounts of a span batch by batch: who wants a statement, and what stands in it.
+pub(super) struct Batches<'a> {
+    kit: &'a Kit,
+    reported: Reported,
+    zone: Tz,
+    after: Option<AccountId>,
+    until: Option<AccountId>,
+    /// Who was found and is in no batch yet.
+    wanted: VecDeque<Wanted>,
+    seen: u64,
+    there: u64,
+}
+
+/// A batch to be worded as of `now`.
+pub(super) struct Batch {
+    pub(super) wanted: Vec<Wanted>,
+    pub(super) stated: Vec<Stated>,
+    pub(super) now: Instant,
+}
+
+impl<'a> Batches<'a> {
+    /// Those of accounts behind the first mark, up to and including the second.
+    pub(super) fn new(
+        kit: &'a Kit,
+        reported: Reported,
+        zone: Tz,
+        (after, until): (Option<AccountId>, Option<AccountId>),
+    ) -> Batches<'a> {
+        Batches { kit, reported, zone, after, until, wanted: VecDeque::new(), seen: 0, there: 0 }
+    }
+
+    /// How many accounts were looked at.
+    pub(super) const fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// How many statements were there already.
+    pub(super) const fn there(&self) -> u64 {
+        self.there
+    }
+
+    /// The next batch, which is not empty.
+    pub(super) async fn next(&mut self) -> Result<Option<Batch>, JobError> {
+        let (kit, reported, zone) = (self.kit, self.reported, self.zone);
+        let now = kit.app.now();
+        while self.wanted.is_empty() {
+            let store = &kit.app.store;
+            let (after, until) = (self.after.as_ref(), self.until.as_ref());
+            let ids = store.accounts_in_zone(zone, after, until, ACCOUNTS_LOOKED_AT).await?;
+            let Some(last) = ids.last().cloned() else { return Ok(None) };
+            let (wanted, known) = match &kit.asked {
+                None => gather(kit, &ids, reported, zone, now).await?,
+                Some(asked) => compare(kit, asked, &ids, reported, zone, now).await?,
+            };
+            self.wanted.extend(wanted);
+            self.there += known;
+            self.seen += ids.len() as u64;
+            self.after = Some(last);
+        }
+        let wanted: Vec<Wanted> = self.wanted.drain(..self.wanted.len().min(ACCOUNTS_AT_ONCE)).collect();
+        Ok(Some(Batch { stated: stated(kit, &wanted, reported).await?, wanted, now }))
+    }
+}
+
+/// What stands in the statements of `wanted`.
+pub(super) async fn stated(kit: &Kit, wanted: &[Wanted], reported: Reported) -> Result<Vec<Stated>, JobError> {
+    let ids: Vec<AccountId> = wanted.iter().map(|wanted| wanted.record.account.id.clone()).collect();
+    Ok(kit.app.statements(&ids, reported.range()?).await?)
+}

@@ -1,0 +1,215 @@
+//! Admins: who of an account receives which mails.
+
+use super::accounts::lock;
+use super::backend::{Tx, in_write};
+use super::digest::digest;
+use super::sql::{Row, Sql, set};
+use super::{Result, Store, While, json};
+use crate::core::ids::{AccountId, Email};
+use crate::core::unsubscribe::{Unsubscribe, Wish};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// A person of an account who receives mail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Admin {
+    /// Where mail goes.
+    pub email: Email,
+    /// How the mail greets; may be empty.
+    pub name: String,
+    /// Low-credit alerts.
+    pub alerts: bool,
+    /// The statement of each month.
+    pub monthly_report: bool,
+    /// The statement of each day.
+    pub daily_report: bool,
+    /// That an alert is over.
+    pub resolved: bool,
+    /// That unused free credits lapse soon.
+    pub lapse_soon: bool,
+}
+
+impl Admin {
+    /// Whether a mail is wished.
+    #[must_use]
+    pub const fn wishes(&self, wish: Wish) -> bool {
+        match wish {
+            Wish::Alerts => self.alerts,
+            Wish::Resolved => self.resolved,
+            Wish::LapseSoon => self.lapse_soon,
+            Wish::MonthlyReport => self.monthly_report,
+            Wish::DailyReport => self.daily_report,
+        }
+    }
+
+    /// Says whether a mail is wished.
+    pub const fn set(&mut self, wish: Wish, is_wished: bool) {
+        let wished = match wish {
+            Wish::Alerts => &mut self.alerts,
+            Wish::Resolved => &mut self.resolved,
+            Wish::LapseSoon => &mut self.lapse_soon,
+            Wish::MonthlyReport => &mut self.monthly_report,
+            Wish::DailyReport => &mut self.daily_report,
+        };
+        *wished = is_wished;
+    }
+
+    /// An admin who gets alerts and monthly reports, as most want them.
+    #[must_use]
+    pub fn with_defaults(email: Email) -> Admin {
+        Admin {
+            email,
+            name: String::new(),
+            alerts: true,
+            monthly_report: true,
+            daily_report: false,
+            resolved: false,
+            lapse_soon: false,
+        }
+    }
+}
+
+impl Store {
+    /// Adds an admin, or replaces what is known of that address.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub async fn set_admin(&self, account: &AccountId, admin: &Admin) -> Result<()> {
+        in_write!(self, "committing an admin", |tx| write_admins(tx, &[(account, admin)]).await)
+    }
+
+    /// Takes back one wish of an admin, whatever is written of the same admin meanwhile; returns what is left, or `None` when
+    /// the account has no such admin.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub async fn end_wish(&self, asked: &Unsubscribe) -> Result<Option<Admin>> {
+        let Unsubscribe { account, address, wish } = asked;
+        let ids = json([account])?;
+        in_write!(self, "committing what an admin wishes", |tx| {
+            lock(tx, &ids).await?;
+            let admins = read_admins(tx, &ids).await?;
+            let Some((_, mut admin)) = admins.into_iter().find(|(_, admin)| admin.email == *address) else {
+                return Ok(None);
+            };
+            admin.set(*wish, false);
+            write_admins(tx, &[(account, &admin)]).await?;
+            Ok(Some(admin))
+        })
+    }
+
+    /// Removes an admin; false when there was none with that address.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub async fn remove_admin(&self, account: &AccountId, email: &Email) -> Result<bool> {
+        in_write!(self, "committing an admin", |tx| {
+            tx.query("DELETE FROM opt_ins WHERE account_id = $1 AND email = $2")
+                .bind(account.as_str())
+                .bind(email.as_str())
+                .execute()
+                .await
+                .while_("forgetting what an admin wished")?;
+            let done = tx
+                .query("DELETE FROM admins WHERE account_id = $1 AND email = $2")
+                .bind(account.as_str())
+                .bind(email.as_str())
+                .execute()
+                .await
+                .while_("removing an admin")?;
+            Ok(done.rows_affected() > 0)
+        })
+    }
+}
+
+/// The admins of the accounts in `ids` (a JSON array), in order of account and address.
+pub(super) async fn read_admins(tx: &mut Tx, ids: &str) -> Result<Vec<(String, Admin)>> {
+    let rows = tx
+        .query(set!(account_id =>
+            "SELECT p.account_id, p.email, p.name, p.alerts, p.monthly_report, p.daily_report, (
+                    SELECT count(*) FROM opt_ins AS o
+                     WHERE o.account_id = p.account_id AND o.email = p.email AND o.mail = 'resolved'), (
+                    SELECT count(*) FROM opt_ins AS o
+                     WHERE o.account_id = p.account_id AND o.email = p.email AND o.mail = 'lapse-soon')
+               FROM v CROSS JOIN admins AS p WHERE p.account_id = v.account_id ORDER BY p.account_id, p.email"
+        ))
+        .bind(ids)
+        .fetch_all()
+        .await
+        .while_("loading admins")?;
+    let read = |row: &Row| {
+        let admin = Admin {
+            email: Email::new(row.get(1))?,
+            name: row.get(2),
+            alerts: row.get(3),
+            monthly_report: row.get(4),
+            daily_report: row.get(5),
+            resolved: row.get::<i64>(6) > 0,
+            lapse_soon: row.get::<i64>(7) > 0,
+        };
+        Ok((row.get(0), admin))
+    };
+    rows.iter().map(read).collect()
+}
+
+#[derive(Serialize)]
+struct AdminRow<'a> {
+    account_id: &'a AccountId,
+    #[serde(flatten)]
+    admin: &'a Admin,
+    digest: i64,
+}
+
+impl<'a> AdminRow<'a> {
+    fn of(account_id: &'a AccountId, admin: &'a Admin) -> AdminRow<'a> {
+        let Admin { email, name, alerts, monthly_report, daily_report, resolved: _, lapse_soon: _ } = admin;
+        let digest = digest!(account_id, email, name, alerts, monthly_report, daily_report);
+        AdminRow { account_id, admin, digest }
+    }
+}
+
+/// A mail that an admin asked for.
+#[derive(Serialize)]
+struct OptIn<'a> {
+    account_id: &'a AccountId,
+    email: &'a Email,
+    mail: &'static str,
+    digest: i64,
+}
+
+impl<'a> OptIn<'a> {
+    fn all_of(account_id: &'a AccountId, admin: &'a Admin) -> impl Iterator<Item = OptIn<'a>> {
+        let Admin { email, resolved, lapse_soon, .. } = admin;
+        let wished =
+            [("resolved", *resolved), ("lapse-soon", *lapse_soon)].into_iter().filter(|(_, is_wished)| *is_wished);
+        wished.map(move |(mail, _)| OptIn { account_id, email, mail, digest: digest!(account_id, email, mail) })
+    }
+}
+
+pub(super) async fn write_admins(tx: &mut Tx, admins: &[(&AccountId, &Admin)]) -> Result<()> {
+    // Of one address given twice, the last counts: Postgres does not write one row twice in one statement.
+    let last: BTreeMap<(&AccountId, &Email), &Admin> =
+        admins.iter().map(|(account, admin)| ((*account, &admin.email), *admin)).collect();
+    let all = || last.iter().map(|((account, _), admin)| (*account, *admin));
+    let rows = json(all().map(|(account, admin)| AdminRow::of(account, admin)).collect::<Vec<_>>())?;
+    let opt_ins = json(all().flat_map(|(account, admin)| OptIn::all_of(account, admin)).collect::<Vec<_>>())?;
+    tx.query(set!(
+        account_id text, email text, name text, alerts boolean, monthly_report boolean, daily_report boolean, digest bigint =>
+        "INSERT INTO admins (account_id, email, name, alerts, monthly_report, daily_report, digest)
+         SELECT account_id, email, name, alerts, monthly_report, daily_report, digest FROM v WHERE true
+         ON CONFLICT (account_id, email) DO UPDATE
+            SET name = excluded.name, alerts = excluded.alerts, monthly_report = excluded.monthly_report,
+                daily_report = excluded.daily_report, digest = excluded.digest"
+    ))
+    .bind(rows.as_str())
+    .execute()
+    .await
+    .while_("writing admins")?;
+    const OLD: Sql = set!(account_id text, email text =>
+        "DELETE FROM opt_ins WHERE (account_id, email) IN (SELECT account_id, email FROM v)");
+    const NEW: Sql = set!(account_id text, email text, mail text, digest bigint =>
+        "INSERT INTO opt_ins (account_id, email, mail, digest) SELECT account_id, email, mail, digest FROM v");
+    tx.query(OLD).bind(rows).execute().await.while_("forgetting what admins wished")?;
+    tx.query(NEW).bind(opt_ins).execute().await.while_("writing what admins wish")?;
+    Ok(())
+}
