@@ -14,7 +14,7 @@ use crate::app::BadClock;
 use crate::core::calendar::Instant;
 use crate::core::schedule::{Covers, Job, Schedule, Slot};
 use crate::jobs::backfill::{Slotted, run_next};
-use crate::jobs::{Claiming, Done, JobError, Kit, Planned, Run, begun, plan_due, run_slot};
+use crate::jobs::{Claiming, Done, JobError, Kit, Planned, Run, begun, plan_due, run_slot, tell_missed};
 use crate::store::StoreError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -288,6 +288,7 @@ async fn due(kit: &Kit, schedule: &Schedule, looked: &mut Looked) -> Result<Vec<
     if looked.expired.insert(job, due.expired) != Some(due.expired) && due.expired > 0 {
         let hint = format!("creditd run {job} {} runs them", by_hand(job));
         tracing::warn!(%job, slots = due.expired, hint, "slots are older than the window and are not run");
+        tell_missed(kit, schedule, &due).await?;
     }
     Ok(due.slots)
 }

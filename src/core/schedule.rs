@@ -242,6 +242,8 @@ pub struct Due {
     pub overdue: usize,
     /// Missed periods that have left the window (counted as far back as one more window): only a person runs them.
     pub expired: usize,
+    /// The newest of those.
+    pub expired_last: Option<Slot>,
 }
 
 /// Why a schedule's file was refused.
@@ -401,7 +403,7 @@ impl Schedule {
     /// Recording every slot this returns, until it returns none, runs each exactly once whatever the clock does.
     #[must_use]
     pub fn due(&self, recorded: &BTreeSet<Slot>, zones: &[ZoneInUse], now: Instant) -> Due {
-        let mut expired = 0;
+        let mut expired = Vec::new();
         let mut slots = BTreeSet::new();
         match self.job.covers() {
             Covers::Tick => self.due_tick(recorded, now, &mut slots, &mut expired),
@@ -417,11 +419,12 @@ impl Schedule {
         let overdue = slots.iter().filter(late).count();
         let capped = slots.len().saturating_sub(SLOTS_MAX);
         slots.truncate(SLOTS_MAX);
-        Due { slots, capped, overdue, expired }
+        let expired_last = expired.iter().copied().max_by_key(|slot: &Slot| (slot.due_at(), *slot));
+        Due { slots, capped, overdue, expired: expired.len(), expired_last }
     }
 
     /// The newest ring is due unless it, or a later one before the clock stepped back, is recorded.
-    fn due_tick(&self, recorded: &BTreeSet<Slot>, now: Instant, slots: &mut BTreeSet<Slot>, expired: &mut usize) {
+    fn due_tick(&self, recorded: &BTreeSet<Slot>, now: Instant, slots: &mut BTreeSet<Slot>, expired: &mut Vec<Slot>) {
         let Some(ring) = self.last_ring(now) else { return };
         let newest = recorded.iter().rev().find(|slot| slot.covers() == Covers::Tick);
         if newest.is_some_and(|newest| newest.due_at() >= ring) {
@@ -430,7 +433,7 @@ impl Schedule {
         if ring >= self.window_start(now) {
             slots.insert(Slot::Tick(ring));
         } else if newest.is_some() {
-            *expired += 1;
+            expired.push(Slot::Tick(ring));
         }
     }
 
@@ -441,7 +444,7 @@ impl Schedule {
         in_use: ZoneInUse,
         now: Instant,
         slots: &mut BTreeSet<Slot>,
-        expired: &mut usize,
+        expired: &mut Vec<Slot>,
     ) {
         let today = Slot::period_at(self.job.covers(), now, in_use.zone);
         let ended = std::iter::successors(Some(today), |slot| Some(slot.previous()))
@@ -452,7 +455,7 @@ impl Schedule {
             if slot.due_at() >= self.window_start(now) {
                 slots.insert(slot);
             } else {
-                *expired += 1;
+                expired.push(slot);
             }
         }
     }

@@ -7,6 +7,7 @@
 use super::{Done, JobError, Kit};
 use crate::core::ids::cut_text;
 use crate::core::outbox::Message;
+use crate::core::schedule::{Covers, Due, Schedule};
 use crate::notice::{JobFailed, JobWell, NoticeError};
 use crate::store::{Incident, NO_BACKFILL, RunId, StoreError, Telling};
 
@@ -54,12 +55,34 @@ pub(super) async fn news(kit: &Kit, id: RunId, result: &Result<Done, JobError>) 
         (None, Err(_)) if kit.app.settings.mail.operators.is_empty() => None,
         (None, Err(error)) => {
             let why = error.to_string();
-            let facts = JobFailed { job, slot, failed_at: now, why: why.clone(), locale };
+            let facts = JobFailed { job, slot, failed_at: now, why: why.clone(), missed: 0, locale };
             let messages = to_operators(kit, |to| kit.templates.job_failed(&facts, to));
             let why = cut_text(&why, WHY_CHARS_MAX);
             Some(Telling::Begins(Incident { job, slot, began_at: now, why }, messages))
         }
     }))
+}
+
+/// Tells the operators of periods that were never run and have left their schedule's window, once for the newest of them.
+///
+/// # Errors
+/// [`StoreError`]; nothing was written then.
+pub async fn tell_missed(kit: &Kit, schedule: &Schedule, due: &Due) -> Result<u64, StoreError> {
+    let Some(slot) = due.expired_last.filter(|slot| slot.covers() != Covers::Tick) else { return Ok(0) };
+    let facts = JobFailed {
+        job: schedule.job,
+        slot,
+        // The key of the notice, so that it comes once.
+        failed_at: slot.due_at(),
+        why: format!("creditd did not run then, and they are older than the window of {} days", schedule.window_days),
+        missed: due.expired,
+        locale: kit.app.settings.mail.locale,
+    };
+    let messages = to_operators(kit, |to| kit.templates.job_failed(&facts, to));
+    // They are due now, whenever that was.
+    let now = kit.app.now();
+    let messages: Vec<Message> = messages.into_iter().map(|message| Message { created_at: now, ..message }).collect();
+    kit.app.store.write_messages(&messages).await
 }
 
 /// One message to each. What cannot be worded keeps no run from being recorded.

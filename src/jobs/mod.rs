@@ -24,6 +24,7 @@ mod statements;
 pub mod verify;
 mod watched;
 
+pub use incidents::tell_missed;
 pub use planner::{Begun, Claiming, Planned, begun, plan_due, run_slot};
 pub use platform::zones_of;
 pub use pulse::{Pulse, RunEnd};

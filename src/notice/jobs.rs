@@ -2,7 +2,8 @@
 
 use super::words::{moment, month_title, shorten};
 use super::{NoticeError, Templates};
-use crate::core::calendar::Instant;
+use crate::core::calendar::{Instant, Month, next_day};
+use crate::core::counting::counted;
 use crate::core::locale::Locale;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
 use crate::core::schedule::{Job, Slot};
@@ -27,6 +28,8 @@ pub struct JobFailed {
     pub failed_at: Instant,
     /// Why; what looks like an address in it is left out.
     pub why: String,
+    /// How many slots were never run and are not run by themselves any more, of which `slot` is the newest; 0 where a run failed.
+    pub missed: usize,
     /// How operators write dates.
     pub locale: Locale,
 }
@@ -58,6 +61,7 @@ struct FailedView<'a> {
     failed_at: String,
     why: String,
     why_short: String,
+    missed: Option<String>,
     commands: Vec<Command>,
     width: usize,
 }
@@ -86,15 +90,16 @@ impl Templates {
     /// # Errors
     /// [`NoticeError`] when a template fails on these facts.
     pub fn job_failed(&self, facts: &JobFailed, to: &Mailbox) -> Result<Message, NoticeError> {
-        let JobFailed { job, slot, failed_at, why, locale } = facts;
+        let JobFailed { job, slot, failed_at, why, missed, locale } = facts;
         let key = NoticeKey::job_failed(*job, *failed_at, to.address.clone());
         let why = without_addresses(why);
-        let commands = commands(*job, *slot);
+        let commands = if *missed > 0 { commands_for_missed(*job, *slot) } else { commands(*job, *slot) };
         let view = FailedView {
             locale: *locale,
             job: job.as_str(),
             covers: covers(*slot, *failed_at, *locale),
             failed_at: moment(*failed_at, Tz::UTC, *locale),
+            missed: (*missed > 0).then(|| counted(*missed as u64, "period")),
             why_short: shorten(&why, WHY_SHORT_CHARS_MAX),
             why: shorten(&why, WHY_CHARS_MAX),
             width: commands.iter().map(|line| line.command.len()).max().unwrap_or(0) + GAP,
@@ -132,6 +137,21 @@ fn covers(slot: Slot, at: Instant, locale: Locale) -> String {
         Slot::Day(day, zone) => format!("{} in {zone}", locale.date(day)),
         Slot::Month(month, zone) => format!("{} in {zone}", month_title(month)),
     }
+}
+
+/// What brings back what was missed.
+fn commands_for_missed(job: Job, slot: Slot) -> Vec<Command> {
+    let (from, to) = match slot {
+        Slot::Day(day, _) => (day.to_string(), next_day(day).to_string()),
+        Slot::Month(month, _) => (month.to_string(), month.next().to_string()),
+        Slot::Tick(_) => return commands(job, slot),
+    };
+    let create = format!("creditd backfill create --job {job} --from {from} --to {to}");
+    vec![
+        Command { command: "creditd jobs next".to_owned(), what: "says how many there are" },
+        Command { command: format!("{create} --dry-run"), what: "shows the slots of a range; widen --from" },
+        Command { command: format!("{create} --email"), what: "runs them, and writes their mails" },
+    ]
 }
 
 fn commands(job: Job, slot: Slot) -> Vec<Command> {
@@ -191,14 +211,27 @@ pub fn sample_job_failed() -> JobFailed {
         why: "the ledger does not add up; `creditd verify` shows all differences. the balance is what the grants have left: \
               acme: balance of free + purchased should be 1500 + 2251, is 1500 + 2250"
             .to_owned(),
+        missed: 0,
         locale: Locale::default(),
     }
 }
 
 /// A notice to look at.
 #[must_use]
+pub fn sample_job_missed() -> JobFailed {
+    JobFailed {
+        job: Job::MonthlyReport,
+        slot: Slot::Month(Month::of(chrono::NaiveDate::default()), Tz::UTC),
+        why: "they are older than the window of 400 days".to_owned(),
+        missed: 3,
+        ..sample_job_failed()
+    }
+}
+
+/// A notice to look at.
+#[must_use]
 pub fn sample_job_well() -> JobWell {
-    let JobFailed { job, slot: _, failed_at, why, locale } = sample_job_failed();
+    let JobFailed { job, slot: _, failed_at, why, missed: _, locale } = sample_job_failed();
     JobWell {
         job,
         slot: Slot::Tick(Instant::from_micros(1_362_195_000_000_000)), // 2013-03-02T03:30:00Z
@@ -213,7 +246,7 @@ pub fn sample_job_well() -> JobWell {
 /// One sample for each job.
 pub(super) fn samples() -> Vec<JobFailed> {
     let each = Job::ALL.iter().map(|job| JobFailed { job: *job, ..sample_job_failed() });
-    each.collect()
+    each.chain([sample_job_missed()]).collect()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ mod resolved;
 mod statement;
 mod words;
 
-pub use jobs::{JobFailed, JobWell, sample_job_failed, sample_job_well};
+pub use jobs::{JobFailed, JobWell, sample_job_failed, sample_job_missed, sample_job_well};
 pub use lapse_soon::{LapseSoon, sample_lapse_soon};
 pub use low_credit::{LowCredit, Pack, sample_low_credit};
 pub use platform::{PlatformMonth, sample_platform_month};

@@ -34,7 +34,7 @@ fn a_job_that_failed_reads_well() {
 
     What it means: Nothing was changed. Do not trust figures of the accounts that are named before somebody has looked.
 
-    What to do: it is tried again whenever its schedule rings. Else:
+    What to do: The next night proves it again. Until then:
     creditd verify                   shows all differences, and changes nothing
     creditd jobs runs --job verify   shows its last runs
     creditd run verify               runs it now, and says what is wrong
@@ -156,6 +156,22 @@ fn what_to_do_is_said_of_each_job() {
         let meaning = message.text.lines().find_map(|line| line.strip_prefix("What it means: ")).unwrap_or_default();
         assert!(meaning.len() > 20, "{job}: {}", message.text);
     }
+}
+
+/// What was missed is nobody's to try again, and the mail says how to bring it back.
+#[test]
+fn what_was_missed_is_said_to_be_for_a_person() {
+    let message = templates().job_failed(&sample_job_missed(), &ops()).expect("a message");
+    assert_eq!(message.subject, "Job monthly-report missed 3 periods");
+    for said in [
+        "missed 3 periods",
+        "January 1970 in UTC",
+        "creditd backfill create --job monthly-report --from 1970-01 --to 1970-02 --email",
+        "No other mail comes about this.",
+    ] {
+        assert!(message.text.contains(said) && message.html.contains(said), "{said}: {}", message.text);
+    }
+    assert!(!message.text.contains("tried again"), "{}", message.text);
 }
 
 /// Whatever a job says went wrong, it stays in its place and names nobody.

@@ -21,6 +21,7 @@ use creditd::core::credits::{Credits, Split};
 use creditd::core::ids::Key;
 use creditd::core::ledger::{Account, Call, Grant, Ledger, Purchase, Usage};
 use creditd::core::price::{Action, PriceMatrix, PriceVersion};
+use creditd::core::schedule::Slot;
 use creditd::core::statement::{
     Counts, DateRange, Figures, Grouping, LineType, Name, Outcome, ReportAccount, ReportModel, ReportSpec, Row, Rows,
     Scope, fold,
@@ -404,6 +405,29 @@ fn r4_the_end_of_a_month_belongs_to_the_next_in_every_zone_of_the_trace() {
     for zone in zones {
         for ending in ["2012-12", "2013-01", "2013-02", "2013-03", "2013-10", "2013-11"] {
             check_month_end(parse_zone(zone).expect("a zone"), month(ending));
+        }
+    }
+}
+
+/// Every zone of the world, every month from 2000 to 2050: each begins once, where the one before it ends, and is due to be
+/// reported at that very instant.
+#[test]
+fn r1_each_month_begins_once_in_every_zone() {
+    for zone in chrono_tz::TZ_VARIANTS {
+        let mut first = month("2000-01");
+        let calendar = Calendar::new(Terms { from: first.previous(), zone, allowance: Credits::ZERO });
+        let mut begins = Slot::Month(first.previous(), zone).due_at();
+        while first < month("2051-01") {
+            assert_eq!(calendar.month_start(first), begins, "{zone} {first}");
+            assert_eq!(calendar.month_of(begins), first, "{zone} {first}");
+            assert_eq!(
+                calendar.month_of(Instant::from_micros(begins.micros() - 1)),
+                first.previous(),
+                "{zone} {first}"
+            );
+            let ends = Slot::Month(first, zone).due_at();
+            assert!(ends > begins, "{zone} {first}");
+            (first, begins) = (first.next(), ends);
         }
     }
 }

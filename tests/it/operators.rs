@@ -6,7 +6,7 @@ use creditd::app::App;
 use creditd::core::ids::Email;
 use creditd::core::outbox::{Mailbox, NoticeKey, NoticeKind};
 use creditd::core::schedule::{Job, Schedule, Slot};
-use creditd::jobs::{Claiming, JobError, Kit, Planned, Run, plan_due, run_slot};
+use creditd::jobs::{Claiming, JobError, Kit, Planned, Run, plan_due, run_slot, tell_missed};
 use creditd::store::{Incident, OutboxRecord, RunId, Telling};
 use tokio_util::sync::CancellationToken;
 
@@ -146,6 +146,29 @@ both_databases! {
         let recipients: Vec<String> =
             told(&sandbox).await.iter().map(|record| record.message.key.recipient().to_string()).collect();
         assert_eq!(recipients, ["f@example.com", "a@example.com"].map(str::to_owned));
+    }
+
+    /// Periods that left the window unrun are told once, however often they are found.
+    async fn what_was_missed_is_told_once(sandbox: Sandbox) {
+        sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        let text = include_str!("../../cron/daily-report.toml").replace("window_days = 90", "window_days = 7");
+        let schedule = Schedule::parse(Job::DailyReport, "daily-report.toml", &text).expect("a schedule");
+        for now in ["2013-01-10T12:00:00Z", "2013-01-10T12:15:00Z"] {
+            let app = at(&sandbox, now);
+            let due = plan_due(&app, &schedule).await.expect("a plan");
+            assert_eq!((due.slots.len(), due.expired), (7, 2));
+            tell_missed(&Kit::new(app).expect("templates"), &schedule, &due).await.expect("told");
+        }
+        assert_eq!(keys(&sandbox).await, [
+            "job-failed//daily-report@2013-01-03T00:00:00Z/night@example.com/1",
+            "job-failed//daily-report@2013-01-03T00:00:00Z/ops@example.com/1",
+        ]);
+        let first = &told(&sandbox).await[0];
+        assert_eq!(first.message.subject, "Job daily-report missed 2 periods");
+        assert_eq!(first.message.created_at, instant("2013-01-10T12:00:00Z"));
+        let app = at(&sandbox, "2013-01-10T12:20:00Z");
+        assert_eq!(app.store.due_messages(app.now(), 10).await.expect("the outbox").len(), 2, "they are due");
+        sandbox.assert_verified().await;
     }
 
     async fn the_platforms_month_comes_once_when_it_is_over_everywhere(sandbox: Sandbox) {
