@@ -41,6 +41,8 @@ pub const HTML_BYTES_MAX: usize = 100_000;
 const TEMPLATE_BYTES_MAX: u64 = 1_000_000;
 /// Longest name of an account in a subject, in characters: inboxes show about 60 in all.
 const SUBJECT_NAME_CHARS_MAX: usize = 40;
+/// What names and titles are when templates are checked.
+const MARKUP: &str = "<u>name</u>";
 /// What the subject of a test begins with.
 const TEST_MARK: &str = "[Test]";
 /// Longest title of an action in a list, in characters.
@@ -117,6 +119,12 @@ pub enum NoticeError {
         /// What it gave.
         bytes: usize,
     },
+    /// What comes from outside could be markup, and links.
+    #[error(
+        "the HTML template of {0} does not escape what comes from outside, such as the name of an account; take the filter \"safe\" \
+         out of it"
+    )]
+    Unescaped(&'static str),
     /// A statement that does not add up is not sent.
     #[error("the figures of the statement do not add up: {changes} credits by its rows, {remaining} by its remainder")]
     DoesNotAddUp {
@@ -198,25 +206,43 @@ impl Templates {
         Some(format!("{url}?t={token}"))
     }
 
-    /// Renders enough samples to enter every branch of the embedded templates.
+    /// Renders enough samples to enter every branch of the embedded templates. Whatever comes from outside is markup in them,
+    /// which no HTML may take for its own.
     fn render_samples(&self) -> Result<(), NoticeError> {
+        let markup = || MARKUP.to_owned();
+        let escaped = |message: Message| match message.html.contains(MARKUP) {
+            true => Err(NoticeError::Unescaped(message.key.kind().as_str())),
+            false => Ok(()),
+        };
         let to = Mailbox { name: "Ann Example".to_owned(), address: self.sender.mailbox.address.clone() };
         for sample in low_credit::samples() {
-            self.low_credit(&sample, &to, Instant::from_micros(0))?;
+            let stops = sample.stops.iter().map(|_| markup()).collect();
+            let sample = LowCredit { account_name: markup(), stops, ..sample };
+            escaped(self.low_credit(&sample, &to, Instant::from_micros(0))?)?;
         }
-        self.resolved(&sample_resolved(), &to, Instant::from_micros(0))?;
+        let over = Resolved { account_name: markup(), ..sample_resolved() };
+        escaped(self.resolved(&over, &to, Instant::from_micros(0))?)?;
         for sample in lapse_soon::samples() {
-            self.lapse_soon(&sample, &to, Instant::from_micros(0))?;
+            let sample = LapseSoon { account_name: markup(), ..sample };
+            escaped(self.lapse_soon(&sample, &to, Instant::from_micros(0))?)?;
         }
         for sample in jobs::samples() {
-            self.job_failed(&sample, &to)?;
+            escaped(self.job_failed(&JobFailed { why: markup(), ..sample }, &to)?)?;
         }
-        self.job_well(&sample_job_well(), &to)?;
-        for sample in platform::samples() {
-            self.platform_month(&sample, &to, Instant::from_micros(0), Vec::new())?;
+        let well = JobWell { why: markup(), outcome: markup(), ..sample_job_well() };
+        escaped(self.job_well(&well, &to)?)?;
+        for mut sample in platform::samples() {
+            sample.top_actions.iter_mut().for_each(|(title, ..)| *title = markup());
+            escaped(self.platform_month(&sample, &to, Instant::from_micros(0), Vec::new())?)?;
         }
-        for sample in statement::samples() {
-            self.statement(&sample, &to, Instant::from_micros(0))?;
+        for mut sample in statement::samples() {
+            sample.account_name = markup();
+            let tops = [&mut sample.top_actions, &mut sample.top_users];
+            tops.into_iter()
+                .flat_map(|tops| &mut tops.most)
+                .filter(|one| !one.name.is_empty())
+                .for_each(|one| one.name = markup());
+            escaped(self.statement(&sample, &to, Instant::from_micros(0))?)?;
         }
         Ok(())
     }

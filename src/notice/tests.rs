@@ -323,6 +323,29 @@ fn a_broken_template_is_refused_by_name() {
     assert!(matches!(missing, Some(BadTemplates::Read { .. })));
 }
 
+/// In each kind of mail, wherever something from outside stands; an operator's own markup is fine.
+#[test]
+fn a_template_that_does_not_escape_is_refused() {
+    for (name, content) in [
+        ("low-credit.html", "{{ account | safe }}"),
+        ("low-credit.html", "<p>{{ stops | safe }}</p>"),
+        ("resolved.html", "{{ account | safe }}"),
+        ("lapse-soon.html", "{{ account_short | safe }}"),
+        (
+            "statement.html",
+            "{% for top in tops %}{% for row in top.rows %}{{ row.name | safe }}{% endfor %}{% endfor %}",
+        ),
+        ("platform-monthly.html", "{% for action in actions %}{{ action.title | safe }}{% endfor %}"),
+        ("job-failed.html", "{{ why | safe }}"),
+        ("job-well.html", "{{ outcome | safe }}"),
+    ] {
+        let Err(error) = load_with(name, content) else { panic!("{name} with {content:?} was accepted") };
+        assert!(error.contains("does not escape what comes from outside"), "{name} with {content:?}: {error}");
+        assert!(load_with(name, &content.replace(" | safe", "")).is_ok(), "{name}");
+    }
+    assert!(load_with("low-credit.html", "{{ \"<hr>\" | safe }}{{ account }}").is_ok());
+}
+
 /// Names as an attacker would choose them: pieces that end headers, open tags, close attributes, turn the direction.
 fn hostile() -> impl Strategy<Value = String> {
     let piece = prop_oneof![

@@ -73,7 +73,7 @@ impl Store {
     /// Adds an admin, or replaces what is known of that address.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing was written then.
+    /// [`StoreError`](super::StoreError); nothing was written then.
     pub async fn set_admin(&self, account: &AccountId, admin: &Admin) -> Result<()> {
         in_write!(self, "committing an admin", |tx| write_admins(tx, &[(account, admin)]).await)
     }
@@ -82,7 +82,7 @@ impl Store {
     /// the account has no such admin.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing was written then.
+    /// [`StoreError`](super::StoreError); nothing was written then.
     pub async fn end_wish(&self, asked: &Unsubscribe) -> Result<Option<Admin>> {
         let Unsubscribe { account, address, wish } = asked;
         let ids = json([account])?;
@@ -101,7 +101,7 @@ impl Store {
     /// Removes an admin; false when there was none with that address.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing was written then.
+    /// [`StoreError`](super::StoreError); nothing was written then.
     pub async fn remove_admin(&self, account: &AccountId, email: &Email) -> Result<bool> {
         in_write!(self, "committing an admin", |tx| {
             tx.query("DELETE FROM opt_ins WHERE account_id = $1 AND email = $2")
