@@ -13,7 +13,7 @@ mod systemd;
 use crate::app::BadClock;
 use crate::core::calendar::Instant;
 use crate::core::schedule::{Covers, Job, Schedule, Slot};
-use crate::jobs::backfill::{Slotted, run_next};
+use crate::jobs::backfill::{Retries, Slotted, run_next};
 use crate::jobs::{Claiming, Done, JobError, Kit, Planned, Run, begun, plan_due, run_slot, tell_missed};
 use crate::store::StoreError;
 use std::collections::BTreeMap;
@@ -27,6 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 /// A bell that is silent for so long, which rings once a minute at least, is broken. A machine that slept is not: this time stands still while it does.
 const SILENCE_MAX: Duration = Duration::from_secs(150);
+/// How long nobody looks whether anything is due while the bell is silent.
+const QUIET_MAX: Duration = Duration::from_secs(70);
 /// Backfills that are looked at at one ring, the oldest first.
 const BACKFILLS_MAX: usize = 100;
 /// How long a batch that is being done may go on after the daemon was told to stop. Then others take it over when its
@@ -190,6 +192,8 @@ async fn attend(kit: Arc<Kit>, schedules: Vec<Schedule>, rung: Arc<Notify>, stop
         tokio::select! {
             () = stop.cancelled() => return,
             () = rung.notified() => {}
+            // Where the machine's clock was set back, no bell rings until it is as late as it was; then that is said.
+            () = tokio::time::sleep(QUIET_MAX) => {}
         }
         // The next bell tries again: a locked or full disk may pass.
         if let Err(error) = ring(&kit, &schedules, &mut looked, &stop, &mut |ran| log(&ran)).await {
@@ -205,6 +209,10 @@ async fn attend_backfills(kit: Arc<Kit>, rung: Arc<Notify>, stop: CancellationTo
             () = stop.cancelled() => return,
             () = rung.notified() => {}
         }
+        // `ring` says what is wrong with it.
+        if kit.app.check_clock(None).await.is_ok_and(|bad| bad.is_some()) {
+            continue;
+        }
         if let Err(error) = run_backfills(&kit, &stop).await {
             tracing::error!(%error, "backfills could not be run");
         }
@@ -212,17 +220,22 @@ async fn attend_backfills(kit: Arc<Kit>, rung: Arc<Notify>, stop: CancellationTo
 }
 
 async fn run_backfills(kit: &Kit, stop: &CancellationToken) -> Result<(), StoreError> {
-    for record in kit.app.store.backfills(None, true, BACKFILLS_MAX).await?.into_iter().rev() {
+    for record in kit.app.store.backfills(None, true, BACKFILLS_MAX).await? {
         let job = record.asked.job;
-        while !stop.is_cancelled() {
-            let Some(Slotted { slot, result }) = run_next(kit, &record, stop, &mut |_, _| {}).await? else { break };
-            tracing::info!(backfill = record.number, "a slot of a backfill was run");
-            let failed = result.is_err();
-            log(&Ran { job, slot, result });
-            if failed {
-                break;
+        let one = async || {
+            while !stop.is_cancelled() {
+                let next = run_next(kit, &record, Retries::InTheirTime, stop, &mut |_, _| {}).await?;
+                let Some(Slotted { slot, result }) = next else { break };
+                tracing::info!(backfill = record.number, "a slot of a backfill was run");
+                let failed = result.is_err();
+                log(&Ran { job, slot, result });
+                if failed {
+                    break;
+                }
             }
-        }
+            Ok::<_, StoreError>(())
+        };
+        futures_util::future::try_join_all((0..record.asked.parallel_max).map(|_| one())).await?;
     }
     Ok(())
 }
@@ -335,6 +348,7 @@ fn log(ran: &Ran) {
             done.problems.iter().for_each(|problem| tracing::warn!(%job, %slot, "{problem}"));
         }
         Err(JobError::Stopped) => tracing::info!(%job, %slot, "{}", JobError::Stopped),
+        Err(error) if error.is_lease_lost() => tracing::info!(%job, %slot, "{error}"),
         Err(error) => tracing::error!(%job, %slot, "{error}"),
     }
 }

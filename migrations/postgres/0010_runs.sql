@@ -9,6 +9,7 @@ ALTER TABLE runs ADD CONSTRAINT runs_state_check
     CHECK (state IN ('waiting', 'running', 'done', 'failed', 'cancelled'));
 ALTER TABLE runs DROP CONSTRAINT runs_pkey;
 ALTER TABLE runs ADD PRIMARY KEY (backfill, job, slot);
+CREATE INDEX runs_backfill ON runs (backfill, state, slot_at, job, slot) WHERE backfill <> 0;
 CREATE INDEX runs_started ON runs (started_at);
 CREATE INDEX runs_open ON runs (state) WHERE state IN ('waiting', 'running', 'failed');
 -- Periods are run zone by zone.

@@ -20,6 +20,7 @@ CREATE TABLE runs (
     PRIMARY KEY (backfill, job, slot)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX runs_latest ON runs (job, slot_at);
+CREATE INDEX runs_backfill ON runs (backfill, state, slot_at, job, slot) WHERE backfill <> 0;
 CREATE INDEX runs_started ON runs (started_at);
 CREATE INDEX runs_open ON runs (state) WHERE state IN ('waiting', 'running', 'failed');
 -- Periods are run zone by zone.

@@ -9,8 +9,8 @@ use crate::store::StoreError;
 
 /// How many seconds the clock may be behind what was recorded: clocks are set, and those of two machines differ.
 pub const BEHIND_SECONDS_MAX: i64 = 300;
-/// How many days it may be ahead of everything that was recorded: longer than any outage of which nobody knows.
-pub const AHEAD_DAYS_MAX: i64 = 400;
+/// How many days it may be ahead of everything that was recorded: an outage of three months is caught up by itself.
+pub const AHEAD_DAYS_MAX: i64 = 100;
 
 /// Why the clock is not believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +29,8 @@ pub enum BadClock {
     /// It is much later than what was recorded.
     #[error(
         "the clock says {now}, and the newest that was recorded is of {newest}, more than {AHEAD_DAYS_MAX} days before. Set \
-         the clock right; or, where it is right, `creditd run reset` opens the months since then, and jobs go on"
+         the clock right; or, where it is right, `creditd run reset \
+         --clock-is-right` opens the months since then, and jobs go on"
     )]
     Ahead {
         /// The clock.
@@ -80,8 +81,8 @@ mod tests {
             ("2026-03-01T11:55:00Z", None),
             ("2026-03-01T11:54:59Z", Some("Set the clock right; or, where it was wrong then, wait")),
             ("2026-03-01T12:00:00Z", None),
-            ("2027-04-05T12:00:00Z", None),
-            ("2027-04-05T12:00:01Z", Some("`creditd run reset` opens the months since then")),
+            ("2026-06-09T12:00:00Z", None),
+            ("2026-06-09T12:00:01Z", Some("`creditd run reset --clock-is-right` opens the months since then")),
         ] {
             let said = judge(at(now), newest).map(|bad| bad.to_string());
             assert_eq!(said.is_some(), says.is_some(), "{now}");

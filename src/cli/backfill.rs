@@ -9,7 +9,7 @@ use crate::core::calendar::Instant;
 use crate::core::ids::AccountId;
 use crate::core::run::RunState;
 use crate::core::schedule::Job;
-use crate::jobs::backfill::{BackfillError, Slotted, create_backfill, plan_backfill, run_next};
+use crate::jobs::backfill::{BackfillError, Retries, Slotted, create_backfill, plan_backfill, run_next};
 use crate::jobs::{JobError, Kit};
 use crate::store::{BackfillRecord, BackfillState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -142,8 +142,10 @@ impl Create {
         let to_run = planned.iter().filter(|planned| planned.decision == Decision::Run).count();
         if to_run == 0 {
             let left = planned.iter().filter(|planned| planned.decision == Decision::Leave).count();
+            let ahead = planned.iter().filter(|planned| planned.decision == Decision::NotOver).count();
             context.say(format!(
-                "Nothing is to be done: of {} slots, {left} were run before. --reprocess says which are run again; --dry-run shows each.",
+                "Nothing is to be done: of {} slots, {left} were run before and {ahead} are not over. --reprocess says which are run \
+                 again; --dry-run shows each.",
                 planned.len()
             ));
             return Ok(());
@@ -180,7 +182,7 @@ async fn work(context: &Context, kit: &Kit, record: BackfillRecord) -> Result<()
     report(done.load(Ordering::Relaxed), Some(all));
     let one = async || {
         let mut slotted = Vec::new();
-        while let Some(ran) = run_next(kit, &record, &context.stop, &mut |_, _| {}).await? {
+        while let Some(ran) = run_next(kit, &record, Retries::AtOnce, &context.stop, &mut |_, _| {}).await? {
             done.fetch_add(1, Ordering::Relaxed);
             let failed = ran.result.is_err();
             slotted.push(ran);
@@ -208,8 +210,9 @@ async fn work(context: &Context, kit: &Kit, record: BackfillRecord) -> Result<()
             }
             Err(error) => {
                 let text = error.to_string();
+                let state = if matches!(error, JobError::Stopped) { "handed back" } else { "failed" };
                 failure = Some(error);
-                ("failed", text)
+                (state, text)
             }
         };
         list.row([slot.to_string(), state.to_owned(), outcome].map(Cell::Text).into())?;
@@ -287,7 +290,9 @@ async fn show(context: &Context, number: i64) -> Result<(), Failure> {
     if record.asked.reverse {
         runs.reverse();
     }
+    let mut notes = Vec::new();
     for one in runs {
+        notes.extend(one.run.notes().iter().map(|note| format!("{}: {note}", one.id.slot)));
         list.row(vec![
             Cell::Text(one.id.slot.to_string()),
             Cell::Text(one.run.state.to_string()),
@@ -297,6 +302,7 @@ async fn show(context: &Context, number: i64) -> Result<(), Failure> {
         ])?;
     }
     list.finish()?;
+    notes.iter().for_each(|note| context.say(note));
     let counts: Vec<String> = record.slots.iter().map(|(state, n)| format!("{n} {state}")).collect();
     context.say(format!("Backfill {number} is {}: {}.", record.state, counts.join(", ")));
     Ok(())

@@ -4,7 +4,7 @@ use super::Context;
 use super::exit::{Exit, Failure, OrExit};
 use super::output::{Cell, Column};
 use crate::config::schedules;
-use crate::core::calendar::{Month, parse_date};
+use crate::core::calendar::{Instant, Month, parse_date};
 use crate::core::schedule::{Covers, Job, Slot};
 use crate::jobs::{Claiming, Done, JobError, Kit, Planned, Run as JobRun, plan_due, run_slot, zones_of};
 use chrono::NaiveDate;
@@ -28,13 +28,23 @@ pub struct Run {
     /// Show what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
+    /// Run it although the clock is far from what was recorded last: it is right
+    #[arg(long)]
+    clock_is_right: bool,
 }
 
 impl Run {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let app = context.app().await?;
         let kit = Kit::open(app.clone()).await.and_then(Kit::with_pings).or_exit(Exit::Config)?;
-        let slots = self.slots(&kit).await?;
+        if !self.dry_run && !self.clock_is_right {
+            let newest_row = app.store.newest_recorded_at().await?;
+            if let Some(bad) = app.check_clock(newest_row).await? {
+                return Err(Failure::message(Exit::Refused, format!("{}: {bad}", self.job)));
+            }
+        }
+        let left_lying = self.left_lying(&kit).await?;
+        let slots = self.slots(&kit, &left_lying).await?;
         if slots.is_empty() {
             context.say(format!("{}: nothing is due", self.job));
         }
@@ -51,10 +61,11 @@ impl Run {
             let stop = context.stop.clone();
             let mut report = progress.report();
             let mut run = JobRun { dry_run: self.dry_run, progress: &mut report, stop };
-            let result = match run_slot(&kit, self.job, slot, self.claiming(), &mut run).await? {
-                Planned::Ran(result) => result,
-                Planned::Taken => Ok(Done { summary: "done already, or being done".into(), ..Done::default() }),
-            };
+            let result =
+                match run_slot(&kit, self.job, slot, self.claiming(left_lying.contains(&slot)), &mut run).await? {
+                    Planned::Ran(result) => result,
+                    Planned::Taken => Ok(Done { summary: "done already, or being done".into(), ..Done::default() }),
+                };
             let (state, outcome) = match result {
                 Ok(done) => {
                     self.explain(context, &done);
@@ -85,12 +96,12 @@ impl Run {
 
     /// What is asked for by name, or by calling a job that does all there is to do, is done whatever was recorded: the
     /// keys of its effects decide what is left to do.
-    fn claiming(&self) -> Claiming {
+    fn claiming(&self, is_left_lying: bool) -> Claiming {
         let is_named = self.month.is_some() || self.day.is_some() || self.job.covers() == Covers::Tick;
-        if is_named { Claiming::Anyway } else { Claiming::OnceOnly }
+        if is_named || is_left_lying { Claiming::Anyway } else { Claiming::OnceOnly }
     }
 
-    async fn slots(&self, kit: &Kit) -> Result<Vec<Slot>, Failure> {
+    async fn slots(&self, kit: &Kit, left_lying: &[Slot]) -> Result<Vec<Slot>, Failure> {
         let app = &kit.app;
         let wrong = |flag: &str| {
             Failure::message(Exit::Usage, format!("the job {} does not take {flag}; see creditd run --help", self.job))
@@ -108,11 +119,21 @@ impl Run {
             (Covers::Day | Covers::Month, None, None) => {
                 let all = schedules::load(app.settings.cron.dir.as_deref()).or_exit(Exit::Config)?;
                 match all.iter().find(|schedule| schedule.job == self.job) {
-                    Some(schedule) => Ok(plan_due(app, schedule).await?.slots),
+                    Some(schedule) => {
+                        let mut slots = left_lying.to_vec();
+                        slots.extend(plan_due(app, schedule).await?.slots);
+                        Ok(slots)
+                    }
                     None => Ok(Vec::new()),
                 }
             }
         }
+    }
+
+    /// Periods whose run was begun and is not over: because its process died, or because it failed and is tried again.
+    async fn left_lying(&self, kit: &Kit) -> Result<Vec<Slot>, Failure> {
+        let unfinished = kit.app.store.unfinished_runs(Instant::MAX).await?.runs;
+        Ok(unfinished.iter().filter(|record| record.id.job == self.job).map(|record| record.id.slot).collect())
     }
 
     fn explain(&self, context: &Context, done: &Done) {

@@ -13,6 +13,8 @@ const RETRY_SECONDS: i64 = 60;
 const RETRY_SECONDS_MAX: i64 = 3_600;
 /// A message that cannot be delivered for this long is given up.
 const GIVE_UP_DAYS: i64 = 4;
+/// How often it is tried at least, however long it has waited.
+const TRIES_MIN: u32 = 6;
 
 /// Failures in a row after which a server is taken for down.
 const DOWN_FAILURES: u32 = 3;
@@ -117,8 +119,10 @@ pub fn after_failure(tried: Tried, fault: Fault, error: String) -> Next {
 /// When to try again: after 1, 2, 4, ... minutes, at most an hour; `None` once the message has waited for too long.
 fn retry_at(tried: Tried) -> Option<Instant> {
     let doublings = tried.attempts.min(16);
+    // What waited for an outage or in a backup has not been tried for that.
     let wait = RETRY_SECONDS.saturating_mul(1 << doublings).min(RETRY_SECONDS_MAX);
-    (tried.at < tried.pending_since.plus_days(GIVE_UP_DAYS)).then(|| tried.at.plus_seconds(wait))
+    let is_young = tried.at < tried.pending_since.plus_days(GIVE_UP_DAYS);
+    (is_young || tried.attempts < TRIES_MIN).then(|| tried.at.plus_seconds(wait))
 }
 
 /// Whether a server is worth asking: closed while it answers, open for a while when it did not a few times in a row.

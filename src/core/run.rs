@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 pub const LEASES_MAX: usize = 64;
 /// How often a batch may end with its process before the run has failed: it may be what ends them.
 pub const DEATHS_MAX: u32 = 5;
+/// Lines that a run keeps of what it found.
+pub const NOTES_MAX: usize = 100;
 /// The pause before the first retry of a run that failed; it doubles with each further one.
 const RETRY_SECONDS_MIN: i64 = 30;
 /// The longest pause before a retry.
@@ -146,12 +148,22 @@ struct Progress {
     tally: Tally,
     problems: u64,
     first_problem: Option<String>,
+    #[serde(default)]
+    notes: Vec<String>,
 }
 
 impl Progress {
     fn new(last_term: u32) -> Progress {
         let (leases, tally) = (Vec::new(), Tally::default());
-        Progress { ahead: Ahead::Behind(None), leases, last_term, tally, problems: 0, first_problem: None }
+        Progress {
+            ahead: Ahead::Behind(None),
+            leases,
+            last_term,
+            tally,
+            problems: 0,
+            first_problem: None,
+            notes: Vec::new(),
+        }
     }
 }
 
@@ -317,6 +329,18 @@ impl Run {
         if first_problem.is_none() {
             *first_problem = problems.first().cloned();
         }
+    }
+
+    /// Keeps what a batch found, for whoever asks later: the first [`NOTES_MAX`] lines of all.
+    pub fn note(&mut self, lines: &[String]) {
+        let notes = &mut self.progress.notes;
+        notes.extend(lines.iter().take(NOTES_MAX.saturating_sub(notes.len())).cloned());
+    }
+
+    /// What was found.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.progress.notes
     }
 
     /// The batch of `term` goes back unfinished, for whoever comes next.

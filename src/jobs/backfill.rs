@@ -11,7 +11,7 @@ use crate::core::calendar::Instant;
 use crate::core::ids::AccountId;
 use crate::core::run::{Run as SharedRun, RunState};
 use crate::core::schedule::{Covers, Slot};
-use crate::store::{BackfillRecord, BackfillState, RunId, StoreError};
+use crate::store::{BackfillRecord, BackfillState, RunId, RunRecord, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,15 @@ pub enum BackfillError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// When slots that failed are run again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retries {
+    /// When their time has come.
+    InTheirTime,
+    /// Now: a person asks for it.
+    AtOnce,
 }
 
 /// One slot of a backfill was run.
@@ -83,26 +92,31 @@ pub async fn create_backfill(kit: &Kit, asked: &Asked, planned: &[Planned]) -> R
 pub async fn run_next(
     kit: &Kit,
     record: &BackfillRecord,
+    retries: Retries,
     stop: &CancellationToken,
     progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
 ) -> Result<Option<Slotted>, StoreError> {
     let (app, number) = (&kit.app, record.number);
     loop {
-        let (runs, clock) = app.store.backfill_runs(number).await?;
         let now = app.now();
-        let running = runs.iter().filter(|record| record.run.state == RunState::Running).count();
-        let has_room = running < record.asked.parallel_max as usize;
-        let mut runs: Vec<_> = runs.into_iter().filter(|run| is_next(&run.run, has_room, clock, now)).collect();
-        if record.asked.reverse {
-            runs.reverse();
-        }
+        let (begun, clock) = app.store.begun_backfill_runs(number).await?;
+        let running = begun.iter().filter(|record| record.run.state == RunState::Running).count();
         // What was begun is ended first.
-        runs.sort_by_key(|record| record.run.state != RunState::Running);
-        let Some(next) = runs.first() else {
+        let to_go_on = |record: &&RunRecord| match record.run.state {
+            RunState::Failed if retries == Retries::AtOnce => record.run.retry_at.is_some(),
+            _ => record.run.is_open(clock, now),
+        };
+        let id = match begun.iter().find(to_go_on) {
+            Some(next) => Some(next.id),
+            None if running < record.asked.parallel_max as usize => {
+                app.store.waiting_backfill_run(number, record.asked.reverse).await?
+            }
+            None => None,
+        };
+        let Some(id) = id else {
             app.store.end_backfill(number, BackfillState::Done, now).await?;
             return Ok(None);
         };
-        let id = next.id;
         let begin = |run: &mut SharedRun, _| {
             if matches!(run.state, RunState::Waiting | RunState::Failed) {
                 run.begin_again(now);
@@ -126,13 +140,6 @@ pub async fn run_next(
         if stop.is_cancelled() {
             return Ok(None);
         }
-    }
-}
-
-fn is_next(run: &SharedRun, has_room: bool, clock: Instant, now: Instant) -> bool {
-    match run.state {
-        RunState::Waiting => has_room,
-        _ => run.is_open(clock, now),
     }
 }
 

@@ -276,6 +276,9 @@ async fn end_batch(kit: &Kit, id: RunId, term: u32, result: &Result<Done, JobErr
     let change = |run: &mut SharedRun, _| match result {
         Ok(done) => {
             run.finish(term, &done.tally, &done.problems);
+            if kit.asked.is_some() {
+                run.note(&done.lines);
+            }
             if !run.is_all_done() {
                 return ((), None);
             }

@@ -28,6 +28,8 @@ impl RunEnd {
         match result {
             Ok(_) => RunEnd::Done,
             Err(JobError::Stopped) => RunEnd::Stopped,
+            // Another process goes on with it.
+            Err(error) if error.is_lease_lost() => RunEnd::Stopped,
             Err(_) => RunEnd::Failed,
         }
     }

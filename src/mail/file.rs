@@ -9,6 +9,7 @@ use lettre::{FileTransport, Transport};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Digits of the key's fingerprint in a file name: 48 bits, within one account and second.
 const NAME_DIGITS: usize = 12;
@@ -21,10 +22,12 @@ pub struct FileMailer {
     from: Mailbox,
 }
 
+/// How old a file is that nobody is writing any more.
+const UNFINISHED_MAX: Duration = Duration::from_secs(3_600);
+
 impl FileMailer {
     /// Makes the directory where it is missing (on Unix open to nobody else) and sweeps away what an earlier process
-    /// left unfinished. A process that shares the directory and is writing at that very moment gets a passing
-    /// [`MailError::Io`] and tries again.
+    /// left unfinished. What is younger than [`UNFINISHED_MAX`] another process may be writing.
     ///
     /// # Errors
     /// [`MailError::Io`] when the directory cannot be made or read.
@@ -40,7 +43,12 @@ impl FileMailer {
     fn sweep(&self) -> Result<(), MailError> {
         let failed = io_error("sweep", &self.unfinished);
         for entry in fs::read_dir(&self.unfinished).map_err(&failed)? {
-            match fs::remove_file(entry.map_err(&failed)?.path()) {
+            let entry = entry.map_err(&failed)?;
+            let age = entry.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|at| at.elapsed().ok());
+            if age.is_none_or(|age| age < UNFINISHED_MAX) {
+                continue;
+            }
+            match fs::remove_file(entry.path()) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
                 _ => {}
             }

@@ -11,6 +11,9 @@ use crate::core::schedule::Slot;
 use crate::core::transaction::words;
 use std::collections::BTreeMap;
 
+/// Begun runs that are looked at at once: more than that do not run side by side, and of those that failed some are enough.
+const BEGUN_MAX: i64 = 200;
+
 words! {
     /// Where a backfill stands.
     BackfillState {
@@ -72,7 +75,7 @@ impl Store {
         })
     }
 
-    /// The newest `limit` backfills, or the one of this number.
+    /// The newest `limit` backfills, the oldest of those that are open, or the one of this number.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -80,7 +83,7 @@ impl Store {
         let rows = self
             .query(
                 "SELECT number, asked, created_at, ended_at, state FROM backfills
-                  WHERE ($1 IS NULL OR number = $1) AND ($2 = 0 OR state = 'open') ORDER BY number DESC LIMIT $3",
+                  WHERE ($1 IS NULL OR number = $1) AND ($2 = 0 OR state = 'open') ORDER BY CASE $2 WHEN 0 THEN -number ELSE number END LIMIT $3",
             )
             .bind(number)
             .bind(i64::from(open_only))
@@ -115,6 +118,42 @@ impl Store {
         let clock = self.clock().await?;
         let rows = self.query(RUNS).bind(number).fetch_all().await.while_("reading the slots of a backfill")?;
         Ok((rows.iter().map(read_run).collect::<Result<_>>()?, clock))
+    }
+
+    /// The runs of a backfill that were begun and are not over, the oldest first, and the database's clock.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn begun_backfill_runs(&self, number: i64) -> Result<(Vec<RunRecord>, Instant)> {
+        const RUNS: &str = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM runs WHERE backfill = $1 AND backfill <> 0 AND state IN ('running', 'failed') ORDER BY state DESC, slot_at, job, slot LIMIT $2"
+        );
+        let clock = self.clock().await?;
+        let rows = self.query(RUNS).bind(number).bind(BEGUN_MAX).fetch_all().await;
+        let rows = rows.while_("reading the slots of a backfill")?;
+        Ok((rows.iter().map(read_run).collect::<Result<_>>()?, clock))
+    }
+
+    /// The slot of a backfill whose turn is next, of those that wait.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn waiting_backfill_run(&self, number: i64, reverse: bool) -> Result<Option<RunId>> {
+        const OLDEST: &str = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM runs WHERE backfill = $1 AND backfill <> 0 AND state = 'waiting' ORDER BY slot_at, job, slot LIMIT 1"
+        );
+        const NEWEST: &str = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM runs WHERE backfill = $1 AND backfill <> 0 AND state = 'waiting' ORDER BY slot_at DESC, job DESC, slot DESC LIMIT 1"
+        );
+        let next = self.query(if reverse { NEWEST } else { OLDEST }).bind(number).fetch_all().await;
+        let next = next.while_("looking for the next slot of a backfill")?;
+        next.first().map(|row| Ok(read_run(row)?.id)).transpose()
     }
 
     /// Ends a backfill: `Done` where no slot is left, or `Cancelled`, with all slots that are. False when it was over, or some

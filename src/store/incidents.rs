@@ -34,7 +34,7 @@ impl Store {
     /// The incident of a job, while it fails.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`super::StoreError`].
     pub async fn incident(&self, job: Job) -> Result<Option<Incident>> {
         let found = self.query("SELECT slot, began_at, why FROM incidents WHERE job = $1").bind(job.as_str());
         let found = found.fetch_all().await.while_("asking whether a job fails")?;

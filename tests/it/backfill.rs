@@ -8,7 +8,7 @@ use creditd::core::ids::{AccountId, Email};
 use creditd::core::ledger::Usage;
 use creditd::core::run::RunState;
 use creditd::core::schedule::{Job, Slot};
-use creditd::jobs::backfill::{create_backfill, plan_backfill, run_next};
+use creditd::jobs::backfill::{Retries, create_backfill, plan_backfill, run_next};
 use creditd::jobs::{Done, Kit};
 use creditd::store::{Admin, BackfillState, RunId, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -42,7 +42,8 @@ async fn run_all(app: App, asked: &Asked) -> (i64, Vec<(String, Done)>) {
     let mut all = Vec::new();
     let record = kit.app.store.backfills(Some(number), false, 1).await.expect("read").remove(0);
     let stop = CancellationToken::new();
-    while let Some(ran) = run_next(&kit, &record, &stop, &mut |_, _| {}).await.expect("it is recorded") {
+    while let Some(ran) = run_next(&kit, &record, Retries::AtOnce, &stop, &mut |_, _| {}).await.expect("it is recorded")
+    {
         all.push((ran.slot.to_string(), ran.result.expect("it ends well")));
     }
     let ended = kit.app.store.backfills(Some(number), false, 1).await.expect("read").remove(0);
@@ -125,7 +126,7 @@ both_databases! {
         let late = store.fenced(id, batch.term).write_messages(&[]).await;
         assert!(matches!(late, Err(StoreError::LeaseLost { .. })), "{late:?}");
         let record = store.backfills(Some(number), false, 1).await.expect("read").remove(0);
-        let ran = run_next(&kit, &record, &CancellationToken::new(), &mut |_, _| {}).await.expect("an answer");
+        let ran = run_next(&kit, &record, Retries::AtOnce, &CancellationToken::new(), &mut |_, _| {}).await.expect("an answer");
         assert!(ran.is_none());
         assert_eq!((record.state, record.count(RunState::Cancelled)), (BackfillState::Cancelled, 4));
         sandbox.assert_verified().await;
