@@ -276,7 +276,9 @@ pub async fn ring(
             if stop.is_cancelled() {
                 return Ok(());
             }
-            if let Planned::Ran(result) = guarded(kit, job, slot, stop).await? {
+            // Those behind it are looked for again at the next bell.
+            let planned = guarded(kit, job, slot, stop).await.inspect_err(|_| looked.forget(job))?;
+            if let Planned::Ran(result) = planned {
                 watch(Ran { job, slot, result });
             }
         }

@@ -1,6 +1,6 @@
 //! How people of a place write numbers, dates, times and money. The words beside them are English whatever the place.
 //!
-//! The facts are those of the Unicode CLDR, written down for the few locales that are known here: a table of a page that can be
+//! The facts are those of the Unicode CLDR, but for the dollar sign, of which docs/decisions.md says why; written down for the few locales that are known here: a table of a page that can be
 //! read, where a library of all languages would bring a hundred times as much. What programs read (CSV, JSON, workbooks) has no
 //! locale.
 

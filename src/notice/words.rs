@@ -88,7 +88,8 @@ pub(super) fn register(tera: &mut tera::Tera) {
     });
     tera.register_filter("right", |text: &str, kwargs: Kwargs, _: &State| -> TeraResult<String> {
         let width = kwargs.must_get::<usize>("width")?.min(COLUMN_WIDTH_MAX);
-        Ok(format!("{text:>width$}"))
+        // Figures as wide as their column are still figures apart.
+        Ok(format!("{:>width$}", format!(" {text}")))
     });
 }
 
@@ -107,6 +108,20 @@ const COLUMN_WIDTH_MAX: usize = 100;
 mod tests {
     use super::*;
     use crate::core::calendar::parse_zone;
+
+    /// Whatever the figures are, one can tell where one ends and the next begins.
+    #[test]
+    fn figures_are_apart_however_wide_they_are() {
+        let mut tera = tera::Tera::default();
+        register(&mut tera);
+        let text = "{{ a | number | right(width=4) }}{{ b | number | right(width=4) }}";
+        for (a, b, says) in [(1, 2, "   1   2"), (100_000, i64::MAX, " 100,000 9,223,372,036,854,775,807")] {
+            let mut context = tera::Context::new();
+            context.insert("a", &a);
+            context.insert("b", &b);
+            assert_eq!(tera.render_str(text, &context, false).expect("a line"), says);
+        }
+    }
 
     #[test]
     fn prices_follow_their_currency() {

@@ -165,7 +165,7 @@ fn page<'a>(model: &'a ReportModel, charts: &'a [Chart]) -> Page<'a> {
         whom: whom(model),
         period: period(model),
         as_of: spec.as_of().to_utc().format("%-d %B %Y, %H:%M:%S UTC").to_string(),
-        story: story(&model.totals),
+        story: story(&model.totals, model.is_over),
         remaining: remaining(&model.totals),
         equation: equation(&model.totals),
         counts: counts(&model.totals),

@@ -21,6 +21,7 @@ struct Report<'a> {
     from: String,
     to: String,
     as_of: String,
+    is_over: bool,
     columns: Vec<&'static str>,
     lines: Vec<Object<'a>>,
     totals: Vec<Object<'a>>,
@@ -66,6 +67,7 @@ pub(super) fn render(model: &ReportModel) -> Rendered {
         from: spec.range().from().to_string(),
         to: spec.range().to().to_string(),
         as_of: spec.as_of().to_string(),
+        is_over: model.is_over,
         columns: spec.columns().iter().map(|column| column.as_str()).collect(),
         lines: model.records().map(|record| Object { record, columns: spec.columns() }).collect(),
         totals: objects(model.totals.iter().copied(), total_columns(model)),
@@ -103,7 +105,7 @@ mod tests {
         let model = statement();
         let spec = model.spec.clone().with_columns(columns).expect("each once");
         let bytes = render(&ReportModel { spec, ..model }).expect("it renders");
-        insta::assert_snapshot!(String::from_utf8(bytes).expect("UTF-8"), @r#"{"schema":"creditd.report/1","title":"Statement","scope":"account","group_by":"range","breakdown":null,"from":"2026-03-01","to":"2026-04-01","as_of":"2026-04-02T06:00:00Z","columns":["account","credit_type","adjusted","remaining","failed"],"lines":[{"account":"9e-atl","credit_type":"free","adjusted":0,"remaining":0,"failed":null},{"account":"9e-atl","credit_type":"purchased","adjusted":-250,"remaining":5000,"failed":null},{"account":"9e-atl","credit_type":"total","adjusted":-250,"remaining":5000,"failed":1}],"totals":[{"account":null,"credit_type":"free","adjusted":0,"remaining":0,"failed":null},{"account":null,"credit_type":"purchased","adjusted":-250,"remaining":5000,"failed":null},{"account":null,"credit_type":"total","adjusted":-250,"remaining":5000,"failed":1}]}"#);
+        insta::assert_snapshot!(String::from_utf8(bytes).expect("UTF-8"), @r#"{"schema":"creditd.report/1","title":"Statement","scope":"account","group_by":"range","breakdown":null,"from":"2026-03-01","to":"2026-04-01","as_of":"2026-04-02T06:00:00Z","is_over":true,"columns":["account","credit_type","adjusted","remaining","failed"],"lines":[{"account":"9e-atl","credit_type":"free","adjusted":0,"remaining":0,"failed":null},{"account":"9e-atl","credit_type":"purchased","adjusted":-250,"remaining":5000,"failed":null},{"account":"9e-atl","credit_type":"total","adjusted":-250,"remaining":5000,"failed":1}],"totals":[{"account":null,"credit_type":"free","adjusted":0,"remaining":0,"failed":null},{"account":null,"credit_type":"purchased","adjusted":-250,"remaining":5000,"failed":null},{"account":null,"credit_type":"total","adjusted":-250,"remaining":5000,"failed":1}]}"#);
     }
 
     #[test]

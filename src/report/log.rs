@@ -55,7 +55,7 @@ pub(super) fn table(model: &ReportModel, width: u16) -> String {
         said.push_str(&format!(" A table has the first {}; the other forms have all.", grouped(ROWS_MAX as u64)));
     }
     if model.spec.filters().is_empty() {
-        said.push_str(&format!(" {}", story(&model.totals)));
+        said.push_str(&format!(" {}", story(&model.totals, model.is_over)));
     }
     text.push_str(&wrapped(&said, width));
     text

@@ -3,7 +3,7 @@
 
 use super::json::{Object, objects};
 use super::table::{Head, Keep, align, fitted, new_table, shortened, wrapped};
-use super::wording::{EQUATION, days, heading_of, money};
+use super::wording::{EQUATION, days, heading_of, money, period};
 use crate::core::counting::{counted, grouped};
 use crate::core::ids::printable;
 use crate::core::statement::{
@@ -114,7 +114,11 @@ fn comparison(model: &ReportModel) -> Option<Block> {
         (!is_nothing).then(|| vec![word(heading_of(column)), then, now, change])
     });
     Some(Block {
-        title: format!("Compared with {}", days(before.range)),
+        title: if model.is_over {
+            format!("Compared with {}", days(before.range))
+        } else {
+            format!("{}, compared with the whole of {}", period(model), days(before.range))
+        },
         hint: "Free and purchased credits together. What is zero in both is left out.",
         heads: vec!["", "then", "now", "change"],
         rows: rows.collect(),

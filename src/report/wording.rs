@@ -191,7 +191,7 @@ pub(super) const fn meaning(column: Column) -> &'static str {
 }
 
 /// What happened to the credits of one triple of lines, in sentences whose numbers add up.
-pub(super) fn story(triple: &[Line]) -> String {
+pub(super) fn story(triple: &[Line], is_over: bool) -> String {
     let figures = |of| triple.iter().find(|line| line.credit_type == of).map(|line| line.figures).unwrap_or_default();
     let (free, purchased, total) = (figures(LineType::Free), figures(LineType::Purchased), figures(LineType::Total));
     let Figures {
@@ -212,8 +212,9 @@ pub(super) fn story(triple: &[Line]) -> String {
         taken => sentences.push(format!("Corrections took {}.", grouped(taken.unsigned_abs()))),
     }
     sentences.push(format!(
-        "{} remained at the end: {} free and {} purchased.",
+        "{} {}: {} free and {} purchased.",
         counted(total.remaining.get(), "credit"),
+        if is_over { "remained at the end" } else { "are left so far" },
         grouped(free.remaining.get()),
         grouped(purchased.remaining.get()),
     ));
@@ -280,6 +281,6 @@ mod tests {
 
     #[test]
     fn the_story_tells_every_figure_that_is_not_zero() {
-        insta::assert_snapshot!(story(&statement().totals), @"2,750 credits were carried in. 1,500 were allocated, 5,000 purchased, 100 granted as a bonus and 60 refunded. 1,300 were consumed, 360 left to lapse unused and 2,500 returned. Corrections took 250. 5,000 credits remained at the end: 0 free and 5,000 purchased.");
+        insta::assert_snapshot!(story(&statement().totals, true), @"2,750 credits were carried in. 1,500 were allocated, 5,000 purchased, 100 granted as a bonus and 60 refunded. 1,300 were consumed, 360 left to lapse unused and 2,500 returned. Corrections took 250. 5,000 credits remained at the end: 0 free and 5,000 purchased.");
     }
 }

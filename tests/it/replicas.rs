@@ -21,7 +21,7 @@ use std::time::Duration;
 const PROCESSES: usize = 5;
 const SEED: u64 = 7;
 /// Ample for what a step of the year asks for.
-const STEP_MAX: Duration = Duration::from_secs(240);
+const STEP_MAX: Duration = Duration::from_secs(900);
 /// The time of each step: from one to twenty days.
 const STEP_DAYS: std::ops::RangeInclusive<i64> = 1..=20;
 

@@ -63,7 +63,7 @@ fn about(sheet: &mut Worksheet, model: &ReportModel, mut row: RowNum) -> Result<
         ("As of", as_of),
         ("Only", filters_said(model).join(", ")),
         ("Lines", grouped(model.record_count() as u64)),
-        ("In words", if spec.filters().is_empty() { story(&model.totals) } else { String::new() }),
+        ("In words", if spec.filters().is_empty() { story(&model.totals, model.is_over) } else { String::new() }),
     ]
     .into_iter()
     .filter(|(_, what)| !what.is_empty())
