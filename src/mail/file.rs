@@ -183,8 +183,14 @@ mod tests {
         let root = tempfile::tempdir().expect("a directory");
         let mailer = FileMailer::new(root.path(), from()).expect("a mailer");
         let kept = mailer.deliver(&message(3)).expect("delivered");
-        fs::write(mailer.unfinished.join("0c5d.eml"), "half a ma").expect("a file");
+        let [left, being_written] = ["0c5d.eml", "77aa.eml"].map(|name| mailer.unfinished.join(name));
+        fs::write(&left, "half a ma").expect("a file");
+        fs::write(&being_written, "half a ma").expect("a file");
+        let file = File::options().write(true).open(&left).expect("the file");
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH + UNFINISHED_MAX).expect("it is old");
         FileMailer::new(root.path(), from()).expect("a mailer");
+        assert!(!left.exists() && being_written.exists(), "another process may be writing it");
+        fs::remove_file(&being_written).expect("removed");
         assert_eq!(contents(root.path()).into_keys().collect::<Vec<_>>(), [kept]);
     }
 

@@ -218,7 +218,9 @@ fn a_statement_says_what_was_bought_and_who_used_most() {
     assert_eq!((&month["tops"][0]["by"], &month["tops"][0]["lines"][2]["consumed"]), (&json!("action"), &json!(28)));
     assert_eq!((&month["tops"][1]["by"], &month["tops"][1]["lines"][0]["user"]), (&json!("user"), &json!("bob")));
     let table = place.ok("report show platform-monthly --from 2013-01-01 --to 2013-03-01 --by range --compare").stdout;
-    for said in ["Compared with 1 November – 31 December 2012", "Ran out", "50.00 USD", "Users that took most"] {
+    for said in
+        ["compared with the whole of 1 November – 31 December 2012", "Ran out", "50.00 USD", "Users that took most"]
+    {
         assert!(table.contains(said), "{said}: {table}");
     }
 }
