@@ -129,7 +129,7 @@ impl App {
         let has_openings = wanted.spec.is_none_or(ReportSpec::has_balances);
         let way = self.store.way_to_rows(&ranges, !pinned.is_chosen).await?;
         let asked = ReportAsk { breakdown: wanted.breakdown, has_openings, way };
-        let pages = ranges.chunks(self.store.ranges_per_read(way).min(ranges.len().max(1)));
+        let pages = ranges.chunks(self.store.ranges_per_read(way, &ranges).clamp(1, ranges.len().max(1)));
         // Of many accounts there may be more rows than fit into memory.
         let grid = match wanted.spec {
             Some(spec) if ranges.len() > ACCOUNTS_PER_READ => {

@@ -50,35 +50,30 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
     let is_of_all = app.store.scanned().await?.as_ref() != Some(&all);
     let total = if is_of_all { Some(app.store.count_accounts().await?) } else { None };
     let prices = app.store.prices().await?;
-    let mut done = Done::default();
-    let (mut scanned, mut opened, mut resolved, mut notices) = (0_u64, 0, 0, 0);
-    let mut after: Option<AccountId> = None;
+    let mut scan = Scan {
+        kit,
+        prices,
+        is_of_all,
+        dry_run: run.dry_run,
+        done: Done::default(),
+        opened: 0,
+        resolved: 0,
+        notices: 0,
+    };
+    let (mut scanned, mut after) = (0_u64, None::<AccountId>);
     loop {
         run.check_stop()?;
+        if is_of_all && !run.dry_run {
+            // Whoever has changed is seen now, however long it takes to look at all.
+            let changed = app.store.alerts_due(None, size).await?;
+            scan.page(&changed).await?;
+        }
         let ids = match is_of_all {
             true => app.store.account_ids(after.as_ref(), size).await?,
             false => app.store.alerts_due(after.as_ref(), size).await?,
         };
         let Some(last) = ids.last() else { break };
-        let now = app.now();
-        let page = look(kit, &ids, now, is_of_all).await?;
-        let mut messages = word(kit, &page.findings, &prices, now).await?;
-        let asked_for = word_opted_in(kit, &page.findings, now).await?;
-        for message in &asked_for {
-            done.line(format!("{}: tell an admin who asked for it: {}", message.key.account_text(), message.subject));
-        }
-        messages.extend(asked_for);
-        for finding in &page.findings {
-            describe(finding, &mut done);
-            opened += finding.plan.opened.len() as u64;
-            resolved += finding.plan.resolved.len();
-        }
-        done.problems.extend(page.problems);
-        notices += messages.len() as u64;
-        let is_something = !page.looked.is_empty() || !messages.is_empty();
-        if is_something && !run.dry_run {
-            app.store.write_looked(&page.looked, &messages, now).await?;
-        }
+        scan.page(&ids).await?;
         scanned += ids.len() as u64;
         (run.progress)(scanned, total);
         after = Some(last.clone());
@@ -86,6 +81,9 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
     if is_of_all && !run.dry_run {
         app.store.write_scanned(&all).await?;
     }
+    let Scan { mut done, opened, resolved, notices, .. } = scan;
+    done.problems.sort();
+    done.problems.dedup();
     done.summary = format!(
         "{}: {} opened, {resolved} resolved, {} written",
         counted(scanned, "account"),
@@ -93,6 +91,48 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         counted(notices, "notice")
     );
     Ok(done)
+}
+
+/// A scan, and what it came to so far.
+struct Scan<'a> {
+    kit: &'a Kit,
+    prices: PriceMatrix,
+    is_of_all: bool,
+    dry_run: bool,
+    done: Done,
+    opened: u64,
+    resolved: usize,
+    notices: u64,
+}
+
+impl Scan<'_> {
+    /// Looks at some accounts and writes what is to be written.
+    async fn page(&mut self, ids: &[AccountId]) -> Result<(), JobError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let (kit, now) = (self.kit, self.kit.app.now());
+        let page = look(kit, ids, now, self.is_of_all).await?;
+        let mut messages = word(kit, &page.findings, &self.prices, now).await?;
+        let asked_for = word_opted_in(kit, &page.findings, now).await?;
+        for message in &asked_for {
+            let line = format!("{}: tell an admin who asked for it: {}", message.key.account_text(), message.subject);
+            self.done.line(line);
+        }
+        messages.extend(asked_for);
+        for finding in &page.findings {
+            describe(finding, &mut self.done);
+            self.opened += finding.plan.opened.len() as u64;
+            self.resolved += finding.plan.resolved.len();
+        }
+        self.done.problems.extend(page.problems);
+        self.notices += messages.len() as u64;
+        let is_something = !page.looked.is_empty() || !messages.is_empty();
+        if is_something && !self.dry_run {
+            kit.app.store.write_looked(&page.looked, &messages, now).await?;
+        }
+        Ok(())
+    }
 }
 
 /// The notice that an account would get if it fell to a level now: the most advanced it is at, else the first it will

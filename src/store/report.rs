@@ -257,6 +257,9 @@ impl Reading {
     }
 }
 
+/// Rows of the accounts, in and out of the range, whose rows in the range one walk of Postgres holds: some hundred megabytes.
+const ROWS_PER_WALK: i64 = 12_000_000;
+
 #[derive(Serialize)]
 struct Stretch {
     at: usize,
@@ -347,11 +350,16 @@ impl Store {
         Ok(if all < found.saturating_mul(WALKED_PER_LOOKUP) { Way::Walked } else { Way::LookedUp })
     }
 
-    /// How many ranges are to be read at once. Postgres keeps rows in no order, so that one walk finds those of all.
+    /// How many of `ranges` are to be read at once. Postgres keeps rows in no order, so that one walk finds those of all; where
+    /// they are too many to be held, a few walks each find those of some.
     #[must_use]
-    pub const fn ranges_per_read(&self, way: Way) -> usize {
+    pub fn ranges_per_read(&self, way: Way, ranges: &[(usize, ReportRange)]) -> usize {
         match (&self.backend, way) {
-            (Backend::Postgres { .. }, Way::Walked) => usize::MAX,
+            (Backend::Postgres { .. }, Way::Walked) => {
+                let rows = ranges.iter().fold(0_i64, |sum, (_, range)| sum.saturating_add(range.last_seq));
+                let walks = usize::try_from(rows / ROWS_PER_WALK).unwrap_or(usize::MAX).saturating_add(1);
+                ranges.len().div_ceil(walks)
+            }
             _ => RANGES_PER_READ,
         }
     }
