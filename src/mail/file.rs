@@ -27,7 +27,7 @@ const UNFINISHED_MAX: Duration = Duration::from_secs(3_600);
 
 impl FileMailer {
     /// Makes the directory where it is missing (on Unix open to nobody else) and sweeps away what an earlier process
-    /// left unfinished. What is younger than [`UNFINISHED_MAX`] another process may be writing.
+    /// left unfinished. What is younger than an hour another process may be writing.
     ///
     /// # Errors
     /// [`MailError::Io`] when the directory cannot be made or read.
