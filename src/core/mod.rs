@@ -3,6 +3,7 @@
 //! Nothing here is async, reads a clock, touches a file or a database, uses a float or depends on the order of a
 //! hash map. Time, prices and stored state come in as arguments; plans and answers go out as values.
 
+pub mod access;
 pub mod alert;
 pub mod backfill;
 pub mod calendar;
