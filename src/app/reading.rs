@@ -7,12 +7,14 @@ use crate::core::credits::{Overflow, Split};
 use crate::core::ids::AccountId;
 use crate::core::ledger::{Account, Ledger, Refusal};
 use crate::core::sealed::Chain;
-use crate::core::statement::{Adding, Breakdown, DateRange, Grid, Name, Outcome, ReportAccount, ReportSpec, Row, Rows};
+use crate::core::statement::{
+    Adding, Breakdown, DateRange, Grid, Name, Outcome, REPORT_ROWS_MAX, ReportAccount, ReportError, ReportSpec, Row,
+    Rows,
+};
 use crate::core::transaction::Transaction;
 use crate::sealed::{SealedError, SealedRange, sum_range};
 use crate::store::{Load, ReportAsk, ReportRange, ReportRead, StoreError, StoredAccount, Way};
-use futures_util::TryStreamExt;
-use futures_util::stream::FuturesOrdered;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,6 +22,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(super) const ACCOUNTS_PER_READ: usize = crate::store::RANGES_PER_READ;
 /// Reads of so many accounts that go on at once, while what was read before them is added up.
 const PAGES_AT_ONCE: usize = 2;
+/// Rows that are handed over at a time: some ten megabytes.
+const ROWS_PER_PIECE: usize = 200_000;
 
 /// What a report needs of the rows.
 #[derive(Clone, Debug)]
@@ -129,7 +133,7 @@ impl App {
         let has_openings = wanted.spec.is_none_or(ReportSpec::has_balances);
         let way = self.store.way_to_rows(&ranges, !pinned.is_chosen).await?;
         let asked = ReportAsk { breakdown: wanted.breakdown, has_openings, way };
-        let pages = ranges.chunks(self.store.ranges_per_read(way, &ranges).clamp(1, ranges.len().max(1)));
+        let pages = ranges.chunks(self.store.ranges_per_read(way));
         // Of many accounts there may be more rows than fit into memory.
         let grid = match wanted.spec {
             Some(spec) if ranges.len() > ACCOUNTS_PER_READ => {
@@ -138,22 +142,28 @@ impl App {
             _ => None,
         };
         let mut adding = Adding::default();
-        let mut begun = pages.clone().map(|page| self.store.begin_report_rows(page, asked));
-        let mut reads: FuturesOrdered<_> = begun.by_ref().take(PAGES_AT_ONCE).collect();
+        let mut begun = pages.clone().map(|page| self.store.begin_report_rows(page, asked, ROWS_PER_PIECE));
+        let mut reads: VecDeque<_> = begun.by_ref().take(PAGES_AT_ONCE).collect();
         let (mut read, total) = (0, Some(ranges.len() as u64));
         progress(read, total);
         for page in pages {
-            let Some(found) = reads.try_next().await? else { break };
+            let Some(mut pieces) = reads.pop_front() else { break };
+            while let Some(found) = pieces.next().await? {
+                match &grid {
+                    Some(grid) => reading.rows.sum_up(&found.rows, grid, &mut adding).map_err(StoreError::from)?,
+                    None if reading.rows.len() + found.rows.len() > REPORT_ROWS_MAX => {
+                        return Err(StoreError::from(ReportError::TooManyRows { max: REPORT_ROWS_MAX }).into());
+                    }
+                    None => reading.rows.append(found.rows),
+                }
+                for ((at, _), opening) in page.iter().zip(found.openings) {
+                    let account = &mut reading.accounts[*at];
+                    let sum = account.opening.plus(opening);
+                    account.opening =
+                        sum.map_err(|source| Refusal::Overflow { account: account.id.clone(), source })?;
+                }
+            }
             reads.extend(begun.next());
-            match &grid {
-                Some(grid) => reading.rows.sum_up(&found.rows, grid, &mut adding).map_err(StoreError::from)?,
-                None => reading.rows.append(found.rows),
-            }
-            for ((at, _), opening) in page.iter().zip(found.openings) {
-                let account = &mut reading.accounts[*at];
-                let sum = account.opening.plus(opening);
-                account.opening = sum.map_err(|source| Refusal::Overflow { account: account.id.clone(), source })?;
-            }
             read += page.len() as u64;
             progress(read, total);
         }

@@ -10,9 +10,9 @@ use super::sql::{Failed, On, Query, Sql};
 use super::{BATCHES_AT_ONCE, Result, Store, StoreError, While};
 use futures_util::stream::BoxStream;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::PgPool;
+use sqlx::postgres::{PgConnection, PgPool};
 use sqlx::sqlite::SqlitePool;
-use sqlx::{Database, Pool, Postgres, SqlSafeStr, Sqlite};
+use sqlx::{Database, Executor, Pool, Postgres, SqlSafeStr, Sqlite};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -31,6 +31,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// connection and say so to neither: a call on it would wait for many minutes, until the system gives up. Firewalls and
 /// balancers wait for some minutes, while a busy ledger uses its connections every second.
 pub(super) const IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// So that all statements read of the same instant.
+const BEGIN_TO_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 /// The database of a ledger.
 #[derive(Clone, Debug)]
@@ -70,17 +73,6 @@ impl Tx {
         match self {
             Tx::Sqlite(tx, file, _) => Query::Sqlite(On::Connection(&mut **tx), sqlx::query(sql.sqlite), file),
             Tx::Postgres(tx) => Query::Postgres(On::Connection(&mut **tx), sqlx::query(sql.postgres)),
-        }
-    }
-
-    /// What COPY hands out, on Postgres alone: SQLite has none.
-    pub async fn copy_out(
-        &mut self,
-        copy: &str,
-    ) -> std::result::Result<BoxStream<'_, std::result::Result<impl AsRef<[u8]> + use<>, sqlx::Error>>, Failed> {
-        match self {
-            Tx::Sqlite(_, file, _) => Err(Failed::at(file, sqlx::Error::Protocol("SQLite has no COPY".to_owned()))),
-            Tx::Postgres(tx) => tx.copy_out_raw(copy).await.map_err(Failed::from),
         }
     }
 
@@ -133,9 +125,7 @@ impl Backend {
                 Ok(tx) => Ok(Tx::Sqlite(tx, Arc::clone(file), None)),
                 Err(source) => Err(Failed::at(file, source)),
             },
-            Backend::Postgres { reader, .. } => {
-                begin_whole(reader, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(Failed::from)
-            }
+            Backend::Postgres { reader, .. } => begin_whole(reader, BEGIN_TO_READ).await.map_err(Failed::from),
         };
         begun.while_("beginning to read")
     }
@@ -378,6 +368,52 @@ async fn begin_whole(pool: &PgPool, begin: &'static str) -> std::result::Result<
     let pool = pool.clone();
     let begun = tokio::spawn(async move { pool.begin_with(begin).await }).await;
     begun.map_err(|_| sqlx::Error::WorkerCrashed)?.map(Tx::Postgres)
+}
+
+/// Statements on Postgres that hand out much, at one instant. Dropped before [`LongRead::finish`], its connection is closed: the
+/// server would go on sending, and sqlx takes what comes of a COPY for answers to what is asked next.
+#[derive(Debug)]
+pub(super) struct LongRead(Option<PoolConnection<Postgres>>);
+
+impl LongRead {
+    /// Begins it.
+    pub async fn begin(pool: &PgPool) -> std::result::Result<LongRead, Failed> {
+        let mut read = LongRead(Some(pool.acquire().await?));
+        read.connection()?.execute(BEGIN_TO_READ).await?;
+        Ok(read)
+    }
+
+    fn connection(&mut self) -> std::result::Result<&mut PgConnection, Failed> {
+        self.0.as_deref_mut().ok_or_else(|| sqlx::Error::PoolClosed.into())
+    }
+
+    /// A statement in it.
+    pub fn query(&mut self, sql: &'static str) -> std::result::Result<Query<'_>, Failed> {
+        Ok(Query::Postgres(On::Connection(self.connection()?), sqlx::query(sql)))
+    }
+
+    /// What COPY hands out.
+    pub async fn copy_out(
+        &mut self,
+        copy: &str,
+    ) -> std::result::Result<BoxStream<'_, std::result::Result<impl AsRef<[u8]> + use<>, sqlx::Error>>, Failed> {
+        self.connection()?.copy_out_raw(copy).await.map_err(Failed::from)
+    }
+
+    /// Ends it. The connection can be used again.
+    pub async fn finish(mut self) -> std::result::Result<(), Failed> {
+        self.connection()?.execute("ROLLBACK").await?;
+        self.0.take();
+        Ok(())
+    }
+}
+
+impl Drop for LongRead {
+    fn drop(&mut self) {
+        if let Some(connection) = &mut self.0 {
+            connection.close_on_drop();
+        }
+    }
 }
 
 fn pause(attempts: u32) -> Duration {

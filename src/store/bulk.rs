@@ -2,9 +2,9 @@
 //!
 //! A row of sqlx on SQLite costs several times what SQLite itself takes to find it. Where a report reads millions of them, they are
 //! taken through a connection of rusqlite, which is the same SQLite under another interface, on a thread that may wait
-//! for disks. On Postgres the rows of sqlx are as quick as the server hands them out.
+//! for disks. Postgres hands out what is asked for without parameters by COPY, and the rest by rows of sqlx.
 
-use super::backend::{Backend, Tx};
+use super::backend::{Backend, LongRead};
 use super::copied::Decoder;
 use super::sql::{Failed, Row, Sql};
 use super::sqlite::BUSY_TIMEOUT;
@@ -12,6 +12,7 @@ use super::{Result, Store, While};
 use crate::core::calendar::Instant;
 use crate::core::ids::AccountId;
 use futures_util::TryStreamExt;
+use futures_util::future::BoxFuture;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use sqlx::error::{DatabaseError, ErrorKind};
@@ -19,6 +20,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use tokio::runtime::Handle;
 
 /// A row, as long as it is looked at.
 pub(super) trait Line {
@@ -48,6 +50,15 @@ impl Line for rusqlite::Row<'_> {
 
     fn text(&self, at: usize) -> Option<&str> {
         self.get_ref(at).ok()?.as_str_or_null().ok()?
+    }
+}
+
+/// What statements gather, row by row.
+pub(super) trait Gather: Send + 'static {
+    /// Hands on what was gathered so far, where that is enough for now: whoever takes it may let one wait. Fails when nobody
+    /// takes it any more.
+    fn hand_on(&mut self) -> Option<BoxFuture<'static, Result<()>>> {
+        None
     }
 }
 
@@ -84,12 +95,12 @@ pub(super) struct Bulk<G> {
 
 enum On {
     Sqlite(Connection, Arc<Path>),
-    Postgres(Box<Tx>),
+    Postgres(LongRead),
 }
 
 impl Store {
     /// Begins to read much.
-    pub(super) async fn bulk<G: Send + 'static>(&self, gathered: G) -> Result<Bulk<G>> {
+    pub(super) async fn bulk<G: Gather>(&self, gathered: G) -> Result<Bulk<G>> {
         let on = match &self.backend {
             Backend::Sqlite { file, .. } => {
                 let path = Arc::clone(file);
@@ -106,13 +117,15 @@ impl Store {
                     Arc::clone(file),
                 )
             }
-            Backend::Postgres { .. } => On::Postgres(Box::new(self.read().await?)),
+            Backend::Postgres { reader, .. } => {
+                On::Postgres(LongRead::begin(reader).await.while_("beginning to read")?)
+            }
         };
         Ok(Bulk { on, gathered })
     }
 }
 
-impl<G: Send + 'static> Bulk<G> {
+impl<G: Gather> Bulk<G> {
     /// Lets `take` look at each row of a statement with these parameters.
     ///
     /// # Errors
@@ -142,6 +155,9 @@ impl<G: Send + 'static> Bulk<G> {
                         && taken.is_ok()
                     {
                         taken = take(&mut gathered, row);
+                        if let Some(handed) = gathered.hand_on() {
+                            taken = taken.and(Handle::current().block_on(handed));
+                        }
                     }
                     drop(rows);
                     drop(statement);
@@ -151,8 +167,12 @@ impl<G: Send + 'static> Bulk<G> {
                     read.await.map_err(|source| Failed::at(&file, source)).while_(doing)?;
                 taken.map(|()| Bulk { on: On::Sqlite(connection, file), gathered })
             }
-            On::Postgres(mut tx) => {
-                let query = parameters.into_iter().fold(tx.query(sql), |query, parameter| match parameter {
+            On::Postgres(read) if parameters.is_empty() => {
+                Bulk { on: On::Postgres(read), gathered }.copy(sql.postgres, take, doing).await
+            }
+            On::Postgres(mut read) => {
+                let query = read.query(sql.postgres).while_(doing)?;
+                let query = parameters.into_iter().fold(query, |query, parameter| match parameter {
                     Parameter::Text(text) => query.bind(text),
                     Parameter::Word(word) => query.bind(word),
                     Parameter::Int(int) => query.bind(int),
@@ -160,9 +180,12 @@ impl<G: Send + 'static> Bulk<G> {
                 let mut rows = query.fetch();
                 while let Some(row) = rows.try_next().await.while_(doing)? {
                     take(&mut gathered, &row)?;
+                    if let Some(handed) = gathered.hand_on() {
+                        handed.await?;
+                    }
                 }
                 drop(rows);
-                Ok(Bulk { on: On::Postgres(tx), gathered })
+                Ok(Bulk { on: On::Postgres(read), gathered })
             }
         }
     }
@@ -188,37 +211,53 @@ impl<G: Send + 'static> Bulk<G> {
                     [Parameter::Word(by), first, last, Parameter::Int(from.micros()), Parameter::Int(to.micros())];
                 self.each(WALK.into(), bounds.into(), take, doing).await
             }
-            On::Postgres(mut tx) => {
-                let mut gathered = self.gathered;
+            On::Postgres(_) => {
                 let name = match by {
                     Some("action") => "action",
                     Some("user") => "user_id",
                     _ => "NULL::text",
                 };
                 // COPY takes no parameters; these are words and numbers of ours.
-                let copy = format!(
-                    "COPY (SELECT seq, kind, occurred_at, status, reason, free_delta, purchased_delta, {name}, account_id
-                             FROM transactions WHERE occurred_at >= {} AND occurred_at <= {}) TO STDOUT (FORMAT binary)",
+                let walk = format!(
+                    "SELECT seq, kind, occurred_at, status, reason, free_delta, purchased_delta, {name}, account_id
+                       FROM transactions WHERE occurred_at >= {} AND occurred_at <= {}",
                     from.micros(),
                     to.micros()
                 );
-                let mut decoder = Decoder::default();
-                let mut chunks = tx.copy_out(&copy).await.while_(doing)?;
-                while let Some(chunk) = chunks.try_next().await.map_err(Failed::from).while_(doing)? {
-                    decoder.push(chunk.as_ref());
-                    while let Some(row) = decoder.next()? {
-                        take(&mut gathered, &row)?;
-                    }
-                }
-                drop(chunks);
-                Ok(Bulk { on: On::Postgres(tx), gathered })
+                self.copy(&walk, take, doing).await
             }
         }
     }
 
+    /// Lets `take` look at each row that COPY hands out for `sql`, on Postgres. Numbers must be of eight bytes.
+    async fn copy(self, sql: &str, take: fn(&mut G, &dyn Line) -> Result<()>, doing: &'static str) -> Result<Bulk<G>> {
+        let Bulk { mut on, mut gathered } = self;
+        if let On::Postgres(read) = &mut on {
+            let mut decoder = Decoder::default();
+            let copy = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
+            let mut chunks = read.copy_out(&copy).await.while_(doing)?;
+            while let Some(chunk) = chunks.try_next().await.map_err(Failed::from).while_(doing)? {
+                decoder.push(chunk.as_ref());
+                while let Some(row) = decoder.next()? {
+                    take(&mut gathered, &row)?;
+                }
+                if let Some(handed) = gathered.hand_on() {
+                    handed.await?;
+                }
+            }
+        }
+        Ok(Bulk { on, gathered })
+    }
+
     /// What was gathered.
-    pub fn finish(self) -> G {
-        self.gathered
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn finish(self) -> Result<G> {
+        if let On::Postgres(read) = self.on {
+            read.finish().await.while_("ending to read")?;
+        }
+        Ok(self.gathered)
     }
 }
 

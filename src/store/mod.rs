@@ -65,7 +65,7 @@ pub use ledgers::{ACCOUNTS_DUE, BATCHES_AT_ONCE, Due};
 pub use load::Load;
 pub use outbox::{Asked, OutboxRecord};
 pub use place::Place;
-pub use report::{RANGES_PER_READ, ReportAsk, ReportRange, ReportRead, StoredAccount, Way};
+pub use report::{BegunRead, RANGES_PER_READ, ReportAsk, ReportRange, ReportRead, StoredAccount, Way};
 pub use runs::{NO_BACKFILL, RunId, RunRecord, Unfinished};
 pub use said::{ClosedStatement, Statements, Version};
 pub use schema::Schema;

@@ -1,7 +1,7 @@
 //! What reports read: the rows of a range in columns, and what was there before.
 
 use super::backend::Backend;
-use super::bulk::{Line, Parameter, Walk};
+use super::bulk::{Gather, Line, Parameter, Walk};
 use super::sql::{Failed, Sql, set};
 use super::{Result, Store, StoreError, While, json};
 use crate::core::calendar::{BadTime, Calendar, Instant, Terms, parse_zone};
@@ -14,6 +14,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use std::sync::Arc;
+use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 /// An account as far as a report needs it.
@@ -167,7 +168,7 @@ pub struct ReportAsk {
 }
 
 /// What is read for a report.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ReportRead {
     /// The balance just before each range: what the rows from behind `after_seq` until then sum to. Zero where that was not
     /// asked for.
@@ -176,6 +177,32 @@ pub struct ReportRead {
     pub rows: Rows,
 }
 
+/// Rows on their way, in pieces, the last of which has the openings. Whoever drops this ends the reading.
+#[derive(Debug)]
+pub struct BegunRead {
+    pieces: mpsc::Receiver<Result<ReportRead>>,
+    reading: AbortOnDropHandle<()>,
+}
+
+impl BegunRead {
+    /// The next piece; `None` when that was all.
+    ///
+    /// # Errors
+    /// [`StoreError`], as of [`Store::report_rows`].
+    pub async fn next(&mut self) -> Result<Option<ReportRead>> {
+        if let Some(piece) = self.pieces.recv().await {
+            return piece.map(Some);
+        }
+        let crashed = |_| Failed::from(sqlx::Error::WorkerCrashed);
+        (&mut self.reading).await.map_err(crashed).while_(READING)?;
+        Ok(None)
+    }
+}
+
+/// Pieces that wait for whoever takes them.
+const PIECES_WAITING: usize = 1;
+const READING: &str = "reading the rows of a report";
+
 struct Reading {
     ranges: Arc<[(usize, ReportRange)]>,
     /// Of which of them the newest row is, in a walk.
@@ -183,7 +210,22 @@ struct Reading {
     /// Of the newest row: the next is likely to be the same.
     kind: Kind,
     read: ReportRead,
+    /// Who takes rows as soon as there are so many; nobody where all are gathered.
+    pieces: Option<(mpsc::Sender<Result<ReportRead>>, usize)>,
 }
+
+impl Gather for Reading {
+    fn hand_on(&mut self) -> Option<BoxFuture<'static, Result<()>>> {
+        let (pieces, _) = self.pieces.as_ref().filter(|(_, rows)| self.read.rows.len() >= *rows)?;
+        let (pieces, rows) = (pieces.clone(), std::mem::take(&mut self.read.rows));
+        let piece = ReportRead { openings: Vec::new(), rows };
+        // That nobody takes it is told to nobody; it ends the reading.
+        let unwanted = |_| Failed::from(sqlx::Error::WorkerCrashed);
+        Some(async move { pieces.send(Ok(piece)).await.map_err(unwanted).while_(READING) }.boxed())
+    }
+}
+
+impl Gather for Accounts {}
 
 /// Over what one walks for `ranges`, which are in the order of their accounts.
 fn over(ranges: &[(usize, ReportRange)]) -> Option<Walk> {
@@ -257,9 +299,6 @@ impl Reading {
     }
 }
 
-/// Rows of the accounts, in and out of the range, whose rows in the range one walk of Postgres holds: some hundred megabytes.
-const ROWS_PER_WALK: i64 = 12_000_000;
-
 #[derive(Serialize)]
 struct Stretch {
     at: usize,
@@ -294,7 +333,7 @@ impl Store {
         let bulk = self.bulk(Accounts::default()).await?;
         let bulk = bulk.each(terms, asked.clone(), Accounts::terms, doing).await?;
         let bulk = bulk.each(rest, asked, Accounts::rest, doing).await?;
-        Ok(bulk.finish().found)
+        Ok(bulk.finish().await?.found)
     }
 
     /// The rows that count in `ranges`, each with the number of its account. Rows at the edge may lie just outside; the report
@@ -303,35 +342,43 @@ impl Store {
     /// # Errors
     /// [`StoreError`], also when there are more than [`REPORT_ROWS_MAX`] rows.
     pub async fn report_rows(&self, ranges: &[(usize, ReportRange)], asked: ReportAsk) -> Result<ReportRead> {
+        self.gather(ranges.into(), asked, None).await
+    }
+
+    /// Begins to do so, whether or not somebody waits for it yet, and hands them on by about `rows` at a time.
+    #[must_use]
+    pub fn begin_report_rows(&self, ranges: &[(usize, ReportRange)], asked: ReportAsk, rows: usize) -> BegunRead {
+        let (store, ranges) = (self.clone(), ranges.into());
+        let (sender, pieces) = mpsc::channel(PIECES_WAITING);
+        let reading = tokio::spawn(async move {
+            let last = store.gather(ranges, asked, Some((sender.clone(), rows))).await;
+            // Nobody is there when nobody wants it.
+            let _ = sender.send(last).await;
+        });
+        BegunRead { pieces, reading: AbortOnDropHandle::new(reading) }
+    }
+
+    async fn gather(
+        &self,
+        ranges: Arc<[(usize, ReportRange)]>,
+        asked: ReportAsk,
+        pieces: Option<(mpsc::Sender<Result<ReportRead>>, usize)>,
+    ) -> Result<ReportRead> {
         let read = ReportRead { openings: vec![Split::ZERO; ranges.len()], rows: Rows::default() };
-        let ranges: Arc<[(usize, ReportRange)]> = ranges.into();
-        let reading = Reading { ranges: Arc::clone(&ranges), at: 0, kind: Kind::Charge, read };
+        let reading = Reading { ranges: Arc::clone(&ranges), at: 0, kind: Kind::Charge, read, pieces };
         let mut bulk = self.bulk(reading).await?;
         let by = asked.breakdown.map(Breakdown::as_str);
         if asked.has_openings {
             let doing = "summing what was there before the range";
             bulk = bulk.each(OPENINGS, vec![Parameter::Text(asked_of(&ranges)?)], Reading::opening, doing).await?;
         }
-        let doing = "reading the rows of a report";
         let is_behind = ranges.iter().any(|(_, range)| range.after_seq > 0);
         if let (Way::Walked, false, Some(over)) = (asked.way, is_behind, over(&ranges)) {
-            return Ok(bulk.walk(by, over, Reading::walked, doing).await?.finish().read);
+            return Ok(bulk.walk(by, over, Reading::walked, READING).await?.finish().await?.read);
         }
         let rows = if is_behind { BEHIND } else { LOOKED_UP };
         let parameters = vec![Parameter::Text(asked_of(&ranges)?), Parameter::Word(by)];
-        Ok(bulk.each(rows, parameters, Reading::row, doing).await?.finish().read)
-    }
-
-    /// Begins to do so, whether or not somebody waits for it yet. It ends early when nobody does any more.
-    pub fn begin_report_rows(
-        &self,
-        ranges: &[(usize, ReportRange)],
-        asked: ReportAsk,
-    ) -> BoxFuture<'static, Result<ReportRead>> {
-        let (store, ranges) = (self.clone(), ranges.to_vec());
-        let reading = AbortOnDropHandle::new(tokio::spawn(async move { store.report_rows(&ranges, asked).await }));
-        let crashed = || Err(Failed::from(sqlx::Error::WorkerCrashed));
-        async move { reading.await.or_else(|_| crashed().while_("reading the rows of a report"))? }.boxed()
+        Ok(bulk.each(rows, parameters, Reading::row, READING).await?.finish().await?.read)
     }
 
     /// How the rows of `ranges` are best found. Where they `are_all` there are, in the order of their accounts, it may be a walk,
@@ -350,16 +397,11 @@ impl Store {
         Ok(if all < found.saturating_mul(WALKED_PER_LOOKUP) { Way::Walked } else { Way::LookedUp })
     }
 
-    /// How many of `ranges` are to be read at once. Postgres keeps rows in no order, so that one walk finds those of all; where
-    /// they are too many to be held, a few walks each find those of some.
+    /// How many ranges are to be read at once. Postgres keeps rows in no order, so that one walk finds those of all.
     #[must_use]
-    pub fn ranges_per_read(&self, way: Way, ranges: &[(usize, ReportRange)]) -> usize {
+    pub fn ranges_per_read(&self, way: Way) -> usize {
         match (&self.backend, way) {
-            (Backend::Postgres { .. }, Way::Walked) => {
-                let rows = ranges.iter().fold(0_i64, |sum, (_, range)| sum.saturating_add(range.last_seq));
-                let walks = usize::try_from(rows / ROWS_PER_WALK).unwrap_or(usize::MAX).saturating_add(1);
-                ranges.len().div_ceil(walks)
-            }
+            (Backend::Postgres { .. }, Way::Walked) => usize::MAX,
             _ => RANGES_PER_READ,
         }
     }

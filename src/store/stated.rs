@@ -1,7 +1,7 @@
 //! What the statements of many accounts are made of, read by one statement: a mail names actions and users both, and says why
 //! actions were refused.
 
-use super::bulk::{Line, Parameter};
+use super::bulk::{Gather, Line, Parameter};
 use super::report::{ReportRange, asked_of};
 use super::sql::set;
 use super::{Result, Store, StoreError};
@@ -42,6 +42,8 @@ struct Reading {
     found: Vec<StatementRows>,
     rows: usize,
 }
+
+impl Gather for Reading {}
 
 impl Reading {
     fn of(&mut self, at: i64) -> Option<&mut StatementRows> {
@@ -109,6 +111,6 @@ impl Store {
         let bulk = bulk.each(openings, vec![Parameter::Text(asked.clone())], Reading::opening, doing).await?;
         let doing = "reading the rows of statements";
         let bulk = bulk.each(rows, vec![Parameter::Text(asked)], Reading::row, doing).await?;
-        Ok(bulk.finish().found)
+        Ok(bulk.finish().await?.found)
     }
 }

@@ -5,9 +5,9 @@ use creditd::app::App;
 use creditd::clock::Clock;
 use creditd::core::ids::{AccountId, ActionCode, Key};
 use creditd::core::ledger::{Call, Hold, Usage};
-use creditd::core::statement::{Breakdown, DateRange, Grouping, LocalTime, ReportSpec, Scope, fold};
+use creditd::core::statement::{Breakdown, DateRange, Grouping, LocalTime, ReportSpec, Row, Rows, Scope, fold};
 use creditd::core::transaction::Status;
-use creditd::store::{Due, Load, NewAccount, RANGES_PER_READ, Store};
+use creditd::store::{Due, Load, NewAccount, RANGES_PER_READ, ReportAsk, ReportRange, Store, StoredAccount, Way};
 use sqlx::SqlitePool;
 
 /// Brings every account up to the time of `app` in batches, as the reset job does.
@@ -85,6 +85,56 @@ both_databases! {
                 }
             }
         }
+    }
+}
+
+both_databases! {
+    /// Whatever the size of the pieces in which rows are handed on, looked up or walked: together they are all, once.
+    async fn rows_are_handed_on_in_pieces(sandbox: Sandbox) {
+        for (name, opened) in [("acme", "2013-01-01"), ("beta", "2013-02-10"), ("gamma", "2013-03-01")] {
+            sandbox.open_account(name, "UTC", opened).await;
+        }
+        let app = sandbox.at("2013-03-10T00:00:00Z");
+        reset(&app, 500).await;
+        let store = sandbox.store();
+        let accounts = store.report_accounts(None).await.expect("the accounts");
+        for (at, account) in (0..40).zip(accounts.iter().cycle()) {
+            let action = if at % 3 == 0 { "erase" } else { "text-to-image" };
+            app.charge(&account.id, &usage(action, &format!("k{at}"))).await.expect("charged");
+        }
+        let range = |(at, account): (usize, &StoredAccount)| {
+            let (from, to) = (instant("2013-02-01T00:00:00Z"), instant("2013-04-01T00:00:00Z"));
+            (at, ReportRange { account: account.id.clone(), from, to, after_seq: 0, last_seq: account.last_seq })
+        };
+        let ranges: Vec<_> = store.report_accounts(None).await.expect("the accounts").iter().enumerate().map(range).collect();
+        let sorted = |all: &Rows| {
+            let named = |row: Row| (row.account, row.counts_at, row.kind, all.text_of(row.name).cloned(), row.delta.free.get());
+            let mut rows: Vec<_> = all.iter().map(named).collect();
+            rows.sort();
+            rows
+        };
+        for way in [Way::LookedUp, Way::Walked] {
+            let asked = ReportAsk { breakdown: Some(Breakdown::Action), has_openings: true, way };
+            let all = store.report_rows(&ranges, asked).await.expect("rows");
+            assert!(all.rows.len() > 40, "{way:?}");
+            for size in [1, 7, 1_000] {
+                let mut begun = store.begin_report_rows(&ranges, asked, size);
+                let (mut pieces, mut rows, mut openings) = (0, Rows::default(), Vec::new());
+                while let Some(piece) = begun.next().await.expect("a piece") {
+                    pieces += 1;
+                    rows.append(piece.rows);
+                    openings.extend(piece.openings);
+                }
+                assert_eq!(sorted(&rows), sorted(&all.rows), "{way:?} by {size}");
+                assert_eq!(openings, all.openings, "{way:?} by {size}");
+                assert_eq!(pieces > 1, size < all.rows.len(), "{way:?} by {size}: {pieces} pieces");
+            }
+            // Nobody wants the rest: that ends it, and leaves the database as it was.
+            let mut begun = store.begin_report_rows(&ranges, asked, 1);
+            begun.next().await.expect("a piece");
+            drop(begun);
+        }
+        sandbox.assert_verified().await;
     }
 }
 
