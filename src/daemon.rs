@@ -6,7 +6,8 @@
 //! ledger, goes on.
 //!
 //! Jobs go one after the other in a lane. Deliveries have one of their own: they wait for a mail server, which may be slow or
-//! silent. So has what reads the whole ledger, which may take long. Nothing else waits for either.
+//! silent. So have events for webhooks, which wait for anybody, and what reads the whole ledger, which may take long. Nothing else waits
+//! for any of these.
 
 mod systemd;
 
@@ -111,10 +112,11 @@ impl Looked {
 pub async fn serve(kit: Arc<Kit>, schedules: Vec<Schedule>, stop: CancellationToken) -> Result<(), DaemonError> {
     let lane_of = |job: Job| match job {
         Job::Deliver => 0,
-        Job::Seal | Job::Verify => 1,
-        _ => 2,
+        Job::Webhooks => 1,
+        Job::Seal | Job::Verify => 2,
+        _ => 3,
     };
-    let mut lanes: [(Arc<Notify>, Vec<Schedule>); 3] = Default::default();
+    let mut lanes: [(Arc<Notify>, Vec<Schedule>); 4] = Default::default();
     for schedule in schedules {
         lanes[lane_of(schedule.job)].1.push(schedule);
     }
@@ -324,6 +326,7 @@ async fn has_work(kit: &Kit, job: Job, now: Instant) -> Result<bool, StoreError>
     Ok(match job {
         Job::Deliver if kit.mail_rests_until().is_some() => false,
         Job::Deliver => !app.store.due_messages(now, 1).await?.is_empty(),
+        Job::Webhooks => !app.store.due_events(now, &kit.breakers.resting(now), 1).await?.is_empty(),
         Job::ExpireHolds => !app.store.accounts_with_expired_holds(now, None, 1).await?.is_empty(),
         _ => true,
     })

@@ -13,7 +13,7 @@
 //!
 //! ```text
 //!     main -> cli -> { daemon, web, demo } -> jobs -> app -> { store, sealed, mail, config, clock } -> core
-//!                                             jobs -> { report, notice, ping } -> core
+//!                                             jobs -> { report, notice, ping, post } -> core
 //! ```
 //!
 //! Each layer uses only layers below it and siblings never each other; `tests/it/tidy.rs` holds the arrows.
@@ -28,7 +28,8 @@
 //! | [`clock`] | the only "now" | [`clock::Clock`] |
 //! | [`report`] | rows become figures (polars) and figures become bytes | [`report::aggregate`], [`report::render`] |
 //! | [`notice`] | facts become messages, by Tera templates | [`notice::Templates`] |
-//! | [`ping`] | who is told of runs over the web; the only user of reqwest | [`ping::Pinger`] |
+//! | [`ping`] | who is told of runs over the web | [`ping::Pinger`] |
+//! | [`post`] | how events reach the addresses of webhooks; with `ping` the only user of reqwest | [`post::Poster`] |
 //! | [`app`] | what creditd offers: charges, holds and every other call, balances, imports | [`app::App`] |
 //! | [`jobs`] | what creditd does by itself, one file per job | [`jobs::execute`] |
 //! | [`daemon`] | the bell, and what happens when it rings | [`daemon::ring`] |
@@ -55,6 +56,7 @@ pub mod jobs;
 pub mod mail;
 pub mod notice;
 pub mod ping;
+pub mod post;
 pub mod report;
 pub mod sealed;
 pub mod store;

@@ -42,6 +42,7 @@ mod serve;
 mod suppressions;
 mod transactions;
 mod verify;
+mod webhook;
 
 pub use context::Context;
 
@@ -136,6 +137,8 @@ enum Command {
     Outbox(outbox::Outbox),
     #[command(subcommand)]
     Suppressions(suppressions::Suppressions),
+    #[command(subcommand)]
+    Webhook(webhook::Webhook),
     Verify(verify::Verify),
     Doctor(doctor::Doctor),
     #[command(subcommand)]
@@ -182,6 +185,7 @@ impl Command {
             Command::Alerts(command) => command.run(context).await,
             Command::Outbox(command) => command.run(context).await,
             Command::Suppressions(command) => command.run(context).await,
+            Command::Webhook(command) => command.run(context).await,
             Command::Verify(command) => command.run(context).await,
             Command::Doctor(command) => command.run(context).await,
             Command::Db(command) => command.run(context).await,

@@ -21,6 +21,10 @@ const LATE_USAGE_DAYS_MAX: i64 = 366;
 const LAPSE_SOON_DAYS_MAX: i64 = 28;
 /// Not before whoever has a question has seen the next statement; a hundred years are for ever.
 const KEEP_DAYS: RangeInclusive<i64> = 40..=36_525;
+/// Of events for webhooks: longer than they are tried, and no archive.
+const WEBHOOK_KEEP_DAYS: RangeInclusive<i64> = 7..=3_650;
+/// A receiver takes an event and looks at it later.
+const WEBHOOK_SECONDS_MAX: u64 = 30;
 /// A batch is one database transaction, which charges wait for.
 const BATCH_ACCOUNTS_MAX: usize = 10_000;
 /// Longer ones are cut by some mail programs.
@@ -74,6 +78,8 @@ pub(super) fn settings(settings: &Settings, refuse: &mut dyn FnMut(&str, String)
     range(refuse, "alerts.lapse_soon_days", settings.alerts.lapse_soon_days, 1..=LAPSE_SOON_DAYS_MAX);
     range(refuse, "alerts.lapse_soon_credits", settings.alerts.lapse_soon_credits.get(), 1..=AMOUNT_MAX);
     range(refuse, "mail.keep_days", settings.mail.keep_days, KEEP_DAYS);
+    range(refuse, "webhooks.timeout_seconds", settings.webhooks.timeout_seconds, 1..=WEBHOOK_SECONDS_MAX);
+    range(refuse, "webhooks.keep_days", settings.webhooks.keep_days, WEBHOOK_KEEP_DAYS);
     range(refuse, "jobs.batch_accounts", settings.jobs.batch_accounts, 1..=BATCH_ACCOUNTS_MAX);
     if settings.jobs.bell_seconds == 0 || !60_u32.is_multiple_of(settings.jobs.bell_seconds) {
         refuse("jobs.bell_seconds", "a divisor of 60 is expected, such as 5".to_owned());

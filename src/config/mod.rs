@@ -183,6 +183,8 @@ pub struct Settings {
     pub jobs: JobSettings,
     /// Where `serve` answers.
     pub web: WebSettings,
+    /// `[webhooks]`
+    pub webhooks: WebhookSettings,
     /// What is logged and how.
     pub log: LogSettings,
     #[serde(skip)]
@@ -354,6 +356,18 @@ impl PingSettings {
 /// The last part of the name of the setting for the pings of `job`: variables of the environment have no hyphens.
 fn ping_name(job: Job) -> String {
     job.as_str().replace('-', "_")
+}
+
+/// `[webhooks]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookSettings {
+    /// Whether events may be posted within one's own network, and over http.
+    pub allow_private: bool,
+    /// The longest that posting one may take, in seconds.
+    pub timeout_seconds: u64,
+    /// Days for which those are kept that were posted or given up.
+    pub keep_days: i64,
 }
 
 /// `[web]`

@@ -74,6 +74,7 @@ const fn embedded(job: Job) -> &'static str {
         Job::Scan => include_str!("../../cron/scan.toml"),
         Job::Close => include_str!("../../cron/close.toml"),
         Job::Deliver => include_str!("../../cron/deliver.toml"),
+        Job::Webhooks => include_str!("../../cron/webhooks.toml"),
         Job::DailyReport => include_str!("../../cron/daily-report.toml"),
         Job::MonthlyReport => include_str!("../../cron/monthly-report.toml"),
         Job::Seal => include_str!("../../cron/seal.toml"),
@@ -101,6 +102,7 @@ mod tests {
                 "monthly-report 2026-01-01T00:15:00Z",
                 "close 2026-01-01T04:15:00Z",
                 "deliver 2026-01-01T00:00:10Z",
+                "webhooks 2026-01-01T00:00:10Z",
                 "seal 2026-01-01T02:40:00Z",
                 "verify 2026-01-01T03:30:00Z",
             ]

@@ -109,20 +109,23 @@ pub fn after_failure(tried: Tried, fault: Fault, error: String) -> Next {
         Fault::Address => Next::Failed { error, suppress: true },
         Fault::Message => Next::Failed { error, suppress: false },
         Fault::Unknown if !tried.kind.is_alert() => Next::Ambiguous { error },
-        Fault::Passing | Fault::Broken | Fault::Unknown => match retry_at(tried) {
-            Some(at) => Next::Again { error, at },
-            None => Next::Failed { error, suppress: false },
-        },
+        Fault::Passing | Fault::Broken | Fault::Unknown => {
+            match retry_at(tried.attempts, tried.pending_since, tried.at) {
+                Some(at) => Next::Again { error, at },
+                None => Next::Failed { error, suppress: false },
+            }
+        }
     }
 }
 
 /// When to try again: after 1, 2, 4, ... minutes, at most an hour; `None` once the message has waited for too long.
-fn retry_at(tried: Tried) -> Option<Instant> {
-    let doublings = tried.attempts.min(16);
+#[must_use]
+pub fn retry_at(attempts: u32, pending_since: Instant, now: Instant) -> Option<Instant> {
+    let doublings = attempts.min(16);
     // What waited for an outage or in a backup has not been tried for that.
     let wait = RETRY_SECONDS.saturating_mul(1 << doublings).min(RETRY_SECONDS_MAX);
-    let is_young = tried.at < tried.pending_since.plus_days(GIVE_UP_DAYS);
-    (is_young || tried.attempts < TRIES_MIN).then(|| tried.at.plus_seconds(wait))
+    let is_young = now < pending_since.plus_days(GIVE_UP_DAYS);
+    (is_young || attempts < TRIES_MIN).then(|| now.plus_seconds(wait))
 }
 
 /// Whether a server is worth asking: closed while it answers, open for a while when it did not a few times in a row.

@@ -23,3 +23,4 @@ pub mod secret;
 pub mod statement;
 pub mod transaction;
 pub mod unsubscribe;
+pub mod webhook;

@@ -5,7 +5,7 @@
 //! [`Schedule::due`] is a pure function of what is recorded and of `now`.
 //!
 //! Two families of jobs:
-//! - *tick* jobs (reset, expire-holds, scan, close, deliver, seal, verify) do all there is to do at an instant, so only the
+//! - *tick* jobs (reset, expire-holds, scan, close, deliver, webhooks, seal, verify) do all there is to do at an instant, so only the
 //!   newest occurrence of the cron expression matters and older missed ones are covered by it;
 //! - *period* jobs (daily-report, monthly-report) cover one local day or month in one zone. A period is due once
 //!   it has ended; the cron expression merely says when to look.
@@ -47,6 +47,8 @@ words! {
         Close = "close",
         /// Sends what is in the outbox: after those that fill it.
         Deliver = "deliver",
+        /// Posts events to the addresses of webhooks.
+        Webhooks = "webhooks",
         /// Writes days that are over to files.
         Seal = "seal",
         /// Proves conservation over the whole ledger (R16).
@@ -76,9 +78,8 @@ impl Job {
     #[must_use]
     pub const fn covers(self) -> Covers {
         match self {
-            Job::Reset | Job::ExpireHolds | Job::Scan | Job::Close | Job::Deliver | Job::Seal | Job::Verify => {
-                Covers::Tick
-            }
+            Job::Reset | Job::ExpireHolds | Job::Scan | Job::Close => Covers::Tick,
+            Job::Deliver | Job::Webhooks | Job::Seal | Job::Verify => Covers::Tick,
             Job::DailyReport => Covers::Day,
             Job::MonthlyReport => Covers::Month,
         }
@@ -347,7 +348,7 @@ impl Schedule {
             )));
         }
         let overlap = match &raw.overlap {
-            None if job.covers() == Covers::Tick && job != Job::Deliver => Overlap::Wait,
+            None if job.covers() == Covers::Tick && !matches!(job, Job::Deliver | Job::Webhooks) => Overlap::Wait,
             None => Overlap::Allow,
             Some(word) => Overlap::from_word(word.get_ref()).ok_or_else(|| {
                 let what = format!("overlap = {:?}: allowed are \"wait\" and \"allow\"", word.get_ref());

@@ -23,6 +23,7 @@ pub mod seal;
 mod statements;
 pub mod verify;
 mod watched;
+pub mod webhooks;
 
 pub use incidents::tell_missed;
 pub use planner::{Begun, Claiming, Planned, begun, plan_due, run_slot};
@@ -89,6 +90,9 @@ pub enum JobError {
     /// Nobody can be told of runs.
     #[error(transparent)]
     Ping(#[from] PingError),
+    /// Events cannot be posted.
+    #[error("events for webhooks cannot be posted: {0}")]
+    Poster(String),
     /// A report cannot be made.
     #[error(transparent)]
     Report(#[from] ReportError),
@@ -107,7 +111,7 @@ pub enum JobError {
         slot: Slot,
     },
     /// No key can be made.
-    #[error("the system gives no random numbers, so no link by which mails are ended can be signed")]
+    #[error("the system gives no random numbers, so neither key nor secret can be made")]
     NoRandomness,
     /// The ledger does not add up.
     #[error("{0}")]
@@ -148,6 +152,8 @@ pub struct Kit {
     pub mailer: Mailer,
     /// Whether the mail server is worth asking.
     breaker: Arc<Mutex<Breaker>>,
+    /// Which addresses of webhooks are left alone.
+    pub breakers: Arc<webhooks::Breakers>,
     /// What a person asked for, where past slots are run for that.
     asked: Option<Arc<Asked>>,
     /// What this process did lately.
@@ -178,7 +184,16 @@ impl Kit {
         let sender = Sender { mailbox: settings.mail.from.clone(), buy_url: settings.credits.buy_url.clone() };
         let templates = Templates::load(app.settings.templates.dir.as_deref(), sender)?;
         let mailer = mailer(&app.settings.mail)?;
-        Ok(Kit { app, templates, mailer, breaker: Arc::default(), pulse: Arc::default(), pinger: None, asked: None })
+        Ok(Kit {
+            app,
+            templates,
+            mailer,
+            breaker: Arc::default(),
+            breakers: Arc::default(),
+            pulse: Arc::default(),
+            pinger: None,
+            asked: None,
+        })
     }
 
     /// The same kit, which tells of runs where the settings name addresses for that.
@@ -208,6 +223,7 @@ impl Kit {
             templates: self.templates.clone(),
             mailer: self.mailer.clone(),
             breaker: Arc::clone(&self.breaker),
+            breakers: Arc::clone(&self.breakers),
             pulse: Arc::clone(&self.pulse),
             pinger: self.pinger.clone(),
             asked: self.asked.clone(),
@@ -273,7 +289,10 @@ fn mailer(mail: &MailSettings) -> Result<Mailer, MailError> {
 }
 
 /// From the operating system, as keys are.
-fn random_bytes<const N: usize>() -> Result<[u8; N], JobError> {
+///
+/// # Errors
+/// [`JobError::NoRandomness`].
+pub fn random_bytes<const N: usize>() -> Result<[u8; N], JobError> {
     let mut bytes = [0; N];
     let random = tokio_rustls::rustls::crypto::ring::default_provider().secure_random;
     random.fill(&mut bytes).map_err(|_| JobError::NoRandomness)?;
@@ -366,6 +385,7 @@ pub async fn execute(kit: &Kit, job: Job, slot: Slot, span: &Span, run: &mut Run
         (Job::Scan, Slot::Tick(_)) => scan::run(kit, run).await,
         (Job::Close, Slot::Tick(_)) => close::run(kit, run).await,
         (Job::Deliver, Slot::Tick(_)) => deliver::run(kit, run).await,
+        (Job::Webhooks, Slot::Tick(_)) => webhooks::run(kit, run).await,
         (Job::Seal, Slot::Tick(_)) => seal::run(kit, run).await,
         (Job::Verify, Slot::Tick(_)) => verify::run(kit, run).await,
         (Job::DailyReport, Slot::Day(day, zone)) => daily_report::run(kit, day, zone, span, run).await,

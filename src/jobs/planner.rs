@@ -237,9 +237,9 @@ async fn do_batch(kit: &Kit, id: RunId, batch: &Batch, run: &mut Run<'_>) -> Res
     if batch.deaths >= DEATHS_MAX {
         return Err(JobError::Killed { deaths: batch.deaths });
     }
-    // Mail is delivered under leases of its own, and what was delivered is recorded whoever runs the job by then.
+    // Mail and events are delivered under leases of its own, and what was delivered is recorded whoever runs the job by then.
     let (working, is_fenced) = match id.job {
-        Job::Deliver => (None, false),
+        Job::Deliver | Job::Webhooks => (None, false),
         _ => (Some(kit.fenced(id, batch.term)), true),
     };
     let work = execute(working.as_ref().unwrap_or(kit), id.job, id.slot, &batch.span, run);

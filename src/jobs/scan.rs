@@ -13,6 +13,7 @@ use crate::core::ledger::AccountStatus;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
 use crate::core::price::PriceMatrix;
 use crate::core::transaction::Money;
+use crate::core::webhook::{Event, EventKind, Facts};
 use crate::notice::{LapseSoon, LowCredit, Pack, Resolved};
 use crate::store::{AccountRecord, Admin, Load, Looked, Scanned};
 use std::collections::BTreeSet;
@@ -129,7 +130,8 @@ impl Scan<'_> {
         self.notices += messages.len() as u64;
         let is_something = !page.looked.is_empty() || !messages.is_empty();
         if is_something && !self.dry_run {
-            kit.app.store.write_looked(&page.looked, &messages, now).await?;
+            let events: Vec<Event> = page.findings.iter().filter_map(|finding| event_of(finding, now)).collect();
+            kit.app.store.write_looked(&page.looked, &messages, &events, now).await?;
         }
         Ok(())
     }
@@ -276,6 +278,25 @@ async fn word_opted_in(kit: &Kit, findings: &[Finding], now: Instant) -> Result<
     let known: BTreeSet<NoticeKey> = kit.app.store.known_messages(&keys).await?.into_iter().collect();
     messages.extend(lapses.into_iter().filter(|message| !known.contains(&message.key)));
     Ok(messages)
+}
+
+/// What the platform's own programs are told: the alert that admins are told of, or that all are over.
+fn event_of(finding: &Finding, now: Instant) -> Option<Event> {
+    let Finding { record, balance, plan, is_over, .. } = finding;
+    let (kind, crossing, threshold) = match (&plan.notice, is_over) {
+        (Some(crossing), _) => {
+            let opened = plan.opened.iter().find(|opened| opened.level == crossing.level)?;
+            let kind = if opened.threshold.is_zero() { EventKind::Exhausted } else { EventKind::Low };
+            (kind, crossing.clone(), Some(opened.threshold))
+        }
+        (None, Some(over)) => {
+            (EventKind::Recovered, Crossing { level: over.level.clone(), crossing: over.crossing }, None)
+        }
+        (None, None) => return None,
+    };
+    let level = crossing.level.to_string();
+    let facts = Facts::alert(level, threshold, balance.available, balance.month_ends_at);
+    Some(Event { account: record.account.id.clone(), kind, about: crossing.to_string(), at: now, facts })
 }
 
 fn mailbox(admin: &Admin) -> Mailbox {

@@ -17,6 +17,7 @@ use crate::core::backfill::Asked;
 use crate::core::calendar::{Calendar, Instant, Month};
 use crate::core::counting::counted;
 use crate::core::ids::{AccountId, Email};
+use crate::core::ledger::AccountStatus;
 use crate::core::locale::Locale;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
 use crate::core::run::{End, Span, Tally};
@@ -25,13 +26,14 @@ use crate::core::statement::{
     Sales, Scope,
 };
 use crate::core::transaction::{Money, Reason};
+use crate::core::webhook::{Event, EventKind, Facts};
 use crate::notice::{ChartPicture, PacksBought, Period, StatementMail, Templates, TopUse, Tops};
 use crate::report::chart::{Frame, Picture, Subject, chart};
 use crate::report::{self, Format, RenderError};
 use crate::store::{AccountRecord, Admin, ClosedStatement, Statements, StoreError, Version};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The first version of a statement; corrections count up.
@@ -119,7 +121,8 @@ pub(super) async fn run(
     let titles = titles(kit).await?;
     let mark = |mark: &Option<String>| mark.as_deref().map(AccountId::new).transpose().map_err(StoreError::from);
     let (after, until) = (mark(&span.after)?, mark(&span.until)?);
-    let mut batches = Batches::new(kit, reported, zone, (after, until));
+    let tells = !only_shows && kit.asked.is_none() && kit.app.store.has_webhooks().await?;
+    let mut batches = Batches::new(kit, reported, zone, (after, until), tells);
     let mut before = Worded::default();
     let mut next = batches.next().await?;
     while let Some(Batch { wanted, stated, now }) = next {
@@ -258,14 +261,7 @@ impl Wanted {
 }
 
 /// The accounts whose period this was and has ended, with the admins to write to; and how many were written to before.
-async fn gather(
-    kit: &Kit,
-    ids: &[AccountId],
-    reported: Reported,
-    zone: Tz,
-    now: Instant,
-) -> Result<(Vec<Wanted>, u64), JobError> {
-    let records = ended(kit.app.store.accounts(ids).await?, reported, zone, now);
+async fn gather(kit: &Kit, records: Vec<AccountRecord>, reported: Reported) -> Result<(Vec<Wanted>, u64), JobError> {
     let mut wanted = readers(kit, records, reported).await?;
     let mut known = 0;
     for one in &mut wanted {
@@ -290,10 +286,10 @@ async fn compare(
 ) -> Result<(Vec<Wanted>, u64), JobError> {
     let is_asked = |id: &&AccountId| asked.accounts.is_empty() || asked.accounts.contains(id);
     let ids: Vec<AccountId> = ids.iter().filter(is_asked).cloned().collect();
-    if matches!(reported, Reported::Day(_)) {
-        return gather(kit, &ids, reported, zone, now).await;
-    }
     let records = ended(kit.app.store.accounts(&ids).await?, reported, zone, now);
+    if matches!(reported, Reported::Day(_)) {
+        return gather(kit, records, reported).await;
+    }
     let mut wanted = readers(kit, records, reported).await?;
     wanted.retain(|one| !one.admins.is_empty());
     Ok((wanted, 0))
@@ -307,6 +303,39 @@ fn ended(mut records: Vec<AccountRecord>, reported: Reported, zone: Tz, now: Ins
         reported.zone_in(&account.calendar) == zone && account.opened_at < to && to <= now
     });
     records
+}
+
+/// What the platform's own programs are told of accounts whose month is over: that its statement can be read, and that the next
+/// has begun, where one has.
+async fn events(kit: &Kit, records: &[AccountRecord], month: Month, now: Instant) -> Result<Vec<Event>, JobError> {
+    let ids: Vec<AccountId> = records.iter().map(|record| record.account.id.clone()).collect();
+    let balances = kit.app.balances(&ids).await?;
+    let open: BTreeSet<&AccountId> = balances
+        .iter()
+        .filter(|balance| balance.status == AccountStatus::Open)
+        .map(|balance| &balance.account)
+        .collect();
+    let mut events = Vec::new();
+    for AccountRecord { account, .. } in records {
+        let calendar = &account.calendar;
+        let event = |kind, month: Month| Event {
+            account: account.id.clone(),
+            kind,
+            about: month.to_string(),
+            at: now,
+            facts: Facts::Month {
+                month,
+                from: calendar.month_start(month).to_string(),
+                to: calendar.month_end(month).to_string(),
+                allowance: calendar.terms_in(month).allowance,
+            },
+        };
+        events.push(event(EventKind::StatementReady, month));
+        if open.contains(&account.id) {
+            events.push(event(EventKind::MonthReset, month.next()));
+        }
+    }
+    Ok(events)
 }
 
 /// What has changed since an account was told, in one line.

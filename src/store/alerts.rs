@@ -4,12 +4,13 @@ use super::backend::{Tx, in_write};
 use super::digest::digest;
 use super::ledgers::limit_of;
 use super::sql::{Row, Sql, set};
-use super::{Result, Store, While, accounts, json, outbox};
+use super::{Result, Store, While, accounts, json, outbox, webhooks};
 use crate::core::alert::{AlertPlan, AlertState, Crossing, Levels, OpenAlert, Opened, Quiet};
 use crate::core::calendar::Instant;
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, LevelName};
 use crate::core::outbox::Message;
+use crate::core::webhook::Event;
 use chrono::NaiveDate;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -188,13 +189,19 @@ impl Store {
         rows.iter().map(watched).collect()
     }
 
-    /// Writes what came of looking at accounts, and the notices about it, in one database transaction. A crossing that is
+    /// Writes what came of looking at accounts, and the notices and events about it, in one database transaction. A crossing that is
     /// recorded already, and a notice whose key is taken, stay as they are. An account that was changed since it was
     /// looked at is marked for the next scan, the others are marked no more. Returns how many notices are new.
     ///
     /// # Errors
     /// [`super::StoreError`]; nothing was written then.
-    pub async fn write_looked(&self, looked: &[Looked], notices: &[Message], now: Instant) -> Result<u64> {
+    pub async fn write_looked(
+        &self,
+        looked: &[Looked],
+        notices: &[Message],
+        events: &[Event],
+        now: Instant,
+    ) -> Result<u64> {
         let plans = || looked.iter().map(|look| (&look.account, &look.plan));
         let opened = plans().flat_map(|(account, plan)| plan.opened.iter().map(move |one| opened_row(account, one)));
         let opened = json(opened.collect::<Vec<_>>())?;
@@ -216,6 +223,7 @@ impl Store {
             .while_("writing alerts")?;
             resolve(tx, &over, now).await?;
             write_marks(tx, &rows).await?;
+            webhooks::insert(tx, events, now).await?;
             outbox::insert(tx, notices).await
         })
     }

@@ -27,9 +27,10 @@ const CANDIDATES: Sql = due!(
     "SELECT o.account_id, o.key, s.address IS NOT NULL FROM outbox AS o LEFT JOIN suppressions AS s ON s.address = o.recipient"
 );
 /// Those who lease take turns, or two would choose the same messages. On SQLite whoever writes has the turn.
-const TAKE_TURNS: Sql = Sql { sqlite: "SELECT 1", postgres: "SELECT 1 FROM meta WHERE name = 'created_at' FOR UPDATE" };
+pub(super) const TAKE_TURNS: Sql =
+    Sql { sqlite: "SELECT 1", postgres: "SELECT 1 FROM meta WHERE name = 'created_at' FOR UPDATE" };
 /// The end of a lease that begins now.
-const END_OF_LEASE: Sql = Sql {
+pub(super) const END_OF_LEASE: Sql = Sql {
     sqlite: "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER) + $1 * 1000000",
     postgres: "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) + $1 * 1000000",
 };

@@ -50,6 +50,7 @@ mod tables;
 mod transactions;
 mod unsubscribe;
 mod verify;
+mod webhooks;
 
 pub use accounts::{AccountRecord, NewAccount, NewFacts, Opened, Pages};
 pub use admins::Admin;
@@ -73,6 +74,7 @@ pub use stated::StatementRows;
 pub use suppressions::Suppression;
 pub use transactions::{Cursor, LogFilter};
 pub use verify::{Audit, Drift, StatementSums};
+pub use webhooks::{EVENT_LEASE_SECONDS, EventState, HookEvent, HookNext, HookTry, Webhook};
 
 use crate::core::calendar::Instant;
 use backend::Backend;

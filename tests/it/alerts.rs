@@ -160,7 +160,7 @@ both_databases! {
             let watched = store.watched(one).await.expect("what is known")[&acme];
             change.await;
             let looked = creditd::store::Looked { account: acme.clone(), plan: Default::default(), quiet: watched.quiet, watched };
-            store.write_looked(&[looked], &[], app.now()).await.expect("written");
+            store.write_looked(&[looked], &[], &[], app.now()).await.expect("written");
             assert_eq!(due(&sandbox).await, ["acme"]);
             job(&app, Job::Scan).await;
             assert_eq!(due(&sandbox).await, [""; 0]);

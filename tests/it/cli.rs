@@ -12,6 +12,7 @@ mod operator;
 mod postgres;
 mod replays;
 mod reports;
+mod webhook;
 
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -258,6 +259,8 @@ fn lists_and_answers_name_their_schema() {
         ("alerts list", "creditd.alerts/1"),
         ("outbox list", "creditd.outbox/1"),
         ("suppressions list", "creditd.suppressions/1"),
+        ("webhook list", "creditd.webhooks/1"),
+        ("webhook events", "creditd.webhook-events/1"),
         ("verify", "creditd.verify/1"),
         ("config show", "creditd.settings/1"),
         ("config check", "creditd.config-check/1"),

@@ -36,4 +36,5 @@ mod store;
 mod support;
 mod tampering;
 mod tidy;
+mod webhooks;
 mod workbooks;

@@ -20,19 +20,26 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("report", &["core"]),
     ("notice", &["core"]),
     ("ping", &["core"]),
+    ("post", &["core"]),
     ("app", &["core", "clock", "config", "store", "sealed", "mail"]),
-    ("jobs", &["core", "clock", "config", "store", "sealed", "mail", "app", "report", "notice", "ping"]),
-    ("daemon", &["core", "clock", "config", "store", "sealed", "mail", "app", "report", "notice", "ping", "jobs"]),
-    ("web", &["core", "clock", "config", "store", "sealed", "mail", "app", "report", "notice", "ping", "jobs"]),
+    ("jobs", &["core", "clock", "config", "store", "sealed", "mail", "app", "report", "notice", "ping", "post"]),
+    (
+        "daemon",
+        &["core", "clock", "config", "store", "sealed", "mail", "app", "report", "notice", "ping", "post", "jobs"],
+    ),
+    ("web", &["core", "clock", "config", "store", "sealed", "mail", "app", "report", "notice", "ping", "post", "jobs"]),
     (
         "demo",
-        &["core", "clock", "config", "store", "sealed", "mail", "app", "report", "notice", "ping", "jobs", "daemon"],
+        &[
+            "core", "clock", "config", "store", "sealed", "mail", "app", "report", "notice", "ping", "post", "jobs",
+            "daemon",
+        ],
     ),
     (
         "cli",
         &[
-            "core", "clock", "config", "store", "sealed", "mail", "app", "report", "notice", "ping", "jobs", "daemon",
-            "web", "demo",
+            "core", "clock", "config", "store", "sealed", "mail", "app", "report", "notice", "ping", "post", "jobs",
+            "daemon", "web", "demo",
         ],
     ),
 ];
@@ -44,7 +51,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("polars", &["report", "sealed"]),
     ("resvg", &["report"]),
     ("rust_xlsxwriter", &["report"]),
-    ("reqwest", &["ping"]),
+    ("reqwest", &["ping", "post"]),
     ("axum", &["web"]),
     ("prometheus_client", &["web"]),
     ("sd_notify", &["daemon"]),

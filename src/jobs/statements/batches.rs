@@ -1,6 +1,6 @@
 //! What is read for statements, one batch after the other, so that one can be read while another is worded.
 
-use super::{ACCOUNTS_AT_ONCE, ACCOUNTS_LOOKED_AT, Reported, Wanted, compare, gather};
+use super::{ACCOUNTS_AT_ONCE, ACCOUNTS_LOOKED_AT, Reported, Wanted, compare, ended, events, gather};
 use crate::app::Stated;
 use crate::core::calendar::Instant;
 use crate::core::ids::AccountId;
@@ -17,6 +17,8 @@ pub(super) struct Batches<'a> {
     until: Option<AccountId>,
     /// Who was found and is in no batch yet.
     wanted: VecDeque<Wanted>,
+    /// Whether webhooks are told of months that are over.
+    tells: bool,
     seen: u64,
     there: u64,
 }
@@ -29,14 +31,16 @@ pub(super) struct Batch {
 }
 
 impl<'a> Batches<'a> {
-    /// Those of accounts behind the first mark, up to and including the second.
+    /// Those of accounts behind the first mark, up to and including the second. Where it `tells`, events for webhooks are
+    /// written for all of them.
     pub(super) fn new(
         kit: &'a Kit,
         reported: Reported,
         zone: Tz,
         (after, until): (Option<AccountId>, Option<AccountId>),
+        tells: bool,
     ) -> Batches<'a> {
-        Batches { kit, reported, zone, after, until, wanted: VecDeque::new(), seen: 0, there: 0 }
+        Batches { kit, reported, zone, after, until, wanted: VecDeque::new(), tells, seen: 0, there: 0 }
     }
 
     /// How many accounts were looked at.
@@ -59,7 +63,13 @@ impl<'a> Batches<'a> {
             let ids = store.accounts_in_zone(zone, after, until, ACCOUNTS_LOOKED_AT).await?;
             let Some(last) = ids.last().cloned() else { return Ok(None) };
             let (wanted, known) = match &kit.asked {
-                None => gather(kit, &ids, reported, zone, now).await?,
+                None => {
+                    let records = ended(store.accounts(&ids).await?, reported, zone, now);
+                    if let (true, Reported::Month(month)) = (self.tells, reported) {
+                        store.write_events(&events(kit, &records, month, now).await?, now).await?;
+                    }
+                    gather(kit, records, reported).await?
+                }
                 Some(asked) => compare(kit, asked, &ids, reported, zone, now).await?,
             };
             self.wanted.extend(wanted);

@@ -29,7 +29,7 @@ fn the_doctor_finds_what_is_broken_and_looks_at_the_rest() {
     assert!(of(&well, "config")[0].1.contains("nothing is set"), "{well:?}");
     assert!(of(&well, "ledger")[0].1.contains("creditd.db: SQLite 3."), "{well:?}");
     assert_eq!(of(&well, "verify")[0].1, "a sample: 1 account of the ledger proved, no difference");
-    assert_eq!(of(&well, "schedule").len(), 9);
+    assert_eq!(of(&well, "schedule").len(), 10);
     let reset = of(&well, "schedule")[0];
     assert!(
         reset.0 == "ok" && reset.1.starts_with(&format!("reset: last done {NOW}, next 2013-02-10T12:05")),
@@ -96,7 +96,7 @@ fn the_status_of_the_database_is_asked_without_changing_it() {
     assert!(status["file_bytes"].as_i64().is_some_and(|bytes| bytes > 10_000), "{status}");
     // As a ledger looks that an older creditd made.
     let newest = status["schema"].as_i64().expect("a number");
-    place.sql(&format!("DELETE FROM _sqlx_migrations WHERE version = {newest}; DROP INDEX outbox_stuck"));
+    place.sql(&format!("DELETE FROM _sqlx_migrations WHERE version = {newest}; DROP TABLE webhooks; DROP TABLE webhook_events"));
     let old = place.json("db status");
     assert_eq!((&old["migrations_due"], &old["schema_known"]), (&Value::from(1), &Value::from(newest)));
     let found = doctor(&place, 0);

@@ -58,16 +58,16 @@ both_databases! {
         let falls = vec![opened("low", 1, 300, first), opened("critical", 1, 75, first)];
         let looked = [look(&acme, falls, vec![]), look(&zoo, vec![opened("low", 1, 300, first)], vec![])];
         let notices = [notice(&acme, &crossing("critical", 1))];
-        assert_eq!(store.write_looked(&looked, &notices, instant(first)).await.expect("written"), 1);
-        assert_eq!(store.write_looked(&looked, &notices, instant(first)).await.expect("written already"), 0);
+        assert_eq!(store.write_looked(&looked, &notices, &[], instant(first)).await.expect("written"), 1);
+        assert_eq!(store.write_looked(&looked, &notices, &[], instant(first)).await.expect("written already"), 0);
 
         let second = "2013-01-06T00:00:00Z";
         let over = vec![crossing("critical", 1), crossing("low", 1)];
-        store.write_looked(&[look(&acme, vec![], over.clone())], &[], instant(second)).await.expect("resolved");
+        store.write_looked(&[look(&acme, vec![], over.clone())], &[], &[], instant(second)).await.expect("resolved");
         // The second time it is over already.
         let third = "2013-01-07T00:00:00Z";
         let again = [look(&acme, vec![opened("low", 2, 300, third)], over)];
-        store.write_looked(&again, &[], instant(third)).await.expect("opened again");
+        store.write_looked(&again, &[], &[], instant(third)).await.expect("opened again");
 
         let states = store.alert_states(&both).await.expect("states");
         assert_eq!(states.keys().map(AccountId::as_str).collect::<Vec<_>>(), ["Zoo", "acme"]);

@@ -17,11 +17,13 @@ use creditd::core::outbox::{Message, NoticeKey};
 use creditd::core::price::PriceVersion;
 use creditd::core::run::RunState;
 use creditd::core::schedule::{Job, Slot};
+use creditd::core::secret::Secret;
 use creditd::core::statement::Said;
 use creditd::core::transaction::{Status, Transaction};
+use creditd::core::webhook::{Event, EventKind, Facts, Wanted, WebhookSecret};
 use creditd::jobs::{Claiming, Kit, Planned, Run, run_slot};
 use creditd::store::{
-    Admin, Delivery, Incident, NewAccount, NewFacts, OutboxRecord, RunId, Statements, Telling, Version,
+    Admin, Delivery, Incident, NewAccount, NewFacts, OutboxRecord, RunId, Statements, Telling, Version, Webhook,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -307,6 +309,25 @@ async fn mail(sandbox: &Sandbox, acme: &AccountId) {
     assert_eq!(leased.suppressed, 1);
     record(&leased.records[1..2], vec![Next::Ambiguous { error: "cut".into() }]).await;
     store.cancel_message(&messages[3].key).await.expect("cancelled");
+
+    let event = |about: &str| Event {
+        account: acme.clone(),
+        kind: EventKind::Low,
+        about: about.into(),
+        at: now,
+        facts: Facts::Test { message: "low" },
+    };
+    let webhook = Webhook {
+        id: "wh_1".into(),
+        account: None,
+        url: Secret::new("https://hooks.example/"),
+        wanted: Wanted::default(),
+        secret: WebhookSecret::new([1; 32]),
+        created_at: now,
+        stopped_at: None,
+    };
+    store.add_webhook(&webhook).await.expect("added").expect("there is room");
+    assert_eq!(store.write_events(&[event("low#1"), event("low#2")], now).await.expect("written"), 2);
 }
 
 /// Does calls one by one; none of them is refused.

@@ -1,0 +1,219 @@
+//! `webhooks`: posts events to the addresses that want them, and records what came of each (Standard Webhooks).
+//!
+//! Events for one address are posted one after the other, in the order in which they happened as far as all goes well; those
+//! for others go on beside it. An address that does not answer a few times is left alone for a while, and holds up nobody
+//! else. What a process that dies had posted and not recorded is posted again when its lease is over, with the same id.
+
+use super::{Done, JobError, Kit, Run};
+use crate::config::WebhookSettings;
+use crate::core::calendar::Instant;
+use crate::core::counting::counted;
+use crate::core::delivery::{Breaker, retry_at};
+use crate::core::webhook::{Event, EventKind, Facts};
+use crate::post::{Posted, Poster};
+use crate::store::{EVENT_LEASE_SECONDS, HookEvent, HookNext, HookTry, Webhook};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::Instant as Moment;
+
+/// Events leased at once.
+const LEASE_EVENTS: usize = 200;
+/// Addresses that are posted to at once.
+const AT_ONCE: usize = 16;
+/// Old events that are forgotten at once, and how often in a run.
+const FORGOTTEN_AT_ONCE: usize = 1_000;
+const FORGOTTEN_ROUNDS: usize = 10;
+
+/// Which addresses are left alone, by what this process has seen of them.
+#[derive(Debug, Default)]
+pub struct Breakers(Mutex<BTreeMap<String, Breaker>>);
+
+impl Breakers {
+    fn all<T>(&self, look: impl FnOnce(&mut BTreeMap<String, Breaker>) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Those that are left alone at `now`.
+    pub fn resting(&self, now: Instant) -> Vec<String> {
+        let rests = |(id, breaker): (&String, &Breaker)| breaker.rests_until(now).map(|_| id.clone());
+        self.all(|all| all.iter().filter_map(rests).collect())
+    }
+
+    fn answered(&self, id: &str) {
+        self.all(|all| all.remove(id));
+    }
+
+    /// It did not, or wants to be left alone for so many seconds.
+    fn failed(&self, id: &str, now: Instant) -> bool {
+        self.all(|all| all.entry(id.to_owned()).or_default().failed(now))
+    }
+}
+
+/// Posts what is due.
+///
+/// # Errors
+/// [`JobError`] when the ledger fails or there can be no client.
+pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
+    run.check_stop()?;
+    let store = &kit.app.store;
+    if run.dry_run {
+        let due = store.due_events(kit.app.now(), &[], LEASE_EVENTS).await?;
+        let mut done = Done::default();
+        due.iter().for_each(|event| done.line(format!("post {} of {} to {}", event.id, event.account, event.webhook)));
+        done.summary = format!("{} to post now", counted(due.len() as u64, "event"));
+        return Ok(done);
+    }
+    let poster = poster(&kit.app.settings.webhooks)?;
+    let mut tally = Tally::default();
+    while !run.stop.is_cancelled() {
+        let lease: Arc<str> = format!("{:032x}", fastrand::u128(..)).into();
+        let until = Moment::now() + Duration::from_secs(EVENT_LEASE_SECONDS.into());
+        let now = kit.app.now();
+        let leased = store.lease_events(&lease, now, &kit.breakers.resting(now), LEASE_EVENTS).await?;
+        if leased.is_empty() {
+            break;
+        }
+        let mut queues: BTreeMap<String, (Webhook, Vec<HookEvent>)> = BTreeMap::new();
+        for (event, webhook) in leased {
+            queues.entry(webhook.id.clone()).or_insert_with(|| (webhook, Vec::new())).1.push(event);
+        }
+        let (mut queues, mut posting) = (queues.into_values(), JoinSet::new());
+        let mut begin = |posting: &mut JoinSet<Vec<HookTry>>| {
+            let Some((webhook, events)) = queues.next() else { return };
+            let queue = Queue {
+                kit: kit.at(kit.app.clone()),
+                poster: poster.clone(),
+                webhook,
+                lease: Arc::clone(&lease),
+                until,
+            };
+            posting.spawn(queue.post_all(events));
+        };
+        (0..AT_ONCE).for_each(|_| begin(&mut posting));
+        while let Some(ended) = posting.join_next().await {
+            let tries = ended.map_err(|error| JobError::Panic(error.to_string()))?;
+            tries.iter().for_each(|one| tally.add(one));
+            store.record_tries(&tries, kit.app.now()).await?;
+            (run.progress)(tally.sent, None);
+            begin(&mut posting);
+        }
+    }
+    let before = kit.app.now().plus_days(-kit.app.settings.webhooks.keep_days);
+    for _ in 0..FORGOTTEN_ROUNDS {
+        if run.stop.is_cancelled() || store.forget_events(before, FORGOTTEN_AT_ONCE).await? == 0 {
+            break;
+        }
+    }
+    Ok(tally.done())
+}
+
+/// What posts, as the settings say.
+fn poster(settings: &WebhookSettings) -> Result<Poster, JobError> {
+    let timeout = Duration::from_secs(settings.timeout_seconds);
+    Poster::new(settings.allow_private, timeout).map_err(|error| JobError::Poster(error.to_string()))
+}
+
+/// The events of one address.
+struct Queue {
+    kit: Kit,
+    poster: Poster,
+    webhook: Webhook,
+    lease: Arc<str>,
+    until: Moment,
+}
+
+impl Queue {
+    /// Posts them in turn, until the address does not answer or the lease may end.
+    async fn post_all(self, events: Vec<HookEvent>) -> Vec<HookTry> {
+        let (mut tries, mut is_over) = (Vec::with_capacity(events.len()), false);
+        let longest = Duration::from_secs(self.kit.app.settings.webhooks.timeout_seconds);
+        for event in events {
+            is_over |= Moment::now() + longest > self.until;
+            let next = if is_over { HookNext::Untried } else { self.post(&event).await };
+            // Whoever comes behind what failed waits, too: first things first.
+            is_over |= !matches!(next, HookNext::Sent(_));
+            tries.push(HookTry { event, lease: Arc::clone(&self.lease), next });
+        }
+        tries
+    }
+
+    async fn post(&self, event: &HookEvent) -> HookNext {
+        let Queue { kit, poster, webhook, .. } = self;
+        let seconds = kit.app.now().micros().div_euclid(1_000_000);
+        let posted = poster.post(&webhook.url, &webhook.secret, &event.id, seconds, &event.body).await;
+        let now = kit.app.now();
+        let failed = |why: String, wait: Option<i64>| {
+            kit.breakers.failed(&webhook.id, now);
+            match retry_at(event.attempts, event.since, now) {
+                Some(at) => HookNext::Again(why, at.max(now.plus_seconds(wait.unwrap_or(0)))),
+                None => HookNext::Failed(why),
+            }
+        };
+        match posted {
+            Posted::Taken(status) => {
+                kit.breakers.answered(&webhook.id);
+                HookNext::Sent(status.to_string())
+            }
+            Posted::Gone => HookNext::Gone("410: it wants no more".to_owned()),
+            Posted::Refused { status, retry_after } => failed(format!("the answer was {status}"), retry_after),
+            Posted::Unanswered(why) => failed(why, None),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Tally {
+    sent: u64,
+    again: u64,
+    failed: u64,
+    gone: u64,
+    problems: Vec<String>,
+}
+
+impl Tally {
+    fn add(&mut self, one: &HookTry) {
+        let (count, why) = match &one.next {
+            HookNext::Sent(_) => (&mut self.sent, None),
+            HookNext::Untried => return,
+            HookNext::Again(why, at) => (&mut self.again, Some(format!("{why}; again at {at}"))),
+            HookNext::Failed(why) => (&mut self.failed, Some(format!("{why}; given up"))),
+            HookNext::Gone(why) => {
+                (&mut self.gone, Some(format!("{why}; it gets no more, unless `creditd webhook retry`")))
+            }
+        };
+        *count += 1;
+        if let Some(why) = why.filter(|_| self.problems.len() < super::PLAN_LINES_MAX) {
+            self.problems.push(format!("{} for {}: {why}", one.event.id, one.event.webhook));
+        }
+    }
+
+    fn done(self) -> Done {
+        let Tally { sent, again, failed, gone, problems } = self;
+        let mut summary = format!("{} posted, {} given up", counted(sent, "event"), failed + gone);
+        if again > 0 {
+            summary.push_str(&format!(", {again} to be tried again"));
+        }
+        Done { summary, problems, ..Done::default() }
+    }
+}
+
+/// Posts one event to see that it arrives; says what came of it. Nothing is recorded.
+///
+/// # Errors
+/// [`JobError`] when there can be no client.
+pub async fn test(kit: &Kit, webhook: &Webhook) -> Result<Posted, JobError> {
+    let now = kit.app.now();
+    let account = webhook.account.clone().map_or_else(|| crate::core::ids::AccountId::new("test"), Ok);
+    let event = Event {
+        account: account.map_err(|error| JobError::Poster(error.to_string()))?,
+        kind: EventKind::Test,
+        about: now.to_string(),
+        at: now,
+        facts: Facts::Test { message: "This is a test: nothing happened." },
+    };
+    let body = event.body().map_err(|error| JobError::Poster(error.to_string()))?;
+    let poster = poster(&kit.app.settings.webhooks)?;
+    Ok(poster.post(&webhook.url, &webhook.secret, &event.id(), now.micros().div_euclid(1_000_000), &body).await)
+}

@@ -1,0 +1,263 @@
+//! Webhooks against a real receiver: who is told what, once, signed, whatever the receiver does.
+
+use crate::support::{Sandbox, both_databases, instant, month, usage};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use creditd::app::App;
+use creditd::core::ids::AccountId;
+use creditd::core::ledger::Usage;
+use creditd::core::schedule::{Job, Slot};
+use creditd::core::secret::Secret;
+use creditd::core::webhook::{EventKind, WEBHOOKS_MAX, Wanted, WebhookSecret};
+use creditd::jobs::{Claiming, Done, Kit, Planned, Run, run_slot, webhooks};
+use creditd::post::Posted;
+use creditd::store::{EventState, Webhook};
+use serde_json::Value;
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// What came, and what the receiver says to it.
+#[derive(Clone)]
+struct Receiver {
+    url: String,
+    came: Arc<Mutex<Vec<(HeaderMap, String)>>>,
+    says: Arc<Mutex<(StatusCode, Option<&'static str>)>>,
+}
+
+impl Receiver {
+    async fn start() -> Receiver {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/events", listener.local_addr().expect("an address"));
+        let receiver = Receiver { url, came: Arc::default(), says: Arc::new(Mutex::new((StatusCode::OK, None))) };
+        let take = async |State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes| {
+            let body = String::from_utf8(body.to_vec()).expect("text");
+            receiver.came.lock().expect("no panic").push((headers, body));
+            let (status, wait) = *receiver.says.lock().expect("no panic");
+            let mut headers = HeaderMap::new();
+            if let Some(wait) = wait {
+                headers.insert("retry-after", wait.parse().expect("a header"));
+            }
+            (status, headers)
+        };
+        let router = Router::new().route("/events", post(take)).with_state(receiver.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        receiver
+    }
+
+    fn says(&self, status: StatusCode, wait: Option<&'static str>) {
+        *self.says.lock().expect("no panic") = (status, wait);
+    }
+
+    /// The kinds of what came since the last time, each checked against the secret.
+    fn kinds(&self, secret: &WebhookSecret) -> Vec<String> {
+        let came = std::mem::take(&mut *self.came.lock().expect("no panic"));
+        came.iter()
+            .map(|(headers, body)| {
+                let header = |name: &str| headers[name].to_str().expect("text");
+                let seconds = header("webhook-timestamp").parse().expect("a number");
+                assert_eq!(header("webhook-signature"), secret.signature(header("webhook-id"), seconds, body));
+                assert_eq!(header("content-type"), "application/json");
+                let body: Value = serde_json::from_str(body).expect("JSON");
+                format!(
+                    "{} {}",
+                    body["type"].as_str().expect("a type"),
+                    body["data"]["account"].as_str().expect("an account")
+                )
+            })
+            .collect()
+    }
+}
+
+fn secret() -> WebhookSecret {
+    WebhookSecret::new([9; 32])
+}
+
+fn hook(id: &str, url: &str, account: Option<&AccountId>, kinds: &[EventKind]) -> Webhook {
+    Webhook {
+        id: id.to_owned(),
+        account: account.cloned(),
+        url: Secret::new(url),
+        wanted: Wanted::new(kinds.to_vec()),
+        secret: secret(),
+        created_at: instant("2013-01-01T00:00:00Z"),
+        stopped_at: None,
+    }
+}
+
+fn kit(mut app: App) -> Kit {
+    app.settings.webhooks.allow_private = true;
+    Kit::new(app).expect("templates and a mail folder")
+}
+
+async fn tick(app: App, job: Job, slot: Slot) -> Done {
+    let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop: CancellationToken::new() };
+    match run_slot(&kit(app), job, slot, Claiming::Anyway, &mut run).await.expect("recorded") {
+        Planned::Ran(done) => done.expect("the job ends well"),
+        Planned::Taken => panic!("it was asked for"),
+    }
+}
+
+async fn scan(sandbox: &Sandbox, now: &str) {
+    tick(sandbox.at(now), Job::Scan, Slot::Tick(instant(now))).await;
+}
+
+async fn post_due(kit: &Kit) -> String {
+    let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop: CancellationToken::new() };
+    webhooks::run(kit, &mut run).await.expect("the job ends well").summary
+}
+
+async fn spend(app: &App, id: &AccountId, quantity: i64, key: &str) {
+    let usage = Usage { quantity, ..usage("translation", key) };
+    app.charge(id, &usage).await.expect("charged");
+}
+
+async fn states(sandbox: &Sandbox) -> Vec<(String, EventState, u32)> {
+    let events = sandbox.store().hook_events(None, None, None, 100).await.expect("events");
+    events.into_iter().map(|event| (event.webhook, event.state, event.attempts)).collect()
+}
+
+both_databases! {
+    /// Each address is told what it wants of the accounts that it is for, once, however often jobs run.
+    async fn what_happens_is_told_to_whoever_wants_it_once(sandbox: Sandbox) {
+        let receiver = Receiver::start().await;
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        let beta = sandbox.open_account("beta", "UTC", "2013-01-01").await;
+        let other = format!("{}?of=beta", receiver.url);
+        for hook in [
+            hook("wh_all", &receiver.url, None, &[]),
+            hook("wh_beta", &other, Some(&beta), &[]),
+            hook("wh_months", &receiver.url, None, &[EventKind::MonthReset]),
+        ] {
+            sandbox.store().add_webhook(&hook).await.expect("added").expect("there is room");
+        }
+        let now = "2013-01-10T00:00:00Z";
+        spend(&sandbox.at(now), &acme, 1_300, "a").await;
+        scan(&sandbox, now).await;
+        scan(&sandbox, "2013-01-10T00:01:00Z").await;
+        let due = kit(sandbox.at("2013-01-10T00:02:00Z"));
+        assert_eq!(post_due(&due).await, "1 event posted, 0 given up");
+        assert_eq!(receiver.kinds(&secret()), ["credits.low acme"]);
+        assert_eq!(post_due(&due).await, "0 events posted, 0 given up");
+
+        // All of it is gone, of both; then there is more again.
+        let now = "2013-01-11T00:00:00Z";
+        spend(&sandbox.at(now), &acme, 200, "b").await;
+        spend(&sandbox.at(now), &beta, 1_500, "c").await;
+        scan(&sandbox, now).await;
+        post_due(&kit(sandbox.at(now))).await;
+        let mut kinds = receiver.kinds(&secret());
+        kinds.sort();
+        assert_eq!(kinds, ["credits.exhausted acme", "credits.exhausted beta", "credits.exhausted beta"]);
+
+        let now = "2013-02-01T00:20:00Z";
+        scan(&sandbox, now).await;
+        tick(sandbox.at(now), Job::MonthlyReport, Slot::Month(month("2013-01"), chrono_tz::UTC)).await;
+        tick(sandbox.at(now), Job::MonthlyReport, Slot::Month(month("2013-01"), chrono_tz::UTC)).await;
+        post_due(&kit(sandbox.at(now))).await;
+        let mut kinds = receiver.kinds(&secret());
+        kinds.sort();
+        let of = |kind: &str, account: &str, times: usize| vec![format!("{kind} {account}"); times];
+        let expected = [
+            of("credits.recovered", "acme", 1),
+            of("credits.recovered", "beta", 2),
+            of("month.reset", "acme", 2),
+            of("month.reset", "beta", 3),
+            of("statement.ready", "acme", 1),
+            of("statement.ready", "beta", 2),
+        ];
+        assert_eq!(kinds, expected.concat());
+        sandbox.assert_verified().await;
+    }
+
+    /// What is not taken is posted again with growing pauses; an address that fails holds up no other.
+    async fn what_is_not_taken_is_posted_again(sandbox: Sandbox) {
+        let (receiver, failing) = (Receiver::start().await, Receiver::start().await);
+        failing.says(StatusCode::INTERNAL_SERVER_ERROR, None);
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        for hook in [hook("wh_a", &failing.url, None, &[]), hook("wh_b", &receiver.url, None, &[])] {
+            sandbox.store().add_webhook(&hook).await.expect("added").expect("there is room");
+        }
+        let now = "2013-01-10T00:00:00Z";
+        spend(&sandbox.at(now), &acme, 1_300, "a").await;
+        scan(&sandbox, now).await;
+        assert_eq!(post_due(&kit(sandbox.at(now))).await, "1 event posted, 0 given up, 1 to be tried again");
+        assert_eq!((receiver.kinds(&secret()).len(), failing.kinds(&secret()).len()), (1, 1));
+        // Not before its time.
+        assert_eq!(post_due(&kit(sandbox.at("2013-01-10T00:00:59Z"))).await, "0 events posted, 0 given up");
+        failing.says(StatusCode::TOO_MANY_REQUESTS, Some("600"));
+        assert_eq!(post_due(&kit(sandbox.at("2013-01-10T00:01:00Z"))).await, "0 events posted, 0 given up, 1 to be tried again");
+        failing.says(StatusCode::NO_CONTENT, None);
+        assert_eq!(post_due(&kit(sandbox.at("2013-01-10T00:10:59Z"))).await, "0 events posted, 0 given up", "it wanted ten minutes");
+        assert_eq!(post_due(&kit(sandbox.at("2013-01-10T00:11:00Z"))).await, "1 event posted, 0 given up");
+        assert_eq!(failing.kinds(&secret()).len(), 2);
+        assert_eq!(states(&sandbox).await, [("wh_a".to_owned(), EventState::Sent, 3), ("wh_b".to_owned(), EventState::Sent, 1)]);
+    }
+
+    /// Four days of an address that fails, then the operator; and one that wants no more.
+    async fn an_event_is_given_up_after_days_and_posted_again_when_the_operator_says_so(sandbox: Sandbox) {
+        let receiver = Receiver::start().await;
+        receiver.says(StatusCode::BAD_GATEWAY, None);
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        sandbox.store().add_webhook(&hook("wh_a", &receiver.url, None, &[])).await.expect("added").expect("there is room");
+        let begin = instant("2013-01-10T00:00:00Z");
+        spend(&sandbox.at_instant(begin), &acme, 1_300, "a").await;
+        scan(&sandbox, "2013-01-10T00:00:00Z").await;
+        let mut now = begin;
+        while states(&sandbox).await[0].1 == EventState::Pending {
+            post_due(&kit(sandbox.at_instant(now))).await;
+            now = now.plus_seconds(3_600);
+            assert!(now < begin.plus_days(6), "it is given up");
+        }
+        let day = (now.micros() - begin.micros()) / 86_400_000_000;
+        assert_eq!(day, 4);
+        assert_eq!(sandbox.store().retry_events("wh_a", now).await.expect("again"), 1);
+        receiver.says(StatusCode::GONE, None);
+        post_due(&kit(sandbox.at_instant(now))).await;
+        let stopped = sandbox.store().webhook("wh_a").await.expect("read").expect("it is there");
+        assert_eq!(stopped.stopped_at, Some(now));
+        // It is told nothing more.
+        let later = "2013-02-01T00:20:00Z";
+        scan(&sandbox, later).await;
+        assert_eq!(states(&sandbox).await.len(), 1);
+        assert!(!sandbox.store().has_webhooks().await.expect("read"));
+        assert_eq!(sandbox.store().forget_events(instant(later), 10).await.expect("forgotten"), 1);
+        assert!(sandbox.store().remove_webhook("wh_a").await.expect("removed"));
+        assert!(!sandbox.store().remove_webhook("wh_a").await.expect("it is gone"));
+    }
+
+    /// Any number of processes share the work; and there is an end to addresses.
+    async fn an_event_is_one_process_s(sandbox: Sandbox) {
+        let receiver = Receiver::start().await;
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        for n in 0..WEBHOOKS_MAX {
+            let hook = hook(&format!("wh_{n}"), &receiver.url, None, &[]);
+            sandbox.store().add_webhook(&hook).await.expect("added").expect("there is room");
+        }
+        let one_more = hook("wh_x", &receiver.url, None, &[]);
+        assert_eq!(sandbox.store().add_webhook(&one_more).await.expect("asked"), None);
+        let now = "2013-01-10T00:00:00Z";
+        spend(&sandbox.at(now), &acme, 1_300, "a").await;
+        scan(&sandbox, now).await;
+        let (one, two) = (kit(sandbox.at(now)), kit(sandbox.second_program(instant(now)).await));
+        tokio::join!(post_due(&one), post_due(&two));
+        assert_eq!(receiver.kinds(&secret()).len(), WEBHOOKS_MAX);
+        assert!(states(&sandbox).await.iter().all(|(_, state, attempts)| (*state, *attempts) == (EventState::Sent, 1)));
+    }
+}
+
+/// Whoever can add an address cannot have creditd ask machines that trust it.
+#[tokio::test]
+async fn nothing_private_is_posted_to_unless_the_settings_say_so() {
+    let sandbox = Sandbox::new().await;
+    let receiver = Receiver::start().await;
+    let kit = Kit::new(sandbox.at("2013-01-10T00:00:00Z")).expect("templates and a mail folder");
+    for url in [receiver.url.as_str(), "https://localhost/x", "https://[::1]/x"] {
+        let posted = webhooks::test(&kit, &hook("wh_a", url, None, &[])).await.expect("a client");
+        assert!(matches!(posted, Posted::Unanswered(_)), "{url}: {posted:?}");
+    }
+    assert_eq!(receiver.kinds(&secret()), Vec::<String>::new());
+}
