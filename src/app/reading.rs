@@ -6,14 +6,14 @@ use crate::core::calendar::Instant;
 use crate::core::credits::{Overflow, Split};
 use crate::core::ids::AccountId;
 use crate::core::ledger::{Account, Ledger, Refusal};
-use crate::core::sealed::Chain;
+use crate::core::sealed::{Chain, Manifest};
 use crate::core::statement::{
     Adding, Breakdown, DateRange, Grid, Name, Outcome, REPORT_ROWS_MAX, ReportAccount, ReportError, ReportSpec, Row,
     Rows,
 };
 use crate::core::transaction::Transaction;
 use crate::sealed::{SealedError, SealedRange, sum_range};
-use crate::store::{Load, ReportAsk, ReportRange, ReportRead, StoreError, StoredAccount, Way};
+use crate::store::{BegunRead, Load, ReportAsk, ReportRange, ReportRead, StoreError, StoredAccount, Way};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,6 +24,8 @@ pub(super) const ACCOUNTS_PER_READ: usize = crate::store::RANGES_PER_READ;
 const PAGES_AT_ONCE: usize = 2;
 /// Rows that are handed over at a time: some ten megabytes.
 const ROWS_PER_PIECE: usize = 200_000;
+/// Where there may be more rows than this, they are added up as they come.
+const ROWS_KEPT: i64 = 1_000_000;
 
 /// What a report needs of the rows.
 #[derive(Clone, Debug)]
@@ -57,8 +59,8 @@ pub(super) struct Pinned {
     /// By the number of the account, the rows that a reset would write by now (R3).
     unwritten: Vec<(usize, Vec<Transaction>)>,
     is_chosen: bool,
-    /// As it read in the past: what is sealed then and now is not told apart.
-    is_past: bool,
+    /// At which moment, where that is past.
+    as_of: Option<Instant>,
     /// Set once sealed files could not be read: each other part of a report reads the database, too, and nobody is told again.
     without_files: AtomicBool,
 }
@@ -125,7 +127,7 @@ impl App {
             let sum = add_row(row, at, account.opening, (from, to), wanted.breakdown, &mut reading.rows);
             account.opening = sum.map_err(|source| Refusal::Overflow { account: account.id.clone(), source })?;
         }
-        let sealed = match wanted.spec.filter(|_| !pinned.is_past) {
+        let sealed = match wanted.spec {
             Some(spec) => self.sum_sealed(&mut reading, pinned, spec).await?,
             None => None,
         };
@@ -134,17 +136,48 @@ impl App {
         let way = self.store.way_to_rows(&ranges, !pinned.is_chosen).await?;
         let asked = ReportAsk { breakdown: wanted.breakdown, has_openings, way };
         let pages = ranges.chunks(self.store.ranges_per_read(way));
-        // Of many accounts there may be more rows than fit into memory.
-        let grid = match wanted.spec {
-            Some(spec) if ranges.len() > ACCOUNTS_PER_READ => {
+        let begin = |page: &_| Ok(self.store.begin_report_rows(page, asked, ROWS_PER_PIECE));
+        self.add_pages(&mut reading, wanted.spec, pages, begin, progress).await?;
+        Ok((reading.accounts, reading.rows))
+    }
+
+    /// The uses of credits of `spec`, which has filters, of accounts as they were at one moment; only what is written.
+    pub(super) async fn filtered_rows_of(
+        &self,
+        pinned: &Pinned,
+        spec: &ReportSpec,
+        progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
+    ) -> Result<(Vec<ReportAccount>, Rows), AppError> {
+        let mut reading = Reading { accounts: pinned.accounts.clone(), rows: Rows::default() };
+        let ranges = pinned.ranges(spec.range(), None);
+        let begin = |page: &_| self.store.begin_uses(page, spec.breakdown(), spec.filters(), ROWS_PER_PIECE);
+        self.add_pages(&mut reading, Some(spec), ranges.chunks(ACCOUNTS_PER_READ), begin, progress).await?;
+        Ok((reading.accounts, reading.rows))
+    }
+
+    /// Adds the rows of `pages`, which begin to be read by `begin`, while further ones are read. Where there may be more than fit
+    /// into memory, they are added up as they come.
+    async fn add_pages<'a>(
+        &self,
+        reading: &mut Reading,
+        spec: Option<&ReportSpec>,
+        pages: std::slice::Chunks<'a, (usize, ReportRange)>,
+        begin: impl Fn(&'a [(usize, ReportRange)]) -> Result<BegunRead, StoreError>,
+        progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
+    ) -> Result<(), AppError> {
+        let ranges = || pages.clone().flatten();
+        let rows_max = ranges().fold(0_i64, |sum, (_, range)| sum.saturating_add(range.last_seq - range.after_seq));
+        let grid = match spec {
+            Some(spec) if pages.len() > 1 || rows_max > ROWS_KEPT => {
                 Some(Grid::new(spec, &reading.accounts).map_err(StoreError::from)?)
             }
             _ => None,
         };
+        let _turn = self.store.turn_to_report(pages.len().min(PAGES_AT_ONCE)).await;
         let mut adding = Adding::default();
-        let mut begun = pages.clone().map(|page| self.store.begin_report_rows(page, asked, ROWS_PER_PIECE));
-        let mut reads: VecDeque<_> = begun.by_ref().take(PAGES_AT_ONCE).collect();
-        let (mut read, total) = (0, Some(ranges.len() as u64));
+        let mut begun = pages.clone().map(begin);
+        let mut reads = begun.by_ref().take(PAGES_AT_ONCE).collect::<Result<VecDeque<_>, _>>()?;
+        let (mut read, total) = (0, Some(ranges().count() as u64));
         progress(read, total);
         for page in pages {
             let Some(mut pieces) = reads.pop_front() else { break };
@@ -163,7 +196,7 @@ impl App {
                         sum.map_err(|source| Refusal::Overflow { account: account.id.clone(), source })?;
                 }
             }
-            reads.extend(begun.next());
+            reads.extend(begun.next().transpose()?);
             read += page.len() as u64;
             progress(read, total);
         }
@@ -172,7 +205,7 @@ impl App {
             let summed = summed.map_err(StoreError::from)?.into_owned();
             reading.rows.add_summed(summed);
         }
-        Ok((reading.accounts, reading.rows))
+        Ok(())
     }
 
     /// The accounts as they are, each with the rows that a reset would write by now, or as they were at `as_of` (R15).
@@ -184,42 +217,35 @@ impl App {
             chosen.sort();
             chosen.dedup();
         }
-        let (is_chosen, is_past) = (chosen.is_some(), as_of.is_some());
+        let is_chosen = chosen.is_some();
         let (accounts, last_seqs, unwritten) = (Vec::new(), Vec::new(), Vec::new());
         let without_files = AtomicBool::new(false);
-        let mut pinned = Pinned { accounts, last_seqs, unwritten, is_chosen, is_past, without_files };
-        let mut due = Vec::new();
-        if let Some(at) = as_of {
-            let mut pages = self.store.pages(chosen.as_deref(), ACCOUNTS_PER_READ);
-            while let Some(ids) = pages.next().await? {
-                let mut ledgers = self.store.load_as_of(&ids, at).await?;
-                if let Some(unknown) = ids.iter().find(|id| is_chosen && !ledgers.contains_key(*id)) {
-                    return Err(AppError::UnknownAccount(unknown.clone()));
-                }
-                for ledger in ids.iter().filter_map(|id| ledgers.remove(id)) {
-                    let (id, calendar) = (ledger.account.id.clone(), ledger.account.calendar.clone());
-                    pinned.last_seqs.push(ledger.last_seq);
-                    pinned.unwritten.extend(unwritten_of(ledger, now)?.map(|rows| (pinned.accounts.len(), rows)));
-                    pinned.accounts.push(ReportAccount { id, calendar, opening: Split::ZERO });
-                }
-            }
-            return Ok(pinned);
-        }
+        let mut pinned = Pinned { accounts, last_seqs, unwritten, is_chosen, as_of, without_files };
         let found = self.store.report_accounts(chosen.as_deref()).await?;
+        // At `as_of` there was no account of which creditd learned later.
+        let found: Vec<StoredAccount> = found.into_iter().filter(|account| account.created_at <= now).collect();
         let is_known = |id: &&AccountId| found.binary_search_by(|account| account.id.cmp(id)).is_ok();
         if let Some(unknown) = chosen.iter().flatten().find(|id| !is_known(id)) {
             return Err(AppError::UnknownAccount(unknown.clone()));
         }
-        for StoredAccount { id, calendar, last_seq, due_at } in found {
-            if due_at <= now {
-                due.push((pinned.accounts.len(), id.clone()));
+        // An account that has not changed since, and has nothing to roll over, was what it is.
+        let is_as_it_was = |account: &StoredAccount| account.last_recorded_at <= now && account.due_at > now;
+        let mut others = Vec::new();
+        for account in found {
+            let is_to_load = if as_of.is_some() { !is_as_it_was(&account) } else { account.due_at <= now };
+            if is_to_load {
+                others.push((pinned.accounts.len(), account.id.clone()));
             }
+            let StoredAccount { id, calendar, last_seq, .. } = account;
             pinned.accounts.push(ReportAccount { id, calendar, opening: Split::ZERO });
             pinned.last_seqs.push(last_seq);
         }
-        for page in due.chunks(ACCOUNTS_PER_READ) {
+        for page in others.chunks(ACCOUNTS_PER_READ) {
             let ids: Vec<AccountId> = page.iter().map(|(_, id)| id.clone()).collect();
-            let mut ledgers = self.store.load(&Load::accounts(&ids, now)).await?.ledgers;
+            let mut ledgers = match as_of {
+                Some(at) => self.store.load_as_of(&ids, at).await?,
+                None => self.store.load(&Load::accounts(&ids, now)).await?.ledgers,
+            };
             for (at, id) in page {
                 let Some(ledger) = ledgers.remove(id) else { continue };
                 pinned.last_seqs[*at] = ledger.last_seq;
@@ -231,7 +257,7 @@ impl App {
     }
 
     /// Adds what is sealed, and returns the last sealed row of each account; `None` where nothing is, or where it cannot be
-    /// read: then the database has it all.
+    /// read: then the database has it all. Of what was sealed of days that were not over at the moment, nothing is.
     async fn sum_sealed(
         &self,
         reading: &mut Reading,
@@ -247,8 +273,9 @@ impl App {
         };
         let mut before: Option<Chain> = None;
         let (rows, known) = loop {
+            let is_of_then = |part: &&Manifest| pinned.as_of.is_none_or(|at| part.days.end() <= at);
             let chain = match self.store.sealed_chain().await {
-                Ok(chain) if chain.last().is_none() => return Ok(None),
+                Ok(chain) if !chain.parts().iter().any(is_of_then) => return Ok(None),
                 Ok(chain) => chain,
                 Err(error @ StoreError::Corrupt(_)) => {
                     tracing::warn!(%error, "reading the database instead of sealed files");
@@ -288,15 +315,18 @@ impl App {
         spec: &ReportSpec,
         chain: Chain,
     ) -> Result<(Rows, Vec<(i64, Split)>), SealedError> {
-        let (folder, spec, is_chosen, mut rows) =
-            (self.sealed_folder(), spec.clone(), pinned.is_chosen, reading.rows.clone());
+        let (folder, spec, is_chosen, as_of, mut rows) =
+            (self.sealed_folder(), spec.clone(), pinned.is_chosen, pinned.as_of, reading.rows.clone());
         // Lent to the thread that reads the files: there may be a million.
         let lent = Arc::new(std::mem::take(&mut reading.accounts));
         let accounts = Arc::clone(&lent);
         let summed = blocking_sealed(move || {
             let grid = Grid::new(&spec, &accounts)?;
             let asked = SealedRange { grid: &grid, accounts: &accounts, breakdown: spec.breakdown(), is_chosen };
-            let known = sum_range(&folder, &chain.parts(), &asked, &mut rows)?;
+            // Days follow each other, so these are the first ones.
+            let mut parts = chain.parts();
+            parts.retain(|part| as_of.is_none_or(|at| part.days.end() <= at));
+            let known = sum_range(&folder, &parts, &asked, &mut rows)?;
             Ok((rows, known))
         });
         let summed = summed.await;

@@ -69,15 +69,12 @@ impl App {
         if spec.filters().is_empty() {
             return self.rows_of(pinned, &Wanted::from(spec), progress).await;
         }
-        let mut rows = Rows::default();
-        for page in pinned.ranges(spec.range(), None).chunks(ACCOUNTS_PER_READ) {
-            self.store.filtered_rows(page, spec.breakdown(), spec.filters(), &mut rows).await?;
-        }
+        let (accounts, mut rows) = self.filtered_rows_of(pinned, spec, progress).await?;
         for (at, row) in unwritten_in(pinned, spec) {
             let row = row_of(row, at, spec.breakdown(), &mut rows);
             rows.push(row);
         }
-        Ok((pinned.accounts.clone(), rows))
+        Ok((accounts, rows))
     }
 
     /// The transactions themselves, in order.

@@ -1,16 +1,16 @@
 //! What reports read beside the rows that all of them add up: transactions that pass filters, whole for a log or as rows for
 //! a breakdown, and what statements say of money and accounts.
 
+use super::bulk::Parameter;
+use super::report::{BegunRead, begin};
 use super::sql::{Sql, set};
 use super::stored::{columns, read_entries, read_transaction};
 use super::{ReportRange, Result, Store, StoreError, While, json};
 use crate::core::calendar::Instant;
-use crate::core::credits::{Credits, Split};
+use crate::core::credits::Credits;
 use crate::core::ids::AccountId;
-use crate::core::statement::{
-    Bought, Breakdown, Filters, LOG_ROWS_MAX, Name, Outcome, REPORT_ROWS_MAX, ReportError, Row, Rows, undo,
-};
-use crate::core::transaction::{GrantId, Kind, Money, Reason, Status, Transaction};
+use crate::core::statement::{Bought, Breakdown, Filters, LOG_ROWS_MAX, ReportError, undo};
+use crate::core::transaction::{GrantId, Money, Transaction};
 use futures_util::TryStreamExt;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -176,39 +176,22 @@ impl Store {
         Ok(log)
     }
 
-    /// Adds the uses of credits that count in `ranges` and pass `filters` to `rows`, named by what `breakdown` asks for.
+    /// Begins to read the uses of credits that count in `ranges` and pass `filters`, named by what `breakdown` asks for, and hands
+    /// them on by about `rows` at a time.
     ///
     /// # Errors
-    /// [`StoreError`], also when there are more than [`REPORT_ROWS_MAX`] rows.
-    pub async fn filtered_rows(
+    /// [`StoreError`]; more comes with the pieces.
+    pub fn begin_uses(
         &self,
         ranges: &[(usize, ReportRange)],
         breakdown: Option<Breakdown>,
         filters: &Filters,
-        rows: &mut Rows,
-    ) -> Result<()> {
-        let mut tx = self.read().await?;
-        let by = breakdown.map(Breakdown::as_str);
-        let mut found = tx.query(USES).bind(parameter(ranges, filters)?).bind(by).fetch();
-        while let Some(row) = found.try_next().await.while_("reading the rows of a report")? {
-            if rows.len() == REPORT_ROWS_MAX {
-                return Err(ReportError::TooManyRows { max: REPORT_ROWS_MAX }.into());
-            }
-            let (kind, status): (&str, &str) = (row.get(1), row.get(3));
-            let unknown = || StoreError::Corrupt(format!("transaction of kind {kind:?}, status {status:?}"));
-            let kind = Kind::from_word(kind).ok_or_else(unknown)?;
-            let status = Status::from_word(status).ok_or_else(unknown)?;
-            let name = row.get::<Option<&str>>(7).map_or(Name::NONE, |name| rows.name(name));
-            rows.push(Row {
-                account: u32::try_from(row.get::<i64>(0)).unwrap_or(u32::MAX),
-                counts_at: kind.counts_at(Instant::from_micros(row.get(2))),
-                kind,
-                outcome: Outcome::of(kind, status, row.get::<Option<&str>>(4).and_then(Reason::from_word)),
-                name,
-                delta: Split { free: Credits::new(row.get(5)), purchased: Credits::new(row.get(6)) },
-            });
-        }
-        Ok(())
+        rows: usize,
+    ) -> Result<BegunRead> {
+        let parameters =
+            vec![Parameter::Text(parameter(ranges, filters)?), Parameter::Word(breakdown.map(Breakdown::as_str))];
+        let store = self.clone();
+        Ok(begin(rows, |pieces| async move { store.gather_uses(USES, parameters, Some(pieces)).await }))
     }
 
     /// How many accounts have an action that was done in their range, and how many one that was refused for want of credits.

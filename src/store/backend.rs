@@ -380,6 +380,9 @@ impl LongRead {
     pub async fn begin(pool: &PgPool) -> std::result::Result<LongRead, Failed> {
         let mut read = LongRead(Some(pool.acquire().await?));
         read.connection()?.execute(BEGIN_TO_READ).await?;
+        // Whoever takes the rows may be busy for as long as they like, with what is there and with what is still to come.
+        let patience = "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL statement_timeout = '2h'";
+        read.connection()?.execute(sqlx::raw_sql(patience)).await?;
         Ok(read)
     }
 
@@ -400,11 +403,13 @@ impl LongRead {
         self.connection()?.copy_out_raw(copy).await.map_err(Failed::from)
     }
 
-    /// Ends it. The connection can be used again.
-    pub async fn finish(mut self) -> std::result::Result<(), Failed> {
-        self.connection()?.execute("ROLLBACK").await?;
-        self.0.take();
-        Ok(())
+    /// Ends it. All was read, so nothing can go wrong any more; a connection that does is closed.
+    pub async fn finish(mut self) {
+        if let Ok(connection) = self.connection()
+            && connection.execute("ROLLBACK").await.is_ok()
+        {
+            self.0.take();
+        }
     }
 }
 

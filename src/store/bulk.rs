@@ -250,14 +250,11 @@ impl<G: Gather> Bulk<G> {
     }
 
     /// What was gathered.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn finish(self) -> Result<G> {
+    pub async fn finish(self) -> G {
         if let On::Postgres(read) = self.on {
-            read.finish().await.while_("ending to read")?;
+            read.finish().await;
         }
-        Ok(self.gathered)
+        self.gathered
     }
 }
 

@@ -87,7 +87,12 @@ impl Copied<'_> {
 
 impl Line for Copied<'_> {
     fn int(&self, at: usize) -> i64 {
-        self.cell(at).and_then(|cell| cell.try_into().ok()).map_or(0, i64::from_be_bytes)
+        match self.cell(at) {
+            Some(&[a, b]) => i16::from_be_bytes([a, b]).into(),
+            Some(&[a, b, c, d]) => i32::from_be_bytes([a, b, c, d]).into(),
+            Some(cell) => cell.try_into().map_or(0, i64::from_be_bytes),
+            None => 0,
+        }
     }
 
     fn text(&self, at: usize) -> Option<&str> {

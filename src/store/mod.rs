@@ -83,6 +83,7 @@ use kept::Kept;
 use runs::Fence;
 use std::path::Path;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// What `creditd init` recorded once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +103,12 @@ pub struct Store {
     kept: Kept,
     /// The batch for which it writes, if it does so for one.
     fence: Option<Arc<Fence>>,
+    /// Connections for reports that read much.
+    turns: Arc<Semaphore>,
+}
+
+fn turns() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(report::REPORT_CONNECTIONS))
 }
 
 impl Store {
@@ -117,7 +124,7 @@ impl Store {
             Place::Server { .. } => postgres::connect(url).await?,
         };
         schema::create(&backend, &place, meta).await?;
-        Ok(Store { backend, place, meta, kept: Kept::default(), fence: None })
+        Ok(Store { backend, place, meta, kept: Kept::default(), fence: None, turns: turns() })
     }
 
     /// Opens the ledger at `url` and brings its schema up to date.
@@ -128,7 +135,7 @@ impl Store {
         let (backend, place) = connect(url).await?;
         schema::migrate(&backend, &place).await?;
         let meta = schema::read_meta(&backend, &place).await?;
-        Ok(Store { backend, place, meta, kept: Kept::default(), fence: None })
+        Ok(Store { backend, place, meta, kept: Kept::default(), fence: None, turns: turns() })
     }
 
     /// Opens the ledger at `url` and leaves its schema as it is, which may be one that other methods cannot work with.
@@ -139,7 +146,7 @@ impl Store {
         let (backend, place) = connect(url).await?;
         let schema = schema::look(&backend, &place).await?;
         let meta = schema::read_meta(&backend, &place).await?;
-        Ok((Store { backend, place, meta, kept: Kept::default(), fence: None }, schema))
+        Ok((Store { backend, place, meta, kept: Kept::default(), fence: None, turns: turns() }, schema))
     }
 
     /// Whether the database answers, and has the schema that this program knows.

@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use std::sync::Arc;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
 /// An account as far as a report needs it.
@@ -28,6 +28,10 @@ pub struct StoredAccount {
     pub last_seq: i64,
     /// When it has something to roll over.
     pub due_at: Instant,
+    /// When creditd learned of it.
+    pub created_at: Instant,
+    /// When its last row was recorded.
+    pub last_recorded_at: Instant,
 }
 
 /// Which rows of one account a report reads.
@@ -95,8 +99,13 @@ const BEHIND: Sql = set!(at bigint, account_id text, from_at bigint, to_at bigin
 
 /// The ranges as a parameter, each by its place among them.
 pub(super) fn asked_of(ranges: &[(usize, ReportRange)]) -> Result<String> {
+    asked_from(0, ranges)
+}
+
+/// The same of ranges of which the first has this place.
+fn asked_from(first: usize, ranges: &[(usize, ReportRange)]) -> Result<String> {
     let ask = |(at, (_, range)): (usize, &(usize, ReportRange))| Asked {
-        at,
+        at: first + at,
         account_id: range.account.clone(),
         from_at: range.from.micros(),
         to_at: range.to.micros(),
@@ -131,6 +140,8 @@ impl Accounts {
                 calendar: Calendar::new(terms),
                 last_seq: 0,
                 due_at: Instant::MAX,
+                created_at: Instant::MAX,
+                last_recorded_at: Instant::MIN,
             }),
         }
         Ok(())
@@ -141,7 +152,9 @@ impl Accounts {
         let behind = self.found[self.at..].iter().take_while(|account| account.id.as_str() < id).count();
         self.at += behind;
         if let Some(account) = self.found.get_mut(self.at).filter(|account| account.id.as_str() == id) {
-            (account.last_seq, account.due_at) = (row.int(1), Instant::from_micros(row.int(2)));
+            let instant = |at| Instant::from_micros(row.int(at));
+            (account.last_seq, account.due_at) = (row.int(1), instant(2));
+            (account.created_at, account.last_recorded_at) = (instant(3), instant(4));
         }
         Ok(())
     }
@@ -181,7 +194,8 @@ pub struct ReportRead {
 #[derive(Debug)]
 pub struct BegunRead {
     pieces: mpsc::Receiver<Result<ReportRead>>,
-    reading: AbortOnDropHandle<()>,
+    /// Until it has ended.
+    reading: Option<AbortOnDropHandle<()>>,
 }
 
 impl BegunRead {
@@ -193,14 +207,20 @@ impl BegunRead {
         if let Some(piece) = self.pieces.recv().await {
             return piece.map(Some);
         }
-        let crashed = |_| Failed::from(sqlx::Error::WorkerCrashed);
-        (&mut self.reading).await.map_err(crashed).while_(READING)?;
+        if let Some(reading) = self.reading.take() {
+            let crashed = |_| Failed::from(sqlx::Error::WorkerCrashed);
+            reading.await.map_err(crashed).while_(READING)?;
+        }
         Ok(None)
     }
 }
 
 /// Pieces that wait for whoever takes them.
 const PIECES_WAITING: usize = 1;
+/// Ranges whose openings are asked for at once: a parameter of some ten megabytes.
+const OPENINGS_AT_ONCE: usize = 50_000;
+/// Connections on which reports read much, of a few more that there are.
+pub(super) const REPORT_CONNECTIONS: usize = 4;
 const READING: &str = "reading the rows of a report";
 
 struct Reading {
@@ -211,7 +231,25 @@ struct Reading {
     kind: Kind,
     read: ReportRead,
     /// Who takes rows as soon as there are so many; nobody where all are gathered.
-    pieces: Option<(mpsc::Sender<Result<ReportRead>>, usize)>,
+    pieces: Option<Pieces>,
+}
+
+/// Who takes pieces, and of how many rows.
+type Pieces = (mpsc::Sender<Result<ReportRead>>, usize);
+
+/// Begins to read in a task of its own.
+pub(super) fn begin<F>(rows: usize, read: impl FnOnce(Pieces) -> F) -> BegunRead
+where
+    F: Future<Output = Result<ReportRead>> + Send + 'static,
+{
+    let (sender, pieces) = mpsc::channel(PIECES_WAITING);
+    let reading = read((sender.clone(), rows));
+    let reading = tokio::spawn(async move {
+        let last = reading.await;
+        // Nobody is there when nobody wants it.
+        let _ = sender.send(last).await;
+    });
+    BegunRead { pieces, reading: Some(AbortOnDropHandle::new(reading)) }
 }
 
 impl Gather for Reading {
@@ -238,6 +276,11 @@ fn over(ranges: &[(usize, ReportRange)]) -> Option<Walk> {
 }
 
 impl Reading {
+    fn new(ranges: Arc<[(usize, ReportRange)]>, pieces: Option<Pieces>) -> Reading {
+        let read = ReportRead { openings: vec![Split::ZERO; ranges.len()], rows: Rows::default() };
+        Reading { ranges, at: 0, kind: Kind::Charge, read, pieces }
+    }
+
     fn opening(&mut self, row: &dyn Line) -> Result<()> {
         let at = usize::try_from(row.int(0)).unwrap_or(usize::MAX);
         if let Some(opening) = self.read.openings.get_mut(at) {
@@ -251,6 +294,11 @@ impl Reading {
         let at = usize::try_from(row.int(0)).unwrap_or(usize::MAX);
         let number = self.ranges.get(at).map(|(number, _)| *number);
         self.add(number, row)
+    }
+
+    /// A row of the account that it names.
+    fn used(&mut self, row: &dyn Line) -> Result<()> {
+        self.add(usize::try_from(row.int(0)).ok(), row)
     }
 
     /// A row of a walk, which comes by accounts that nobody asked for and rows that were written meanwhile. Rows of one account
@@ -317,13 +365,14 @@ impl Store {
         let (terms, rest, asked) = match chosen {
             None => (
                 "SELECT account_id, from_month, zone, allowance FROM terms ORDER BY account_id, from_month".into(),
-                "SELECT account_id, last_seq, due_at FROM accounts ORDER BY account_id".into(),
+                "SELECT account_id, last_seq, due_at, created_at, last_recorded_at FROM accounts ORDER BY account_id"
+                    .into(),
                 None,
             ),
             Some(chosen) => (
                 set!(account_id => "SELECT t.account_id, t.from_month, t.zone, t.allowance
                        FROM v CROSS JOIN terms AS t WHERE t.account_id = v.account_id ORDER BY t.account_id, t.from_month"),
-                set!(account_id => "SELECT a.account_id, a.last_seq, a.due_at
+                set!(account_id => "SELECT a.account_id, a.last_seq, a.due_at, a.created_at, a.last_recorded_at
                        FROM v CROSS JOIN accounts AS a WHERE a.account_id = v.account_id ORDER BY a.account_id"),
                 Some(json(chosen)?),
             ),
@@ -333,7 +382,7 @@ impl Store {
         let bulk = self.bulk(Accounts::default()).await?;
         let bulk = bulk.each(terms, asked.clone(), Accounts::terms, doing).await?;
         let bulk = bulk.each(rest, asked, Accounts::rest, doing).await?;
-        Ok(bulk.finish().await?.found)
+        Ok(bulk.finish().await.found)
     }
 
     /// The rows that count in `ranges`, each with the number of its account. Rows at the edge may lie just outside; the report
@@ -349,36 +398,50 @@ impl Store {
     #[must_use]
     pub fn begin_report_rows(&self, ranges: &[(usize, ReportRange)], asked: ReportAsk, rows: usize) -> BegunRead {
         let (store, ranges) = (self.clone(), ranges.into());
-        let (sender, pieces) = mpsc::channel(PIECES_WAITING);
-        let reading = tokio::spawn(async move {
-            let last = store.gather(ranges, asked, Some((sender.clone(), rows))).await;
-            // Nobody is there when nobody wants it.
-            let _ = sender.send(last).await;
-        });
-        BegunRead { pieces, reading: AbortOnDropHandle::new(reading) }
+        begin(rows, |pieces| async move { store.gather(ranges, asked, Some(pieces)).await })
     }
 
     async fn gather(
         &self,
         ranges: Arc<[(usize, ReportRange)]>,
         asked: ReportAsk,
-        pieces: Option<(mpsc::Sender<Result<ReportRead>>, usize)>,
+        pieces: Option<Pieces>,
     ) -> Result<ReportRead> {
-        let read = ReportRead { openings: vec![Split::ZERO; ranges.len()], rows: Rows::default() };
-        let reading = Reading { ranges: Arc::clone(&ranges), at: 0, kind: Kind::Charge, read, pieces };
-        let mut bulk = self.bulk(reading).await?;
+        let mut bulk = self.bulk(Reading::new(Arc::clone(&ranges), pieces)).await?;
         let by = asked.breakdown.map(Breakdown::as_str);
         if asked.has_openings {
             let doing = "summing what was there before the range";
-            bulk = bulk.each(OPENINGS, vec![Parameter::Text(asked_of(&ranges)?)], Reading::opening, doing).await?;
+            for (number, some) in ranges.chunks(OPENINGS_AT_ONCE).enumerate() {
+                let some = vec![Parameter::Text(asked_from(number * OPENINGS_AT_ONCE, some)?)];
+                bulk = bulk.each(OPENINGS, some, Reading::opening, doing).await?;
+            }
         }
         let is_behind = ranges.iter().any(|(_, range)| range.after_seq > 0);
         if let (Way::Walked, false, Some(over)) = (asked.way, is_behind, over(&ranges)) {
-            return Ok(bulk.walk(by, over, Reading::walked, READING).await?.finish().await?.read);
+            return Ok(bulk.walk(by, over, Reading::walked, READING).await?.finish().await.read);
         }
         let rows = if is_behind { BEHIND } else { LOOKED_UP };
         let parameters = vec![Parameter::Text(asked_of(&ranges)?), Parameter::Word(by)];
-        Ok(bulk.each(rows, parameters, Reading::row, READING).await?.finish().await?.read)
+        Ok(bulk.each(rows, parameters, Reading::row, READING).await?.finish().await.read)
+    }
+
+    /// The uses of credits that `sql` finds for these parameters, each with the number of its account.
+    pub(super) async fn gather_uses(
+        &self,
+        sql: Sql,
+        parameters: Vec<Parameter>,
+        pieces: Option<Pieces>,
+    ) -> Result<ReportRead> {
+        let bulk = self.bulk(Reading::new(Arc::default(), pieces)).await?;
+        Ok(bulk.each(sql, parameters, Reading::used, READING).await?.finish().await.read)
+    }
+
+    /// Waits until a report can read on so many connections at once: it would wait for itself if it got some of them. Others
+    /// are left to everybody else.
+    pub async fn turn_to_report(&self, connections: usize) -> OwnedSemaphorePermit {
+        let connections = u32::try_from(connections.min(REPORT_CONNECTIONS)).unwrap_or(u32::MAX);
+        let turn = Arc::clone(&self.turns).acquire_many_owned(connections).await;
+        turn.unwrap_or_else(|_| unreachable!("nobody closes it"))
     }
 
     /// How the rows of `ranges` are best found. Where they `are_all` there are, in the order of their accounts, it may be a walk,

@@ -111,6 +111,6 @@ impl Store {
         let bulk = bulk.each(openings, vec![Parameter::Text(asked.clone())], Reading::opening, doing).await?;
         let doing = "reading the rows of statements";
         let bulk = bulk.each(rows, vec![Parameter::Text(asked)], Reading::row, doing).await?;
-        Ok(bulk.finish().await?.found)
+        Ok(bulk.finish().await.found)
     }
 }

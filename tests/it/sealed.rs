@@ -13,7 +13,16 @@ use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 
 async fn report(app: &App, accounts: Option<&[AccountId]>, spec: &ReportSpec) -> ReportModel {
-    let (accounts, rows) = app.report_rows(accounts, spec, None, &mut |_, _| {}).await.expect("rows");
+    report_as_of(app, accounts, spec, None).await
+}
+
+async fn report_as_of(
+    app: &App,
+    accounts: Option<&[AccountId]>,
+    spec: &ReportSpec,
+    at: Option<Instant>,
+) -> ReportModel {
+    let (accounts, rows) = app.report_rows(accounts, spec, at, &mut |_, _| {}).await.expect("rows");
     aggregate(spec, &accounts, &rows).expect("a report")
 }
 
@@ -287,15 +296,12 @@ fn range() -> impl Strategy<Value = DateRange> {
     })
 }
 
-async fn act(sandbox: &Sandbox, steps: &[Step]) -> Instant {
+/// Does `steps` from `now` on, under keys that begin with `name`; returns when that is done.
+async fn act(sandbox: &Sandbox, name: &str, mut now: Instant, steps: &[Step]) -> Instant {
     let ids: Vec<AccountId> = ["a", "b", "c"].map(account_id).to_vec();
-    for (id, zone) in ids.iter().zip(ZONES) {
-        sandbox.open_account(id.as_str(), zone, "2024-01-15").await;
-    }
-    let mut now = instant(BEGIN);
     for (at, step) in steps.iter().enumerate() {
         let app = sandbox.at_instant(now);
-        let key = format!("k{at}");
+        let key = format!("{name}{at}");
         let call = match step {
             Step::Wait(seconds) => {
                 now = now.plus_seconds(*seconds);
@@ -334,13 +340,30 @@ proptest! {
         breakdowns in prop::collection::vec(prop::option::of(prop::sample::select(Breakdown::ALL)), 2),
         groupings in prop::collection::vec(prop::sample::select(Grouping::ALL), 2),
         chosen in prop::option::of(prop::sample::subsequence(vec!["a", "b", "c"], 1..3)),
+        then in any::<prop::sample::Index>(),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let sandbox = Sandbox::new().await;
-            let now = act(&sandbox, &steps).await;
-            let app = sandbox.at_instant(now);
+            for (id, zone) in ["a", "b", "c"].into_iter().zip(ZONES) {
+                sandbox.open_account(id, zone, "2024-01-15").await;
+            }
             let chosen = chosen.map(|names| names.into_iter().map(account_id).collect::<Vec<AccountId>>());
+            // What reports said in the midst of it is what they say later of that moment.
+            let (first, rest) = steps.split_at(then.index(steps.len()));
+            let then = act(&sandbox, "k", instant(BEGIN), first).await;
+            let of_then = |at: usize| {
+                let spec = ReportSpec::new("t", ranges[at], groupings[at], Scope::Account, then).expect("bounded");
+                spec.with_breakdown(breakdowns[at])
+            };
+            let said = report(&sandbox.at_instant(then), chosen.as_deref(), &of_then(0)).await;
+            let now = act(&sandbox, "l", then.plus_seconds(1), rest).await;
+            let app = sandbox.at_instant(now);
+            for app in [&app, &unsealed(&app)] {
+                prop_assert_eq!(&report_as_of(app, chosen.as_deref(), &of_then(0), Some(then)).await, &said);
+            }
+            let expected = report_as_of(&unsealed(&app), chosen.as_deref(), &of_then(1), Some(then)).await;
+            prop_assert_eq!(report_as_of(&app, chosen.as_deref(), &of_then(1), Some(then)).await, expected);
             for ((range, breakdown), grouping) in ranges.into_iter().zip(breakdowns).zip(&groupings) {
                 for scope in Scope::ALL {
                     let spec = ReportSpec::new("t", range, *grouping, *scope, now).expect("bounded").with_breakdown(breakdown);

@@ -17,7 +17,8 @@ fn webhooks_are_added_listed_and_removed() {
     }
     place.run("webhook add https://hooks.example/ --account nobody").fails_with(5, "there is no account nobody");
     place.run("webhook add https://hooks.example/ --event credits.lo").fails_with(2, "credits.low, credits.exhausted");
-    let added = place.json("webhook add https://hooks.example/e --account acme --event credits.low --event month.reset");
+    let added =
+        place.json("webhook add https://hooks.example/e --account acme --event credits.low --event month.reset");
     assert!(added["secret"].as_str().expect("a text").starts_with("whsec_"), "{added}");
     let listed = place.rows("webhook list");
     assert_eq!(listed.len(), 1);
