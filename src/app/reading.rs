@@ -167,8 +167,9 @@ impl App {
     ) -> Result<(), AppError> {
         let ranges = || pages.clone().flatten();
         let rows_max = ranges().fold(0_i64, |sum, (_, range)| sum.saturating_add(range.last_seq - range.after_seq));
+        let count = ranges().count();
         let grid = match spec {
-            Some(spec) if pages.len() > 1 || rows_max > ROWS_KEPT => {
+            Some(spec) if count > ACCOUNTS_PER_READ || rows_max > ROWS_KEPT => {
                 Some(Grid::new(spec, &reading.accounts).map_err(StoreError::from)?)
             }
             _ => None,
@@ -177,7 +178,7 @@ impl App {
         let mut adding = Adding::default();
         let mut begun = pages.clone().map(begin);
         let mut reads = begun.by_ref().take(PAGES_AT_ONCE).collect::<Result<VecDeque<_>, _>>()?;
-        let (mut read, total) = (0, Some(ranges().count() as u64));
+        let (mut read, total) = (0, Some(count as u64));
         progress(read, total);
         for page in pages {
             let Some(mut pieces) = reads.pop_front() else { break };
