@@ -426,7 +426,7 @@ pub fn sample_statement() -> StatementMail {
                 "Credits consumed per day. March 2013: 1,305 consumed, 1,265 free and 40 purchased. The most was \
                           120 on 5 March 2013."
                     .to_owned(),
-            width: 528,
+            width: 520,
             height: 340,
         }),
         workbook: Some(b"not a workbook".as_slice().into()),

@@ -227,7 +227,7 @@ fn a_statement_shows_its_chart_and_brings_its_workbook() {
     let [chart, workbook] = message.attachments.as_slice() else { panic!("{:?}", message.attachments) };
     let id = chart.content_id.as_deref().expect("shown within");
     let shown =
-        format!("<img src=\"cid:{id}\" width=\"528\" alt=\"Credits consumed per day. March 2013: 1,305 consumed,");
+        format!("<img src=\"cid:{id}\" width=\"520\" alt=\"Credits consumed per day. March 2013: 1,305 consumed,");
     assert!(message.html.contains(&shown), "{}", message.html);
     assert_eq!((workbook.name.as_str(), workbook.content_id.as_deref()), ("statement-acme-2013-03.xlsx", None));
     let other = TEMPLATES.statement(&facts, &mailbox("Ben", "ben@example.com"), at()).expect("a message");

@@ -61,9 +61,16 @@ pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
     for (row, crossing) in (0_i64..).zip(&crossings) {
         let (x, y) = (plot.x(crossing.day + 1, count), plot.top() - rows * ROW + row * ROW);
         plot.mark((x, y - 60), (x, plot.bottom()));
-        let text = format!("{} at the end of {}", crossing.levels, crossing.name);
-        let fits = x + 60 + letters(&text) <= frame.right();
-        let (at, anchor) = if fits { (x + 60, Anchor::Start) } else { (x - 60, Anchor::End) };
+        let text = match frame {
+            Frame::Page => format!("{} at the end of {}", crossing.levels, crossing.name),
+            Frame::Mail(_) => format!("{}, end of {}", crossing.levels, crossing.short),
+        };
+        let (at, anchor) = match letters(&text) {
+            width if x + 60 + width <= frame.right() => (x + 60, Anchor::Start),
+            width if x - 60 - width >= 0 => (x - 60, Anchor::End),
+            // Over the mark, which is seen above and below it.
+            _ => (frame.right(), Anchor::End),
+        };
         plot.text((at, y + 40), anchor, "marked", text);
     }
     if let Some(even) = line {
@@ -108,6 +115,8 @@ struct Crossing {
     /// Its number, from 0.
     day: i64,
     name: String,
+    /// Where there is little room.
+    short: String,
     /// `low (300)`.
     levels: String,
 }
@@ -138,6 +147,7 @@ fn crossings(model: &ReportModel, marks: &Marks, locale: Locale) -> Vec<Crossing
     let crossing = |(day, range, levels): (i64, DateRange, Vec<String>)| Crossing {
         day,
         name: locale.day(range.from().date()),
+        short: locale.short_day(range.from().date()),
         levels: listed(&levels),
     };
     found.into_iter().map(crossing).collect()
@@ -247,10 +257,7 @@ mod tests {
         insta::assert_snapshot!(of(Locale::EnUs).description, @"Credits consumed per day. March 2026: 1,300 consumed, 1,240 free and 60 purchased. The most was 1,200 on March 2, 2026. The month’s allowance of 1,500 is 48 a day. On March 2 what was left at the end of the day fell to the level low (3,050). On March 9 what was left at the end of the day fell to the level critical (2,950).");
         let german = of(Locale::DeDe);
         insta::assert_snapshot!(german.description, @"Credits consumed per day. March 2026: 1.300 consumed, 1.240 free and 60 purchased. The most was 1.200 on 2. March 2026. The month’s allowance of 1.500 is 48 a day. On 2. March what was left at the end of the day fell to the level low (3.050). On 9. March what was left at the end of the day fell to the level critical (2.950).");
-        assert_eq!(
-            texts(&german, "marked"),
-            ["low (3.050) at the end of 2. March", "critical (2.950) at the end of 9. March"]
-        );
+        assert_eq!(texts(&german, "marked"), ["low (3.050), end of 2. Mar", "critical (2.950), end of 9. Mar"]);
         assert!(texts(&german, "").contains(&"1.500".to_owned()) && texts(&german, "").contains(&"1. Mar".to_owned()));
     }
 }

@@ -37,8 +37,8 @@ const NAME_CHARS_MAX: usize = 24;
 pub enum Frame {
     /// For a page or a picture by itself: 1,000 pixels.
     Page,
-    /// For a mail: with its margins as wide as a mail's column, with letters of the same size. Mails show what was consumed, and
-    /// that chart has numbers and dates as their readers write them.
+    /// For a mail: 360 pixels, and shown a third larger, so that its letters can still be read where a phone makes it as narrow
+    /// again. Mails show what was consumed, and that chart has numbers and dates as their readers write them.
     Mail(Locale),
 }
 
@@ -47,7 +47,7 @@ impl Frame {
     pub(super) const fn width(self) -> i64 {
         match self {
             Frame::Page => 10_000,
-            Frame::Mail(_) => 4_880,
+            Frame::Mail(_) => 3_600,
         }
     }
 
@@ -65,6 +65,14 @@ impl Frame {
 
     pub(super) const fn right(self) -> i64 {
         self.width() - RIGHT_MARGIN
+    }
+
+    /// Where the legend begins: the labels of the scale do not come down to it.
+    const fn legend_left(self) -> i64 {
+        match self {
+            Frame::Page => LEFT,
+            Frame::Mail(_) => 0,
+        }
     }
 
     fn labels_max(self) -> usize {
@@ -85,7 +93,7 @@ pub(super) enum Key {
 }
 
 /// What fills a shape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(super) struct Paint {
     /// Of the colour.
     class: &'static str,
@@ -94,6 +102,14 @@ pub(super) struct Paint {
 }
 
 impl Paint {
+    pub(super) const fn class(self) -> &'static str {
+        self.class
+    }
+
+    pub(super) const fn strokes(self) -> Option<&'static str> {
+        self.strokes
+    }
+
     pub(super) const FREE: Paint = Paint { class: "f", strokes: None };
     pub(super) const PURCHASED: Paint = Paint { class: "p", strokes: Some("rising") };
     /// Of an area, which always lies above the free one and is edged: strokes all over it would be loud.
@@ -114,7 +130,7 @@ impl Paint {
 }
 
 /// A rectangle.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(super) struct Rect {
     pub(super) x: i64,
     pub(super) y: i64,
@@ -125,7 +141,7 @@ pub(super) struct Rect {
 }
 
 /// Where a text ends up beside its point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Anchor {
     Start,
@@ -134,7 +150,7 @@ pub(super) enum Anchor {
 }
 
 /// Something to draw.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "shape", rename_all = "lowercase")]
 pub(super) enum Shape {
     /// Rectangles that are one thing, and what it is in words.
@@ -154,7 +170,7 @@ pub(super) enum Shape {
 }
 
 /// A chart, ready to be drawn.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Chart {
     /// A word for it, and what its parts are called by in a page.
     pub(super) id: &'static str,
@@ -286,13 +302,13 @@ impl Plot {
 
 /// Draws the legend from `y` on, and returns where it ends.
 pub(super) fn keys(shapes: &mut Vec<Shape>, frame: Frame, y: i64, legend: &[(Key, String)]) -> i64 {
-    let (mut x, mut row) = (frame.left(), y + ROW / 2);
+    let (mut x, mut row) = (frame.legend_left(), y + ROW / 2);
     for (key, name) in legend {
         // Our own words are never too long.
         let name = if *key == Key::Mark { name.clone() } else { shortened(name) };
         let width = KEY_SIDE + 70 + letters(&name) + 260;
-        if x > frame.left() && x + width - 260 > frame.right() {
-            (x, row) = (frame.left(), row + ROW);
+        if x > frame.legend_left() && x + width - 260 > frame.right() {
+            (x, row) = (frame.legend_left(), row + ROW);
         }
         shapes.push(match *key {
             Key::Filled(paint) => {
@@ -376,7 +392,7 @@ mod tests {
             .iter()
             .map(|paint| (Key::Filled(*paint), "a-name-of-many-letters-and-more".to_owned()))
             .collect();
-        for (frame, rows) in [(Frame::Page, 2), (Frame::Mail(Locale::default()), 4)] {
+        for (frame, rows) in [(Frame::Page, 2), (Frame::Mail(Locale::default()), 7)] {
             let mut shapes = Vec::new();
             assert_eq!(keys(&mut shapes, frame, 0, &names), rows * ROW);
             let fits = |shape: &Shape| match shape {

@@ -11,6 +11,7 @@ mod dots;
 mod drawing;
 mod forecast;
 mod picture;
+mod quick;
 
 pub(super) use consumption::consumption;
 pub use drawing::{Chart, Frame};

@@ -1,11 +1,13 @@
 //! A chart as SVG, and as a picture: SVG by the template of the page, PNG of the same SVG with a font of our own, so that a
 //! picture does not depend on the machine that makes it.
 
-use super::drawing::{Chart, Frame};
+use super::drawing::{Anchor, Chart, Frame, Shape};
+use super::quick::{self, Stamp};
 use resvg::tiny_skia::{Color, Pixmap, Transform};
 use resvg::usvg::{self, fontdb};
 use serde::Serialize;
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tera::{Context, Tera};
 
 /// The name ends in `.html`, which is what turns escaping on.
@@ -40,12 +42,17 @@ const COLOURS: [(&str, &str); 14] = [
     ("--s7", "#77736b"),
 ];
 
-/// Dots of a picture for each pixel in which it is shown, times ten: twice as many for screens of fine grain. A mail is shown narrower
-/// on those of phones, and half again as many will do; each costs time a hundred thousand times.
-const fn dots_per_unit(frame: Frame) -> i64 {
+/// Hundredths of a dot for each unit: two dots for a pixel of a page, on screens of fine grain. A mail is shown larger and has half
+/// again as many dots as pixels, which will do: each costs time a hundred thousand times.
+pub(super) const FINENESS: i64 = 20;
+/// The same as a factor.
+const SCALE: f32 = 0.2;
+
+/// Pixels for every hundred units. What is drawn for a mail is narrow and shown larger, for a phone makes it small again.
+const fn pixels(frame: Frame) -> i64 {
     match frame {
-        Frame::Page => 20,
-        Frame::Mail(_) => 15,
+        Frame::Page => 10,
+        Frame::Mail(_) => 13,
     }
 }
 
@@ -55,6 +62,10 @@ const WHOLE_DOTS: &str = ".bar rect[class] { shape-rendering: crispEdges; }\n";
 const MARGIN: i64 = 200;
 /// Units for the title above it.
 const HEAD: i64 = 340;
+/// Where the title stands in the template.
+const HEAD_AT: i64 = -190;
+/// Words whose dots are kept, of some kilobytes each.
+const STAMPS_MAX: usize = 2_000;
 
 /// A chart as PNG.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,12 +95,12 @@ pub(in crate::report) struct View<'a> {
 }
 
 /// The part of the drawing that is seen, in units.
-#[derive(Serialize)]
-struct Seen {
-    x: i64,
-    y: i64,
-    width: i64,
-    height: i64,
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Seen {
+    pub(super) x: i64,
+    pub(super) y: i64,
+    pub(super) width: i64,
+    pub(super) height: i64,
 }
 
 #[derive(Serialize)]
@@ -117,19 +128,92 @@ impl<'a> View<'a> {
 /// # Errors
 /// A defect of creditd: every chart has a picture.
 pub fn png(chart: &Chart, frame: Frame) -> Result<Picture, Broken> {
-    let view = View::framed(chart);
-    let tools = tools()?;
-    let svg = tools.tera.render(TEMPLATE_NAME, &Context::from_serialize(&view)?)?;
-    let tree = usvg::Tree::from_str(&svg, &tools.options)?;
-    let fineness = dots_per_unit(frame);
-    let dots = |units: i64| u32::try_from((units * fineness).div_euclid(100)).unwrap_or(0);
-    let mut dotted = Pixmap::new(dots(view.view.width), dots(view.view.height)).ok_or("a picture without dots")?;
-    dotted.fill(Color::WHITE);
-    let scale = f32::from(i16::try_from(fineness).unwrap_or(i16::MAX)) / 100.0;
-    resvg::render(&tree, Transform::from_scale(scale, scale), &mut dotted.as_mut());
-    let (width, height) = (view.view.width.div_euclid(10), view.view.height.div_euclid(10));
-    let png = super::dots::png(&dotted, &tools.colours)?;
+    let seen = View::framed(chart).view;
+    let dotted = match quickly(chart, seen)? {
+        Some(dotted) => dotted,
+        None => by_svg(chart)?,
+    };
+    let (width, height) = (seen.width * pixels(frame) / 100, seen.height * pixels(frame) / 100);
+    let png = super::dots::png(&dotted, &tools()?.colours)?;
     Ok(Picture { png, description: chart.description().to_owned(), width, height })
+}
+
+/// White, with room for all that is seen.
+fn blank(seen: Seen) -> Result<Pixmap, Broken> {
+    let dots = |units: i64| u32::try_from((units * FINENESS).div_euclid(100)).unwrap_or(0);
+    let mut blank = Pixmap::new(dots(seen.width), dots(seen.height)).ok_or("a picture without dots")?;
+    blank.fill(Color::WHITE);
+    Ok(blank)
+}
+
+/// The dots of any chart.
+fn by_svg(chart: &Chart) -> Result<Pixmap, Broken> {
+    let view = View::framed(chart);
+    let mut dotted = blank(view.view)?;
+    let transform = Transform::from_scale(SCALE, SCALE);
+    resvg::render(&tree(&view)?, transform, &mut dotted.as_mut());
+    Ok(dotted)
+}
+
+fn tree(view: &View) -> Result<usvg::Tree, Broken> {
+    let tools = tools()?;
+    let svg = tools.tera.render(TEMPLATE_NAME, &Context::from_serialize(view)?)?;
+    Ok(usvg::Tree::from_str(&svg, &tools.options)?)
+}
+
+/// The same of a chart that can be drawn without its SVG.
+fn quickly(chart: &Chart, seen: Seen) -> Result<Option<Pixmap>, Broken> {
+    let Some(dotted) = quick::draw(chart, seen, blank(seen)?, stamp)? else { return Ok(None) };
+    let head = Shape::Text { x: 0, y: HEAD_AT, anchor: Anchor::Start, class: "head", text: chart.title().to_owned() };
+    let head = Chart { shapes: vec![head], ..chart.clone() };
+    quick::draw(&head, seen, dotted, stamp)
+}
+
+/// The dots of words. Those of days, levels and scales are the same in most charts.
+fn stamp(text: &Shape) -> Result<Arc<Stamp>, Broken> {
+    static STAMPS: Mutex<BTreeMap<Shape, Arc<Stamp>>> = Mutex::new(BTreeMap::new());
+    let key = match text.clone() {
+        Shape::Text { anchor, class, text, .. } => Shape::Text { x: 0, y: 0, anchor, class, text },
+        other => other,
+    };
+    let stamps = || STAMPS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = stamps().get(&key) {
+        return Ok(Arc::clone(known));
+    }
+    let made = Arc::new(new_stamp(&key)?);
+    let mut stamps = stamps();
+    if stamps.len() >= STAMPS_MAX {
+        stamps.clear();
+    }
+    stamps.insert(key, Arc::clone(&made));
+    Ok(made)
+}
+
+/// Words at 0, 0.
+fn new_stamp(text: &Shape) -> Result<Stamp, Broken> {
+    let chart = Chart { id: "words", shapes: vec![text.clone()], width: 100, height: 100, ..Chart::default() };
+    let tree = tree(&View::bare(&chart))?;
+    let bounds = tree.root().abs_layer_bounding_box();
+    #[expect(clippy::cast_possible_truncation, reason = "a chart has some thousand dots")]
+    let [left, top, right, bottom] = [
+        (bounds.left() * SCALE).floor(),
+        (bounds.top() * SCALE).floor(),
+        (bounds.right() * SCALE).ceil(),
+        (bounds.bottom() * SCALE).ceil(),
+    ]
+    .map(|edge| edge as i16);
+    let side = |from: i16, to: i16| u32::try_from(i32::from(to) - i32::from(from) + 2).unwrap_or(1);
+    let mut dots = Pixmap::new(side(left, right), side(top, bottom)).ok_or("words without dots")?;
+    let transform = Transform::from_row(SCALE, 0.0, 0.0, SCALE, 1.0 - f32::from(left), 1.0 - f32::from(top));
+    resvg::render(&tree, transform, &mut dots.as_mut());
+    Ok(Stamp { dots, left: i64::from(left) - 1, top: i64::from(top) - 1 })
+}
+
+/// The colour of pictures that has this name.
+pub(super) fn colour(name: &str) -> Option<[u8; 3]> {
+    let (_, value) = COLOURS.iter().find(|(known, _)| *known == name)?;
+    let [_, red, green, blue] = u32::from_str_radix(value.trim_start_matches('#'), 16).ok()?.to_be_bytes();
+    Some([red, green, blue])
 }
 
 /// What every picture is made with, made once.
@@ -179,6 +263,7 @@ mod tests {
     use crate::core::locale::Locale;
     use crate::core::statement::{Breakdown, Grouping};
     use crate::report::testing::usage;
+    use resvg::tiny_skia::PremultipliedColorU8;
 
     const PAGE: &str = include_str!("../../../templates/report.html");
 
@@ -198,7 +283,7 @@ mod tests {
     #[test]
     fn every_chart_has_a_picture_with_its_colours_and_letters() {
         let model = marked_at(700, 7, 360, 5_000);
-        for (frame, width) in [(Frame::Page, 1_040), (Frame::Mail(Locale::default()), 528)] {
+        for (frame, width) in [(Frame::Page, 1_040), (Frame::Mail(Locale::default()), 520)] {
             for chart in [Subject::Consumption, Subject::Balance, Subject::Forecast].map(|of| chart(&model, of, frame))
             {
                 let chart = chart.expect("a chart");
@@ -210,6 +295,27 @@ mod tests {
                 }
                 assert!(picture.png.len() < 60_000, "{} bytes of a mail", picture.png.len());
             }
+        }
+    }
+
+    /// However it is drawn, a chart is the same to the eye: bars to the dot, and words moved by a part of one.
+    #[test]
+    fn what_is_drawn_quickly_is_what_its_svg_shows() {
+        for frame in [Frame::Page, Frame::Mail(Locale::DeDe)] {
+            let drawn = chart(&marked(), Subject::Consumption, frame).expect("a chart");
+            let slow = by_svg(&drawn).expect("dots");
+            let quick =
+                quickly(&drawn, View::framed(&drawn).view).expect("dots").expect("it has bars, lines and words");
+            let of = |dots: &Pixmap, name| {
+                let [red, green, blue] = super::colour(name).expect("a colour");
+                let is = |dot: &&PremultipliedColorU8| (dot.red(), dot.green(), dot.blue()) == (red, green, blue);
+                dots.pixels().iter().filter(is).count()
+            };
+            assert_eq!(of(&slow, "--free"), of(&quick, "--free"));
+            let pairs = slow.data().iter().zip(quick.data());
+            let apart = pairs.filter(|(one, other)| one.abs_diff(**other) > 48).count() / 3;
+            assert!(apart * 200 < slow.pixels().len(), "{apart} of {} dots differ", slow.pixels().len());
+            assert_ne!(apart, 0, "words are not moved");
         }
     }
 
