@@ -63,7 +63,7 @@ fn write(sheet: &mut Worksheet, block: &Block, mut row: RowNum) -> Result<RowNum
     let (plain, foot) = (Looks::plain(), Looks::foot());
     for (nth, values) in block.rows.iter().enumerate() {
         row += 1;
-        let looks = if block.has_sum && nth + 1 == block.rows.len() { &foot } else { &plain };
+        let looks = if block.has_sum && nth + 1 == block.rows.len() { foot } else { plain };
         for (at, value) in (0..).zip(values) {
             match value {
                 Value::Word(text) if at > 0 => {

@@ -74,7 +74,7 @@ fn about(sheet: &mut Worksheet, model: &ReportModel, mut row: RowNum) -> Result<
     }
     for (name, time) in [("From", spec.range().from()), ("Until before", spec.range().to())] {
         sheet.write_string_with_format(row, 0, name, &label)?;
-        put_time(sheet, (row, 1), time, &plain)?;
+        put_time(sheet, (row, 1), time, plain)?;
         row += 1;
     }
     Ok(row)
@@ -93,7 +93,7 @@ fn equation(sheet: &mut Worksheet, model: &ReportModel, mut row: RowNum) -> Resu
     for (column, sign, what) in EQUATION {
         row += 1;
         let is_sum = column == Column::Remaining;
-        let looks = if is_sum { &foot } else { &plain };
+        let looks = if is_sum { foot } else { plain };
         let name = format!("{sign} {}", heading_of(column)).trim_start().to_owned();
         put(sheet, (row, 0), Cell::Text(&name), looks)?;
         put(sheet, (row, 1), Cell::Word(what), looks)?;

@@ -1,12 +1,12 @@
 //! The sheets of figures: every line of the report with its totals, and what was consumed per period with its chart.
 
 use super::super::chart::{Frame, Subject, chart, consumption};
-use super::{Looks, cut, heading, number, put, put_plain, put_time, set_looks};
+use super::{Looks, cut, heading, number, put, put_plain, set_looks};
 use crate::core::statement::{Cell, Column, Line, LineType, Record, ReportModel};
 use rust_xlsxwriter::utility::column_number_to_name;
 use rust_xlsxwriter::{
-    Chart, ChartFormat, ChartLegendPosition, ChartSolidFill, ChartType, ColNum, FormatAlign, Formula, IgnoreError,
-    RowNum, Worksheet, XlsxError,
+    Chart, ChartFormat, ChartLegendPosition, ChartSolidFill, ChartType, ColNum, ConditionalFormatFormula, Format,
+    FormatAlign, Formula, IgnoreError, RowNum, Worksheet, XlsxError,
 };
 
 const FIGURES: &str = "Figures";
@@ -80,13 +80,14 @@ pub(super) fn figures(sheet: &mut Worksheet, model: &ReportModel, layout: &Layou
         // An account may be called 007.
         sheet.ignore_error_range(1, 0, layout.lines, last, IgnoreError::NumberStoredAsText)?;
     }
-    let (plain, strong, foot) = (Looks::plain(), Looks::strong(), Looks::foot());
-    columns().try_for_each(|(at, column)| set_looks(sheet, at, column.is_figure(), &plain))?;
+    let (strong, foot) = (Looks::strong(), Looks::foot());
+    columns().try_for_each(|(at, column)| set_looks(sheet, at, column))?;
+    let is_said = emphasis(sheet, layout, last)?;
     for (row, record) in (1..).zip(model.records()) {
         let is_total = matches!(record, Record::Line(Line { credit_type: LineType::Total, .. }));
-        columns().try_for_each(|(at, column)| match is_total {
-            true => put(sheet, (row, at), record.cell(column), &strong),
-            false => put_plain(sheet, (row, at), record.cell(column), &plain),
+        columns().try_for_each(|(at, column)| match is_total && !is_said {
+            true => put(sheet, (row, at), record.cell(column), strong),
+            false => put_plain(sheet, (row, at), record.cell(column)),
         })?;
     }
     // The kinds of a log take and give, so that its credits have no sum that means anything.
@@ -94,46 +95,61 @@ pub(super) fn figures(sheet: &mut Worksheet, model: &ReportModel, layout: &Layou
     for (row, line) in (layout.lines + 1..).zip(totals) {
         for (at, column) in columns() {
             match (line.cell(column), layout.total(column, line.credit_type)) {
-                (Cell::Credits(sum), Some(formula)) => calculated(sheet, (row, at), formula, sum.get(), &foot)?,
-                (Cell::Count(sum), Some(formula)) => calculated(sheet, (row, at), formula, sum, &foot)?,
-                (Cell::Blank, _) if column == Column::Account => put(sheet, (row, at), Cell::Word("All"), &foot)?,
+                (Cell::Credits(sum), Some(formula)) => calculated(sheet, (row, at), formula, sum.get(), foot)?,
+                (Cell::Count(sum), Some(formula)) => calculated(sheet, (row, at), formula, sum, foot)?,
+                (Cell::Blank, _) if column == Column::Account => put(sheet, (row, at), Cell::Word("All"), foot)?,
                 (Cell::Blank, _) => {
                     sheet.write_blank(row, at, &foot.text)?;
                 }
-                (cell, _) => put(sheet, (row, at), cell, &foot)?,
+                (cell, _) => put(sheet, (row, at), cell, foot)?,
             }
         }
     }
     Ok(())
 }
 
+/// Says once that lines of both types together are strong; false where no column tells them.
+fn emphasis(sheet: &mut Worksheet, layout: &Layout, last: ColNum) -> Result<bool, XlsxError> {
+    let Some(at) = layout.columns.iter().position(|column| *column == Column::CreditType) else { return Ok(false) };
+    if layout.lines > 0 {
+        let name = column_number_to_name(ColNum::try_from(at).unwrap_or(ColNum::MAX));
+        let is_total = format!("=${name}2=\"{}\"", LineType::Total);
+        let strong = ConditionalFormatFormula::new().set_rule(is_total.as_str()).set_format(Format::new().set_bold());
+        sheet.add_conditional_format(1, 0, layout.lines, last, &strong)?;
+    }
+    Ok(true)
+}
+
 pub(super) fn periods(sheet: &mut Worksheet, model: &ReportModel, layout: &Layout) -> Result<(), XlsxError> {
     let date_width = width(model, Column::From);
     let names = [("from", false), ("to", false), ("free", true), ("purchased", true), ("total", true)];
     head(sheet, PERIODS, names.map(|(name, is_figure)| (name, is_figure, if is_figure { 14 } else { date_width })))?;
-    let (plain, foot) = (Looks::plain(), Looks::foot());
+    for (at, column) in
+        [(0, Column::From), (1, Column::To), (2, Column::Consumed), (3, Column::Consumed), (4, Column::Consumed)]
+    {
+        set_looks(sheet, at, column)?;
+    }
+    let foot = Looks::foot();
     let all = consumption(model);
     let looked_at = (all.len() as u64).saturating_mul(u64::from(layout.lines)).saturating_mul(6);
     let has_formulas = looked_at <= LOOKED_AT_MAX;
     let mut last = 0;
     for (row, period) in (1..).zip(&all) {
-        put_time(sheet, (row, 0), period.range.from(), &plain)?;
-        put_time(sheet, (row, 1), period.range.to(), &plain)?;
+        put_plain(sheet, (row, 0), Cell::Date(period.range.from()))?;
+        put_plain(sheet, (row, 1), Cell::Date(period.range.to()))?;
         for (at, of, credits) in [(2, LineType::Free, period.free), (3, LineType::Purchased, period.purchased)] {
             match layout.consumed_from(&format!("$A{}", row + 1), of).filter(|_| has_formulas) {
-                Some(formula) => calculated(sheet, (row, at), formula, credits, &plain)?,
-                None => {
-                    sheet.write_number_with_format(row, at, number(credits), &plain.number)?;
-                }
-            }
+                Some(formula) => sheet.write_formula(row, at, with_result(formula, credits))?,
+                None => sheet.write_number(row, at, number(credits))?,
+            };
         }
-        calculated(sheet, (row, 4), format!("C{0}+D{0}", row + 1), period.total(), &plain)?;
+        sheet.write_formula(row, 4, with_result(format!("C{0}+D{0}", row + 1), period.total()))?;
         last = row;
     }
     sheet.write_string_with_format(last + 1, 0, "All", &foot.text)?.write_blank(last + 1, 1, &foot.text)?;
     let sums = [all.iter().map(|of| of.free).sum::<i64>(), all.iter().map(|of| of.purchased).sum()];
     for (at, name, sum) in [(2, "C", sums[0]), (3, "D", sums[1]), (4, "E", sums[0] + sums[1])] {
-        calculated(sheet, (last + 1, at), format!("SUM({name}2:{name}{})", last + 1), sum, &foot)?;
+        calculated(sheet, (last + 1, at), format!("SUM({name}2:{name}{})", last + 1), sum, foot)?;
     }
     if let Some(drawn) = chart(model, Subject::Consumption, Frame::Page) {
         sheet.insert_chart(1, 6, &bars(model, last, drawn.description()))?;
@@ -166,9 +182,9 @@ fn head(
 ) -> Result<(), XlsxError> {
     sheet.set_name(name)?.set_freeze_panes(1, 0)?.set_repeat_rows(0, 0)?;
     sheet.set_landscape().set_paper_size(A4).set_print_fit_to_pages(1, 0);
+    let [left, right] = [FormatAlign::Left, FormatAlign::Right].map(|align| heading().set_align(align));
     for (at, (name, is_figure, width)) in (0..).zip(columns) {
-        let align = if is_figure { FormatAlign::Right } else { FormatAlign::Left };
-        sheet.write_string_with_format(0, at, name, &heading().set_align(align))?;
+        sheet.write_string_with_format(0, at, name, if is_figure { &right } else { &left })?;
         sheet.set_column_width(at, width)?;
     }
     Ok(())
@@ -182,9 +198,12 @@ pub(super) fn calculated(
     result: impl ToString,
     looks: &Looks,
 ) -> Result<(), XlsxError> {
-    let formula = Formula::new(formula).set_result(result.to_string());
-    sheet.write_formula_with_format(row, column, formula, &looks.number)?;
+    sheet.write_formula_with_format(row, column, with_result(formula, result), &looks.number)?;
     Ok(())
+}
+
+fn with_result(formula: String, result: impl ToString) -> Formula {
+    Formula::new(formula).set_result(result.to_string())
 }
 
 /// Characters for everything that stands in `column`.
