@@ -141,6 +141,12 @@ impl Context {
         self.app.get_or_try_init(open).await
     }
 
+    /// Whether the log is for people; false before the ledger is opened.
+    #[must_use]
+    pub fn log_is_text(&self) -> bool {
+        self.app.get().is_some_and(|app| super::log::is_text(&app.settings.log))
+    }
+
     /// Closes the ledger, if it was opened: its write-ahead log goes into its file.
     pub async fn close(&self) {
         if let Some(app) = self.app.get() {

@@ -4,7 +4,7 @@ use super::Context;
 use super::exit::{Exit, Failure};
 use super::files::{WholeFile, sync_folder_of};
 use crate::app::AppError;
-use crate::config::{FILE_NAME, default_file};
+use crate::config::{DATABASE_URL, FILE_NAME, Origin, default_file};
 use crate::store::{Meta, Place, Store, StoreError};
 use anyhow::Context as _;
 use std::io::Write;
@@ -77,6 +77,27 @@ impl Init {
         ));
         Ok(())
     }
+}
+
+/// Makes what `creditd init` makes here, where nothing says that there is a ledger already or should be one elsewhere: no settings
+/// file, no url of a database from anywhere, and no file of the default name. True when it did.
+pub(super) async fn make_where_nothing_is(context: &Context) -> Result<bool, Failure> {
+    let file = PathBuf::from(FILE_NAME);
+    // A clock that is set wants a sandbox, which is made by name.
+    if context.named_config().is_some() || file.exists() || context.clock().is_set() {
+        return Ok(false);
+    }
+    let settings = context.settings()?;
+    let is_named = settings.shown().iter().any(|one| one.key == DATABASE_URL && one.origin != Origin::Default);
+    let is_free = Place::of(&settings.database_url)?.file().is_some_and(|file| !file.exists());
+    if is_named || !is_free {
+        return Ok(false);
+    }
+    let mut made = Made::default();
+    made.settings(&file, None)?;
+    create_ledger(&settings.database_url, Meta { created_at: context.clock().now(), sandbox: false }).await?;
+    made.keep();
+    Ok(true)
 }
 
 /// What was made so far; removed again when dropped before [`Made::keep`].

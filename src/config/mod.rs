@@ -32,8 +32,8 @@ pub const FILE_NAME: &str = "creditd.toml";
 /// The environment variable that names the file.
 pub const FILE_ENV: &str = "CREDITD_CONFIG";
 
-/// The setting that may hold a password.
-const DATABASE_URL: &str = "database_url";
+/// The setting that says where the ledger is, which may hold a password.
+pub const DATABASE_URL: &str = "database_url";
 /// The setting that names its file.
 const DATABASE_URL_FILE: &str = "database_url_file";
 /// What the names of settings begin with whose values are secrets as a whole.
