@@ -7,7 +7,7 @@
 use super::transaction::{Money, words};
 use chrono::{NaiveDate, NaiveTime, Timelike};
 
-/// What stays together: an amount and its currency, a time and its half of the day.
+/// What stays together: an amount and its currency, a time and its half of the day, a day's number with a point and its month.
 const NO_BREAK: char = '\u{a0}';
 const NARROW_NO_BREAK: char = '\u{202f}';
 
@@ -174,7 +174,7 @@ impl Locale {
     pub fn date(self, day: NaiveDate) -> String {
         let form = match self.order() {
             Order::Day => "%-d %B %Y",
-            Order::DayDot => "%-d. %B %Y",
+            Order::DayDot => "%-d.\u{a0}%B %Y",
             Order::Month => "%B %-d, %Y",
         };
         day.format(form).to_string()
@@ -185,7 +185,7 @@ impl Locale {
     pub fn day(self, day: NaiveDate) -> String {
         let form = match self.order() {
             Order::Day => "%-d %B",
-            Order::DayDot => "%-d. %B",
+            Order::DayDot => "%-d.\u{a0}%B",
             Order::Month => "%B %-d",
         };
         day.format(form).to_string()
@@ -196,7 +196,7 @@ impl Locale {
     pub fn short_day(self, day: NaiveDate) -> String {
         let form = match self.order() {
             Order::Day => "%-d %b",
-            Order::DayDot => "%-d. %b",
+            Order::DayDot => "%-d.\u{a0}%b",
             Order::Month => "%b %-d",
         };
         day.format(form).to_string()
@@ -362,7 +362,7 @@ mod tests {
         #[test]
         fn a_date_is_the_date(locale in locale(), day in 0_i32..80_000) {
             let day = NaiveDate::from_epoch_days(day).expect("a day");
-            let plain = |text: String| text.replace(['.', ','], "");
+            let plain = |text: String| text.replace(['.', ','], "").replace(NO_BREAK, " ");
             let forms = match locale.order() {
                 Order::Month => ["%B %d %Y", "%b %d %Y"],
                 Order::Day | Order::DayDot => ["%d %B %Y", "%d %b %Y"],
@@ -413,8 +413,8 @@ mod tests {
             format!("{locale}  {}", told.join(" | ")).replace(NO_BREAK, "_").replace(NARROW_NO_BREAK, "~")
         };
         insta::assert_snapshot!(Locale::ALL.iter().map(shown).collect::<Vec<_>>().join("\n"), @"
-        de-DE  -1.234 | 1.234.567 | 2.525,50_€ | 25_$ | 19,90_CHF | 1. April 2013, 00:05 | 1. Apr
-        de-CH  -1’234 | 1’234’567 | €_2’525.50 | $_25 | CHF_19.90 | 1. April 2013, 00:05 | 1. Apr
+        de-DE  -1.234 | 1.234.567 | 2.525,50_€ | 25_$ | 19,90_CHF | 1._April 2013, 00:05 | 1._Apr
+        de-CH  -1’234 | 1’234’567 | €_2’525.50 | $_25 | CHF_19.90 | 1._April 2013, 00:05 | 1._Apr
         en-GB  -1,234 | 1,234,567 | €2,525.50 | $25 | CHF_19.90 | 1 April 2013, 00:05 | 1 Apr
         en-US  -1,234 | 1,234,567 | €2,525.50 | $25 | CHF_19.90 | April 1, 2013, 12:05_AM | Apr 1
         en-AU  -1,234 | 1,234,567 | €2,525.50 | US$25 | CHF_19.90 | 1 April 2013, 12:05_am | 1 Apr

@@ -343,23 +343,14 @@ fn corrections(before: &Said, now: &Said) -> Vec<CorrectionView> {
     now.changes_since(before).into_iter().map(correction).collect()
 }
 
-/// How a figure is called in a mail.
+/// How a figure is called in a mail, which has no page of notes.
 const fn label(column: Column) -> &'static str {
     match column {
-        Column::CarriedIn => "Carried in",
-        Column::Allocated => "Allocated",
-        Column::Purchased => "Purchased",
-        Column::Bonus => "Bonus",
-        Column::Consumed => "Consumed",
-        Column::Refunded => "Refunded",
         Column::Lapsed => "Lapsed, unused",
-        Column::Returned => "Returned",
-        Column::Adjusted => "Adjusted",
-        Column::Remaining => "Remaining",
         Column::Succeeded => "Actions done",
         Column::Failed => "Actions failed",
         Column::Refused => "Actions refused",
-        other => other.as_str(),
+        other => other.heading(),
     }
 }
 

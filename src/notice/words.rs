@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(moment(at, york, Locale::EnGb), "1 April 2013, 00:30 EDT");
         assert_eq!(moment(at, york, Locale::EnUs), "April 1, 2013, 12:30\u{a0}AM EDT");
         assert_eq!(moment(at, paulo, Locale::PtBr), "1 April 2013, 01:30 UTC-03");
-        assert_eq!(hour(at, kolkata, Locale::DeDe), "1. April 2013, 10:00 IST");
+        assert_eq!(hour(at, kolkata, Locale::DeDe), "1.\u{a0}April 2013, 10:00 IST");
         assert_eq!(hour(at, kolkata, Locale::EnIn), "1 April 2013, 10:00\u{a0}am IST");
     }
 

@@ -6,7 +6,7 @@
 use super::Rendered;
 use super::chart::{self, Chart, Frame, View, charts};
 use super::html_more::{CSS, CSS_NAME, MORE, MORE_NAME, MoreView, more_view};
-use super::wording::{EQUATION, days, heading_of, listed, period, section_name, story, whom};
+use super::wording::{EQUATION, days, listed, period, section_name, story, whom};
 use crate::core::counting::grouped;
 use crate::core::statement::{Cell, Column, DateRange, Group, LINES_PER_PERIOD, Line, ReportModel, Section};
 use serde::Serialize;
@@ -170,7 +170,7 @@ fn page<'a>(model: &'a ReportModel, charts: &'a [Chart]) -> Page<'a> {
         equation: equation(&model.totals),
         counts: counts(&model.totals),
         charts: charts.iter().map(View::bare).collect(),
-        columns: columns.iter().map(|column| heading_of(*column)).collect(),
+        columns: columns.iter().map(|column| column.heading()).collect(),
         more: more_view(model),
         accounts: (sections.len() > 1 && !model.is_log())
             .then(|| accounts(model, &sections, &columns, has_sections || has_usage)),
@@ -195,7 +195,7 @@ fn notes(sections: usize, has_detail: bool, left_out: &[Column]) -> Vec<String> 
         notes.push(format!("{missing} in the sums but not in the list, which CSV has in full."));
     }
     if !left_out.is_empty() {
-        let names: Vec<String> = left_out.iter().map(|column| heading_of(*column).to_lowercase()).collect();
+        let names: Vec<String> = left_out.iter().map(|column| column.heading().to_lowercase()).collect();
         notes.push(format!("Zero throughout and therefore without a column: {}.", listed(&names)));
     }
     notes
@@ -227,7 +227,7 @@ fn equation(totals: &[Line]) -> Vec<EquationRow> {
         .into_iter()
         .map(|(column, sign, meaning)| EquationRow {
             sign,
-            name: heading_of(column),
+            name: column.heading(),
             meaning,
             amounts: totals.iter().map(|line| shown(line.cell(column))).collect(),
             is_zero: totals.iter().all(|line| line.cell(column).is_nothing()),
@@ -241,7 +241,7 @@ fn counts(totals: &[Line]) -> Vec<Count> {
     let total = totals.last().into_iter();
     total
         .flat_map(|total| {
-            columns.clone().map(|column| Count { name: heading_of(column), value: shown(total.cell(column)) })
+            columns.clone().map(|column| Count { name: column.heading(), value: shown(total.cell(column)) })
         })
         .collect()
 }

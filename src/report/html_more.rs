@@ -2,7 +2,7 @@
 
 use super::log::columns;
 use super::more::{Block, Value, blocks};
-use super::wording::{filters_said, heading_of, listed};
+use super::wording::{filters_said, listed};
 use crate::core::counting::grouped;
 use crate::core::statement::{Cell, Column, ReportModel};
 use serde::Serialize;
@@ -95,7 +95,7 @@ const fn is_long(column: Column) -> bool {
 fn log_view(model: &ReportModel) -> LogView {
     let log = &model.beside.log;
     let columns = columns(model);
-    let head = |column: &Column| HeadView { name: heading_of(*column), is_text: !column.is_figure() };
+    let head = |column: &Column| HeadView { name: column.heading(), is_text: !column.is_figure() };
     let rows = log.iter().take(LOG_ROWS_MAX).map(|row| {
         let cell = |column: &Column| {
             let cell = row.cell(*column);

@@ -3,7 +3,7 @@
 
 use super::json::{Object, objects};
 use super::table::{Head, Keep, align, fitted, new_table, shortened, wrapped};
-use super::wording::{EQUATION, days, heading_of, money, period};
+use super::wording::{EQUATION, days, money, period};
 use crate::core::counting::{counted, grouped};
 use crate::core::ids::printable;
 use crate::core::statement::{
@@ -85,7 +85,7 @@ fn in_sum(model: &ReportModel) -> Option<Block> {
     }
     let rows = compared(model).into_iter().map(|column| {
         let figures = model.totals.iter().map(|line| figure(Some(line), column));
-        [word(heading_of(column))].into_iter().chain(figures).collect()
+        [word(column.heading())].into_iter().chain(figures).collect()
     });
     Some(Block {
         title: "In sum".to_owned(),
@@ -111,7 +111,7 @@ fn comparison(model: &ReportModel) -> Option<Block> {
         let (Value::Number(was), Value::Number(is)) = (&then, &now) else { return None };
         let change = Value::Change(is - was);
         let is_nothing = (*was, *is) == (0, 0);
-        (!is_nothing).then(|| vec![word(heading_of(column)), then, now, change])
+        (!is_nothing).then(|| vec![word(column.heading()), then, now, change])
     });
     Some(Block {
         title: if model.is_over {

@@ -89,43 +89,6 @@ pub(super) const EQUATION: [(Column, &str, &str); 10] = [
     (Column::Remaining, "=", "at the end"),
 ];
 
-/// The name of a column as a heading.
-pub(super) const fn heading_of(column: Column) -> &'static str {
-    match column {
-        Column::Account => "Account",
-        Column::From => "From",
-        Column::To => "To",
-        Column::Action => "Action",
-        Column::User => "User",
-        Column::Type => "Type",
-        Column::Status => "Status",
-        Column::CreditType => "Credits",
-        Column::CarriedIn => "Carried in",
-        Column::Allocated => "Allocated",
-        Column::Purchased => "Purchased",
-        Column::Bonus => "Bonus",
-        Column::Consumed => "Consumed",
-        Column::Refunded => "Refunded",
-        Column::Lapsed => "Lapsed",
-        Column::Returned => "Returned",
-        Column::Adjusted => "Adjusted",
-        Column::Remaining => "Remaining",
-        Column::Succeeded => "Succeeded",
-        Column::Failed => "Failed",
-        Column::Refused => "Refused",
-        Column::LocalTime => "When",
-        Column::OccurredAt => "In UTC",
-        Column::Kind => "Kind",
-        Column::Quantity => "Quantity",
-        Column::Credits => "Credits",
-        Column::Free => "Free",
-        Column::Comment => "Comment",
-        Column::Reason => "Reason",
-        Column::Reference => "Reference",
-        Column::Key => "Key",
-    }
-}
-
 /// What stands in a column of `model`, for those who were only sent the file.
 pub(super) fn meaning_in(model: &ReportModel, column: Column) -> &'static str {
     match column {

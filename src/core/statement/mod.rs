@@ -19,6 +19,7 @@ mod beside;
 mod filters;
 mod fold;
 mod groups;
+mod headings;
 mod lines;
 mod log;
 mod marks;

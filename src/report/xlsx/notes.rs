@@ -1,6 +1,6 @@
 //! The sheet of notes: what the report is, how it adds up, and what its columns mean.
 
-use super::super::wording::{EQUATION, filters_said, heading_of, listed, meaning_in, period, story, whom};
+use super::super::wording::{EQUATION, filters_said, listed, meaning_in, period, story, whom};
 use super::sheets::{Layout, calculated};
 use super::{Looks, fitted, heading, is_like_a_formula, put, put_time};
 use crate::core::counting::{counted, grouped};
@@ -94,7 +94,7 @@ fn equation(sheet: &mut Worksheet, model: &ReportModel, mut row: RowNum) -> Resu
         row += 1;
         let is_sum = column == Column::Remaining;
         let looks = if is_sum { foot } else { plain };
-        let name = format!("{sign} {}", heading_of(column)).trim_start().to_owned();
+        let name = format!("{sign} {}", column.heading()).trim_start().to_owned();
         put(sheet, (row, 0), Cell::Text(&name), looks)?;
         put(sheet, (row, 1), Cell::Word(what), looks)?;
         for (at, letter, line) in [(2, 'C', 0), (3, 'D', 1)].map(|(at, letter, line)| (at, letter, &model.totals[line]))
