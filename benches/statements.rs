@@ -1,8 +1,9 @@
 //! Statements worded and written to the outbox in a second, on SQLite, forced to disk: the figures, a chart, a workbook and the
 //! mail of a month, by the job that does it.
 //!
-//! `cargo bench --bench statements`, or `cargo bench --bench statements -- accounts=20000 charges=90`. Each account has an
-//! admin, a purchase, and charges of six actions by five users over the whole month. Then each part alone, by one thread.
+//! `cargo bench --bench statements`, or `cargo bench --bench statements -- accounts=20000 charges=90 deliver`. Each account has an
+//! admin, a purchase, and charges of six actions by five users over the whole month. Then each part alone, by one thread; and where it is
+//! asked for, all of them delivered to a server in the same process.
 
 use creditd::app::App;
 use creditd::clock::Clock;
@@ -10,6 +11,7 @@ use creditd::config::{LoadInput, Settings};
 use creditd::core::calendar::{Calendar, Instant, Month, Terms};
 use creditd::core::counting::grouped;
 use creditd::core::credits::Credits;
+use creditd::core::delivery::Tls;
 use creditd::core::ids::{AccountId, ActionCode, Email, Key, Reference, UserId};
 use creditd::core::ledger::{Account, Call, Purchase, Usage};
 use creditd::core::locale::Locale;
@@ -18,13 +20,18 @@ use creditd::core::run::Span;
 use creditd::core::schedule::{Job, Slot};
 use creditd::core::statement::{DateRange, Grouping, ReportSpec, Scope};
 use creditd::core::transaction::{Money, Status};
-use creditd::jobs::{Kit, Run, execute};
+use creditd::jobs::{Kit, Run, deliver, execute};
+use creditd::mail::{Mailer, SmtpMailer, SmtpOptions};
 use creditd::notice::sample_statement;
 use creditd::report::chart::{Frame, Subject, chart, png};
 use creditd::report::{Format, make, render};
 use creditd::store::{Admin, Load, Meta, NewAccount, Store};
 use std::hint::black_box;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 /// Accounts opened, and charged, at once.
@@ -76,6 +83,66 @@ async fn main() {
         message.attachments.iter().map(|part| format!("{} {} bytes", part.name, part.bytes.len())).collect();
     println!("one has {} bytes of text, {} of HTML, {}", message.text.len(), message.html.len(), sizes.join(", "));
     parts(&kit, &ids[..SAMPLE.min(accounts)], month).await;
+    if std::env::args().any(|arg| arg == "deliver") {
+        deliver_all(kit, accounts).await;
+    }
+}
+
+/// Delivers what was written to a server in this process, which counts messages and keeps none.
+async fn deliver_all(mut kit: Kit, messages: usize) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&taken);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(take_mail(stream, Arc::clone(&counted)));
+        }
+    });
+    let options = SmtpOptions {
+        host: "127.0.0.1".into(),
+        port,
+        tls: Tls::None,
+        login: None,
+        ca_file: None,
+        connections: 4,
+        timeout: Duration::from_secs(30),
+        idempotency_header: None,
+    };
+    let address = Email::new("credits@platform.example").expect("an address");
+    let from = Mailbox { name: "AI credits".into(), address };
+    kit.mailer = Mailer::Smtp(Arc::new(SmtpMailer::new(options, from).expect("a mailer")));
+    let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop: CancellationToken::new() };
+    let begin = now();
+    let done = deliver::run(&kit, &mut run).await.expect("the job ends well");
+    let took = begin.elapsed();
+    assert_eq!(taken.load(Ordering::Relaxed), messages, "{}", done.summary);
+    report("statements delivered over 4 connections", messages, took);
+}
+
+/// One session: takes whatever it is given.
+async fn take_mail(stream: TcpStream, taken: Arc<AtomicUsize>) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    stream.write_all(b"220 bench\r\n").await?;
+    let mut line = Vec::new();
+    while stream.read_until(b'\n', &mut line).await? > 0 {
+        let said = match line.first().map(u8::to_ascii_uppercase) {
+            Some(b'D') => {
+                stream.write_all(b"354 go on\r\n").await?;
+                while line != b".\r\n" {
+                    line.clear();
+                    stream.read_until(b'\n', &mut line).await?;
+                }
+                taken.fetch_add(1, Ordering::Relaxed);
+                "250 taken\r\n"
+            }
+            Some(b'Q') => return stream.write_all(b"221 bye\r\n").await,
+            _ => "250 so be it\r\n",
+        };
+        stream.write_all(said.as_bytes()).await?;
+        line.clear();
+    }
+    Ok(())
 }
 
 /// What each part takes alone.

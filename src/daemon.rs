@@ -11,11 +11,10 @@
 
 mod systemd;
 
-use crate::app::BadClock;
 use crate::core::calendar::Instant;
 use crate::core::schedule::{Covers, Job, Schedule, Slot};
-use crate::jobs::backfill::{Retries, Slotted, run_next};
-use crate::jobs::{Claiming, Done, JobError, Kit, Planned, Run, begun, plan_due, run_slot, tell_missed};
+use crate::jobs::backfill::{Slotted, run_next};
+use crate::jobs::{Claiming, Done, JobError, Kit, Planned, Retries, Run, begun, plan_due, run_slot, tell_missed};
 use crate::store::StoreError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -72,10 +71,7 @@ pub struct Ran {
 #[derive(Debug, Default)]
 pub struct Looked {
     at: BTreeMap<Job, Instant>,
-    /// When the newest row had been recorded at the first ring, if there was one.
-    newest_row: Option<Option<Instant>>,
-    /// What was said of the clock, and of slots that are too old: once is enough.
-    clock: Option<String>,
+    /// How many slots are too old, as it was said: once is enough.
     expired: BTreeMap<Job, usize>,
 }
 
@@ -94,14 +90,6 @@ impl Looked {
     /// The job has more to do than one bell does.
     fn forget(&mut self, job: Job) {
         self.at.remove(&job);
-    }
-
-    /// Whether it is news that the clock is wrong so.
-    fn is_news(&mut self, clock: Option<&BadClock>) -> bool {
-        let said = clock.map(ToString::to_string);
-        let is_news = said.is_some() && self.clock.is_none();
-        self.clock = said;
-        is_news
     }
 }
 
@@ -211,11 +199,12 @@ async fn attend_backfills(kit: Arc<Kit>, rung: Arc<Notify>, stop: CancellationTo
             () = stop.cancelled() => return,
             () = rung.notified() => {}
         }
-        // `ring` says what is wrong with it.
-        if kit.app.check_clock(None).await.is_ok_and(|bad| bad.is_some()) {
-            continue;
-        }
-        if let Err(error) = run_backfills(&kit, &stop).await {
+        let ran = match kit.bad_clock().await {
+            Ok(None) => run_backfills(&kit, &stop).await,
+            Ok(Some(_)) => continue,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = ran {
             tracing::error!(%error, "backfills could not be run");
         }
     }
@@ -254,22 +243,12 @@ pub async fn ring(
     stop: &CancellationToken,
     watch: &mut (dyn FnMut(Ran) + Send),
 ) -> Result<(), StoreError> {
-    let newest_row = match looked.newest_row {
-        Some(known) => known,
-        None => *looked.newest_row.insert(kit.app.store.newest_recorded_at().await?),
-    };
-    let bad_clock = kit.app.check_clock(newest_row).await?;
-    if looked.is_news(bad_clock.as_ref())
-        && let Some(why) = &bad_clock
-    {
-        tracing::error!("no job is run: {why}");
-    }
-    if bad_clock.is_some() {
+    if kit.bad_clock().await?.is_some() {
         return Ok(());
     }
     for schedule in schedules {
         let job = schedule.job;
-        let begun = begun(&kit.app).await?;
+        let begun = begun(&kit.app, Retries::InTheirTime).await?;
         let mut slots: Vec<Slot> = begun.open.iter().filter(|id| id.job == job).map(|id| id.slot).collect();
         if begun.leaves_room_for(schedule) {
             slots.extend(due(kit, schedule, looked).await?);
@@ -302,9 +281,11 @@ async fn due(kit: &Kit, schedule: &Schedule, looked: &mut Looked) -> Result<Vec<
         tracing::warn!(%job, slots = due.capped, "more slots are due than run at one bell; the next goes on");
         looked.forget(job);
     }
-    if looked.expired.insert(job, due.expired) != Some(due.expired) && due.expired > 0 {
-        let hint = format!("creditd run {job} {} runs them", by_hand(job));
-        tracing::warn!(%job, slots = due.expired, hint, "slots are older than the window and are not run");
+    if looked.expired.insert(job, due.expired) != Some(due.expired) {
+        if due.expired > 0 {
+            let hint = format!("creditd run {job} {} runs them", by_hand(job));
+            tracing::warn!(%job, slots = due.expired, hint, "slots are older than the window and are not run");
+        }
         tell_missed(kit, schedule, &due).await?;
     }
     Ok(due.slots)
@@ -350,7 +331,10 @@ fn log(ran: &Ran) {
         }
         Ok(done) => {
             tracing::info!(%job, %slot, "{}", done.summary);
-            done.problems.iter().for_each(|problem| tracing::warn!(%job, %slot, "{problem}"));
+            for problem in &done.problems {
+                let account = problem.account.as_ref().map(tracing::field::display);
+                tracing::warn!(%job, %slot, account, "{problem}");
+            }
         }
         Err(JobError::Stopped) => tracing::info!(%job, %slot, "{}", JobError::Stopped),
         Err(error) if error.is_lease_lost() => tracing::info!(%job, %slot, "{error}"),

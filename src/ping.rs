@@ -1,9 +1,9 @@
 //! Tells the operator's monitoring over the web that a run of a job began, was done or failed, in the manner of
 //! healthchecks.io: whoever misses such a ping for too long raises the alarm, also when creditd itself is gone.
 //!
-//! A ping is said and forgotten: one task sends them one after the other, each bounded in time, and what does not fit into
-//! its queue is dropped. So no job ever waits for one or fails by one. Whoever has an address can ping it, so addresses are
-//! in no log.
+//! A ping is said and forgotten: a task for each job sends its pings one after the other, each bounded in time, and what does
+//! not fit into its queue is dropped. So no job ever waits for one or fails by one, and an address where nobody answers holds
+//! up no other. Whoever has an address can ping it, so addresses are in no log.
 
 use crate::core::schedule::Job;
 use crate::core::secret::Secret;
@@ -12,10 +12,10 @@ use reqwest::{Client, Url};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
-/// Pings that wait to be sent. One every ten seconds and job is usual.
-const QUEUE_MAX: usize = 100;
+/// Pings of a job that wait to be sent. Two every ten seconds are usual.
+const QUEUE_MAX: usize = 20;
 /// The longest that a try takes.
 const TRY_TIME_MAX: Duration = Duration::from_secs(5);
 /// Tries of one ping.
@@ -53,9 +53,8 @@ pub enum PingError {
 /// Who is told of runs.
 #[derive(Debug)]
 pub struct Pinger {
-    queue: Sender<(Job, Event)>,
-    jobs: Vec<Job>,
-    sending: JoinHandle<()>,
+    queues: BTreeMap<Job, Sender<Event>>,
+    sending: JoinSet<()>,
 }
 
 impl Pinger {
@@ -78,38 +77,39 @@ impl Pinger {
             .redirect(reqwest::redirect::Policy::limited(REDIRECTS_MAX))
             .build()
             .map_err(PingError::Client)?;
-        let (queue, waiting) = channel(QUEUE_MAX);
-        let jobs = urls.keys().copied().collect();
-        Ok(Some(Pinger { queue, jobs, sending: tokio::spawn(send_all(client, urls, waiting)) }))
+        let (mut queues, mut sending) = (BTreeMap::new(), JoinSet::new());
+        for (job, url) in urls {
+            let (queue, waiting) = channel(QUEUE_MAX);
+            queues.insert(job, queue);
+            sending.spawn(send_all(client.clone(), job, url, waiting));
+        }
+        Ok(Some(Pinger { queues, sending }))
     }
 
     /// Says what happened to a run of `job`, at once and without waiting for anybody.
     pub fn tell(&self, job: Job, event: Event) {
-        if !self.jobs.contains(&job) {
-            return;
-        }
-        if let Err(TrySendError::Full(_)) = self.queue.try_send((job, event)) {
+        let Some(queue) = self.queues.get(&job) else { return };
+        if let Err(TrySendError::Full(_)) = queue.try_send(event) {
             tracing::warn!(%job, %event, "too many pings wait to be sent; this one is left out");
         }
     }
 
     /// Sends what waits, for a few seconds at most.
     pub async fn finish(self) {
-        let Pinger { queue, sending, jobs: _ } = self;
-        drop(queue);
-        let stop = sending.abort_handle();
-        if tokio::time::timeout(FAREWELL, sending).await.is_err() {
-            stop.abort();
+        let Pinger { queues, mut sending } = self;
+        drop(queues);
+        let all_sent = async { while sending.join_next().await.is_some() {} };
+        if tokio::time::timeout(FAREWELL, all_sent).await.is_err() {
+            // What is dropped is ended.
             tracing::warn!("pings were still waiting to be sent; they are left out");
         }
     }
 }
 
-async fn send_all(client: Client, urls: BTreeMap<Job, Url>, mut waiting: Receiver<(Job, Event)>) {
+async fn send_all(client: Client, job: Job, url: Url, mut waiting: Receiver<Event>) {
     let mut is_failing = false;
-    while let Some((job, event)) = waiting.recv().await {
-        let Some(url) = urls.get(&job) else { continue };
-        match send(&client, url_of(url, event)).await {
+    while let Some(event) = waiting.recv().await {
+        match send(&client, url_of(&url, event)).await {
             Ok(()) if is_failing => {
                 is_failing = false;
                 tracing::info!(%job, "pings are taken again");

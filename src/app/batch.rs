@@ -4,12 +4,36 @@ use super::{App, AppError};
 use crate::clock::Clock;
 use crate::core::calendar::Instant;
 use crate::core::ids::AccountId;
-use crate::core::ledger::{Call, Ledger, Purchase, Receipt, Refusal};
+use crate::core::ledger::{Account, Call, Grant, Ledger, Purchase, Receipt, Refusal};
+use crate::core::transaction::Transaction;
 use crate::store::{Batch, Load, Store, StoreError};
 
 /// A call in a batch: on which account, what, and by which clock. It happens when its turn comes, not when it was sent:
 /// so no ledger is asked about an instant before its newest row.
 pub(super) type InTurn<'a> = (&'a AccountId, &'a Call, Clock);
+
+/// What calls would do to an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreseen {
+    /// The account.
+    pub account: Account,
+    /// Its grants that would be others, as they are when nothing but time has passed, and as they would be. A new one is not there
+    /// before.
+    pub grants: Vec<(Option<Grant>, Grant)>,
+    /// The rows that would be written, beside those that time writes.
+    pub rows: Vec<Transaction>,
+}
+
+impl Foreseen {
+    fn of(before: &Ledger, after: Ledger) -> Foreseen {
+        let rows = after.rows().get(before.rows().len()..).unwrap_or_default().to_vec();
+        let moved = |grant: &Grant| {
+            let was = before.grants.get(&grant.id);
+            (was != Some(grant)).then(|| (was.cloned(), grant.clone()))
+        };
+        Foreseen { grants: after.grants.values().filter_map(moved).collect(), rows, account: after.account }
+    }
+}
 
 impl App {
     /// Does `calls` in one database transaction: one answer for each, in order. One that is refused holds up no other.
@@ -30,6 +54,28 @@ impl App {
         let mut batch = self.store.load(&load(&calls)).await?;
         let one = |(account, call, clock): &InTurn<'_>| Ok(apply_one(&mut batch, account, call, clock.now())?.1);
         Ok(calls.iter().map(one).collect())
+    }
+
+    /// What [`App::apply`] would do to each account that `calls` are about, in the order of their ids. Nothing is written.
+    ///
+    /// # Errors
+    /// [`AppError`], for the first account that does not exist or cannot be brought up to date.
+    pub async fn foresee(&self, calls: &[(AccountId, Call)]) -> Result<Vec<Foreseen>, AppError> {
+        let calls = self.in_turn(calls);
+        let mut batch = self.store.load(&load(&calls)).await?;
+        let now = self.now();
+        // Whether time has passed in the ledger or not changes nothing (R3), and so nothing that it does is taken for a call's.
+        for ledger in batch.ledgers.values_mut() {
+            ledger.roll_over(now, now)?;
+        }
+        let mut before = batch.ledgers.clone();
+        // What a call that is refused would do is nothing.
+        calls.iter().for_each(|(account, call, _)| drop(apply_one(&mut batch, account, call, now)));
+        let foreseen = |(id, after): (AccountId, Ledger)| {
+            let before = before.remove(&id).ok_or(AppError::UnknownAccount(id))?;
+            Ok(Foreseen::of(&before, after))
+        };
+        std::mem::take(&mut batch.ledgers).into_iter().map(foreseen).collect()
     }
 
     /// What speaks against each of `calls`, looked at by itself.
@@ -122,7 +168,7 @@ mod tests {
     use crate::core::calendar::{Calendar, Month, Terms};
     use crate::core::credits::Credits;
     use crate::core::ids::Key;
-    use crate::core::ledger::{Account, Closing};
+    use crate::core::ledger::Closing;
     use crate::core::price::PriceMatrix;
 
     /// Two callers send the same call; the connection of the first is lost before it knows whether it wrote.

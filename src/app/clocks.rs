@@ -54,16 +54,15 @@ pub fn judge(now: Instant, newest: Instant) -> Option<BadClock> {
 
 impl App {
     /// Why jobs do nothing by themselves at the present instant; none where it can be believed, as on a sandbox, where it may be
-    /// any. `newest_row` is when the newest
-    /// row was recorded, as [`crate::store::Store::newest_recorded_at`] says it, some time ago or now: whoever runs jobs also leaves
-    /// newer marks.
+    /// any. When the newest row was recorded is asked once in the life of a process: whoever runs jobs also leaves newer marks.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn check_clock(&self, newest_row: Option<Instant>) -> Result<Option<BadClock>, StoreError> {
+    pub async fn bad_clock(&self) -> Result<Option<BadClock>, StoreError> {
         if self.store.meta().sandbox {
             return Ok(None);
         }
+        let newest_row = *self.newest_row.get_or_try_init(async || self.store.newest_recorded_at().await).await?;
         let newest = [newest_row, self.store.newest_run_at().await?].into_iter().flatten().max();
         Ok(judge(self.now(), newest.unwrap_or(Instant::MIN).max(self.store.meta().created_at)))
     }

@@ -2,6 +2,7 @@
 
 use super::tally::ChargeOutcome;
 use super::{App, AppError};
+use crate::clock::Clock;
 use crate::store::Figures;
 use chrono::NaiveDate;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 pub struct Health {
     /// What the database says.
     pub figures: Figures,
+    /// How far this machine's clock was ahead of the database's, in microseconds; also on a sandbox that has another.
+    pub clock_skew_us: i64,
     /// Days of UTC that are over and whose rows are not in sealed files yet; `None` where sealing is off.
     pub unsealed_days: Option<u64>,
     /// The folders that creditd writes to, with the bytes that are free there; none where the system does not say.
@@ -23,6 +26,8 @@ impl App {
     /// # Errors
     /// [`AppError::Store`].
     pub async fn health(&self) -> Result<Health, AppError> {
+        let database_at = self.store.clock().await?;
+        let clock_skew_us = Clock::System.now().micros() - database_at.micros();
         let figures = self.store.figures().await?;
         let unsealed_days = if self.settings.sealed.enabled { Some(self.unsealed_days().await?) } else { None };
         let folders = self.folders();
@@ -31,7 +36,7 @@ impl App {
         });
         let folders = asked.await.unwrap_or_default();
         let folders = folders.into_iter().map(|(name, free, folder)| (name, folder, free)).collect();
-        Ok(Health { figures, unsealed_days, folders })
+        Ok(Health { figures, clock_skew_us, unsealed_days, folders })
     }
 
     async fn unsealed_days(&self) -> Result<u64, AppError> {

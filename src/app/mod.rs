@@ -18,6 +18,7 @@ mod tally;
 mod terms;
 mod unsubscribe;
 
+pub use batch::Foreseen;
 pub use caps::UserCap;
 pub use clocks::BadClock;
 pub use desk::DESK_BATCH_MAX;
@@ -40,7 +41,9 @@ use crate::sealed::SealedError;
 use crate::store::{Load, Store, StoreError};
 use desk::Desk;
 use std::borrow::Cow;
+use std::sync::Arc;
 use tally::Tally;
+use tokio::sync::OnceCell;
 
 /// Why a call was not done. Nothing was written then.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +135,8 @@ pub struct App {
     /// Where calls of this process meet to be done together.
     desk: Desk,
     tally: Tally,
+    /// When the newest row had been recorded, as it was first asked.
+    newest_row: Arc<OnceCell<Option<Instant>>>,
 }
 
 impl App {
@@ -152,7 +157,8 @@ impl App {
         if clock.is_set() && !store.meta().sandbox {
             return Err(AppError::NotASandbox);
         }
-        Ok(App { settings, desk: Desk::new(store.clone()), tally: Tally::default(), store, clock })
+        let desk = Desk::new(store.clone());
+        Ok(App { settings, desk, tally: Tally::default(), newest_row: Arc::default(), store, clock })
     }
 
     /// The present instant.
@@ -167,7 +173,8 @@ impl App {
     /// [`AppError::NotASandbox`] when this is a real ledger.
     pub fn at(&self, now: Instant) -> Result<App, AppError> {
         let app = App::new(self.settings.clone(), self.store.clone(), Clock::Fixed(now))?;
-        Ok(App { desk: self.desk.clone(), tally: self.tally.clone(), ..app })
+        let newest_row = Arc::clone(&self.newest_row);
+        Ok(App { desk: self.desk.clone(), tally: self.tally.clone(), newest_row, ..app })
     }
 
     /// The same on `store`, which is the same ledger under some condition. Calls are not under it.

@@ -9,8 +9,8 @@ use crate::core::calendar::Instant;
 use crate::core::ids::AccountId;
 use crate::core::run::RunState;
 use crate::core::schedule::Job;
-use crate::jobs::backfill::{BackfillError, Retries, Slotted, create_backfill, plan_backfill, run_next};
-use crate::jobs::{JobError, Kit};
+use crate::jobs::backfill::{BackfillError, Slotted, create_backfill, plan_backfill, run_next};
+use crate::jobs::{JobError, Kit, Retries};
 use crate::store::{BackfillRecord, BackfillState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -197,7 +197,7 @@ async fn work(context: &Context, kit: &Kit, record: BackfillRecord) -> Result<()
     report(done.load(Ordering::Relaxed), Some(all));
     let mut ran: Vec<Slotted> = ran.into_iter().flatten().collect();
     ran.sort_by_key(|ran| (ran.slot.due_at(), ran.slot));
-    let (mut problems, mut failure) = (Vec::new(), None);
+    let (mut problems, mut failure) = (Vec::<String>::new(), None);
     for Slotted { slot, result } in ran {
         let (state, outcome) = match result {
             Ok(done) => {
@@ -205,7 +205,7 @@ async fn work(context: &Context, kit: &Kit, record: BackfillRecord) -> Result<()
                 if done.more_lines > 0 {
                     context.say(format!("... and {} more", done.more_lines));
                 }
-                problems.extend(done.problems);
+                problems.extend(done.problems.iter().map(ToString::to_string));
                 ("done", done.summary)
             }
             Err(error) => {

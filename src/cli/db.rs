@@ -171,14 +171,16 @@ async fn restore_check(context: &Context, path: &Path) -> Result<(), Failure> {
     let (from, to) = (path.to_owned(), copy.clone());
     tokio::task::spawn_blocking(move || std::fs::copy(from, to)).await?.with_context(not_checked)?;
     let url = format!("sqlite://{}", copy.display());
-    let (as_it_is, schema) = Store::open_as_it_is(&url).await?;
+    // What is wrong is wrong with the backup: nobody knows the copy, which is gone by then.
+    let of_backup = |error: StoreError| error.of_original(path);
+    let (as_it_is, schema) = Store::open_as_it_is(&url).await.map_err(of_backup)?;
     let broken = as_it_is.broken_pages(BROKEN_LINES_MAX).await;
     as_it_is.close().await;
     let broken = broken?;
     if !broken.is_empty() {
         return Err(Failure::message(Exit::Failure, format!("{} is damaged: {}", path.display(), broken.join("; "))));
     }
-    let store = Store::open(&url).await?;
+    let store = Store::open(&url).await.map_err(of_backup)?;
     let checked = look_into(context, &settings, &store, schema, path).await;
     store.close().await;
     checked

@@ -61,6 +61,8 @@ pub enum Cell {
     Int(i64),
     /// Yes or no.
     Bool(bool),
+    /// Things inside the one thing, for programs.
+    Json(serde_json::Value),
     /// Nothing.
     Null,
 }
@@ -114,6 +116,7 @@ impl Cell {
             Cell::Int(number) => grouped(*number),
             Cell::Bool(true) => "yes".to_owned(),
             Cell::Bool(false) => "no".to_owned(),
+            Cell::Json(value) => printable(&value.to_string()),
             Cell::Null => "-".to_owned(),
         }
     }
@@ -123,6 +126,7 @@ impl Cell {
             Cell::Text(text) => neutralised(text),
             Cell::Int(number) => number.to_string(),
             Cell::Bool(truth) => truth.to_string(),
+            Cell::Json(value) => neutralised(&value.to_string()),
             Cell::Null => String::new(),
         }
     }
@@ -134,6 +138,7 @@ impl Serialize for Cell {
             Cell::Text(text) => serializer.serialize_str(text),
             Cell::Int(number) => serializer.serialize_i64(*number),
             Cell::Bool(truth) => serializer.serialize_bool(*truth),
+            Cell::Json(value) => value.serialize(serializer),
             Cell::Null => serializer.serialize_none(),
         }
     }

@@ -4,9 +4,11 @@ use super::Context;
 use super::exit::{Exit, Failure, OrExit};
 use super::output::{Cell, Column};
 use crate::config::schedules;
-use crate::core::calendar::{Instant, Month, parse_date};
+use crate::core::calendar::{Month, parse_date};
 use crate::core::schedule::{Covers, Job, Slot};
-use crate::jobs::{Claiming, Done, JobError, Kit, Planned, Run as JobRun, plan_due, run_slot, zones_of};
+use crate::jobs::{
+    Claiming, Done, JobError, Kit, Planned, Retries, Run as JobRun, begun, plan_due, run_slot, zones_of,
+};
 use chrono::NaiveDate;
 
 const SCHEMA: &str = "creditd.run/1";
@@ -38,12 +40,13 @@ impl Run {
         let app = context.app().await?;
         let kit = Kit::open(app.clone()).await.and_then(Kit::with_pings).or_exit(Exit::Config)?;
         if !self.dry_run && !self.clock_is_right {
-            let newest_row = app.store.newest_recorded_at().await?;
-            if let Some(bad) = app.check_clock(newest_row).await? {
+            if let Some(bad) = app.bad_clock().await? {
                 return Err(Failure::message(Exit::Refused, format!("{}: {bad}", self.job)));
             }
         }
-        let left_lying = self.left_lying(&kit).await?;
+        // Periods whose run was begun and is not over: because its process died, or because it failed and is tried again.
+        let begun = begun(app, Retries::AtOnce).await?;
+        let left_lying: Vec<Slot> = begun.open.iter().filter(|id| id.job == self.job).map(|id| id.slot).collect();
         let slots = self.slots(&kit, &left_lying).await?;
         if slots.is_empty() {
             context.say(format!("{}: nothing is due", self.job));
@@ -55,7 +58,7 @@ impl Run {
             SCHEMA,
             &[Column::text("job"), Column::text("slot"), Column::text("state"), Column::text("outcome")],
         )?;
-        let (mut problems, mut failure) = (Vec::new(), None);
+        let (mut problems, mut failure) = (Vec::<String>::new(), None);
         for slot in slots {
             let progress = context.progress("working");
             let stop = context.stop.clone();
@@ -69,7 +72,7 @@ impl Run {
             let (state, outcome) = match result {
                 Ok(done) => {
                     self.explain(context, &done);
-                    problems.extend(done.problems);
+                    problems.extend(done.problems.iter().map(ToString::to_string));
                     (if self.dry_run { "planned" } else { "done" }, done.summary)
                 }
                 Err(error) => {
@@ -128,12 +131,6 @@ impl Run {
                 }
             }
         }
-    }
-
-    /// Periods whose run was begun and is not over: because its process died, or because it failed and is tried again.
-    async fn left_lying(&self, kit: &Kit) -> Result<Vec<Slot>, Failure> {
-        let unfinished = kit.app.store.unfinished_runs(Instant::MAX).await?.runs;
-        Ok(unfinished.iter().filter(|record| record.id.job == self.job).map(|record| record.id.slot).collect())
     }
 
     fn explain(&self, context: &Context, done: &Done) {

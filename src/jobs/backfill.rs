@@ -4,7 +4,8 @@
 //! told other figures a corrected one; without, it is only said who would. Each slot is a run that processes share as they
 //! do those of a schedule, so a backfill goes on wherever a process lives, and running it again changes nothing.
 
-use super::planner::share;
+use super::planner::{Retries, share};
+use super::watched::watched;
 use super::{Done, JobError, Kit, Planned as Ran, Run, platform};
 use crate::core::backfill::{Asked, BadBackfill, Decision, Planned, plan};
 use crate::core::calendar::Instant;
@@ -28,15 +29,6 @@ pub enum BackfillError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// When slots that failed are run again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retries {
-    /// When their time has come.
-    InTheirTime,
-    /// Now: a person asks for it.
-    AtOnce,
 }
 
 /// One slot of a backfill was run.
@@ -118,15 +110,17 @@ pub async fn run_next(
             return Ok(None);
         };
         let begin = |run: &mut SharedRun, _| {
-            if matches!(run.state, RunState::Waiting | RunState::Failed) {
+            let was = run.state;
+            if matches!(was, RunState::Waiting | RunState::Failed) {
                 run.begin_again(now);
             }
-            ((), None)
+            (was == RunState::Waiting, None)
         };
-        app.store.change_run(id, begin).await?;
+        let was_waiting = app.store.change_run(id, begin).await? == Some(true);
         let kit = kit.for_backfill(Arc::new(record.asked.clone()));
         let mut run = Run { dry_run: false, progress: &mut *progress, stop: stop.clone() };
-        match share(&kit, id, false, &mut run).await? {
+        let work = share(&kit, id, false, &mut run);
+        match watched(&kit, id, was_waiting, work).await? {
             Ran::Ran(result) => {
                 let is_done = kit.app.store.change_run(id, |run, _| (run.state == RunState::Done, None)).await?;
                 if is_done == Some(true) && record.asked.email && record.asked.accounts.is_empty() {

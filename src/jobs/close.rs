@@ -8,7 +8,7 @@
 //! Then it tells whoever got the statement of a month that was closed, by the job or by a person, what has changed since; and it
 //! drops what messages said that are older than the settings keep it.
 
-use super::{Done, JobError, Kit, Run, statements};
+use super::{Done, JobError, Kit, Problem, Run, statements};
 use crate::core::calendar::{Instant, Month};
 use crate::core::counting::counted;
 use crate::core::ids::{AccountId, CLOSE_KEY_PREFIX, Key};
@@ -83,7 +83,7 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
                     done.line(format!("{id}: close {month}"));
                     closed += 1;
                 }
-                Some(Err(refusal)) => done.problems.push(refusal.to_string()),
+                Some(Err(refusal)) => done.problems.push(Problem::of(id, refusal)),
                 None => left += 1,
             }
         }
@@ -92,9 +92,10 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         after = Some(last);
     }
     let more = waiting.len().saturating_sub(PERIODS_NAMED_MAX);
-    done.problems.extend(waiting.iter().take(PERIODS_NAMED_MAX).map(|(slot, accounts)| unreported(*slot, *accounts)));
+    done.problems
+        .extend(waiting.iter().take(PERIODS_NAMED_MAX).map(|(slot, accounts)| unreported(*slot, *accounts).into()));
     if more > 0 {
-        done.problems.push(format!("and {more} more periods that were not reported"));
+        done.problems.push(format!("and {more} more periods that were not reported").into());
     }
     let reopened = if left > 0 { format!(", {left} left as they were opened again") } else { String::new() };
     let corrected = match statements::correct(kit, run, &mut done).await? {

@@ -4,7 +4,7 @@
 //! database is free, whatever has come together until then in one go. What a process that dies had delivered and not recorded
 //! is delivered again when its lease is over, with the same Message-ID.
 
-use super::{Done, JobError, Kit, PLAN_LINES_MAX, Run};
+use super::{Done, JobError, Kit, PLAN_LINES_MAX, Problem, Run};
 use crate::core::counting::counted;
 use crate::core::delivery::{Fault, Next, Tried, after_failure};
 use crate::mail::{MailError, Mailer};
@@ -43,7 +43,7 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
     }
     match (tally.halted.is_none(), tally.server_failed.take()) {
         (true, Some(why)) if tally.sent == 0 => tally.halted = Some((Fault::Server, why)),
-        (true, Some(why)) => tally.done.problems.push(format!("{why}; messages wait for it")),
+        (true, Some(why)) => tally.done.problems.push(format!("{why}; messages wait for it").into()),
         _ => {}
     }
     match tally.halted.take() {
@@ -153,7 +153,8 @@ impl Tally {
         let name = record.message.key.name();
         let mut problem = |text: String| {
             if self.done.problems.len() < PLAN_LINES_MAX {
-                self.done.problems.push(format!("{name}: {text}"));
+                let account = record.message.key.account().cloned();
+                self.done.problems.push(Problem { account, what: format!("{name}: {text}") });
             }
         };
         match next {

@@ -3,13 +3,15 @@
 //! A job that fails is an incident until it is done once, or, where its slots are periods, until none that failed is left:
 //! one mail to each operator when it begins, one when it is over. Both are written with the end of the run. A job that was
 //! told to stop, or whose process ended, did not fail: it goes on when its schedule rings.
+//!
+//! Periods that nothing runs by itself any more are an incident of their own, which is over when none of them is left.
 
 use super::{Done, JobError, Kit};
 use crate::core::ids::cut_text;
 use crate::core::outbox::Message;
 use crate::core::schedule::{Covers, Due, Schedule};
 use crate::notice::{JobFailed, JobWell, NoticeError};
-use crate::store::{Incident, NO_BACKFILL, RunId, StoreError, Telling};
+use crate::store::{Incident, NO_BACKFILL, RunId, StoreError, Telling, Wrong};
 
 /// Longest reason kept of an incident, in characters.
 const WHY_CHARS_MAX: usize = 2_000;
@@ -41,11 +43,11 @@ pub(super) async fn news(kit: &Kit, id: RunId, result: &Result<Done, JobError>) 
         return Ok(News::default());
     }
     let (now, locale) = (kit.app.now(), kit.app.settings.mail.locale);
-    Ok(News(match (kit.app.store.incident(job).await?, result) {
+    Ok(News(match (kit.app.store.incident(job, Wrong::Fails).await?, result) {
         (Some(incident), Ok(done)) => {
             let outcome = done.summary.clone();
             let Incident { began_at, why, .. } = incident.clone();
-            let facts = JobWell { job, slot, done_at: now, outcome, began_at, why, locale };
+            let facts = JobWell { job, slot, done_at: now, outcome, began_at, why, missed: false, locale };
             let messages = to_operators(kit, |to| kit.templates.job_well(&facts, to));
             Some(Telling::Ends(incident, messages))
         }
@@ -58,31 +60,49 @@ pub(super) async fn news(kit: &Kit, id: RunId, result: &Result<Done, JobError>) 
             let facts = JobFailed { job, slot, failed_at: now, why: why.clone(), missed: 0, locale };
             let messages = to_operators(kit, |to| kit.templates.job_failed(&facts, to));
             let why = cut_text(&why, WHY_CHARS_MAX);
-            Some(Telling::Begins(Incident { job, slot, began_at: now, why }, messages))
+            Some(Telling::Begins(Incident { job, wrong: Wrong::Fails, slot, began_at: now, why }, messages))
         }
     }))
 }
 
-/// Tells the operators of periods that were never run and have left their schedule's window, once for the newest of them.
+/// Tells the operators of periods that were never run and have left their schedule's window, once until none of them is left, and
+/// then that this is so.
 ///
 /// # Errors
 /// [`StoreError`]; nothing was written then.
-pub async fn tell_missed(kit: &Kit, schedule: &Schedule, due: &Due) -> Result<u64, StoreError> {
-    let Some(slot) = due.expired_last.filter(|slot| slot.covers() != Covers::Tick) else { return Ok(0) };
-    let facts = JobFailed {
-        job: schedule.job,
-        slot,
-        // The key of the notice, so that it comes once.
-        failed_at: slot.due_at(),
-        why: format!("creditd did not run then, and they are older than the window of {} days", schedule.window_days),
-        missed: due.expired,
-        locale: kit.app.settings.mail.locale,
+pub async fn tell_missed(kit: &Kit, schedule: &Schedule, due: &Due) -> Result<(), StoreError> {
+    let (job, store) = (schedule.job, &kit.app.store);
+    if job.covers() == Covers::Tick || kit.app.settings.mail.operators.is_empty() {
+        return Ok(());
+    }
+    let (now, locale) = (kit.app.now(), kit.app.settings.mail.locale);
+    let telling = match (store.incident(job, Wrong::Missed).await?, due.expired_last) {
+        (None, Some(slot)) => {
+            let why = format!(
+                "creditd did not run then, and they are older than the window of {} days",
+                schedule.window_days
+            );
+            // The key of the notice, so that it comes once.
+            let began_at = slot.due_at();
+            let facts = JobFailed { job, slot, failed_at: began_at, why: why.clone(), missed: due.expired, locale };
+            let messages = to_operators(kit, |to| kit.templates.job_failed(&facts, to));
+            // They are due now, whenever that was.
+            let messages = messages.into_iter().map(|message| Message { created_at: now, ..message }).collect();
+            Telling::Begins(Incident { job, wrong: Wrong::Missed, slot, began_at, why }, messages)
+        }
+        (Some(incident), None) => {
+            let Incident { slot, began_at, why, .. } = incident.clone();
+            // Those that are so old that nobody looks for them any more were not run either.
+            if !store.recorded_slots(job, began_at).await?.contains(&slot) {
+                return Ok(());
+            }
+            let outcome = "none of the periods that were missed is left".to_owned();
+            let facts = JobWell { job, slot, done_at: now, outcome, began_at, why, missed: true, locale };
+            Telling::Ends(incident, to_operators(kit, |to| kit.templates.job_well(&facts, to)))
+        }
+        (None, None) | (Some(_), Some(_)) => return Ok(()),
     };
-    let messages = to_operators(kit, |to| kit.templates.job_failed(&facts, to));
-    // They are due now, whenever that was.
-    let now = kit.app.now();
-    let messages: Vec<Message> = messages.into_iter().map(|message| Message { created_at: now, ..message }).collect();
-    kit.app.store.write_messages(&messages).await
+    store.tell(&telling).await
 }
 
 /// One message to each. What cannot be worded keeps no run from being recorded.

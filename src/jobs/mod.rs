@@ -26,16 +26,18 @@ mod watched;
 pub mod webhooks;
 
 pub use incidents::tell_missed;
-pub use planner::{Begun, Claiming, Planned, begun, plan_due, run_slot};
+pub use planner::{Begun, Claiming, Planned, Retries, begun, plan_due, run_slot};
 pub use platform::zones_of;
 pub use pulse::{Pulse, RunEnd};
+pub use statements::foresee::{Foresight, GrantMoves, StatementMoves, foresee};
 
-use crate::app::{App, AppError};
+use crate::app::{App, AppError, BadClock};
 use crate::config::{MailSettings, TransportKind};
 use crate::core::alert::Levels;
 use crate::core::backfill::Asked;
 use crate::core::calendar::Instant;
 use crate::core::delivery::{Breaker, Fault};
+use crate::core::ids::AccountId;
 use crate::core::ledger::Refusal;
 use crate::core::locale::Locale;
 use crate::core::run::{Span, Tally};
@@ -47,6 +49,7 @@ use crate::notice::{BadTemplates, NoticeError, Sender, Templates};
 use crate::ping::{PingError, Pinger};
 use crate::report::{DefinitionError, RenderError};
 use crate::store::{AccountRecord, RunId, StoreError};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -84,8 +87,8 @@ pub enum JobError {
         why: String,
         /// What was done until then.
         summary: String,
-        /// What else went wrong, one line each.
-        problems: Vec<String>,
+        /// What else went wrong.
+        problems: Vec<Problem>,
     },
     /// Nobody can be told of runs.
     #[error(transparent)]
@@ -249,6 +252,21 @@ impl Kit {
         self.at(self.app.with_store(self.app.store.fenced(id, term)))
     }
 
+    /// Why jobs do nothing by themselves at the present instant; none where the clock can be believed. The first time that it is so is
+    /// news to the log, whoever of this process asks.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn bad_clock(&self) -> Result<Option<BadClock>, StoreError> {
+        let bad = self.app.bad_clock().await?;
+        if self.pulse.clock_is_news(bad.is_some())
+            && let Some(why) = &bad
+        {
+            tracing::error!("no job is run: {why}");
+        }
+        Ok(bad)
+    }
+
     /// Until when the mail server is left alone, after it did not answer a few times.
     #[must_use]
     pub fn mail_rests_until(&self) -> Option<Instant> {
@@ -324,6 +342,33 @@ fn smtp_options(mail: &MailSettings) -> Result<SmtpOptions, MailError> {
     })
 }
 
+/// What could not be done although a job went on, in one line without addresses.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// The account that it is about, where it is about one: the log has it in a field.
+    pub account: Option<AccountId>,
+    /// What it is.
+    pub what: String,
+}
+
+impl Problem {
+    fn of(account: &AccountId, what: impl fmt::Display) -> Problem {
+        Problem { account: Some(account.clone()), what: what.to_string() }
+    }
+}
+
+impl From<String> for Problem {
+    fn from(what: String) -> Problem {
+        Problem { account: None, what }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
 /// How a job runs.
 pub struct Run<'a> {
     /// Decide and show, but write nothing.
@@ -349,8 +394,8 @@ pub struct Done {
     pub more_lines: u64,
     /// In one sentence.
     pub summary: String,
-    /// What could not be done although the job went on: one line each.
-    pub problems: Vec<String>,
+    /// What could not be done although the job went on.
+    pub problems: Vec<Problem>,
     /// The counts of the summary, of jobs that are done in batches.
     pub tally: Tally,
 }

@@ -56,12 +56,24 @@ pub struct Begun {
     pub under_way: BTreeSet<Job>,
 }
 
+/// When runs that failed are run again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retries {
+    /// When their time has come.
+    InTheirTime,
+    /// Now: a person asks for it.
+    AtOnce,
+}
+
 /// Looks at the runs that are not over.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn begun(app: &App) -> Result<Begun, StoreError> {
-    let now = app.now();
+pub async fn begun(app: &App, retries: Retries) -> Result<Begun, StoreError> {
+    let now = match retries {
+        Retries::InTheirTime => app.now(),
+        Retries::AtOnce => Instant::MAX,
+    };
     let unfinished = app.store.unfinished_runs(now).await?;
     let mut begun = Begun::default();
     for record in &unfinished.runs {
@@ -127,7 +139,7 @@ pub async fn run_slot(
         };
         kit.app.store.change_run(id, begin_again).await?;
     }
-    watched(kit, job, slot, is_new, share(kit, id, is_new, run)).await
+    watched(kit, id, is_new, share(kit, id, is_new, run)).await
 }
 
 /// Does batches of a run until there are none, or one fails.
@@ -275,7 +287,8 @@ async fn end_batch(kit: &Kit, id: RunId, term: u32, result: &Result<Done, JobErr
     let now = kit.app.now();
     let change = |run: &mut SharedRun, _| match result {
         Ok(done) => {
-            run.finish(term, &done.tally, &done.problems);
+            let problems: Vec<String> = done.problems.iter().map(ToString::to_string).collect();
+            run.finish(term, &done.tally, &problems);
             if kit.asked.is_some() {
                 run.note(&done.lines);
             }

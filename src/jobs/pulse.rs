@@ -42,6 +42,7 @@ pub struct Pulse(Mutex<Counts>);
 #[derive(Debug, Default)]
 struct Counts {
     rang_at: Option<Moment>,
+    has_bad_clock: bool,
     runs: BTreeMap<(Job, RunEnd), (u64, Duration)>,
 }
 
@@ -59,6 +60,11 @@ impl Pulse {
     #[must_use]
     pub fn since_ring(&self) -> Option<Duration> {
         self.counts().rang_at.map(|rang_at| rang_at.elapsed())
+    }
+
+    /// Keeps whether the clock is wrong now; true where it is and was not before.
+    pub fn clock_is_news(&self, is_bad: bool) -> bool {
+        !std::mem::replace(&mut self.counts().has_bad_clock, is_bad) && is_bad
     }
 
     /// A run of `job` ended.

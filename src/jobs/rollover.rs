@@ -2,7 +2,7 @@
 //!
 //! Both roll whole ledgers over; they differ in which accounts they look for, and in what they say.
 
-use super::{Done, JobError, Kit, PLAN_LINES_MAX, Run};
+use super::{Done, JobError, Kit, PLAN_LINES_MAX, Problem, Run};
 use crate::app::{App, AppError};
 use crate::core::calendar::Instant;
 use crate::core::counting::{counted, grouped};
@@ -151,7 +151,7 @@ pub(super) async fn run(kit: &Kit, run: &mut Run<'_>, mut looking: Looking) -> R
             match part.line {
                 Some(Ok(line)) => done.line(line),
                 Some(Err(refusal)) => {
-                    problems.insert(refusal.to_string());
+                    problems.insert(Problem::of(&part.account, refusal));
                 }
                 None => done.more_lines += part.totals.accounts,
             }
@@ -171,19 +171,21 @@ fn plan(batch: &mut Batch, now: Instant, worded: usize) -> Vec<Part> {
 
 /// What was done to one account, and the line about it where that is wanted.
 struct Part {
+    account: AccountId,
     totals: Totals,
     line: Option<Result<String, Refusal>>,
 }
 
 fn part(ledger: &mut Ledger, now: Instant, is_worded: bool) -> Part {
+    let account = ledger.account.id.clone();
     if let Err(refusal) = ledger.roll_over(now, now) {
-        return Part { totals: Totals::default(), line: Some(Err(refusal)) };
+        return Part { account, totals: Totals::default(), line: Some(Err(refusal)) };
     }
     if !ledger.is_changed() {
-        return Part { totals: Totals::default(), line: None };
+        return Part { account, totals: Totals::default(), line: None };
     }
     let totals = Totals::of(ledger);
-    Part { totals, line: is_worded.then(|| Ok(described(ledger, totals))) }
+    Part { account, totals, line: is_worded.then(|| Ok(described(ledger, totals))) }
 }
 
 fn described(ledger: &Ledger, part: Totals) -> String {

@@ -1,12 +1,12 @@
 //! `scan`: finds accounts at or below an alert level, writes the alert and the notices about it (DESIGN 5).
 
-use super::{Done, JobError, Kit, Run};
+use super::{Done, JobError, Kit, Problem, Run};
 use crate::app::{Balance, balance_of};
 use crate::config::AlertSettings;
 use crate::core::alert::{AlertPlan, AlertState, Crossing, OpenAlert, plan_alerts, quiet};
 use crate::core::calendar::Instant;
 use crate::core::counting::counted;
-use crate::core::credits::Credits;
+use crate::core::credits::{Credits, Split};
 use crate::core::forecast::{DailyUse, ForecastInput, forecast};
 use crate::core::ids::AccountId;
 use crate::core::ledger::AccountStatus;
@@ -36,7 +36,7 @@ struct Page {
     looked: Vec<Looked>,
     findings: Vec<Finding>,
     /// Why nothing can be said of an account.
-    problems: Vec<String>,
+    problems: Vec<Problem>,
 }
 
 /// Scans the accounts that have changed: those whose balance has left where their alerts need nothing, as the database has
@@ -142,7 +142,7 @@ impl Scan<'_> {
 pub(super) async fn preview(
     kit: &Kit,
     record: AccountRecord,
-    balance: Balance,
+    mut balance: Balance,
     reader: Admin,
 ) -> Result<Option<Message>, JobError> {
     let now = kit.app.now();
@@ -156,11 +156,20 @@ pub(super) async fn preview(
         let ladder = levels.ladder(balance.allowance);
         let Some((_, threshold)) = ladder.first() else { return Ok(None) };
         plan = plan_alerts(&levels, balance.allowance, *threshold, &state, now);
+        balance = with_left(balance, *threshold);
     }
     let record = AccountRecord { admins: vec![Admin { alerts: true, ..reader }], ..record };
     let prices = kit.app.store.prices().await?;
     let finding = Finding { record, balance, plan, is_over: None, lapses_soon: false };
     Ok(word(kit, &[finding], &prices, now).await?.pop())
+}
+
+/// The balance of an account that has come down to `left`: free credits are used first (R5). A mail that said that it has, beside
+/// what it really has, would make no sense.
+fn with_left(balance: Balance, left: Credits) -> Balance {
+    let purchased = balance.available.purchased.min(left);
+    let free = Credits::new(left.get() - purchased.get());
+    Balance { available: Split { free, purchased }, lapsing: balance.lapsing.min(free), ending: Vec::new(), ..balance }
 }
 
 /// The notice that an alert is over as `record`'s account would get it now. Nothing is written.
@@ -211,7 +220,7 @@ async fn look(kit: &Kit, ids: &[AccountId], now: Instant, is_of_all: bool) -> Re
         let balance = match balance_of(ledger, now) {
             Ok(balance) => balance,
             Err(refusal) => {
-                page.problems.push(refusal.to_string());
+                page.problems.push(Problem::of(&account, refusal));
                 continue;
             }
         };

@@ -8,6 +8,7 @@
 //! version has one set of figures, and an admin was told those of the last version of which the outbox has a message.
 
 mod batches;
+pub mod foresee;
 
 use self::batches::{Batch, Batches, stated};
 use super::{Done, JobError, Kit, Run, platform};
@@ -30,7 +31,7 @@ use crate::core::webhook::{Event, EventKind, Facts};
 use crate::notice::{ChartPicture, PacksBought, Period, StatementMail, Templates, TopUse, Tops};
 use crate::report::chart::{Frame, Picture, Subject, chart};
 use crate::report::{self, Format, RenderError};
-use crate::store::{AccountRecord, Admin, ClosedStatement, Statements, StoreError, Version};
+use crate::store::{AccountRecord, Admin, ClosedStatement, Statements, Store, StoreError, Version};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use std::collections::{BTreeMap, BTreeSet};
@@ -172,7 +173,7 @@ pub(super) async fn correct(kit: &Kit, run: &mut Run<'_>, done: &mut Done) -> Re
         for (month, compared) in by_month {
             let reported = Reported::Month(month);
             let ids: Vec<AccountId> = compared.iter().map(|statement| statement.account.clone()).collect();
-            let wanted = told(kit, &ids, reported).await?;
+            let wanted = told(store, &ids, reported).await?;
             let stated = stated(kit, &wanted, reported).await?;
             let mut worded = word(kit, wanted, stated, reported, &titles, now).await?;
             worded.tell(done);
@@ -262,7 +263,7 @@ impl Wanted {
 
 /// The accounts whose period this was and has ended, with the admins to write to; and how many were written to before.
 async fn gather(kit: &Kit, records: Vec<AccountRecord>, reported: Reported) -> Result<(Vec<Wanted>, u64), JobError> {
-    let mut wanted = readers(kit, records, reported).await?;
+    let mut wanted = readers(&kit.app.store, records, reported).await?;
     let mut known = 0;
     for one in &mut wanted {
         let all = one.admins.len();
@@ -290,7 +291,7 @@ async fn compare(
     if matches!(reported, Reported::Day(_)) {
         return gather(kit, records, reported).await;
     }
-    let mut wanted = readers(kit, records, reported).await?;
+    let mut wanted = readers(&kit.app.store, records, reported).await?;
     wanted.retain(|one| !one.admins.is_empty());
     Ok((wanted, 0))
 }
@@ -353,16 +354,15 @@ fn changes(record: &AccountRecord, reported: Reported, before: &Said, said: &Sai
 }
 
 /// Accounts with the admins who were told.
-async fn told(kit: &Kit, ids: &[AccountId], reported: Reported) -> Result<Vec<Wanted>, JobError> {
-    let mut wanted = readers(kit, kit.app.store.accounts(ids).await?, reported).await?;
+async fn told(store: &Store, ids: &[AccountId], reported: Reported) -> Result<Vec<Wanted>, JobError> {
+    let mut wanted = readers(store, store.accounts(ids).await?, reported).await?;
     wanted.iter_mut().for_each(|one| one.admins.retain(|(_, told)| told.is_some()));
     wanted.retain(|one| !one.admins.is_empty());
     Ok(wanted)
 }
 
 /// Accounts with all admins who want such statements.
-async fn readers(kit: &Kit, records: Vec<AccountRecord>, reported: Reported) -> Result<Vec<Wanted>, JobError> {
-    let store = &kit.app.store;
+async fn readers(store: &Store, records: Vec<AccountRecord>, reported: Reported) -> Result<Vec<Wanted>, JobError> {
     let mut versions = match reported {
         Reported::Month(month) => {
             let ids: Vec<AccountId> = records.iter().map(|record| record.account.id.clone()).collect();

@@ -2,26 +2,30 @@
 
 use super::pulse::RunEnd;
 use super::{Kit, Planned};
-use crate::core::schedule::{Job, Slot};
+use crate::core::schedule::Job;
 use crate::ping::Event;
-use crate::store::StoreError;
+use crate::store::{NO_BACKFILL, RunId, StoreError};
 use tokio::time::Instant as Moment;
 use tracing::Instrument;
 
-/// Does `run`, which is this process's share of the run of `job` for `slot`, and tells of it; that it begins where it
-/// `is_new`. However it ends, also by a panic, somebody hears.
+/// Does `run`, which is this process's share of the run `id`, and tells of it; that it begins where it `is_new`. However it
+/// ends, also by a panic, somebody hears.
 pub(super) async fn watched(
     kit: &Kit,
-    job: Job,
-    slot: Slot,
+    id: RunId,
     is_new: bool,
     run: impl Future<Output = Result<Planned, StoreError>>,
 ) -> Result<Planned, StoreError> {
+    let RunId { backfill, job, slot } = id;
     let mut watch = Watch { kit, job, began: Moment::now(), end: Some(RunEnd::Failed) };
     if is_new {
         watch.tell(Event::Began);
     }
-    let planned = run.instrument(tracing::info_span!("run", %job, %slot)).await;
+    let span = tracing::info_span!("run", %job, %slot, backfill = tracing::field::Empty);
+    if backfill != NO_BACKFILL {
+        span.record("backfill", backfill);
+    }
+    let planned = run.instrument(span).await;
     watch.end = match &planned {
         Ok(Planned::Ran(result)) => Some(RunEnd::of(result)),
         Ok(_) => None,

@@ -49,6 +49,8 @@ pub struct JobWell {
     pub began_at: Instant,
     /// Why.
     pub why: String,
+    /// Whether it had missed periods, of which `slot` was the newest, instead of failing.
+    pub missed: bool,
     /// How operators write dates.
     pub locale: Locale,
 }
@@ -75,6 +77,7 @@ struct WellView<'a> {
     began_at: String,
     outcome: String,
     why: String,
+    missed: bool,
 }
 
 /// What an operator may type.
@@ -113,7 +116,7 @@ impl Templates {
     /// # Errors
     /// [`NoticeError`] when a template fails on these facts.
     pub fn job_well(&self, facts: &JobWell, to: &Mailbox) -> Result<Message, NoticeError> {
-        let JobWell { job, slot, done_at, outcome, began_at, why, locale } = facts;
+        let JobWell { job, slot, done_at, outcome, began_at, why, missed, locale } = facts;
         let key = NoticeKey::job_well(*job, *began_at, to.address.clone());
         let view = WellView {
             locale: *locale,
@@ -123,6 +126,7 @@ impl Templates {
             began_at: moment(*began_at, Tz::UTC, *locale),
             outcome: shorten(without_addresses(outcome).trim_end_matches('.'), WHY_CHARS_MAX),
             why: shorten(&without_addresses(why), WHY_CHARS_MAX),
+            missed: *missed,
         };
         self.message("job-well", &view, key, &to.name, *done_at)
     }
@@ -239,8 +243,17 @@ pub fn sample_job_well() -> JobWell {
         outcome: "42 checks over the whole ledger, no difference".to_owned(),
         began_at: failed_at,
         why,
+        missed: false,
         locale,
     }
+}
+
+/// A notice to look at.
+#[must_use]
+pub fn sample_job_caught_up() -> JobWell {
+    let JobFailed { job, slot, failed_at, why, missed: _, locale } = sample_job_missed();
+    let outcome = "none of the periods that were missed is left".to_owned();
+    JobWell { job, slot, began_at: failed_at, why, missed: true, outcome, locale, ..sample_job_well() }
 }
 
 /// One sample for each job.

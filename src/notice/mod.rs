@@ -16,7 +16,7 @@ mod resolved;
 mod statement;
 mod words;
 
-pub use jobs::{JobFailed, JobWell, sample_job_failed, sample_job_missed, sample_job_well};
+pub use jobs::{JobFailed, JobWell, sample_job_caught_up, sample_job_failed, sample_job_missed, sample_job_well};
 pub use lapse_soon::{LapseSoon, sample_lapse_soon};
 pub use low_credit::{LowCredit, Pack, sample_low_credit};
 pub use platform::{PlatformMonth, sample_platform_month};
@@ -229,8 +229,9 @@ impl Templates {
         for sample in jobs::samples() {
             escaped(self.job_failed(&JobFailed { why: markup(), ..sample }, &to)?)?;
         }
-        let well = JobWell { why: markup(), outcome: markup(), ..sample_job_well() };
-        escaped(self.job_well(&well, &to)?)?;
+        for sample in [sample_job_well(), sample_job_caught_up()] {
+            escaped(self.job_well(&JobWell { why: markup(), outcome: markup(), ..sample }, &to)?)?;
+        }
         for mut sample in platform::samples() {
             sample.top_actions.iter_mut().for_each(|(title, ..)| *title = markup());
             escaped(self.platform_month(&sample, &to, Instant::from_micros(0), Vec::new())?)?;

@@ -178,6 +178,22 @@ pub enum StoreError {
     Encode(#[from] serde_json::Error),
 }
 
+impl StoreError {
+    /// The same of the ledger at `path`, of which a copy was looked at.
+    #[must_use]
+    pub fn of_original(self, path: &Path) -> StoreError {
+        let place = Place::File(path.to_owned());
+        match self {
+            StoreError::NotALedger { .. } => StoreError::NotALedger { place },
+            StoreError::Changed { version, .. } => StoreError::Changed { place, version },
+            StoreError::File { trouble, doing, source, .. } => {
+                StoreError::File { file: path.to_owned(), trouble, doing, source }
+            }
+            other => other,
+        }
+    }
+}
+
 impl From<BadName> for StoreError {
     fn from(bad: BadName) -> StoreError {
         StoreError::Corrupt(bad.to_string())

@@ -61,7 +61,7 @@ pub use batch::Batch;
 pub use delivery::{Delivery, LEASE_SECONDS, Leased};
 pub use error::{Result, StoreError, Trouble};
 pub use figures::{Figures, JobFigures};
-pub use incidents::{Incident, Telling};
+pub use incidents::{Incident, Telling, Wrong};
 pub use ledgers::{ACCOUNTS_DUE, BATCHES_AT_ONCE, Due};
 pub use load::Load;
 pub use outbox::{Asked, OutboxRecord};

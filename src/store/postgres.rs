@@ -21,10 +21,12 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the first connection may take: a server that is there answers in a fraction of it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Said once on each connection. A statement waits no longer for a lock than it would on SQLite; none runs longer than a
-/// report over years of the largest ledger; and a process that stopped in a transaction does not hold its locks for
-/// ever.
-const SESSION: &str = "SET lock_timeout = '30s'; SET statement_timeout = '15min'; \
-                       SET idle_in_transaction_session_timeout = '60s'";
+/// report over years of the largest ledger.
+const SESSION: &str = "SET lock_timeout = '30s'; SET statement_timeout = '15min'";
+/// A process that stopped in a transaction, asleep or under a debugger, does not hold its locks for ever; those of a write not so long
+/// that others give up waiting for them. Between two statements of a write there are milliseconds.
+const WRITER_IDLE: &str = "SET idle_in_transaction_session_timeout = '12s'";
+const READER_IDLE: &str = "SET idle_in_transaction_session_timeout = '60s'";
 
 /// The server's system says once in half a minute that it is there, which keeps open what lies between, and gives up who
 /// does not answer. A client cannot ask this of its own: sqlx sets nothing of the kind on its sockets. What has no such
@@ -63,9 +65,11 @@ fn pool(planning: &'static str, asks: bool) -> PgPoolOptions {
     let pool = pool.test_before_acquire(false).before_acquire(move |connection, meta| {
         Box::pin(async move { Ok(meta.idle_for <= IDLE_MAX && (!asks || connection.ping().await.is_ok())) })
     });
+    let idle = if asks { READER_IDLE } else { WRITER_IDLE };
     pool.after_connect(move |connection, _| {
         Box::pin(async move {
             sqlx::raw_sql(SESSION).execute(&mut *connection).await?;
+            sqlx::raw_sql(idle).execute(&mut *connection).await?;
             // An engine that does not know a setting does in its own way.
             for settings in [planning, KEEPALIVE] {
                 let _ = sqlx::raw_sql(settings).execute(&mut *connection).await;

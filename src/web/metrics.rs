@@ -1,4 +1,4 @@
-//! `/metrics`: what Prometheus collects, as OpenMetrics text without what older collectors do not know.
+//! `/metrics`: what Prometheus collects, in its text form, which every collector knows.
 //!
 //! Counters are of this process. Gauges are of the ledger, so every replica says the same; they are asked for when somebody
 //! collects, in bounded time, and hold for some seconds, so that collecting cannot load the ledger.
@@ -30,7 +30,7 @@ const HOLDS: Duration = Duration::from_secs(30);
 /// How long the ledger may take to say it.
 const TIME_MAX: Duration = Duration::from_secs(8);
 /// What the exposition says that it is.
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 type Labels = Vec<(&'static str, String)>;
 type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
@@ -52,7 +52,7 @@ pub(super) async fn metrics(extract::State(state): extract::State<State>) -> imp
             }
         }
     };
-    ([(header::CONTENT_TYPE, OPEN_METRICS)], text(kit, health.as_deref()))
+    ([(header::CONTENT_TYPE, TEXT)], text(kit, health.as_deref()))
 }
 
 async fn ask(kit: &Kit) -> Option<Arc<Health>> {
@@ -78,7 +78,18 @@ fn text(kit: &Kit, health: Option<&Health>) -> String {
     let mut text = String::new();
     // Writing to a text does not fail.
     let _ = encode(&mut text, &registry);
-    text
+    plain_text(&text)
+}
+
+/// OpenMetrics as text of Prometheus: there a counter is described under the name that its samples have, and nothing marks the end.
+fn plain_text(open_metrics: &str) -> String {
+    let lines: Vec<&str> = open_metrics.lines().filter(|line| *line != "# EOF").collect();
+    let is_counter = |name: &str| lines.contains(&format!("# TYPE {name} counter").as_str());
+    let plain = |line: &&str| match line.splitn(4, ' ').collect::<Vec<_>>()[..] {
+        ["#", what @ ("HELP" | "TYPE"), name, rest] if is_counter(name) => format!("# {what} {name}_total {rest}\n"),
+        _ => format!("{line}\n"),
+    };
+    lines.iter().map(plain).collect()
 }
 
 /// What is known without asking anybody.
@@ -153,13 +164,18 @@ fn of_ledger(registry: &mut Registry, health: &Health, now: Instant) {
         if verify.failed { 1.0 } else { 0.0 },
     );
     if let Some(days) = health.unsealed_days {
-        plain(registry, "sealed_lag_days", "Days that are over and not in sealed files yet", number(days));
+        plain(
+            registry,
+            "sealed_lag_seconds",
+            "How much time of days that are over is not in sealed files yet",
+            number(days * 86_400),
+        );
     }
     plain(
         registry,
         "clock_skew_seconds",
         "How far this machine's clock is ahead of the database's",
-        seconds(now.micros() - figures.database_at.micros()),
+        seconds(health.clock_skew_us),
     );
     if let Some(newest) = figures.newest_row_at {
         plain(

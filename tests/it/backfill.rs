@@ -8,8 +8,8 @@ use creditd::core::ids::{AccountId, Email};
 use creditd::core::ledger::Usage;
 use creditd::core::run::RunState;
 use creditd::core::schedule::{Job, Slot};
-use creditd::jobs::backfill::{Retries, create_backfill, plan_backfill, run_next};
-use creditd::jobs::{Done, Kit};
+use creditd::jobs::backfill::{create_backfill, plan_backfill, run_next};
+use creditd::jobs::{Done, Kit, Retries};
 use creditd::store::{Admin, BackfillState, RunId, StoreError};
 use tokio_util::sync::CancellationToken;
 

@@ -13,7 +13,7 @@ use creditd::config::{LoadInput, Settings};
 use creditd::core::calendar::Instant;
 use creditd::core::delivery::Tls;
 use creditd::core::outbox::{Message, OutboxState};
-use creditd::jobs::JobError;
+use creditd::jobs::{JobError, Problem};
 use creditd::mail::SmtpOptions;
 use creditd::store::OutboxRecord;
 use serde::{Deserialize, Serialize};
@@ -130,11 +130,11 @@ async fn ten_thousand_sessions_lose_nothing() {
             Err(JobError::NotDelivered { problems, .. }) => problems,
             Err(error) => panic!("in seed {seed}: {error}"),
         };
-        let is_unknown = |problem: &&String| {
-            problem.contains("while waiting for its answer to the message") && !problem.contains("refused")
+        let is_unknown = |problem: &&Problem| {
+            problem.what.contains("while waiting for its answer to the message") && !problem.what.contains("refused")
         };
         for problem in problems.iter().filter(is_unknown) {
-            let name = problem.split(": ").next().expect("a name");
+            let name = problem.what.split(": ").next().expect("a name");
             *unknown.entry(name.to_owned()).or_default() += 1;
         }
         // The operator sends what is held.

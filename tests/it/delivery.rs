@@ -112,7 +112,7 @@ both_databases! {
                 break;
             }
             assert_eq!(done.summary, "0 messages delivered, 0 failed, 1 to be tried again");
-            assert!(done.problems[0].starts_with(&format!("{}: the mail server refused while naming the recipient: 450 4.2.0 (address) later", keys[0].name())), "{:?}", done.problems);
+            assert!(done.problems[0].what.starts_with(&format!("{}: the mail server refused while naming the recipient: 450 4.2.0 (address) later", keys[0].name())), "{:?}", done.problems);
             waits.push((record.due_at.micros() - now.micros()) / 60_000_000);
             assert_eq!(summary(&kit.at(sandbox.at_instant(record.due_at.plus_micros(-1)))).await, "0 messages delivered, 0 failed");
             now = record.due_at;
@@ -166,7 +166,7 @@ async fn an_address_where_nobody_is_gets_no_more_mail() {
     let keys = open_and_write(&sandbox, |acme| vec![alert(acme, 1, "gone@acme.example", WRITTEN)]).await;
     let kit = kit(sandbox.at(WRITTEN), &server);
     let done = run(&kit, false).await.expect("done");
-    assert!(done.problems[0].ends_with("given up, and its address gets no more mail"), "{:?}", done.problems);
+    assert!(done.problems[0].what.ends_with("given up, and its address gets no more mail"), "{:?}", done.problems);
     let list = sandbox.store().suppressions(10).await.expect("the list");
     assert_eq!((list[0].address.as_str(), list[0].message.as_ref()), ("gone@acme.example", Some(&keys[0])));
     assert!(list[0].reason.contains("550 5.1.1 (address) who?"), "{}", list[0].reason);

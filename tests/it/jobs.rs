@@ -150,7 +150,8 @@ async fn reset_passes_an_account_that_cannot_be_moved_on() {
         let done = tick(&sandbox, "2013-02-10T00:00:00Z", Job::Reset).await;
         assert!(done.summary.starts_with(&format!("{accounts} accounts: ")), "{}", done.summary);
         assert_eq!(done.problems.len(), 1, "{:?}", done.problems);
-        assert!(done.problems[0].starts_with("overflow: account a2: "), "{:?}", done.problems);
+        assert!(done.problems[0].what.starts_with("overflow: account a2: "), "{:?}", done.problems);
+        assert_eq!(done.problems[0].account, Some(account_id("a2")));
     }
 }
 

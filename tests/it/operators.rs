@@ -7,7 +7,7 @@ use creditd::core::ids::Email;
 use creditd::core::outbox::{Mailbox, NoticeKey, NoticeKind};
 use creditd::core::schedule::{Job, Schedule, Slot};
 use creditd::jobs::{Claiming, JobError, Kit, Planned, Run, plan_due, run_slot, tell_missed};
-use creditd::store::{Incident, OutboxRecord, RunId, Telling};
+use creditd::store::{Incident, OutboxRecord, RunId, Telling, Wrong};
 use tokio_util::sync::CancellationToken;
 
 const LAST_ZONE: Tz = Tz::Etc__GMTPlus12;
@@ -107,8 +107,8 @@ both_databases! {
         assert!(matches!(stopped, Err(JobError::Stopped)), "{stopped:?}");
         mislay(&sandbox, 1).await;
         verify(sandbox.at("2013-01-13T03:30:00Z")).await.expect_err("the ledger does not add up");
-        assert_eq!(sandbox.store().incident(Job::Reset).await.expect("an answer"), None);
-        assert_eq!(sandbox.store().incident(Job::Verify).await.expect("an answer"), None);
+        assert_eq!(sandbox.store().incident(Job::Reset, Wrong::Fails).await.expect("an answer"), None);
+        assert_eq!(sandbox.store().incident(Job::Verify, Wrong::Fails).await.expect("an answer"), None);
         assert_eq!(told(&sandbox).await, []);
     }
 
@@ -120,7 +120,7 @@ both_databases! {
         let job = Job::MonthlyReport;
         let [rome, paris, tokyo] = [Tz::Europe__Rome, Tz::Europe__Paris, Tz::Asia__Tokyo];
         let slot = |zone| Slot::Month(month("2013-01"), zone);
-        let incident = |zone, began| Incident { job, slot: slot(zone), began_at: hour(began), why: "no disk".to_owned() };
+        let incident = |zone, began| Incident { job, wrong: Wrong::Fails, slot: slot(zone), began_at: hour(began), why: "no disk".to_owned() };
         let message = |began, who: &str| {
             let key = NoticeKey::job_failed(job, hour(began), Email::new(who).expect("an address"));
             crate::support::message(key, "2013-02-01T00:00:00Z")
@@ -130,18 +130,18 @@ both_databases! {
         };
         end(rome, 1, Err("so"), Telling::Begins(incident(rome, 1), vec![message(1, "a@example.com")])).await;
         end(paris, 2, Err("so"), Telling::Begins(incident(paris, 2), vec![message(2, "b@example.com")])).await;
-        assert_eq!(store.incident(job).await.expect("an incident"), Some(incident(rome, 1)));
+        assert_eq!(store.incident(job, Wrong::Fails).await.expect("an incident"), Some(incident(rome, 1)));
         assert_eq!(told(&sandbox).await.len(), 1);
 
         let over = |who| Telling::Ends(incident(rome, 1), vec![message(9, who)]);
         end(tokyo, 3, Ok(()), over("c@example.com")).await;
         end(rome, 4, Ok(()), over("d@example.com")).await;
-        assert!(store.incident(job).await.expect("an incident").is_some(), "Paris is still to be done");
+        assert!(store.incident(job, Wrong::Fails).await.expect("an incident").is_some(), "Paris is still to be done");
         take_run(store, RunId::of(job, slot(paris)), hour(5)).await;
         end(rome, 6, Ok(()), over("e@example.com")).await;
-        assert!(store.incident(job).await.expect("an incident").is_some(), "Paris is being done");
+        assert!(store.incident(job, Wrong::Fails).await.expect("an incident").is_some(), "Paris is being done");
         end(paris, 7, Ok(()), over("f@example.com")).await;
-        assert_eq!(store.incident(job).await.expect("none"), None);
+        assert_eq!(store.incident(job, Wrong::Fails).await.expect("none"), None);
         end(paris, 8, Ok(()), over("g@example.com")).await;
         let recipients: Vec<String> =
             told(&sandbox).await.iter().map(|record| record.message.key.recipient().to_string()).collect();
@@ -168,6 +168,22 @@ both_databases! {
         assert_eq!(first.message.created_at, instant("2013-01-10T12:00:00Z"));
         let app = at(&sandbox, "2013-01-10T12:20:00Z");
         assert_eq!(app.store.due_messages(app.now(), 10).await.expect("the outbox").len(), 2, "they are due");
+
+        // More are missed, and one of them is run, and then all: that there is none left is told once.
+        let look = async |now: &str| {
+            let app = at(&sandbox, now);
+            let due = plan_due(&app, &schedule).await.expect("a plan");
+            tell_missed(&Kit::new(app).expect("templates"), &schedule, &due).await.expect("told");
+            (due.expired, told(&sandbox).await.len())
+        };
+        assert_eq!(look("2013-01-11T12:00:00Z").await, (3, 2));
+        for (day, left) in [("2013-01-02", (2, 2)), ("2013-01-01", (1, 2)), ("2013-01-03", (0, 4)), ("2013-01-04", (0, 4))] {
+            let slot = Slot::Day(day.parse().expect("a day"), Tz::UTC);
+            run(at(&sandbox, "2013-01-11T12:00:00Z"), Job::DailyReport, slot, CancellationToken::new()).await.expect("done");
+            assert_eq!(look("2013-01-11T12:15:00Z").await, left, "{day}");
+        }
+        let last = told(&sandbox).await.pop().expect("a message").message;
+        assert_eq!(last.subject, "Job daily-report has caught up");
         sandbox.assert_verified().await;
     }
 

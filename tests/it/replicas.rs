@@ -11,7 +11,7 @@ use creditd::core::calendar::Instant;
 use creditd::core::ids::{AccountId, Email};
 use creditd::core::outbox::{NoticeKind, OutboxState};
 use creditd::core::schedule::{Job, Schedule};
-use creditd::jobs::{begun, plan_due};
+use creditd::jobs::{Retries, begun, plan_due};
 use creditd::store::Admin;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -91,7 +91,7 @@ async fn is_done(app: &App, all: &[Schedule]) -> bool {
             return false;
         }
     }
-    let begun = begun(app).await.expect("runs");
+    let begun = begun(app, Retries::InTheirTime).await.expect("runs");
     begun.open.is_empty() && begun.under_way.is_empty()
 }
 
@@ -176,5 +176,43 @@ async fn five_processes_that_are_killed_and_held_up_do_everything_once() {
         entry.as_ref().is_ok_and(|entry| entry.path().extension().is_some_and(|extension| extension == "eml"))
     });
     assert_eq!(mails.count(), 366 + 12 * accounts.len() + statements.values().map(Vec::len).sum::<usize>());
+    sandbox.assert_verified().await;
+}
+
+/// A process that is stopped in the middle of a write holds up the others for seconds, for the server ends its transaction; and when
+/// it goes on, its call is done after all, once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_is_stopped_in_a_write_holds_up_nobody_for_long() {
+    if !Backend::Postgres.is_there() {
+        return;
+    }
+    let sandbox = Sandbox::on(Backend::Postgres).await;
+    let id = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+    // It comes as far as to the row of the account, which somebody else has, and is stopped there.
+    let pool = sandbox.postgres().await;
+    let mut before = pool.begin().await.expect("a transaction");
+    sqlx::query("SELECT 1 FROM accounts FOR UPDATE").execute(&mut *before).await.expect("the row");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_creditd"));
+    command.args(["charge", "--account", "acme", "--action", "erase", "--key", "stopped"]);
+    command.args(["--database-url", sandbox.url()]).env("CREDITD_NOW", "2013-01-10T00:00:00Z");
+    let stopped = Replica(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts"));
+    let waiting = "SELECT count(*) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
+                    WHERE NOT l.granted AND a.datname = current_database() AND a.application_name = 'creditd'";
+    let is_waiting =
+        async { while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&pool).await.expect("a count") == 0 {} };
+    tokio::time::timeout(STEP_MAX, is_waiting).await.expect("it waits for the row");
+    stopped.signal("-STOP");
+    before.rollback().await.expect("the row is free, and the stopped one has it");
+
+    // Who waits for the row gives up after thirty seconds.
+    let app = sandbox.at("2013-01-10T00:00:00Z");
+    app.charge(&id, &usage("erase", "other")).await.expect("the row is free again");
+    let charged = async || sandbox.texts("SELECT key FROM transactions WHERE kind = 'charge' ORDER BY key").await;
+    assert_eq!(charged().await, ["other"]);
+    stopped.signal("-CONT");
+    let mut stopped = stopped;
+    let ended = tokio::task::spawn_blocking(move || stopped.0.wait()).await.expect("waited").expect("it ends");
+    assert!(ended.success(), "{ended}");
+    assert_eq!(charged().await, ["other", "stopped"]);
     sandbox.assert_verified().await;
 }

@@ -1,7 +1,9 @@
 //! A real `creditd serve` and who listens to it: over HTTP, as a service manager, as a monitoring, and in its log.
 
-use crate::support::{Sandbox, Watchers, account_id, both_databases};
-use creditd::core::ids::Email;
+use crate::support::{Sandbox, Watchers, account_id, both_databases, program};
+use creditd::core::credits::{CreditType, Credits};
+use creditd::core::ids::{Email, Key};
+use creditd::core::ledger::{Bonus, Call, NewTerms};
 use creditd::core::schedule::Job;
 use creditd::jobs::Kit;
 use creditd::store::Admin;
@@ -11,6 +13,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -32,7 +35,10 @@ struct Served {
 
 impl Served {
     fn start(sandbox: &Sandbox, env: &[(&str, &str)]) -> Served {
-        let mut command = serve(sandbox);
+        Served::by(serve(sandbox), env)
+    }
+
+    fn by(mut command: Command, env: &[(&str, &str)]) -> Served {
         command.env("CREDITD__WEB__LISTEN", "127.0.0.1:0").envs(env.iter().copied());
         let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
         let stderr = child.stderr.take().expect("a pipe");
@@ -72,10 +78,42 @@ impl Drop for Served {
 }
 
 fn serve(sandbox: &Sandbox) -> Command {
+    let mut command = serve_in(&sandbox.path(""));
+    command.args(["--database-url", sandbox.url()]);
+    command
+}
+
+fn serve_in(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_creditd"));
-    command.args(["serve", "--database-url", sandbox.url()]).current_dir(sandbox.path(""));
+    command.arg("serve").current_dir(folder);
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::null());
     command
+}
+
+/// Trying it takes one command; what was named and is missing stays an error.
+#[test]
+fn serve_makes_a_ledger_where_nothing_was_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let there = |name: &str| folder.path().join(name).exists();
+    let refused = |args: &[&str], env: (&str, &str)| {
+        let output = serve_in(folder.path()).args(args).env(env.0, env.1).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(!there("creditd.db") && !there("named.db"), "{args:?} {env:?}");
+    };
+    refused(&["--database-url", "sqlite://named.db"], ("X", ""));
+    refused(&[], ("CREDITD__DATABASE_URL", "sqlite://creditd.db"));
+    refused(&[], ("CREDITD_CONFIG", "creditd.toml"));
+
+    let served = Served::by(serve_in(folder.path()), &[]);
+    assert!(there("creditd.db") && there("creditd.toml"));
+    for (what, part) in [("ledger", "/creditd.db"), ("settings", "/creditd.toml"), ("schedules", "built in")] {
+        let said = served.serving[what].as_str().unwrap_or_default();
+        assert!(said.ends_with(part), "{what}: {said}");
+    }
+    assert!(served.stop().0.success());
+
+    std::fs::remove_file(folder.path().join("creditd.db")).expect("lost");
+    refused(&[], ("X", ""));
 }
 
 /// The lines of a log up to the first that is wanted.
@@ -118,6 +156,21 @@ fn values<'a>(metrics: &'a str, name: &str) -> Vec<&'a str> {
     metrics.lines().filter_map(rest).map(|rest| rest.trim_start()).collect()
 }
 
+/// What is collected is described as the program that collects it wants.
+fn promtool_takes(metrics: &str) {
+    if !program("promtool", "CREDITD_REQUIRE_PROMTOOL", "the metrics; install promtool (Debian: prometheus)") {
+        return;
+    }
+    let mut command = Command::new("promtool");
+    let command =
+        command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("promtool runs");
+    child.stdin.take().expect("a pipe").write_all(metrics.as_bytes()).expect("promtool reads");
+    let output = child.wait_with_output().expect("promtool ends");
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success() && said.is_empty(), "{}\n{metrics}", String::from_utf8_lossy(&said));
+}
+
 both_databases! {
     async fn serve_says_where_it_is_and_whether_it_is_ready(sandbox: Sandbox) {
         sandbox.open_account("acme", "America/New_York", "2026-01-01").await;
@@ -136,7 +189,8 @@ both_databases! {
         assert_eq!(served.get("/readyz"), (200, "ready\n".to_owned()));
         assert_eq!(served.get("/nothing").0, 404);
         let (status, metrics) = served.get("/metrics");
-        assert!(status == 200 && metrics.ends_with("# EOF\n"), "{status}: {metrics}");
+        assert_eq!(status, 200, "{metrics}");
+        promtool_takes(&metrics);
         assert_eq!(values(&metrics, "creditd_database_up"), ["1.0"]);
         assert_eq!(values(&metrics, "creditd_charges_total").len(), 7);
         assert_eq!(values(&metrics, "creditd_job_failing").len(), Job::ALL.len());
@@ -181,6 +235,27 @@ both_databases! {
             assert!(!line.to_string().contains("s3cret") && !line.to_string().contains("acme.example"), "{line}");
         }
     }
+}
+
+/// What is about one account says so in a field, and names nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_of_the_log_names_the_account_that_it_is_about() {
+    let sandbox = Sandbox::new().await;
+    let (app, id) = (sandbox.at("2013-01-10T00:00:00Z"), sandbox.open_account("acme", "UTC", "2013-01-01").await);
+    let ann = Admin::with_defaults(Email::new("ann@acme.example").expect("an address"));
+    sandbox.store().set_admin(&id, &ann).await.expect("an admin");
+    // From February on, there is more than can be counted beside what is left of the gift.
+    let key = |name: &str| Key::new(name).expect("a key");
+    let (credit_type, credits) = (CreditType::Free, Credits::new(1));
+    let gift = Bonus { key: key("gift"), credit_type, credits, expires_at: None, comment: "sorry".to_owned() };
+    app.call(&id, Call::Bonus(gift)).await.expect("a gift");
+    let terms = NewTerms { key: key("terms"), zone: None, allowance: Some(Credits::LIMIT) };
+    app.call(&id, Call::Terms(terms)).await.expect("new terms");
+    let served = Served::start(&sandbox, &[]);
+    let log = lines_until(&served.log, |line| line["account"].is_string());
+    let line = log.last().expect("a line");
+    assert_eq!((line["account"].as_str(), line["job"].as_str()), (Some("acme"), Some("reset")), "{line}");
+    assert!(line["slot"].is_string() && !line.to_string().contains("acme.example"), "{line}");
 }
 
 /// What nobody can do anything about is said, and nothing waits for it.

@@ -120,6 +120,10 @@ impl Import for PurchaseImport {
         check_calls(app, rows, PURCHASE_WORDS).await
     }
 
+    fn call(row: &Self::Row) -> Option<&(AccountId, Call)> {
+        Some(row)
+    }
+
     async fn apply(&self, app: &App, rows: &[Self::Row]) -> Result<Vec<Applied>, AppError> {
         apply_calls(app, rows, PURCHASE_WORDS).await
     }
@@ -163,6 +167,10 @@ impl Import for UsageImport {
 
     async fn check(&self, app: &App, rows: &[Self::Row]) -> Result<Vec<Option<Problem>>, AppError> {
         check_calls(app, rows, USAGE_WORDS).await
+    }
+
+    fn call(row: &Self::Row) -> Option<&(AccountId, Call)> {
+        Some(row)
     }
 
     async fn apply(&self, app: &App, rows: &[Self::Row]) -> Result<Vec<Applied>, AppError> {

@@ -12,6 +12,8 @@ pub use kinds::{AccountImport, PurchaseImport, UsageImport};
 pub use reader::Source;
 
 use super::{App, AppError};
+use crate::core::ids::AccountId;
+use crate::core::ledger::Call;
 use reader::{Fields, Header, Reader};
 use std::collections::HashMap;
 use std::fmt;
@@ -28,6 +30,9 @@ const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const FILE_ROWS_MAX: u64 = 5_000_000;
 /// Bad rows reported one by one; the rest is counted.
 pub const BAD_ROWS_SHOWN_MAX: usize = 20;
+
+/// Rows of a file of which it is foreseen what they would do: they are kept in memory for that.
+pub const FORESEEN_ROWS_MAX: u64 = 200_000;
 
 /// What is wrong with a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +96,8 @@ pub struct ImportReport {
     pub bad_rows: Vec<BadRow>,
     /// Where the bad rows are, when they were skipped.
     pub bad_file: Option<PathBuf>,
+    /// Of a dry run, the calls that good rows are, as long as there are no more than [`FORESEEN_ROWS_MAX`]; none of a longer file.
+    pub calls: Vec<(AccountId, Call)>,
     /// False when rows were only checked: a dry run, or a bad row in a file that is all or nothing. `new` then counts
     /// the good rows, whether they are there already or not.
     pub written: bool,
@@ -187,6 +194,11 @@ pub trait Import {
     /// Checks rows against the ledger, without writing. One answer per row.
     fn check(&self, app: &App, rows: &[Self::Row]) -> impl Future<Output = Result<Vec<Option<Problem>>, AppError>>;
 
+    /// The call that a row is, where it is one.
+    fn call(_row: &Self::Row) -> Option<&(AccountId, Call)> {
+        None
+    }
+
     /// Records rows in one database transaction. One answer per row.
     fn apply(&self, app: &App, rows: &[Self::Row]) -> impl Future<Output = Result<Vec<Applied>, AppError>>;
 }
@@ -223,7 +235,8 @@ pub async fn import<I: Import>(
         let bad_file = BadFile::create(path)?;
         return pass.run(reader, Some(bad_file), progress).await;
     }
-    let checked = Pass::new(app, kind, &file, false).run(reader, None, progress).await?;
+    let mut check = Pass { keeps_calls: options.dry_run, ..Pass::new(app, kind, &file, false) };
+    let checked = check.run(reader, None, progress).await?;
     if checked.bad > 0 || options.dry_run {
         return Ok(checked);
     }
@@ -305,13 +318,15 @@ struct Pass<'a, I: Import> {
     kind: &'a I,
     file: &'a str,
     write: bool,
+    keeps_calls: bool,
     report: ImportReport,
 }
 
 impl<'a, I: Import> Pass<'a, I> {
     fn new(app: &'a App, kind: &'a I, file: &'a str, write: bool) -> Pass<'a, I> {
+        let keeps_calls = false;
         let report = ImportReport { written: write, ..ImportReport::default() };
-        Pass { app, kind, file, write, report }
+        Pass { app, kind, file, write, keeps_calls, report }
     }
 
     async fn run(
@@ -373,6 +388,12 @@ impl<'a, I: Import> Pass<'a, I> {
             self.kind.apply(self.app, &rows).await?
         } else {
             let problems = self.kind.check(self.app, &rows).await?;
+            if self.report.rows > FORESEEN_ROWS_MAX {
+                self.report.calls = Vec::new();
+            } else if self.keeps_calls {
+                let good = rows.iter().zip(&problems).filter(|(_, problem)| problem.is_none());
+                self.report.calls.extend(good.filter_map(|(row, _)| I::call(row).cloned()));
+            }
             problems.into_iter().map(|problem| problem.map_or(Applied::New, Applied::Bad)).collect()
         };
         let mut answers = answers.into_iter();

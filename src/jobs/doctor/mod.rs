@@ -178,7 +178,7 @@ async fn ledger(
             let (figures, now) = (&health.figures, app.now());
             // A clock that was set has nothing to do with the database's.
             let database_at = if clock.is_set() { now } else { figures.database_at };
-            findings.push(match app.check_clock(figures.newest_row_at).await {
+            findings.push(match app.bad_clock().await {
                 Ok(None) => judge::clock(now, database_at, figures.newest_row_at),
                 Ok(Some(bad)) => Finding::fail("clock", format!("no job is run by itself: {bad}"), BROKEN_CLOCK),
                 Err(error) => Finding::fail("clock", error.to_string(), BROKEN),

@@ -40,7 +40,10 @@ fn a_file_is_all_or_nothing_and_names_its_bad_rows() {
     assert_eq!((&again.json()["new"], &again.json()["already"]), (&json!(0), &json!(2)));
 
     let checked = place.ok("transactions import mended.csv --dry-run");
-    assert_eq!(checked.stderr, "checked 2 rows: all can be imported; nothing was written\n");
+    assert_eq!(
+        checked.stderr,
+        "checked 2 rows: all can be imported; nothing was written\nIt would move no credits and change no statement.\n"
+    );
     place.run("transactions import mended.csv --dry-run --skip-bad").fails_with(2, "cannot be used with");
     place.run("transactions import absent.csv").fails_with(1, "absent.csv:1: cannot be read: ");
     place
@@ -182,6 +185,43 @@ fn an_export_has_the_form_that_was_asked_for_or_that_of_its_file() {
     place.run("transactions export -o table").fails_with(2, "--format csv, json, ndjson, hledger, beancount");
     place.run("transactions export --format hledger --account nobody").fails_with(5, "unknown_account");
     assert_eq!(place.ok("transactions export --out log.journal").stderr, "4 transactions are in log.journal.\n");
+}
+
+/// A dry run says what would move, to people and programs, and moves nothing.
+#[test]
+fn a_dry_run_of_an_import_says_what_would_change() {
+    let place = Place::with_acme();
+    place.ok("run reset");
+    let before = (place.balance(), place.rows("transactions list").len());
+    let row = "2013-01-20T12:00:00Z,acme,ann,erase,success,,late\n2013-02-10T11:00:00Z,acme,ann,erase,success,,now\n";
+    place.write("usage.csv", format!("{USAGE_HEADER}\n{row}"));
+    let said = place.ok("transactions import usage.csv --dry-run").stderr;
+    for part in [
+        "checked 2 rows: all can be imported; nothing was written",
+        "It would move 2 grants:",
+        "  acme  free:2013-01: +7 consumed, -7 lapsed",
+        "  acme  free:2013-02: +7 consumed, -7 left",
+        "1 statement of months that are over would change:",
+        "  acme  2013-01: free consumed 0 -> 7, free lapsed 1,500 -> 1,493, succeeded 0 -> 1",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let data = place.json("transactions import usage.csv --dry-run");
+    assert_eq!(
+        data["grants_moved"][0],
+        json!({
+            "account": "acme", "label": "free:2013-01", "credit_type": "free", "new": false, "consumed": 7, "lapsed": -7,
+            "remaining": 0
+        })
+    );
+    assert_eq!(
+        data["statements_changed"][0]["changes"][0],
+        json!({
+            "figure": "consumed", "credit_type": "free", "before": 0, "after": 7
+        })
+    );
+    assert_eq!((&data["corrected_statements"], &data["written"]), (&json!(0), &json!(false)));
+    assert_eq!((place.balance(), place.rows("transactions list").len()), before);
 }
 
 #[test]

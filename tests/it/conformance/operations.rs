@@ -3,7 +3,7 @@
 use crate::support::{Backend, Sandbox, both_databases, end_run, instant};
 use creditd::core::run::RunState;
 use creditd::core::schedule::{Job, Slot};
-use creditd::store::{Incident, JobFigures, RunId, Schema, Store, StoreError, Telling};
+use creditd::store::{Incident, JobFigures, RunId, Schema, Store, StoreError, Telling, Wrong};
 
 /// The number of the newest migration, whose only content is an index that nothing depends on.
 const NEWEST: &str = "SELECT CAST(max(version) AS TEXT) FROM _sqlx_migrations";
@@ -26,7 +26,7 @@ both_databases! {
         run(Job::Scan, "2013-01-05T00:01:00Z", 9, Ok(()), None).await;
         run(Job::Verify, "2013-01-05T00:00:00Z", 5, Ok(()), None).await;
         let began_at = instant("2013-01-06T00:00:00Z");
-        let incident = Incident { job: Job::Verify, slot: Slot::Tick(began_at), began_at, why: "x".into() };
+        let incident = Incident { job: Job::Verify, wrong: Wrong::Fails, slot: Slot::Tick(began_at), began_at, why: "x".into() };
         let telling = Telling::Begins(incident, Vec::new());
         run(Job::Verify, "2013-01-06T00:00:00Z", 3, Err("x"), Some(&telling)).await;
         for (key, state, due) in [("a", "pending", 20), ("b", "pending", 10), ("c", "failed", 5), ("d", "ambiguous", 1), ("e", "sent", 1)] {

@@ -106,7 +106,7 @@ async fn reset_again_and_again(shared: Arc<Shared>, seed: u64) {
         let kit = kit.at(app);
         let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop: CancellationToken::new() };
         match run_slot(&kit, Job::Reset, Slot::Tick(now), Claiming::Anyway, &mut run).await.expect("a run") {
-            Planned::Ran(done) => assert_eq!(done.expect("the reset ends well").problems, Vec::<String>::new()),
+            Planned::Ran(done) => assert_eq!(done.expect("the reset ends well").problems, []),
             Planned::Taken => panic!("a run that was asked for is never left out"),
         }
         say(&Line::Reset(now).text());

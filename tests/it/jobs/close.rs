@@ -83,7 +83,7 @@ both_databases! {
         let waiting = close(&sandbox, WEEK_AFTER).await;
         assert_eq!(waiting.lines, Vec::<String>::new(), "its statement comes first");
         assert_eq!(
-            waiting.problems,
+            waiting.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
             ["2013-01@America/New_York was not reported, so it stays open to late usage (1 account); `creditd run \
               monthly-report --month 2013-01` reports it"]
         );
@@ -160,7 +160,7 @@ both_databases! {
         let done = close(&sandbox, now).await;
         assert_eq!(done.lines, ["acme: close 2013-02"], "in one step");
         assert_eq!(done.problems.len(), 1);
-        assert!(done.problems[0].starts_with("2013-03@America/New_York was not reported"), "{}", done.problems[0]);
+        assert!(done.problems[0].what.starts_with("2013-03@America/New_York was not reported"), "{}", done.problems[0]);
         report(&sandbox, now, NEW_YORK, &["2013-03"]).await;
         assert_eq!(close(&sandbox, now).await.lines, ["acme: close 2013-04"]);
         assert_eq!(closings(&sandbox, &id).await, ["month_close 2013-02", "month_close 2013-04"]);

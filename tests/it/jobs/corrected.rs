@@ -4,9 +4,11 @@ use super::close::{by_hand, close, report, told_late};
 use super::{NEW_YORK, mails, open_acme, run};
 use crate::support::{Sandbox, account_id, both_databases, instant, month, purchase, usage};
 use creditd::core::ids::{AccountId, Email};
-use creditd::core::ledger::Usage;
+use creditd::core::ledger::{Call, Purchase, Usage};
 use creditd::core::outbox::NoticeKind;
 use creditd::core::schedule::{Job, Slot};
+use creditd::core::statement::Changed;
+use creditd::jobs::{Foresight, foresee};
 use creditd::store::{Admin, OutboxRecord};
 
 /// When January is reported.
@@ -50,6 +52,57 @@ async fn reported(sandbox: &Sandbox) -> AccountId {
 }
 
 both_databases! {
+    /// What an import would do is what it then does, and looking at it does nothing.
+    async fn what_late_usage_would_change_is_what_it_changes(sandbox: Sandbox) {
+        let id = reported(&sandbox).await;
+        admin(&sandbox, &id, "ben@acme.example", true).await;
+        let app = sandbox.at(LATE);
+        let told = |at: &str, key: &str| {
+            (id.clone(), Call::Charge(Usage { occurred_at: Some(instant(at)), ..usage("erase", key) }))
+        };
+        let calls = [told("2013-01-20T17:00:00Z", "late"), told("2013-02-01T17:00:00Z", "in-time")];
+        let rows = sandbox.log(&id).await.len();
+        let foreseen = foresee(&app, &calls, &mut |_, _| {}).await.expect("foreseen");
+        let grants: Vec<String> = foreseen
+            .grants
+            .iter()
+            .map(|grant| format!("{} {} {} {}", grant.label, grant.consumed, grant.lapsed, grant.remaining))
+            .collect();
+        assert_eq!(grants, ["free:2013-01 7 -7 0", "free:2013-02 7 0 -7"]);
+        let [moves] = &foreseen.statements[..] else { panic!("January is over, February is not: {foreseen:?}") };
+        assert_eq!((&moves.account, moves.month), (&id, month("2013-01")));
+        assert_eq!(moves.told.iter().map(Email::as_str).collect::<Vec<_>>(), ["ann@acme.example"], "ben has got none");
+        assert_eq!((foreseen.told, sandbox.log(&id).await.len()), (1, rows), "nothing is written");
+        let change = |change: &Changed| {
+            let of = change.credit_type.map(|of| format!("{of} ")).unwrap_or_default();
+            format!("{of}{} {} -> {}", change.column, change.before, change.after)
+        };
+        let changes: Vec<String> = moves.changes.iter().map(change).collect();
+
+        for answer in app.apply(&calls).await.expect("written") {
+            assert!(!answer.expect("a receipt").replayed);
+        }
+        let done = close(&sandbox, CLOSED).await;
+        let told_otherwise = format!("acme 2013-01 was told otherwise: {}", changes.join(", "));
+        assert_eq!(done.lines.last(), Some(&told_otherwise));
+        let again = foresee(&sandbox.at(LATE), &calls, &mut |_, _| {}).await.expect("foreseen");
+        assert_eq!(again, Foresight::default(), "what is there already changes nothing");
+        sandbox.assert_verified().await;
+    }
+
+    /// A purchase told late is another grant, and changes every month since, carried forward.
+    async fn what_a_late_purchase_would_change_is_every_month_since(sandbox: Sandbox) {
+        let id = reported(&sandbox).await;
+        let bought = Purchase { occurred_at: Some(instant("2013-01-25T17:00:00Z")), ..purchase(2, "inv-9") };
+        let app = sandbox.at("2013-03-05T12:00:00Z");
+        let foreseen = foresee(&app, &[(id.clone(), Call::Purchase(bought))], &mut |_, _| {}).await.expect("foreseen");
+        let [grant] = &foreseen.grants[..] else { panic!("{foreseen:?}") };
+        assert_eq!((grant.label.as_str(), grant.is_new, grant.remaining), ("pack:inv-9", true, 5_000));
+        let months: Vec<String> = foreseen.statements.iter().map(|moves| moves.month.to_string()).collect();
+        assert_eq!(months, ["2013-01", "2013-02"]);
+        assert_eq!(foreseen.told, 1, "of January, for February was not reported");
+    }
+
     async fn who_got_a_statement_is_told_once_what_has_changed(sandbox: Sandbox) {
         let id = reported(&sandbox).await;
         admin(&sandbox, &id, "ben@acme.example", true).await;

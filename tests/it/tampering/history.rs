@@ -23,7 +23,7 @@ use creditd::core::transaction::{Status, Transaction};
 use creditd::core::webhook::{Event, EventKind, Facts, Wanted, WebhookSecret};
 use creditd::jobs::{Claiming, Kit, Planned, Run, run_slot};
 use creditd::store::{
-    Admin, Delivery, Incident, NewAccount, NewFacts, OutboxRecord, RunId, Statements, Telling, Version, Webhook,
+    Admin, Delivery, Incident, NewAccount, NewFacts, OutboxRecord, RunId, Statements, Telling, Version, Webhook, Wrong,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -249,7 +249,8 @@ async fn june(sandbox: &Sandbox, acme: &AccountId) {
                 NoticeKey::job_failed(Job::Verify, instant(at), Email::new("ops@example.com").expect("an address"));
             let told = Message { attachments: attachments(), ..message(key, at) };
             let why = "no time".to_owned();
-            let incident = Incident { job: Job::Verify, slot: slot(at), began_at: instant(at), why };
+            let incident =
+                Incident { job: Job::Verify, wrong: Wrong::Fails, slot: slot(at), began_at: instant(at), why };
             end_run(store, id, instant(at), Err("no time"), Some(&Telling::Begins(incident, vec![told]))).await;
         } else {
             take_run(store, id, instant(at)).await;
