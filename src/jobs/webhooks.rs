@@ -4,7 +4,7 @@
 //! for others go on beside it. An address that does not answer a few times is left alone for a while, and holds up nobody
 //! else. What a process that dies had posted and not recorded is posted again when its lease is over, with the same id.
 
-use super::{Done, JobError, Kit, Run};
+use super::{Done, JobError, Kit, Problem, Run};
 use crate::config::WebhookSettings;
 use crate::core::calendar::Instant;
 use crate::core::counting::counted;
@@ -169,7 +169,7 @@ struct Tally {
     again: u64,
     failed: u64,
     gone: u64,
-    problems: Vec<String>,
+    problems: Vec<Problem>,
 }
 
 impl Tally {
@@ -185,7 +185,8 @@ impl Tally {
         };
         *count += 1;
         if let Some(why) = why.filter(|_| self.problems.len() < super::PLAN_LINES_MAX) {
-            self.problems.push(format!("{} for {}: {why}", one.event.id, one.event.webhook));
+            let what = format!("{} for {}: {why}", one.event.id, one.event.webhook);
+            self.problems.push(Problem::of(&one.event.account, what));
         }
     }
 
