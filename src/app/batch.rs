@@ -1,6 +1,6 @@
 //! Many calls as one batch: loaded, planned and written together (DESIGN 8), each with an answer of its own.
 
-use super::{App, AppError};
+use super::{Answer, App, AppError, desk};
 use crate::clock::Clock;
 use crate::core::calendar::Instant;
 use crate::core::ids::AccountId;
@@ -76,6 +76,18 @@ impl App {
             Ok(Foreseen::of(&before, after))
         };
         std::mem::take(&mut batch.ledgers).into_iter().map(foreseen).collect()
+    }
+
+    /// What [`App::call`] would answer to `call` now. Nothing is written.
+    ///
+    /// # Errors
+    /// As [`App::call`].
+    pub async fn dry_run(&self, account: &AccountId, call: &Call) -> Result<Answer, AppError> {
+        let (now, mut load) = (self.now(), Load::default());
+        load.call(account, call, now);
+        let mut batch = self.store.load(&load).await?;
+        let (ledger, receipt) = apply_one(&mut batch, account, call, now)?;
+        Ok(desk::answer(ledger, receipt, now)?)
     }
 
     /// What speaks against each of `calls`, looked at by itself.

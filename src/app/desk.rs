@@ -164,7 +164,7 @@ async fn apply(store: &Store, batch: &[Asked]) -> Result<Vec<Result<Answer, AppE
     batch::apply(store, &calls, answer).await
 }
 
-fn answer(ledger: &Ledger, Receipt { row, replayed }: Receipt, now: Instant) -> Result<Answer, Refusal> {
+pub(super) fn answer(ledger: &Ledger, Receipt { row, replayed }: Receipt, now: Instant) -> Result<Answer, Refusal> {
     let Balance { available, next_reset_at, .. } = balance_of(ledger, now)?;
     let cap = row.user.as_ref().and_then(|user| cap_of(ledger, user, row.occurred_at));
     let about = row.corrects.and_then(|seq| ledger.known.values().find(|known| known.seq == seq).cloned());

@@ -5,7 +5,6 @@ use super::exit::{Exit, Failure};
 use super::output::Cell;
 use super::{Context, args};
 use crate::app::{Answer, App, UserCap};
-use crate::core::counting::{are, counted_are, grouped};
 use crate::core::credits::Split;
 use crate::core::ids::{AccountId, ActionCode, Key, UserId};
 use crate::core::ledger::{Call, QUANTITY_MAX};
@@ -83,10 +82,12 @@ pub(super) async fn make(
     let key = call.key().clone();
     let answer = app.call(account, call).await?;
     show(context, schema, account, &key, &answer, about(&answer))?;
-    match answer.row.reason {
-        Some(reason) => Err(refused(account, reason, &answer)),
-        None => Ok(()),
-    }
+    let exit = match answer.row.reason {
+        None => return Ok(()),
+        Some(Reason::InsufficientCredits) => Exit::InsufficientCredits,
+        Some(Reason::UserCap) => Exit::Refused,
+    };
+    Err(Failure::message(exit, answer.refusal(account).unwrap_or_default()))
 }
 
 /// Shows an answer; `about` stands between what all answers begin and end with.
@@ -146,43 +147,4 @@ pub(super) fn of_action(answer: &Answer) -> Fields {
 pub(super) fn amounts(row: &Transaction) -> [(&'static str, Cell); 3] {
     let Split { free, purchased } = row.parts();
     [("credits", row.credits().into()), ("free", free.into()), ("purchased", purchased.into())]
-}
-
-/// What the caller needs to know of a refusal: how much is missing, and what helps.
-fn refused(account: &AccountId, reason: Reason, answer: &Answer) -> Failure {
-    let Answer { row, replayed, available, next_reset_at, cap, .. } = answer;
-    let available = available.total().get();
-    let exit = match reason {
-        Reason::InsufficientCredits => Exit::InsufficientCredits,
-        Reason::UserCap => Exit::Refused,
-    };
-    let needed = row.unit_price.get().saturating_mul(row.quantity);
-    let are_needed = counted_are(needed, "credit");
-    let what = match (reason, cap) {
-        _ if *replayed => format!(
-            "this call was refused on {} (row {}), and its key stands for that refusal for ever; {} available \
-             now. Use a new key to try again",
-            row.recorded_at,
-            row.seq,
-            counted_are(available, "credit")
-        ),
-        (Reason::UserCap, Some(cap)) => {
-            let UserCap { user, limit, used, ends_at, .. } = cap;
-            format!(
-                "{are_needed} needed; user {user} may use {} a month, has used {} and has {} left; nothing was taken. The \
-                 next month begins at {ends_at}; `creditd cap set` changes the cap",
-                grouped(limit.get()),
-                grouped(used.get()),
-                grouped(cap.left().get())
-            )
-        }
-        (Reason::UserCap, None) => format!("{are_needed} needed, which is more than the user's cap allows"),
-        (Reason::InsufficientCredits, _) => format!(
-            "{are_needed} needed, {} available, {} missing; nothing was taken. Purchase credits{}",
-            are(available),
-            are(needed.saturating_sub(available)),
-            next_reset_at.map(|at| format!(", or wait for the next reset at {at}")).unwrap_or_default()
-        ),
-    };
-    Failure::message(exit, format!("{reason}: account {account}: {what}"))
 }

@@ -30,6 +30,7 @@ mod jobs;
 mod journal;
 mod log;
 mod month;
+mod openapi;
 mod operator;
 mod outbox;
 pub mod output;
@@ -40,6 +41,7 @@ mod report;
 mod run;
 mod serve;
 mod suppressions;
+mod token;
 mod transactions;
 mod verify;
 mod webhook;
@@ -139,12 +141,15 @@ enum Command {
     Suppressions(suppressions::Suppressions),
     #[command(subcommand)]
     Webhook(webhook::Webhook),
+    #[command(subcommand)]
+    Token(token::Token),
     Verify(verify::Verify),
     Doctor(doctor::Doctor),
     #[command(subcommand)]
     Db(db::Db),
     #[command(subcommand)]
     Config(config::Config),
+    Openapi(openapi::Openapi),
     Completions(completions::Completions),
     Help(help::Help),
 }
@@ -186,10 +191,12 @@ impl Command {
             Command::Outbox(command) => command.run(context).await,
             Command::Suppressions(command) => command.run(context).await,
             Command::Webhook(command) => command.run(context).await,
+            Command::Token(command) => command.run(context).await,
             Command::Verify(command) => command.run(context).await,
             Command::Doctor(command) => command.run(context).await,
             Command::Db(command) => command.run(context).await,
             Command::Config(command) => command.run(context),
+            Command::Openapi(command) => command.run(),
             Command::Completions(command) => command.run(),
             Command::Help(command) => command.run(),
         }

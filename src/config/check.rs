@@ -33,6 +33,8 @@ const URL_LEN_MAX: usize = 2_000;
 const OPERATORS_MAX: usize = 20;
 /// A relay that takes more a minute needs no limit.
 const PER_MINUTE_MAX: u32 = 1_000_000;
+/// No process answers more.
+const REQUESTS_PER_SECOND_MAX: u32 = 1_000_000;
 /// No mail server likes more of one client.
 const CONNECTIONS_MAX: usize = 50;
 /// Shorter than the time for which messages are leased, with room for the others of a batch.
@@ -114,6 +116,7 @@ pub(super) fn settings(settings: &Settings, refuse: &mut dyn FnMut(&str, String)
         refuse("mail.operators", format!("{} is there twice", twice.address));
     }
     smtp(&settings.mail.smtp, refuse);
+    range(refuse, "web.requests_per_second", settings.web.requests_per_second, 0..=REQUESTS_PER_SECOND_MAX);
     for job in Job::ALL {
         // The path gets /start and /fail behind it.
         let is_address = |url: &Secret| is_web_address(url.expose()) && !url.expose().contains('#');

@@ -3,8 +3,9 @@
 //! The file is read with `toml` directly rather than through the `config` crate, which keeps no lines and takes any
 //! environment variable of the prefix: here every unknown key is an error that names its line and the nearest key.
 
-use super::keys::{KEYS, Key, literal, nearest};
+use super::keys::{KEYS, Key, literal};
 use super::{ConfigError, Origin, Problem, Shown, is_secret};
+use crate::core::near::nearest;
 use std::collections::BTreeMap;
 use std::path::Path;
 use toml::Value;

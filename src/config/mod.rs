@@ -377,6 +377,8 @@ pub struct WebSettings {
     /// Where the listener is; `None` for nowhere.
     #[serde(deserialize_with = "check::listen")]
     pub listen: Option<SocketAddr>,
+    /// How often a token may call the API in a second; 0 for any number.
+    pub requests_per_second: u32,
 }
 
 /// `[log]`

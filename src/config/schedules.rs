@@ -1,6 +1,6 @@
 //! The schedules in force: those built in from `cron/`, replaced file by file by the operator's folder.
 
-use super::keys::nearest;
+use crate::core::near::nearest;
 use crate::core::schedule::{BadSchedule, Job, Schedule};
 use std::path::{Path, PathBuf};
 

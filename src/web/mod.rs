@@ -1,68 +1,37 @@
-//! What `creditd serve` answers over HTTP: whether it lives, whether it is ready, and its metrics.
+//! What `creditd serve` answers over HTTP: whether it lives, whether it is ready, its metrics, and the API of programs.
 //!
 //! Everything about a connection is bounded: how many there are, how long a request may take to come and to be answered, and
 //! how large it may be. Nothing here decides about credits, and nothing waits for a job.
 
+mod api;
+mod bearer;
 mod health;
+mod listener;
 mod metrics;
+mod problem;
 
+pub use api::document;
+pub use listener::{Listener, Peer, WebError};
+
+use crate::core::access::Scope;
 use crate::jobs::Kit;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use std::net::SocketAddr;
-use std::pin::pin;
+use problem::{Fault, Problem};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
-/// Connections at once. Whoever comes then waits in the system's queue.
-const CONNECTIONS_MAX: usize = 256;
-/// How long the head of a request may take to come, also of the next one on a connection that is kept.
-const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
-/// The largest head of a request.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
-/// The largest body of a request.
+/// The largest body of a request, where its route does not say otherwise.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// How long an answer may take.
+/// How long an answer may take, and with it the body of its request to come.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
-/// How long answers under way may take when the process is told to stop.
-const FAREWELL: Duration = Duration::from_secs(5);
-/// The pause after a connection could not be taken: too many files are open, and some will be closed.
-const PAUSE: Duration = Duration::from_millis(100);
-
-/// Why there is no listener.
-#[derive(Debug, thiserror::Error)]
-pub enum WebError {
-    /// Somebody else is there.
-    #[error(
-        "web.listen: {at} is in use by another process, maybe another creditd serve. Stop it, or set listen in [web] \
-         (CREDITD__WEB__LISTEN) to another port, or to \"off\""
-    )]
-    InUse {
-        /// The address.
-        at: SocketAddr,
-    },
-    /// The system says no.
-    #[error(
-        "web.listen: {at} cannot be listened at: {source}. Set listen in [web] to an address of this machine, or to \"off\""
-    )]
-    Listen {
-        /// The address.
-        at: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
-}
+/// Statements that are made at once.
+const STATEMENTS_AT_ONCE: usize = 2;
 
 /// What answers are made of.
 #[derive(Clone)]
@@ -72,14 +41,48 @@ struct Inner {
     kit: Arc<Kit>,
     ready: health::Readiness,
     metrics: metrics::Metrics,
+    bearers: bearer::Bearers,
+    statements: Semaphore,
 }
 
 impl State {
     /// Answers about `kit`.
     #[must_use]
     pub fn new(kit: Arc<Kit>) -> State {
-        State(Arc::new(Inner { kit, ready: health::Readiness::default(), metrics: metrics::Metrics::default() }))
+        State(Arc::new(Inner {
+            kit,
+            ready: health::Readiness::default(),
+            metrics: metrics::Metrics::default(),
+            bearers: bearer::Bearers::default(),
+            statements: Semaphore::new(STATEMENTS_AT_ONCE),
+        }))
     }
+}
+
+/// Something that is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Its method.
+    pub method: &'static str,
+    /// Its path, with names in braces.
+    pub path: &'static str,
+    /// What opens it.
+    pub needs: Needs,
+}
+
+/// What opens a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// It is open.
+    Nothing,
+    /// A token of this scope, which covers the account where the path names one.
+    Token(Scope),
+}
+
+/// Every route, with what opens it: what tests of access go through, so that none is forgotten.
+pub fn routes() -> impl Iterator<Item = Route> {
+    let open = ["/healthz", "/readyz", "/metrics"].map(|path| Route { method: "GET", path, needs: Needs::Nothing });
+    open.into_iter().chain(api::routes())
 }
 
 /// All that is answered, and how.
@@ -88,18 +91,36 @@ pub fn router(state: State) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics))
-        .fallback(async || (StatusCode::NOT_FOUND, "there is nothing here; /healthz, /readyz and /metrics are\n"))
+        .merge(api::router(&state))
+        .method_not_allowed_fallback(other_methods)
+        .fallback(nothing)
         .with_state(state)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn(in_time))
         .layer(from_fn(with_manners))
 }
 
+/// Programs are told in their form, people in theirs.
+async fn nothing(uri: Uri) -> Response {
+    if uri.path().starts_with("/v1") {
+        return Problem::new(Fault::NotFound, "there is nothing at this address; /v1/openapi.json says what there is")
+            .into_response();
+    }
+    (StatusCode::NOT_FOUND, "there is nothing here; /healthz, /readyz, /metrics and /v1/openapi.json are\n")
+        .into_response()
+}
+
+async fn other_methods() -> Problem {
+    Problem::new(Fault::MethodNotAllowed, "this address takes other methods, which the header Allow names")
+}
+
 /// Whatever an answer waits for, its asker does not wait for ever.
 async fn in_time(request: Request, next: Next) -> Response {
     match tokio::time::timeout(ANSWER_TIME_MAX, next.run(request)).await {
         Ok(answer) => answer,
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "no answer in time\n").into_response(),
+        Err(_) => {
+            Problem::new(Fault::Unavailable, "no answer in time; repeat the call under the same key").into_response()
+        }
     }
 }
 
@@ -110,80 +131,4 @@ async fn with_manners(request: Request, next: Next) -> Response {
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     answer
-}
-
-/// A place where HTTP is answered.
-#[derive(Debug)]
-pub struct Listener {
-    socket: TcpListener,
-    at: SocketAddr,
-}
-
-impl Listener {
-    /// Takes the place.
-    ///
-    /// # Errors
-    /// [`WebError`] when it is taken or none of this machine's.
-    pub async fn bind(at: SocketAddr) -> Result<Listener, WebError> {
-        let failed = |source: std::io::Error| match source.kind() {
-            std::io::ErrorKind::AddrInUse => WebError::InUse { at },
-            _ => WebError::Listen { at, source },
-        };
-        let socket = TcpListener::bind(at).await.map_err(failed)?;
-        let at = socket.local_addr().map_err(failed)?;
-        Ok(Listener { socket, at })
-    }
-
-    /// Where it is, with the port that the system gave.
-    #[must_use]
-    pub const fn at(&self) -> SocketAddr {
-        self.at
-    }
-
-    /// Answers until `stop` is cancelled; what is being answered then is finished.
-    pub async fn serve(self, router: Router, stop: CancellationToken) {
-        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        let mut connections = JoinSet::new();
-        while let Some(permit) = stop.run_until_cancelled(Arc::clone(&permits).acquire_owned()).await {
-            let stream = match stop.run_until_cancelled(self.socket.accept()).await {
-                None => break,
-                Some(Ok((stream, _))) => stream,
-                Some(Err(error)) => {
-                    tracing::debug!(%error, "a connection could not be taken");
-                    tokio::time::sleep(PAUSE).await;
-                    continue;
-                }
-            };
-            let (router, stop) = (router.clone(), stop.clone());
-            connections.spawn(async move {
-                answer(stream, router, stop).await;
-                drop(permit);
-            });
-            while connections.try_join_next().is_some() {}
-        }
-        if tokio::time::timeout(FAREWELL, async { while connections.join_next().await.is_some() {} }).await.is_err() {
-            tracing::debug!("connections were still open; they are closed");
-        }
-    }
-}
-
-/// Answers what comes on a connection.
-async fn answer(stream: TcpStream, router: Router, stop: CancellationToken) {
-    let service = TowerToHyperService::new(router);
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    let done = tokio::select! {
-        done = connection.as_mut() => done,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = done {
-        tracing::debug!(%error, "a connection ended");
-    }
 }

@@ -3,6 +3,7 @@
 //! Every file is run whole, and every difference is reported with its line, so that one run tells all. Afterwards
 //! `creditd verify` must find nothing.
 
+mod over_http;
 mod parse;
 
 use crate::support::{Backend, Sandbox, account};
@@ -15,6 +16,7 @@ use creditd::core::price::PriceVersion;
 use creditd::core::statement::{DateRange, Figures, Grouping, LineType, ReportSpec, Scope, fold};
 use creditd::core::transaction::{Kind, Status, Transaction};
 use creditd::store::{Load, NewAccount, Opened};
+use over_http::OverHttp;
 use parse::{Call, Says, parse, spaced};
 use std::path::Path;
 
@@ -23,15 +25,31 @@ macro_rules! cases {
         $(mod $name {
             use crate::support::Backend;
 
+            use super::Way;
+
+            const FILE: &str = concat!(stringify!($name), ".txt");
+
             #[tokio::test]
             async fn sqlite() {
-                super::check(concat!(stringify!($name), ".txt"), Backend::Sqlite).await;
+                super::check(FILE, Backend::Sqlite, Way::App).await;
             }
 
             #[tokio::test]
             async fn postgres() {
                 if Backend::Postgres.is_there() {
-                    super::check(concat!(stringify!($name), ".txt"), Backend::Postgres).await;
+                    super::check(FILE, Backend::Postgres, Way::App).await;
+                }
+            }
+
+            #[tokio::test]
+            async fn api_on_sqlite() {
+                super::check(FILE, Backend::Sqlite, Way::Api).await;
+            }
+
+            #[tokio::test]
+            async fn api_on_postgres() {
+                if Backend::Postgres.is_there() {
+                    super::check(FILE, Backend::Postgres, Way::Api).await;
                 }
             }
         })+
@@ -69,20 +87,34 @@ cases! {
     r18_closing
 }
 
-async fn check(name: &str, backend: Backend) {
+/// How calls are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// As the command line makes them.
+    App,
+    /// By HTTP, as far as the API has them.
+    Api,
+}
+
+async fn check(name: &str, backend: Backend, way: Way) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(name);
     let text = std::fs::read_to_string(path).expect("the scenario");
-    let differences = run(&format!("tests/cases/{name}"), &text, backend).await;
+    let differences = run(&format!("tests/cases/{name}"), &text, backend, way).await;
     assert!(differences.is_empty(), "\n\n{}\n", differences.join("\n\n"));
 }
 
 /// What is not as the scenario says, each with its place.
-async fn run(file: &str, text: &str, backend: Backend) -> Vec<String> {
+async fn run(file: &str, text: &str, backend: Backend, way: Way) -> Vec<String> {
     let lines = match parse(file, text) {
         Ok(lines) => lines,
         Err(error) => return vec![error],
     };
-    let world = World { sandbox: Sandbox::on(backend).await };
+    let sandbox = Sandbox::on(backend).await;
+    let over_http = match way {
+        Way::App => None,
+        Way::Api => Some(OverHttp::new(&sandbox).await),
+    };
+    let world = World { sandbox, over_http };
     let mut differences = Vec::new();
     let mut latest = Instant::MIN;
     for line in lines {
@@ -101,6 +133,7 @@ async fn run(file: &str, text: &str, backend: Backend) -> Vec<String> {
 
 struct World {
     sandbox: Sandbox,
+    over_http: Option<OverHttp>,
 }
 
 impl World {
@@ -144,7 +177,16 @@ impl World {
 
     async fn call(&self, app: &App, call: Call) -> String {
         match call {
-            Call::Ledger { account, call } => shown(app.call(&account, *call).await),
+            Call::Ledger { account, call } => {
+                let over_http = match &self.over_http {
+                    Some(over_http) => over_http.call(app, &account, &call).await,
+                    None => None,
+                };
+                match over_http {
+                    Some(said) => said,
+                    None => shown(app.call(&account, *call).await),
+                }
+            }
             Call::Balance { account, as_of } => {
                 let accounts = std::slice::from_ref(&account);
                 let balances = match as_of {
@@ -341,7 +383,7 @@ account acme in America/New_York from 2013-01-01
 ledger:
     1 allocation
 ";
-    insta::assert_snapshot!(run("wrong.txt", wrong, Backend::Sqlite).await.join("\n"), @r"
+    insta::assert_snapshot!(run("wrong.txt", wrong, Backend::Sqlite, Way::App).await.join("\n"), @r"
     wrong.txt:2:
       expected: success 20 free
       found:    success 21 free

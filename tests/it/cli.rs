@@ -13,6 +13,7 @@ mod postgres;
 mod replays;
 mod reports;
 mod webhook;
+mod tokens;
 
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -261,6 +262,7 @@ fn lists_and_answers_name_their_schema() {
         ("suppressions list", "creditd.suppressions/1"),
         ("webhook list", "creditd.webhooks/1"),
         ("webhook events", "creditd.webhook-events/1"),
+        ("token list", "creditd.tokens/1"),
         ("verify", "creditd.verify/1"),
         ("config show", "creditd.settings/1"),
         ("config check", "creditd.config-check/1"),

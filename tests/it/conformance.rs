@@ -12,3 +12,4 @@ mod payments;
 mod places;
 mod refunds;
 mod standing;
+mod tokens;

@@ -1,6 +1,7 @@
 //! Everything that is tested from outside, in one binary: each would link polars and SQLite again.
 
 mod alerts;
+mod api;
 mod backfill;
 mod batches;
 mod cases;

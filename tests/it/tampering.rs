@@ -273,6 +273,8 @@ const UNPROVED: &[(&str, &[&str], &str)] = &[
     ("statements", &["a row less"], "what was said follows from no row; then nobody can be told what has changed"),
     ("opt_ins", &["a row less"], "a wish may be taken back, and leaves nothing behind"),
     ("admins", &["a row less"], "an admin may be removed, and leaves nothing behind"),
+    ("tokens", &["last_used_at"], "when it was last shown, which opens nothing"),
+    ("tokens", &["a row less"], "a token that is gone opens nothing"),
     ("alerts", &["a row less"], "the newest crossing of a level has none behind it that would miss it; it fires again"),
 ];
 
@@ -312,6 +314,11 @@ const BY_DIGEST_ALONE: &[(&str, &[&str], &str)] = &[
     ("sealed", &["hash", "manifest", "number"], "files say the same as the database, and reports are the same without"),
     ("statements", &["digest", "figures", "month", "version"], "what was said is frozen, whatever is true now"),
     ("terms", &["digest"], "the digest itself"),
+    (
+        "tokens",
+        &["account_id", "created_at", "digest", "expires_at", "hash", "id", "name", "revoked_at", "scope"],
+        "what a token opens is no matter of the ledger",
+    ),
     ("transactions", &["digest"], "the digest itself"),
 ];
 

@@ -1,4 +1,5 @@
-//! What belongs to no account: the action credit matrix, what `init` recorded, the schema's versions and the runs of jobs.
+//! What belongs to no account: the action credit matrix, what `init` recorded, the schema's versions, the runs of jobs and the
+//! tokens of programs.
 
 use super::Findings;
 use super::facts::{Facts, bytes, facts, text};
@@ -19,6 +20,7 @@ const SCHEMA: &str = "the schema is that of this program";
 const RUN: &str = "a run is one that a job can have";
 const INCIDENT: &str = "an incident is of a job and a slot that there can be";
 const SEALED: &str = "the manifests of the sealed ledger are as they were written, each naming the one before";
+const TOKEN: &str = "a token is as it was written";
 
 /// Where the name of an account stands in a drift otherwise.
 const NO_ACCOUNT: &str = "-";
@@ -29,14 +31,19 @@ const PRICE_FACTS: Sql = facts!(
     t "action", i "effective_from", i "credits"
 );
 const ACTION_FACTS: Sql = facts!("SELECT ", " FROM actions AS t ORDER BY t.code", t "code", t "title", t "help");
+const TOKEN_FACTS: Sql = facts!(
+    "SELECT ", " FROM tokens AS t ORDER BY t.id",
+    t "id", t "hash", t "name", t "scope", t "account_id", i "created_at", i "expires_at", i "revoked_at"
+);
 
 pub(super) async fn check(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
-    findings.does([META, PRICE, MATRIX, SCHEMA, RUN, INCIDENT, SEALED]);
+    findings.does([META, PRICE, MATRIX, SCHEMA, RUN, INCIDENT, SEALED, TOKEN]);
     check_meta(tx, findings).await?;
     check_matrix(tx, findings).await?;
     check_schema(tx, findings).await?;
     check_sealed(tx, findings).await?;
     check_incidents(tx, findings).await?;
+    check_tokens(tx, findings).await?;
     check_runs(tx, findings).await
 }
 
@@ -139,6 +146,13 @@ async fn check_schema(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
     let known = tx.migrations();
     let expected: Vec<String> = known.iter().map(|m| shown(m.version, &m.description, true, &m.checksum, 0)).collect();
     findings.compare(SCHEMA, NO_ACCOUNT, "versions", &expected.join("; "), &found.join("; "));
+    Ok(())
+}
+
+async fn check_tokens(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
+    for token in read(tx, TOKEN_FACTS).await?.iter().filter_map(|row| facts(row, 8)) {
+        check_digest(TOKEN, NO_ACCOUNT, &format!("token {}", token.text(0).unwrap_or_default()), &token, findings);
+    }
     Ok(())
 }
 

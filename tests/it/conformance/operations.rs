@@ -5,7 +5,7 @@ use creditd::core::run::RunState;
 use creditd::core::schedule::{Job, Slot};
 use creditd::store::{Incident, JobFigures, RunId, Schema, Store, StoreError, Telling, Wrong};
 
-/// The number of the newest migration, whose only content is an index that nothing depends on.
+/// The number of the newest migration, which brought what nothing here depends on.
 const NEWEST: &str = "SELECT CAST(max(version) AS TEXT) FROM _sqlx_migrations";
 
 both_databases! {

@@ -4,6 +4,7 @@ use crate::support::{
     Sandbox, account, account_id, alert, attachments, end_run, instant, message, month, purchase, seal, take_run, usage,
 };
 use creditd::app::App;
+use creditd::core::access::{Reach, Scope};
 use creditd::core::backfill::{Asked, Reprocess};
 use creditd::core::calendar::{parse_date, parse_zone};
 use creditd::core::credits::{CreditType, Credits};
@@ -19,6 +20,7 @@ use creditd::core::run::RunState;
 use creditd::core::schedule::{Job, Slot};
 use creditd::core::secret::Secret;
 use creditd::core::statement::Said;
+use creditd::core::token::{Token, TokenHash};
 use creditd::core::transaction::{Status, Transaction};
 use creditd::core::webhook::{Event, EventKind, Facts, Wanted, WebhookSecret};
 use creditd::jobs::{Claiming, Kit, Planned, Run, run_slot};
@@ -108,6 +110,24 @@ async fn open(sandbox: &Sandbox) -> AccountId {
         .set_account(&acme, NewFacts { levels: Some(Some(&levels)), locale: Some(Some(Locale::DeDe)), name: None })
         .await
         .expect("levels and a locale of its own");
+    // One is for an account and ended in two ways, one is for the platform and for ever.
+    let hash = |digit: &str| TokenHash::kept(&digit.repeat(64));
+    let token = |digit, reach, expires_at: Option<&str>| Token {
+        hash: hash(digit),
+        name: "app".into(),
+        scope: Scope::Charge,
+        reach,
+        created_at: instant("2013-01-01T00:00:00Z"),
+        expires_at: expires_at.map(instant),
+        revoked_at: None,
+    };
+    let of_acme = token("a", Reach::Account(acme.clone()), Some("2013-04-01T00:00:00Z"));
+    for token in [&of_acme, &token("b", Reach::Platform, None)] {
+        sandbox.store().add_token(token).await.expect("a token");
+    }
+    let revoked = sandbox.store().revoke_token(&of_acme.hash.id(), instant("2013-03-01T00:00:00Z")).await;
+    assert!(revoked.expect("revoked").is_some());
+    sandbox.store().note_token_use(&of_acme.hash.id(), instant("2013-02-01T00:00:00Z")).await.expect("noted");
     let poem = ActionCode::new("poem").expect("a code");
     for (at, credits) in
         [("2013-01-01T00:00:00Z", Some(2)), ("2013-02-01T00:00:00Z", Some(3)), ("2014-01-01T00:00:00Z", None)]

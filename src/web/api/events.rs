@@ -1,0 +1,234 @@
+//! Usage as CloudEvents 1.0: one in structured or binary mode, or a batch of them.
+//!
+//! The type is `creditd.usage`, the subject the account, and the data says what was done. `source` and `id` together are the
+//! key (R9), so an event may be delivered any number of times; `time` is when the action happened, so one that comes late is
+//! late usage (R14).
+
+use super::answers;
+use super::batch::{BATCH_BYTES_MAX, BatchAnswer, ITEMS_MAX, ItemAnswer, charge_one};
+use super::calls::called;
+use super::input::{self, JSON, bytes, json, media_type, object, unsupported};
+use crate::core::calendar::Instant;
+use crate::core::ids::{AccountId, ActionCode, Key, UserId};
+use crate::core::ledger::{Call, Usage};
+use crate::core::transaction::Status;
+use crate::web::State;
+use crate::web::bearer::Caller;
+use crate::web::problem::{Problem, internal};
+use axum::extract::{self, Request};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Json, Response};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+
+/// One event, whole.
+const EVENT: &str = "application/cloudevents+json";
+/// A list of events.
+const EVENTS: &str = "application/cloudevents-batch+json";
+/// What the events are about.
+const TYPE: &str = "creditd.usage";
+/// The version of the specification.
+const VERSION: &str = "1.0";
+/// What keys of events begin with.
+const KEY_PREFIX: &str = "event:";
+/// Longest `source` or `id`, in bytes.
+const NAME_LEN_MAX: usize = 2_000;
+
+/// An event. Attributes that are not listed here, as extensions are, are left alone.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct Event {
+    /// `1.0`.
+    #[schema(example = "1.0")]
+    specversion: String,
+    /// `creditd.usage`.
+    #[serde(rename = "type")]
+    #[schema(example = "creditd.usage")]
+    event_type: String,
+    /// Where it comes from: with `id` it is the idempotency key.
+    #[schema(min_length = 1, example = "/gateway")]
+    source: String,
+    /// Which one of that source.
+    #[schema(min_length = 1)]
+    id: String,
+    /// The account whose credits they are; a token of one account needs none.
+    #[schema(value_type = Option<String>)]
+    subject: Option<AccountId>,
+    /// When the action happened; left out for now.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    time: Option<Instant>,
+    /// `application/json`, where it is there.
+    datacontenttype: Option<String>,
+    /// What was done.
+    data: Option<UsageData>,
+}
+
+/// What was done.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UsageData {
+    /// One of the action credit matrix.
+    #[schema(value_type = String, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$")]
+    action: ActionCode,
+    /// Who did it.
+    #[schema(value_type = Option<String>)]
+    user: Option<UserId>,
+    /// How many.
+    #[serde(default = "one")]
+    #[schema(minimum = 1, maximum = 1_000_000, default = 1)]
+    quantity: i64,
+    /// What the log shall say about it.
+    #[serde(default)]
+    #[schema(max_length = 500, default = "")]
+    comment: String,
+    /// Usage of a month that is closed counts at the beginning of the first open one, instead of being refused.
+    #[serde(default)]
+    #[schema(default = false)]
+    post_to_open: bool,
+}
+
+const fn one() -> i64 {
+    1
+}
+
+/// The key of an event. `source` and `id` may be longer than keys are and have other characters, so it is a hash of both.
+fn key_of(source: &str, id: &str) -> Result<Key, Problem> {
+    let length = u64::try_from(source.len()).unwrap_or(u64::MAX).to_be_bytes();
+    let hash = Sha256::new().chain_update(length).chain_update(source).chain_update(id).finalize();
+    let key = format!("{KEY_PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(hash));
+    Key::new(&key).map_err(|error| internal(&error))
+}
+
+impl Event {
+    /// On which account, and what.
+    fn call(self, caller: &Caller) -> Result<(AccountId, Call), Problem> {
+        let Event { specversion, event_type, source, id, subject, time, datacontenttype, data } = self;
+        let expect = |name: &str, found: &str, expected: &str| {
+            if found == expected {
+                return Ok(());
+            }
+            let found = crate::core::ids::cut_text(found, 64);
+            Err(Problem::invalid(format!("{name}: {expected:?} is expected, not {found:?}")))
+        };
+        expect("specversion", &specversion, VERSION)?;
+        expect("type", &event_type, TYPE)?;
+        expect("datacontenttype", datacontenttype.as_deref().unwrap_or(JSON), JSON)?;
+        for (name, text) in [("source", &source), ("id", &id)] {
+            if text.is_empty() || text.len() > NAME_LEN_MAX {
+                return Err(Problem::invalid(format!(
+                    "{name}: 1 to {NAME_LEN_MAX} bytes are expected, not {}",
+                    text.len()
+                )));
+            }
+        }
+        let account = subject.or_else(|| caller.own_account().cloned());
+        let account = account.ok_or_else(|| Problem::invalid("subject: the account is expected"))?;
+        caller.covers(&account)?;
+        let UsageData { action, user, quantity, comment, post_to_open } =
+            data.ok_or_else(|| Problem::invalid("data: what was done is expected, such as {\"action\": \"erase\"}"))?;
+        let key = key_of(&source, &id)?;
+        let (status, comment) = (Status::Success, input::comment(&comment)?);
+        let usage = Usage { key, occurred_at: time, user, action, quantity, status, comment, post_to_open };
+        Ok((account, Call::Charge(usage)))
+    }
+}
+
+/// Charge usage that is told by events
+///
+/// One CloudEvent (`application/cloudevents+json`, or `application/json` with the attributes in `ce-` headers), answered as a
+/// charge is; or a batch of them (`application/cloudevents-batch+json`), each answered for itself. `source` and `id` are the
+/// key, `time` is when the action happened, `subject` is the account.
+#[utoipa::path(post, path = "/v1/events", tag = "calls", operation_id = "sendEvents",
+    request_body(content((Event = "application/cloudevents+json"), (Vec<Event> = "application/cloudevents-batch+json"))),
+    responses((status = 200, body = EventsAnswer, headers(("Idempotency-Replayed" = String, description = "`true` where the event came before"))), super::CallProblems))]
+pub(super) async fn events(
+    extract::State(state): extract::State<State>,
+    caller: Caller,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let found = media_type(&parts.headers);
+    let body = bytes(body, BATCH_BYTES_MAX);
+    match found.as_deref() {
+        Some(EVENTS) => many(&state, &caller, &body.await?).await,
+        Some(EVENT) => single(&state, &caller, object(&body.await?)?).await,
+        Some(JSON) => single(&state, &caller, binary(&parts.headers, &body.await?)?).await,
+        found => Err(unsupported(found, &[EVENT, EVENTS, JSON])),
+    }
+}
+
+/// A charge for one event, a list of results for a batch.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it is only described")]
+enum EventsAnswer {
+    One(answers::Charge),
+    Many(BatchAnswer),
+}
+
+async fn single(state: &State, caller: &Caller, event: Event) -> Result<Response, Problem> {
+    let (account, call) = event.call(caller)?;
+    let charge = charge_one(state, &account, call, false).await?;
+    Ok(called(charge.is_replayed(), &charge))
+}
+
+/// One event that cannot be read spoils no other.
+async fn many(state: &State, caller: &Caller, body: &[u8]) -> Result<Response, Problem> {
+    let events: Vec<Box<RawValue>> = json(body)?;
+    if events.len() > ITEMS_MAX {
+        return Err(Problem::invalid(format!("at most {ITEMS_MAX} events are taken at once, not {}", events.len())));
+    }
+    let one = async |event: Box<RawValue>| {
+        let (account, call) = object::<Event>(event.get().as_bytes())?.call(caller)?;
+        charge_one(state, &account, call, false).await
+    };
+    let results = join_all(events.into_iter().map(one)).await;
+    Ok(Json(BatchAnswer::of(results.into_iter().map(ItemAnswer::of))).into_response())
+}
+
+/// An event whose attributes are headers and whose data is the body.
+fn binary(headers: &HeaderMap, body: &[u8]) -> Result<Event, Problem> {
+    let attribute = |name: &str| {
+        let value = headers.get(format!("ce-{name}"))?;
+        Some(value.to_str().map_err(|_| Problem::invalid(format!("ce-{name}: printable ASCII is expected"))))
+    };
+    let maybe = |name: &str| attribute(name).transpose().map(|text| text.map(str::to_owned));
+    let must = |name: &str| {
+        maybe(name)?.ok_or_else(|| {
+            Problem::invalid(format!(
+                "the header ce-{name} is missing; send the attributes of an event as ce- headers, or a whole event as {EVENT}"
+            ))
+        })
+    };
+    let named = |name: &str, error: &dyn std::fmt::Display| Problem::invalid(format!("ce-{name}: {error}"));
+    let subject = maybe("subject")?.map(|text| AccountId::new(&text)).transpose();
+    let time = maybe("time")?.map(|text| Instant::parse(&text)).transpose();
+    Ok(Event {
+        specversion: must("specversion")?,
+        event_type: must("type")?,
+        source: must("source")?,
+        id: must("id")?,
+        subject: subject.map_err(|error| named("subject", &error))?,
+        time: time.map_err(|error| named("time", &error))?,
+        datacontenttype: None,
+        data: Some(object(body)?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn source_and_id_are_the_key_together() {
+        let key = |source: &str, id: &str| key_of(source, id).expect("a key");
+        assert_eq!(key("/gateway", "1"), key("/gateway", "1"));
+        assert_ne!(key("/gateway", "1"), key("/gateway/", "1"));
+        assert_ne!(key("a", "bc"), key("ab", "c"));
+        assert_eq!(key("/ü", &"x".repeat(NAME_LEN_MAX)).as_str().len(), KEY_PREFIX.len() + 43);
+    }
+}

@@ -1,0 +1,290 @@
+//! What programs send: bodies, queries and keys, read once, at the edge. Everything that cannot be understood is refused with
+//! the name of what it is about, and with what was probably meant.
+
+use crate::core::ids::{Key, clean_text};
+use crate::core::near::nearest;
+use crate::web::problem::{Fault, Problem};
+use axum::body::{Body, Bytes, HttpBody, to_bytes};
+use axum::extract::{Query, Request};
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use serde::de::DeserializeOwned;
+use std::fmt::Display;
+use std::str::FromStr;
+
+/// What bodies are of.
+pub(super) const JSON: &str = "application/json";
+/// The header of the key of a call (R9).
+const KEY_HEADER: &str = "idempotency-key";
+/// Most parameters of a query.
+const PARAMS_MAX: usize = 50;
+
+/// The key that a call comes under: printable ASCII without spaces, in quotes or without.
+pub(super) fn key<T: FromStr<Err: Display>>(headers: &HeaderMap) -> Result<T, Problem> {
+    let mut values = headers.get_all(KEY_HEADER).iter();
+    let (value, more) = (values.next(), values.next());
+    let value = value.ok_or_else(|| {
+        Problem::new(
+            Fault::MissingKey,
+            "a call that changes something needs the header Idempotency-Key: a text of yours that is new for each new call, and \
+             the same when a call is repeated",
+        )
+    })?;
+    let bad = |what: &dyn Display| Problem::invalid(format!("Idempotency-Key: {what}"));
+    if more.is_some() {
+        return Err(bad(&"the header is there twice; a call has one key"));
+    }
+    let text = value.to_str().map_err(|_| bad(&"the key has characters that are not printable ASCII"))?.trim();
+    // The draft of the header has a text in quotes; most programs leave them out.
+    let text = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    text.parse().map_err(|error| bad(&error))
+}
+
+/// The media type of a body, without its parameters, in lower case.
+pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    Some(essence.to_ascii_lowercase())
+}
+
+/// A body that must be one JSON object and say so.
+pub(super) async fn body<T: DeserializeOwned>(request: Request, bytes_max: usize) -> Result<T, Problem> {
+    let found = media_type(request.headers());
+    if found.as_deref() != Some(JSON) {
+        return Err(unsupported(found.as_deref(), &[JSON]));
+    }
+    object(&bytes(request.into_body(), bytes_max).await?)
+}
+
+/// A value of JSON that is an object: fields have names here, and a list is not read as if it had them.
+pub(super) fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        return Err(Problem::invalid("the body: an object of JSON is expected, such as {\"action\": \"erase\"}"));
+    }
+    json(bytes)
+}
+
+/// The body is of none of the types that are taken.
+pub(super) fn unsupported(found: Option<&str>, taken: &[&str]) -> Problem {
+    let is = found.map_or("has no Content-Type".to_owned(), |found| format!("is {found:?}"));
+    Problem::new(Fault::UnsupportedMediaType, format!("the body {is}; send {}", taken.join(" or ")))
+}
+
+/// A body of at most so many bytes.
+pub(super) async fn bytes(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
+    let too_large =
+        || Problem::new(Fault::TooLarge, format!("the body has more than the {bytes_max} bytes that are taken"));
+    if body.size_hint().lower() > bytes_max as u64 {
+        return Err(too_large());
+    }
+    to_bytes(body, bytes_max).await.map_err(|error| {
+        let mut cause: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(one) = cause {
+            if one.to_string().contains("length limit exceeded") {
+                return too_large();
+            }
+            cause = one.source();
+        }
+        Problem::invalid("the body ended before it was whole")
+    })
+}
+
+/// A value of JSON, with the place of what is wrong.
+pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let read: Result<T, _> = serde_path_to_error::deserialize(&mut reader);
+    let value = read.map_err(|error| {
+        let path = error.path().to_string();
+        let place = if path == "." { "the body".to_owned() } else { path };
+        Problem::invalid(format!("{place}: {}", suggested(&error.inner().to_string())))
+    })?;
+    reader.end().map_err(|error| Problem::invalid(format!("the body: {error}")))?;
+    Ok(value)
+}
+
+/// serde names the wrong word and the right ones in backticks.
+fn suggested(said: &str) -> String {
+    let mut quoted = said.split('`').skip(1).step_by(2);
+    let (wrong, right) = (quoted.next(), quoted);
+    let meant = wrong.filter(|_| said.starts_with("unknown ")).and_then(|wrong| nearest(wrong, right));
+    match meant {
+        Some(meant) => format!("{said}; did you mean `{meant}`?"),
+        None => said.to_owned(),
+    }
+}
+
+/// Free text of a call.
+pub(super) fn comment(text: &str) -> Result<String, Problem> {
+    clean_text("the comment", text).map_err(|error| Problem::invalid(format!("comment: {error}")))
+}
+
+/// The parameters of a query, which are taken one by one; what is left over was misspelt.
+pub(super) struct Params {
+    left: Vec<(String, String)>,
+    known: Vec<&'static str>,
+}
+
+impl Params {
+    pub(super) fn of(uri: &Uri) -> Result<Params, Problem> {
+        let read = Query::<Vec<(String, String)>>::try_from_uri(uri);
+        let Query(left) = read.map_err(|_| Problem::invalid("the query of the address cannot be read"))?;
+        if left.len() > PARAMS_MAX {
+            return Err(Problem::invalid(format!("the query has more than {PARAMS_MAX} parameters")));
+        }
+        Ok(Params { left, known: Vec::new() })
+    }
+
+    /// A parameter as text.
+    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, Problem> {
+        self.known.push(name);
+        let found = self.left.iter().position(|(param, _)| param == name).map(|at| self.left.remove(at).1);
+        if self.left.iter().any(|(param, _)| param == name) {
+            return Err(Problem::invalid(format!("{name}: the parameter is there twice")));
+        }
+        Ok(found)
+    }
+
+    /// A parameter of a type.
+    pub(super) fn one<T: FromStr<Err: Display>>(&mut self, name: &'static str) -> Result<Option<T>, Problem> {
+        let text = self.text(name)?;
+        let read = text.map(|text| text.parse()).transpose();
+        read.map_err(|error| Problem::invalid(format!("{name}: {error}")))
+    }
+
+    /// A parameter that is one of some words.
+    pub(super) fn word<T: Copy>(
+        &mut self,
+        name: &'static str,
+        all: &[T],
+        as_str: fn(T) -> &'static str,
+    ) -> Result<Option<T>, Problem> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        match all.iter().copied().find(|one| as_str(*one) == text) {
+            Some(one) => Ok(Some(one)),
+            None => {
+                let words: Vec<&str> = all.iter().map(|one| as_str(*one)).collect();
+                Err(Problem::invalid(format!("{name}: {:?} is none of {}", cut(&text), words.join(", "))))
+            }
+        }
+    }
+
+    /// How many are wanted at most.
+    pub(super) fn limit(&mut self, usual: usize, max: usize) -> Result<usize, Problem> {
+        let Some(text) = self.text("limit")? else { return Ok(usual) };
+        match text.parse() {
+            Ok(limit) if (1..=max).contains(&limit) => Ok(limit),
+            _ => Err(Problem::invalid(format!("limit: a number from 1 to {max} is expected, not {:?}", cut(&text)))),
+        }
+    }
+
+    /// Nothing may be left.
+    pub(super) fn finish(self) -> Result<(), Problem> {
+        let Some((unknown, _)) = self.left.first() else { return Ok(()) };
+        let meant = nearest(unknown, self.known.iter().copied());
+        let hint = match (meant, self.known.is_empty()) {
+            (Some(meant), _) => format!("did you mean {meant}?"),
+            (None, true) => "there are none here".to_owned(),
+            (None, false) => format!("there are {}", self.known.join(", ")),
+        };
+        Err(Problem::invalid(format!("there is no parameter {:?}; {hint}", cut(unknown))))
+    }
+}
+
+/// The beginning of what was sent, for an error about it.
+pub(super) fn cut(text: &str) -> String {
+    crate::core::ids::cut_text(text, 64)
+}
+
+/// Whether a list of entity tags in `If-None-Match` has this one; compared weakly, as it is for GET.
+pub(super) fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
+    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    let listed = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    listed.flat_map(|value| value.split(',')).any(|tag| tag.trim() == "*" || opaque(tag) == opaque(etag))
+}
+
+/// Whether the first of the wanted types that is one of `ours` is `wanted`.
+pub(super) fn prefers(headers: &HeaderMap, wanted: &str, ours: &[&str]) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value: &HeaderValue| value.to_str().ok());
+    let mut types =
+        accepted.flat_map(|value| value.split(',')).map(|one| one.split(';').next().unwrap_or_default().trim());
+    types.find(|one| ours.contains(one)) == Some(wanted)
+}
+
+/// The key of a call that changes something.
+pub(super) fn call_key(headers: &HeaderMap) -> Result<Key, Problem> {
+    key(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Two {
+        #[serde(rename = "action")]
+        _action: String,
+        #[serde(rename = "quantity")]
+        _quantity: i64,
+    }
+
+    fn said<T: std::fmt::Debug>(read: Result<T, Problem>) -> String {
+        let problem = serde_json::to_value(read.expect_err("a problem")).expect("JSON");
+        problem["detail"].as_str().expect("a detail").to_owned()
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let read = |text: &str| said(object::<Two>(text.as_bytes()));
+        insta::assert_snapshot!(read("{\"acton\": 1}"), @"acton: unknown field `acton`, expected `action` or `quantity` at line 1 column 8; did you mean `action`?");
+        insta::assert_snapshot!(read("{\"action\": \"a\", \"quantity\": 1.5}"), @"quantity: invalid type: floating point `1.5`, expected i64 at line 1 column 31");
+        insta::assert_snapshot!(read("{\"action\": \"a\", \"quantity\": 1} x"), @"the body: trailing characters at line 1 column 32");
+        assert!(read(&"[".repeat(100_000)).starts_with("the body: an object of JSON is expected"));
+        let deep = format!("{{\"action\": {}", "[".repeat(100_000));
+        insta::assert_snapshot!(read(&deep), @"action: invalid type: sequence, expected a string at line 1 column 11");
+    }
+
+    #[test]
+    fn parameters_are_taken_once_and_none_is_left() {
+        let params = |query: &str| Params::of(&format!("/x?{query}").parse().expect("an address")).expect("parameters");
+        insta::assert_snapshot!(said(params("user=a&user=b").text("user")), @"user: the parameter is there twice");
+        let mut misspelt = params("usr=a");
+        assert_eq!(misspelt.text("user").expect("none"), None);
+        insta::assert_snapshot!(said(misspelt.finish()), @r#"there is no parameter "usr"; did you mean user?"#);
+        insta::assert_snapshot!(said(params("x=1").finish()), @r#"there is no parameter "x"; there are none here"#);
+        insta::assert_snapshot!(said(params("limit=0").limit(50, 1_000)), @r#"limit: a number from 1 to 1000 is expected, not "0""#);
+        assert_eq!(params("user=%41+b").text("user").expect("one").as_deref(), Some("A b"));
+    }
+
+    #[test]
+    fn a_key_may_stand_in_quotes() {
+        let headers = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(KEY_HEADER, HeaderValue::from_str(value).expect("a value"));
+            }
+            headers
+        };
+        for text in ["job-1", "\"job-1\"", " job-1 "] {
+            assert_eq!(call_key(&headers(&[text])).expect("a key").as_str(), "job-1");
+        }
+        for bad in [&[][..], &["a", "b"], &["a b"], &["\"\""], &["ü"]] {
+            assert_eq!(call_key(&headers(bad)).expect_err("a problem").status(), 400, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn tags_and_types_are_compared_as_http_does() {
+        let with = |name: header::HeaderName, value: &str| {
+            HeaderMap::from_iter([(name, HeaderValue::from_str(value).expect("a value"))])
+        };
+        for (value, matches) in [("W/\"a\"", true), ("\"b\", \"a\"", true), ("*", true), ("\"b\"", false), ("", false)]
+        {
+            assert_eq!(matches_etag(&with(header::IF_NONE_MATCH, value), "W/\"a\""), matches, "{value}");
+        }
+        for (value, is_csv) in
+            [("text/csv", true), ("application/json, text/csv", false), ("*/*", false), ("x/y, text/csv;q=1", true)]
+        {
+            assert_eq!(prefers(&with(header::ACCEPT, value), "text/csv", &["text/csv", JSON]), is_csv, "{value}");
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! `/v1`: what programs call. One table of routes says for each of them what a token needs to open it, and the gate asks before
+//! the handler does anything; the document (`/v1/openapi.json`) is made from the types that handlers take and give.
+
+mod answers;
+mod batch;
+mod calls;
+mod events;
+mod input;
+mod reads;
+mod statement;
+
+use super::bearer::gate;
+use super::problem::{self, Problem};
+use super::{Needs, Route, State};
+use crate::core::access::Scope;
+use axum::Router;
+use axum::handler::Handler;
+use axum::http::header;
+use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse;
+use axum::routing::{self, MethodRouter};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{IntoParams, IntoResponses, Modify, OpenApi, ToSchema};
+
+/// A route with what serves it.
+struct Served {
+    route: Route,
+    by: MethodRouter<State>,
+}
+
+fn get<T: 'static>(path: &'static str, needs: Scope, handler: impl Handler<T, State>) -> Served {
+    Served { route: Route { method: "GET", path, needs: Needs::Token(needs) }, by: routing::get(handler) }
+}
+
+fn post<T: 'static>(path: &'static str, needs: Scope, handler: impl Handler<T, State>) -> Served {
+    Served { route: Route { method: "POST", path, needs: Needs::Token(needs) }, by: routing::post(handler) }
+}
+
+fn open<T: 'static>(path: &'static str, handler: impl Handler<T, State>) -> Served {
+    Served { route: Route { method: "GET", path, needs: Needs::Nothing }, by: routing::get(handler) }
+}
+
+/// The table. A route that names an account opens for tokens of that account and of the platform alone.
+fn served() -> Vec<Served> {
+    vec![
+        open("/v1/openapi.json", openapi),
+        open("/problems/", problem::pages),
+        open("/problems/{name}", problem::page),
+        get("/v1/actions", Scope::Read, reads::actions),
+        get("/v1/accounts/{account}", Scope::Read, reads::account),
+        get("/v1/accounts/{account}/balance", Scope::Read, reads::balance),
+        get("/v1/accounts/{account}/transactions", Scope::Read, reads::transactions),
+        get("/v1/accounts/{account}/statement", Scope::Read, statement::statement),
+        get("/v1/accounts/{account}/notifications", Scope::Read, reads::notifications),
+        post("/v1/accounts/{account}/charges", Scope::Charge, calls::charge),
+        post("/v1/accounts/{account}/charges/{charge}/refund", Scope::Charge, calls::refund),
+        post("/v1/accounts/{account}/holds", Scope::Charge, calls::hold),
+        post("/v1/accounts/{account}/holds/{hold}/capture", Scope::Charge, calls::capture),
+        post("/v1/accounts/{account}/holds/{hold}/void", Scope::Charge, calls::void),
+        post("/v1/accounts/{account}/purchases", Scope::Admin, calls::purchase),
+        post("/v1/charges", Scope::Charge, batch::charges),
+        post("/v1/events", Scope::Charge, events::events),
+    ]
+}
+
+/// All routes of the API.
+pub(super) fn routes() -> impl Iterator<Item = Route> {
+    served().into_iter().map(|served| served.route)
+}
+
+/// The API behind its gate.
+pub(super) fn router(state: &State) -> Router<State> {
+    served().into_iter().fold(Router::new(), |router, Served { route, by }| {
+        let by = match route.needs {
+            Needs::Nothing => by,
+            Needs::Token(scope) => by.route_layer(from_fn_with_state((state.clone(), scope), gate)),
+        };
+        router.route(route.path, by)
+    })
+}
+
+/// The document of the API, as JSON with line ends: the same for every process of this version.
+#[must_use]
+pub fn document() -> String {
+    // What is made of our own types is JSON.
+    let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, input::JSON)], document())
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "creditd",
+        description = "AI credits of a multi-tenant platform: charges, holds, balances, statements.\n\nEvery call that changes something \
+                       comes under a key (`Idempotency-Key`), unique per account for ever: repeated, it is answered by what came of it \
+                       first. Problems are those of RFC 9457; each `code` is also listed by `creditd help refusals`.",
+        license(name = "MIT", identifier = "MIT")
+    ),
+    servers((url = "/")),
+    security(("token" = [])),
+    modifiers(&BearerToken),
+    tags((name = "calls", description = "What changes something"), (name = "reads", description = "What can be looked at")),
+    paths(
+        reads::actions, reads::account, reads::balance, reads::transactions, statement::statement, reads::notifications,
+        calls::charge, calls::refund, calls::hold, calls::capture, calls::void, calls::purchase, batch::charges, events::events
+    ),
+    components(schemas(Problem))
+)]
+struct Document;
+
+/// How a token is shown.
+struct BearerToken;
+
+impl Modify for BearerToken {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("crd_...")
+            .description(Some("A token of `creditd token create`"))
+            .build();
+        let components = openapi.components.get_or_insert_default();
+        components.add_security_scheme("token", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The account in an address.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it is only described")]
+struct AccountPath {
+    /// The id of the account.
+    #[param(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$", example = "acme")]
+    account: String,
+}
+
+/// The hold in an address.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it is only described")]
+struct HoldPath {
+    /// The key of the hold, percent-encoded where that is needed.
+    #[param(min_length = 1, max_length = 200)]
+    hold: String,
+}
+
+/// The charge in an address.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "it is only described")]
+struct ChargePath {
+    /// The key of the charge, or of the capture that made it.
+    #[param(min_length = 1, max_length = 200)]
+    charge: String,
+}
+
+/// The key of a call.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it is only described")]
+struct KeyHeader {
+    /// A text of yours, new for each new call and the same when a call is repeated; printable ASCII without spaces.
+    #[param(rename = "Idempotency-Key", min_length = 1, max_length = 200, pattern = "^[!-~]+$", example = "job-4711")]
+    key: String,
+}
+
+/// Pools of credits that a transaction touched.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "it is only described")]
+enum TypeWord {
+    Free,
+    Purchased,
+    Mixed,
+    None,
+}
+
+/// How a transaction ended.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "it is only described")]
+enum EndingWord {
+    Succeeded,
+    Failed,
+    Refused,
+}
+
+/// A set of problems that a route may answer.
+macro_rules! problems {
+    ($($(#[$doc:meta])* $name:ident { $($status:literal $variant:ident $description:literal,)+ })+) => {$(
+        $(#[$doc])*
+        #[derive(IntoResponses)]
+        #[expect(dead_code, reason = "it is only described")]
+        enum $name {
+            $(#[response(status = $status, description = $description, content_type = "application/problem+json")]
+            $variant(Problem),)+
+        }
+    )+};
+}
+
+problems! {
+    /// Of a route without an account.
+    BareProblems {
+        400 Invalid "The request cannot be understood",
+        401 Unauthorized "No token, or one that is unknown, expired or revoked",
+        403 Forbidden "The token is of a lesser scope",
+        429 TooMany "The token asks too often; see Retry-After",
+        500 Internal "A defect of creditd",
+        503 Unavailable "The ledger does not answer now; see Retry-After",
+    }
+    /// Of what is looked at.
+    ReadProblems {
+        400 Invalid "The request cannot be understood",
+        401 Unauthorized "No token, or one that is unknown, expired or revoked",
+        403 Forbidden "The token is of another account, or of a lesser scope",
+        404 NotFound "There is no such account",
+        422 TooMuch "More is asked for than one answer holds",
+        429 TooMany "The token asks too often; see Retry-After",
+        500 Internal "A defect of creditd",
+        503 Unavailable "The ledger does not answer now; see Retry-After",
+    }
+    /// Of a body with items that are answered for themselves.
+    BodyProblems {
+        400 Invalid "The request cannot be understood",
+        401 Unauthorized "No token, or one that is unknown, expired or revoked",
+        403 Forbidden "The token is of a lesser scope",
+        413 TooLarge "The body is larger than what is taken",
+        415 Unsupported "The body is of another type",
+        429 TooMany "The token asks too often; see Retry-After",
+        500 Internal "A defect of creditd",
+        503 Unavailable "The ledger does not answer now; see Retry-After",
+    }
+    /// Of a call.
+    CallProblems {
+        400 Invalid "The request cannot be understood, or has no Idempotency-Key",
+        401 Unauthorized "No token, or one that is unknown, expired or revoked",
+        402 Insufficient "The credits are not there: needed, available, missing and the next reset are told",
+        403 Forbidden "The token is of another account, or of a lesser scope",
+        404 NotFound "There is no such account, hold or charge",
+        409 Conflict "As things stand it cannot be done: a user's cap, a closed account or month, a hold that is settled or over",
+        413 TooLarge "The body is larger than what is taken",
+        415 Unsupported "The body is of another type",
+        422 Refused "The key stands for another call, or what the call says contradicts what is known",
+        429 TooMany "The token asks too often; see Retry-After",
+        500 Internal "A defect of creditd",
+        503 Unavailable "The ledger does not answer now; repeat the call under the same key; see Retry-After",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// What is served is described, and nothing else.
+    #[test]
+    fn the_document_has_every_route_behind_the_gate() {
+        let document: serde_json::Value = serde_json::from_str(&document()).expect("JSON");
+        assert_eq!(document["openapi"], "3.1.0");
+        let paths = document["paths"].as_object().expect("paths");
+        let described: BTreeSet<(String, String)> = paths
+            .iter()
+            .flat_map(|(path, item)| {
+                let methods = item.as_object().expect("methods").keys();
+                methods.map(|method| (method.to_uppercase(), path.clone())).collect::<Vec<_>>()
+            })
+            .collect();
+        let served: BTreeSet<(String, String)> = routes()
+            .filter(|route| route.needs != Needs::Nothing)
+            .map(|route| (route.method.to_owned(), route.path.to_owned()))
+            .collect();
+        assert_eq!(described, served);
+    }
+}

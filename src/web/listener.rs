@@ -1,0 +1,360 @@
+//! Where HTTP is answered, and who has a place there.
+//!
+//! There are only so many places. When all are taken, whoever comes gets that of the connection that has been idle longest among
+//! those of the address with the most, so neither a crowd of idle connections nor one address holds up the others. Nobody
+//! loses a place while a request of theirs is being answered.
+
+use axum::Router;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::Instant as Moment;
+use tokio_util::sync::CancellationToken;
+
+/// Connections at once, where the system allows as many open files. Whoever comes then waits in its queue.
+const CONNECTIONS_MAX: usize = 4_096;
+/// Connections at once, whatever the system says.
+const CONNECTIONS_MIN: usize = 64;
+/// Open files for everything else: the database, mail, files of reports.
+const OTHER_FILES: usize = 512;
+/// How long the head of a request may take to come, also of the next one on a connection that is kept.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
+/// The largest head of a request.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// How long answers under way may take when the process is told to stop.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// How long what is still to be written may take on a connection whose place somebody else needs.
+const LEAVING: Duration = Duration::from_millis(250);
+/// The pause after a connection could not be taken: too many files are open, and some will be closed.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Why there is no listener.
+#[derive(Debug, thiserror::Error)]
+pub enum WebError {
+    /// Somebody else is there.
+    #[error(
+        "web.listen: {at} is in use by another process, maybe another creditd serve. Stop it, or set listen in [web] \
+         (CREDITD__WEB__LISTEN) to another port, or to \"off\""
+    )]
+    InUse {
+        /// The address.
+        at: SocketAddr,
+    },
+    /// The system says no.
+    #[error(
+        "web.listen: {at} cannot be listened at: {source}. Set listen in [web] to an address of this machine, or to \"off\""
+    )]
+    Listen {
+        /// The address.
+        at: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Who is at the other end of a request's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+/// A place where HTTP is answered.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    at: SocketAddr,
+}
+
+impl Listener {
+    /// Takes the place.
+    ///
+    /// # Errors
+    /// [`WebError`] when it is taken or none of this machine's.
+    pub async fn bind(at: SocketAddr) -> Result<Listener, WebError> {
+        let failed = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::AddrInUse => WebError::InUse { at },
+            _ => WebError::Listen { at, source },
+        };
+        let socket = TcpListener::bind(at).await.map_err(failed)?;
+        let at = socket.local_addr().map_err(failed)?;
+        Ok(Listener { socket, at })
+    }
+
+    /// Where it is, with the port that the system gave.
+    #[must_use]
+    pub const fn at(&self) -> SocketAddr {
+        self.at
+    }
+
+    /// Answers until `stop` is cancelled; what is being answered then is finished.
+    pub async fn serve(self, router: Router, stop: CancellationToken) {
+        let places = Arc::new(Places::new(connections_max()));
+        let mut connections = JoinSet::new();
+        loop {
+            let (stream, peer) = match stop.run_until_cancelled(self.socket.accept()).await {
+                None => break,
+                Some(Ok(taken)) => taken,
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "a connection could not be taken");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            let Some(place) = stop.run_until_cancelled(places.take(peer.ip())).await else { break };
+            while connections.try_join_next().is_some() {}
+            let Some(place) = place else { continue };
+            let (router, stop) = (router.clone(), stop.clone());
+            connections.spawn(answer(stream, peer, router, place, stop));
+        }
+        if tokio::time::timeout(FAREWELL, async { while connections.join_next().await.is_some() {} }).await.is_err() {
+            tracing::debug!("connections were still open; they are closed");
+        }
+    }
+}
+
+/// As many connections as the system lets this process have, at most [`CONNECTIONS_MAX`]. A process that begins with few open files may
+/// often have more if it asks.
+fn connections_max() -> usize {
+    let wanted = u64::try_from(CONNECTIONS_MAX + OTHER_FILES).unwrap_or(u64::MAX);
+    let files = match rlimit::increase_nofile_limit(wanted) {
+        Ok(files) => usize::try_from(files).unwrap_or(usize::MAX),
+        Err(error) => {
+            tracing::debug!(%error, "the limit of open files is not known");
+            0
+        }
+    };
+    files.saturating_sub(OTHER_FILES).clamp(CONNECTIONS_MIN, CONNECTIONS_MAX)
+}
+
+/// Answers what comes on a connection.
+async fn answer(stream: TcpStream, peer: SocketAddr, router: Router, place: Place, stop: CancellationToken) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        let (busy, answering) = (place.busy(), router.call(request));
+        async move {
+            let answer = answering.await;
+            drop(busy);
+            answer
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let done = tokio::select! {
+        done = connection.as_mut() => done,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        () = place.leave.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(LEAVING, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = done {
+        tracing::debug!(%error, "a connection ended");
+    }
+}
+
+/// The places there are, and who has them.
+struct Places {
+    max: usize,
+    taken: Mutex<Taken>,
+    freed: Notify,
+}
+
+#[derive(Default)]
+struct Taken {
+    next: u64,
+    by: BTreeMap<u64, Holder>,
+}
+
+struct Holder {
+    peer: IpAddr,
+    /// Since when nothing is being answered there; `None` while something is.
+    idle_since: Option<Moment>,
+    leave: CancellationToken,
+}
+
+/// What becomes of whoever comes.
+#[derive(Debug, PartialEq, Eq)]
+enum Turn {
+    /// There is room.
+    Now,
+    /// Somebody leaves for it.
+    After(u64),
+    /// All places are busy.
+    Later,
+    /// Its address has half of all places, and all of them are busy.
+    Never,
+}
+
+impl Places {
+    fn new(max: usize) -> Places {
+        Places { max, taken: Mutex::default(), freed: Notify::new() }
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place, as soon as there is one; `None` where its address has enough.
+    async fn take(self: &Arc<Places>, peer: IpAddr) -> Option<Place> {
+        loop {
+            let freed = self.freed.notified();
+            {
+                let mut taken = self.taken();
+                match taken.turn(peer, self.max) {
+                    Turn::Now => {
+                        let number = taken.next;
+                        taken.next += 1;
+                        let leave = CancellationToken::new();
+                        let idle_since = Some(Moment::now());
+                        taken.by.insert(number, Holder { peer, idle_since, leave: leave.clone() });
+                        return Some(Place { number, leave, places: Arc::clone(self) });
+                    }
+                    Turn::After(number) => {
+                        if let Some(holder) = taken.by.get(&number) {
+                            holder.leave.cancel();
+                        }
+                    }
+                    Turn::Later => {}
+                    Turn::Never => return None,
+                }
+            }
+            freed.await;
+        }
+    }
+}
+
+impl Taken {
+    fn turn(&self, peer: IpAddr, max: usize) -> Turn {
+        if self.by.len() < max / 2 {
+            return Turn::Now;
+        }
+        let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
+        self.by.values().for_each(|holder| *counts.entry(holder.peer).or_default() += 1);
+        let idle_longest = |of: Option<IpAddr>| {
+            let idle = self.by.iter().filter(|(_, holder)| of.is_none_or(|of| holder.peer == of));
+            let since = |(number, holder): (&u64, &Holder)| Some((holder.idle_since?, *number));
+            idle.filter_map(since).min().map(|(_, number)| number)
+        };
+        if counts.get(&peer).copied().unwrap_or(0) >= max / 2 {
+            return idle_longest(Some(peer)).map_or(Turn::Never, Turn::After);
+        }
+        if self.by.len() < max {
+            return Turn::Now;
+        }
+        let most = counts.iter().max_by_key(|(_, count)| **count).map(|(peer, _)| *peer);
+        idle_longest(most).or_else(|| idle_longest(None)).map_or(Turn::Later, Turn::After)
+    }
+}
+
+/// A place that a connection has.
+struct Place {
+    number: u64,
+    /// Somebody else needs it.
+    leave: CancellationToken,
+    places: Arc<Places>,
+}
+
+impl Place {
+    fn set_idle_since(&self, since: Option<Moment>) {
+        if let Some(holder) = self.places.taken().by.get_mut(&self.number) {
+            holder.idle_since = since;
+        }
+    }
+
+    /// Something is being answered until the value is dropped.
+    fn busy(&self) -> Busy<'_> {
+        self.set_idle_since(None);
+        Busy(self)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.taken().by.remove(&self.number);
+        self.places.freed.notify_one();
+    }
+}
+
+struct Busy<'a>(&'a Place);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.set_idle_since(Some(Moment::now()));
+        // Whoever waits may have this place now.
+        self.0.places.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(last: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, last])
+    }
+
+    /// Holders by number: whose, and for how long idle; `None` is busy.
+    fn taken(holders: &[(u8, Option<u64>)]) -> Taken {
+        let now = Moment::now() + Duration::from_secs(1_000);
+        let holder = |(last, idle): &(u8, Option<u64>)| Holder {
+            peer: peer(*last),
+            idle_since: idle.map(|seconds| now - Duration::from_secs(seconds)),
+            leave: CancellationToken::new(),
+        };
+        Taken { next: 100, by: (0..).zip(holders.iter().map(holder)).collect() }
+    }
+
+    #[test]
+    fn whoever_comes_gets_the_place_that_is_missed_least() {
+        let full = [(1, Some(5)), (1, Some(9)), (1, None), (2, Some(20)), (3, None), (4, None)];
+        for (holders, from, turn) in [
+            (&full[..2], 9, Turn::Now),
+            (&full[..5], 9, Turn::Now),
+            // The address with the most gives one up, though another is idle for longer.
+            (&full, 9, Turn::After(1)),
+            (&[(1, None), (1, None), (2, Some(3)), (3, None), (4, None), (5, None)], 9, Turn::After(2)),
+            (&[(1, None); 6], 9, Turn::Later),
+            // Half of all places are enough for one address.
+            (&[(1, Some(1)), (1, None), (1, Some(2))], 1, Turn::After(2)),
+            (&[(1, None), (1, None), (1, None)], 1, Turn::Never),
+            (&[(1, None), (1, None), (1, None)], 2, Turn::Now),
+        ] {
+            assert_eq!(taken(holders).turn(peer(from), 6), turn, "{holders:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_place_is_given_on_when_it_is_left() {
+        let places = Arc::new(Places::new(2));
+        let first = places.take(peer(1)).await.expect("a place");
+        let second = places.take(peer(2)).await.expect("a place");
+        let busy = second.busy();
+        let waiting = tokio::spawn({
+            let places = Arc::clone(&places);
+            async move { places.take(peer(3)).await.is_some() }
+        });
+        // The idle one is asked to go, and goes.
+        first.leave.cancelled().await;
+        drop(first);
+        assert!(waiting.await.expect("no panic"));
+        assert!(!second.leave.is_cancelled());
+        drop(busy);
+    }
+}

@@ -1,0 +1,75 @@
+//! The document of the API: what is committed is what the code says, and what `serve` answers is what the document says.
+
+use super::listener::{Listening, listen};
+use super::{ALL, acme, token};
+use crate::support::{Sandbox, program};
+use std::path::Path;
+use std::process::Command;
+
+#[tokio::test]
+async fn the_document_that_is_committed_is_that_of_the_code() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/openapi.json");
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == creditd::web::document(), "write it anew: creditd openapi > docs/openapi.json");
+    let sandbox = Sandbox::new().await;
+    let served = acme(&sandbox).await.get("/v1/openapi.json").await;
+    assert_eq!((served.status, served.body), (200, committed.into_bytes()));
+}
+
+/// The address of every problem is a page.
+#[tokio::test]
+async fn problems_have_pages() {
+    let sandbox = Sandbox::new().await;
+    let api = acme(&sandbox).await;
+    let all = String::from_utf8(api.get("/problems/").await.body).expect("text");
+    for line in all.lines() {
+        let code = line.split([' ', ':']).nth(1).expect("a code");
+        let page = api.get(&format!("/problems/{}", code.replace('_', "-"))).await;
+        assert_eq!((page.status, String::from_utf8(page.body).expect("text")), (200, format!("{line}\n")));
+    }
+    assert!(all.contains("402 insufficient_credits: ") && all.lines().count() > 30, "{all}");
+    assert_eq!(api.get("/problems/nothing").await.status, 404);
+}
+
+/// What is looked at in each answer: whatever is sent, right or wrong, the answer is one that the document has.
+const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,\
+                      response_schema_conformance,missing_required_header,unsupported_method,allow_header_conformance";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn schemathesis_finds_no_answer_that_the_document_has_not() {
+    if !program(
+        "schemathesis",
+        "CREDITD_REQUIRE_SCHEMATHESIS",
+        "the API against its document; install schemathesis (PyPI)",
+    ) {
+        return;
+    }
+    let sandbox = Sandbox::new().await;
+    sandbox.open_account("acme", "America/New_York", "2013-01-01").await;
+    let token = token(sandbox.store(), ALL).await;
+    let Listening { at, stop, answering } = listen(&sandbox).await;
+    let mut command = Command::new("schemathesis");
+    command.args([
+        "run",
+        &format!("http://{at}/v1/openapi.json"),
+        "--header",
+        &format!("Authorization: Bearer {token}"),
+    ]);
+    command.args(["--checks", CHECKS, "--phases", "examples,coverage,fuzzing", "--max-examples", "15", "--seed", "1"]);
+    command.args([
+        "--suppress-health-check",
+        "all",
+        "--continue-on-failure",
+        "--warnings",
+        "off",
+        "--request-timeout",
+        "60",
+    ]);
+    command.current_dir(sandbox.path(""));
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it runs");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{said}");
+    stop.cancel();
+    answering.await.expect("it stops");
+    sandbox.assert_verified().await;
+}

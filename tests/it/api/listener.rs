@@ -1,0 +1,95 @@
+//! Connections: however many are idle or slow, others are answered meanwhile.
+
+use super::{ALL, NOW, token};
+use crate::support::Sandbox;
+use creditd::jobs::Kit;
+use creditd::web::{Listener, State, router};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+/// A listener of its own.
+pub struct Listening {
+    pub at: SocketAddr,
+    pub stop: CancellationToken,
+    pub answering: tokio::task::JoinHandle<()>,
+}
+
+pub async fn listen(sandbox: &Sandbox) -> Listening {
+    let mut app = sandbox.at(NOW);
+    app.settings.web.requests_per_second = 0;
+    let kit = Arc::new(Kit::new(app).expect("a kit"));
+    let listener = Listener::bind("127.0.0.1:0".parse().expect("an address")).await.expect("a listener");
+    let (at, stop) = (listener.at(), CancellationToken::new());
+    let answering = tokio::spawn(listener.serve(router(State::new(kit)), stop.clone()));
+    Listening { at, stop, answering }
+}
+
+/// A whole answer on a connection of its own.
+async fn get(at: SocketAddr, path: &str, token: &str) -> String {
+    let mut stream = TcpStream::connect(at).await.expect("it listens");
+    let head =
+        format!("GET {path} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("it answers");
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_and_slow_connections_hold_up_nobody() {
+    let sandbox = Sandbox::new().await;
+    sandbox.open_account("acme", "UTC", "2013-01-01").await;
+    let token = token(sandbox.store(), ALL).await;
+    let Listening { at, stop, answering } = listen(&sandbox).await;
+    let mut others = Vec::new();
+    for n in 0..1_000 {
+        let mut stream = TcpStream::connect(at).await.expect("it listens");
+        match n % 3 {
+            0 => {}
+            // A head, or a body, that never ends.
+            1 => stream.write_all(b"GET /v1/actions HTTP/1.1\r\nHost: te").await.expect("it reads"),
+            _ => {
+                let head = format!(
+                    "POST /v1/accounts/acme/charges HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {token}\r\nIdempotency-Key: k{n}\r\n\
+                     Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{{"
+                );
+                stream.write_all(head.as_bytes()).await.expect("it reads");
+            }
+        }
+        others.push(stream);
+        if n % 100 == 99 {
+            let answer = get(at, "/v1/accounts/acme/balance", &token).await;
+            assert!(answer.starts_with("HTTP/1.1 200 "), "beside {n}: {answer}");
+        }
+    }
+    assert_eq!(others.len(), 1_000);
+    stop.cancel();
+    drop(others);
+    answering.await.expect("it stops");
+}
+
+/// More than there is room for: those who do nothing make room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_is_being_answered_keeps_its_place() {
+    let sandbox = Sandbox::new().await;
+    let token = token(sandbox.store(), ALL).await;
+    let Listening { at, stop, answering } = listen(&sandbox).await;
+    // A connection is kept for the next request.
+    let mut kept = TcpStream::connect(at).await.expect("it listens");
+    for _ in 0..3 {
+        let head = format!("GET /healthz HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {token}\r\n\r\n");
+        kept.write_all(head.as_bytes()).await.expect("it reads");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"alive\n") {
+            let mut part = [0; 1_024];
+            let length = kept.read(&mut part).await.expect("it answers");
+            assert!(length > 0, "the connection ended");
+            answer.extend_from_slice(&part[..length]);
+        }
+    }
+    stop.cancel();
+    answering.await.expect("it stops");
+}
