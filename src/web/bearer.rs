@@ -53,12 +53,17 @@ impl Bearers {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the ledger said of a hash, while that is believed.
+    fn believed(&self, hash: &TokenHash, now: Moment) -> Option<Known> {
+        let all = self.known();
+        all.get(hash).filter(|known| now.saturating_duration_since(known.asked_at) < BELIEVED).cloned()
+    }
+
     /// The token of `text`, if it opens anything now.
     async fn token(&self, kit: &Arc<Kit>, text: &str) -> Result<Option<Arc<Token>>, Problem> {
         let Some(hash) = TokenHash::of_token(text) else { return Ok(None) };
         let now = kit.app.now();
-        let fresh = self.known().get(&hash).filter(|known| known.asked_at.elapsed() < BELIEVED).cloned();
-        let known = match fresh {
+        let known = match self.believed(&hash, Moment::now()) {
             Some(known) => known,
             None => {
                 let found = kit.app.store.token(&hash).await?;
@@ -253,6 +258,17 @@ mod tests {
         assert_eq!(admitted(&one, begin + Duration::from_secs(1)), 10);
         assert_eq!(admitted(&one, begin + Duration::from_secs(60)), 20);
         assert!((0..100).all(|_| bearers.admit(&one, 0, begin).is_ok()), "0 is without a limit");
+    }
+
+    #[test]
+    fn what_the_ledger_said_is_believed_for_some_seconds() {
+        let (bearers, asked_at) = (Bearers::default(), Moment::now());
+        let hash = TokenHash::kept("0123456789ab");
+        bearers.known().insert(hash.clone(), Known { token: None, asked_at, noted_at: None });
+        let is_believed = |after| bearers.believed(&hash, asked_at + after).is_some();
+        assert!(is_believed(Duration::ZERO) && is_believed(BELIEVED - Duration::from_millis(1)));
+        assert!(!is_believed(BELIEVED), "a revocation is known then");
+        assert!(bearers.believed(&TokenHash::kept("0123456789ac"), asked_at).is_none());
     }
 
     #[test]

@@ -125,7 +125,8 @@ impl Listener {
 /// often have more if it asks.
 fn connections_max() -> usize {
     let wanted = u64::try_from(CONNECTIONS_MAX + OTHER_FILES).unwrap_or(u64::MAX);
-    let files = match rlimit::increase_nofile_limit(wanted) {
+    let allowed = rlimit::increase_nofile_limit(wanted).or_else(|_| rlimit::Resource::NOFILE.get_soft());
+    let files = match allowed {
         Ok(files) => usize::try_from(files).unwrap_or(usize::MAX),
         Err(error) => {
             tracing::debug!(%error, "the limit of open files is not known");

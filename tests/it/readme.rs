@@ -140,6 +140,7 @@ fn links_to_files_lead_somewhere() {
         "docs/design.md",
         "docs/decisions.md",
         "docs/operations.md",
+        "docs/api.md",
         "benches/README.md",
         "cron/README.md",
     ] {

@@ -3,6 +3,7 @@
 use super::answers;
 use super::input::{self, body, call_key, comment};
 use crate::app::Answer;
+use crate::config::AMOUNT_MAX;
 use crate::core::calendar::Instant;
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, ActionCode, Key, Reference, UserId};
@@ -168,14 +169,12 @@ pub(super) struct PurchaseAsked {
     comment: String,
 }
 
-/// Credits of a body: not negative, and not a slip of the keyboard.
-fn credits(asked: Option<i64>, least: i64) -> Result<Option<Credits>, Problem> {
-    let allowed = least..=crate::config::AMOUNT_MAX;
+/// Credits of a body: not negative, and not a slip of the keyboard. Whether they are too few or too many is for the ledger to say.
+fn credits(asked: Option<i64>) -> Result<Option<Credits>, Problem> {
     match asked {
-        Some(credits) if !allowed.contains(&credits) => Err(Problem::invalid(format!(
-            "credits: a whole number from {least} to {} is expected, not {credits}",
-            crate::config::AMOUNT_MAX
-        ))),
+        Some(credits) if !(0..=AMOUNT_MAX).contains(&credits) => {
+            Err(Problem::invalid(format!("credits: a whole number from 0 to {AMOUNT_MAX} is expected, not {credits}")))
+        }
         asked => Ok(asked.map(Credits::new)),
     }
 }
@@ -251,7 +250,7 @@ pub(super) async fn capture(
 ) -> Result<Response, Problem> {
     let (key, hold) = (call_key(request.headers())?, caller.key("hold")?);
     let CaptureAsked { credits: asked, comment } = body(request, CALL_BYTES_MAX).await?;
-    let (credits, comment) = (credits(asked, 0)?, input::comment(&comment)?);
+    let (credits, comment) = (credits(asked)?, input::comment(&comment)?);
     let call = Call::Capture(ledger::Capture { key, hold: hold.clone(), credits, comment });
     let answer = make(&state, caller.account()?, call, false).await?;
     let settled = answers::Settled::of("creditd.capture/1", caller.account()?, hold.as_str(), &answer);
@@ -290,7 +289,7 @@ pub(super) async fn refund(
 ) -> Result<Response, Problem> {
     let (key, charge) = (call_key(request.headers())?, caller.key("charge")?);
     let RefundAsked { credits: asked, comment } = body(request, CALL_BYTES_MAX).await?;
-    let (credits, comment) = (credits(asked, 1)?, input::comment(&comment)?);
+    let (credits, comment) = (credits(asked)?, input::comment(&comment)?);
     let call = Call::Refund(ledger::Refund { key, charge: charge.clone(), credits, comment });
     let answer = make(&state, caller.account()?, call, false).await?;
     Ok(called(answer.replayed, &answers::Refund::of(caller.account()?, charge.as_str(), &answer)))

@@ -166,7 +166,7 @@ pub(super) async fn events(
 #[serde(untagged)]
 #[expect(dead_code, reason = "it is only described")]
 enum EventsAnswer {
-    One(answers::Charge),
+    One(Box<answers::Charge>),
     Many(BatchAnswer),
 }
 
