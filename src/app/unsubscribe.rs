@@ -11,7 +11,7 @@ impl App {
     /// # Errors
     /// [`AppError::BadToken`] for what is no token of this ledger; [`AppError::Store`].
     pub async fn unsubscribe(&self, token: &str) -> Result<(Unsubscribe, Option<Admin>), AppError> {
-        let key = self.store.unsubscribe_key().await?.ok_or(BadToken)?;
+        let key = self.store.signing_key().await?.ok_or(BadToken)?;
         let asked = Unsubscribe::of_token(token, &key)?;
         let admin = self.store.end_wish(&asked).await?;
         Ok((asked, admin))

@@ -28,6 +28,7 @@ mod import;
 mod init;
 mod jobs;
 mod journal;
+mod link;
 mod log;
 mod month;
 mod openapi;
@@ -145,6 +146,7 @@ enum Command {
     Token(token::Token),
     Verify(verify::Verify),
     Doctor(doctor::Doctor),
+    Link(link::Link),
     #[command(subcommand)]
     Db(db::Db),
     #[command(subcommand)]
@@ -164,6 +166,7 @@ impl Command {
         match self {
             Command::Init(command) => command.run(context).await,
             Command::Demo(command) => command.run(context).await,
+            Command::Link(command) => command.run(context).await,
             Command::Serve(command) => command.run(context).await,
             Command::Run(command) => command.run(context).await,
             Command::Jobs(command) => command.run(context).await,

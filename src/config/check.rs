@@ -1,6 +1,6 @@
 //! The bounds of settings, and the paths inside them. `defaults.toml` tells the operator the same bounds.
 
-use super::{PINGS, Settings, SmtpSettings, TransportKind, ping_name};
+use super::{PINGS, ProxySettings, Settings, SmtpSettings, TransportKind, ping_name};
 use crate::core::delivery::Tls;
 use crate::core::ids::{BadName, Email, clean_text};
 use crate::core::locale::Locale;
@@ -63,6 +63,27 @@ const TAKEN_HEADERS: &[&str] = &[
     "dkim-signature",
     "authentication-results",
 ];
+/// Headers with a hyphen that browsers send or proxies add: whoever names one lets anybody in.
+const TAKEN_REQUEST_HEADERS: &[&str] = &[
+    "accept-encoding",
+    "accept-language",
+    "cache-control",
+    "if-modified-since",
+    "if-none-match",
+    "idempotency-key",
+    "user-agent",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "x-requested-with",
+];
+/// A month; whoever needs longer is let in by a proxy.
+const MAIL_LINK_DAYS_MAX: i64 = 30;
+/// More make a header that proxies cut.
+const FRAME_ANCESTORS_MAX: usize = 20;
+/// Of one platform.
+const PROXIES_MAX: usize = 20;
 /// With the longest token it stays within a line of a header.
 const PAGE_LEN_MAX: usize = 400;
 /// Whatever a dead process left lying waits for that long.
@@ -117,6 +138,7 @@ pub(super) fn settings(settings: &Settings, refuse: &mut dyn FnMut(&str, String)
     }
     smtp(&settings.mail.smtp, refuse);
     range(refuse, "web.requests_per_second", settings.web.requests_per_second, 0..=REQUESTS_PER_SECOND_MAX);
+    web(settings, refuse);
     for job in Job::ALL {
         // The path gets /start and /fail behind it.
         let is_address = |url: &Secret| is_web_address(url.expose()) && !url.expose().contains('#');
@@ -125,6 +147,48 @@ pub(super) fn settings(settings: &Settings, refuse: &mut dyn FnMut(&str, String)
             refuse(&format!("{PINGS}{}", ping_name(*job)), what.to_owned());
         }
     }
+}
+
+fn web(settings: &Settings, refuse: &mut dyn FnMut(&str, String)) {
+    let web = &settings.web;
+    range(refuse, "web.mail_link_days", web.mail_link_days, 0..=MAIL_LINK_DAYS_MAX);
+    if web.public_url.as_ref().is_some_and(|url| !is_page(url) || url.ends_with('/')) {
+        let what = format!(
+            "a web address of at most {PAGE_LEN_MAX} characters without ?, # and a / at its end is expected, such as \
+             \"https://credits.example.com\""
+        );
+        refuse("web.public_url", what);
+    }
+    if web.frame_ancestors.len() > FRAME_ANCESTORS_MAX || !web.frame_ancestors.iter().all(|site| is_site(site)) {
+        let what = format!(
+            "at most {FRAME_ANCESTORS_MAX} sites are expected, each a scheme and a host, such as \"https://app.example.com\""
+        );
+        refuse("web.frame_ancestors", what);
+    }
+    let ProxySettings { from, account_header, email_header, platform_header } = &web.trusted_proxy;
+    if from.iter().any(IpAddr::is_unspecified) || from.len() > PROXIES_MAX {
+        let what = format!("at most {PROXIES_MAX} addresses of machines are expected, such as \"127.0.0.1\"");
+        refuse("web.trusted_proxy.from", what);
+    }
+    let headers =
+        [("account_header", account_header), ("email_header", email_header), ("platform_header", platform_header)];
+    for (at, (key, name)) in headers.iter().enumerate() {
+        let is_taken = headers[..at].iter().any(|(_, before)| before.eq_ignore_ascii_case(name));
+        let has_prefix = name.to_ascii_lowercase().starts_with("x-") || name.contains('-');
+        if !is_free_header(name) || TAKEN_REQUEST_HEADERS.contains(&name.to_ascii_lowercase().as_str()) || !has_prefix {
+            let what = "the name of a header that browsers do not send is expected, such as \"X-Creditd-Account\"";
+            refuse(&format!("web.trusted_proxy.{key}"), what.to_owned());
+        } else if is_taken {
+            refuse(&format!("web.trusted_proxy.{key}"), format!("{name} says something else already"));
+        }
+    }
+}
+
+/// A scheme and a host, perhaps with a port: what a browser calls an origin.
+fn is_site(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let is_of_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
+    is_web_address(text) && host.is_some_and(|host| host.chars().all(is_of_host))
 }
 
 fn smtp(smtp: &SmtpSettings, refuse: &mut dyn FnMut(&str, String)) {

@@ -24,7 +24,7 @@ use layers::Layers;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// The file that is read when none is named, in the working folder.
@@ -379,6 +379,45 @@ pub struct WebSettings {
     pub listen: Option<SocketAddr>,
     /// How often a token may call the API in a second; 0 for any number.
     pub requests_per_second: u32,
+    /// Where people find that, without a `/` at its end; `None` when nobody said, and then no mail links there.
+    pub public_url: Option<String>,
+    /// For how many days the links in mails let their recipients in; 0 for mails without.
+    pub mail_link_days: i64,
+    /// Sites that may show pages of ours within theirs.
+    pub frame_ancestors: Vec<String>,
+    /// Whom we believe who visits.
+    pub trusted_proxy: ProxySettings,
+}
+
+impl WebSettings {
+    /// The path below which people find the pages: empty, or `/credits`.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        let behind = self.public_url.as_deref().and_then(|url| url.split_once("://")).map_or("", |(_, behind)| behind);
+        behind.find('/').map_or("", |at| &behind[at..])
+    }
+
+    /// The scheme and host of the pages, as browsers name where a form comes from.
+    #[must_use]
+    pub fn origin(&self) -> Option<&str> {
+        let url = self.public_url.as_deref()?;
+        Some(&url[..url.len() - self.base().len()])
+    }
+}
+
+/// `[web.trusted_proxy]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxySettings {
+    /// Its addresses; without any, nobody is believed.
+    #[serde(default)]
+    pub from: Vec<IpAddr>,
+    /// The header with the account that its visitor may see.
+    pub account_header: String,
+    /// The header with the address of the admin who visits.
+    pub email_header: String,
+    /// The header that is `yes` for operators.
+    pub platform_header: String,
 }
 
 /// `[log]`

@@ -43,6 +43,7 @@ use crate::core::locale::Locale;
 use crate::core::run::{Span, Tally};
 use crate::core::schedule::{Job, Slot};
 use crate::core::secret::Secret;
+use crate::core::signed::SigningKey;
 use crate::core::statement::ReportError;
 use crate::mail::{FileMailer, MailError, Mailer, SmtpMailer, SmtpOptions};
 use crate::notice::{BadTemplates, NoticeError, Sender, Templates};
@@ -166,16 +167,28 @@ pub struct Kit {
 }
 
 impl Kit {
-    /// Loads the templates and opens the mail folder; and where the settings name a page for it, mail has links by which it is
-    /// ended, signed under the ledger's key.
+    /// Loads the templates and opens the mail folder; and where the settings say where the pages are, mail has links to them and
+    /// by which it is ended, signed under the ledger's key.
     ///
     /// # Errors
     /// [`JobError`] when templates, folder or ledger cannot be used.
     pub async fn open(app: App) -> Result<Kit, JobError> {
-        let Some(url) = app.settings.mail.unsubscribe_url.clone() else { return Kit::new(app) };
-        let key = app.store.unsubscribe_key_or(random_bytes()?).await?;
-        let kit = Kit::new(app)?;
-        Ok(Kit { templates: kit.templates.with_unsubscribing(url, key)?, ..kit })
+        let (mail, web) = (&app.settings.mail, &app.settings.web);
+        let landing = || web.public_url.as_ref().map(|url| format!("{url}/unsubscribe"));
+        let end = mail.unsubscribe_url.clone().or_else(landing);
+        let enter = web.public_url.clone().filter(|_| web.mail_link_days > 0);
+        if end.is_none() && enter.is_none() {
+            return Kit::new(app);
+        }
+        let (key, days) = (signing_key(&app).await?, web.mail_link_days);
+        let mut kit = Kit::new(app)?;
+        if let Some(url) = end {
+            kit.templates = kit.templates.with_unsubscribing(url, key.clone())?;
+        }
+        if let Some(url) = enter {
+            kit.templates = kit.templates.with_pages(url, key, days)?;
+        }
+        Ok(kit)
     }
 
     /// Loads the templates and opens the mail folder. Mail that it words has no links by which it is ended.
@@ -304,6 +317,14 @@ fn mailer(mail: &MailSettings) -> Result<Mailer, MailError> {
         TransportKind::File => Mailer::File(FileMailer::new(&mail.dir, mailbox)?),
         TransportKind::Smtp => Mailer::Smtp(Arc::new(SmtpMailer::new(smtp_options(mail)?, mailbox)?)),
     })
+}
+
+/// The key by which the ledger signs links, cookies and forms.
+///
+/// # Errors
+/// [`JobError`].
+pub async fn signing_key(app: &App) -> Result<SigningKey, JobError> {
+    Ok(app.store.signing_key_or(random_bytes()?).await?)
 }
 
 /// From the operating system, as keys are.

@@ -24,8 +24,11 @@ pub use resolved::{Resolved, sample_resolved};
 pub use statement::{ChartPicture, PacksBought, Period, StatementMail, TopUse, Tops, sample_statement};
 
 use crate::core::calendar::Instant;
+use crate::core::access::Reach;
 use crate::core::outbox::{Mailbox, Message, NoticeKey, one_line};
-use crate::core::unsubscribe::{Unsubscribe, UnsubscribeKey};
+use crate::core::signed::{Purpose, SigningKey};
+use crate::core::unsubscribe::Unsubscribe;
+use crate::core::visit::{Visit, Visitor};
 use include_dir::{Dir, include_dir};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -150,6 +153,7 @@ pub struct Templates {
     tera: Arc<Tera>,
     sender: Sender,
     unsubscribing: Option<Unsubscribing>,
+    pages: Option<Pages>,
     is_test: bool,
 }
 
@@ -157,7 +161,15 @@ pub struct Templates {
 #[derive(Clone)]
 struct Unsubscribing {
     url: String,
-    key: UnsubscribeKey,
+    key: SigningKey,
+}
+
+/// How links are made by which whoever gets a mail comes to the account's page.
+#[derive(Clone)]
+struct Pages {
+    url: String,
+    key: SigningKey,
+    days: i64,
 }
 
 impl Templates {
@@ -175,7 +187,7 @@ impl Templates {
         let dir = || dir.map(Path::to_owned);
         tera.add_raw_templates(&sources)
             .map_err(|error| BadTemplates::Broken { dir: dir(), reason: error.to_string() })?;
-        let templates = Templates { tera: Arc::new(tera), sender, unsubscribing: None, is_test: false };
+        let templates = Templates { tera: Arc::new(tera), sender, unsubscribing: None, pages: None, is_test: false };
         templates.render_samples().map_err(|source| BadTemplates::Sample { dir: dir(), source })?;
         Ok(templates)
     }
@@ -185,17 +197,28 @@ impl Templates {
     ///
     /// # Errors
     /// [`BadTemplates`] when a template does not work with it.
-    pub fn with_unsubscribing(self, url: String, key: UnsubscribeKey) -> Result<Templates, BadTemplates> {
+    pub fn with_unsubscribing(self, url: String, key: SigningKey) -> Result<Templates, BadTemplates> {
         let templates = Templates { unsubscribing: Some(Unsubscribing { url, key }), ..self };
         templates.render_samples().map_err(|source| BadTemplates::Sample { dir: None, source })?;
         Ok(templates)
     }
 
+    /// The same, with a link in each mail to an admin that lets its recipient in at `url`, for so many days from when the mail was
+    /// written.
+    ///
+    /// # Errors
+    /// [`BadTemplates`] when a template does not work with it.
+    pub fn with_pages(self, url: String, key: SigningKey, days: i64) -> Result<Templates, BadTemplates> {
+        let templates = Templates { pages: Some(Pages { url, key, days }), ..self };
+        templates.render_samples().map_err(|source| BadTemplates::Sample { dir: None, source })?;
+        Ok(templates)
+    }
+
     /// The same for mails that somebody wants to see arrive. Each says that it is a test, and has no link that would end
-    /// the mails of another.
+    /// the mails of another, or let in as another.
     #[must_use]
     pub fn for_tests(self) -> Templates {
-        Templates { unsubscribing: None, is_test: true, ..self }
+        Templates { unsubscribing: None, pages: None, is_test: true, ..self }
     }
 
     /// The link by which whoever gets `key` ends such mails: none for operators, whom the settings name.
@@ -204,6 +227,15 @@ impl Templates {
         let (account, wish) = (key.account()?.clone(), key.kind().wish()?);
         let token = Unsubscribe { account, address: key.recipient().clone(), wish }.token(secret);
         Some(format!("{url}?t={token}"))
+    }
+
+    /// The link by which whoever gets `key` comes to the account's page: none for operators.
+    fn page_url(&self, key: &NoticeKey, written_at: Instant) -> Option<String> {
+        let Pages { url, key: secret, days } = self.pages.as_ref()?;
+        let (reach, _) = (Reach::Account(key.account()?.clone()), key.kind().wish()?);
+        let visitor = Visitor { reach, address: Some(key.recipient().clone()) };
+        let token = Visit { visitor, until: written_at.plus_days(*days) }.token(Purpose::Link, secret);
+        Some(format!("{url}/enter/{token}"))
     }
 
     /// Renders enough samples to enter every branch of the embedded templates. Whatever comes from outside is markup in them,
@@ -267,6 +299,7 @@ impl Templates {
         context.insert("buy_url", &self.sender.buy_url);
         let unsubscribe_url = self.unsubscribe_url(&key);
         context.insert("unsubscribe_url", &unsubscribe_url);
+        context.insert("page_url", &self.page_url(&key, created_at));
         context.insert("is_test", &self.is_test);
         let render = |suffix: &str| {
             let template = format!("{kind}.{suffix}");

@@ -216,7 +216,7 @@ fn a_reason_is_text_and_names_nobody() {
 }
 
 fn unsubscribing() -> Templates {
-    let key = UnsubscribeKey::new([7; crate::core::unsubscribe::KEY_BYTES]);
+    let key = SigningKey::new([7; crate::core::signed::KEY_BYTES]);
     templates().with_unsubscribing("https://credits.example/end".to_owned(), key).expect("the embedded templates work")
 }
 
@@ -224,7 +224,7 @@ fn unsubscribing() -> Templates {
 #[test]
 fn each_mail_to_an_admin_can_be_ended() {
     let templates = unsubscribing();
-    let key = UnsubscribeKey::new([7; crate::core::unsubscribe::KEY_BYTES]);
+    let key = SigningKey::new([7; crate::core::signed::KEY_BYTES]);
     let at = Instant::from_micros(0);
     let month = sample_statement();
     let messages = [
@@ -277,7 +277,7 @@ fn a_template_that_fails_with_a_link_is_refused_at_start() {
     std::fs::write(dir.path().join("ending.txt"), "{% if unsubscribe_url %}{{ oops }}{% endif %}").expect("a file");
     let sender = templates().sender;
     let loaded = Templates::load(Some(dir.path()), sender).expect("without a link nothing is wrong");
-    let key = UnsubscribeKey::new([7; crate::core::unsubscribe::KEY_BYTES]);
+    let key = SigningKey::new([7; crate::core::signed::KEY_BYTES]);
     let error = loaded.with_unsubscribing("https://credits.example/end".to_owned(), key).err().expect("refused");
     assert!(error.to_string().contains("ending.txt"), "{error}");
 }

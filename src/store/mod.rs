@@ -41,6 +41,7 @@ mod runs;
 mod said;
 mod schema;
 mod sealed;
+mod signing;
 mod sql;
 mod sqlite;
 mod standing;
@@ -50,7 +51,6 @@ mod suppressions;
 mod tables;
 mod tokens;
 mod transactions;
-mod unsubscribe;
 mod verify;
 mod webhooks;
 

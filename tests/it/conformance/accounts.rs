@@ -6,7 +6,8 @@ use creditd::core::credits::Credits;
 use creditd::core::ids::{ActionCode, Email};
 use creditd::core::locale::Locale;
 use creditd::core::price::PriceVersion;
-use creditd::core::unsubscribe::{KEY_BYTES, Unsubscribe, UnsubscribeKey, Wish};
+use creditd::core::signed::{KEY_BYTES, SigningKey};
+use creditd::core::unsubscribe::{Unsubscribe, Wish};
 use creditd::store::{Admin, NewAccount, NewFacts, Opened};
 
 /// In order of bytes.
@@ -53,18 +54,18 @@ both_databases! {
         let record = store.accounts(&[account_id("a")]).await.expect("accounts").remove(0);
         assert_eq!(record.admins, [nothing, admin("bob@example.com", "Bob")]);
 
-        assert_eq!(store.unsubscribe_key().await.expect("none yet"), None);
+        assert_eq!(store.signing_key().await.expect("none yet"), None);
         let keys: Vec<_> = (0..4_u8).map(|n| {
             let store = store.clone();
-            tokio::spawn(async move { store.unsubscribe_key_or([n; KEY_BYTES]).await })
+            tokio::spawn(async move { store.signing_key_or([n; KEY_BYTES]).await })
         }).collect();
         let mut made = Vec::new();
         for key in keys {
             made.push(key.await.expect("a task").expect("a key"));
         }
-        let kept = store.unsubscribe_key().await.expect("a key").expect("it is there");
+        let kept = store.signing_key().await.expect("a key").expect("it is there");
         assert!(made.iter().all(|key| *key == kept));
-        assert!((0..4_u8).any(|n| UnsubscribeKey::new([n; KEY_BYTES]) == kept));
+        assert!((0..4_u8).any(|n| SigningKey::new([n; KEY_BYTES]) == kept));
         sandbox.assert_verified().await;
     }
 

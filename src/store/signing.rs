@@ -1,11 +1,11 @@
-//! The key by which links that end mails are signed: made when it is first needed, kept with the ledger, shown to nobody.
+//! The key by which links, cookies and forms are signed: made when it is first needed, kept with the ledger, shown to nobody.
 
 use super::backend::in_write;
 use super::digest::digest;
 use super::{Result, Store, StoreError, While};
-use crate::core::unsubscribe::{KEY_BYTES, UnsubscribeKey};
+use crate::core::signed::{KEY_BYTES, SigningKey};
 
-/// Its name in `meta`.
+/// Its name in `meta`, of what it signed first: links in mails that were sent go on to work.
 const NAME: &str = "unsubscribe_key";
 
 impl Store {
@@ -13,9 +13,9 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn unsubscribe_key(&self) -> Result<Option<UnsubscribeKey>> {
+    pub async fn signing_key(&self) -> Result<Option<SigningKey>> {
         let found = self.query("SELECT value FROM meta WHERE name = $1").bind(NAME);
-        let found = found.fetch_all().await.while_("reading the key of unsubscribe links")?;
+        let found = found.fetch_all().await.while_("reading the signing key")?;
         found.first().map(|row| read(row.get(0))).transpose()
     }
 
@@ -23,29 +23,29 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]; nothing was written then.
-    pub async fn unsubscribe_key_or(&self, fresh: [u8; KEY_BYTES]) -> Result<UnsubscribeKey> {
-        if let Some(key) = self.unsubscribe_key().await? {
+    pub async fn signing_key_or(&self, fresh: [u8; KEY_BYTES]) -> Result<SigningKey> {
+        if let Some(key) = self.signing_key().await? {
             return Ok(key);
         }
         let value: String = fresh.iter().map(|byte| format!("{byte:02x}")).collect();
-        in_write!(self, "committing the key of unsubscribe links", |tx| {
+        in_write!(self, "committing the signing key", |tx| {
             tx.query("INSERT INTO meta (name, value, digest) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING")
                 .bind(NAME)
                 .bind(value.clone())
                 .bind(digest!(NAME, value))
                 .execute()
                 .await
-                .while_("writing the key of unsubscribe links")?;
+                .while_("writing the signing key")?;
             let row = tx.query("SELECT value FROM meta WHERE name = $1").bind(NAME).fetch_one().await;
-            read(row.while_("reading the key of unsubscribe links")?.get(0))
+            read(row.while_("reading the signing key")?.get(0))
         })
     }
 }
 
 /// Its bytes in hexadecimal. An error does not show them.
-fn read(text: &str) -> Result<UnsubscribeKey> {
+fn read(text: &str) -> Result<SigningKey> {
     let byte = |at: usize| text.get(2 * at..2 * at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
     let bytes: Option<Vec<u8>> = (0..KEY_BYTES).map(byte).collect();
     let key = bytes.filter(|_| text.len() == 2 * KEY_BYTES).and_then(|bytes| bytes.try_into().ok());
-    key.map(UnsubscribeKey::new).ok_or_else(|| StoreError::Corrupt("the key of unsubscribe links".to_owned()))
+    key.map(SigningKey::new).ok_or_else(|| StoreError::Corrupt("the signing key".to_owned()))
 }
