@@ -49,7 +49,9 @@ impl Link {
             (Some(account), Some(email)) => {
                 let record = find(app, account).await?;
                 if record.admins.iter().all(|admin| admin.email != *email) {
-                    let what = format!("account {account} has no admin {email}; `creditd admin list {account}` shows whom it has");
+                    let what = format!(
+                        "account {account} has no admin {email}; `creditd admin list {account}` shows whom it has"
+                    );
                     return Err(Failure::message(Exit::Refused, what));
                 }
                 Reach::Account(account.clone())

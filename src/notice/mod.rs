@@ -14,7 +14,7 @@ mod low_credit;
 mod platform;
 mod resolved;
 mod statement;
-mod words;
+pub mod words;
 
 pub use jobs::{JobFailed, JobWell, sample_job_caught_up, sample_job_failed, sample_job_missed, sample_job_well};
 pub use lapse_soon::{LapseSoon, sample_lapse_soon};
@@ -23,8 +23,8 @@ pub use platform::{PlatformMonth, sample_platform_month};
 pub use resolved::{Resolved, sample_resolved};
 pub use statement::{ChartPicture, PacksBought, Period, StatementMail, TopUse, Tops, sample_statement};
 
-use crate::core::calendar::Instant;
 use crate::core::access::Reach;
+use crate::core::calendar::Instant;
 use crate::core::outbox::{Mailbox, Message, NoticeKey, one_line};
 use crate::core::signed::{Purpose, SigningKey};
 use crate::core::unsubscribe::Unsubscribe;

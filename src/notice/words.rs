@@ -14,14 +14,14 @@ use tera::{Kwargs, State, TeraResult};
 
 /// `1 April 2013, 00:00 EDT`.
 #[must_use]
-pub(super) fn moment(at: Instant, zone: Tz, locale: Locale) -> String {
+pub fn moment(at: Instant, zone: Tz, locale: Locale) -> String {
     let local = at.in_zone(zone).naive_local();
     format!("{}, {} {}", locale.date(local.date()), locale.time(local.time()), zone_at(at, zone))
 }
 
 /// `19 March 2013, 14:00 EDT`: down to the whole hour, for instants that are only reckoned.
 #[must_use]
-pub(super) fn hour(at: Instant, zone: Tz, locale: Locale) -> String {
+pub fn hour(at: Instant, zone: Tz, locale: Locale) -> String {
     let local = at.in_zone(zone).naive_local();
     let whole = NaiveTime::from_hms_opt(local.hour(), 0, 0).unwrap_or(local.time());
     format!("{}, {} {}", locale.date(local.date()), locale.time(whole), zone_at(at, zone))
@@ -29,7 +29,7 @@ pub(super) fn hour(at: Instant, zone: Tz, locale: Locale) -> String {
 
 /// `March 2013`, wherever one is.
 #[must_use]
-pub(super) fn month_title(month: Month) -> String {
+pub fn month_title(month: Month) -> String {
     month.first_day().format("%B %Y").to_string()
 }
 
@@ -41,26 +41,26 @@ fn zone_at(at: Instant, zone: Tz) -> String {
 
 /// `$25`, `25,50 €`, `JPY 2,500`.
 #[must_use]
-pub(super) fn price(money: &Money, locale: Locale) -> String {
+pub fn price(money: &Money, locale: Locale) -> String {
     locale.money(&Money { minor: money.minor, currency: one_line(&money.currency) })
 }
 
 /// One line of at most `chars_max` characters; what is cut ends in `…`.
 #[must_use]
-pub(super) fn shorten(text: &str, chars_max: usize) -> String {
+pub fn shorten(text: &str, chars_max: usize) -> String {
     cut_text(&one_line(text), chars_max)
 }
 
 /// What to call an account: its name, cut to `chars_max`, or its id where the name has nothing to read.
 #[must_use]
-pub(super) fn named(name: &str, id: &AccountId, chars_max: usize) -> String {
+pub fn named(name: &str, id: &AccountId, chars_max: usize) -> String {
     let name = shorten(name, chars_max);
     if name.is_empty() { id.to_string() } else { name }
 }
 
 /// `A, B and C`, or `A, B and 3 more` for more than `shown_max` and one. Empty for none.
 #[must_use]
-pub(super) fn listed(items: &[String], shown_max: usize) -> String {
+pub fn listed(items: &[String], shown_max: usize) -> String {
     // "and 1 more" would be as long as naming it.
     let shown_max = if items.len() == shown_max + 1 { items.len() } else { shown_max };
     let mut shown: Vec<String> = items.iter().take(shown_max).cloned().collect();

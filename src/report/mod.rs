@@ -27,6 +27,7 @@ pub use definitions::{DefaultRange, Definition, DefinitionError, Definitions, Ov
 pub use frames::aggregate;
 pub use made::make;
 pub use schema::definition_schema;
+pub use wording::{EQUATION, days, story};
 pub use xlsx::Unfit;
 
 use crate::core::statement::ReportModel;
@@ -179,6 +180,18 @@ pub fn picture(model: &ReportModel, drawn: &chart::Chart, frame: chart::Frame) -
     let title = || model.spec.title().to_owned();
     chart::png(drawn, frame).map_err(|cause| RenderError::Broken { title: title(), format: Format::Png, cause })
 }
+
+/// A chart of `model` that was drawn for [`chart::Frame::Page`], as SVG whose classes the sheet [`CHART_STYLE`] knows.
+///
+/// # Errors
+/// [`RenderError::Broken`], which is a defect of creditd.
+pub fn svg(model: &ReportModel, drawn: &chart::Chart) -> Result<String, RenderError> {
+    let title = || model.spec.title().to_owned();
+    chart::svg(drawn).map_err(|cause| RenderError::Broken { title: title(), format: Format::Html, cause })
+}
+
+/// How charts look, by the names of colours.
+pub const CHART_STYLE: &str = chart::STYLE;
 
 /// Why a renderer did not end, before [`write`] says which report it was.
 type Broke = Box<dyn std::error::Error + Send + Sync>;

@@ -8,7 +8,8 @@ use chrono::{Datelike, NaiveDate};
 
 /// A range as one says it: `March 2026`, `5 March 2026`, `1–14 March 2026`, `2026`, whose last day is in it, or
 /// `5 March 2026, 06:00–18:30`.
-pub(super) fn days(range: DateRange) -> String {
+#[must_use]
+pub fn days(range: DateRange) -> String {
     days_in(range, Locale::default())
 }
 
@@ -76,7 +77,7 @@ pub(super) fn section_name(section: &Section) -> String {
 }
 
 /// The equation of DESIGN section 4, read downwards: what is added and taken away, and in a few words what it is.
-pub(super) const EQUATION: [(Column, &str, &str); 10] = [
+pub const EQUATION: [(Column, &str, &str); 10] = [
     (Column::CarriedIn, "", "at the beginning"),
     (Column::Allocated, "+", "monthly free credits"),
     (Column::Purchased, "+", "packs bought"),
@@ -154,7 +155,8 @@ pub(super) const fn meaning(column: Column) -> &'static str {
 }
 
 /// What happened to the credits of one triple of lines, in sentences whose numbers add up.
-pub(super) fn story(triple: &[Line], is_over: bool) -> String {
+#[must_use]
+pub fn story(triple: &[Line], is_over: bool) -> String {
     let figures = |of| triple.iter().find(|line| line.credit_type == of).map(|line| line.figures).unwrap_or_default();
     let (free, purchased, total) = (figures(LineType::Free), figures(LineType::Purchased), figures(LineType::Total));
     let Figures {

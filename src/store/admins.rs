@@ -98,6 +98,30 @@ impl Store {
         })
     }
 
+    /// Says which mails an admin wishes, whatever is written of the same admin meanwhile; returns the admin as written, or `None`
+    /// when the account has none with that address.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError); nothing was written then.
+    pub async fn set_wishes(
+        &self,
+        account: &AccountId,
+        email: &Email,
+        wishes: &[(Wish, bool)],
+    ) -> Result<Option<Admin>> {
+        let ids = json([account])?;
+        in_write!(self, "committing what an admin wishes", |tx| {
+            lock(tx, &ids).await?;
+            let admins = read_admins(tx, &ids).await?;
+            let Some((_, mut admin)) = admins.into_iter().find(|(_, admin)| admin.email == *email) else {
+                return Ok(None);
+            };
+            wishes.iter().for_each(|(wish, is_wished)| admin.set(*wish, *is_wished));
+            write_admins(tx, &[(account, &admin)]).await?;
+            Ok(Some(admin))
+        })
+    }
+
     /// Removes an admin; false when there was none with that address.
     ///
     /// # Errors

@@ -276,18 +276,19 @@ impl Store {
             .fetch_all()
             .await
             .while_("listing alerts")?;
-        rows.iter()
-            .map(|row| {
-                Ok(AlertRecord {
-                    account: AccountId::new(row.get(0))?,
-                    crossing: crossing_of(row, 1)?,
-                    threshold: Credits::new(row.get(3)),
-                    opened_at: Instant::from_micros(row.get(4)),
-                    resolved_at: row.get::<Option<i64>>(5).map(Instant::from_micros),
-                })
-            })
-            .collect()
+        rows.iter().map(read_alert).collect()
     }
+}
+
+/// An alert in six columns.
+pub(super) fn read_alert(row: &Row) -> Result<AlertRecord> {
+    Ok(AlertRecord {
+        account: AccountId::new(row.get(0))?,
+        crossing: crossing_of(row, 1)?,
+        threshold: Credits::new(row.get(3)),
+        opened_at: Instant::from_micros(row.get(4)),
+        resolved_at: row.get::<Option<i64>>(5).map(Instant::from_micros),
+    })
 }
 
 fn looked_row(look: &Looked) -> LookedRow<'_> {

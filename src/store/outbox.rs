@@ -417,7 +417,7 @@ fn read_state(word: &str) -> Result<OutboxState> {
 }
 
 /// A message without the content of what is attached to it, and the hashes of that.
-fn read_record(row: &Row) -> Result<(OutboxRecord, Vec<String>)> {
+pub(super) fn read_record(row: &Row) -> Result<(OutboxRecord, Vec<String>)> {
     let key = read_key(row.get("key"))?;
     let parts: Vec<Part> = match row.get::<Option<&str>>("attachments") {
         None => Vec::new(),

@@ -8,10 +8,13 @@ mod bearer;
 mod health;
 mod listener;
 mod metrics;
+mod pages;
 mod problem;
+mod visit;
 
 pub use api::document;
 pub use listener::{Listener, Peer, WebError};
+pub use pages::{ACCOUNT_PATHS, PLATFORM_PATHS};
 
 use crate::core::access::Scope;
 use crate::jobs::Kit;
@@ -87,6 +90,7 @@ pub fn routes() -> impl Iterator<Item = Route> {
 
 /// All that is answered, and how.
 pub fn router(state: State) -> Router {
+    let pages = pages::router(Arc::clone(&state.0.kit));
     Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
@@ -95,6 +99,7 @@ pub fn router(state: State) -> Router {
         .method_not_allowed_fallback(other_methods)
         .fallback(nothing)
         .with_state(state)
+        .merge(pages)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn(in_time))
         .layer(from_fn(with_manners))

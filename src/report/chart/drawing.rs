@@ -192,6 +192,12 @@ impl Chart {
         &self.title
     }
 
+    /// What one bar is, where it is not one period, and what could not be shown.
+    #[must_use]
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
     /// The numbers in words: the alternative text of a picture.
     #[must_use]
     pub fn description(&self) -> &str {

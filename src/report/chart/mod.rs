@@ -15,6 +15,7 @@ mod quick;
 
 pub(super) use consumption::consumption;
 pub use drawing::{Chart, Frame};
+pub(super) use picture::svg;
 pub use picture::{Picture, png};
 pub(super) use picture::{STYLE, STYLE_NAME, TEMPLATE, TEMPLATE_NAME, View};
 

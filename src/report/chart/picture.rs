@@ -83,6 +83,13 @@ pub struct Picture {
 /// What goes wrong when a picture is made, which is a defect of creditd.
 type Broken = Box<dyn std::error::Error + Send + Sync>;
 
+/// The drawing for a page that has a heading of its own.
+pub(in crate::report) fn svg(chart: &Chart) -> Result<String, Broken> {
+    let mut tera = Tera::default();
+    tera.add_raw_template(TEMPLATE_NAME, TEMPLATE)?;
+    Ok(tera.render(TEMPLATE_NAME, &Context::from_serialize(&View::bare(chart))?)?)
+}
+
 /// A chart as the template wants it.
 #[derive(Serialize)]
 pub(in crate::report) struct View<'a> {

@@ -1,0 +1,181 @@
+//! How an account stands, for its page: what is left, at which level that is, how long it lasts, and this month so far.
+//!
+//! All of it is true whether or not any job has run (R3). What was used lately is kept between two looks, in quarters of an
+//! hour: a look then reads the rows that came since, and takes as long for an account with a million transactions.
+
+use super::{App, AppError, Balance, balance_of};
+use crate::core::calendar::{Calendar, Instant, Month};
+use crate::core::credits::{Credits, Overflow, Split};
+use crate::core::forecast::{DailyUse, Forecast, ForecastInput, PATTERN_DAYS, forecast};
+use crate::core::ids::{AccountId, LevelName};
+use crate::core::ledger::{AccountStatus, Ledger, Refusal};
+use crate::core::statement::{
+    Adding, DateRange, Grid, Grouping, Outcome, ReportAccount, ReportModel, ReportSpec, Row, Rows, Scope, SumKey,
+    assemble,
+};
+use crate::core::statement::{Name, ReportError};
+use crate::core::transaction::{Kind, Transaction};
+use crate::store::{AccountRecord, Load, ReportAsk, ReportRange, StoreError, Way};
+use std::collections::BTreeMap;
+
+/// Rows are kept in stretches of so many microseconds: no zone's days begin within one.
+const QUARTER_US: i64 = 15 * 60 * 1_000_000;
+/// What lies further back than the longest month and the days of a forecast is let go once it has grown to so many days.
+const KEPT_DAYS_MAX: i64 = 70;
+
+/// How an account stands.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// What it has.
+    pub balance: Balance,
+    /// The most advanced level that this is at or below, in credits; none while it is above all, or not open.
+    pub level: Option<(LevelName, Credits)>,
+    /// How long that lasts.
+    pub forecast: Forecast,
+    /// This month so far, as one period.
+    pub month: ReportModel,
+}
+
+/// What happened in an account lately, kept for the next look at it.
+#[derive(Clone, Debug, Default)]
+pub struct Lately {
+    /// Everything from here on is in it.
+    from: Option<Instant>,
+    /// The last row that is.
+    through_seq: i64,
+    /// By quarter of an hour, kind and outcome.
+    sums: BTreeMap<(i64, u8, u8), (Split, u64)>,
+}
+
+impl Lately {
+    /// How much room it takes, in sums.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.sums.len()
+    }
+
+    fn add(&mut self, row: &Row) -> Result<(), Overflow> {
+        let key = (row.counts_at.micros().div_euclid(QUARTER_US), row.kind as u8, row.outcome as u8);
+        let (sum, count) = self.sums.entry(key).or_insert((Split::ZERO, 0));
+        *sum = sum.plus(row.delta)?;
+        *count += 1;
+        Ok(())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (Row, u64)> {
+        self.sums.iter().filter_map(|((quarter, kind, outcome), (delta, count))| {
+            let kind = *Kind::ALL.get(usize::from(*kind))?;
+            let outcome = *Outcome::ALL.get(usize::from(*outcome))?;
+            let counts_at = Instant::from_micros(quarter.saturating_mul(QUARTER_US));
+            Some((Row { account: 0, counts_at, kind, outcome, name: Name::NONE, delta: *delta }, *count))
+        })
+    }
+}
+
+impl App {
+    /// How the account of `record` stands now. `lately` is what a look before left, or nothing; it is brought up to date.
+    ///
+    /// # Errors
+    /// [`AppError`] when the store fails or a sum leaves the range of credits.
+    pub async fn standing(&self, record: &AccountRecord, lately: &mut Lately) -> Result<Standing, AppError> {
+        let (now, id) = (self.now(), &record.account.id);
+        let unknown = || AppError::UnknownAccount(id.clone());
+        let mut ledgers = self.store.load(&Load::accounts([id], now)).await?.ledgers;
+        let mut ledger = ledgers.remove(id).ok_or_else(unknown)?;
+        let last_seq = ledger.last_seq;
+        ledger.roll_over(now, now)?;
+        let balance = balance_of(&ledger, now)?;
+        let calendar = ledger.account.calendar.clone();
+        self.bring_up(lately, id, &calendar, balance.month, last_seq).await?;
+        let overflow = |source| Refusal::Overflow { account: id.clone(), source };
+        let quarter = Instant::from_micros(now.micros().div_euclid(QUARTER_US).saturating_mul(QUARTER_US));
+        let mut daily = DailyUse::unused(&calendar, ledger.account.opened_at, quarter);
+        for (row, _) in lately.iter().filter(|(row, _)| matches!(row.kind, Kind::Charge | Kind::Refund)) {
+            daily.add(row.counts_at, row.delta.total().negated());
+        }
+        let forecast = forecast(&ForecastInput {
+            calendar: &calendar,
+            daily: &daily,
+            now: quarter,
+            available: balance.available,
+            ending: &balance.ending,
+            next_reset_at: balance.month_ends_at,
+            pack_credits: Some(self.settings.credits.pack_credits),
+        });
+        let is_open = balance.status == AccountStatus::Open && ledger.account.opened_at <= now;
+        let levels = record.levels.as_ref().unwrap_or(&self.settings.alerts.levels);
+        let mut reached = levels.ladder(balance.allowance).into_iter();
+        let reached = reached.rfind(|(_, threshold)| is_open && balance.available.total() <= *threshold);
+        let level = reached.map(|(level, threshold)| (level.name().clone(), threshold));
+        let month = month_of(&ledger, lately, balance.month, now).map_err(|error| match error {
+            ReportError::Overflow(source) => AppError::from(overflow(source)),
+            error => StoreError::from(error).into(),
+        })?;
+        Ok(Standing { balance, level, forecast, month })
+    }
+
+    /// Reads what is missing in `lately`, up to the row `last_seq`.
+    async fn bring_up(
+        &self,
+        lately: &mut Lately,
+        id: &AccountId,
+        calendar: &Calendar,
+        month: Month,
+        last_seq: i64,
+    ) -> Result<(), AppError> {
+        let now = self.now();
+        let needed = calendar.month_start(month).min(now.plus_days(-PATTERN_DAYS));
+        let needed = Instant::from_micros(needed.micros().div_euclid(QUARTER_US).saturating_mul(QUARTER_US));
+        let is_kept = lately.from.is_some_and(|from| from <= needed && now.plus_days(-KEPT_DAYS_MAX) <= from);
+        if !is_kept || last_seq < lately.through_seq {
+            *lately = Lately { from: Some(needed), ..Lately::default() };
+        }
+        if lately.through_seq < last_seq {
+            let from = lately.from.unwrap_or(needed);
+            let range =
+                ReportRange { account: id.clone(), from, to: Instant::MAX, after_seq: lately.through_seq, last_seq };
+            let asked = ReportAsk { breakdown: None, has_openings: false, way: Way::LookedUp };
+            let read = self.store.report_rows(&[(0, range)], asked).await?;
+            for row in read.rows.iter().filter(|row| from <= row.counts_at) {
+                lately.add(&row).map_err(|source| Refusal::Overflow { account: id.clone(), source })?;
+            }
+            lately.through_seq = last_seq;
+        }
+        Ok(())
+    }
+}
+
+/// This month so far: what happened in it, and what was there before by what is there now.
+fn month_of(ledger: &Ledger, lately: &Lately, month: Month, now: Instant) -> Result<ReportModel, ReportError> {
+    let (account, range) = (&ledger.account, DateRange::of_month(month)?);
+    let spec = ReportSpec::new("This month", range, Grouping::Range, Scope::Account, now)?;
+    let mut accounts =
+        [ReportAccount { id: account.id.clone(), calendar: account.calendar.clone(), opening: Split::ZERO }];
+    let grid = Grid::new(&spec, &accounts)?;
+    let unwritten = ledger.rows().iter().map(|row| (row_of(row), 1));
+    let (mut adding, mut changed) = (Adding::default(), Split::ZERO);
+    for (row, count) in lately.iter().chain(unwritten) {
+        if let Some(place) = grid.place_of(&row)? {
+            adding.add(SumKey::new(place, row.kind, row.outcome), row.delta, count)?;
+        }
+        if account.calendar.month_start(month) <= row.counts_at {
+            changed = changed.plus(row.delta)?;
+        }
+    }
+    accounts[0].opening = Split {
+        free: ledger.balance.free.minus(changed.free)?,
+        purchased: ledger.balance.purchased.minus(changed.purchased)?,
+    };
+    assemble(&spec, &accounts, &Rows::default(), &grid, &adding.finish()?)
+}
+
+fn row_of(row: &Transaction) -> Row {
+    Row {
+        account: 0,
+        counts_at: row.kind.counts_at(row.occurred_at),
+        kind: row.kind,
+        outcome: Outcome::of(row.kind, row.status, row.reason),
+        name: Name::NONE,
+        delta: row.delta,
+    }
+}

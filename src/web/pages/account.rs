@@ -1,0 +1,262 @@
+//! The first page of an account: what is left, how long it lasts, this month and the newest transactions. And what actions cost.
+
+use super::super::visit::AtAccount;
+use super::look::{Shell, Tab, locale_of, page};
+use super::tables::{EquationRow, RowView, Teller, When, counts_said, equation};
+use super::{Pages, Shut};
+use crate::app::{LogAsk, Standing};
+use crate::core::calendar::Instant;
+use crate::core::credits::Credits;
+use crate::core::forecast::{Forecast, Outlook};
+use crate::core::ids::printable;
+use crate::core::ledger::AccountStatus;
+use crate::core::locale::Locale;
+use crate::core::price::Action;
+use crate::core::statement::Filters;
+use crate::core::transaction::Money;
+use crate::notice::words::{hour, listed, moment, month_title, price};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono_tz::Tz;
+use serde::Serialize;
+
+/// Transactions on the first page.
+const NEWEST: usize = 10;
+/// Names of actions that stop, in the banner.
+const STOPS_SHOWN: usize = 4;
+
+/// That a level is crossed.
+#[derive(Serialize)]
+pub(super) struct Banner {
+    /// `low`, or `empty` when nothing is left.
+    pub tone: &'static str,
+    pub title: String,
+    pub text: String,
+}
+
+#[derive(Serialize)]
+struct View {
+    banner: Option<Banner>,
+    /// Why there are no credits to use, where the account is not open.
+    status: Option<String>,
+    total: String,
+    free: String,
+    allowance: String,
+    /// Thousandths of the allowance, for a bar.
+    free_permille: i64,
+    lapses: When,
+    lapsing: String,
+    ending: Vec<Ending>,
+    purchased: String,
+    held: Option<String>,
+    forecast: Vec<String>,
+    zone: &'static str,
+    month: String,
+    equation: Vec<EquationRow>,
+    counts: String,
+    rows: Vec<RowView>,
+    buy: Option<Buy>,
+    /// What actions cost, behind the help.
+    prices: Vec<PriceRow>,
+}
+
+#[derive(Serialize)]
+struct Ending {
+    credits: String,
+    credit_type: &'static str,
+    at: When,
+}
+
+#[derive(Serialize)]
+struct Buy {
+    url: String,
+    text: String,
+}
+
+/// `GET /accounts/{id}`.
+pub(super) async fn overview(State(pages): State<Pages>, at: AtAccount) -> Result<Response, Shut> {
+    let standing = pages.standing(&at.record).await?;
+    let app = pages.app();
+    let prices = app.store.prices().await?;
+    let ask = LogAsk { from: Instant::MIN, to: Instant::MAX, filters: Filters::default(), text: String::new() };
+    let newest = app.log_back(at.id(), &ask, None, NEWEST).await?;
+    let locale = locale_of(&pages, &at);
+    let teller = Teller { locale, calendar: &at.record.account.calendar, prices: &prices };
+    let Standing { balance, forecast, month, .. } = &standing;
+    let (zone, allowance) = (balance.zone, balance.allowance);
+    let credits = |credits: Credits| teller.credits(credits);
+    let ending = balance.ending.iter().map(|grant| Ending {
+        credits: credits(grant.credits),
+        credit_type: grant.credit_type.as_str(),
+        at: When::new(grant.ends_at, zone, locale),
+    });
+    let held = balance.held.total();
+    let settings = &app.settings.credits;
+    let buy = settings.buy_url.as_ref().map(|url| {
+        let money = Money { minor: settings.pack_price_minor, currency: settings.currency.clone() };
+        let text = format!("Buy {} credits for {}", locale.number(settings.pack_credits.get()), price(&money, locale));
+        Buy { url: url.clone(), text }
+    });
+    let counts = month.totals.iter().filter_map(|line| line.counts).next().unwrap_or_default();
+    let view = View {
+        banner: banner(&standing, &stops(prices.iter(), app.now()), locale),
+        status: status(&standing, locale),
+        total: credits(balance.available.total()),
+        free: credits(balance.available.free),
+        allowance: credits(allowance),
+        free_permille: permille(balance.available.free, allowance.max(balance.available.free)),
+        lapses: When::new(balance.month_ends_at, zone, locale),
+        lapsing: credits(balance.lapsing),
+        ending: ending.collect(),
+        purchased: credits(balance.available.purchased),
+        held: (!held.is_zero()).then(|| credits(held)),
+        forecast: said(forecast, &standing, locale),
+        zone: zone.name(),
+        month: month_title(balance.month),
+        equation: equation(&month.totals, locale, false),
+        counts: counts_said(counts, locale),
+        rows: newest.rows.iter().map(|row| teller.row(row)).collect(),
+        buy,
+        prices: price_rows(prices.iter(), app.now(), zone, locale),
+    };
+    Ok(page(StatusCode::OK, "overview.html", &Shell::of_account(&pages, &at, Tab::Overview), &view))
+}
+
+/// Thousandths of a whole; what is there shows.
+fn permille(part: Credits, whole: Credits) -> i64 {
+    let (part, whole) = (i128::from(part.get().max(0)), i128::from(whole.get().max(1)));
+    i64::try_from(part * 1_000 / whole).unwrap_or(1_000).clamp(i64::from(part > 0), 1_000)
+}
+
+/// The titles of actions that cost something now: what stops at 0.
+pub(super) fn stops<'a>(actions: impl Iterator<Item = &'a Action>, now: Instant) -> Vec<String> {
+    let costs = |action: &&Action| {
+        let price = action.version_at(now).and_then(|version| version.credits);
+        price.is_some_and(|credits| credits > Credits::ZERO)
+    };
+    actions.filter(costs).map(|action| printable(&action.title)).collect()
+}
+
+/// What an admin must know first, where a level is crossed.
+pub(super) fn banner(standing: &Standing, stops: &[String], locale: Locale) -> Option<Banner> {
+    let (level, threshold) = standing.level.as_ref()?;
+    let total = standing.balance.available.total();
+    let stops = if stops.is_empty() { "Actions that cost credits".to_owned() } else { listed(stops, STOPS_SHOWN) };
+    if total <= Credits::ZERO {
+        let next = moment(standing.balance.month_ends_at, standing.balance.zone, locale);
+        let text = format!("{stops} are refused until credits are bought or new free ones come on {next}.");
+        return Some(Banner { tone: "empty", title: "No credits are left".to_owned(), text });
+    }
+    let title =
+        format!("{} {} left", locale.number(total.get()), if total.get() == 1 { "credit is" } else { "credits are" });
+    let text = format!(
+        "That is at or below the alert level {level} ({} {}). At 0, these are refused: {stops}.",
+        locale.number(threshold.get()),
+        if threshold.get() == 1 { "credit" } else { "credits" },
+    );
+    Some(Banner { tone: "low", title, text })
+}
+
+/// Why nothing can be used, where the account is not open.
+fn status(standing: &Standing, locale: Locale) -> Option<String> {
+    let balance = &standing.balance;
+    match balance.status {
+        AccountStatus::Open => None,
+        AccountStatus::Closed => Some("This account is closed: actions are refused. Purchased credits stay, and can be used once it is opened again.".to_owned()),
+        AccountStatus::NotOpened => {
+            Some(format!("This account opens on {}.", moment(balance.opened_at, balance.zone, locale)))
+        }
+    }
+}
+
+/// How long the credits last, in sentences.
+pub(super) fn said(forecast: &Forecast, standing: &Standing, locale: Locale) -> Vec<String> {
+    let balance = &standing.balance;
+    let (zone, reset) = (balance.zone, moment(balance.month_ends_at, balance.zone, locale));
+    let at = |at: Option<Instant>| at.map(|at| hour(at, zone, locale));
+    let mut sentences = Vec::new();
+    let first = match (forecast.outlook, at(forecast.runs_out_at), at(forecast.free_runs_out_at)) {
+        (Outlook::Empty, ..) => format!("Nothing is left. New free credits come on {reset}."),
+        (Outlook::RunsOut, Some(out), _) => {
+            format!("At this pace everything is used up around {out}, before new free credits come on {reset}.")
+        }
+        (Outlook::PurchasedCover, _, Some(free)) => format!(
+            "At this pace the free credits are used up around {free}. The purchased ones cover the rest of the month, until new free credits come on {reset}."
+        ),
+        (Outlook::FreeLast, ..) => format!("At this pace the free credits last until new ones come on {reset}."),
+        _ => format!("Too little was used lately to say how long they last. New free credits come on {reset}."),
+    };
+    sentences.push(first);
+    if let Some(pace) = forecast.pace_per_day.filter(|_| forecast.outlook != Outlook::Unknown) {
+        let longer = forecast.pace28_per_day.map(|pace| format!(", {} in the last 28 days", locale.number(pace.get())));
+        let credits = if pace.get() == 1 { "credit" } else { "credits" };
+        let pace = locale.number(pace.get());
+        sentences.push(format!("The pace is {pace} {credits} a day in the last 7 days{}.", longer.unwrap_or_default()));
+    }
+    if let (Outlook::RunsOut | Outlook::Empty, Some(packs @ 1..)) = (forecast.outlook, forecast.packs_needed) {
+        let packs = if packs == 1 { "One pack".to_owned() } else { format!("{} packs", locale.number(packs)) };
+        sentences.push(format!("{packs} would carry to the reset."));
+    }
+    sentences
+}
+
+#[derive(Serialize)]
+struct Prices {
+    rows: Vec<PriceRow>,
+    zone: &'static str,
+}
+
+#[derive(Serialize)]
+struct PriceRow {
+    title: String,
+    code: String,
+    help: String,
+    /// What it costs now; none where it cannot be done now.
+    credits: Option<String>,
+    is_free: bool,
+    since: Option<When>,
+    /// What it will cost, and from when on.
+    next: Vec<NextPrice>,
+}
+
+#[derive(Serialize)]
+struct NextPrice {
+    credits: Option<String>,
+    from: When,
+}
+
+/// `GET /accounts/{id}/prices`: the action credit matrix.
+pub(super) async fn prices(State(pages): State<Pages>, at: AtAccount) -> Result<Response, Shut> {
+    let (app, locale) = (pages.app(), locale_of(&pages, &at));
+    let (now, matrix) = (app.now(), app.store.prices().await?);
+    let zone = at.record.account.calendar.zone_at(now);
+    let view = Prices { rows: price_rows(matrix.iter(), now, zone, locale), zone: zone.name() };
+    Ok(page(StatusCode::OK, "prices.html", &Shell::of_account(&pages, &at, Tab::Prices), &view))
+}
+
+/// The matrix, by title; what cannot be done now comes last.
+fn price_rows<'a>(actions: impl Iterator<Item = &'a Action>, now: Instant, zone: Tz, locale: Locale) -> Vec<PriceRow> {
+    let row = |action: &Action| {
+        let version = action.version_at(now);
+        let credits = version.and_then(|version| version.credits);
+        // What counts from the beginning of time has no date.
+        let since = version.map(|version| version.effective_from).filter(|from| *from > Instant::from_micros(0));
+        let next = action.versions.iter().filter(|version| version.effective_from > now).map(|version| NextPrice {
+            credits: version.credits.map(|credits| locale.number(credits.get())),
+            from: When::new(version.effective_from, zone, locale),
+        });
+        PriceRow {
+            title: printable(&action.title),
+            code: action.code.to_string(),
+            help: printable(&action.help),
+            credits: credits.map(|credits| locale.number(credits.get())),
+            is_free: credits.is_some_and(Credits::is_zero),
+            since: since.map(|from| When::new(from, zone, locale)),
+            next: next.collect(),
+        }
+    };
+    let mut rows: Vec<PriceRow> = actions.map(row).collect();
+    rows.sort_by_key(|row| (row.credits.is_none(), row.title.to_lowercase()));
+    rows
+}

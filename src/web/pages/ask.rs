@@ -1,0 +1,228 @@
+//! What is asked of a page by its address: dates, filters, a place in a list. Whatever cannot be is said, and the rest is shown.
+
+use crate::app::LogAsk;
+use crate::core::calendar::{Calendar, Instant, Month, next_day, parse_date};
+use crate::core::ids::{ActionCode, UserId, clean_text};
+use crate::core::statement::{Breakdown, DateRange, Ending, Filters, Grouping};
+use crate::core::transaction::Touched;
+use crate::store::LogPlace;
+use chrono::NaiveDate;
+use std::collections::BTreeMap;
+
+/// What stands behind the `?`, each name once.
+pub(super) type Query = BTreeMap<String, String>;
+
+/// Most periods of a summary: more are read better from a file.
+const PERIODS_MAX: u64 = 400;
+
+/// What was asked of the log.
+pub(super) struct LogAsked {
+    pub ask: LogAsk,
+    pub before: Option<LogPlace>,
+    /// The first and the last day, where they were asked for.
+    pub days: (Option<NaiveDate>, Option<NaiveDate>),
+    /// What cannot be, and was left out.
+    pub problems: Vec<String>,
+}
+
+/// The value of a field that has one.
+pub(super) fn given<'a>(query: &'a Query, name: &str) -> Option<&'a str> {
+    query.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+}
+
+/// What `parse` makes of a field that has a value; what it refuses is a problem.
+fn parsed<T, E: std::fmt::Display>(
+    query: &Query,
+    name: &str,
+    problems: &mut Vec<String>,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Option<T> {
+    let result = given(query, name).map(parse)?;
+    result.map_err(|error| problems.push(format!("{}.", sentence(&error.to_string())))).ok()
+}
+
+/// With a capital letter.
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+fn word<T>(what: &'static str, known: Option<T>) -> Result<T, String> {
+    known.ok_or_else(|| format!("this {what} is not one of those to choose from"))
+}
+
+impl LogAsked {
+    /// Reads what was asked; days are those of `calendar`.
+    pub fn of(query: &Query, calendar: &Calendar) -> LogAsked {
+        let mut problems = Vec::new();
+        let from = parsed(query, "from", &mut problems, parse_date);
+        let through = parsed(query, "through", &mut problems, parse_date);
+        if let (Some(from), Some(through)) = (from, through)
+            && through < from
+        {
+            problems.push(format!("The last day, {through}, is before the first, {from}: nothing lies between."));
+        }
+        let filters = Filters {
+            actions: parsed(query, "action", &mut problems, ActionCode::new).map(Some).into_iter().collect(),
+            users: parsed(query, "user", &mut problems, UserId::new).map(Some).into_iter().collect(),
+            types: parsed(query, "type", &mut problems, |text| word("type", Touched::from_word(text)))
+                .into_iter()
+                .collect(),
+            statuses: parsed(query, "status", &mut problems, |text| word("status", Ending::from_word(text)))
+                .into_iter()
+                .collect(),
+        };
+        let text = parsed(query, "q", &mut problems, |text| clean_text("the text to look for", text));
+        let before = parsed(query, "before", &mut problems, place);
+        let ask = LogAsk {
+            from: from.map_or(Instant::MIN, |day| calendar.day_start(day)),
+            to: through.map_or(Instant::MAX, |day| calendar.day_end(day)),
+            filters,
+            text: text.unwrap_or_default(),
+        };
+        LogAsked { ask, before, days: (from, through), problems }
+    }
+}
+
+/// A place in the log as addresses have it.
+pub(super) fn place_text(place: LogPlace) -> String {
+    format!("{}.{}", place.occurred_at.micros(), place.seq)
+}
+
+fn place(text: &str) -> Result<LogPlace, &'static str> {
+    let read = || {
+        let (at, seq) = text.split_once('.')?;
+        Some(LogPlace { occurred_at: Instant::from_micros(at.parse().ok()?), seq: seq.parse().ok()? })
+    };
+    read().ok_or("the place in the list is none of ours, so the list begins with the newest")
+}
+
+/// What was asked of a summary.
+pub(super) struct SummaryAsked {
+    pub range: DateRange,
+    pub by: Grouping,
+    pub of: Option<Breakdown>,
+    pub problems: Vec<String>,
+}
+
+impl SummaryAsked {
+    /// Reads what was asked; where nothing was, it is the month of `today` by day.
+    pub fn of(query: &Query, today: NaiveDate) -> SummaryAsked {
+        let mut problems = Vec::new();
+        let month = Month::of(today);
+        let from = parsed(query, "from", &mut problems, parse_date);
+        let through = parsed(query, "through", &mut problems, parse_date);
+        let first = from.unwrap_or_else(|| Month::of(through.unwrap_or(today)).first_day());
+        let last = through.unwrap_or_else(|| if first > today { first } else { today });
+        // A month of which some lies ahead is the month, so that its statement is found under the same range.
+        let end = if from.is_none() && through.is_none() { month.next().first_day() } else { next_day(last) };
+        let mut range = DateRange::new(first, end).unwrap_or_else(|error| {
+            problems.push(format!("{}.", sentence(&error.to_string())));
+            this_month(month)
+        });
+        if Month::of(range.from().date()) > month {
+            problems
+                .push(format!("The range begins on {}, which lies ahead: there is nothing to show yet.", range.from()));
+            range = this_month(month);
+        }
+        let grouping = |text: &str| word("period", Grouping::from_word(text));
+        let by = parsed(query, "by", &mut problems, grouping).unwrap_or(Grouping::Day);
+        let of = parsed(query, "of", &mut problems, |text| {
+            let known = Breakdown::from_word(text).filter(|breakdown| *breakdown != Breakdown::Transaction);
+            word("breakdown", known)
+        });
+        let mut asked = SummaryAsked { range, by, of, problems };
+        let periods = asked.periods();
+        if periods > PERIODS_MAX {
+            let what = format!("{periods} periods are more than a page holds: it shows months; files have them all.");
+            asked.problems.push(what);
+            asked.by = if asked.range.days() > PERIODS_MAX * 28 { Grouping::Range } else { Grouping::Month };
+        }
+        asked
+    }
+
+    fn periods(&self) -> u64 {
+        let days = self.range.days();
+        match self.by {
+            Grouping::Range => 1,
+            Grouping::Day => days,
+            Grouping::Week => days / 7 + 1,
+            Grouping::Month => days / 28 + 1,
+        }
+    }
+}
+
+/// The years that creditd knows have every month of now.
+fn this_month(month: Month) -> DateRange {
+    DateRange::of_month(month).unwrap_or_else(|_| unreachable!("a month of now"))
+}
+
+/// Names and values behind a `?`, in that order; what has no value is left out.
+pub(super) fn query_text<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let pairs = pairs.into_iter().filter(|(_, value)| !value.is_empty());
+    pairs.map(|(name, value)| format!("{name}={}", escaped(value))).collect::<Vec<_>>().join("&")
+}
+
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            byte => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn query(pairs: &[(&str, &str)]) -> Query {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn day(text: &str) -> NaiveDate {
+        parse_date(text).expect("a date")
+    }
+
+    #[test]
+    fn a_summary_is_of_this_month_unless_asked() {
+        let shown = |pairs: &[(&str, &str)]| {
+            let asked = SummaryAsked::of(&query(pairs), day("2026-03-20"));
+            format!("{}..{} by {} {:?}", asked.range.from(), asked.range.to(), asked.by, asked.problems)
+        };
+        insta::assert_snapshot!(shown(&[]), @"2026-03-01..2026-04-01 by day []");
+        insta::assert_snapshot!(shown(&[("from", "2026-02-03"), ("through", "2026-02-09"), ("by", "week")]), @"2026-02-03..2026-02-10 by week []");
+        insta::assert_snapshot!(shown(&[("from", "2026-03-03")]), @"2026-03-03..2026-03-21 by day []");
+        insta::assert_snapshot!(shown(&[("from", "2020-01-01"), ("through", "2026-03-01")]), @r#"2020-01-01..2026-03-02 by month ["2252 periods are more than a page holds: it shows months; files have them all."]"#);
+        insta::assert_snapshot!(shown(&[("from", "2027-01-01")]), @r#"2026-03-01..2026-04-01 by day ["The range begins on 2027-01-01, which lies ahead: there is nothing to show yet."]"#);
+        assert!(shown(&[("from", "2026-03-03"), ("through", "2026-03-01")]).contains("is empty"));
+        assert!(shown(&[("of", "transaction")]).contains("not one of those"));
+    }
+
+    #[test]
+    fn addresses_carry_what_people_type() {
+        assert_eq!(
+            query_text([("q", "a&b=c d+é"), ("user", ""), ("type", "free")]),
+            "q=a%26b%3Dc%20d%2B%C3%A9&type=free"
+        );
+        let place = LogPlace { occurred_at: Instant::from_micros(-5), seq: 7 };
+        assert_eq!(super::place(&place_text(place)), Ok(place));
+    }
+
+    proptest! {
+        /// Nothing that is typed makes a page fail.
+        #[test]
+        fn whatever_is_asked_is_read(fields in prop::collection::btree_map("from|through|by|of|user|action|type|status|q|before", any::<String>(), 0..6)) {
+            let today = day("2026-03-20");
+            let summary = SummaryAsked::of(&fields, today);
+            prop_assert!(summary.periods() <= PERIODS_MAX);
+            let zone = crate::core::calendar::parse_zone("Europe/Berlin").expect("a zone");
+            let terms = crate::core::calendar::Terms { from: Month::of(today), zone, allowance: crate::core::credits::Credits::ZERO };
+            let log = LogAsked::of(&fields, &Calendar::new(terms));
+            prop_assert!(log.problems.len() <= 8);
+        }
+    }
+}

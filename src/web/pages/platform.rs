@@ -1,0 +1,424 @@
+//! The platform's page for operators: what needs somebody, jobs, mail, accounts at or below a level, and how much is used.
+//!
+//! Nothing here takes longer with a million accounts. Figures of the whole platform are kept for some minutes, and left to the
+//! monthly report where there are so many accounts that adding them up takes a while.
+
+use super::super::visit::AtPlatform;
+use super::ask::{Query, given, query_text};
+use super::look::{Shell, page};
+use super::tables::{EquationRow, When, equation};
+use super::{Pages, Shut};
+use crate::app::Health;
+use crate::config::schedules;
+use crate::core::calendar::{Instant, next_day};
+use crate::core::credits::Credits;
+use crate::core::ids::{AccountId, Email, cut_text, printable};
+use crate::core::locale::Locale;
+use crate::core::run::RunState;
+use crate::core::schedule::{Job, Schedule};
+use crate::core::statement::{DateRange, Grouping, ReportSpec, Scope};
+use crate::jobs::plan_due;
+use crate::report::chart::{Frame, Subject, chart};
+use crate::report::{days, make, svg};
+use crate::store::{AlertRecord, BackfillRecord, FoundAccount, OutboxRecord};
+use axum::extract::{Query as Asked, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use chrono::Days;
+use chrono_tz::Tz;
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::time::Instant as Moment;
+
+/// For how long what was asked of the ledger holds.
+const HOLDS: Duration = Duration::from_secs(10);
+/// For how long figures of the whole platform do.
+const TOTALS_HOLD: Duration = Duration::from_secs(10 * 60);
+/// Platforms of more accounts are added up by the monthly report alone.
+const TOTALS_ACCOUNTS_MAX: u64 = 5_000;
+/// Days of the trend.
+const TREND_DAYS: u64 = 30;
+/// Rows in lists on the first page.
+const SHORT: usize = 10;
+/// Rows of a page of a list.
+const LONG: usize = 50;
+/// Characters of what a run did, or why it failed.
+const OUTCOME_CHARS_MAX: usize = 240;
+
+/// What was found last, and when. Who asks meanwhile waits for the one who looks.
+#[derive(Default)]
+pub(super) struct Kept {
+    facts: Mutex<Option<(Moment, Arc<Facts>)>>,
+    totals: Mutex<Option<(Moment, Arc<Totals>)>>,
+}
+
+/// How jobs, mail and alerts stand.
+struct Facts {
+    health: Health,
+    jobs: Vec<JobView>,
+    at: Instant,
+}
+
+#[derive(Clone, Serialize)]
+struct JobView {
+    name: &'static str,
+    /// `well`, `failing` or `idle`.
+    tone: &'static str,
+    word: &'static str,
+    next: Option<String>,
+    last: Option<String>,
+    took: Option<String>,
+    outcome: Option<String>,
+    /// Slots that wait for their run, and those that only a person runs.
+    waiting: u64,
+    expired: u64,
+}
+
+/// The whole platform.
+#[derive(Clone, Serialize)]
+struct Totals {
+    accounts: String,
+    /// None where there are too many accounts.
+    sums: Option<Sums>,
+    at: String,
+}
+
+#[derive(Clone, Serialize)]
+struct Sums {
+    period: String,
+    equation: Vec<EquationRow>,
+    chart: Option<String>,
+    description: String,
+}
+
+#[derive(Serialize)]
+struct View<'a> {
+    totals: &'a Totals,
+    at: String,
+    alerts: Vec<LevelCount>,
+    open_alerts: u64,
+    newest: Vec<AlertView>,
+    jobs: Vec<JobView>,
+    mail: Mail,
+    recent: Vec<MessageView>,
+    stuck: Vec<MessageView>,
+    verify: JobView,
+    unsealed_days: Option<u64>,
+    backfills: Vec<BackfillView>,
+    /// What needs somebody, in a line each.
+    needs: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct LevelCount {
+    level: String,
+    count: String,
+}
+
+#[derive(Serialize)]
+struct AlertView {
+    account: String,
+    level: String,
+    threshold: String,
+    since: When,
+}
+
+#[derive(Serialize)]
+struct Mail {
+    waiting: String,
+    failed: String,
+    ambiguous: String,
+    suppressed: String,
+    oldest: Option<String>,
+}
+
+#[derive(Serialize)]
+struct MessageView {
+    subject: String,
+    account: String,
+    state: &'static str,
+    at: When,
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct BackfillView {
+    number: i64,
+    job: &'static str,
+    range: String,
+    state: &'static str,
+    progress: String,
+}
+
+#[derive(Serialize)]
+struct Accounts {
+    q: String,
+    rows: Vec<AccountRow>,
+    next: Option<String>,
+    problem: Option<String>,
+}
+
+#[derive(Serialize)]
+struct AccountRow {
+    id: String,
+    name: String,
+    balance: String,
+}
+
+#[derive(Serialize)]
+struct Alerts {
+    rows: Vec<AlertView>,
+    next: Option<String>,
+}
+
+fn utc(at: Instant) -> String {
+    at.to_utc().format("%-d %b %Y, %H:%M:%S UTC").to_string()
+}
+
+impl JobView {
+    async fn of(pages: &Pages, schedule: &Schedule, health: &Health) -> Result<JobView, Shut> {
+        let (app, job) = (pages.app(), schedule.job);
+        let now = app.now();
+        let due = plan_due(app, schedule).await?;
+        let stands = health.figures.jobs.get(&job).copied().unwrap_or_default();
+        let last = app.store.newest_run(job).await?.map(|record| record.run);
+        let is_failing = stands.failed || stands.failing_since.is_some();
+        let (tone, word) = match (is_failing, last.as_ref().map(|run| run.state)) {
+            (true, _) => ("failing", "failing"),
+            (false, Some(RunState::Running)) => ("well", "running"),
+            (false, Some(_)) => ("well", "well"),
+            (false, None) => ("idle", "never ran"),
+        };
+        let outcome = last.as_ref().and_then(|run| run.outcome.as_deref());
+        Ok(JobView {
+            name: job.as_str(),
+            tone,
+            word,
+            next: schedule.next(now, 1).first().map(|at| utc(*at)),
+            last: stands.done_at.map(utc),
+            took: stands.took_us.map(took),
+            outcome: outcome.map(|outcome| cut_text(&printable(outcome), OUTCOME_CHARS_MAX)),
+            waiting: (due.slots.len() + due.capped) as u64,
+            expired: due.expired as u64,
+        })
+    }
+}
+
+/// `240 ms`, `3.2 s`, `4 min`.
+fn took(micros: i64) -> String {
+    match micros {
+        ..1_000_000 => format!("{} ms", micros / 1_000),
+        ..60_000_000 => format!("{}.{} s", micros / 1_000_000, micros / 100_000 % 10),
+        _ => format!("{} min", micros / 60_000_000),
+    }
+}
+
+async fn facts(pages: &Pages) -> Result<Arc<Facts>, Shut> {
+    let mut kept = pages.0.dashboard.facts.lock().await;
+    if let Some((at, facts)) = kept.as_ref().filter(|(at, _)| at.elapsed() < HOLDS) {
+        let _ = at;
+        return Ok(Arc::clone(facts));
+    }
+    let app = pages.app();
+    let health = app.health().await?;
+    let schedules = schedules::load(app.settings.cron.dir.as_deref()).map_err(|error| Shut::Broken(Box::new(error)))?;
+    let mut jobs = Vec::new();
+    for schedule in &schedules {
+        jobs.push(JobView::of(pages, schedule, &health).await?);
+    }
+    let facts = Arc::new(Facts { health, jobs, at: app.now() });
+    *kept = Some((Moment::now(), Arc::clone(&facts)));
+    Ok(facts)
+}
+
+async fn totals(pages: &Pages) -> Result<Arc<Totals>, Shut> {
+    let mut kept = pages.0.dashboard.totals.lock().await;
+    if let Some((_, totals)) = kept.as_ref().filter(|(at, _)| at.elapsed() < TOTALS_HOLD) {
+        return Ok(Arc::clone(totals));
+    }
+    let (app, locale) = (pages.app(), pages.app().settings.mail.locale);
+    let (count, now) = (app.store.count_accounts().await?, app.now());
+    let sums = if (1..=TOTALS_ACCOUNTS_MAX).contains(&count) { Some(sums(pages, locale).await?) } else { None };
+    let totals = Arc::new(Totals { accounts: locale.number(count), sums, at: utc(now) });
+    *kept = Some((Moment::now(), Arc::clone(&totals)));
+    Ok(totals)
+}
+
+async fn sums(pages: &Pages, locale: Locale) -> Result<Sums, Shut> {
+    let (app, now) = (pages.app(), pages.app().now());
+    let today = now.to_utc().date_naive();
+    let range = DateRange::new(today - Days::new(TREND_DAYS - 1), next_day(today));
+    let spec = range.and_then(|range| ReportSpec::new("The platform", range, Grouping::Day, Scope::Platform, now));
+    let spec = spec.map(ReportSpec::bare).map_err(|error| Shut::Asked(error.to_string()))?;
+    let _turn = pages.0.reports.acquire().await;
+    let reading = app.read_report(None, &spec, None, &mut |_, _| {}).await?;
+    let made = tokio::task::spawn_blocking(move || make(&spec, reading)).await;
+    let made = made.map_err(|error| Shut::Broken(Box::new(error)))?;
+    let model = made.map_err(|error| Shut::Asked(error.to_string()))?;
+    let drawn = chart(&model, Subject::Consumption, Frame::Page);
+    Ok(Sums {
+        period: days(model.spec.range()),
+        equation: equation(&model.totals, locale, false),
+        description: drawn.as_ref().map(|drawn| drawn.description().to_owned()).unwrap_or_default(),
+        chart: drawn.map(|drawn| svg(&model, &drawn)).transpose()?,
+    })
+}
+
+/// `GET /platform`.
+pub(super) async fn show(State(pages): State<Pages>, AtPlatform(guest): AtPlatform) -> Result<Response, Shut> {
+    let (app, locale) = (pages.app(), pages.app().settings.mail.locale);
+    let (facts, totals) = (facts(&pages).await?, totals(&pages).await?);
+    let figures = &facts.health.figures;
+    let count = |number: u64| locale.number(number);
+    let newest = app.store.newest_alerts(None, SHORT).await?;
+    let recent = app.store.tried_messages(SHORT).await?;
+    let stuck = app.store.stuck_messages(SHORT).await?;
+    let backfills = app.store.backfills(None, false, 5).await?;
+    let verify = facts.jobs.iter().find(|job| job.name == Job::Verify.as_str()).cloned();
+    let verify = verify.ok_or(Shut::NotFound)?;
+    let view = View {
+        at: utc(facts.at),
+        alerts: figures
+            .alerts
+            .iter()
+            .map(|(level, open)| LevelCount { level: level.clone(), count: count(*open) })
+            .collect(),
+        open_alerts: figures.alerts.values().sum(),
+        newest: newest.iter().map(|alert| alert_view(alert, locale)).collect(),
+        needs: needs(&facts, locale),
+        mail: Mail {
+            waiting: count(figures.waiting),
+            failed: count(figures.failed),
+            ambiguous: count(figures.ambiguous),
+            suppressed: count(figures.suppressed),
+            oldest: figures.waiting_since.filter(|since| *since <= facts.at).map(utc),
+        },
+        recent: recent.iter().map(|record| message_view(record, locale)).collect(),
+        stuck: stuck.iter().map(|record| message_view(record, locale)).collect(),
+        verify,
+        unsealed_days: facts.health.unsealed_days,
+        backfills: backfills.iter().map(|backfill| backfill_view(backfill, locale)).collect(),
+        jobs: facts.jobs.clone(),
+        totals: &totals,
+    };
+    let shell = Shell::of_guest(&pages, &guest, "Platform");
+    Ok(page(StatusCode::OK, "platform.html", &shell, &view))
+}
+
+/// What needs somebody.
+fn needs(facts: &Facts, locale: Locale) -> Vec<String> {
+    let mut needs = Vec::new();
+    let figures = &facts.health.figures;
+    for job in facts.jobs.iter().filter(|job| job.tone == "failing") {
+        needs.push(format!("The job {} fails.", job.name));
+    }
+    for job in facts.jobs.iter().filter(|job| job.expired > 0) {
+        let slots = locale.number(job.expired);
+        needs.push(format!(
+            "{}: {slots} missed slots are too old to be caught up; creditd run {} does them.",
+            job.name, job.name
+        ));
+    }
+    let mails = [(figures.failed, "was given up", "were given up"), (figures.ambiguous, "is in doubt", "are in doubt")];
+    for (count, one, many) in mails.into_iter().filter(|(count, ..)| *count > 0) {
+        let what =
+            if count == 1 { format!("One message {one}") } else { format!("{} messages {many}", locale.number(count)) };
+        needs.push(format!("{what}; creditd outbox list shows them, and retries or cancels them."));
+    }
+    needs
+}
+
+fn alert_view(alert: &AlertRecord, locale: Locale) -> AlertView {
+    AlertView {
+        account: alert.account.to_string(),
+        level: alert.crossing.level.to_string(),
+        threshold: locale.number(alert.threshold.get()),
+        since: When::new(alert.opened_at, Tz::UTC, locale),
+    }
+}
+
+fn message_view(record: &OutboxRecord, locale: Locale) -> MessageView {
+    MessageView {
+        subject: printable(&record.message.subject),
+        account: record.message.key.account_text().to_owned(),
+        state: record.state.as_str(),
+        at: When::new(record.sent_at.unwrap_or(record.message.created_at), Tz::UTC, locale),
+        error: record.last_error.as_deref().map(|error| cut_text(&printable(error), OUTCOME_CHARS_MAX)),
+    }
+}
+
+fn backfill_view(backfill: &BackfillRecord, locale: Locale) -> BackfillView {
+    let of = |state| backfill.count(state);
+    let all: u64 = RunState::ALL.iter().map(|state| of(*state)).sum();
+    let failed = of(RunState::Failed);
+    let mut progress = format!("{} of {} slots done", locale.number(of(RunState::Done)), locale.number(all));
+    if failed > 0 {
+        progress.push_str(&format!(", {} failed", locale.number(failed)));
+    }
+    let asked = &backfill.asked;
+    let range = format!("{} to {}", asked.from, asked.to);
+    BackfillView { number: backfill.number, job: asked.job.as_str(), range, state: backfill.state.as_str(), progress }
+}
+
+fn account_row(found: &FoundAccount, locale: Locale) -> AccountRow {
+    let FoundAccount { account, name, balance } = found;
+    let balance: Credits = *balance;
+    AccountRow { id: account.to_string(), name: printable(name), balance: locale.number(balance.get()) }
+}
+
+/// `GET /platform/accounts`: by the beginning of an id or a name, or by an admin's whole address.
+pub(super) async fn accounts(
+    State(pages): State<Pages>,
+    AtPlatform(guest): AtPlatform,
+    Asked(query): Asked<Query>,
+) -> Result<Response, Shut> {
+    let (store, locale) = (&pages.app().store, pages.app().settings.mail.locale);
+    // No name is longer, and no database takes a NUL.
+    let q: String = given(&query, "q").unwrap_or_default().chars().filter(|c| !c.is_control()).take(200).collect();
+    let after = given(&query, "after").and_then(|after| AccountId::new(after).ok());
+    let mut found = match Email::new(&q) {
+        Ok(address) => store.accounts_of_admin(&address, LONG + 1).await?,
+        Err(_) => store.accounts_by_id(&q, after.as_ref().map_or("", AccountId::as_str), LONG + 1).await?,
+    };
+    let is_more = found.len() > LONG;
+    found.truncate(LONG);
+    let next = found
+        .last()
+        .filter(|_| is_more && !q.contains('@'))
+        .map(|last| format!("?{}", query_text([("q", q.as_str()), ("after", last.account.as_str())])));
+    if after.is_none() && !q.is_empty() && found.len() < LONG {
+        let by_name = store.accounts_by_name(&q, LONG - found.len()).await?;
+        let new: Vec<FoundAccount> = by_name.into_iter().filter(|one| !found.contains(one)).collect();
+        found.extend(new);
+    }
+    let view = Accounts {
+        problem: found
+            .is_empty()
+            .then(|| "No account has an id or a name that begins so, or such an admin.".to_owned()),
+        rows: found.iter().map(|found| account_row(found, locale)).collect(),
+        next,
+        q,
+    };
+    Ok(page(StatusCode::OK, "accounts.html", &Shell::of_guest(&pages, &guest, "Accounts"), &view))
+}
+
+/// `GET /platform/alerts`: who is at or below a level, the newest first.
+pub(super) async fn alerts(
+    State(pages): State<Pages>,
+    AtPlatform(guest): AtPlatform,
+    Asked(query): Asked<Query>,
+) -> Result<Response, Shut> {
+    let locale = pages.app().settings.mail.locale;
+    let account = given(&query, "after").and_then(|after| AccountId::new(after).ok());
+    let at = given(&query, "at").and_then(|at| at.parse().ok()).map(Instant::from_micros);
+    let found = pages.app().store.newest_alerts(at.zip(account.as_ref()), LONG + 1).await?;
+    let shown = &found[..found.len().min(LONG)];
+    let next = shown.last().filter(|_| found.len() > LONG).map(|last| {
+        let at = last.opened_at.micros().to_string();
+        format!("?{}", query_text([("at", at.as_str()), ("after", last.account.as_str())]))
+    });
+    let view = Alerts { rows: shown.iter().map(|alert| alert_view(alert, locale)).collect(), next };
+    Ok(page(StatusCode::OK, "alerts.html", &Shell::of_guest(&pages, &guest, "Open alerts"), &view))
+}

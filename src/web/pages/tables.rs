@@ -1,0 +1,186 @@
+//! Rows of tables, as people read them.
+
+use crate::core::calendar::{Calendar, Instant};
+use crate::core::credits::Credits;
+use crate::core::ids::printable;
+use crate::core::locale::Locale;
+use crate::core::price::PriceMatrix;
+use crate::core::statement::{Counts, FIGURES, Figures, Line, LineType, Outcome};
+use crate::core::transaction::{Kind, Reason, Touched, Transaction, touched};
+use crate::report::{EQUATION};
+use chrono_tz::Tz;
+use serde::Serialize;
+
+/// A row of the log.
+#[derive(Serialize)]
+pub(super) struct RowView {
+    /// For machines.
+    iso: String,
+    date: String,
+    time: String,
+    user: String,
+    /// What it was: an action, or a word of ours.
+    what: String,
+    /// How many, where there were several.
+    times: Option<String>,
+    credits: String,
+    is_gain: bool,
+    credit_type: &'static str,
+    comment: String,
+    status: &'static str,
+    reason: Option<&'static str>,
+    /// Of its look: `done`, `failed` or `refused`.
+    tone: &'static str,
+}
+
+/// Who shows figures, and how: the locale of an account, the titles of actions.
+pub(super) struct Teller<'a> {
+    pub locale: Locale,
+    pub calendar: &'a Calendar,
+    pub prices: &'a PriceMatrix,
+}
+
+impl Teller<'_> {
+    /// `row` as a row of a table.
+    pub fn row(&self, row: &Transaction) -> RowView {
+        let at = row.occurred_at;
+        let local = at.in_zone(self.calendar.zone_at(at));
+        let title = row
+            .action
+            .as_ref()
+            .map(|code| self.prices.get(code).map_or_else(|| code.to_string(), |action| printable(&action.title)));
+        let credits = row.delta.total();
+        let outcome = Outcome::of(row.kind, row.status, row.reason);
+        let (status, tone) = match outcome {
+            Outcome::Failed => ("Failed", "failed"),
+            Outcome::Refused => ("Refused", "refused"),
+            Outcome::Succeeded | Outcome::NotAnAction => ("Done", "done"),
+        };
+        RowView {
+            iso: at.to_string(),
+            date: self.locale.date(local.date_naive()),
+            time: local.format("%H:%M:%S").to_string(),
+            user: row.user.as_ref().map(|user| printable(user.as_str())).unwrap_or_default(),
+            what: what(row.kind, title),
+            times: (row.quantity > 1).then(|| format!("{} ×", self.locale.number(row.quantity))),
+            credits: if row.kind.moves_credits() { signed(self.locale, credits) } else { "–".to_owned() },
+            is_gain: credits > Credits::ZERO,
+            credit_type: match touched(row.delta) {
+                Touched::None if !row.kind.moves_credits() => "–",
+                type_of => type_of.as_str(),
+            },
+            comment: printable(&row.comment),
+            status,
+            reason: row.reason.map(reason),
+            tone,
+        }
+    }
+
+    /// A number of credits.
+    pub fn credits(&self, credits: Credits) -> String {
+        self.locale.number(credits.get()).replace('-', "−")
+    }
+}
+
+/// A change with its sign; nothing that moved is 0.
+fn signed(locale: Locale, credits: Credits) -> String {
+    locale.signed(credits.get()).replace('-', "−")
+}
+
+/// What a row is, in words.
+fn what(kind: Kind, title: Option<String>) -> String {
+    let of = |word: &str| title.clone().map_or_else(|| word.to_owned(), |title| format!("{word}: {title}"));
+    match kind {
+        Kind::Charge => title.unwrap_or_else(|| "Charge".to_owned()),
+        Kind::Hold => of("Held"),
+        Kind::Release => of("Released"),
+        Kind::Refund => of("Refund"),
+        Kind::Allocation => "Monthly free credits".to_owned(),
+        Kind::Purchase => "Credits bought".to_owned(),
+        Kind::Bonus => "Bonus".to_owned(),
+        Kind::Expiry => "Unused credits lapsed".to_owned(),
+        Kind::Return => "Credits returned".to_owned(),
+        Kind::Adjustment => "Correction".to_owned(),
+        Kind::Terms => "Terms changed".to_owned(),
+        Kind::Cap => "Cap of a user changed".to_owned(),
+        Kind::Closing => "Account closed".to_owned(),
+        Kind::Reopening => "Account opened again".to_owned(),
+        Kind::MonthClose => "Month closed".to_owned(),
+        Kind::MonthReopen => "Month opened again".to_owned(),
+    }
+}
+
+const fn reason(reason: Reason) -> &'static str {
+    match reason {
+        Reason::UserCap => "the user’s monthly cap",
+        Reason::InsufficientCredits => "not enough credits",
+    }
+}
+
+/// A line of the equation of a statement.
+#[derive(Clone, Serialize)]
+pub(super) struct EquationRow {
+    sign: &'static str,
+    name: &'static str,
+    meaning: &'static str,
+    free: String,
+    purchased: String,
+    total: String,
+    is_zero: bool,
+    /// It begins or ends the equation.
+    is_bound: bool,
+}
+
+/// The equation of a triple of lines, read downwards. The rows in which nothing happened are left out where that is wished.
+pub(super) fn equation(triple: &[Line], locale: Locale, has_zeros: bool) -> Vec<EquationRow> {
+    let figures = |of| triple.iter().find(|line| line.credit_type == of).map(|line| line.figures).unwrap_or_default();
+    equation_of(&figures(LineType::Free), &figures(LineType::Purchased), locale, has_zeros)
+}
+
+/// The same of figures.
+pub(super) fn equation_of(free: &Figures, purchased: &Figures, locale: Locale, has_zeros: bool) -> Vec<EquationRow> {
+    let rows = EQUATION.iter().zip(FIGURES).enumerate().map(|(at, ((column, sign, meaning), (_, figure)))| {
+        let (free, purchased) = (i128::from(figure(free).get()), i128::from(figure(purchased).get()));
+        let shown = |number: i128| locale.number(number).replace('-', "−");
+        EquationRow {
+            sign,
+            name: column.heading(),
+            meaning,
+            free: shown(free),
+            purchased: shown(purchased),
+            total: shown(free + purchased),
+            is_zero: free == 0 && purchased == 0,
+            is_bound: at == 0 || at + 1 == EQUATION.len(),
+        }
+    });
+    rows.filter(|row| has_zeros || row.is_bound || !row.is_zero || row.name == "Allocated" || row.name == "Consumed")
+        .collect()
+}
+
+/// How actions ended, in words: `42 actions: 40 succeeded, 2 refused`.
+pub(super) fn counts_said(counts: Counts, locale: Locale) -> String {
+    let Counts { succeeded, failed, refused } = counts;
+    let all = succeeded.saturating_add(failed).saturating_add(refused);
+    let parts: Vec<String> = [(succeeded, "succeeded"), (failed, "failed"), (refused, "refused")]
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{} {word}", locale.number(count)))
+        .collect();
+    match all {
+        0 => "No actions".to_owned(),
+        all => format!("{} {}: {}", locale.number(all), if all == 1 { "action" } else { "actions" }, parts.join(", ")),
+    }
+}
+
+/// `19 March 2026, 14:00`, by the clock of `zone`, and for machines.
+#[derive(Serialize)]
+pub(super) struct When {
+    iso: String,
+    text: String,
+}
+
+impl When {
+    pub fn new(at: Instant, zone: Tz, locale: Locale) -> When {
+        When { iso: at.to_string(), text: crate::notice::words::moment(at, zone, locale) }
+    }
+}
