@@ -109,6 +109,34 @@ fn yes_and_no_come_by_the_environment_too() {
 }
 
 #[test]
+fn a_proxy_is_trusted_by_its_address_and_headers_of_its_own() {
+    let off = load("", &[], &[]).expect("valid").web;
+    assert!(off.trusted_proxy.from.is_empty() && off.frame_ancestors.is_empty() && off.public_url.is_none());
+    let right = "[web]\npublic_url = \"https://app.example.com/credits\"\nframe_ancestors = [\"https://app.example.com:8443\"]\n\
+                 [web.trusted_proxy]\nfrom = [\"10.0.0.5\", \"::1\"]\n";
+    let web = load(right, &[], &[]).expect("valid").web;
+    assert_eq!((web.base(), web.origin(), web.trusted_proxy.from.len()), ("/credits", Some("https://app.example.com"), 2));
+    for (wrong, says) in [
+        ("[web]\npublic_url = \"https://a.example/\"\n", "web.public_url"),
+        ("[web]\npublic_url = \"https://a.example?x\"\n", "web.public_url"),
+        ("[web]\npublic_url = \"a.example\"\n", "web.public_url"),
+        ("[web]\nmail_link_days = 31\n", "web.mail_link_days"),
+        ("[web]\nframe_ancestors = [\"*\"]\n", "web.frame_ancestors"),
+        ("[web]\nframe_ancestors = [\"https://a.example/path\"]\n", "web.frame_ancestors"),
+        ("[web]\nframe_ancestors = [\"https://a.example; script-src *\"]\n", "web.frame_ancestors"),
+        ("[web.trusted_proxy]\nfrom = [\"0.0.0.0\"]\n", "web.trusted_proxy.from"),
+        ("[web.trusted_proxy]\nfrom = [\"10.0.0.0/8\"]\n", "web.trusted_proxy.from"),
+        ("[web.trusted_proxy]\naccount_header = \"Cookie\"\n", "web.trusted_proxy.account_header"),
+        ("[web.trusted_proxy]\naccount_header = \"X-Forwarded-For\"\n", "web.trusted_proxy.account_header"),
+        ("[web.trusted_proxy]\nemail_header = \"x-creditd-account\"\n", "web.trusted_proxy.email_header"),
+        ("[web.trusted_proxy]\nplatform_header = \"\"\n", "web.trusted_proxy.platform_header"),
+    ] {
+        let complaint = complaint(wrong, &[]);
+        assert!(complaint.contains(says), "{wrong}: {complaint}");
+    }
+}
+
+#[test]
 fn the_listener_has_an_address_or_is_off() {
     let listen = |text: &str| load(&format!("[web]\nlisten = \"{text}\"\n"), &[], &[]).map(|s| s.web.listen);
     assert_eq!(listen("off").expect("valid"), None);

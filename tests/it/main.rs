@@ -22,6 +22,7 @@ mod marks;
 mod model;
 mod operators;
 mod packaging;
+mod pages;
 mod parquet;
 mod postgres;
 mod races;

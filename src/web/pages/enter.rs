@@ -18,6 +18,10 @@ struct View {
     who: Option<String>,
 }
 
+/// What a page needs that says the same to everybody.
+#[derive(Serialize)]
+struct Nothing {}
+
 /// Where a visitor begins.
 fn start(pages: &Pages, visitor: &Visitor) -> String {
     let base = pages.app().settings.web.base();
@@ -73,7 +77,7 @@ pub(super) async fn home(State(pages): State<Pages>, guest: Guest) -> Redirect {
 /// `POST /leave`: the cookie is taken away.
 pub(super) async fn leave(State(pages): State<Pages>, sent: Sent<Guest>) -> Result<Response, Shut> {
     let shell = Shell::of_nobody(&pages, "You have left");
-    let answer = page(StatusCode::OK, "left.html", &shell, &());
+    let answer = page(StatusCode::OK, "left.html", &shell, &Nothing {});
     let cookie = pages.gate().await?.no_cookie().filter(|_| sent.at.has_cookie);
     Ok(match cookie {
         Some(cookie) => ([(header::SET_COOKIE, cookie)], answer).into_response(),

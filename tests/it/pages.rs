@@ -1,0 +1,490 @@
+//! The pages over HTTP, by the real router: who gets in where, what a form must carry, and that nothing that is typed or written
+//! in a ledger makes a page fail or say what it should not.
+
+mod browser;
+mod found;
+mod http;
+
+use crate::support::{Sandbox, account_id, both_databases, instant, purchase, usage};
+use creditd::app::App;
+use creditd::core::access::Reach;
+use creditd::core::calendar::Instant;
+use creditd::core::ids::{Email, UserId};
+use creditd::core::signed::{KEY_BYTES, Purpose, SigningKey};
+use creditd::core::unsubscribe::{Unsubscribe, Wish};
+use creditd::core::visit::{Visit, Visitor};
+use creditd::jobs::signing_key;
+use creditd::store::Admin;
+use creditd::web::{ACCOUNT_PATHS, PLATFORM_PATHS};
+use http::{Answer, Asked, Site};
+use proptest::prelude::*;
+
+const NOW: &str = "2013-03-20T12:00:00Z";
+/// What only the account acme has.
+const SECRET: &str = "ACME-SECRET";
+
+fn email(text: &str) -> Email {
+    Email::new(text).expect("an address")
+}
+
+/// Two accounts of two admins, each with a log of their own.
+async fn world(sandbox: &Sandbox) -> App {
+    for (id, address) in [("acme", "ann@acme.example"), ("other", "bob@other.example")] {
+        sandbox.open_account(id, "America/New_York", "2013-01-01").await;
+        let admin = Admin::with_defaults(email(address));
+        sandbox.store().set_admin(&account_id(id), &admin).await.expect("an admin");
+    }
+    let app = sandbox.at("2013-03-10T12:00:00Z");
+    app.purchase(&account_id("acme"), &purchase(1, "inv-1")).await.expect("bought");
+    for (at, action) in ["erase", "translation", "text-to-image"].iter().enumerate() {
+        let mut usage = usage(action, &format!("k{at}"));
+        usage.comment = SECRET.to_owned();
+        usage.user = Some(UserId::new("user-7").expect("a user"));
+        app.charge(&account_id("acme"), &usage).await.expect("charged");
+    }
+    app.charge(&account_id("other"), &usage("erase", "k1")).await.expect("charged");
+    let mut app = sandbox.at(NOW);
+    app.settings.web.public_url = Some("http://credits.example".to_owned());
+    app
+}
+
+fn admin_of(account: &str, address: &str) -> Visitor {
+    Visitor { reach: Reach::Account(account_id(account)), address: Some(email(address)) }
+}
+
+const OPERATOR: Visitor = Visitor { reach: Reach::Platform, address: None };
+
+fn token(visitor: Visitor, until: &str, purpose: Purpose, key: &SigningKey) -> String {
+    Visit { visitor, until: instant(until) }.token(purpose, key)
+}
+
+/// The cookie of somebody who was let in just now.
+async fn cookie(app: &App, visitor: Visitor) -> String {
+    let key = signing_key(app).await.expect("a key");
+    format!("creditd={}", token(visitor, "2013-03-20T20:00:00Z", Purpose::Cookie, &key))
+}
+
+fn filled(path: &str, account: &str) -> String {
+    path.replace("{id}", account).replace("{month}", "2013-02").replace("{version}", "1")
+}
+
+/// What a form carries, as the page has it.
+fn form_token(page: &Answer) -> &str {
+    page.body.split("name=\"token\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a form")
+}
+
+both_databases! {
+    /// Every page of an account, and every kind of visitor: only the right one sees it, and nobody else anything of it.
+    async fn one_account_never_sees_another(sandbox: Sandbox) {
+        let app = world(&sandbox).await;
+        let key = signing_key(&app).await.expect("a key");
+        let gone = admin_of("acme", "gone@acme.example");
+        let cookie = |visitor, until, purpose, key: &SigningKey| format!("creditd={}", token(visitor, until, purpose, key));
+        let later = "2013-03-20T20:00:00Z";
+        let ann = || admin_of("acme", "ann@acme.example");
+        let wrong: Vec<(&str, Option<String>, u16)> = vec![
+            ("nobody", None, 403),
+            ("a cookie of nothing", Some("creditd=AAAA".to_owned()), 403),
+            ("one that has expired", Some(cookie(ann(), "2013-03-20T12:00:00Z", Purpose::Cookie, &key)), 403),
+            ("a link as a cookie", Some(cookie(ann(), later, Purpose::Link, &key)), 403),
+            ("one of another ledger", Some(cookie(ann(), later, Purpose::Cookie, &SigningKey::new([7; KEY_BYTES]))), 403),
+            ("an admin who was removed", Some(cookie(gone, later, Purpose::Cookie, &key)), 403),
+            ("no admin at all", Some(cookie(Visitor { reach: Reach::Account(account_id("acme")), address: None }, later, Purpose::Cookie, &key)), 403),
+            ("another account's admin", Some(cookie(admin_of("other", "bob@other.example"), later, Purpose::Cookie, &key)), 404),
+            ("an admin under another account's name", Some(cookie(admin_of("other", "ann@acme.example"), later, Purpose::Cookie, &key)), 404),
+        ];
+        let right = [cookie(ann(), later, Purpose::Cookie, &key), cookie(OPERATOR, later, Purpose::Cookie, &key)];
+        let site = Site::open(app).await;
+        for path in ACCOUNT_PATHS {
+            let path = filled(path, "acme");
+            for (who, cookie, status) in &wrong {
+                for method in ["GET", "POST"] {
+                    let answer = site.ask(Asked { method, cookie: cookie.as_deref(), ..Asked::get(&path) }).await;
+                    // Whoever may not see a page learns nothing from its methods either, but that it has none of this name.
+                    assert!(answer.status == *status || (method == "POST" && answer.status == 405), "{method} {path} by {who}: {}", answer.status);
+                    assert!(!answer.body.contains(SECRET) && !answer.body.contains("Account acme"), "{path} by {who}");
+                }
+            }
+            let answer = site.get(&path, &right[0]).await;
+            // No statement was sent, so that there is none to be seen as it was.
+            let expected = if path.contains("/sent/") { 404 } else { 200 };
+            assert_eq!(answer.status, expected, "{path}: {}", answer.body);
+            assert_eq!(site.get(&path, &right[1]).await.status, expected, "{path} by an operator");
+        }
+        assert!(site.get("/accounts/acme/transactions", &right[0]).await.body.contains(SECRET));
+        assert!(site.get("/accounts/acme/transactions/export", &right[0]).await.body.contains(SECRET));
+        for path in PLATFORM_PATHS {
+            for (who, cookie, _) in &wrong {
+                let answer = site.ask(Asked { cookie: cookie.as_deref(), ..Asked::get(path) }).await;
+                assert!(matches!(answer.status, 403 | 404) && !answer.body.contains("acme"), "{path} by {who}");
+            }
+            assert_eq!(site.get(path, &right[0]).await.status, 404, "{path} by an admin");
+            let answer = site.get(path, &right[1]).await;
+            assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        }
+        // An account that is not there looks like one of somebody else.
+        let (other, none) = (site.get("/accounts/other", &right[0]).await, site.get("/accounts/none", &right[0]).await);
+        assert_eq!((other.status, &other.body), (404, &none.body));
+        site.close().await;
+    }
+
+    /// A link shows one button, and only that lets in; an admin who was removed meanwhile gets nowhere.
+    async fn a_link_is_exchanged_for_a_cookie(sandbox: Sandbox) {
+        let app = world(&sandbox).await;
+        let key = signing_key(&app).await.expect("a key");
+        let link = |visitor, until| format!("/enter/{}", token(visitor, until, Purpose::Link, &key));
+        let ann = link(admin_of("acme", "ann@acme.example"), "2013-03-20T13:00:00Z");
+        let site = Site::open(app).await;
+        let shown = site.ask(Asked::get(&ann)).await;
+        assert_eq!((shown.status, shown.header("set-cookie")), (200, None), "{}", shown.body);
+        assert!(shown.body.contains("Account acme") && shown.body.contains("<form method=\"post\">"));
+        for (name, value) in [
+            ("referrer-policy", "no-referrer"), ("x-frame-options", "DENY"), ("cache-control", "no-store"),
+            ("x-content-type-options", "nosniff"),
+        ] {
+            assert_eq!(shown.header(name), Some(value));
+        }
+        let policy = shown.header("content-security-policy").expect("a policy");
+        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'") && !policy.contains("unsafe"));
+
+        let entered = site.ask(Asked { method: "POST", ..Asked::get(&ann) }).await;
+        assert_eq!((entered.status, entered.header("location")), (303, Some("/accounts/acme")));
+        let set = entered.header("set-cookie").expect("a cookie").to_owned();
+        assert!(set.contains("; Path=/; ") && set.contains("; HttpOnly; SameSite=Lax") && !set.contains("Secure"), "{set}");
+        let cookie = set.split(';').next().expect("a cookie");
+        let page = site.get("/accounts/acme", cookie).await;
+        assert!(page.status == 200 && page.body.contains("ann@acme.example"));
+        assert_eq!(site.get("/", cookie).await.header("location"), Some("/accounts/acme"));
+        // No page names what opens a door.
+        let secret = cookie.trim_start_matches("creditd=");
+        assert!(!page.body.contains(secret) && !page.body.contains("/enter/"));
+
+        // Another site cannot let somebody in under a name of its choice.
+        for headers in [&[("Sec-Fetch-Site", "cross-site")][..], &[("Origin", "https://evil.example")]] {
+            let answer = site.ask(Asked { method: "POST", headers, ..Asked::get(&ann) }).await;
+            assert_eq!((answer.status, answer.header("set-cookie")), (403, None));
+        }
+        let expired = link(admin_of("acme", "ann@acme.example"), "2013-03-20T12:00:00Z");
+        for (bad, says) in [(expired.as_str(), "has expired"), ("/enter/AAAA", "no link of ours"), (&ann[..ann.len() - 1], "no link of ours")] {
+            for method in ["GET", "POST"] {
+                let answer = site.ask(Asked { method, ..Asked::get(bad) }).await;
+                assert!(answer.status == 403 && answer.body.contains(says), "{bad}: {}", answer.body);
+                assert_eq!(answer.header("set-cookie"), None);
+            }
+        }
+
+        let leave = Asked { method: "POST", cookie: Some(cookie), ..Asked::get("/leave") };
+        assert_eq!(site.ask(leave).await.status, 403, "without a token");
+        let body = format!("token={}", form_token(&page));
+        let left = site.ask(Asked { body: &body, ..leave }).await;
+        assert!(left.status == 200 && left.header("set-cookie").is_some_and(|cookie| cookie.contains("Max-Age=0")));
+
+        sandbox.store().remove_admin(&account_id("acme"), &email("ann@acme.example")).await.expect("removed");
+        for method in ["GET", "POST"] {
+            let answer = site.ask(Asked { method, ..Asked::get(&ann) }).await;
+            assert!(answer.status == 403 && answer.header("set-cookie").is_none() && !answer.body.contains("Account acme"));
+        }
+        assert_eq!(site.get("/accounts/acme", cookie).await.status, 403);
+        site.close().await;
+    }
+
+    /// Preferences are changed by the visitor's own form alone.
+    async fn a_form_is_taken_from_its_own_page_only(sandbox: Sandbox) {
+        let app = world(&sandbox).await;
+        let (ann, bob) = (cookie(&app, admin_of("acme", "ann@acme.example")).await, cookie(&app, admin_of("other", "bob@other.example")).await);
+        let site = Site::open(app).await;
+        let page = site.get("/accounts/acme/notifications", &ann).await;
+        let theirs = form_token(&page).to_owned();
+        let others = form_token(&site.get("/accounts/other/notifications", &bob).await).to_owned();
+        let path = "/accounts/acme/notifications";
+        let wishes = async || {
+            let record = sandbox.store().accounts(&[account_id("acme")]).await.expect("an account").remove(0);
+            Wish::ALL.iter().filter(|wish| record.admins[0].wishes(**wish)).copied().collect::<Vec<_>>()
+        };
+        assert_eq!(wishes().await, [Wish::Alerts, Wish::MonthlyReport]);
+        for (body, headers) in [
+            ("daily-report=yes".to_owned(), &[][..]),
+            ("daily-report=yes&token=".to_owned(), &[]),
+            (format!("daily-report=yes&token={others}"), &[]),
+            (format!("daily-report=yes&token={theirs}x"), &[]),
+            (format!("daily-report=yes&token={theirs}"), &[("Sec-Fetch-Site", "cross-site")]),
+            (format!("daily-report=yes&token={theirs}"), &[("Origin", "http://evil.example")]),
+        ] {
+            let asked = Asked { method: "POST", cookie: Some(&ann), body: &body, headers, ..Asked::get(path) };
+            assert_eq!(site.ask(asked).await.status, 403, "{body} {headers:?}");
+        }
+        assert_eq!(wishes().await, [Wish::Alerts, Wish::MonthlyReport]);
+        for headers in [&[("Origin", "http://credits.example"), ("Sec-Fetch-Site", "same-origin")][..], &[("Origin", "null")], &[]] {
+            let body = format!("daily-report=yes&resolved=yes&token={theirs}");
+            let asked = Asked { method: "POST", cookie: Some(&ann), body: &body, headers, ..Asked::get(path) };
+            let saved = site.ask(asked).await;
+            assert!(saved.status == 200 && saved.body.contains("Saved."), "{}", saved.body);
+            assert_eq!(wishes().await, [Wish::Resolved, Wish::DailyReport]);
+        }
+        site.close().await;
+        sandbox.assert_verified().await;
+    }
+
+    /// A look changes nothing; one click ends the mails, as a mail program asks for it, with whatever body.
+    async fn mails_are_ended_by_one_click(sandbox: Sandbox) {
+        let app = world(&sandbox).await;
+        let key = signing_key(&app).await.expect("a key");
+        let asked = Unsubscribe { account: account_id("acme"), address: email("ann@acme.example"), wish: Wish::Alerts };
+        let path = format!("/unsubscribe?t={}", asked.token(&key));
+        let site = Site::open(app).await;
+        let wishes = async || {
+            let record = sandbox.store().accounts(&[account_id("acme")]).await.expect("an account").remove(0);
+            record.admins[0].alerts
+        };
+        let shown = site.ask(Asked::get(&path)).await;
+        assert!(shown.status == 200 && shown.body.contains("End these mails?") && wishes().await);
+        for _ in 0..2 {
+            let headers = &[("Sec-Fetch-Site", "cross-site"), ("Origin", "https://mail.example")][..];
+            let click = Asked { method: "POST", body: "List-Unsubscribe=One-Click", headers, ..Asked::get(&path) };
+            let ended = site.ask(click).await;
+            assert!(ended.status == 200 && ended.body.contains("have ended") && !wishes().await, "{}", ended.body);
+            assert!(ended.body.contains("monthly statements"));
+        }
+        for bad in ["/unsubscribe", "/unsubscribe?t=", "/unsubscribe?t=AAAA"] {
+            for method in ["GET", "POST"] {
+                assert_eq!(site.ask(Asked { method, ..Asked::get(bad) }).await.status, 403, "{method} {bad}");
+            }
+        }
+        site.close().await;
+    }
+
+    /// Names, comments and users are text wherever they stand.
+    async fn what_people_write_stays_text(sandbox: Sandbox) {
+        world(&sandbox).await;
+        let app = sandbox.at(NOW);
+        let long = "ä".repeat(500);
+        let hostile = ["<script>alert(1)</script>", "\"><img src=x onerror=alert(1)>", "\u{202e}txt.exe", "{{ shell.token }}", "=HYPERLINK(1)", &long];
+        let name = hostile[..4].join(" ");
+        sandbox.store().set_account(&account_id("acme"), creditd::store::NewFacts { name: Some(&name), ..Default::default() }).await.expect("named");
+        let mut ann = Admin::with_defaults(email("ann@acme.example"));
+        ann.name = name.clone();
+        sandbox.store().set_admin(&account_id("acme"), &ann).await.expect("an admin");
+        for (at, text) in hostile.iter().enumerate() {
+            let mut usage = usage("erase", &format!("h{at}"));
+            usage.comment = (*text).to_owned();
+            usage.user = Some(UserId::new("<b>user</b>").expect("a user"));
+            app.charge(&account_id("acme"), &usage).await.expect("charged");
+        }
+        let (ann, ops) = (cookie(&app, admin_of("acme", "ann@acme.example")).await, cookie(&app, OPERATOR).await);
+        let site = Site::open(app).await;
+        let pages = ACCOUNT_PATHS.iter().filter(|path| !path.contains("export") && !path.contains("json") && !path.contains("/sent/"));
+        for (path, who) in pages.map(|path| (filled(path, "acme"), &ann)).chain([("/platform/accounts?q=%3Cscript%3E".to_owned(), &ops), ("/accounts/acme/notifications".to_owned(), &ops)]) {
+            let page = site.get(&path, who).await;
+            assert_eq!(page.status, 200, "{path}");
+            for bad in ["<script>alert", "<img", "<b>user", "\u{202e}"] {
+                assert!(!page.body.contains(bad), "{path} has {bad}");
+            }
+        }
+        let log = site.get("/accounts/acme/transactions?q=hyperlink", &ann).await;
+        assert!(log.body.contains("=HYPERLINK(1)") && log.body.contains("&lt;b&gt;user"), "{}", log.body);
+        let csv = site.get("/accounts/acme/transactions/export?q=hyperlink&form=csv", &ann).await;
+        assert!(csv.body.contains(",'=HYPERLINK(1),") && csv.body.lines().count() == 2, "{}", csv.body);
+        assert_eq!(csv.header("content-disposition").map(|value| value.starts_with("attachment; filename=\"transactions-acme-")), Some(true));
+        site.close().await;
+    }
+
+    /// Filters, search and pages show each row once, and files have the same rows.
+    async fn the_log_is_filtered_and_paged(sandbox: Sandbox) {
+        let mut app = world(&sandbox).await;
+        let acme = account_id("acme");
+        for at in 0..120 {
+            let mut usage = usage(["erase", "translation"][at % 2], &format!("p{at}"));
+            usage.user = Some(UserId::new(&format!("user-{}", at % 3)).expect("a user"));
+            usage.comment = format!("run {at}");
+            app.charge(&acme, &usage).await.expect("charged");
+        }
+        app.settings.web.public_url = None;
+        let ann = cookie(&app, admin_of("acme", "ann@acme.example")).await;
+        let site = Site::open(app).await;
+        let rows = |page: &Answer| page.body.matches("<tr role=\"row\" class=\"").count();
+        let (mut path, mut seen) = ("/accounts/acme/transactions".to_owned(), 0);
+        loop {
+            let page = site.get(&path, &ann).await;
+            seen += rows(&page);
+            let Some(next) = page.body.split("rel=\"next\" href=\"").nth(1).and_then(|rest| rest.split('"').next()) else { break };
+            path = format!("/accounts/acme/transactions{}", next.replace("&amp;", "&"));
+            assert!(seen < 1_000, "it ends");
+        }
+        assert_eq!(seen, sandbox.log(&acme).await.len());
+        for (query, count) in [
+            ("user=user-1&action=erase", 20), ("q=RUN%2011", 11), ("q=run+119&status=succeeded", 1), ("type=purchased", 1),
+            ("status=refused", 0), ("from=2013-03-20&through=2013-03-20&action=translation", 50), ("from=2013-03-21", 0),
+        ] {
+            let page = site.get(&format!("/accounts/acme/transactions?{query}"), &ann).await;
+            assert_eq!((page.status, rows(&page)), (200, count), "{query}");
+        }
+        let csv = site.get("/accounts/acme/transactions/export?form=csv&user=user-1&action=erase", &ann).await;
+        assert_eq!(csv.body.lines().count(), 21, "{}", csv.body);
+        site.close().await;
+    }
+
+    /// The first page tells what the report tells, whether or not a job has run, and also of what came since the last look.
+    async fn the_first_page_says_what_the_report_says(sandbox: Sandbox) {
+        use creditd::app::Lately;
+        use creditd::core::statement::{DateRange, Grouping, ReportSpec, Scope};
+        world(&sandbox).await;
+        let acme = account_id("acme");
+        let mut lately = Lately::default();
+        for (now, key) in [("2013-03-20T12:00:00Z", "a"), ("2013-03-20T12:00:01Z", "b"), ("2013-03-31T12:00:00Z", "c"), ("2013-04-02T12:00:00Z", "d"), ("2013-04-02T18:00:00Z", "e")] {
+            let app = sandbox.at(now);
+            let record = sandbox.store().accounts(std::slice::from_ref(&acme)).await.expect("an account").remove(0);
+            for look in [&mut lately, &mut Lately::default()] {
+                let standing = app.standing(&record, look).await.expect("it stands");
+                let range = DateRange::of_month(standing.balance.month).expect("a month");
+                let spec = ReportSpec::new("t", range, Grouping::Range, Scope::Account, app.now()).expect("a report");
+                let reading = app.read_report(Some(std::slice::from_ref(&acme)), &spec, None, &mut |_, _| {}).await.expect("read");
+                let report = creditd::report::make(&spec, reading).expect("made");
+                assert_eq!(standing.month.totals, report.totals, "at {now}");
+                assert_eq!(standing.balance, sandbox.balance(&app, &acme).await);
+            }
+            app.charge(&acme, &usage("text-to-image", key)).await.expect("charged");
+        }
+    }
+}
+
+/// A proxy that is trusted says who visits; nobody else can, and what it says must be clear.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trusted_proxy_is_believed() {
+    let sandbox = Sandbox::new().await;
+    let mut app = world(&sandbox).await;
+    let acme = [("X-Creditd-Account", "acme")];
+    let site = Site::open(app.clone()).await;
+    assert_eq!(site.ask(Asked { headers: &acme, ..Asked::get("/accounts/acme") }).await.status, 403, "off by default");
+    site.close().await;
+    app.settings.web.trusted_proxy.from = vec!["10.0.0.1".parse().expect("an address")];
+    let site = Site::open(app.clone()).await;
+    assert_eq!(site.ask(Asked { headers: &acme, ..Asked::get("/accounts/acme") }).await.status, 403, "from elsewhere");
+    site.close().await;
+    app.settings.web.trusted_proxy.from = vec!["127.0.0.1".parse().expect("an address")];
+    let site = Site::open(app).await;
+    let ask = async |path: &str, headers: &[(&str, &str)]| site.ask(Asked { headers, ..Asked::get(path) }).await;
+    assert_eq!(ask("/accounts/acme", &acme).await.status, 200);
+    assert_eq!(ask("/accounts/other", &acme).await.status, 404);
+    assert_eq!(ask("/platform", &acme).await.status, 404);
+    assert_eq!(ask("/platform", &[("X-Creditd-Platform", "yes")]).await.status, 200);
+    assert_eq!(ask("/accounts/acme", &[("X-Creditd-Email", "ann@acme.example")]).await.status, 403);
+    for unclear in [
+        &[("X-Creditd-Account", "acme"), ("X-Creditd-Account", "other")][..],
+        &[("X-Creditd-Account", "acme"), ("X-Creditd-Platform", "yes")],
+        &[("X-Creditd-Platform", "no")],
+        &[("X-Creditd-Account", "a b")],
+        &[("X-Creditd-Account", "acme"), ("X-Creditd-Email", "nobody")],
+    ] {
+        assert_eq!(ask("/accounts/acme", unclear).await.status, 400, "{unclear:?}");
+    }
+    // Whom the proxy names can choose their mails, by a form of their own.
+    let ann = [("X-Creditd-Account", "acme"), ("X-Creditd-Email", "ann@acme.example")];
+    let page = ask("/accounts/acme/notifications", &ann).await;
+    let body = format!("daily-report=yes&token={}", form_token(&page));
+    let sent = Asked { method: "POST", headers: &ann, body: &body, ..Asked::get("/accounts/acme/notifications") };
+    assert!(site.ask(sent).await.body.contains("Saved."));
+    assert_eq!(site.ask(Asked { body: "daily-report=yes", ..sent }).await.status, 403);
+    site.close().await;
+}
+
+/// Whatever stands behind a page's address, it answers, and not by a failure of its own.
+#[test]
+fn no_address_makes_a_page_fail() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    // Connections are given back within it.
+    let _within = runtime.enter();
+    let sandbox = runtime.block_on(Sandbox::new());
+    let app = runtime.block_on(world(&sandbox));
+    let (ann, ops) = runtime
+        .block_on(async { (cookie(&app, admin_of("acme", "ann@acme.example")).await, cookie(&app, OPERATOR).await) });
+    let site = runtime.block_on(Site::open(app));
+    let names = "from|through|by|of|user|action|type|status|q|before|form|after|at|t";
+    let values = prop_oneof![
+        "[a-z0-9.%&=+_-]{0,20}",
+        "[0-9]{4}-[0-9]{2}-[0-9]{2}",
+        "-?[0-9]{1,25}(\\.-?[0-9]{1,25})?",
+        proptest::sample::select(vec![
+            "day",
+            "month",
+            "range",
+            "action",
+            "user",
+            "csv",
+            "xlsx",
+            "json",
+            "html",
+            "free",
+            "refused",
+            "%00",
+            "%ff",
+            "%E2%80%AE",
+            "2013-03-01",
+            "9999-12-31",
+            "0001-01-01"
+        ])
+        .prop_map(ToOwned::to_owned),
+    ];
+    let pair = (names, values).prop_map(|(name, value)| format!("{name}={value}"));
+    let paths: Vec<String> = ACCOUNT_PATHS
+        .iter()
+        .map(|path| filled(path, "acme"))
+        .chain(PLATFORM_PATHS.iter().map(|path| (*path).to_owned()))
+        .chain(["/unsubscribe".to_owned()])
+        .collect();
+    let config = ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(path in proptest::sample::select(paths), query in prop::collection::vec(pair, 0..5))| {
+        let asked = format!("{path}?{}", query.join("&"));
+        let answer = runtime.block_on(site.get(&asked, if path.starts_with("/platform") { &ops } else { &ann }));
+        prop_assert!(answer.status < 500, "{}: {} {}", asked, answer.status, answer.body);
+    });
+    let long = format!("/accounts/acme/transactions?q={}", "a".repeat(10_000));
+    assert!(runtime.block_on(site.get(&long, &ann)).status < 500);
+    for odd in [
+        "/accounts/%00",
+        "/accounts/%ff",
+        "/accounts/..%2fother",
+        "/accounts//",
+        "/enter/%00",
+        "/assets/../x",
+        "/accounts/acme/statements/2013-13",
+        "/accounts/acme/statements/9999-01/sent/99999999999",
+    ] {
+        assert!(matches!(runtime.block_on(site.get(odd, &ann)).status, 400 | 403 | 404), "{odd}");
+    }
+    runtime.block_on(site.close());
+}
+
+/// Mails link to the page where the settings say where it is, for so long as they say, and are what they were otherwise.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_lets_its_recipient_in() {
+    use creditd::jobs::Kit;
+    use creditd::jobs::preview::{Preview, preview};
+    let sandbox = Sandbox::new().await;
+    let app = world(&sandbox).await;
+    let mut plain = app.clone();
+    plain.settings.web.public_url = None;
+    let acme = account_id("acme");
+    let worded = async |app: App| {
+        let kit = Kit::open(app).await.expect("a kit");
+        preview(&kit, &acme, Preview::LowCredit).await.expect("worded").expect("a mail")
+    };
+    let (with, without) = (worded(app.clone()).await, worded(plain).await);
+    assert!(!without.text.contains("Credits and log") && without.unsubscribe_url.is_none());
+    let link = with
+        .text
+        .split("Credits and log: http://credits.example")
+        .nth(1)
+        .and_then(|rest| rest.lines().next())
+        .expect("a link");
+    assert!(with.html.contains(&format!("href=\"http://credits.example{link}\"")));
+    let end = with.unsubscribe_url.as_deref().expect("a link");
+    assert!(end.starts_with("http://credits.example/unsubscribe?t="), "{end}");
+    let until = |days: i64| instant(NOW).plus_days(days);
+    let key = signing_key(&app).await.expect("a key");
+    let of = |now: Instant| Visit::of_token(link.trim_start_matches("/enter/"), Purpose::Link, &key, now);
+    assert!(of(until(7).plus_micros(-1)).is_ok_and(|visit| visit.visitor.reach == Reach::Account(acme.clone())));
+    assert!(of(until(7)).is_err());
+    let mut never = app;
+    never.settings.web.mail_link_days = 0;
+    assert!(!worded(never).await.text.contains("/enter/"));
+}
