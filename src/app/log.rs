@@ -8,7 +8,7 @@ use crate::core::transaction::Transaction;
 use crate::store::LogPlace;
 
 /// Rows that are looked at for one page of what is filtered: some tens of milliseconds.
-const LOOKED_AT_MAX: usize = 20_000;
+const LOOKED_AT_MAX: usize = 10_000;
 /// Rows that are read at once while looking.
 const STRETCH_ROWS: usize = 2_000;
 

@@ -115,7 +115,10 @@ fn a_proxy_is_trusted_by_its_address_and_headers_of_its_own() {
     let right = "[web]\npublic_url = \"https://app.example.com/credits\"\nframe_ancestors = [\"https://app.example.com:8443\"]\n\
                  [web.trusted_proxy]\nfrom = [\"10.0.0.5\", \"::1\"]\n";
     let web = load(right, &[], &[]).expect("valid").web;
-    assert_eq!((web.base(), web.origin(), web.trusted_proxy.from.len()), ("/credits", Some("https://app.example.com"), 2));
+    assert_eq!(
+        (web.base(), web.origin(), web.trusted_proxy.from.len()),
+        ("/credits", Some("https://app.example.com"), 2)
+    );
     for (wrong, says) in [
         ("[web]\npublic_url = \"https://a.example/\"\n", "web.public_url"),
         ("[web]\npublic_url = \"https://a.example?x\"\n", "web.public_url"),

@@ -89,4 +89,8 @@ fn the_demo_tells_a_true_story_and_overwrites_nothing() {
     assert_eq!(again.status.code(), Some(1), "{}", text(&again.stdout));
     assert!(text(&again.stderr).contains("creditd-demo is there already"), "{}", text(&again.stderr));
     assert_eq!(files(place.path()), before);
+
+    // People find their way over its pages.
+    let now = story.split("CREDITD_NOW=").nth(1).and_then(|rest| rest.split_whitespace().next());
+    super::pages::browser::visit(&place.path().join("creditd-demo"), now.expect("the story says its instant"));
 }

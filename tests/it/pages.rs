@@ -1,7 +1,7 @@
 //! The pages over HTTP, by the real router: who gets in where, what a form must carry, and that nothing that is typed or written
 //! in a ledger makes a page fail or say what it should not.
 
-mod browser;
+pub mod browser;
 mod found;
 mod http;
 

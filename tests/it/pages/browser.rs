@@ -1,4 +1,5 @@
-//! The pages in a real browser, where there is one: tests/browser/visit.mjs visits a `creditd serve` over a demo ledger.
+//! The pages in a real browser, where there is one: tests/browser/visit.mjs visits a `creditd serve` over a demo ledger, that of
+//! the test of the demo, for a demo takes its time.
 
 use crate::support::program;
 use std::io::{BufRead as _, BufReader};
@@ -62,30 +63,17 @@ fn link_in(text: &str, start: &str) -> String {
     text[at..].split(['"', '\n', ' ', '<']).next().unwrap_or_default().to_owned()
 }
 
-#[test]
-fn people_find_their_way() {
+/// Visits the demo ledger in `folder`, whose clock stands at `now`.
+pub fn visit(folder: &Path, now: &str) {
     for name in ["chromium", "node", "npm"] {
         if !program(name, "CREDITD_REQUIRE_CHROMIUM", "pages in a browser; install it (Debian: chromium nodejs npm)") {
             return;
         }
     }
-    let place = tempfile::tempdir().expect("a temporary folder");
-    let made = output(
-        Command::new(env!("CARGO_BIN_EXE_creditd"))
-            .args(["--quiet", "demo", "demo"])
-            .current_dir(place.path())
-            .env_clear(),
-    );
-    let now = made
-        .split("CREDITD_NOW=")
-        .nth(1)
-        .and_then(|rest| rest.split_whitespace().next())
-        .expect("the demo says its instant");
-    let folder = place.path().join("demo");
     std::fs::write(folder.join("now"), now).expect("written");
     let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
     let url = format!("http://{free}");
-    let mut serving = creditd(&folder, &url);
+    let mut serving = creditd(folder, &url);
     let serving = serving.arg("serve").stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
     let mut serving = Serving(serving.expect("it starts"));
     // It listens before it says that it serves; what it says later is read, too, lest it waits for a reader.
@@ -93,12 +81,12 @@ fn people_find_their_way() {
     assert!(log.any(|line| line.contains("serving")), "it ended at once");
     std::thread::spawn(move || log.for_each(drop));
     let link = |args: &[&str]| {
-        link_in(&output(creditd(&folder, &url).args(["link", "-o", "json"]).args(args)), &format!("{url}/enter/"))
+        link_in(&output(creditd(folder, &url).args(["link", "-o", "json"]).args(args)), &format!("{url}/enter/"))
     };
-    let admins = output(creditd(&folder, &url).args(["admin", "list", ACCOUNT, "-o", "csv"]));
+    let admins = output(creditd(folder, &url).args(["admin", "list", ACCOUNT, "-o", "csv"]));
     let email = admins.lines().nth(1).and_then(|line| line.split(',').nth(1)).expect("an admin");
     let (admin, platform) = (link(&["--account", ACCOUNT, "--email", email]), link(&["--platform"]));
-    output(creditd(&folder, &url).args(["email", "preview", "low-credit", "--account", ACCOUNT, "--out", "preview"]));
+    output(creditd(folder, &url).args(["email", "preview", "low-credit", "--account", ACCOUNT, "--out", "preview"]));
     let mail = std::fs::read_to_string(folder.join(format!("preview/low-credit-{ACCOUNT}.txt"))).expect("a mail");
     let (enter, end) = (link_in(&mail, &format!("{url}/enter/")), link_in(&mail, &format!("{url}/unsubscribe?t=")));
     let tools = tools();
