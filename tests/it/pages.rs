@@ -488,3 +488,38 @@ async fn a_mail_lets_its_recipient_in() {
     never.settings.web.mail_link_days = 0;
     assert!(!worded(never).await.text.contains("/enter/"));
 }
+
+/// Links are made for whom they can let in, and where people find the pages.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_are_made_for_admins_and_operators() {
+    let sandbox = Sandbox::new().await;
+    world(&sandbox).await;
+    let link = |url: &str, args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_creditd"));
+        command.args(["link", "-o", "json", "--database-url", sandbox.url()]).args(args).current_dir(sandbox.path(""));
+        let output = command.env_clear().env("CREDITD__WEB__PUBLIC_URL", url).env("CREDITD_NOW", NOW).output();
+        let output = output.expect("it runs");
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (output.status.code().unwrap_or(-1), said)
+    };
+    let ann = ["--account", "acme", "--email", "ann@acme.example"];
+    let (code, said) = link("https://credits.example/all", &ann);
+    assert!(
+        code == 0 && said.contains("\"https://credits.example/all/enter/") && said.contains("T13:00:00Z"),
+        "{said}"
+    );
+    let (code, said) = link("https://credits.example", &["--platform", "--expires", "15m"]);
+    assert!(code == 0 && said.contains("T12:15:00Z"), "{said}");
+    for (url, args, code, says) in [
+        ("", &ann[..], 4, "web.public_url"),
+        ("https://credits.example", &["--account", "acme", "--email", "bob@other.example"], 5, "has no admin"),
+        ("https://credits.example", &["--account", "none", "--email", "bob@other.example"], 5, "unknown_account"),
+        ("https://credits.example", &["--account", "acme"], 2, "--email"),
+        ("https://credits.example", &["--platform", "--account", "acme", "--email", "a@b.example"], 2, "--account"),
+        ("https://credits.example", &[], 2, "--account"),
+        ("https://credits.example", &["--platform", "--expires", "31d"], 2, "30 days"),
+    ] {
+        let (ended, said) = link(url, args);
+        assert!(ended == code && said.contains(says), "{args:?}: {ended} {said}");
+    }
+}

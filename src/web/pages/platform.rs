@@ -209,8 +209,8 @@ impl JobView {
 /// `240 ms`, `3.2 s`, `4 min`.
 fn took(micros: i64) -> String {
     match micros {
-        ..1_000_000 => format!("{} ms", micros / 1_000),
-        ..60_000_000 => format!("{}.{} s", micros / 1_000_000, micros / 100_000 % 10),
+        i64::MIN..1_000_000 => format!("{} ms", micros / 1_000),
+        1_000_000..60_000_000 => format!("{}.{} s", micros / 1_000_000, micros / 100_000 % 10),
         _ => format!("{} min", micros / 60_000_000),
     }
 }

@@ -191,13 +191,15 @@ fn said_by(model: &ReportModel) -> Said {
     Said { free: figures(LineType::Free), purchased: figures(LineType::Purchased), counts }
 }
 
+/// The figures of one type of credits.
+type FiguresOf = fn(&Said) -> &Figures;
+
 /// A row for each figure that any of `all` has.
 fn rows(all: &[Said], locale: Locale) -> Vec<Row> {
     let mut rows = Vec::new();
     for (column, figure) in FIGURES {
-        let of: [(&str, fn(&Said) -> &Figures); 2] =
-            [("free", |said| &said.free), ("purchased", |said| &said.purchased)];
-        for (credit_type, of) in of {
+        let [free, purchased]: [FiguresOf; 2] = [|said| &said.free, |said| &said.purchased];
+        for (credit_type, of) in [("free", free), ("purchased", purchased)] {
             let figures: Vec<i64> = all.iter().map(|said| figure(of(said)).get()).collect();
             if figures.iter().all(|figure| *figure == 0) {
                 continue;
