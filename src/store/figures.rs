@@ -44,6 +44,10 @@ pub struct Figures {
     pub failed: u64,
     /// Messages of which nobody knows whether they were delivered.
     pub ambiguous: u64,
+    /// Events for webhooks that wait.
+    pub events_waiting: u64,
+    /// Since when the first of them is due.
+    pub events_waiting_since: Option<Instant>,
     /// Addresses that get no mail.
     pub suppressed: u64,
     /// Alerts that are open, by level.
@@ -67,6 +71,8 @@ impl Store {
             waiting_since: None,
             failed: 0,
             ambiguous: 0,
+            events_waiting: 0,
+            events_waiting_since: None,
             suppressed: 0,
             alerts: BTreeMap::new(),
             newest_row_at: self.newest_row_at().await?,
@@ -149,6 +155,11 @@ impl Store {
                 _ => figures.ambiguous = count(row.get(1)),
             }
         }
+        let events =
+            self.query("SELECT count(*), min(due_at) FROM webhook_events WHERE state = 'pending'").fetch_one().await;
+        let events = events.while_("counting events that wait")?;
+        figures.events_waiting = count(events.get(0));
+        figures.events_waiting_since = events.get::<Option<i64>>(1).map(Instant::from_micros);
         let suppressed = self.query("SELECT count(*) FROM suppressions").fetch_one().await;
         figures.suppressed = count(suppressed.while_("counting suppressed addresses")?.get(0));
         Ok(())

@@ -152,6 +152,13 @@ fn of_ledger(registry: &mut Registry, health: &Health, now: Instant) {
         figures.waiting_since.map_or(0.0, |since| seconds(now.micros() - since.micros())).max(0.0),
     );
     plain(registry, "suppressed_addresses", "Addresses that get no mail", number(figures.suppressed));
+    plain(registry, "webhook_events_waiting", "Events for webhooks that wait", number(figures.events_waiting));
+    plain(
+        registry,
+        "webhook_oldest_due_seconds",
+        "For how long the event for a webhook is due that is due longest",
+        figures.events_waiting_since.map_or(0.0, |since| seconds(now.micros() - since.micros())).max(0.0),
+    );
     let alerts = gauge(registry, "open_alerts", "Alerts of accounts that are open, by level");
     for (level, count) in &figures.alerts {
         set(&alerts, &[("level", level)], number(*count));

@@ -12,8 +12,8 @@ mod operator;
 mod postgres;
 mod replays;
 mod reports;
-mod webhook;
 mod tokens;
+mod webhook;
 
 use serde_json::{Value, json};
 use std::fmt::Write as _;

@@ -10,7 +10,7 @@ use crate::core::locale::Locale;
 use crate::core::outbox::{Attachment, NoticeKey, NoticeKind};
 use crate::core::statement::{DateRange, FIGURES, Figures, Grouping, LineType, ReportModel, ReportSpec, Said, Scope};
 use crate::notice::words::month_title;
-use crate::report::{make};
+use crate::report::make;
 use crate::store::{OutboxRecord, SaidTo};
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};

@@ -7,7 +7,7 @@ use crate::core::locale::Locale;
 use crate::core::price::PriceMatrix;
 use crate::core::statement::{Counts, FIGURES, Figures, Line, LineType, Outcome};
 use crate::core::transaction::{Kind, Reason, Touched, Transaction, touched};
-use crate::report::{EQUATION};
+use crate::report::EQUATION;
 use chrono_tz::Tz;
 use serde::Serialize;
 
