@@ -8,11 +8,16 @@
 use super::drawing::{Chart, Rect, Shape};
 use super::picture::{FINENESS, STYLE, Seen, colour};
 use resvg::tiny_skia::{Pixmap, PremultipliedColorU8};
+use std::ops::Range;
 use std::sync::Arc;
 
-/// Units from one rising stroke to the next, along either side, and the half of what one takes of it, which lies across.
+/// Units from one rising stroke to the next, along either side.
 const STROKES_EVERY: i64 = 70;
-const STROKE_HALF: f64 = 7.0 * std::f64::consts::SQRT_2;
+/// Half of what a stroke takes of that, in tenths of a unit: 14 wide, it lies across.
+const STROKE_HALF_TENTHS: i64 = 99;
+/// Dots after which strokes repeat.
+const PATTERN: usize = 14;
+const _: () = assert!(PATTERN == 14 && 14 * 100 == STROKES_EVERY * FINENESS);
 /// Places along a dot at which it is asked whether they lie in a stroke.
 const SAMPLES: i64 = 8;
 /// Full cover of a dot.
@@ -33,8 +38,9 @@ pub(super) struct Stamp {
 struct Canvas {
     dots: Pixmap,
     seen: Seen,
-    /// How much of a dot lies in a rising stroke, by the sum of its place from the left and from above. Made when it is needed.
-    strokes: Vec<i64>,
+    /// How much of a dot lies in a rising stroke, by the sum of its places from the left and from above, of which every
+    /// fourteenth is the same.
+    strokes: [i64; PATTERN],
 }
 
 /// The dots of `chart` on `blank`; `None` where it has other shapes, which only its SVG draws. `stamp` makes those of words, of their
@@ -45,7 +51,7 @@ pub(super) fn draw<Broken>(
     blank: Pixmap,
     mut stamp: impl FnMut(&Shape) -> Result<Arc<Stamp>, Broken>,
 ) -> Result<Option<Pixmap>, Broken> {
-    let mut canvas = Canvas { dots: blank, seen, strokes: Vec::new() };
+    let mut canvas = Canvas { dots: blank, seen, strokes: rising(seen) };
     for shape in &chart.shapes {
         let drawn = match shape {
             Shape::Bar { parts, .. } => parts.iter().try_for_each(|part| canvas.bar(part)),
@@ -94,13 +100,11 @@ impl Canvas {
         let x = middles(self.across(rect.x), self.across(rect.x + rect.width));
         let y = middles(self.down(rect.y), self.down(rect.y + rect.height));
         match rect.paint.strokes() {
-            None => self.cover(x, y, fill, |_, _| FULL),
+            None => self.fill(x, y, fill),
             Some("rising") => {
-                self.cover(x, y, fill, |_, _| FULL);
-                let paper = coloured("stroke", "stroke")?;
-                let strokes = self.rising();
-                self.cover(x, y, paper, |x, y| strokes[x + y]);
-                self.strokes = strokes;
+                self.fill(x, y, fill);
+                let (paper, strokes) = (coloured("stroke", "stroke")?, self.strokes);
+                self.cover(x, y, paper, |x, y| strokes[(x + y) % PATTERN]);
             }
             Some(_) => return None,
         }
@@ -153,19 +157,23 @@ impl Canvas {
         });
     }
 
+    /// Covers these dots with `ink`.
+    fn fill(&mut self, x: (i64, i64), y: (i64, i64), ink: Colour) {
+        let width = self.dots.width() as usize;
+        let (columns, rows) = (within(x, self.dots.width()), within(y, self.dots.height()));
+        let full = PremultipliedColorU8::from_rgba(ink[0], ink[1], ink[2], 255);
+        let (Some(full), pixels) = (full, self.dots.pixels_mut()) else { return };
+        rows.for_each(|row| pixels[row * width..][columns.clone()].fill(full));
+    }
+
     /// Covers these dots with `ink`, each as much as is said.
     fn cover(&mut self, x: (i64, i64), y: (i64, i64), ink: Colour, cover: impl Fn(usize, usize) -> i64) {
-        let within = |(from, to): (i64, i64), most: u32| {
-            let cut = |at: i64| usize::try_from(at.clamp(0, i64::from(most))).unwrap_or(0);
-            cut(from)..cut(to)
-        };
         let width = self.dots.width() as usize;
         let (columns, rows) = (within(x, self.dots.width()), within(y, self.dots.height()));
         let full = PremultipliedColorU8::from_rgba(ink[0], ink[1], ink[2], 255);
         let (Some(full), pixels) = (full, self.dots.pixels_mut()) else { return };
         for row in rows {
-            for column in columns.clone() {
-                let dot = &mut pixels[row * width + column];
+            for (column, dot) in columns.clone().zip(&mut pixels[row * width..][columns.clone()]) {
                 match cover(column, row) {
                     FULL => *dot = full,
                     0 => {}
@@ -173,31 +181,6 @@ impl Canvas {
                 }
             }
         }
-    }
-
-    /// How much of each dot lies in a stroke.
-    fn rising(&mut self) -> Vec<i64> {
-        if !self.strokes.is_empty() {
-            return std::mem::take(&mut self.strokes);
-        }
-        let begin = self.seen.x + self.seen.y;
-        let sums = i64::from(self.dots.width()) + i64::from(self.dots.height());
-        let cover = |sum: i64| {
-            let samples = (0..SAMPLES).flat_map(|x| (0..SAMPLES).map(move |y| x + y));
-            let is_in = |sample: &i64| {
-                // In units, of which a dot has 100 / FINENESS; the middle of a sample lies half of one further on each side.
-                let units = (sum * SAMPLES + sample + 1) * 100;
-                #[expect(clippy::cast_precision_loss, reason = "thousands")]
-                let at = units as f64 / (FINENESS * SAMPLES) as f64;
-                #[expect(clippy::cast_precision_loss, reason = "thousands")]
-                let apart = (at + begin as f64).rem_euclid(STROKES_EVERY as f64);
-                #[expect(clippy::cast_precision_loss, reason = "seventy")]
-                let apart = apart.min(STROKES_EVERY as f64 - apart);
-                apart <= STROKE_HALF
-            };
-            i64::try_from(samples.filter(is_in).count()).unwrap_or(0) * FULL / (SAMPLES * SAMPLES)
-        };
-        (0..sums).map(cover).collect()
     }
 
     /// Puts words where they belong, to the nearest dot.
@@ -223,6 +206,27 @@ impl Canvas {
             }
         }
     }
+}
+
+/// Those of the dots `from..to` that there are.
+fn within((from, to): (i64, i64), most: u32) -> Range<usize> {
+    let cut = |at: i64| usize::try_from(at.clamp(0, i64::from(most))).unwrap_or(0);
+    cut(from)..cut(to).max(cut(from))
+}
+
+/// How much of each dot lies in a stroke.
+fn rising(seen: Seen) -> [i64; PATTERN] {
+    std::array::from_fn(|sum| {
+        let sum = i64::try_from(sum).unwrap_or(0);
+        let samples = (0..SAMPLES).flat_map(|x| (0..SAMPLES).map(move |y| x + y));
+        let is_in = |sample: &i64| {
+            // In tenths of a unit; the middle of a sample lies half of one further on each side.
+            let at = (sum * SAMPLES + sample + 1) * 1_000 / (FINENESS * SAMPLES) + (seen.x + seen.y) * 10;
+            let apart = at.rem_euclid(STROKES_EVERY * 10);
+            apart.min(STROKES_EVERY * 10 - apart) <= STROKE_HALF_TENTHS
+        };
+        i64::try_from(samples.filter(is_in).count()).unwrap_or(0) * FULL / (SAMPLES * SAMPLES)
+    })
 }
 
 /// `part` of [`FULL`] of `ink` on a dot.
