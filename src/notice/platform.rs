@@ -1,5 +1,6 @@
 //! To operators: the whole platform's month.
 
+use super::statement::are_wide;
 use super::words::{moment, month_title, price, shorten};
 use super::{NoticeError, TITLE_CHARS_MAX, Templates};
 use crate::core::calendar::{Instant, Month};
@@ -58,6 +59,7 @@ struct View {
     carried_in: Row,
     changes: Vec<Row>,
     left: Row,
+    wide: bool,
     succeeded: u64,
     failed: u64,
     refused: u64,
@@ -132,6 +134,8 @@ fn view(facts: &PlatformMonth) -> Result<View, NoticeError> {
             return Err(NoticeError::DoesNotAddUp { changes, remaining });
         }
     }
+    let rows = [&carried_in, &left].into_iter().chain(&changes);
+    let wide = are_wide(rows.flat_map(|row| [row.free, row.purchased, row.total]));
     let consumed = row("Consumed", 1, |f| f.consumed);
     // Money of several currencies is never added up.
     let worths = |of: fn(&Sales) -> i64| {
@@ -168,6 +172,7 @@ fn view(facts: &PlatformMonth) -> Result<View, NoticeError> {
         carried_in,
         changes: changes.into_iter().filter(|row| row.free != 0 || row.purchased != 0).collect(),
         left,
+        wide,
         succeeded: facts.counts.succeeded,
         failed: facts.counts.failed,
         refused: facts.counts.refused,

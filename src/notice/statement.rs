@@ -129,6 +129,8 @@ struct View<'a> {
     carried_in: Row,
     changes: Vec<Row>,
     left: Row,
+    /// Whether figures are so long that on a phone they need smaller letters.
+    wide: bool,
     succeeded: u64,
     failed: u64,
     refused: Vec<RefusedView>,
@@ -221,6 +223,14 @@ impl Templates {
     }
 }
 
+/// From so many credits on figures of a table are wide.
+const WIDE: u128 = 10_000_000;
+
+/// Whether any of these figures is wide: then all are written alike.
+pub(super) fn are_wide(figures: impl IntoIterator<Item = i128>) -> bool {
+    figures.into_iter().any(|figure| figure.unsigned_abs() >= WIDE)
+}
+
 /// Ids of accounts are safe in a file's name.
 fn workbook_name(facts: &StatementMail) -> String {
     let period = match facts.period {
@@ -232,7 +242,9 @@ fn workbook_name(facts: &StatementMail) -> String {
 
 fn view(facts: &StatementMail) -> Result<View<'_>, NoticeError> {
     let Said { free, purchased, counts } = &facts.said;
-    let [carried_in, changes @ .., left] = rows(free, purchased);
+    let rows = rows(free, purchased);
+    let wide = are_wide(rows.iter().flat_map(|row| [row.free, row.purchased, row.total]));
+    let [carried_in, changes @ .., left] = rows;
     let column = |cell: fn(&Row) -> i128| {
         let sum = cell(&carried_in) + changes.iter().map(cell).sum::<i128>();
         let remaining = cell(&left);
@@ -266,6 +278,7 @@ fn view(facts: &StatementMail) -> Result<View<'_>, NoticeError> {
         carried_in,
         changes: changes.into_iter().filter(|row| row.free != 0 || row.purchased != 0).collect(),
         left,
+        wide,
         succeeded: counts.succeeded,
         failed: counts.failed,
         refused: facts.refused.iter().map(|(reason, count)| RefusedView { count: *count, why: why(*reason) }).collect(),
