@@ -12,7 +12,7 @@ pub mod smtp;
 mod watchers;
 mod wire;
 
-pub use cluster::{Cluster, META, own_cluster};
+pub use cluster::{Cluster, META, own_cluster, programs as postgres_programs};
 pub use messages::{alert, attachments, message, statement};
 pub use programs::program;
 pub use python::python_with;

@@ -1,6 +1,7 @@
 //! What an operator does with the ledger as such: the doctor, the database's status, backups and whether they are any good.
 
 use super::{NOW, Place};
+use crate::support::{Backend, Sandbox, postgres_programs};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -138,10 +139,50 @@ fn a_backup_is_whole_and_checked() {
 /// The ledger as it was at a backup takes the place of one that went on: what is done again has the keys that it had.
 #[test]
 fn a_restored_backup_goes_on_without_a_second_grant_and_its_mails_are_the_same() {
-    let mut place = Place::with_acme();
+    let restore = |place: &mut Place| {
+        for beside in ["creditd.db", "creditd.db-wal", "creditd.db-shm"] {
+            let _ = std::fs::remove_file(place.path(beside));
+        }
+        std::fs::copy(place.path("backup.db"), place.path("creditd.db")).expect("restored");
+    };
+    let backup = |place: &Place| drop(place.ok("db backup backup.db"));
+    goes_on_as_it_was(Place::with_acme(), backup, restore);
+}
+
+/// The same on a server, whose own programs back up and restore.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_dump_goes_on_without_a_second_grant_and_its_mails_are_the_same() {
+    if !Backend::Postgres.is_there() {
+        return;
+    }
+    let sandbox = Sandbox::on(Backend::Postgres).await;
+    let [(url, _first), (restored, _second)] = [sandbox.empty_place().await, sandbox.empty_place().await];
+    let program = |place: &Place, name: &str, args: &[&str]| {
+        let mut command = std::process::Command::new(postgres_programs().expect("a server").join(name));
+        let output = command.args(args).current_dir(place.path("")).output().expect("it runs");
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    tokio::task::spawn_blocking(move || {
+        let mut place = Place::empty();
+        place.env.push(("CREDITD_NOW", NOW.to_owned()));
+        place.ok(&format!("init --sandbox --database-url {url}"));
+        place.ok("account create acme --name Acme --zone America/New_York --opened-on 2013-01-01");
+        let backup = |place: &Place| program(place, "pg_dump", &["--format=custom", "--file=dump", "--dbname", &url]);
+        let restore = |place: &mut Place| {
+            program(place, "pg_restore", &["--no-owner", "--dbname", &restored, "dump"]);
+            place.env.push(("CREDITD__DATABASE_URL", restored.clone()));
+        };
+        goes_on_as_it_was(place, backup, restore);
+    })
+    .await
+    .expect("done");
+}
+
+/// Does some work, and does it again on the ledger as it was before.
+fn goes_on_as_it_was(mut place: Place, backup: impl Fn(&Place), restore: impl Fn(&mut Place)) {
     place.ok("admin add acme ann@acme.example");
     place.ok("charge --account acme --action text-to-image --quantity 10 --key first");
-    place.ok("db backup backup.db");
+    backup(&place);
 
     let work = |place: &Place| {
         for job in ["reset", "monthly-report", "deliver"] {
@@ -160,10 +201,7 @@ fn a_restored_backup_goes_on_without_a_second_grant_and_its_mails_are_the_same()
     };
     let (first_ids, balance) = (ids(&place), place.json("balance acme"));
 
-    for beside in ["creditd.db", "creditd.db-wal", "creditd.db-shm"] {
-        let _ = std::fs::remove_file(place.path(beside));
-    }
-    std::fs::copy(place.path("backup.db"), place.path("creditd.db")).expect("restored");
+    restore(&mut place);
     let after = work(&place);
     assert_eq!(after, before, "the same messages under the same names, not one more");
     assert_eq!(ids(&place), first_ids);

@@ -131,7 +131,7 @@ fn is_set(name: &str) -> bool {
 }
 
 /// The folder of the server's programs: the newest of those installed, else what is on the PATH.
-fn programs() -> Option<PathBuf> {
+pub fn programs() -> Option<PathBuf> {
     let has_programs = |folder: &PathBuf| ["initdb", "postgres"].iter().all(|name| folder.join(name).is_file());
     let version = |folder: &PathBuf| {
         let digits = folder.to_string_lossy().chars().filter(char::is_ascii_digit).collect::<String>();
