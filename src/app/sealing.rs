@@ -6,7 +6,7 @@ use crate::core::credits::Split;
 use crate::core::ids::AccountId;
 use crate::core::sealed::{Chain, Manifest, RecordedDays, SeqRange};
 use crate::core::transaction::Transaction;
-use crate::sealed::{Balances, Folder, PartWriter, SealedError, read_balances, read_rows};
+use crate::sealed::{Balances, Folder, PartWriter, SealedError, Tidied, read_balances, read_rows};
 use crate::store::Store;
 use std::collections::BTreeMap;
 
@@ -19,6 +19,8 @@ const ACCOUNTS_AT_ONCE: usize = 10_000;
 const ROWS_LOOKED_THROUGH: i64 = 1_000;
 /// Differences of one part that are named.
 const DIFFERENCES_MAX: usize = 20;
+/// Files outside of the chain that are named.
+const OUTSIDE_NAMED_MAX: usize = 10;
 
 /// What sealing has to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,16 +74,16 @@ impl App {
         Ok(Some(NextSealing { chain, sealing: Sealing::Month(days, joined) }))
     }
 
-    /// Removes the files of parts that are over. Readers who have them open go on.
+    /// Removes the files of parts that are over, and writes manifests again that are missing. Readers of files go on.
     ///
     /// # Errors
-    /// [`AppError`] when the folder cannot be read, or a file not be removed.
-    pub async fn tidy_sealed(&self) -> Result<(), AppError> {
+    /// [`AppError`] when the folder cannot be read, or a file not be removed or written.
+    pub async fn tidy_sealed(&self) -> Result<Tidied, AppError> {
         let (folder, chain) = (self.sealed_folder(), self.store.sealed_chain().await?);
         blocking(move || folder.tidy(&chain)).await
     }
 
-    /// Does a step of sealing. `None` when there was nothing on its days, or another process has done it.
+    /// Does a step of sealing; [`App::tidy_sealed`] takes away what is over then. `None` when there was nothing on its days, or another process has done it.
     ///
     /// # Errors
     /// [`AppError`] when a file cannot be written or read, or the store fails; the ledger and what is sealed stay as they were.
@@ -96,12 +98,10 @@ impl App {
                 blocking(move || joining.run()).await?
             }
         };
-        let is_added = self.store.add_sealed(&written).await?;
-        self.tidy_sealed().await?;
-        Ok(is_added.then_some(written))
+        Ok(self.store.add_sealed(&written).await?.then_some(written))
     }
 
-    /// Whether every sealed file is there and as it was written, to the bit. One line for each that is not.
+    /// Whether every sealed file is there and as it was written, to the bit, and no other. One line for each that is not.
     ///
     /// # Errors
     /// [`AppError::Store`] when the database fails, which has the manifests.
@@ -118,10 +118,22 @@ impl App {
         let check = move || {
             let manifests = chain.manifests().iter().map(|manifest| folder.check_manifest(manifest));
             let files = chain.parts().into_iter().flat_map(|part| [&part.log, &part.balances]);
-            let all: Vec<_> = manifests.chain(files.map(|facts| folder.hash(facts))).collect();
-            Ok(all.into_iter().filter_map(|checked| checked.err().map(|error| error.to_string())).collect())
+            let all = manifests.chain(files.map(|facts| folder.hash(facts)));
+            let mut found: Vec<String> =
+                all.filter_map(|checked| checked.err().map(|error| error.to_string())).collect();
+            found.extend(outside(&folder, &chain)?);
+            Ok(found)
         };
         blocking(check).await
+    }
+
+    /// The files in the folder that are outside of the chain: a line for each of the first, and one for how many more.
+    ///
+    /// # Errors
+    /// [`AppError`] when the database fails or the folder cannot be read.
+    pub async fn files_outside(&self) -> Result<Vec<String>, AppError> {
+        let (folder, chain) = (self.sealed_folder(), self.store.sealed_chain().await?);
+        blocking(move || outside(&folder, &chain)).await
     }
 
     /// Compares the sealed files with their manifests, and their rows with the database.
@@ -147,6 +159,7 @@ impl App {
             read += part.rows;
             before = balances;
         }
+        problems.extend(self.files_outside().await?);
         Ok(SealedProof { parts: parts.len() as u64, rows, problems })
     }
 
@@ -210,6 +223,23 @@ impl App {
         }
         Ok((problems, Some(balances)))
     }
+}
+
+/// One line for each of the first files that are outside of the chain, and one for how many more there are.
+fn outside(folder: &Folder, chain: &Chain) -> Result<Vec<String>, SealedError> {
+    let names = folder.outside(chain)?;
+    let says = |name: &String| {
+        format!(
+            "the file {} is no part of the sealed ledger; move it out of the folder",
+            folder.path().join(name).display()
+        )
+    };
+    let more = names.len().saturating_sub(OUTSIDE_NAMED_MAX);
+    let mut lines: Vec<String> = names.iter().take(OUTSIDE_NAMED_MAX).map(says).collect();
+    if more > 0 {
+        lines.push(format!("and {more} more that are no part of it"));
+    }
+    Ok(lines)
 }
 
 /// Writes what was recorded until the end of `days` and is in no part yet.

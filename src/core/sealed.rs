@@ -169,12 +169,6 @@ pub fn name_of(number: u64, days: RecordedDays, sha256: &str) -> String {
     format!("{number:06}-{days}-{}", sha256.get(..8).unwrap_or(sha256))
 }
 
-/// The number of the part that a file of this name belongs to.
-#[must_use]
-pub fn number_in(name: &str) -> Option<u64> {
-    name.split_once('-').filter(|(number, _)| number.len() >= 6).and_then(|(number, _)| number.parse().ok())
-}
-
 /// Bytes as hexadecimal digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
@@ -251,6 +245,17 @@ impl Chain {
     #[must_use]
     pub fn next(&self) -> (u64, Option<String>) {
         (self.0.len() as u64 + 1, self.last().map(Manifest::hash))
+    }
+
+    /// Whether this manifest, whoever wrote it, names the one before it in this chain. The one that came may be another.
+    #[must_use]
+    pub fn is_followed_by(&self, manifest: &Manifest) -> bool {
+        let before = manifest.number.checked_sub(2).and_then(|at| self.0.get(usize::try_from(at).ok()?));
+        match manifest.number {
+            0 => false,
+            1 => manifest.previous.is_none(),
+            _ => before.is_some_and(|before| manifest.previous == Some(before.hash())),
+        }
     }
 
     /// The parts that hold the rows, in the order of their days: all but those that were replaced.

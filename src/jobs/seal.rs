@@ -1,11 +1,12 @@
 //! `seal`: writes what was recorded on days that are over to files (DESIGN 8), and joins the days of a month that is over.
 //!
-//! Reports are the same without it, only slower. A step that was cut short leaves files that nobody knows of, and is done
-//! again under the same names.
+//! Reports are the same without it, only slower. A step that was cut short leaves files that nobody reads, and is done
+//! again; what is left of it then is removed.
 
 use super::{Done, JobError, Kit, Run};
 use crate::app::Sealing;
 use crate::core::counting::counted;
+use crate::sealed::Tidied;
 
 /// Steps of one run: ten years of months, and then some.
 const STEPS_MAX: usize = 200;
@@ -22,7 +23,7 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         return Ok(done);
     }
     if !run.dry_run {
-        app.tidy_sealed().await?;
+        say(app.tidy_sealed().await?, &mut done);
     }
     let (mut parts, mut rows) = (0_u64, 0_u64);
     for _ in 0..STEPS_MAX {
@@ -37,11 +38,23 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
             return Ok(done);
         }
         let is_new = matches!(next.sealing, Sealing::Days(_));
-        let Some(manifest) = app.seal(next).await? else { break };
+        let sealed = app.seal(next).await?;
+        say(app.tidy_sealed().await?, &mut done);
+        let Some(manifest) = sealed else { break };
         parts += 1;
         rows += if is_new { manifest.rows } else { 0 };
         (run.progress)(parts, None);
     }
     done.summary = format!("{} sealed in {}", counted(rows, "row"), counted(parts, "part"));
     Ok(done)
+}
+
+/// What was done to the folder beside sealing.
+fn say(tidied: Tidied, done: &mut Done) {
+    let Tidied { joined, removed, written } = tidied;
+    if joined > 0 {
+        done.line(format!("{} of joined parts removed", counted(joined, "file")));
+    }
+    removed.into_iter().for_each(|name| done.line(format!("{name}: left behind by a process, removed")));
+    written.into_iter().for_each(|name| done.line(format!("{name}: was missing, written again")));
 }

@@ -53,7 +53,7 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
     }
     if !files.is_empty() {
         let files = named(files);
-        said.push(format!("sealed files are not as they were written; `creditd verify --sealed` shows all. {files}"));
+        said.push(format!("the sealed files are not what was written; `creditd verify --sealed` shows all. {files}"));
     }
     Err(JobError::Drift(said.join(" And ")))
 }

@@ -10,11 +10,13 @@
 //! Nothing here reads the database or decides what is sealed: the core plans, the store hands out the rows and keeps the
 //! manifests, and the application brings them together. Files are believed only as far as the manifests say.
 
+mod beside;
 mod columns;
 mod read;
 mod trust;
 mod write;
 
+pub use beside::Tidied;
 pub use read::{Balances, SealedRange, read_balances, read_rows, sum_range};
 pub use trust::Folder;
 pub use write::{PartWriter, Written};
@@ -34,6 +36,14 @@ pub enum SealedError {
         path: PathBuf,
         /// In what it differs.
         what: String,
+    },
+    /// The manifest of a part is missing, or another one. Its text is in the database.
+    #[error("the manifest {path} {what}, and `creditd run seal` writes it again", path = .path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
     },
     /// A file cannot be read or written.
     #[error("the sealed file {path} {doing}: {cause}", path = .path.display())]

@@ -6,10 +6,10 @@
 //! anew. A disk that loses bits by itself is found by `creditd verify --sealed`, which hashes everything.
 
 use super::{On, Result, SealedError};
-use crate::core::sealed::{Chain, FileFacts, Manifest, hex, number_in};
+use crate::core::sealed::{FileFacts, Manifest, hex};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 
 /// What is remembered of files that were hashed. It may be deleted at any time.
 const REMEMBERED: &str = ".hashed.json";
+/// What the names of files begin with until they are complete.
+pub(super) const TEMPORARY: &str = ".creditd-";
 
 /// What the system says about a file that was hashed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,11 +134,16 @@ impl Folder {
     /// [`SealedError`] when it does not.
     pub fn check_manifest(&self, manifest: &Manifest) -> Result<()> {
         let path = self.0.join(manifest.name());
-        metadata(&path)?;
+        match metadata(&path) {
+            Err(SealedError::Missing(_)) => {
+                return Err(SealedError::Manifest { path, what: "is missing; the database has it" });
+            }
+            found => found?,
+        };
         let found = fs::read(&path).on(&path, "cannot be read")?;
         if found != manifest.text().as_bytes() {
-            let what = "the database has another manifest".to_owned();
-            return Err(SealedError::Changed { path, what });
+            let what = "is not the one that was written: the database has another manifest; take it away";
+            return Err(SealedError::Manifest { path, what });
         }
         Ok(())
     }
@@ -146,32 +153,13 @@ impl Folder {
         self.write_whole(&path, manifest.text().as_bytes()).on(&path, "cannot be written")
     }
 
-    /// Removes the files of parts that are over: those that others replace, and those of parts that somebody else has made at
-    /// the same time. Their manifests stay, as far as they are in the chain. What is still to come is left alone.
-    ///
-    /// # Errors
-    /// [`SealedError::File`] when the folder cannot be read, or a file not be removed.
-    pub fn tidy(&self, chain: &Chain) -> Result<()> {
-        let parts = chain.parts();
-        let of_parts = parts.iter().flat_map(|part| [part.log.name.clone(), part.balances.name.clone()]);
-        let named: BTreeSet<String> = of_parts.chain(chain.manifests().iter().map(Manifest::name)).collect();
-        let files = match fs::read_dir(&self.0) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            files => files.on(&self.0, "cannot be read")?,
-        };
-        for file in files {
-            let path = file.on(&self.0, "cannot be read")?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let is_over = number_in(&name).is_some_and(|number| number < chain.next().0);
-            if is_over && !named.contains(&*name) {
-                fs::remove_file(&path).on(&path, "cannot be removed")?;
-            }
-        }
-        Ok(())
+    /// Brings new names to disk.
+    pub(super) fn sync(&self) -> Result<()> {
+        File::open(&self.0).and_then(|folder| folder.sync_all()).on(&self.0, "cannot be brought to disk")
     }
 
     fn write_whole(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut file = tempfile::Builder::new().prefix(".creditd-").tempfile_in(&self.0)?;
+        let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(&self.0)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;

@@ -1,7 +1,7 @@
 //! Writing a part: rows come in order of account, the files get their names when they are complete and on disk.
 
 use super::columns::{BalanceRow, balances_frame, balances_schema, log_frame, log_schema};
-use super::trust::Folder;
+use super::trust::{Folder, TEMPORARY};
 use super::{On, Result, SealedError};
 use crate::core::calendar::Instant;
 use crate::core::credits::{Credits, Split};
@@ -56,8 +56,7 @@ impl TableWriter {
     fn create(folder: &Path, schema: &Schema) -> Result<TableWriter> {
         let path = folder.to_owned();
         // Only its owner can read it, as the ledger's file.
-        let file =
-            tempfile::Builder::new().prefix(".creditd-").tempfile_in(folder).on(&path, "cannot be written to")?;
+        let file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder).on(&path, "cannot be written to")?;
         let hashed = Hashed { file: BufWriter::new(file), hash: Sha256::new(), bytes: 0 };
         let file = Shared(Arc::new(Mutex::new(hashed)));
         let parquet = ParquetWriter::new(file.clone()).with_compression(ParquetCompression::Zstd(None));
@@ -70,8 +69,8 @@ impl TableWriter {
         written.on(&self.path, "cannot be written")
     }
 
-    /// Brings the file to disk, under the name that `named` gives it, who is told its hash.
-    fn finish(self, named: impl FnOnce(&str) -> String) -> Result<FileFacts> {
+    /// Brings the file to disk, still without a name.
+    fn finish(self) -> Result<Unnamed> {
         let TableWriter { path, parquet, file: Shared(file) } = self;
         parquet.finish().on(&path, "cannot be finished")?;
         drop(parquet);
@@ -79,11 +78,27 @@ impl TableWriter {
         let Hashed { file, hash, bytes } = whole.ok_or("it is still being written").on(&path, "cannot be finished")?;
         let file = file.into_inner().map_err(io::IntoInnerError::into_error).on(&path, "cannot be written")?;
         file.as_file().sync_all().on(&path, "cannot be written to")?;
-        let sha256 = hex(&hash.finalize());
-        let name = named(&sha256);
-        let path = path.join(&name);
-        file.persist(&path).map_err(|error| error.error).on(&path, "cannot be named")?;
-        Ok(FileFacts { name, bytes, sha256 })
+        Ok(Unnamed { path, file, bytes, sha256: hex(&hash.finalize()) })
+    }
+}
+
+/// A file that is complete and on disk.
+struct Unnamed {
+    /// The folder.
+    path: PathBuf,
+    file: NamedTempFile,
+    bytes: u64,
+    sha256: String,
+}
+
+impl Unnamed {
+    fn facts(&self, name: String) -> FileFacts {
+        FileFacts { name, bytes: self.bytes, sha256: self.sha256.clone() }
+    }
+
+    fn name(self, facts: &FileFacts) -> Result<()> {
+        let path = self.path.join(&facts.name);
+        self.file.persist(&path).map_err(|error| error.error).on(&path, "cannot be named").map(drop)
     }
 }
 
@@ -197,9 +212,10 @@ impl PartWriter {
         for rows in self.balances.chunks(GROUP_ROWS) {
             balances.write(balances_frame(&schema, rows))?;
         }
-        let log = self.log.finish(|sha256| format!("{}.log.parquet", name_of(self.number, self.days, sha256)))?;
-        let stem = name_of(self.number, self.days, &log.sha256);
-        let balances = balances.finish(|_| format!("{stem}.balances.parquet"))?;
+        let (unnamed_log, unnamed_balances) = (self.log.finish()?, balances.finish()?);
+        let stem = name_of(self.number, self.days, &unnamed_log.sha256);
+        let log = unnamed_log.facts(format!("{stem}.log.parquet"));
+        let balances = unnamed_balances.facts(format!("{stem}.balances.parquet"));
         // Nothing counts anywhere, so any instant will do.
         let (earliest, latest) = self.counts_at.unwrap_or((self.days.end(), self.days.end()));
         let manifest = Manifest {
@@ -216,7 +232,11 @@ impl PartWriter {
             log,
             balances,
         };
+        // First, so that whatever a cut leaves behind can be told from what others put there.
         self.folder.write_manifest(&manifest)?;
+        unnamed_log.name(&manifest.log)?;
+        unnamed_balances.name(&manifest.balances)?;
+        self.folder.sync()?;
         Ok(Written(manifest))
     }
 }

@@ -219,15 +219,74 @@ both_databases! {
         history::play(&sandbox).await;
         let app = sandbox.at(NOW);
         let next = app.next_sealing().await.expect("a plan").expect("something to seal");
-        let sealed = app.seal(next.clone()).await.expect("sealed").expect("it was first");
+        assert!(app.seal(next.clone()).await.expect("sealed").is_some(), "it was first");
         // The same days once more: the same rows, the same names, and nothing of the first is lost.
         assert!(app.seal(next).await.expect("an answer").is_some(), "it wrote the same");
         assert_eq!(app.check_sealed().await.expect("looked at"), Vec::<String>::new());
-        // A part of the same number with other rows goes, and the one that is known stays.
-        let name = sealed.log.name.replace(&sealed.log.sha256[..8], "00000000");
-        std::fs::write(app.sealed_folder().path().join(&name), "other rows").expect("written");
-        app.tidy_sealed().await.expect("tidied");
-        assert!(!app.sealed_folder().path().join(&name).exists());
+        seal(&app).await;
+        // Of a later part a process finds other rows, and comes too late with them.
+        let chain = sandbox.store().sealed_chain().await.expect("a chain");
+        let known = chain.manifests().last().expect("parts");
+        let mut late = known.clone();
+        (late.rows, late.log.name) = (late.rows + 1, known.log.name.replace(&known.log.sha256[..8], "00000000"));
+        late.balances.name = late.log.name.replace(".log.", ".balances.");
+        let folder = app.sealed_folder().path().to_owned();
+        for (name, text) in [(late.name(), late.text()), (late.log.name.clone(), "rows".into()), (late.balances.name.clone(), "rows".into())] {
+            std::fs::write(folder.join(name), text).expect("written");
+        }
+        assert_eq!(app.tidy_sealed().await.expect("tidied").removed.len(), 3);
+        assert!(!folder.join(&late.log.name).exists());
+        assert_eq!(app.check_sealed().await.expect("looked at"), Vec::<String>::new());
+    }
+
+    /// Whoever reads the whole folder counts them. Nobody knows whose they are, so they are named and left.
+    async fn files_of_others_are_named_and_left_alone(sandbox: Sandbox) {
+        history::play(&sandbox).await;
+        let app = sandbox.at(NOW);
+        seal(&app).await;
+        let folder = app.sealed_folder().path().to_owned();
+        let chain = sandbox.store().sealed_chain().await.expect("a chain");
+        let first = chain.parts()[0].clone();
+        let foreign = ["000002-2014-01-06-deadbeef.log.parquet", "foreign\u{202e}.parquet"];
+        for name in foreign {
+            std::fs::copy(folder.join(&first.log.name), folder.join(name)).expect("copied");
+        }
+        // What no pattern reads, and what no process can be at any more.
+        std::fs::write(folder.join(".DS_Store"), "").expect("written");
+        std::fs::create_dir(folder.join("lost+found")).expect("made");
+        let [left, young] = [".creditd-left", ".creditd-young"].map(|name| folder.join(name));
+        std::fs::write(&young, "half").expect("written");
+        std::fs::File::create(&left).and_then(|file| file.set_modified(std::time::SystemTime::UNIX_EPOCH)).expect("old");
+        let tidied = app.tidy_sealed().await.expect("tidied");
+        assert_eq!((tidied.joined, &tidied.removed[..]), (0, &[".creditd-left".to_owned()][..]));
+        assert!(young.exists() && !left.exists());
+        let found = app.check_sealed().await.expect("looked at");
+        assert_eq!(app.verify_sealed(&mut |_, _| {}).await.expect("looked at").problems, found);
+        assert_eq!(found.len(), foreign.len(), "{found:?}");
+        for (found, name) in found.iter().zip([foreign[0], "foreign\\u{202e}.parquet"]) {
+            assert!(found.contains(name) && found.contains("no part of the sealed ledger"), "{found}");
+        }
+        for name in foreign {
+            std::fs::remove_file(folder.join(name)).expect("still there");
+        }
+        // Many are named by the first, and their number.
+        (0..25).for_each(|at| std::fs::write(folder.join(format!("{at:02}.csv")), "").expect("written"));
+        let found = app.files_outside().await.expect("looked at");
+        assert!(found.len() == 11 && found[0].contains("00.csv") && found[10].contains("and 15 more"), "{found:?}");
+    }
+
+    async fn a_manifest_that_is_missing_is_written_again(sandbox: Sandbox) {
+        history::play(&sandbox).await;
+        let app = sandbox.at(NOW);
+        seal(&app).await;
+        let chain = sandbox.store().sealed_chain().await.expect("a chain");
+        let (name, text) = (chain.manifests()[0].name(), chain.manifests()[0].text());
+        let path = app.sealed_folder().path().join(&name);
+        std::fs::remove_file(&path).expect("removed");
+        let found = app.check_sealed().await.expect("looked at");
+        assert!(found.len() == 1 && found[0].contains(&name) && found[0].contains("`creditd run seal` writes it again"), "{found:?}");
+        assert_eq!(app.tidy_sealed().await.expect("tidied").written, [name]);
+        assert_eq!(std::fs::read_to_string(&path).expect("readable"), text);
         assert_eq!(app.check_sealed().await.expect("looked at"), Vec::<String>::new());
     }
 

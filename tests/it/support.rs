@@ -300,6 +300,7 @@ impl Sandbox {
 pub async fn seal(app: &App) {
     while let Some(next) = app.next_sealing().await.expect("a plan") {
         app.seal(next).await.expect("sealed").expect("nobody else seals");
+        app.tidy_sealed().await.expect("tidied");
     }
 }
 

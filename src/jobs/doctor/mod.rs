@@ -196,7 +196,8 @@ async fn ledger(
             }
             findings.extend(judge::outbox(figures, now));
             findings.push(judge::suppressed(figures.suppressed));
-            findings.push(judge::sealed(health.unsealed_days));
+            let outside = if health.unsealed_days.is_some() { app.files_outside().await } else { Ok(Vec::new()) };
+            findings.push(asked("sealed", outside.map(|outside| judge::sealed(health.unsealed_days, &outside))));
         }
         Err(error) => {
             findings.push(Finding::fail("clock", error.to_string(), BROKEN));
