@@ -5,7 +5,9 @@ use crate::core::credits::Credits;
 use crate::core::ids::{BadName, Key, clean_text};
 use crate::core::ledger::HOLD_TTL_SECONDS_MAX;
 use chrono::NaiveDate;
-use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use std::ffi::OsStr;
 use std::str::FromStr;
 
 /// Longest list that is held in memory to be shown.
@@ -16,9 +18,50 @@ pub(super) fn word<T>(all: &'static [T], as_str: fn(T) -> &'static str) -> Value
 where
     T: Copy + Send + Sync + 'static,
 {
-    let words = PossibleValuesParser::new(all.iter().map(|word| as_str(*word)));
-    let of = move |text: String| all.iter().copied().find(|word| as_str(*word) == text).ok_or("no such word");
-    ValueParser::new(words.try_map(of))
+    ValueParser::new(Word { all, as_str })
+}
+
+/// A word that is none of those there are is told with the one that was meant: of short words clap finds none.
+#[derive(Clone)]
+struct Word<T: 'static> {
+    all: &'static [T],
+    as_str: fn(T) -> &'static str,
+}
+
+impl<T: Copy + Send + Sync + 'static> TypedValueParser for Word<T> {
+    type Value = T;
+
+    fn parse_ref(&self, command: &clap::Command, arg: Option<&clap::Arg>, value: &OsStr) -> Result<T, clap::Error> {
+        let words = || self.all.iter().map(|word| (self.as_str)(*word));
+        let parsed = PossibleValuesParser::new(words()).parse_ref(command, arg, value);
+        parsed
+            .map_err(|mut error| {
+                let meant = value.to_str().and_then(|typed| nearest_word(typed, words()));
+                if let (Some(meant), None) = (meant, error.get(ContextKind::SuggestedValue)) {
+                    error.insert(ContextKind::SuggestedValue, ContextValue::String(meant.to_owned()));
+                }
+                error
+            })
+            .and_then(|word| {
+                let of = self.all.iter().copied().find(|known| (self.as_str)(*known) == word);
+                of.ok_or_else(|| clap::Error::new(ErrorKind::InvalidValue).with_cmd(command))
+            })
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.all.iter().map(|word| PossibleValue::new((self.as_str)(*word)))))
+    }
+}
+
+/// The word that has the letters of `typed` in another order.
+fn nearest_word<'a>(typed: &str, mut words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let sorted = |word: &str| {
+        let mut letters: Vec<char> = word.chars().flat_map(char::to_lowercase).collect();
+        letters.sort_unstable();
+        letters
+    };
+    let wanted = sorted(typed);
+    words.find(|word| sorted(word) == wanted)
 }
 
 /// A date, or an instant.
@@ -165,6 +208,15 @@ mod tests {
                 prop_assert_eq!(Instant::parse(&instant.to_string()), Ok(instant));
             }
         }
+    }
+
+    #[test]
+    fn letters_in_another_order_are_a_word() {
+        let near = |typed: &str| nearest_word(typed, ["range", "day", "week"].into_iter());
+        assert_eq!(
+            [near("dya"), near("DAY"), near("ewek"), near("d"), near("")],
+            [Some("day"), Some("day"), Some("week"), None, None]
+        );
     }
 
     #[test]

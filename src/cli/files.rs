@@ -33,7 +33,11 @@ impl WholeFile {
         // Else that is found out when everything is written.
         anyhow::ensure!(!path.is_dir(), "{}: is a folder; name a file in it", path.display());
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let file = builder.prefix(UNFINISHED).tempfile_in(folder).with_context(|| not_written(path))?;
+        anyhow::ensure!(folder.is_dir(), "{}: there is no folder {}; make it first", path.display(), folder.display());
+        // Of the name that it has until then nobody knows.
+        let file = builder.prefix(UNFINISHED).tempfile_in(folder).map_err(|error| {
+            anyhow::anyhow!("{}: nothing can be written in {}: {}", path.display(), folder.display(), error.kind())
+        })?;
         Ok(WholeFile { path: path.to_owned(), out: BufWriter::new(file) })
     }
 
@@ -139,5 +143,7 @@ mod tests {
         assert!(error.contains("x.csv was not written"), "{error}");
         assert_eq!(std::fs::read(&path).expect("readable"), b"two");
         assert_eq!(names(folder.path()), ["x.csv"]);
+        let error = format!("{:#}", WholeFile::create(&folder.path().join("none/x.csv")).expect_err("no folder"));
+        assert!(error.contains("there is no folder") && !error.contains(UNFINISHED), "{error}");
     }
 }

@@ -162,6 +162,23 @@ impl Command {
         matches!(self, Command::Serve(_) | Command::Run(_) | Command::Backfill(_))
     }
 
+    /// What is left when the command is interrupted.
+    const fn interrupted(&self) -> &'static str {
+        match self {
+            Command::Report(report) if report.leaves_nothing() => INTERRUPTED_READING,
+            Command::Jobs(_)
+            | Command::Balance(_)
+            | Command::Holds(_)
+            | Command::Alerts(_)
+            | Command::Verify(_)
+            | Command::Doctor(_)
+            | Command::Config(_)
+            | Command::Completions(_)
+            | Command::Help(_) => INTERRUPTED_READING,
+            _ => INTERRUPTED,
+        }
+    }
+
     async fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
             Command::Init(command) => command.run(context).await,
@@ -225,11 +242,11 @@ pub async fn run(
     };
     let done = match Context::new(program, global, env, stop.clone()) {
         Ok(context) => {
-            let ends_itself = command.ends_itself();
+            let (ends_itself, interrupted) = (command.ends_itself(), command.interrupted());
             // Whatever another command has begun and not committed is undone by dropping it.
             let done = tokio::select! {
                 biased;
-                () = stop.cancelled(), if !ends_itself => Err(Failure::message(Exit::Interrupted, INTERRUPTED)),
+                () = stop.cancelled(), if !ends_itself => Err(Failure::message(Exit::Interrupted, interrupted)),
                 done = command.run(&context) => done,
             };
             context.close().await;
@@ -254,6 +271,7 @@ fn shortened(mut error: clap::Error) -> clap::Error {
     error
 }
 
+const INTERRUPTED_READING: &str = "interrupted; nothing was changed";
 const INTERRUPTED: &str = "interrupted; what was committed stays, and repeating the command with the same keys or file \
                            does only the rest";
 
@@ -275,6 +293,20 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn who_only_reads_leaves_nothing_when_interrupted() {
+        let said = |args: &str| {
+            let args = std::iter::once("creditd").chain(args.split(' '));
+            Cli::try_parse_from(args).expect("a command").command.interrupted()
+        };
+        for reading in ["report show", "report export --out x.html", "balance", "verify"] {
+            assert_eq!(said(reading), INTERRUPTED_READING, "{reading}");
+        }
+        for writing in ["report export --all --out x", "charge --account a --action b", "transactions import x.csv"] {
+            assert_eq!(said(writing), INTERRUPTED, "{writing}");
+        }
     }
 
     /// Every command, option and argument says in a line what it is.

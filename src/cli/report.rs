@@ -15,7 +15,8 @@ use crate::core::statement::{
 };
 use crate::core::transaction::Touched;
 use crate::report::{
-    Definition, Definitions, Format, Overrides, RenderError, definition_schema, filter_name, make, write,
+    Definition, DefinitionError, Definitions, Format, Overrides, RenderError, definition_schema, filter_name, make,
+    write,
 };
 use anyhow::Context as _;
 use std::io::Write;
@@ -153,6 +154,11 @@ impl By {
 }
 
 impl Report {
+    /// Whether nothing is there of it before it is done: only a folder of reports grows file by file.
+    pub(super) const fn leaves_nothing(&self) -> bool {
+        !matches!(self, Report::Export { all: true, .. })
+    }
+
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
             Report::List => list(context),
@@ -184,11 +190,21 @@ impl Report {
     }
 }
 
+/// Definitions that cannot be used and are named beside a report.
+const BAD_NAMED_MAX: usize = 5;
 /// Columns of a table that goes to no terminal.
 const WIDTH: u16 = 160;
 
+/// All definitions. What is wrong with one is said, and keeps nobody from the others.
 fn definitions(context: &Context) -> Result<Definitions, Failure> {
-    Definitions::load(context.settings()?.reports.dir.as_deref()).or_exit(Exit::Config)
+    let definitions = Definitions::load(context.settings()?.reports.dir.as_deref()).or_exit(Exit::Config)?;
+    for (_, why) in definitions.bad().take(BAD_NAMED_MAX) {
+        context.warn(format_args!("a report definition cannot be used: {why}"));
+    }
+    if let Some(more) = definitions.bad().len().checked_sub(BAD_NAMED_MAX).filter(|more| *more > 0) {
+        context.warn(format_args!("and {more} more; `creditd report check` names them all"));
+    }
+    Ok(definitions)
 }
 
 fn list(context: &Context) -> Result<(), Failure> {
@@ -252,7 +268,10 @@ impl Asked {
     /// What is asked of `format`, seen from `now`.
     fn spec(&self, context: &Context, now: Instant, format: Format) -> Result<ReportSpec, Failure> {
         let definitions = definitions(context)?;
-        let definition = definitions.get(&self.name).or_exit(Exit::Usage)?;
+        let definition = definitions.get(&self.name).map_err(|error| match error {
+            DefinitionError::Bad { .. } => Failure::new(Exit::Config, error),
+            error => Failure::new(Exit::Usage, error),
+        })?;
         let (from, to) = match self.month.map(DateRange::of_month).transpose().or_exit(Exit::Usage)? {
             Some(range) => (Some(range.from()), Some(range.to())),
             None => (self.from, self.to),

@@ -58,6 +58,12 @@ pub enum DefinitionError {
         /// Why it could not be.
         source: std::io::Error,
     },
+    /// A file whose name is no report's.
+    #[error("{file}: a report is called as its file is without .toml, by a-z, 0-9 and - alone: rename it")]
+    Name {
+        /// The file.
+        file: String,
+    },
     /// A file that is not a definition.
     #[error("{file}, line {line}: {message}")]
     Invalid {
@@ -67,6 +73,14 @@ pub enum DefinitionError {
         line: usize,
         /// What is wrong, and the nearest word that would be right.
         message: String,
+    },
+    /// A definition that was asked for and cannot be used.
+    #[error("the report {name:?} cannot be made: {why}")]
+    Bad {
+        /// Its name.
+        name: String,
+        /// What is wrong with its file.
+        why: String,
     },
     /// A name without a definition.
     #[error("there is no report {name:?}; {hint}")]
@@ -183,7 +197,9 @@ impl Definition {
             message,
         };
         let read: File = toml::from_str(text).map_err(|error| {
-            let offset = error.span().map_or(0, |span| span.start);
+            // What is missing is told where its table begins: that of all keys, behind what is said above them.
+            let offset = error.span().map(|span| span.start).filter(|start| *start > 0);
+            let offset = offset.unwrap_or_else(|| first_key_in(text));
             invalid(offset, format!("{}{}", error.message(), did_you_mean(error.message())))
         })?;
         for (what, line) in [("the title", &read.title), ("the description", &read.description)] {
@@ -239,7 +255,11 @@ impl Definition {
             _ => Err(std::io::Error::other(format!("it is larger than {FILE_BYTES_MAX} bytes"))),
         });
         let text = read.map_err(|source| DefinitionError::Read { path: path.to_owned(), source })?;
-        Definition::parse(&name_of(path), &path.display().to_string(), &text)
+        let (name, file) = (name_of(path), path.display().to_string());
+        if name.is_empty() || !name.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-')) {
+            return Err(DefinitionError::Name { file });
+        }
+        Definition::parse(&name, &file, &text)
     }
 
     /// The report as asked for: this definition with `asked` over it, seen from `today`, as the ledger read at `as_of`.
@@ -286,17 +306,22 @@ impl Definition {
     }
 }
 
-/// All reports that can be asked for, by name.
+/// All reports that can be asked for, by name, and why others cannot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Definitions(BTreeMap<String, Definition>);
+pub struct Definitions {
+    all: BTreeMap<String, Definition>,
+    bad: BTreeMap<String, String>,
+}
 
 impl Definitions {
-    /// The built-in definitions, and over them the `.toml` files of the operator's directory `dir`.
+    /// The built-in definitions, and over them the `.toml` files of the operator's directory `dir`. One that cannot be used is
+    /// [bad](Definitions::bad) and takes no other with it, but for a built-in one of its name: whoever asks for what somebody
+    /// meant to override gets no other report in its place.
     ///
     /// # Errors
-    /// [`DefinitionError`] naming the file, the line and what would be right.
+    /// [`DefinitionError::Read`] when the directory cannot be read.
     pub fn load(dir: Option<&Path>) -> Result<Definitions, DefinitionError> {
-        let mut all = BTreeMap::new();
+        let (mut all, mut bad) = (BTreeMap::new(), BTreeMap::new());
         for file in BUILT_IN.files() {
             let text = file.contents_utf8().unwrap_or_default();
             let shown = format!("built-in {}", file.path().display());
@@ -304,10 +329,18 @@ impl Definitions {
             all.insert(definition.name.clone(), definition);
         }
         for path in dir.map(Definitions::files).transpose()?.unwrap_or_default() {
-            let definition = Definition::read(&path)?;
-            all.insert(definition.name.clone(), definition);
+            match Definition::read(&path) {
+                Ok(definition) => {
+                    all.insert(definition.name.clone(), definition);
+                }
+                Err(error) => {
+                    let name = name_of(&path);
+                    all.remove(&name);
+                    bad.insert(name, error.to_string());
+                }
+            }
         }
-        Ok(Definitions(all))
+        Ok(Definitions { all, bad })
     }
 
     /// The operator's files in `dir`, sorted, so that the first error is always the same one.
@@ -327,10 +360,13 @@ impl Definitions {
     /// The report of this name.
     ///
     /// # Errors
-    /// [`DefinitionError::Unknown`] with the nearest name.
+    /// [`DefinitionError::Bad`] with what is wrong with it; [`DefinitionError::Unknown`] with the nearest name.
     pub fn get(&self, name: &str) -> Result<&Definition, DefinitionError> {
-        self.0.get(name).ok_or_else(|| {
-            let hint = nearest(name, self.0.keys().map(String::as_str)).map_or_else(
+        if let Some(why) = self.bad.get(name) {
+            return Err(DefinitionError::Bad { name: name.to_owned(), why: why.clone() });
+        }
+        self.all.get(name).ok_or_else(|| {
+            let hint = nearest(name, self.all.keys().map(String::as_str)).map_or_else(
                 || "`creditd report list` shows all".to_owned(),
                 |nearest| format!("did you mean {nearest:?}?"),
             );
@@ -338,9 +374,14 @@ impl Definitions {
         })
     }
 
-    /// All of them, by name.
+    /// All that can be asked for, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Definition> {
-        self.0.values()
+        self.all.values()
+    }
+
+    /// Those that cannot be used, by name, each with what is wrong with its file.
+    pub fn bad(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.bad.iter().map(|(name, why)| (name.as_str(), why.as_str()))
     }
 }
 
@@ -363,6 +404,12 @@ fn filters_of(
         types: read.r#type.clone(),
         statuses: read.status.clone(),
     })
+}
+
+/// Where the first line begins that is neither empty nor a comment.
+fn first_key_in(text: &str) -> usize {
+    let says_nothing = |line: &&str| line.trim_start().is_empty() || line.trim_start().starts_with('#');
+    text.split_inclusive('\n').take_while(says_nothing).map(str::len).sum()
 }
 
 fn name_of(path: &Path) -> String {

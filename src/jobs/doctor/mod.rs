@@ -17,6 +17,7 @@ use crate::core::schedule::Schedule;
 use crate::core::transaction::words;
 use crate::mail::MailError;
 use crate::notice::{Sender, Templates};
+use crate::report::Definitions;
 use crate::store::{Schema, Store};
 use std::path::Path;
 use std::time::Duration;
@@ -101,7 +102,8 @@ pub async fn examine(
         Ok(settings) => settings,
         Err(why) => {
             let fix = "mend what is named; `creditd config show --origin` says where each setting comes from";
-            let others = ["ledger", "schema", "disk", "templates", "mail", "operators"].into_iter().chain(OF_LEDGER);
+            let others =
+                ["ledger", "schema", "disk", "templates", "reports", "mail", "operators"].into_iter().chain(OF_LEDGER);
             let others = others.map(|check| Finding::not_looked_at(check, "the settings come first"));
             return std::iter::once(Finding::fail("config", why, fix)).chain(others).collect();
         }
@@ -127,6 +129,7 @@ pub async fn examine(
         findings.push(judge::folder(name, &folder, free_bytes(&folder), try_to_write(&folder)));
     }
     findings.push(templates(&settings));
+    findings.push(reports(&settings));
     findings.push(mail(&settings).await);
     findings.push(judge::operators(settings.mail.operators.len()));
     findings.extend(rest);
@@ -239,6 +242,26 @@ fn templates(settings: &Settings) -> Finding {
             let fix = "mend the template that is named, or take it out of the folder (templates.dir): the built-in one is used then";
             Finding::fail("templates", error.to_string(), fix)
         }
+    }
+}
+
+/// Whether the operator's report definitions can be used.
+fn reports(settings: &Settings) -> Finding {
+    let fix = "mend the file that is named; `creditd report check` names all that is wrong";
+    let dir = settings.reports.dir.as_deref();
+    match (Definitions::load(dir), dir) {
+        (Err(error), _) => Finding::fail("reports", error.to_string(), fix),
+        (Ok(all), None) => Finding::ok("reports", format!("{} built in", counted(all.iter().count() as u64, "report"))),
+        (Ok(all), Some(dir)) => match all.bad().next() {
+            None => {
+                let count = counted(all.iter().count() as u64, "report");
+                Finding::ok("reports", format!("{count}, with those in {}", dir.display()))
+            }
+            Some((_, why)) => {
+                let bad = counted(all.bad().len() as u64, "definition");
+                Finding::warn("reports", format!("{bad} cannot be used: {why}"), fix)
+            }
+        },
     }
 }
 

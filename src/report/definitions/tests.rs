@@ -41,9 +41,33 @@ fn errors_name_the_file_the_line_and_the_word() {
     insta::assert_snapshot!(refused("last-month", "last_month"), @"reports/mine.toml, line 5: unknown variant `last_month`, expected one of `today`, `yesterday`, `last-7-days`, `last-30-days`, `this-month`, `last-month`, `this-year`, `last-year`, `custom`; did you mean `last-month`?");
     insta::assert_snapshot!(refused("[\"csv\"]", "[\"csv\", \"xls\"]"), @"reports/mine.toml, line 7: unknown variant `xls`, expected one of `table`, `csv`, `json`, `ndjson`, `html`, `parquet`, `png`, `xlsx`; did you mean `xlsx`?");
     insta::assert_snapshot!(refused("[\"csv\"]", "[]"), @"reports/mine.toml, line 7: formats needs at least one");
-    insta::assert_snapshot!(refused("scope = \"account\"\n", ""), @"reports/mine.toml, line 1: missing field `scope`");
+    insta::assert_snapshot!(refused("scope = \"account\"\n", ""), @"reports/mine.toml, line 2: missing field `scope`");
     insta::assert_snapshot!(refused("For me.", "For\\nme."), @r"reports/mine.toml, line 3: the description has the character '\n'; allowed are all but control characters");
     insta::assert_snapshot!(refused("scope", "columns = [\"from\", \"from\"]\nscope"), @"reports/mine.toml, line 4: the columns of a report must be at least one, and each only once");
+}
+
+#[test]
+fn a_bad_file_takes_only_its_own_name_along() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("written");
+    write("fine.toml", MINE);
+    write("bad.toml", "# what it is\n\ntitle = \"Bad\"\n");
+    write("usage-by-action.toml", &MINE.replace("day", "dya"));
+    write("Bad Name.toml", MINE);
+    let all = Definitions::load(Some(dir.path())).expect("it can be read");
+    assert_eq!(all.get("fine").expect("fine").title, "Mine");
+    assert!(all.get("usage-by-user").is_ok(), "built in");
+    let said = |name: &str| {
+        let error = all.get(name).expect_err("bad").to_string();
+        error.replace(&dir.path().display().to_string(), "reports")
+    };
+    insta::assert_snapshot!(said("bad"), @r#"the report "bad" cannot be made: reports/bad.toml, line 3: missing field `description`"#);
+    // Never the built-in one in its place.
+    assert!(said("usage-by-action").contains("line 6: unknown variant `dya`"), "{}", said("usage-by-action"));
+    insta::assert_snapshot!(said("Bad Name"), @r#"the report "Bad Name" cannot be made: reports/Bad Name.toml: a report is called as its file is without .toml, by a-z, 0-9 and - alone: rename it"#);
+    let bad: Vec<&str> = all.bad().map(|(name, _)| name).collect();
+    assert_eq!(bad, ["Bad Name", "bad", "usage-by-action"]);
+    assert!(all.iter().all(|definition| !bad.contains(&definition.name.as_str())));
 }
 
 #[test]

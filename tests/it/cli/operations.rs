@@ -25,7 +25,7 @@ fn the_doctor_finds_what_is_broken_and_looks_at_the_rest() {
     place.ok("run reset");
     let well = doctor(&place, 0);
     let checks: BTreeSet<&str> = well.iter().filter_map(|row| row["check"].as_str()).collect();
-    let all = "clock config disk ledger mail operators outbox schedule schema sealed suppressed templates verify zones";
+    let all = "clock config disk ledger mail operators outbox reports schedule schema sealed suppressed templates verify zones";
     assert_eq!(checks, all.split(' ').collect());
     assert!(of(&well, "config")[0].1.contains("nothing is set"), "{well:?}");
     assert!(of(&well, "ledger")[0].1.contains("creditd.db: SQLite 3."), "{well:?}");

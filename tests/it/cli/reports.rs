@@ -57,6 +57,7 @@ fn use_is_broken_down_and_sums_to_the_statement() {
     }
     place.run("report show --by week,month").fails_with(2, "--by has both week and month");
     place.run("report show --by colour").fails_with(2, "invalid value 'colour'");
+    place.run("report show --by dya").fails_with(2, "a similar value exists: 'day'");
 }
 
 #[test]
@@ -73,6 +74,20 @@ fn definitions_are_checked_each_by_itself() {
     for line in ["mine/a.toml, line 5: ", "did you mean `week`?", "b,mine/b.toml,true,Mine", "did you mean `user`?"] {
         assert!(checked.stdout.contains(line), "{line}: {}", checked.stdout);
     }
+    // What is wrong with one keeps nobody from the others, and what it overrides is not shown in its place.
+    place.write("creditd.toml", "[reports]\ndir = \"mine\"\n");
+    place.write("mine/usage-by-action.toml", "title = \"By action\"\n");
+    let listed = place.ok("report list -o csv");
+    assert!(listed.stdout.contains("\nb,Mine") && !listed.stdout.contains("\nusage-by-action"), "{}", listed.stdout);
+    assert!(listed.stderr.contains("mine/a.toml, line 5: "), "{}", listed.stderr);
+    let shown = place.ok("report show usage-by-user --month 2013-01");
+    assert!(shown.stderr.contains("mine/c.toml, line 6: "), "{}", shown.stderr);
+    place
+        .run("report show usage-by-action --month 2013-01")
+        .fails_with(4, "usage-by-action.toml, line 1: missing field");
+    let doctor = place.run("doctor -o csv").stdout;
+    assert!(doctor.contains("reports,warn,3 definitions cannot be used: "), "{doctor}");
+    std::fs::remove_file(place.path("creditd.toml")).expect("removed");
     place.ok("report check mine/b.toml");
     assert!(place.ok("report check").stderr.contains("built in"));
     let schema: Value = serde_json::from_str(&place.ok("report schema").stdout).expect("JSON");
