@@ -40,6 +40,11 @@ export_to compared.html statement-monthly --account "$account" --month 2026-03 -
 export_to log.html transaction-log --account "$account" --from 2026-03-01 --to 2026-04-01
 export_to log-of-failed.html transaction-log --account "$account" --from 2026-03-01 --to 2026-04-01 --status failed
 export_to filtered.html statement-monthly --account "$account" --month 2026-03 --by day,user --type free
+# A name and a user that are as long as they may be.
+CREDITD_NOW="${now#*=}" "$creditd" --quiet account set "$account" --name "$(printf 'שלום 🦊%.0s' {1..80})"
+CREDITD_NOW="${now#*=}" "$creditd" --quiet charge --account "$account" --action text-to-image --user "$(printf 'u%.0s' {1..200})" --key long >/dev/null
+export_to long.html usage-by-user --account "$account" --from 2026-03-01 --to 2026-05-01
+CREDITD_NOW="${now#*=}" "$creditd" --quiet account set "$account" --name "Yonder Trails"
 at=2026-03-20T12:00:00Z export_to forecast.html statement-monthly --account "$account" --month 2026-03 --by day --as-of 2026-03-20T12:00:00Z
 export_to platform.png platform-daily --from 2026-01-01 --to 2026-04-01
 export_to month.png statement-monthly --account "$account" --month 2026-03 --by day

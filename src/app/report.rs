@@ -53,6 +53,15 @@ impl App {
         if let Some(before) = spec.before() {
             reading.before = Some(self.uses_of(&pinned, &before, progress).await?);
         }
+        if let Some(days) = spec.by_day(pinned.accounts.len()) {
+            reading.days = Some(self.uses_of(&pinned, &days, progress).await?.1);
+        }
+        if let [one] = pinned.accounts.as_slice()
+            && spec.has_name(1)
+        {
+            let records = self.store.accounts(std::slice::from_ref(&one.id)).await?;
+            reading.name = records.into_iter().next().map(|record| record.account.name);
+        }
         if spec.has_facts() {
             reading.facts = Some(self.facts_of(&pinned, spec).await?);
         }

@@ -287,7 +287,7 @@ impl Asked {
         let overrides = Overrides { from, to, group_by, breakdown, scope, columns: None, filters, compare };
         // A definition's "today" is UTC's: the same command gives the same report wherever it is typed.
         let spec = definition.resolve(&overrides, now.to_utc().date_naive(), now).or_exit(Exit::Usage)?;
-        Ok(if format.has_lines_only() { spec.bare() } else { spec })
+        Ok(if format.has_lines_only() { spec.bare() } else { spec.drawn(format.is_drawn()) })
     }
 
     async fn model(&self, context: &Context, format: Format) -> Result<ReportModel, Failure> {
@@ -352,11 +352,12 @@ async fn read(
     progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
 ) -> anyhow::Result<ReportModel> {
     let reading = app.read_report(chosen, spec, as_of, progress).await?;
+    let drawn = spec.by_day(reading.accounts.len());
     let marks = match reading.accounts.as_slice() {
-        [one] if format.has_charts() => app.marks(&one.id, spec, as_of).await?,
+        [one] if format.has_charts() => app.marks(&one.id, drawn.as_ref().unwrap_or(spec), as_of).await?,
         _ => None,
     };
-    Ok(ReportModel { marks, ..make(spec, reading)? })
+    Ok(make(spec, reading)?.with_marks(marks))
 }
 
 async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: Option<PathBuf>) -> Result<(), Failure> {

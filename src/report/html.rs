@@ -6,7 +6,7 @@
 use super::Rendered;
 use super::chart::{self, Chart, Frame, View, charts};
 use super::html_more::{CSS, CSS_NAME, MORE, MORE_NAME, MoreView, more_view};
-use super::wording::{EQUATION, days, listed, period, section_name, story, whom};
+use super::wording::{EQUATION, account_name, days, listed, period, section_name, story, whom};
 use crate::core::counting::grouped;
 use crate::core::statement::{Cell, Column, DateRange, Group, LINES_PER_PERIOD, Line, ReportModel, Section};
 use serde::Serialize;
@@ -18,6 +18,8 @@ const TEMPLATE: &str = include_str!("../../templates/report.html");
 
 /// Most accounts in the list of accounts.
 const ACCOUNTS_MAX: usize = 2_000;
+/// As much of an account's name as a browser's tab may have.
+const TITLE_NAME_CHARS_MAX: usize = 80;
 /// Most accounts that get a section of their own.
 const SECTIONS_MAX: usize = 200;
 /// Most lines in all sections together: about 3 MB of page.
@@ -27,6 +29,8 @@ const DETAIL_LINES_MAX: usize = 9_000;
 struct Page<'a> {
     title: &'a str,
     whom: String,
+    /// What the account of a report of one is called, and its id.
+    name: Option<(String, String)>,
     period: String,
     as_of: String,
     story: String,
@@ -162,7 +166,8 @@ fn page<'a>(model: &'a ReportModel, charts: &'a [Chart]) -> Page<'a> {
     let usage = sections.iter().filter(|_| has_usage).map(|section| usage_view(section, model, most_used));
     Page {
         title: spec.title(),
-        whom: whom(model),
+        whom: whom(model, TITLE_NAME_CHARS_MAX),
+        name: account_name(model).zip(sections.first().map(section_name)),
         period: period(model),
         as_of: spec.as_of().to_utc().format("%-d %B %Y, %H:%M:%S UTC").to_string(),
         story: story(&model.totals, model.is_over),

@@ -84,6 +84,12 @@ impl Format {
         }
     }
 
+    /// Whether it has charts at all.
+    #[must_use]
+    pub const fn is_drawn(self) -> bool {
+        self.has_charts() || matches!(self, Format::Xlsx)
+    }
+
     /// Whether it has charts that show [`Marks`](crate::core::statement::Marks).
     #[must_use]
     pub const fn has_charts(self) -> bool {

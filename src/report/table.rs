@@ -5,14 +5,17 @@
 //! statement per period. A report of one period of one account always is such a statement. A breakdown has a row per
 //! group instead of three, with the credits of both types side by side.
 
-use super::wording::{days, filters_said, listed, period};
+use super::wording::{days, filters_said, listed, period, whom};
 use super::{log, more};
-use crate::core::counting::{counted, grouped};
-use crate::core::statement::{Breakdown, Cell, Column, Group, Grouping, LINES_PER_PERIOD, Line, ReportModel};
+use crate::core::counting::grouped;
+use crate::core::statement::{Breakdown, Cell, Column, Group, Grouping, LINES_PER_PERIOD, Line, ReportModel, Scope};
 use comfy_table::{CellAlignment, ColumnConstraint, Table, TableComponent, presets};
 
 /// Narrower than this no statement is readable; a narrower terminal wraps lines by itself.
 const WIDTH_MIN: u16 = 40;
+
+/// As much of an account's name as the heading has room for.
+const NAME_CHARS_MAX: usize = 60;
 
 /// Spaces between two columns.
 const GAP: u16 = 2;
@@ -31,11 +34,9 @@ pub(super) fn render(model: &ReportModel, width: u16) -> String {
 
 /// Whom, which days, as of when.
 fn subtitle(model: &ReportModel) -> String {
-    let mut sections = model.sections();
-    let whom = match (sections.len(), sections.next().and_then(|section| section.account)) {
-        (1, Some(account)) => account.to_string(),
-        (1, None) => "whole platform".to_owned(),
-        (accounts, _) => counted(u64::try_from(accounts).unwrap_or(u64::MAX), "account"),
+    let whom = match model.spec.scope() {
+        Scope::Platform => "whole platform".to_owned(),
+        Scope::Account => whom(model, NAME_CHARS_MAX),
     };
     let filters: String = filters_said(model).into_iter().map(|filter| format!(", {filter}")).collect();
     format!("{whom}, {}{filters}, as of {}", period(model), model.spec.as_of())

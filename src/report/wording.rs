@@ -1,6 +1,7 @@
 //! Numbers, dates and sentences as people read them, shared by the renderers for people.
 
 use crate::core::counting::{counted, grouped};
+use crate::core::ids::{cut_text, printable};
 use crate::core::locale::Locale;
 use crate::core::statement::{Column, DateRange, Figures, Line, LineType, LocalTime, ReportModel, Scope, Section};
 use crate::core::transaction::Money;
@@ -62,11 +63,22 @@ fn times(range: DateRange) -> String {
     }
 }
 
-/// Whom a report is about.
-pub(super) fn whom(model: &ReportModel) -> String {
+/// What the account of a report of one is called, where that says more than its id: as text that turns nothing beside it.
+pub(super) fn account_name(model: &ReportModel) -> Option<String> {
+    let name = printable(model.beside.name.as_deref()?).trim().to_owned();
+    let mut sections = model.sections();
+    let id = sections.next().and_then(|section| section.account).filter(|_| sections.len() == 0)?;
+    (!name.is_empty() && name != id.as_str()).then_some(name)
+}
+
+/// Whom a report is about: `Acme GmbH (acme)`, `3 accounts`. Of a longer name its first `chars_max` characters.
+pub(super) fn whom(model: &ReportModel, chars_max: usize) -> String {
     match (model.spec.scope(), model.sections().len()) {
         (Scope::Platform, _) => "Whole platform".to_owned(),
-        (Scope::Account, 1) => model.sections().next().map(|one| section_name(&one)).unwrap_or_default(),
+        (Scope::Account, 1) => {
+            let id = model.sections().next().map(|one| section_name(&one)).unwrap_or_default();
+            account_name(model).map_or_else(|| id.clone(), |name| format!("{} ({id})", cut_text(&name, chars_max)))
+        }
         (Scope::Account, many) => counted(many as u64, "account"),
     }
 }

@@ -8,11 +8,11 @@ use creditd::core::calendar::{Calendar, Terms, parse_date, parse_zone};
 use creditd::core::credits::{Credits, Split};
 use creditd::core::ledger::{Account, Ledger};
 use creditd::core::statement::{
-    Beside, Breakdown, Column, Comparison, DateRange, Facts, Grouping, LocalTime, LogRow, Name, Outcome, ReportAccount,
-    ReportModel, ReportSpec, Row, Rows, Sales, Scope, fold,
+    Beside, Breakdown, Column, Comparison, DateRange, Facts, Grouping, LocalTime, LogRow, Name, Outcome, Reading,
+    ReportAccount, ReportModel, ReportSpec, Row, Rows, Sales, Scope, fold,
 };
 use creditd::core::transaction::{Kind, Status, Transaction};
-use creditd::report::{Format, render};
+use creditd::report::{Format, make, render};
 use serde_json::Value;
 use std::io::Write as _;
 use std::process::Command;
@@ -191,7 +191,16 @@ fn every_figure_is_that_of_the_csv_and_the_json() {
             let expected = if breakdown.is_some() { 2 * 3 + 3 } else { 10 * 3 + 3 };
             assert_eq!(formulas(&sheets[0]), expected, "{grouping} {breakdown:?}");
             if grouping == Grouping::Range {
-                assert_eq!(names, ["Figures", "Notes"]);
+                let Some(by) = breakdown else {
+                    assert_eq!(names, ["Figures", "Notes"]);
+                    continue;
+                };
+                assert_eq!(names, ["Figures", &format!("By {by}"), "Notes"]);
+                let groups = sheets[1]["rows"].as_array().expect("rows").len();
+                let series = |name| format!("'By {by}'!${name}$2:${name}${}", groups - 1);
+                let expected = serde_json::json!([[[series("A"), series("B")], [series("A"), series("C")]]]);
+                assert_eq!(sheets[1]["charts"], expected);
+                assert_eq!(sheets[1]["rows"][groups - 1][3]["value"], 4 * (3 + 3_000), "all that was consumed");
                 continue;
             }
             assert_eq!(names, ["Figures", "By period", "Notes"]);
@@ -229,7 +238,9 @@ fn text_from_outside_stays_text() {
     if is_readable() {
         let book = assert_same_everywhere(&model);
         assert_eq!(book["title"], "=Use & \"more\"");
-        let notes = book["sheets"][1]["rows"].as_array().expect("rows");
+        let groups = book["sheets"][1]["rows"].as_array().expect("rows");
+        assert!(groups.iter().all(|row| row[0]["type"] == "s"), "{groups:?}");
+        let notes = book["sheets"][2]["rows"].as_array().expect("rows");
         assert_eq!((&notes[0][0]["value"], &notes[0][0]["type"]), (&"=Use & \"more\"".into(), &"s".into()));
         let cut = self::model(MARCH_AND_APRIL, Grouping::Range, Some(Breakdown::User), &[&longer]);
         let book = read(&render(&cut, Format::Xlsx, 0).expect("it renders"));
@@ -298,6 +309,52 @@ fn a_log_is_a_row_per_transaction_and_what_people_wrote_is_text() {
             assert_eq!(value(Column::Comment)["value"], *comment);
         }
     }
+}
+
+/// The days of a statement of one account are drawn in its place, and what it is called is text.
+#[test]
+fn a_statement_of_one_account_has_its_days_with_charts_and_its_name() {
+    if !is_readable() {
+        return;
+    }
+    let march = ("2026-03-01", "2026-04-01");
+    let spec = model(march, Grouping::Range, None, &["ann"]).spec.drawn(true);
+    let terms = Terms {
+        from: "2026-01".parse().expect("a month"),
+        zone: parse_zone("Europe/Berlin").expect("a zone"),
+        allowance: Credits::new(1_500),
+    };
+    let opening = Split { free: Credits::ZERO, purchased: Credits::new(7) };
+    let accounts = vec![ReportAccount { id: "acme".parse().expect("an id"), calendar: Calendar::new(terms), opening }];
+    let mut rows = Rows::default();
+    for (kind, credits) in [(Kind::Purchase, 5), (Kind::Charge, -3)] {
+        let counts_at = "2026-03-02T12:00:00Z".parse().expect("an instant");
+        let outcome = Outcome::of(kind, Status::Success, None);
+        let delta = Split { free: Credits::ZERO, purchased: Credits::new(credits) };
+        rows.push(Row { account: 0, counts_at, kind, outcome, name: Name::NONE, delta });
+    }
+    let reading = Reading {
+        accounts,
+        days: Some(rows.clone()),
+        rows,
+        name: Some("=cmd|' /C calc'!A0 \u{202e}שלום 🦊".to_owned()),
+        ..Reading::default()
+    };
+    let model = make(&spec, reading).expect("small");
+    let book = assert_same_everywhere(&model);
+    let sheets = book["sheets"].as_array().expect("sheets");
+    let names: Vec<&str> = sheets.iter().filter_map(|sheet| sheet["name"].as_str()).collect();
+    assert_eq!(names, ["Figures", "By period", "Notes"]);
+    assert_eq!(sheets[1]["charts"].as_array().expect("charts").len(), 2, "what was consumed, and what was left");
+    let rows = sheets[1]["rows"].as_array().expect("rows");
+    let value = |row: usize, column: usize| rows[row][column]["value"].as_i64();
+    assert_eq!(rows.len(), 1 + 31 + 1);
+    assert_eq!([value(1, 5), value(2, 5), value(31, 5)], [Some(7), Some(9), Some(9)]);
+    assert_eq!([value(2, 4), value(32, 4)], [Some(3), Some(3)]);
+    let whom = &sheets[2]["rows"][2];
+    assert_eq!(whom[0]["value"], "Accounts");
+    assert_eq!(whom[1]["value"], "=cmd|' /C calc'!A0 \u{fffd}שלום 🦊 (acme)");
+    assert_eq!(whom[1]["type"], "s");
 }
 
 #[test]

@@ -13,6 +13,7 @@ const views = [
   { name: "desktop-dark", width: 1280, height: 900, colorScheme: "dark" },
   { name: "phone", width: 390, height: 844, colorScheme: "light" },
   { name: "phone-dark", width: 390, height: 844, colorScheme: "dark" },
+  { name: "narrow", width: 360, height: 740, colorScheme: "light" },
 ];
 const mailViews = [
   { name: "700", width: 700, height: 900, colorScheme: "light" },
@@ -48,6 +49,9 @@ for (const [name, file, seen] of pages) {
     await page.screenshot({ path: join(out, `${name}-${view.name}.png`), fullPage: true });
     const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
     if (overflow > 0) complain(where, `the page is ${overflow} px wider than the screen`);
+    // Tables and charts scroll by themselves, but how a statement adds up is seen as a whole.
+    const cut = await page.evaluate(() => [...document.querySelectorAll(".equation")].map((box) => box.scrollWidth - box.clientWidth));
+    if (cut.some((more) => more > 0)) complain(where, `how it adds up is cut by ${Math.max(...cut)} px`);
     await page.evaluate(axe);
     const found = await page.evaluate(() => window.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"] }));
     for (const { id, help, nodes } of found.violations) {

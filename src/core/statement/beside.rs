@@ -2,7 +2,8 @@
 
 use super::super::credits::Overflow;
 use super::{
-    Breakdown, DateRange, Facts, Figures, Line, Lines, LogRow, ReportAccount, ReportModel, ReportSpec, Rows, Scope,
+    Breakdown, DateRange, Facts, Figures, Line, Lines, LogRow, Marks, ReportAccount, ReportModel, ReportSpec, Rows,
+    Scope,
 };
 
 /// Most actions or users that a statement names; the others are summed up.
@@ -19,6 +20,10 @@ pub struct Beside {
     pub comparison: Option<Comparison>,
     /// The actions and users that took most, of a statement of one account or of the platform.
     pub tops: Vec<Top>,
+    /// What the account of a report of one is called.
+    pub name: Option<String>,
+    /// The same statement by day, where that is drawn: [`ReportSpec::by_day`].
+    pub days: Option<Box<ReportModel>>,
 }
 
 /// The range before.
@@ -58,6 +63,10 @@ pub struct Reading {
     pub log: Vec<LogRow>,
     /// Money and accounts, of a statement.
     pub facts: Option<Facts>,
+    /// The rows of [`ReportSpec::by_day`], where that is drawn.
+    pub days: Option<Rows>,
+    /// What the account of a report of one is called.
+    pub name: Option<String>,
 }
 
 impl ReportSpec {
@@ -77,6 +86,12 @@ impl ReportSpec {
     #[must_use]
     pub fn top(&self, by: Breakdown) -> ReportSpec {
         self.clone().as_one_period().with_breakdown(Some(by)).bare()
+    }
+
+    /// True where the account of a report of one is named.
+    #[must_use]
+    pub fn has_name(&self, accounts: usize) -> bool {
+        self.scope() == Scope::Account && accounts == 1 && !self.is_bare()
     }
 
     /// True where its sums are those of a statement, so that it has to be known what was there before the range. Of some
@@ -110,6 +125,22 @@ impl Top {
 }
 
 impl ReportModel {
+    /// What the charts show: the report, or its days where it has nothing to compare.
+    #[must_use]
+    pub fn drawn(&self) -> &ReportModel {
+        self.beside.days.as_deref().unwrap_or(self)
+    }
+
+    /// The same report with marks in its charts.
+    #[must_use]
+    pub fn with_marks(mut self, marks: Option<Marks>) -> ReportModel {
+        match &mut self.beside.days {
+            Some(days) => days.marks = marks,
+            None => self.marks = marks,
+        }
+        self
+    }
+
     /// The same report without the figures of a statement in its sums, as one that has no [balances](ReportSpec::has_balances).
     #[must_use]
     pub(crate) fn of_use(mut self) -> ReportModel {

@@ -68,6 +68,7 @@ pub struct ReportSpec {
     filters: Filters,
     compares: bool,
     is_bare: bool,
+    is_drawn: bool,
     as_of: Instant,
 }
 
@@ -85,8 +86,20 @@ impl ReportSpec {
     ) -> Result<ReportSpec, ReportError> {
         let columns = Column::all_of(None);
         let (title, filters) = (title.into(), Filters::default());
-        let (breakdown, compares, is_bare) = (None, false, false);
-        let spec = ReportSpec { title, range, grouping, breakdown, scope, columns, filters, compares, is_bare, as_of };
+        let (breakdown, compares, is_bare, is_drawn) = (None, false, false, false);
+        let spec = ReportSpec {
+            title,
+            range,
+            grouping,
+            breakdown,
+            scope,
+            columns,
+            filters,
+            compares,
+            is_bare,
+            is_drawn,
+            as_of,
+        };
         let max = match grouping {
             Grouping::Range => 1,
             Grouping::Day => PERIOD_DAYS_MAX,
@@ -150,6 +163,23 @@ impl ReportSpec {
     #[must_use]
     pub fn bare(self) -> ReportSpec {
         ReportSpec { is_bare: true, compares: false, ..self }
+    }
+
+    /// The same report for a form that has charts: where it has nothing to compare itself, its days are read, too.
+    #[must_use]
+    pub fn drawn(self, is_drawn: bool) -> ReportSpec {
+        ReportSpec { is_drawn, ..self }
+    }
+
+    /// The statement by day that is drawn in place of a drawn statement of one account that has one period of several days.
+    #[must_use]
+    pub fn by_day(&self, accounts: usize) -> Option<ReportSpec> {
+        let is_of_one = self.scope == Scope::Account && accounts == 1 && self.breakdown.is_none();
+        let is_one_period = self.period_count() == 1 && (2..=PERIOD_DAYS_MAX).contains(&self.range.days());
+        (self.is_drawn && is_of_one && is_one_period).then(|| {
+            let columns = Column::all_of(None);
+            ReportSpec { grouping: Grouping::Day, columns, is_drawn: false, ..self.clone().bare() }
+        })
     }
 
     /// True where nothing stands beside its lines.
@@ -306,6 +336,19 @@ mod tests {
         assert!(matches!(year.check_size(5_500), Err(ReportError::TooManyLines { found: 6_022_500, .. })));
         let all = ReportSpec::new("t", year.range(), Grouping::Day, Scope::Platform, Instant::MAX).expect("valid");
         assert_eq!(all.check_size(usize::MAX), Ok(()));
+    }
+
+    #[test]
+    fn only_one_period_of_one_account_is_drawn_by_day() {
+        let spec = |from, to, grouping| spec(from, to, grouping).expect("valid").drawn(true);
+        let month = spec("2026-03-01", "2026-04-01", Grouping::Month);
+        let days = month.by_day(1).expect("drawn");
+        assert_eq!((days.grouping(), days.range(), days.is_bare()), (Grouping::Day, month.range(), true));
+        assert_eq!((days.by_day(1), month.by_day(2), month.clone().drawn(false).by_day(1)), (None, None, None));
+        assert_eq!(month.with_breakdown(Some(Breakdown::Action)).by_day(1), None);
+        assert_eq!(spec("2026-03-01", "2026-05-01", Grouping::Month).by_day(1), None, "it compares its months");
+        assert_eq!(spec("2026-03-01", "2026-03-02", Grouping::Range).by_day(1), None, "a day");
+        assert_eq!(spec("2000-01-01", "2040-01-01", Grouping::Range).by_day(1), None, "more than a report has");
     }
 
     #[test]

@@ -48,6 +48,12 @@ pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
     }
 }
 
+/// The groups that are drawn, in the order in which they are, and what they used: free and purchased.
+pub(in crate::report) fn used(model: &ReportModel) -> Vec<(String, i64, i64)> {
+    let series = model.spec.breakdown().map(|breakdown| series(model, breakdown)).unwrap_or_default();
+    series.into_iter().map(|one| (one.name, one.free, one.purchased)).collect()
+}
+
 /// The largest groups, most first, and what the others come to. Two passes, so that what is kept per bar is kept for the few
 /// that are drawn.
 fn series(model: &ReportModel, breakdown: Breakdown) -> Vec<Series> {

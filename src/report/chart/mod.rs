@@ -13,6 +13,7 @@ mod forecast;
 mod picture;
 mod quick;
 
+pub(super) use breakdown::used;
 pub(super) use consumption::consumption;
 pub use drawing::{Chart, Frame};
 pub(super) use picture::svg;
@@ -53,10 +54,11 @@ pub fn chart(model: &ReportModel, subject: Subject, frame: Frame) -> Option<Char
     }
 }
 
-/// The charts that belong to `model`, the first first: a forecast goes on where a balance ends and so takes its place.
+/// The charts that belong to `model`, the first first: a forecast goes on where a balance ends and so takes its place. Where
+/// it has nothing to compare, they are those of its days.
 #[must_use]
 pub fn charts(model: &ReportModel, frame: Frame) -> Vec<Chart> {
-    let about = |subject| chart(model, subject, frame);
+    let about = |subject| chart(model.drawn(), subject, frame);
     let used = about(Subject::Breakdown).or_else(|| about(Subject::Consumption));
     let left = about(Subject::Forecast).or_else(|| about(Subject::Balance));
     used.into_iter().chain(left).collect()

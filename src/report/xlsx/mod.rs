@@ -4,6 +4,7 @@
 //! somebody edits the cell. Totals are formulas that remember the total of the model: a program that does not calculate
 //! shows the same. Nothing asks the clock; the workbook's own date is the report's as-of.
 
+mod drawn;
 mod more;
 mod notes;
 mod sheets;
@@ -90,8 +91,13 @@ pub(super) fn render(model: &ReportModel) -> Rendered {
     let is_long = model.record_count() > LINES_IN_MEMORY_MAX;
     let sheet = if is_long { book.add_worksheet_with_low_memory()? } else { book.add_worksheet() };
     sheets::figures(sheet, model, &layout)?;
-    if model.spec.period_count() > 1 {
-        sheets::periods(book.add_worksheet(), model, &layout)?;
+    let drawn = model.drawn();
+    if drawn.spec.period_count() > 1 {
+        let sheet = book.add_worksheet();
+        sheets::periods(sheet, drawn, &layout, model.beside.days.is_none())?;
+        drawn::balance(sheet, drawn)?;
+    } else if let Some(breakdown) = model.spec.breakdown().filter(|_| !model.is_log()) {
+        drawn::groups(book.add_worksheet(), model, breakdown)?;
     }
     if has_more(model) {
         more::sheet(book.add_worksheet(), model)?;

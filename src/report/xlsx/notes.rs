@@ -56,7 +56,7 @@ fn about(sheet: &mut Worksheet, model: &ReportModel, mut row: RowNum) -> Result<
     let as_of =
         spec.as_of().to_utc().format("%-d %B %Y, %H:%M:%S UTC: what was recorded later does not count").to_string();
     for (name, what) in [
-        ("Accounts", whom(model)),
+        ("Accounts", whom(model, usize::MAX)),
         ("Range", period(model)),
         ("Periods", periods),
         ("Time zone", zones),

@@ -10,12 +10,12 @@ use rust_xlsxwriter::{
 };
 
 const FIGURES: &str = "Figures";
-const PERIODS: &str = "By period";
+pub(super) const PERIODS: &str = "By period";
 
 /// The widest column of text, in characters: longer ones can be made wider by whoever reads them.
 const WIDTH_MAX: usize = 40;
 /// Longest alternative text of a chart, in units of UTF-16: Excel takes no more. What all figures come to stands at its beginning.
-const ALT_UNITS_MAX: usize = 255;
+pub(super) const ALT_UNITS_MAX: usize = 255;
 /// What the arrow of a filter and the edges of a cell take, in characters.
 const MARGIN: usize = 4;
 /// Most cells that the formulas by period look at together: a spreadsheet calculates them all when it opens the workbook.
@@ -120,7 +120,13 @@ fn emphasis(sheet: &mut Worksheet, layout: &Layout, last: ColNum) -> Result<bool
     Ok(true)
 }
 
-pub(super) fn periods(sheet: &mut Worksheet, model: &ReportModel, layout: &Layout) -> Result<(), XlsxError> {
+/// `is_followed` where the lines on the sheet of figures are those of these periods, so that formulas can point to them.
+pub(super) fn periods(
+    sheet: &mut Worksheet,
+    model: &ReportModel,
+    layout: &Layout,
+    is_followed: bool,
+) -> Result<(), XlsxError> {
     let date_width = width(model, Column::From);
     let names = [("from", false), ("to", false), ("free", true), ("purchased", true), ("total", true)];
     head(sheet, PERIODS, names.map(|(name, is_figure)| (name, is_figure, if is_figure { 14 } else { date_width })))?;
@@ -132,7 +138,7 @@ pub(super) fn periods(sheet: &mut Worksheet, model: &ReportModel, layout: &Layou
     let foot = Looks::foot();
     let all = consumption(model);
     let looked_at = (all.len() as u64).saturating_mul(u64::from(layout.lines)).saturating_mul(6);
-    let has_formulas = looked_at <= LOOKED_AT_MAX;
+    let has_formulas = is_followed && looked_at <= LOOKED_AT_MAX;
     let mut last = 0;
     for (row, period) in (1..).zip(&all) {
         put_plain(sheet, (row, 0), Cell::Date(period.range.from()))?;
@@ -160,12 +166,7 @@ pub(super) fn periods(sheet: &mut Worksheet, model: &ReportModel, layout: &Layou
 /// What was consumed per period, stacked by type: the cells of the sheet, drawn by whoever opens the workbook.
 fn bars(model: &ReportModel, last: RowNum, description: &str) -> Chart {
     let mut chart = Chart::new(ChartType::ColumnStacked);
-    for (at, name, colour) in [(2, "Free", "#1F7A6B"), (3, "Purchased", "#C07A1E")] {
-        let fill = &mut ChartFormat::new();
-        fill.set_solid_fill(ChartSolidFill::new().set_color(colour));
-        let series = chart.add_series().set_name(name).set_format(fill).set_gap(40);
-        series.set_categories((PERIODS, 1, 0, last, 0)).set_values((PERIODS, 1, at, last, at));
-    }
+    stacks(&mut chart, PERIODS, last, 2);
     chart.title().set_name(&format!("Credits consumed per {}", model.spec.grouping()));
     chart.x_axis().set_text_axis(true).set_num_format("yyyy-mm-dd");
     chart.y_axis().set_num_format("#,##0");
@@ -174,8 +175,18 @@ fn bars(model: &ReportModel, last: RowNum, description: &str) -> Chart {
     chart
 }
 
+/// Free and purchased credits on each other, from two columns of a sheet whose first column says of what.
+pub(super) fn stacks(chart: &mut Chart, sheet: &str, last: RowNum, free: ColNum) {
+    for (at, name, colour) in [(free, "Free", "#1F7A6B"), (free + 1, "Purchased", "#C07A1E")] {
+        let fill = &mut ChartFormat::new();
+        fill.set_solid_fill(ChartSolidFill::new().set_color(colour));
+        let series = chart.add_series().set_name(name).set_format(fill).set_gap(40);
+        series.set_categories((sheet, 1, 0, last, 0)).set_values((sheet, 1, at, last, at));
+    }
+}
+
 /// Names a sheet and its columns, which stay in sight on the screen and on every page of paper.
-fn head(
+pub(super) fn head(
     sheet: &mut Worksheet,
     name: &str,
     columns: impl IntoIterator<Item = (&'static str, bool, u16)>,

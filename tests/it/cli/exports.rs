@@ -188,5 +188,35 @@ fn pictures_are_made_of_those_who_used_anything() {
     assert_eq!(index["files"][0]["file"], json!(null));
     assert!(std::fs::read(place.path("actions/account-acme.png")).expect("a file").starts_with(b"\x89PNG"));
     place.run("report export --month 2013-01 --format png").fails_with(2, "has no chart to write as png");
+    place
+        .run("report export --month 2013-01 --out none/x.html")
+        .fails_with(1, "there is no folder none; make it first");
     place.run("report export --month 2013-01 --by day --format png --out -").fails_with(2, "png is no text");
+}
+
+/// One period has nothing to compare, but it has days.
+#[test]
+fn a_statement_of_one_account_is_drawn_by_day_and_names_it() {
+    let place = place();
+    let long = "שלום\u{202e}🦊".repeat(80);
+    place.ok(&format!("account set acme --name {long}"));
+    let asked = "report export statement-monthly --account acme --month 2013-01 --as-of 2013-02-09T12:00:00Z";
+    for form in ["html", "png", "xlsx"] {
+        place.ok(&format!("{asked} --out one.{form}"));
+        place.ok(&format!("{asked} --out two.{form}"));
+        let [one, two] = ["one", "two"].map(|name| std::fs::read(place.path(&format!("{name}.{form}"))).expect("made"));
+        assert!(one == two, "the same bytes as {form}");
+    }
+    let page = place.read("one.html");
+    let name = long.replace('\u{202e}', "\u{fffd}");
+    assert!(page.contains(&format!("<dd><bdi>{name}</bdi> (acme)</dd>")), "{page}");
+    assert!(!page.contains('\u{202e}'));
+    assert!(page.contains("Credits consumed per day. January 2013: 7 consumed, 7 free and 0 purchased."), "{page}");
+    assert!(page.contains("Balance by day") && !page.contains("Period by period"));
+    // A report of several has no name, and one without a name of its own its id.
+    place.ok("account set acme --name acme");
+    assert!(place.ok("report show --account acme --month 2013-01").stdout.contains("\nacme, January 2013"));
+    place.ok("account set acme --name Acme\u{a0}GmbH");
+    assert!(place.ok("report show --account acme --month 2013-01").stdout.contains("\nAcme GmbH (acme), January 2013"));
+    assert!(place.ok("report show --month 2013-01").stdout.contains("\n4 accounts, January 2013"));
 }
