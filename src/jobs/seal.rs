@@ -10,6 +10,8 @@ use crate::sealed::Tidied;
 
 /// Steps of one run: ten years of months, and then some.
 const STEPS_MAX: usize = 200;
+/// Files that are named of those that were removed or written again.
+const NAMED_MAX: usize = 3;
 
 /// Seals every day that is over.
 ///
@@ -22,8 +24,9 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         done.summary = "sealing is off: `enabled` of [sealed] in the settings".to_owned();
         return Ok(done);
     }
+    let mut tidied = Tidied::default();
     if !run.dry_run {
-        say(app.tidy_sealed().await?, &mut done);
+        tidied = app.tidy_sealed().await?;
     }
     let (mut parts, mut rows) = (0_u64, 0_u64);
     for _ in 0..STEPS_MAX {
@@ -39,22 +42,47 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         }
         let is_new = matches!(next.sealing, Sealing::Days(_));
         let sealed = app.seal(next).await?;
-        say(app.tidy_sealed().await?, &mut done);
+        add(&mut tidied, app.tidy_sealed().await?);
         let Some(manifest) = sealed else { break };
         parts += 1;
         rows += if is_new { manifest.rows } else { 0 };
         (run.progress)(parts, None);
     }
-    done.summary = format!("{} sealed in {}", counted(rows, "row"), counted(parts, "part"));
+    done.summary = format!("{} sealed in {}", counted(rows, "row"), counted(parts, "part")) + &said(&tidied);
     Ok(done)
 }
 
-/// What was done to the folder beside sealing.
-fn say(tidied: Tidied, done: &mut Done) {
-    let Tidied { joined, removed, written } = tidied;
-    if joined > 0 {
-        done.line(format!("{} of joined parts removed", counted(joined, "file")));
+/// Adds what was done to the folder.
+fn add(all: &mut Tidied, Tidied { joined, removed, written }: Tidied) {
+    all.joined += joined;
+    all.removed.extend(removed);
+    all.written.extend(written);
+}
+
+/// What was done to the folder beside sealing, to go on a sentence; empty where nothing was.
+fn said(Tidied { joined, removed, written }: &Tidied) -> String {
+    let named = |names: &[String], what: &str| match names.len() {
+        0 => String::new(),
+        count => {
+            let more = if count > NAMED_MAX { format!(" and {} more", count - NAMED_MAX) } else { String::new() };
+            format!("; {what}: {}{more}", names[..count.min(NAMED_MAX)].join(", "))
+        }
+    };
+    let joined =
+        if *joined > 0 { format!("; {} of joined parts removed", counted(*joined, "file")) } else { String::new() };
+    joined + &named(removed, "removed what a process left behind") + &named(written, "written again, as it was missing")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_removed_is_said() {
+        assert_eq!(said(&Tidied::default()), "");
+        let names = |count: usize| (0..count).map(|at| format!("f{at}")).collect::<Vec<String>>();
+        let mut all = Tidied { joined: 1, removed: names(1), written: Vec::new() };
+        add(&mut all, Tidied { joined: 1, removed: names(4), written: names(1) });
+        insta::assert_snapshot!(said(&all), @"; 2 files of joined parts removed; removed what a process left behind: f0, f0, f1 and 2 more; written again, as it was missing: f0");
     }
-    removed.into_iter().for_each(|name| done.line(format!("{name}: left behind by a process, removed")));
-    written.into_iter().for_each(|name| done.line(format!("{name}: was missing, written again")));
 }

@@ -197,7 +197,10 @@ fn every_figure_is_that_of_the_csv_and_the_json() {
                 };
                 assert_eq!(names, ["Figures", &format!("By {by}"), "Notes"]);
                 let groups = sheets[1]["rows"].as_array().expect("rows").len();
-                let series = |name| format!("'By {by}'!${name}$2:${name}${}", groups - 1);
+                let series = |name| match groups {
+                    3 => format!("'By {by}'!${name}$2"),
+                    _ => format!("'By {by}'!${name}$2:${name}${}", groups - 1),
+                };
                 let expected = serde_json::json!([[[series("A"), series("B")], [series("A"), series("C")]]]);
                 assert_eq!(sheets[1]["charts"], expected);
                 assert_eq!(sheets[1]["rows"][groups - 1][3]["value"], 4 * (3 + 3_000), "all that was consumed");

@@ -86,7 +86,7 @@ fn definitions_are_checked_each_by_itself() {
         .run("report show usage-by-action --month 2013-01")
         .fails_with(4, "usage-by-action.toml, line 1: missing field");
     let doctor = place.run("doctor -o csv").stdout;
-    assert!(doctor.contains("reports,warn,3 definitions cannot be used: "), "{doctor}");
+    assert!(doctor.contains("reports,warn,\"3 definitions cannot be used: "), "{doctor}");
     std::fs::remove_file(place.path("creditd.toml")).expect("removed");
     place.ok("report check mine/b.toml");
     assert!(place.ok("report check").stderr.contains("built in"));
@@ -255,7 +255,7 @@ fn what_lies_ahead_is_not_reported_and_what_is_not_over_says_so() {
     place.ok("report show --from 2013-02-11 --to 2013-02-12");
 
     let told = |args: &str| place.ok(&format!("report show {args}")).stdout;
-    assert!(told("--month 2013-02 --account acme").contains("acme, February 2013 so far, as of"));
+    assert!(told("--month 2013-02 --account acme").contains("Acme (acme), February 2013 so far, as of"));
     assert!(told("--month 2013-01 --account acme").contains("acme, January 2013, as of"));
     // The 10th is over in Kiritimati.
     let day = "--from 2013-02-10 --to 2013-02-11";
