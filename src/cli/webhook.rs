@@ -3,6 +3,7 @@
 use super::exit::{Exit, Failure, OrExit};
 use super::output::Column;
 use super::{Context, args};
+use crate::app::AppError;
 use crate::core::ids::AccountId;
 use crate::core::secret::Secret;
 use crate::core::webhook::{EventKind, SECRET_BYTES, WEBHOOKS_MAX, Wanted, WebhookSecret};
@@ -111,10 +112,10 @@ impl Webhook {
                 let poster = Poster::new(settings.allow_private, Duration::from_secs(settings.timeout_seconds));
                 let poster = poster.map_err(|error| Failure::new(Exit::Failure, error))?;
                 let url = poster.check(&url).map_err(|error| Failure::new(Exit::Usage, error))?;
-                if let Some(account) = &account {
-                    if store.accounts(std::slice::from_ref(account)).await?.is_empty() {
-                        return Err(crate::app::AppError::UnknownAccount(account.clone()).into());
-                    }
+                if let Some(account) = &account
+                    && store.accounts(std::slice::from_ref(account)).await?.is_empty()
+                {
+                    return Err(AppError::UnknownAccount(account.clone()).into());
                 }
                 let id: [u8; 8] = random_bytes()?;
                 let secret = WebhookSecret::new(random_bytes::<SECRET_BYTES>()?);
