@@ -224,7 +224,8 @@ impl App {
         let mut pinned = Pinned { accounts, last_seqs, unwritten, is_chosen, as_of, without_files };
         let found = self.store.report_accounts(chosen.as_deref()).await?;
         // At `as_of` there was no account of which creditd learned later.
-        let found: Vec<StoredAccount> = found.into_iter().filter(|account| account.created_at <= now).collect();
+        let is_known_then = |account: &StoredAccount| as_of.is_none_or(|at| account.created_at <= at);
+        let found: Vec<StoredAccount> = found.into_iter().filter(is_known_then).collect();
         let is_known = |id: &&AccountId| found.binary_search_by(|account| account.id.cmp(id)).is_ok();
         if let Some(unknown) = chosen.iter().flatten().find(|id| !is_known(id)) {
             return Err(AppError::UnknownAccount(unknown.clone()));

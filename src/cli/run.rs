@@ -39,10 +39,11 @@ impl Run {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let app = context.app().await?;
         let kit = Kit::open(app.clone()).await.and_then(Kit::with_pings).or_exit(Exit::Config)?;
-        if !self.dry_run && !self.clock_is_right {
-            if let Some(bad) = app.bad_clock().await? {
-                return Err(Failure::message(Exit::Refused, format!("{}: {bad}", self.job)));
-            }
+        if !self.dry_run
+            && !self.clock_is_right
+            && let Some(bad) = app.bad_clock().await?
+        {
+            return Err(Failure::message(Exit::Refused, format!("{}: {bad}", self.job)));
         }
         // Periods whose run was begun and is not over: because its process died, or because it failed and is tried again.
         let begun = begun(app, Retries::AtOnce).await?;

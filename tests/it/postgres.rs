@@ -144,7 +144,7 @@ async fn every_connection_has_its_bounds() {
         sandbox.texts(bounds).await,
         [
             "application_name creditd",
-            "idle_in_transaction_session_timeout 1min",
+            "idle_in_transaction_session_timeout 12s",
             "jit off",
             "lock_timeout 30s",
             "random_page_cost 1.1",

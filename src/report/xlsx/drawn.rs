@@ -26,11 +26,11 @@ pub(super) fn groups(sheet: &mut Worksheet, model: &ReportModel, by: Breakdown) 
     let (plain, foot) = (Looks::plain(), Looks::foot());
     let mut last = 0;
     for (row, (group, free, purchased)) in (1..).zip(&all) {
-        put(sheet, (row, 0), Cell::Text(&cut_text(group, NAME_CHARS_MAX)), &plain)?;
+        put(sheet, (row, 0), Cell::Text(&cut_text(group, NAME_CHARS_MAX)), plain)?;
         for (at, credits) in [(1, *free), (2, *purchased)] {
             sheet.write_number_with_format(row, at, number(credits), &plain.number)?;
         }
-        calculated(sheet, (row, 3), format!("B{0}+C{0}", row + 1), free.saturating_add(*purchased), &plain)?;
+        calculated(sheet, (row, 3), format!("B{0}+C{0}", row + 1), free.saturating_add(*purchased), plain)?;
         last = row;
     }
     if last == 0 {
@@ -42,7 +42,7 @@ pub(super) fn groups(sheet: &mut Worksheet, model: &ReportModel, by: Breakdown) 
     let (free, purchased) = (sum(|one| one.1), sum(|one| one.2));
     sheet.write_string_with_format(last + 1, 0, "All", &foot.text)?;
     for (at, letter, sum) in [(1, 'B', free), (2, 'C', purchased), (3, 'D', free.saturating_add(purchased))] {
-        calculated(sheet, (last + 1, at), format!("SUM({letter}2:{letter}{})", last + 1), sum, &foot)?;
+        calculated(sheet, (last + 1, at), format!("SUM({letter}2:{letter}{})", last + 1), sum, foot)?;
     }
     let mut bars = Chart::new(ChartType::BarStacked);
     stacks(&mut bars, &name, last, 1);

@@ -256,10 +256,10 @@ fn what_lies_ahead_is_not_reported_and_what_is_not_over_says_so() {
 
     let told = |args: &str| place.ok(&format!("report show {args}")).stdout;
     assert!(told("--month 2013-02 --account acme").contains("Acme (acme), February 2013 so far, as of"));
-    assert!(told("--month 2013-01 --account acme").contains("acme, January 2013, as of"));
+    assert!(told("--month 2013-01 --account acme").contains("Acme (acme), January 2013, as of"));
     // The 10th is over in Kiritimati.
     let day = "--from 2013-02-10 --to 2013-02-11";
-    assert!(told(&format!("{day} --account kiri")).contains("kiri, 10 February 2013, as of"));
+    assert!(told(&format!("{day} --account kiri")).contains("Kiri (kiri), 10 February 2013, as of"));
     assert!(told(day).contains("2 accounts, 10 February 2013 so far, as of"));
     place.ok("report export --month 2013-02 --account acme --out february.html");
     assert!(place.read("february.html").contains("<dd>February 2013 so far</dd>"));
