@@ -23,11 +23,11 @@ const NAMED_MAX: usize = 1_000;
 /// What an import would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Foresight {
-    /// Grants that would move, the first [`NAMED_MAX`], by account.
+    /// Grants that would move, the first `NAMED_MAX`, by account.
     pub grants: Vec<GrantMoves>,
     /// Grants beyond those.
     pub more_grants: u64,
-    /// Statements that would change, the first [`NAMED_MAX`], by account.
+    /// Statements that would change, the first `NAMED_MAX`, by account.
     pub statements: Vec<StatementMoves>,
     /// Statements beyond those.
     pub more_statements: u64,
