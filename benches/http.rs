@@ -189,12 +189,15 @@ async fn requests(at: SocketAddr, token: String, done: Arc<AtomicBool>) -> Vec<f
     took
 }
 
-/// Whether the head is there, and as many bytes behind it as it says.
+/// Whether the head is there, and as many bytes behind it as it says. Looked at in place: the client's work is counted, too.
 fn is_whole(answer: &[u8]) -> bool {
-    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
-    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
-    answer.len() >= end + 4 + length.expect("a length")
+    const END: &[u8] = b"\r\n\r\n";
+    const LENGTH: &[u8] = b"content-length: ";
+    let find = |within: &[u8], what: &[u8]| within.windows(what.len()).position(|some| some == what);
+    let Some(end) = find(answer, END) else { return false };
+    let begin = find(&answer[..end], LENGTH).expect("a length") + LENGTH.len();
+    let digits = answer[begin..end].iter().take_while(|byte| byte.is_ascii_digit());
+    answer.len() >= end + END.len() + digits.fold(0, |length, digit| length * 10 + usize::from(digit - b'0'))
 }
 
 fn instant(text: &str) -> Instant {

@@ -18,9 +18,9 @@ use tokio::sync::oneshot;
 
 /// Most calls in one batch: more would make the first of them wait for the last, and gain little.
 pub const DESK_BATCH_MAX: usize = 256;
-/// Calls that must wait for a second batch to begin beside the first, where the database takes two: fewer are better
-/// off in the next.
-const BESIDE_MIN: usize = 16;
+/// Calls that must wait for a second batch beside the first, where the database takes two: fewer are better off in the
+/// next.
+const BESIDE_MIN: usize = 32;
 
 /// The desk of one process on one ledger.
 #[derive(Clone, Debug)]
@@ -106,16 +106,18 @@ impl Clerk {
         let mut queue = self.desk.queue();
         let done = std::mem::take(&mut self.accounts);
         queue.at_work.retain(|account| !done.contains(account));
+        // Callers from afar come back one by one after a batch: the clerk that is at work already takes such few together.
+        let min = if queue.clerks > 1 { BESIDE_MIN } else { 1 };
+        if queue.waiting.iter().filter(|asked| !queue.at_work.contains(&asked.account)).take(min).count() < min {
+            queue.clerks -= 1;
+            return None;
+        }
         let (mut batch, mut left) = (Vec::new(), Vec::new());
         for asked in std::mem::take(&mut queue.waiting) {
             let is_free = !queue.at_work.contains(&asked.account);
             if is_free && batch.len() < DESK_BATCH_MAX { batch.push(asked) } else { left.push(asked) }
         }
         queue.waiting = left;
-        if batch.is_empty() {
-            queue.clerks -= 1;
-            return None;
-        }
         self.accounts = batch.iter().map(|asked| asked.account.clone()).collect();
         queue.at_work.extend(self.accounts.iter().cloned());
         Some(batch)

@@ -175,14 +175,21 @@ impl App {
             _ => None,
         };
         let _turn = self.store.turn_to_report(pages.len().min(PAGES_AT_ONCE)).await;
-        let mut adding = Adding::default();
+        // What is read of more accounts at once than others is a walk over all rows, which come in no order.
+        let is_walk = pages.clone().next().is_some_and(|page| page.len() > ACCOUNTS_PER_READ);
+        let mut adding = if is_walk { Adding::scattered() } else { Adding::default() };
         let mut begun = pages.clone().map(begin);
         let mut reads = begun.by_ref().take(PAGES_AT_ONCE).collect::<Result<VecDeque<_>, _>>()?;
-        let (mut read, total) = (0, Some(count as u64));
+        let (mut read, mut walked, total) = (0, 0, Some(count as u64));
         progress(read, total);
         for page in pages {
             let Some(mut pieces) = reads.pop_front() else { break };
             while let Some(found) = pieces.next().await? {
+                // Nobody knows how many rows a walk will find, so these are counted until all accounts are done at once.
+                if is_walk {
+                    walked += found.rows.len() as u64;
+                    progress(walked, None);
+                }
                 match &grid {
                     Some(grid) => reading.rows.sum_up(&found.rows, grid, &mut adding).map_err(StoreError::from)?,
                     None if reading.rows.len() + found.rows.len() > REPORT_ROWS_MAX => {

@@ -12,8 +12,11 @@ const KEYS_PER_PLACE: u64 = (Kind::ALL.len() * Outcome::ALL.len()) as u64;
 const GROUPS_PER_CELL: u64 = 1 << 32;
 /// Sums that are kept before those of one key are joined: twice what a report may have, so that joining is rare.
 const SUMS_MAX: usize = 4_000_000;
-/// Slots in which keys are found again: as many as the keys that come in turns, a few times over. A power of two.
+/// Slots in which keys are found again, where rows of one key come after few others: as many as the keys that come in turns, a
+/// few times over. A power of two, as the other.
 const SLOTS: usize = 1 << 13;
+/// The same where rows come in no order: as many as there are sums, in which most keys have one to themselves.
+const SLOTS_OF_SCATTERED: usize = 1 << 22;
 
 /// What is summed apart, as a number: the rows of one kind and outcome in one place. Keys are in the order of their cells,
 /// and within a cell of their groups. Cells are bounded with the lines of a report, so all fit far below [`SumKey::OUTSIDE`].
@@ -48,10 +51,10 @@ impl SumKey {
         (self.0 % KEYS_PER_PLACE) as usize
     }
 
-    /// One of [`SLOTS`]; neighbours are in different ones.
+    /// One of `slots`, a power of two; neighbours are in different ones.
     #[expect(clippy::cast_possible_truncation, reason = "the highest bits alone are left")]
-    const fn slot(self) -> usize {
-        (self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - SLOTS.trailing_zeros())) as usize
+    const fn slot(self, slots: usize) -> usize {
+        (self.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - slots.trailing_zeros())) as usize
     }
 
     /// The kind of its rows.
@@ -167,37 +170,50 @@ impl Tally {
     }
 }
 
-/// Adds up rows as they come, in any order. It is quick where rows of one key come after few others.
+/// Adds up rows as they come, in any order. [`Adding::default`] is quick where rows of one key come after few others, as
+/// those of an account do where accounts come one after the other.
 #[derive(Debug)]
 pub struct Adding {
     /// Several of one key may be among them, which [`Tally::of`] joins.
     sums: Vec<Sum>,
-    /// Where in `sums` the newest sum is of those keys that share a slot.
-    newest: Vec<usize>,
+    /// Where in `sums` the newest sum is of those keys that share a slot: four bytes each, so that the most are kept near.
+    newest: Vec<u32>,
     /// How many sums there may be before those of one key are joined.
     limit: usize,
 }
 
 impl Default for Adding {
     fn default() -> Adding {
-        Adding { sums: Vec::new(), newest: vec![0; SLOTS], limit: SUMS_MAX }
+        Adding::with_slots(SLOTS)
     }
 }
 
 impl Adding {
+    /// For rows that come in no order at all: their sums are found again among millions, for 16 MiB of memory.
+    #[must_use]
+    pub fn scattered() -> Adding {
+        Adding::with_slots(SLOTS_OF_SCATTERED)
+    }
+
+    fn with_slots(slots: usize) -> Adding {
+        Adding { sums: Vec::new(), newest: vec![0; slots], limit: SUMS_MAX }
+    }
+
     /// Adds `rows` rows of one key, whose changes sum to `delta`.
     ///
     /// # Errors
     /// As [`Tally::of`].
     pub fn add(&mut self, key: SumKey, delta: Split, rows: u64) -> Result<(), ReportError> {
-        let newest = &mut self.newest[key.slot()];
-        match self.sums.get_mut(*newest) {
+        let slots = self.newest.len();
+        let newest = &mut self.newest[key.slot(slots)];
+        match self.sums.get_mut(*newest as usize) {
             Some(sum) if sum.key == key => {
                 sum.delta = sum.delta.plus(delta)?;
                 sum.rows = sum.rows.saturating_add(rows);
             }
             _ => {
-                *newest = self.sums.len();
+                // A report has far fewer sums than 32 bits number; what has no number is joined at the end.
+                *newest = u32::try_from(self.sums.len()).unwrap_or(u32::MAX);
                 self.sums.push(Sum { key, delta, rows });
                 if self.sums.len() >= self.limit {
                     self.sums = Tally::of(std::mem::take(&mut self.sums))?.0;
@@ -247,17 +263,23 @@ mod tests {
 
         #[test]
         fn however_rows_come_their_sums_are_the_same(rows in prop::collection::vec((key(), -9_i64..9), 0..60)) {
-            let mut adding = Adding::default();
+            // As it is for rows of accounts in turn, as it is for rows in no order, and so that nearly all keys share a slot.
+            let mut all = [Adding::default(), Adding::scattered(), Adding::with_slots(2)];
             let mut plain = std::collections::BTreeMap::<SumKey, (i64, u64)>::new();
             for (key, change) in rows {
                 let delta = Split { free: Credits::new(change), purchased: Credits::new(-change) };
-                adding.add(key, delta, 1).expect("few");
+                for adding in &mut all {
+                    adding.add(key, delta, 1).expect("few");
+                }
                 let sum = plain.entry(key).or_default();
                 *sum = (sum.0 + change, sum.1 + 1);
             }
-            let tally = adding.finish().expect("few");
-            let found: Vec<_> = tally.sums().iter().map(|sum| (sum.key, (sum.delta.free.get(), sum.rows))).collect();
-            prop_assert_eq!(found, plain.into_iter().collect::<Vec<_>>());
+            let plain: Vec<_> = plain.into_iter().collect();
+            for adding in all {
+                let tally = adding.finish().expect("few");
+                let found: Vec<_> = tally.sums().iter().map(|sum| (sum.key, (sum.delta.free.get(), sum.rows))).collect();
+                prop_assert_eq!(&found, &plain);
+            }
         }
     }
 }
