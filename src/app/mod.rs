@@ -56,6 +56,16 @@ pub enum AppError {
     /// The account does not exist.
     #[error("unknown_account: there is no account {0}; `creditd account list` shows those there are")]
     UnknownAccount(AccountId),
+    /// The account did not exist at the moment of which it is asked.
+    #[error(
+        "unknown_account: {account} was not known at {at} yet; `creditd account show {account}` says since when it is"
+    )]
+    UnknownThen {
+        /// Whose.
+        account: AccountId,
+        /// The moment.
+        at: Instant,
+    },
     /// A rule forbids it.
     #[error(transparent)]
     Refused(#[from] Refusal),

@@ -232,10 +232,13 @@ impl App {
         let found = self.store.report_accounts(chosen.as_deref()).await?;
         // At `as_of` there was no account of which creditd learned later.
         let is_known_then = |account: &StoredAccount| as_of.is_none_or(|at| account.created_at <= at);
-        let found: Vec<StoredAccount> = found.into_iter().filter(is_known_then).collect();
-        let is_known = |id: &&AccountId| found.binary_search_by(|account| account.id.cmp(id)).is_ok();
-        if let Some(unknown) = chosen.iter().flatten().find(|id| !is_known(id)) {
+        let is_among = |found: &[StoredAccount], id: &AccountId| found.binary_search_by(|one| one.id.cmp(id)).is_ok();
+        if let Some(unknown) = chosen.iter().flatten().find(|id| !is_among(&found, id)) {
             return Err(AppError::UnknownAccount(unknown.clone()));
+        }
+        let found: Vec<StoredAccount> = found.into_iter().filter(is_known_then).collect();
+        if let Some(later) = chosen.iter().flatten().find(|id| !is_among(&found, id)) {
+            return Err(AppError::UnknownThen { account: later.clone(), at: now });
         }
         // An account that has not changed since, and has nothing to roll over, was what it is.
         let is_as_it_was = |account: &StoredAccount| account.last_recorded_at <= now && account.due_at > now;

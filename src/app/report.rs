@@ -8,7 +8,8 @@ use crate::core::credits::Overflow;
 use crate::core::ids::AccountId;
 use crate::core::ledger::Refusal;
 use crate::core::statement::{
-    Breakdown, Facts, LOG_ROWS_MAX, LogRow, Reading, ReportAccount, ReportError, ReportSpec, Rows, redo, sort_log,
+    Breakdown, Facts, LOG_ROWS_MAX, LogRow, Reading, ReportAccount, ReportError, ReportSpec, Rows, Scope, redo,
+    sort_log,
 };
 use crate::core::transaction::Transaction;
 use crate::sealed::SealedError;
@@ -29,6 +30,7 @@ impl App {
         as_of: Option<Instant>,
         progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
     ) -> Result<Reading, AppError> {
+        let is_of_some = accounts.is_some() && spec.scope() == Scope::Platform;
         let pinned = self.pin(accounts, as_of).await?;
         // First, as it may be more than a report holds.
         let log = match spec.breakdown() {
@@ -61,6 +63,9 @@ impl App {
         {
             let records = self.store.accounts(std::slice::from_ref(&one.id)).await?;
             reading.name = records.into_iter().next().map(|record| record.account.name);
+        }
+        if is_of_some {
+            reading.chosen = pinned.accounts.iter().map(|account| account.id.clone()).collect();
         }
         if spec.has_facts() {
             reading.facts = Some(self.facts_of(&pinned, spec).await?);

@@ -125,7 +125,10 @@ impl From<&AppError> for Exit {
     fn from(error: &AppError) -> Exit {
         match error {
             AppError::Refused(refusal) => Exit::from(refusal.cause()),
-            AppError::UnknownAccount(_) | AppError::NotASandbox | AppError::BadToken(_) => Exit::Refused,
+            AppError::UnknownAccount(_)
+            | AppError::UnknownThen { .. }
+            | AppError::NotASandbox
+            | AppError::BadToken(_) => Exit::Refused,
             AppError::AsOfFuture { .. } => Exit::Usage,
             AppError::Sealed(_) => Exit::Failure,
             AppError::Store(error) => Exit::from(error),

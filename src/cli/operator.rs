@@ -18,7 +18,7 @@ use crate::core::transaction::touched;
 pub(super) struct Grant {
     #[command(flatten)]
     what: Amount,
-    /// When what is left of them lapses: an instant, or the beginning of a day of the account [default: never]
+    /// When what is left of them lapses: an instant, or the beginning of a day of the account; without it, never
     #[arg(long, value_name = "DATE|INSTANT")]
     expires: Option<Moment>,
     #[command(flatten)]

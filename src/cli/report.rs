@@ -182,7 +182,7 @@ impl Report {
                     return Err(Failure::message(Exit::Usage, what.to_owned()));
                 }
                 // A folder's name has no ending that says a form.
-                let format = form_of(format, context.output(), None)?;
+                let format = form_of(format, context.output(), None, asked.usual(context)?)?;
                 all::export(context, &asked, format, &dir).await
             }
             Report::Export { asked, format, out, .. } => export(context, &asked, format, out).await,
@@ -265,6 +265,13 @@ fn described(definition: &Definition) -> Vec<Cell> {
 }
 
 impl Asked {
+    /// The first form that the report is made for and that is one for files. What is wrong with it is said where it is read.
+    fn usual(&self, context: &Context) -> Result<Format, Failure> {
+        let definitions = Definitions::load(context.settings()?.reports.dir.as_deref()).or_exit(Exit::Config)?;
+        let formats = definitions.get(&self.name).map(|definition| definition.formats.as_slice()).unwrap_or_default();
+        Ok(formats.iter().copied().find(|format| *format != Format::Table).unwrap_or(Format::Html))
+    }
+
     /// What is asked of `format`, seen from `now`.
     fn spec(&self, context: &Context, now: Instant, format: Format) -> Result<ReportSpec, Failure> {
         let definitions = definitions(context)?;
@@ -368,7 +375,7 @@ async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: O
         );
         return Err(Failure::message(Exit::Usage, what));
     }
-    let format = form_of(format, context.output(), out.as_deref())?;
+    let format = form_of(format, context.output(), out.as_deref(), asked.usual(context)?)?;
     let is_stdout = out.as_deref() == Some(Path::new("-"));
     if format.is_file_only() && is_stdout {
         let what = format!("{format} is no text and does not go to stdout: name a file by --out, or leave it out");
@@ -409,8 +416,14 @@ async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: O
     Ok(())
 }
 
-/// The form that `--format`, `--output` and the file's ending agree on. HTML where there is none of them and no file is named.
-fn form_of(format: Option<Format>, output: Option<OutputMode>, out: Option<&Path>) -> Result<Format, Failure> {
+/// The form that `--format`, `--output` and the file's ending agree on; the `usual` one where there is none of them and no file is
+/// named.
+fn form_of(
+    format: Option<Format>,
+    output: Option<OutputMode>,
+    out: Option<&Path>,
+    usual: Format,
+) -> Result<Format, Failure> {
     let by_output = output.map(Format::from);
     let by_ending = |out| Format::ALL.iter().copied().find(|format| Some(format.extension()) == ending(out));
     let mut said = vec![
@@ -420,7 +433,7 @@ fn form_of(format: Option<Format>, output: Option<OutputMode>, out: Option<&Path
     said.extend(out.map(|out| (format!("the ending of {}", out.display()), by_ending(out))));
     match (agreed(&said)?, out) {
         (Some(form), _) => Ok(form),
-        (None, None) => Ok(Format::Html),
+        (None, None) => Ok(usual),
         (None, Some(out)) => {
             let known: Vec<&str> = Format::ALL.iter().map(|format| format.as_str()).collect();
             let what = format!("{}: name the form of the report by --format: {}", out.display(), known.join(", "));

@@ -124,7 +124,8 @@ pub struct Definition {
     pub filters: Filters,
     /// Whether it is compared with the range before.
     pub compare: bool,
-    /// The formats it is made for, the usual one first; never empty. Every report can be had in every format.
+    /// The formats it is made for, the usual one first, which files get where no other is asked for; never empty. Every report can be
+    /// had in every format.
     pub formats: Vec<Format>,
 }
 
@@ -237,6 +238,12 @@ impl Definition {
         if let Some(columns) = read.columns {
             let checked = spec.clone().with_columns(columns.get_ref().clone());
             checked.map_err(|error| invalid(columns.span().start, error.to_string()))?;
+            // Whoever sums lines that look alike counts everything twice.
+            let has_types = definition.breakdown != Some(Breakdown::Transaction);
+            if has_types && !columns.get_ref().contains(&Column::CreditType) {
+                let message = "columns needs credit_type: there is a line each for free, purchased and total credits";
+                return Err(invalid(columns.span().start, message.to_owned()));
+            }
         }
         if let Some(filters) = read.filters {
             let checked = spec.with_filters(definition.filters.clone());

@@ -6,9 +6,9 @@
 use super::Rendered;
 use super::chart::{self, Chart, Frame, View, charts};
 use super::html_more::{CSS, CSS_NAME, MORE, MORE_NAME, MoreView, more_view};
-use super::wording::{EQUATION, account_name, days, listed, period, section_name, story, whom};
+use super::wording::{EQUATION, account_name, days, listed, period, section_name, story, whom, zones};
 use crate::core::counting::grouped;
-use crate::core::statement::{Cell, Column, DateRange, Group, LINES_PER_PERIOD, Line, ReportModel, Section};
+use crate::core::statement::{Breakdown, Cell, Column, DateRange, Group, LINES_PER_PERIOD, Line, ReportModel, Section};
 use serde::Serialize;
 use tera::{Context, Tera};
 
@@ -32,6 +32,7 @@ struct Page<'a> {
     /// What the account of a report of one is called, and its id.
     name: Option<(String, String)>,
     period: String,
+    zones: String,
     as_of: String,
     story: String,
     remaining: Remaining,
@@ -169,6 +170,7 @@ fn page<'a>(model: &'a ReportModel, charts: &'a [Chart]) -> Page<'a> {
         whom: whom(model, TITLE_NAME_CHARS_MAX),
         name: account_name(model).zip(sections.first().map(section_name)),
         period: period(model),
+        zones: zones(model),
         as_of: spec.as_of().to_utc().format("%-d %B %Y, %H:%M:%S UTC").to_string(),
         story: story(&model.totals, model.is_over),
         remaining: remaining(&model.totals),
@@ -286,7 +288,9 @@ fn usage_view(section: &Section, model: &ReportModel, most: i64) -> UsageView {
         let (name, is_unnamed) = match triple[0].group {
             Some(Group::Named(name)) => (name.to_string(), false),
             Some(Group::Word(word)) => ((*word).to_owned(), false),
-            Some(Group::Unnamed) | None => ("none".to_owned(), true),
+            Some(Group::Unnamed) | None => {
+                (format!("(no {})", model.spec.breakdown().unwrap_or(Breakdown::User)), true)
+            }
         };
         let cells = usage_cells(triple);
         UsageRow { name, is_unnamed, cells, free_permille: permille(free, most), permille: permille(total, most) }

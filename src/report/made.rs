@@ -8,9 +8,9 @@ use crate::core::statement::{Beside, Comparison, Reading, ReportError, ReportMod
 /// # Errors
 /// [`ReportError`] when it would not fit or a sum is out of range.
 pub fn make(spec: &ReportSpec, reading: Reading) -> Result<ReportModel, ReportError> {
-    let Reading { accounts, rows, tops, before, log, facts, days, name } = reading;
+    let Reading { accounts, rows, tops, before, log, facts, days, name, chosen } = reading;
     let model = aggregate(spec, &accounts, &rows)?;
-    let mut beside = Beside { log, facts, name, ..Beside::default() };
+    let mut beside = Beside { log, facts, name, chosen, ..Beside::default() };
     if let (Some(before), Some((accounts, rows))) = (spec.before(), before) {
         let ReportModel { totals, .. } = aggregate(&before, &accounts, &rows)?;
         beside.comparison = Some(Comparison { range: before.range(), totals });

@@ -28,9 +28,9 @@ pub use frames::aggregate;
 pub use made::make;
 pub use schema::definition_schema;
 pub use wording::{EQUATION, days, story};
-pub use xlsx::Unfit;
 
-use crate::core::statement::ReportModel;
+use crate::core::counting::grouped;
+use crate::core::statement::{Column, ReportModel};
 use crate::core::transaction::words;
 use std::io::{self, Write};
 
@@ -109,6 +109,33 @@ impl std::str::FromStr for Format {
 #[error("{0:?} is not a report format; choose table, csv, json, ndjson, html, parquet, png or xlsx")]
 pub struct UnknownFormat(String);
 
+/// What a format cannot hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// More lines than there is room for.
+    #[error(
+        "the report has {} lines and {place} holds {}: write it as csv, or choose fewer accounts or longer periods",
+        grouped(*lines as u64),
+        grouped(*max as u64)
+    )]
+    Lines {
+        /// Lines of the report.
+        lines: usize,
+        /// As many as there is room for.
+        max: usize,
+        /// What they do not fit into.
+        place: &'static str,
+    },
+    /// A figure that a spreadsheet would round.
+    #[error("{column} is {figure} on a line of the report and a spreadsheet keeps 15 digits: write it as csv")]
+    Digits {
+        /// Where it stands.
+        column: Column,
+        /// The figure.
+        figure: i128,
+    },
+}
+
 /// A report could not be written out.
 #[derive(Debug, thiserror::Error)]
 pub enum RenderError {
@@ -142,7 +169,7 @@ pub enum RenderError {
 /// Shows `model` in `format`. `width` bounds the lines of [`Format::Table`], in characters; the others ignore it.
 ///
 /// # Errors
-/// [`RenderError`]; for all formats but [`Format::Xlsx`] and [`Format::Png`] it is a defect of creditd.
+/// [`RenderError`]; for all formats but [`Format::Table`], [`Format::Xlsx`] and [`Format::Png`] it is a defect of creditd.
 pub fn render(model: &ReportModel, format: Format, width: u16) -> Result<Vec<u8>, RenderError> {
     let mut bytes = Vec::new();
     write(model, format, width, &mut bytes)?;
@@ -159,7 +186,10 @@ pub fn write(model: &ReportModel, format: Format, width: u16, out: &mut dyn Writ
         Err(cause) => RenderError::Broken { title: model.spec.title().to_owned(), format, cause },
     };
     let rendered = match format {
-        Format::Table => Ok(table::render(model, width).into_bytes()),
+        Format::Table => {
+            table::check(model)?;
+            Ok(table::render(model, width).into_bytes())
+        }
         Format::Csv => return csv::write(model, out).map_err(broken),
         Format::Json => json::render(model),
         Format::Ndjson => return json::write_lines(model, out).map_err(broken),

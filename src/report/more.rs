@@ -5,7 +5,7 @@ use super::json::{Object, objects};
 use super::table::{Head, Keep, align, fitted, new_table, shortened, wrapped};
 use super::wording::{EQUATION, days, money, period};
 use crate::core::counting::{counted, grouped};
-use crate::core::ids::printable;
+use crate::core::ids::{AccountId, printable};
 use crate::core::statement::{
     Breakdown, Cell, Column, Facts, Group, LINES_PER_PERIOD, Line, LineType, ReportModel, Sales, Scope, Top,
 };
@@ -284,6 +284,9 @@ pub(super) fn total_columns(model: &ReportModel) -> &[Column] {
 /// The fields that a report has beside its lines and totals. What was not asked for or cannot be is left out.
 #[derive(Serialize)]
 pub(super) struct More<'a> {
+    /// The accounts that are summed up, where they are not all.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    chosen: &'a [AccountId],
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     filters: BTreeMap<&'static str, Vec<&'a str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -384,6 +387,7 @@ impl<'a> More<'a> {
             rest: objects(top.rest.iter().copied(), top_columns(top.by)),
         };
         More {
+            chosen: &beside.chosen,
             filters: model.spec.filters().said().into_iter().collect(),
             comparison: beside.comparison.as_ref().map(|before| Compared {
                 from: before.range.from().to_string(),

@@ -46,7 +46,7 @@ pub fn definition_schema() -> Value {
                     "status": list("How it ended.", Ending::ALL, Ending::as_str),
                 },
             },
-            "formats": list("The formats that it is made for, the usual one first.", Format::ALL, Format::as_str),
+            "formats": list("The formats that it is made for, the usual one first: that of files where no other is asked for.", Format::ALL, Format::as_str),
         },
     })
 }

@@ -6,19 +6,30 @@
 //! group instead of three, with the credits of both types side by side.
 
 use super::wording::{days, filters_said, listed, period, whom};
-use super::{log, more};
+use super::{Unfit, log, more};
 use crate::core::counting::grouped;
-use crate::core::statement::{Breakdown, Cell, Column, Group, Grouping, LINES_PER_PERIOD, Line, ReportModel, Scope};
+use crate::core::statement::{Breakdown, Cell, Column, Group, Grouping, LINES_PER_PERIOD, Line, ReportModel};
 use comfy_table::{CellAlignment, ColumnConstraint, Table, TableComponent, presets};
 
 /// Narrower than this no statement is readable; a narrower terminal wraps lines by itself.
 const WIDTH_MIN: u16 = 40;
+
+/// Lines whose widths are compared, about 5 kB of memory each: nobody reads further down.
+const LINES_MAX: usize = 50_000;
 
 /// As much of an account's name as the heading has room for.
 const NAME_CHARS_MAX: usize = 60;
 
 /// Spaces between two columns.
 const GAP: u16 = 2;
+
+/// Whether a table holds `model`.
+pub(super) fn check(model: &ReportModel) -> Result<(), Unfit> {
+    match model.record_count() {
+        ..=LINES_MAX => Ok(()),
+        lines => Err(Unfit::Lines { lines, max: LINES_MAX, place: "a table" }),
+    }
+}
 
 pub(super) fn render(model: &ReportModel, width: u16) -> String {
     let width = width.max(WIDTH_MIN);
@@ -34,10 +45,7 @@ pub(super) fn render(model: &ReportModel, width: u16) -> String {
 
 /// Whom, which days, as of when.
 fn subtitle(model: &ReportModel) -> String {
-    let whom = match model.spec.scope() {
-        Scope::Platform => "whole platform".to_owned(),
-        Scope::Account => whom(model, NAME_CHARS_MAX),
-    };
+    let whom = whom(model, NAME_CHARS_MAX);
     let filters: String = filters_said(model).into_iter().map(|filter| format!(", {filter}")).collect();
     format!("{whom}, {}{filters}, as of {}", period(model), model.spec.as_of())
 }
@@ -359,7 +367,7 @@ mod tests {
         let model = report("By day", "2026-03-09", "2026-03-11", Grouping::Day, Scope::Platform, &["a", "b"]);
         insta::assert_snapshot!(render(&model, 80), @"
         By day
-        whole platform, 9–10 March 2026, as of 2026-04-02T06:00:00Z
+        Whole platform, 9–10 March 2026, as of 2026-04-02T06:00:00Z
 
         from        credit_type  carried_in  consumed  remaining
         ────────────────────────────────────────────────────────
@@ -380,7 +388,7 @@ mod tests {
         ");
         insta::assert_snapshot!(render(&model, 40), @"
         By day
-        whole platform, 9–10 March 2026, as of
+        Whole platform, 9–10 March 2026, as of
         2026-04-02T06:00:00Z
 
         9 March 2026

@@ -71,15 +71,37 @@ pub(super) fn account_name(model: &ReportModel) -> Option<String> {
     (!name.is_empty() && name != id.as_str()).then_some(name)
 }
 
-/// Whom a report is about: `Acme GmbH (acme)`, `3 accounts`. Of a longer name its first `chars_max` characters.
+/// Whom a report is about: `Acme GmbH (acme)`, `3 accounts`, and of the platform `Whole platform` or what was chosen of it. Of a longer name its first `chars_max` characters.
 pub(super) fn whom(model: &ReportModel, chars_max: usize) -> String {
     match (model.spec.scope(), model.sections().len()) {
-        (Scope::Platform, _) => "Whole platform".to_owned(),
+        (Scope::Platform, _) => match model.beside.chosen.as_slice() {
+            [] => "Whole platform".to_owned(),
+            [one] => format!("{one}, of the platform"),
+            some => format!("{} of the platform", counted(some.len() as u64, "account")),
+        },
         (Scope::Account, 1) => {
             let id = model.sections().next().map(|one| section_name(&one)).unwrap_or_default();
             account_name(model).map_or_else(|| id.clone(), |name| format!("{} ({id})", cut_text(&name, chars_max)))
         }
         (Scope::Account, many) => counted(many as u64, "account"),
+    }
+}
+
+/// Time zones that are named; of more, their number is.
+const ZONES_MAX: usize = 12;
+
+/// By which clocks days and times are meant.
+pub(super) fn zones(model: &ReportModel) -> String {
+    match model.zones.as_slice() {
+        [] => "There is no account in the report.".to_owned(),
+        [one] => format!("Days and times are local, in {one}."),
+        few if few.len() <= ZONES_MAX => {
+            format!("Days and times are those of each account's own zone: {}.", listed(few))
+        }
+        many => {
+            let zones = counted(many.len() as u64, "zone");
+            format!("Days and times are those of each account's own zone; there are {zones}.")
+        }
     }
 }
 

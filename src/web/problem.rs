@@ -317,7 +317,9 @@ impl Problem {
 impl From<AppError> for Problem {
     fn from(error: AppError) -> Problem {
         match error {
-            AppError::UnknownAccount(_) => Problem::new(Fault::UnknownAccount, error.to_string()),
+            AppError::UnknownAccount(_) | AppError::UnknownThen { .. } => {
+                Problem::new(Fault::UnknownAccount, error.to_string())
+            }
             AppError::Refused(refusal) => Problem::of(Kind::Refusal(refusal.cause()), refusal.to_string()),
             AppError::AsOfFuture { at, now } => {
                 Problem::invalid(format!("as_of: {at} is later than now ({now}); ask for an instant that has passed"))

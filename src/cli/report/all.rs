@@ -139,7 +139,7 @@ async fn make(app: &App, id: &AccountId, spec: &ReportSpec, format: Format) -> R
         Ok(model) => model,
         Err(error) => {
             return match (error.downcast_ref::<AppError>(), error.downcast_ref::<ReportError>()) {
-                (Some(AppError::UnknownAccount(_)), _) => Ok(Outcome::NotThere),
+                (Some(AppError::UnknownAccount(_) | AppError::UnknownThen { .. }), _) => Ok(Outcome::NotThere),
                 (Some(AppError::Refused(_) | AppError::Store(StoreError::Report(_))), _) | (_, Some(_)) => {
                     Ok(Outcome::Failed(error.to_string()))
                 }

@@ -1,6 +1,7 @@
 //! What a report says beside its lines, and what it is made of.
 
 use super::super::credits::Overflow;
+use super::super::ids::AccountId;
 use super::{
     Breakdown, DateRange, Facts, Figures, Line, Lines, LogRow, Marks, ReportAccount, ReportModel, ReportSpec, Rows,
     Scope,
@@ -22,6 +23,8 @@ pub struct Beside {
     pub tops: Vec<Top>,
     /// What the account of a report of one is called.
     pub name: Option<String>,
+    /// The accounts that are summed up, in a report of the platform that is not about all.
+    pub chosen: Vec<AccountId>,
     /// The same statement by day, where that is drawn: [`ReportSpec::by_day`].
     pub days: Option<Box<ReportModel>>,
 }
@@ -67,6 +70,8 @@ pub struct Reading {
     pub days: Option<Rows>,
     /// What the account of a report of one is called.
     pub name: Option<String>,
+    /// The accounts of a report of the platform that is not about all.
+    pub chosen: Vec<AccountId>,
 }
 
 impl ReportSpec {

@@ -52,10 +52,8 @@ pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
     let number = |of: usize| i64::try_from(of).unwrap_or(i64::MAX);
     let edges: Vec<i64> = (0..=count).map(|at| plot.x(number(at), number(whole))).collect();
     areas(&mut plot, &steps, &edges);
-    if let Some(marks) = &model.marks {
-        levels(&mut plot, marks);
-    }
-    let has_signs = signs(&mut plot, &steps, &edges);
+    let words = model.marks.as_ref().map(|marks| levels(&mut plot, marks)).unwrap_or_default();
+    let has_signs = signs(&mut plot, &steps, &edges, &words);
     let every = model.spec.periods();
     let names: Vec<String> =
         every.chunks(per_bar(every.len())).map(|of| short(of[0], model.spec.grouping(), Locale::default())).collect();
@@ -141,8 +139,9 @@ pub(super) fn between(plot: &mut Plot, below: &[(i64, i64)], above: &[(i64, i64)
     plot.shapes.push(Shape::Area { points: points(&all), paint });
 }
 
-/// Lines across at the allowance and the levels that lie on the scale. Words that would touch stand together.
-pub(super) fn levels(plot: &mut Plot, marks: &Marks) {
+/// Lines across at the allowance and the levels that lie on the scale. Words that would touch stand together. Returns where words
+/// end at the right, and how wide they are, from above.
+pub(super) fn levels(plot: &mut Plot, marks: &Marks) -> Vec<(i64, i64)> {
     let mut lines: Vec<(i64, String)> = Vec::new();
     if marks.month.is_some() {
         lines.push((marks.allowance.get(), format!("allowance {}", grouped(marks.allowance.get()))));
@@ -159,13 +158,18 @@ pub(super) fn levels(plot: &mut Plot, marks: &Marks) {
             _ => words.push((y, vec![word])),
         }
     }
+    let mut taken = Vec::new();
     for (y, said) in words {
-        plot.text((plot.frame.right(), y - 40), Anchor::End, "marked", said.join(" · "));
+        let said = said.join(" · ");
+        taken.push((y - 40, letters(&said)));
+        plot.text((plot.frame.right(), y - 40), Anchor::End, "marked", said);
     }
+    taken
 }
 
-/// A sign where credits were bought and where they lapsed; false when there are too many.
-fn signs(plot: &mut Plot, steps: &[Step], edges: &[i64]) -> bool {
+/// A sign where credits were bought and where they lapsed; false when there are too many. Their figures stand above the words that
+/// are there already, at the right, from above.
+fn signs(plot: &mut Plot, steps: &[Step], edges: &[i64], taken: &[(i64, i64)]) -> bool {
     let mut signs = Vec::new();
     for (step, edge) in steps.iter().zip(edges.windows(2)) {
         let top = plot.y(step.total().max(step.total_after())) - 50;
@@ -189,7 +193,14 @@ fn signs(plot: &mut Plot, steps: &[Step], edges: &[i64]) -> bool {
         if has_figures {
             let near_edge = x + letters(&figure) / 2 > plot.frame.width();
             let (at, anchor) = if near_edge { (x + 60, Anchor::End) } else { (x, Anchor::Middle) };
-            plot.text((at, y - 150), anchor, "signed", figure);
+            let mut at_y = y - 150;
+            for (word_y, wide) in taken.iter().rev() {
+                let is_beside = x + letters(&figure) / 2 > plot.frame.right() - wide;
+                if is_beside && (at_y - word_y).abs() < ROW * 3 / 4 {
+                    at_y = word_y - ROW * 3 / 4;
+                }
+            }
+            plot.text((at, at_y), anchor, "signed", figure);
         }
     }
     true
@@ -197,7 +208,9 @@ fn signs(plot: &mut Plot, steps: &[Step], edges: &[i64]) -> bool {
 
 fn description(steps: &[Step], model: &ReportModel) -> String {
     let (first, last) = (&steps[0], &steps[steps.len() - 1]);
-    let least = steps.iter().min_by_key(|step| step.total()).unwrap_or(first);
+    // What lapses with a period is gone at its end.
+    let least_of = |step: &Step| step.total().min(step.total_after());
+    let least = steps.iter().min_by_key(|step| least_of(step)).unwrap_or(first);
     let mut said = format!(
         "What was there at the end of each {}, {}: {} at first, {} at last ({} free and {} purchased), and the least {} {}.",
         model.spec.grouping(),
@@ -206,7 +219,7 @@ fn description(steps: &[Step], model: &ReportModel) -> String {
         grouped(last.total_after()),
         grouped(last.free_after),
         grouped(last.purchased_after),
-        grouped(least.total()),
+        grouped(least_of(least)),
         when(least.range, Locale::default()),
     );
     for (what, of) in [("purchased", (|step| step.bought) as fn(&Step) -> i64), ("lapsed", |step| step.lapsed)] {

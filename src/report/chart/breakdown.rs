@@ -65,7 +65,7 @@ fn series(model: &ReportModel, breakdown: Breakdown) -> Vec<Series> {
     let mut known: BTreeMap<Option<&str>, usize> = BTreeMap::new();
     for (group, line) in uses(model) {
         let at = *known.entry(text_of(group)).or_insert_with(|| {
-            series.push(Series { name: name_of(group), free: 0, purchased: 0, bars: Vec::new() });
+            series.push(Series { name: name_of(group, breakdown), free: 0, purchased: 0, bars: Vec::new() });
             series.len() - 1
         });
         let consumed = line.figures.consumed.get().max(0);
@@ -117,8 +117,8 @@ fn text_of(group: &Group) -> Option<&str> {
     }
 }
 
-fn name_of(group: &Group) -> String {
-    text_of(group).unwrap_or("none").to_owned()
+fn name_of(group: &Group, by: Breakdown) -> String {
+    text_of(group).map_or_else(|| format!("(no {by})"), str::to_owned)
 }
 
 /// Paints by number. The one that is always there, of all others, is the last.

@@ -74,11 +74,13 @@ fn a_bad_file_takes_only_its_own_name_along() {
 fn a_breakdown_is_checked_with_its_columns() {
     let by = |rest: &str| format!("breakdown = \"user\"\n{rest}scope");
     insta::assert_snapshot!(refused("scope", &by("columns = [\"user\", \"remaining\"]\n")), @"reports/mine.toml, line 5: a breakdown by user has no column remaining: by user there are consumed, refunded and the counts");
+    insta::assert_snapshot!(refused("scope", &by("columns = [\"user\", \"consumed\"]\n")), @"reports/mine.toml, line 5: columns needs credit_type: there is a line each for free, purchased and total credits");
     insta::assert_snapshot!(refused("scope", "columns = [\"user\"]\nscope"), @"reports/mine.toml, line 4: a statement has no column user: a breakdown by it has");
     insta::assert_snapshot!(refused("scope", "breakdown = \"usr\"\nscope"), @"reports/mine.toml, line 4: unknown variant `usr`, expected one of `action`, `user`, `type`, `status`, `transaction`; did you mean `user`?");
     insta::assert_snapshot!(refused("[\"csv\"]", "[\"csv\", \"csv\"]"), @"reports/mine.toml, line 7: formats has csv twice");
-    let fine = parse(&MINE.replace("scope", &by("columns = [\"user\", \"consumed\"]\n"))).expect("valid");
-    assert_eq!((fine.breakdown, fine.columns.map(|columns| columns.len())), (Some(Breakdown::User), Some(2)));
+    let fine =
+        parse(&MINE.replace("scope", &by("columns = [\"user\", \"credit_type\", \"consumed\"]\n"))).expect("valid");
+    assert_eq!((fine.breakdown, fine.columns.map(|columns| columns.len())), (Some(Breakdown::User), Some(3)));
 }
 
 #[test]
@@ -154,7 +156,9 @@ fn the_schema_says_what_is_read() {
             let own: String =
                 MINE.lines().filter(|line| !line.starts_with(key)).map(|line| format!("{line}\n")).collect();
             let own = if is_of_log { own.replace("\"day\"", "\"range\"") } else { own };
-            parse(&format!("{own}{by}{key} = [\"{word}\"]\n")).expect("a word of the schema");
+            // Lines of a type each need its column.
+            let types = if key == "columns" && !is_of_log && word != "credit_type" { "\"credit_type\", " } else { "" };
+            parse(&format!("{own}{by}{key} = [{types}\"{word}\"]\n")).expect("a word of the schema");
             seen += 1;
         }
     }

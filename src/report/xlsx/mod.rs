@@ -9,8 +9,7 @@ mod more;
 mod notes;
 mod sheets;
 
-use super::Rendered;
-use crate::core::counting::grouped;
+use super::{Rendered, Unfit};
 use crate::core::statement::{Cell, Column, LINES_PER_PERIOD, LocalTime, Record, ReportModel};
 use chrono::{Datelike, NaiveDateTime, Timelike};
 use more::{has_more, more_lines};
@@ -35,34 +34,10 @@ const TEXT_UNITS_MAX: usize = 32_767;
 /// A fraction of the time of the usual 6, for files that are a seventh larger.
 const COMPRESSION_LEVEL: u8 = 1;
 
-/// What a workbook cannot hold.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
-    /// More lines than a sheet has rows for.
-    #[error(
-        "the report has {} lines and a sheet of a workbook holds {}: write it as csv, or choose fewer accounts or longer \
-         periods",
-        grouped(*lines as u64),
-        grouped(LINES_MAX as u64)
-    )]
-    Lines {
-        /// Lines of the report.
-        lines: usize,
-    },
-    /// A figure that a spreadsheet would round.
-    #[error("{column} is {figure} on a line of the report and a spreadsheet keeps 15 digits: write it as csv")]
-    Digits {
-        /// Where it stands.
-        column: Column,
-        /// The figure.
-        figure: i128,
-    },
-}
-
 /// Whether a workbook holds `model` to the last line and credit.
 pub(super) fn check(model: &ReportModel) -> Result<(), Unfit> {
     if model.record_count() > LINES_MAX {
-        return Err(Unfit::Lines { lines: model.record_count() });
+        return Err(Unfit::Lines { lines: model.record_count(), max: LINES_MAX, place: "a sheet of a workbook" });
     }
     for line in model.records().chain(more_lines(model).map(Record::Line)) {
         // The notes have the whole statement of a breakdown, too.

@@ -1,9 +1,9 @@
 //! The sheet of notes: what the report is, how it adds up, and what its columns mean.
 
-use super::super::wording::{EQUATION, filters_said, listed, meaning_in, period, story, whom};
+use super::super::wording::{EQUATION, filters_said, meaning_in, period, story, whom, zones};
 use super::sheets::{Layout, calculated};
 use super::{Looks, fitted, heading, is_like_a_formula, put, put_time};
-use crate::core::counting::{counted, grouped};
+use crate::core::counting::grouped;
 use crate::core::statement::{Breakdown, Cell, Column, ReportModel};
 use rust_xlsxwriter::{Format, FormatAlign, RowNum, Worksheet, XlsxError};
 
@@ -15,8 +15,6 @@ const LINE_CHARS: usize = 76;
 const LINES_MAX: usize = 20;
 /// The height of a line, in points.
 const LINE_POINTS: u16 = 15;
-/// Time zones that are named; of more, their number is.
-const ZONES_MAX: usize = 12;
 
 pub(super) fn notes(sheet: &mut Worksheet, model: &ReportModel, layout: &Layout) -> Result<(), XlsxError> {
     sheet.set_name(NAME)?.set_landscape().set_print_fit_to_pages(1, 0);
@@ -42,24 +40,13 @@ fn about(sheet: &mut Worksheet, model: &ReportModel, mut row: RowNum) -> Result<
         None => format!("by {}", spec.grouping()),
         Some(breakdown) => format!("by {}, broken down by {breakdown}", spec.grouping()),
     };
-    let zones = match model.zones.as_slice() {
-        [] => "There is no account in the report.".to_owned(),
-        [one] => format!("Days and times are local, in {one}."),
-        few if few.len() <= ZONES_MAX => {
-            format!("Days and times are those of each account's own zone: {}.", listed(few))
-        }
-        many => {
-            let zones = counted(many.len() as u64, "zone");
-            format!("Days and times are those of each account's own zone; there are {zones}.")
-        }
-    };
     let as_of =
         spec.as_of().to_utc().format("%-d %B %Y, %H:%M:%S UTC: what was recorded later does not count").to_string();
     for (name, what) in [
         ("Accounts", whom(model, usize::MAX)),
         ("Range", period(model)),
         ("Periods", periods),
-        ("Time zone", zones),
+        ("Time zone", zones(model)),
         ("As of", as_of),
         ("Only", filters_said(model).join(", ")),
         ("Lines", grouped(model.record_count() as u64)),

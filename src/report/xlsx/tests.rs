@@ -19,6 +19,9 @@ fn what_a_workbook_cannot_hold_is_refused() {
     };
     let many = model.lines.repeated(LINES_MAX / LINES_PER_PERIOD + 1);
     insta::assert_snapshot!(refused(&ReportModel { lines: many, ..model.clone() }), @"the report has 1,048,575 lines and a sheet of a workbook holds 1,048,572: write it as csv, or choose fewer accounts or longer periods");
+    let long = |lines: usize| ReportModel { lines: model.lines.repeated(lines / LINES_PER_PERIOD), ..model.clone() };
+    assert!(rendered(&long(49_998), Form::Table, 80).is_ok());
+    insta::assert_snapshot!(rendered(&long(50_001), Form::Table, 80).expect_err("too long"), @"the report has 50,001 lines and a table holds 50,000: write it as csv, or choose fewer accounts or longer periods");
     let large = |credits: i64| {
         let mut model = model.clone();
         model.lines.figures_mut().nth(3).expect("a day").adjusted = Credits::new(credits);

@@ -54,6 +54,7 @@ impl From<AppError> for Shut {
     fn from(error: AppError) -> Shut {
         match error {
             AppError::UnknownAccount(_) => Shut::NotFound,
+            error @ AppError::UnknownThen { .. } => Shut::Asked(error.to_string()),
             AppError::Store(error) => Shut::from(error),
             error => Shut::Broken(Box::new(error)),
         }

@@ -172,6 +172,33 @@ fn the_log_of_a_day_by_the_clock_of_its_account() {
 }
 
 #[test]
+fn a_part_is_not_called_the_whole_and_later_accounts_are_told_from_none() {
+    let place = used();
+    place.ok("account create kiri --name Kiri --zone Pacific/Kiritimati");
+    let of = |accounts: &str| place.ok(&format!("report show platform-monthly --month 2013-01{accounts}")).stdout;
+    assert!(of("").contains("Whole platform, January 2013"));
+    assert!(of(" --account acme").contains("acme, of the platform, January 2013"));
+    assert!(of(" --account acme --account kiri").contains("2 accounts of the platform, January 2013"));
+    let json = |accounts: &str| place.json(&format!("report show platform-monthly --month 2013-01{accounts}"));
+    assert_eq!((&json("")["chosen"], &json(" --account acme")["chosen"]), (&json!(null), &json!(["acme"])));
+    place
+        .run("report show --month 2013-01 --account kiri --as-of 2013-02-01T00:00:00Z")
+        .fails_with(5, "kiri was not known at 2013-02-01T00:00:00Z yet; `creditd account show kiri` says since when");
+    place
+        .run("report show --month 2013-01 --account nobody --as-of 2013-02-01T00:00:00Z")
+        .fails_with(5, "there is no account nobody");
+}
+
+#[test]
+fn a_file_is_in_the_first_form_that_its_report_is_made_for() {
+    let place = used();
+    for (report, ending) in [("transaction-log", "csv"), ("usage-by-user", "html")] {
+        let said = place.ok(&format!("report export {report} --from 2013-01-01 --to 2013-02-01")).stderr;
+        assert!(said.contains(&format!(".{ending}: ")), "{said}");
+    }
+}
+
+#[test]
 fn filters_are_of_logs_and_breakdowns() {
     let place = used();
     let january = "--from 2013-01-01 --to 2013-02-01";
