@@ -1,19 +1,24 @@
-//! `creditd config`: which settings are in force, and whether they can be.
+//! `creditd config`: which settings are in force, and whether they can be, and what an editor may know of them.
 
 use super::Context;
 use super::exit::{Exit, Failure};
-use super::output::{Cell, Column};
-use crate::config::{FILE_NAME, schedules};
+use super::output::{Cell, Column, print_document};
+use crate::config::{FILE_NAME, schedules, settings_schema};
 use crate::notice::{Sender, Templates};
 use crate::store::Place;
 use std::path::{Path, PathBuf};
 
-/// Settings: check, show
+/// Settings: check, show, schema
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Config {
     /// Check settings, the place of the ledger, alert levels, schedules and mail templates; exit code 4 when something is wrong
     Check,
     Show(Show),
+    /// Print the JSON Schema of creditd.toml, for editors
+    ///
+    /// Example: creditd config schema > creditd.schema.json, and `#:schema creditd.schema.json` as the first line of creditd.toml
+    #[command(verbatim_doc_comment)]
+    Schema,
 }
 
 impl Config {
@@ -21,6 +26,7 @@ impl Config {
         match self {
             Config::Check => check(context),
             Config::Show(command) => command.run(context),
+            Config::Schema => Ok(print_document(&settings_schema())?),
         }
     }
 }

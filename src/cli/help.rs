@@ -26,9 +26,7 @@ impl Help {
         } else if self.path == [REFUSALS] {
             out.write_all(refusals().as_bytes())?;
         } else {
-            let mut command = Cli::command();
-            command.build();
-            write!(out, "{}", find(command, &self.path)?.render_long_help())?;
+            write!(out, "{}", find(&self.path)?.render_long_help())?;
         }
         Ok(out.flush()?)
     }
@@ -42,7 +40,10 @@ fn refusals() -> String {
     std::iter::once(unknown).chain(causes).collect()
 }
 
-fn find(mut command: clap::Command, path: &[String]) -> Result<clap::Command, Failure> {
+/// The command at `path`, or the whole program where that is empty.
+pub(super) fn find(path: &[String]) -> Result<clap::Command, Failure> {
+    let mut command = Cli::command();
+    command.build();
     for name in path {
         command = command.find_subcommand(name).cloned().ok_or_else(|| {
             let what = format!("there is no command {:?}; `creditd help` lists all", path.join(" "));

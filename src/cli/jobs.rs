@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::exit::{Exit, Failure, OrExit};
-use super::output::{Cell, Column};
+use super::output::{Cell, Column, print_document};
 use crate::config::schedules;
 use crate::core::calendar::Instant;
 use crate::core::run::{Run, RunState};
@@ -10,7 +10,6 @@ use crate::core::schedule::{Job, Schedule, schedule_schema};
 use crate::daemon::by_hand;
 use crate::jobs::plan_due;
 use crate::store::{NO_BACKFILL, RunRecord};
-use std::io::Write;
 
 const LIST: &str = "creditd.jobs/1";
 const NEXT: &str = "creditd.jobs-next/1";
@@ -49,11 +48,7 @@ impl Jobs {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
             Jobs::List => list(context).await,
-            Jobs::Schema => {
-                let mut out = super::output::stdout();
-                serde_json::to_writer_pretty(&mut out, &schedule_schema())?;
-                Ok(writeln!(out)?)
-            }
+            Jobs::Schema => Ok(print_document(&schedule_schema())?),
             Jobs::Next { count } => next(context, count.into()).await,
             Jobs::Runs { job, state, limit } => runs(context, job, state, limit).await,
         }

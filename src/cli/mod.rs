@@ -30,6 +30,7 @@ mod jobs;
 mod journal;
 mod link;
 mod log;
+mod man;
 mod month;
 mod openapi;
 mod operator;
@@ -153,6 +154,7 @@ enum Command {
     Config(config::Config),
     Openapi(openapi::Openapi),
     Completions(completions::Completions),
+    Man(man::Man),
     Help(help::Help),
 }
 
@@ -174,6 +176,7 @@ impl Command {
             | Command::Doctor(_)
             | Command::Config(_)
             | Command::Completions(_)
+            | Command::Openapi(_)
             | Command::Help(_) => INTERRUPTED_READING,
             _ => INTERRUPTED,
         }
@@ -218,6 +221,7 @@ impl Command {
             Command::Config(command) => command.run(context),
             Command::Openapi(command) => command.run(),
             Command::Completions(command) => command.run(),
+            Command::Man(command) => command.run(),
             Command::Help(command) => command.run(),
         }
     }

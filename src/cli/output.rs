@@ -434,5 +434,16 @@ pub fn stdout() -> BufWriter<Piped<io::Stdout>> {
     BufWriter::new(Piped(io::stdout()))
 }
 
+/// Prints a document that is JSON in any case, such as the schema of a file.
+///
+/// # Errors
+/// When stdout does not take it.
+pub(super) fn print_document(document: &serde_json::Value) -> io::Result<()> {
+    let mut out = stdout();
+    serde_json::to_writer_pretty(&mut out, document)?;
+    writeln!(out)?;
+    out.flush()
+}
+
 #[cfg(test)]
 mod tests;

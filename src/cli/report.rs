@@ -5,7 +5,7 @@ mod all;
 use super::Context;
 use super::exit::{Exit, Failure, OrExit};
 use super::files::{WholeFile, agreed, ending};
-use super::output::{Cell, Column, OutputMode, stdout};
+use super::output::{Cell, Column, OutputMode, print_document, stdout};
 use crate::app::App;
 use crate::core::calendar::{Instant, Month};
 use crate::core::counting::{counted, grouped};
@@ -163,11 +163,7 @@ impl Report {
         match self {
             Report::List => list(context),
             Report::Check { files } => check(context, files),
-            Report::Schema => {
-                let mut out = stdout();
-                serde_json::to_writer_pretty(&mut out, &definition_schema())?;
-                Ok(writeln!(out)?)
-            }
+            Report::Schema => Ok(print_document(&definition_schema())?),
             Report::Show(asked) => {
                 let layout = context.layout();
                 let format = Format::from(layout.mode);

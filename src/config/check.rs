@@ -24,21 +24,23 @@ const KEEP_DAYS: RangeInclusive<i64> = 40..=36_525;
 /// Of events for webhooks: longer than they are tried, and no archive.
 const WEBHOOK_KEEP_DAYS: RangeInclusive<i64> = 7..=3_650;
 /// A receiver takes an event and looks at it later.
-const WEBHOOK_SECONDS_MAX: u64 = 30;
+const WEBHOOK_SECONDS_MAX: i64 = 30;
 /// A batch is one database transaction, which charges wait for.
-const BATCH_ACCOUNTS_MAX: usize = 10_000;
+const BATCH_ACCOUNTS_MAX: i64 = 10_000;
 /// Longer ones are cut by some mail programs.
 const URL_LEN_MAX: usize = 2_000;
 /// Each gets every message of its own.
 const OPERATORS_MAX: usize = 20;
 /// A relay that takes more a minute needs no limit.
-const PER_MINUTE_MAX: u32 = 1_000_000;
+const PER_MINUTE_MAX: i64 = 1_000_000;
 /// No process answers more.
-const REQUESTS_PER_SECOND_MAX: u32 = 1_000_000;
+const REQUESTS_PER_SECOND_MAX: i64 = 1_000_000;
+/// Of TCP.
+const PORT_MAX: i64 = 65_535;
 /// No mail server likes more of one client.
-const CONNECTIONS_MAX: usize = 50;
+const CONNECTIONS_MAX: i64 = 50;
 /// Shorter than the time for which messages are leased, with room for the others of a batch.
-const TIMEOUT_SECONDS_MAX: u64 = 120;
+const TIMEOUT_SECONDS_MAX: i64 = 120;
 /// Longer names of headers leave no room for a value on the line.
 const HEADER_LEN_MAX: usize = 60;
 /// Headers that mails have or servers add: one more of these would be another mail.
@@ -91,23 +93,49 @@ const LEASE_SECONDS_MAX: i64 = 300;
 /// No scheme of a database is longer.
 const SCHEME_LEN_MAX: usize = 20;
 
-/// Calls `refuse` with the key and what is allowed, for each value out of bounds.
+/// The whole numbers that are allowed, by setting: for the check, and for the schema that editors read.
+pub(super) const RANGES: [(&str, RangeInclusive<i64>); 18] = [
+    ("credits.monthly_allowance", 0..=AMOUNT_MAX),
+    ("credits.pack_credits", 1..=AMOUNT_MAX),
+    ("credits.pack_price_minor", 0..=AMOUNT_MAX),
+    ("credits.late_usage_days", 0..=LATE_USAGE_DAYS_MAX),
+    ("alerts.lapse_soon_days", 1..=LAPSE_SOON_DAYS_MAX),
+    ("alerts.lapse_soon_credits", 1..=AMOUNT_MAX),
+    ("mail.keep_days", KEEP_DAYS),
+    ("mail.smtp.port", 1..=PORT_MAX),
+    ("mail.smtp.per_minute", 0..=PER_MINUTE_MAX),
+    ("mail.smtp.connections", 1..=CONNECTIONS_MAX),
+    ("mail.smtp.timeout_seconds", 1..=TIMEOUT_SECONDS_MAX),
+    ("jobs.batch_accounts", 1..=BATCH_ACCOUNTS_MAX),
+    (BELL_SECONDS, 1..=MINUTE_SECONDS),
+    ("jobs.lease_seconds", 1..=LEASE_SECONDS_MAX),
+    ("webhooks.timeout_seconds", 1..=WEBHOOK_SECONDS_MAX),
+    ("webhooks.keep_days", WEBHOOK_KEEP_DAYS),
+    ("web.requests_per_second", 0..=REQUESTS_PER_SECOND_MAX),
+    ("web.mail_link_days", 0..=MAIL_LINK_DAYS_MAX),
+];
+/// The setting that also divides a minute.
+pub(super) const BELL_SECONDS: &str = "jobs.bell_seconds";
+/// Bells ring at the same seconds of each minute.
+pub(super) const MINUTE_SECONDS: i64 = 60;
+
+/// Calls `refuse` with the key and what is allowed, for each whole number out of bounds, as `number` has it by its key.
+pub(super) fn numbers(number: &dyn Fn(&str) -> Option<i64>, refuse: &mut dyn FnMut(&str, String)) {
+    for (key, allowed) in RANGES {
+        let Some(value) = number(key) else { continue };
+        if key == BELL_SECONDS {
+            if !allowed.contains(&value) || MINUTE_SECONDS % value != 0 {
+                refuse(key, "a divisor of 60 is expected, such as 5".to_owned());
+            }
+        } else if !allowed.contains(&value) {
+            refuse(key, format!("allowed are {} to {}", allowed.start(), allowed.end()));
+        }
+    }
+}
+
+/// Calls `refuse` with the key and what is allowed, for everything else that cannot be.
 pub(super) fn settings(settings: &Settings, refuse: &mut dyn FnMut(&str, String)) {
     let credits = &settings.credits;
-    range(refuse, "credits.monthly_allowance", credits.monthly_allowance.get(), 0..=AMOUNT_MAX);
-    range(refuse, "credits.pack_credits", credits.pack_credits.get(), 1..=AMOUNT_MAX);
-    range(refuse, "credits.pack_price_minor", credits.pack_price_minor, 0..=AMOUNT_MAX);
-    range(refuse, "credits.late_usage_days", credits.late_usage_days, 0..=LATE_USAGE_DAYS_MAX);
-    range(refuse, "alerts.lapse_soon_days", settings.alerts.lapse_soon_days, 1..=LAPSE_SOON_DAYS_MAX);
-    range(refuse, "alerts.lapse_soon_credits", settings.alerts.lapse_soon_credits.get(), 1..=AMOUNT_MAX);
-    range(refuse, "mail.keep_days", settings.mail.keep_days, KEEP_DAYS);
-    range(refuse, "webhooks.timeout_seconds", settings.webhooks.timeout_seconds, 1..=WEBHOOK_SECONDS_MAX);
-    range(refuse, "webhooks.keep_days", settings.webhooks.keep_days, WEBHOOK_KEEP_DAYS);
-    range(refuse, "jobs.batch_accounts", settings.jobs.batch_accounts, 1..=BATCH_ACCOUNTS_MAX);
-    if settings.jobs.bell_seconds == 0 || !60_u32.is_multiple_of(settings.jobs.bell_seconds) {
-        refuse("jobs.bell_seconds", "a divisor of 60 is expected, such as 5".to_owned());
-    }
-    range(refuse, "jobs.lease_seconds", settings.jobs.lease_seconds, 1..=LEASE_SECONDS_MAX);
     if credits.currency.len() != 3 || !credits.currency.bytes().all(|b| b.is_ascii_uppercase()) {
         refuse("credits.currency", "three capital letters are expected, such as \"USD\"".to_owned());
     }
@@ -137,7 +165,6 @@ pub(super) fn settings(settings: &Settings, refuse: &mut dyn FnMut(&str, String)
         refuse("mail.operators", format!("{} is there twice", twice.address));
     }
     smtp(&settings.mail.smtp, refuse);
-    range(refuse, "web.requests_per_second", settings.web.requests_per_second, 0..=REQUESTS_PER_SECOND_MAX);
     web(settings, refuse);
     for job in Job::ALL {
         // The path gets /start and /fail behind it.
@@ -151,7 +178,6 @@ pub(super) fn settings(settings: &Settings, refuse: &mut dyn FnMut(&str, String)
 
 fn web(settings: &Settings, refuse: &mut dyn FnMut(&str, String)) {
     let web = &settings.web;
-    range(refuse, "web.mail_link_days", web.mail_link_days, 0..=MAIL_LINK_DAYS_MAX);
     if web.public_url.as_ref().is_some_and(|url| !is_page(url) || url.ends_with('/')) {
         let what = format!(
             "a web address of at most {PAGE_LEN_MAX} characters without ?, # and a / at its end is expected, such as \
@@ -192,9 +218,6 @@ fn is_site(text: &str) -> bool {
 }
 
 fn smtp(smtp: &SmtpSettings, refuse: &mut dyn FnMut(&str, String)) {
-    range(refuse, "mail.smtp.per_minute", smtp.per_minute, 0..=PER_MINUTE_MAX);
-    range(refuse, "mail.smtp.connections", smtp.connections, 1..=CONNECTIONS_MAX);
-    range(refuse, "mail.smtp.timeout_seconds", smtp.timeout_seconds, 1..=TIMEOUT_SECONDS_MAX);
     let host = smtp.host.as_deref();
     if host.is_some_and(|host| !is_host(host)) {
         refuse(
@@ -236,17 +259,6 @@ fn is_free_header(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
         && !lower.starts_with("content-")
         && !TAKEN_HEADERS.contains(&lower.as_str())
-}
-
-fn range<N: PartialOrd + std::fmt::Display>(
-    refuse: &mut dyn FnMut(&str, String),
-    key: &str,
-    value: N,
-    allowed: RangeInclusive<N>,
-) {
-    if !allowed.contains(&value) {
-        refuse(key, format!("allowed are {} to {}", allowed.start(), allowed.end()));
-    }
 }
 
 /// Reads `Name <address>`, or an address alone.

@@ -21,7 +21,7 @@ pub(super) struct Key {
     /// What holds when nothing sets it.
     pub default: Option<Value>,
     /// A value of its kind: the default, or an example.
-    example: Value,
+    pub example: Value,
     /// The comment above it.
     pub help: String,
 }

@@ -221,6 +221,14 @@ impl Layers {
     }
 }
 
+/// The value of `key` in a table with sections inside.
+pub(super) fn at<'a>(table: &'a toml::Table, key: &str) -> Option<&'a Value> {
+    match key.split_once('.') {
+        Some((section, rest)) => at(table.get(section)?.as_table()?, rest),
+        None => table.get(key),
+    }
+}
+
 /// A key and its value, or the key alone where the value may hold a secret.
 fn with_value(path: &str, value: &Value) -> String {
     if is_secret(path) { path.to_owned() } else { format!("{path} = {}", literal(value)) }

@@ -9,8 +9,10 @@ mod check;
 mod keys;
 mod layers;
 pub mod schedules;
+mod schema;
 
 pub use check::AMOUNT_MAX;
+pub use schema::settings_schema;
 
 use crate::core::alert::Levels;
 use crate::core::credits::Credits;
@@ -495,7 +497,9 @@ impl Settings {
 
         // What is known to be wrong comes first: the values would be refused again, in serde's words.
         let mut layers = layers.without_problems()?;
-        match serde_path_to_error::deserialize::<_, Settings>(toml::Value::Table(layers.table())) {
+        let values = layers.table();
+        check::numbers(&|key| layers::at(&values, key)?.as_integer(), &mut |key, what| layers.refuse(key, &what));
+        match serde_path_to_error::deserialize::<_, Settings>(toml::Value::Table(values)) {
             Ok(mut settings) => {
                 settings.mail.smtp.password = password;
                 check::settings(&settings, &mut |key, what| layers.refuse(key, &what));
@@ -509,7 +513,9 @@ impl Settings {
                 }
                 Ok(Settings { shown, ..settings })
             }
+            // A number that its type has no room for is out of its bounds, too.
             Err(error) => {
+                let mut layers = layers.without_problems()?;
                 layers.refuse(&error.path().to_string(), error.inner().message());
                 Err(layers.into_error())
             }

@@ -305,8 +305,10 @@ fn a_mail_server_is_whole_and_nobody_reads_along() {
     creditd.toml:2: mail.transport = "smtp": a server is needed for it; set mail.smtp.host, such as "smtp.example.com"
     creditd.toml:5: mail.smtp.tls = "none": mail and password would go over the network for all to read; "none" is for a server on this machine (localhost, 127.0.0.1, ::1). Set "implicit" (port 465) or "starttls" (port 587)
     creditd.toml:5: mail.smtp.tls = "ssl": unknown variant `ssl`, expected one of `implicit`, `starttls`, `none`
-    creditd.toml:5: mail.smtp.port = 70000: invalid value: integer `70000`, expected u16
-    creditd.toml:7: mail.smtp.per_minute = -1: invalid value: integer `-1`, expected u32
+    creditd.toml:5: mail.smtp.port = 70000: allowed are 1 to 65535
+    creditd.toml:5: mail.smtp.connections = 0: allowed are 1 to 50
+    creditd.toml:6: mail.smtp.timeout_seconds = 121: allowed are 1 to 120
+    creditd.toml:7: mail.smtp.per_minute = -1: allowed are 0 to 1000000
     creditd.toml:4: mail.smtp.host = "smtp.example.com:465": the name or address of a server is expected, such as "smtp.example.com"
     creditd.toml:5: mail.smtp.connections = 0: allowed are 1 to 50
     creditd.toml:6: mail.smtp.timeout_seconds = 121: allowed are 1 to 120

@@ -16,7 +16,8 @@ use std::str::FromStr;
 /// Most levels of one account: more would be noise in every admin's inbox.
 pub const LEVELS_MAX: usize = 10;
 
-const PERCENT_MAX: u8 = 100;
+/// A level in percent is a share of the allowance, so at most all of it.
+pub const PERCENT_MAX: u8 = 100;
 
 /// Where a level lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -231,6 +231,9 @@ fn every_kind_of_outcome_has_its_exit_code() {
         ("help exit-codes", "\n   6  insufficient credits"),
         ("help refusals", "\n   7  idempotency_conflict"),
         ("completions bash", "complete -F _creditd"),
+        ("man", ".SH \"EXIT STATUS\""),
+        ("man account create", "creditd\\-account\\-create"),
+        ("config schema", "\"title\": \"creditd.toml\""),
     ] {
         let done = Place::empty().ok(args);
         assert!(done.stdout.contains(said), "{args}: {}", done.stdout);

@@ -30,6 +30,7 @@ mod readme;
 mod replicas;
 mod reports;
 mod sample_mails;
+mod schemas;
 mod sealed;
 mod serve;
 mod simulation;
