@@ -31,6 +31,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(150);
 const QUIET_MAX: Duration = Duration::from_secs(70);
 /// Backfills that are looked at at one ring, the oldest first.
 const BACKFILLS_MAX: usize = 100;
+/// Problems of a run that have a line of their own in the log: what is wrong with thousands is one thing that is wrong.
+const PROBLEMS_LOGGED_MAX: usize = 100;
 /// How long a batch that is being done may go on after the daemon was told to stop. Then others take it over when its
 /// lease ends.
 const STOP_MAX: Duration = Duration::from_secs(25);
@@ -331,9 +333,13 @@ fn log(ran: &Ran) {
         }
         Ok(done) => {
             tracing::info!(%job, %slot, "{}", done.summary);
-            for problem in &done.problems {
+            for problem in done.problems.iter().take(PROBLEMS_LOGGED_MAX) {
                 let account = problem.account.as_ref().map(tracing::field::display);
                 tracing::warn!(%job, %slot, account, "{problem}");
+            }
+            let more = done.problems.len().saturating_sub(PROBLEMS_LOGGED_MAX);
+            if more > 0 {
+                tracing::warn!(%job, %slot, more, "and more of that kind; `creditd jobs runs` shows the run");
             }
         }
         Err(JobError::Stopped) => tracing::info!(%job, %slot, "{}", JobError::Stopped),

@@ -80,6 +80,9 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         for ((id, month), answer) in months.iter().zip(apply(kit, &months, run.dry_run).await?) {
             match answer {
                 Some(Ok(_)) => {
+                    if !run.dry_run {
+                        tracing::debug!(account = %id, %month, "a month was closed to late usage");
+                    }
                     done.line(format!("{id}: close {month}"));
                     closed += 1;
                 }

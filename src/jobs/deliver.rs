@@ -7,6 +7,7 @@
 use super::{Done, JobError, Kit, PLAN_LINES_MAX, Problem, Run};
 use crate::core::counting::counted;
 use crate::core::delivery::{Fault, Next, Tried, after_failure};
+use crate::core::outbox::Message;
 use crate::mail::{MailError, Mailer};
 use crate::store::{Delivery, LEASE_SECONDS, OutboxRecord};
 use std::sync::Arc;
@@ -126,9 +127,24 @@ async fn record(kit: &Kit, ended: Vec<Ended>, tally: &mut Tally) -> Result<(), J
             }
         };
         tally.add(&errand.record, &next);
+        log(&errand.record.message, &next);
         deliveries.push(Delivery { key: errand.record.message.key, lease: errand.lease, next });
     }
     Ok(kit.app.store.record_deliveries(&deliveries, now).await?)
+}
+
+/// Says in the log what came of a message. Why one did not leave is said of the run; here it is which.
+fn log(message: &Message, next: &Next) {
+    let key = &message.key;
+    let outcome = match next {
+        Next::Sent { .. } => "delivered",
+        Next::Again { .. } => "not delivered, tried again",
+        Next::Failed { .. } => "given up",
+        Next::Ambiguous { .. } => "perhaps delivered",
+        Next::Untried => return,
+    };
+    let account = key.account().map(tracing::field::display);
+    tracing::debug!(account, notice = key.name(), outcome, "a message was tried");
 }
 
 /// What a run came to.

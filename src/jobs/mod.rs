@@ -40,6 +40,7 @@ use crate::core::delivery::{Breaker, Fault};
 use crate::core::ids::AccountId;
 use crate::core::ledger::Refusal;
 use crate::core::locale::Locale;
+use crate::core::outbox::Message;
 use crate::core::run::{Span, Tally};
 use crate::core::schedule::{Job, Slot};
 use crate::core::secret::Secret;
@@ -438,6 +439,13 @@ impl Done {
             self.more_lines += 1;
         }
     }
+}
+
+/// Says in the log which message is in the outbox now, and not to whom it goes.
+fn log_written(message: &Message) {
+    let key = &message.key;
+    let account = key.account().map(tracing::field::display);
+    tracing::debug!(account, notice = key.name(), "a message was written");
 }
 
 /// Does a part of one job for one slot, or all of it, without recording a run: [`run_slot`] does that around it.

@@ -148,6 +148,9 @@ pub(super) async fn run(kit: &Kit, run: &mut Run<'_>, mut looking: Looking) -> R
         let planned: Vec<Vec<Part>> = futures_util::future::try_join_all(batches).await.map_err(AppError::Store)?;
         for part in planned.into_iter().flatten() {
             totals.add(part.totals);
+            if !dry_run {
+                part.log();
+            }
             match part.line {
                 Some(Ok(line)) => done.line(line),
                 Some(Err(refusal)) => {
@@ -174,6 +177,21 @@ struct Part {
     account: AccountId,
     totals: Totals,
     line: Option<Result<String, Refusal>>,
+}
+
+impl Part {
+    /// Says in the log what was done to the account, where anything was.
+    fn log(&self) {
+        let (account, Totals { accounts, months, lapsed, allocated, holds, given_back }) = (&self.account, self.totals);
+        if holds > 0 {
+            tracing::debug!(%account, holds, given_back, "holds ran out");
+        }
+        if months > 0 || lapsed != 0 {
+            tracing::debug!(%account, months, lapsed, allocated, "the month was reset");
+        } else if accounts > 0 && holds == 0 {
+            tracing::debug!(%account, "brought up to date");
+        }
+    }
 }
 
 fn part(ledger: &mut Ledger, now: Instant, is_worded: bool) -> Part {

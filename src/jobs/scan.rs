@@ -1,9 +1,9 @@
 //! `scan`: finds accounts at or below an alert level, writes the alert and the notices about it (DESIGN 5).
 
-use super::{Done, JobError, Kit, Problem, Run};
+use super::{Done, JobError, Kit, Problem, Run, log_written};
 use crate::app::{Balance, balance_of};
 use crate::config::AlertSettings;
-use crate::core::alert::{AlertPlan, AlertState, Crossing, OpenAlert, plan_alerts, quiet};
+use crate::core::alert::{AlertPlan, AlertState, Crossing, OpenAlert, Opened, plan_alerts, quiet};
 use crate::core::calendar::Instant;
 use crate::core::counting::counted;
 use crate::core::credits::{Credits, Split};
@@ -132,8 +132,21 @@ impl Scan<'_> {
         if is_something && !self.dry_run {
             let events: Vec<Event> = page.findings.iter().filter_map(|finding| event_of(finding, now)).collect();
             kit.app.store.write_looked(&page.looked, &messages, &events, now).await?;
+            page.findings.iter().for_each(log);
+            messages.iter().for_each(log_written);
         }
         Ok(())
+    }
+}
+
+/// Says in the log which alerts of an account were opened and resolved.
+fn log(finding: &Finding) {
+    let account = &finding.record.account.id;
+    for Opened { level, crossing, .. } in &finding.plan.opened {
+        tracing::debug!(%account, alert = %format_args!("{level}#{crossing}"), "an alert was opened");
+    }
+    for alert in &finding.plan.resolved {
+        tracing::debug!(%account, %alert, "an alert was resolved");
     }
 }
 

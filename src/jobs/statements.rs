@@ -11,7 +11,7 @@ mod batches;
 pub mod foresee;
 
 use self::batches::{Batch, Batches, stated};
-use super::{Done, JobError, Kit, Run, platform};
+use super::{Done, JobError, Kit, Run, log_written, platform};
 use crate::app::{App, Stated};
 use crate::core::alert::Levels;
 use crate::core::backfill::Asked;
@@ -215,7 +215,9 @@ async fn write(kit: &Kit, worded: &Worded, dry_run: bool) -> Result<u64, JobErro
     if dry_run || (messages.is_empty() && *statements == Statements::default()) {
         return Ok(messages.len() as u64);
     }
-    Ok(kit.app.store.write_statements(messages, statements).await?)
+    let written = kit.app.store.write_statements(messages, statements).await?;
+    messages.iter().for_each(log_written);
+    Ok(written)
 }
 
 /// What actions are called, by their codes.

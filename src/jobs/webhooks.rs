@@ -175,7 +175,11 @@ struct Tally {
 impl Tally {
     fn add(&mut self, one: &HookTry) {
         let (count, why) = match &one.next {
-            HookNext::Sent(_) => (&mut self.sent, None),
+            HookNext::Sent(_) => {
+                let (account, event) = (&one.event.account, &one.event.id);
+                tracing::debug!(%account, event, webhook = one.event.webhook, "an event was posted");
+                (&mut self.sent, None)
+            }
             HookNext::Untried => return,
             HookNext::Again(why, at) => (&mut self.again, Some(format!("{why}; again at {at}"))),
             HookNext::Failed(why) => (&mut self.failed, Some(format!("{why}; given up"))),

@@ -18,6 +18,7 @@ mod jobs;
 mod journal;
 mod kept;
 mod ledger;
+mod logged;
 mod marks;
 mod model;
 mod operators;
