@@ -8,6 +8,7 @@ mod cases;
 mod chaos;
 mod cli;
 mod conformance;
+mod contained;
 mod crash;
 mod delivery;
 mod demo;
