@@ -3,11 +3,11 @@
 use super::reading::ACCOUNTS_PER_READ;
 use super::{App, AppError};
 use crate::core::calendar::Instant;
-use crate::core::credits::Overflow;
+use crate::core::credits::{Credits, Overflow};
 use crate::core::ids::{AccountId, ActionCode, UserId};
 use crate::core::ledger::Refusal;
 use crate::core::statement::{Breakdown, DateRange, Facts, Name, Outcome, Reading, ReportAccount, Row, redo};
-use crate::core::transaction::{Reason, Transaction};
+use crate::core::transaction::{Kind, Reason, Transaction};
 use crate::store::{Holdings, ReportRange, StatementRows};
 use std::collections::BTreeMap;
 
@@ -18,6 +18,9 @@ pub struct Stated {
     pub reading: Reading,
     /// Actions that were refused in the range, by reason.
     pub refused: BTreeMap<Reason, u64>,
+    /// Free credits that were allocated at the instant at which the range ends, so those with which the month behind it began.
+    /// None to an account that was closed by then (R18), or where no month begins there.
+    pub next_allocated: Credits,
 }
 
 impl App {
@@ -50,7 +53,14 @@ impl App {
             let added = add_unwritten(&mut stated[at].0, row, (from, to));
             added.map_err(|source| Refusal::Overflow { account: id.clone(), source })?;
         }
-        let reading = |(account, (rows, facts)): (ReportAccount, (StatementRows, Facts))| {
+        let reading = |((at, account), (rows, facts)): ((usize, ReportAccount), (StatementRows, Facts))| {
+            let (_, to) = range.instants_in(&account.calendar);
+            let begins = |kind: Kind, counts_at: Instant| kind == Kind::Allocation && counts_at == to;
+            let written = rows.by_action.iter().filter(|row| begins(row.kind, row.counts_at)).map(|row| row.delta.free);
+            let unwritten = unwritten.get(&at).into_iter().flatten();
+            let unwritten = unwritten.filter(|row| begins(row.kind, row.occurred_at)).map(|row| row.delta.free);
+            // There is one grant of a month, so nothing is added up.
+            let next_allocated = written.chain(unwritten).next().unwrap_or(Credits::ZERO);
             let StatementRows { opening, by_action, by_user, refused } = rows;
             let reading = Reading {
                 accounts: vec![ReportAccount { opening, ..account }],
@@ -60,9 +70,9 @@ impl App {
                 facts: Some(facts),
                 ..Reading::default()
             };
-            Stated { reading, refused }
+            Stated { reading, refused, next_allocated }
         };
-        Ok(pinned.accounts.into_iter().zip(stated).map(reading).collect())
+        Ok(pinned.accounts.iter().cloned().enumerate().zip(stated).map(reading).collect())
     }
 }
 

@@ -15,8 +15,9 @@ use super::{Done, JobError, Kit, Run, log_written, platform};
 use crate::app::{App, Stated};
 use crate::core::alert::Levels;
 use crate::core::backfill::Asked;
-use crate::core::calendar::{Calendar, Instant, Month};
+use crate::core::calendar::{Calendar, Instant, Month, next_day};
 use crate::core::counting::counted;
+use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, Email};
 use crate::core::ledger::AccountStatus;
 use crate::core::locale::Locale;
@@ -58,7 +59,7 @@ impl Reported {
     fn range(self) -> Result<DateRange, JobError> {
         Ok(match self {
             Reported::Month(month) => DateRange::of_month(month)?,
-            Reported::Day(day) => DateRange::new(day, crate::core::calendar::next_day(day))?,
+            Reported::Day(day) => DateRange::new(day, next_day(day))?,
         })
     }
 
@@ -469,7 +470,8 @@ impl Wording {
     }
 
     /// The same statement for each admin of one account who does not know it, with one chart and one workbook for all.
-    fn of(&self, wanted: &Wanted, Stated { reading, refused }: Stated) -> Result<Worded, JobError> {
+    fn of(&self, wanted: &Wanted, stated: Stated) -> Result<Worded, JobError> {
+        let Stated { reading, refused, next_allocated } = stated;
         let mut model = report::make(&self.spec, reading)?;
         model.marks = self.marks(&wanted.record);
         let said = said(&model);
@@ -483,7 +485,8 @@ impl Wording {
         }
         let told_before = readers.iter().find_map(|(_, told)| told.as_ref());
         let changes = told_before.map(|before| changes(&wanted.record, self.reported, before, &said));
-        let mut facts = StatementMail { version: number, ..self.facts(&wanted.record, &model, refused)? };
+        let mut facts =
+            StatementMail { version: number, ..self.facts(&wanted.record, &model, (refused, next_allocated))? };
         let message = |(admin, told): (Admin, Option<Said>)| {
             facts.corrects = told;
             let mailbox = Mailbox { name: admin.name, address: admin.email };
@@ -512,15 +515,15 @@ impl Wording {
         &self,
         record: &AccountRecord,
         model: &ReportModel,
-        refused: BTreeMap<Reason, u64>,
+        (refused, next_allocated): (BTreeMap<Reason, u64>, Credits),
     ) -> Result<StatementMail, JobError> {
         let account = &record.account;
-        let period = match self.reported {
-            Reported::Month(month) => {
-                Period::Month { month, next_allowance: account.calendar.terms_in(month.next()).allowance }
-            }
-            Reported::Day(day) => Period::Day(day),
+        let (period, next) = match self.reported {
+            Reported::Month(month) => (Period::Month(month), month.next()),
+            Reported::Day(day) => (Period::Day(day), Month::of(next_day(day))),
         };
+        let (_, to) = self.reported.bounds(&account.calendar);
+        let has_begun = to <= self.now && account.calendar.month_start(next) == to;
         let said = said(model);
         let locale = record.locale.unwrap_or(self.locale);
         let sales = model.beside.facts.iter().flat_map(|facts| &facts.sales).filter(|(_, sales)| sales.purchases > 0);
@@ -542,6 +545,7 @@ impl Wording {
             top_users: self.tops(model, Breakdown::User),
             chart: picture(model, locale)?,
             workbook: if said.is_quiet() { None } else { workbook(model)? },
+            next: has_begun.then_some((next, next_allocated)),
             version: FIRST_VERSION,
             corrects: None,
         })

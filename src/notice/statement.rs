@@ -1,6 +1,6 @@
 //! The statement of a month or a day, as a mail (DESIGN 4).
 
-use super::words::{month_title, named, price, shorten};
+use super::words::{month_name, month_title, named, price, shorten};
 use super::{NoticeError, SUBJECT_NAME_CHARS_MAX, TITLE_CHARS_MAX, Templates};
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::Credits;
@@ -25,12 +25,7 @@ const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Period {
     /// A month.
-    Month {
-        /// Which.
-        month: Month,
-        /// The free credits that the month after began with.
-        next_allowance: Credits,
-    },
+    Month(Month),
     /// A day of the account's calendar.
     Day(NaiveDate),
 }
@@ -106,6 +101,8 @@ pub struct StatementMail {
     pub chart: Option<ChartPicture>,
     /// The whole as a workbook, shared by the mails of all admins; none where nothing happened.
     pub workbook: Option<Arc<[u8]>>,
+    /// The month that began when the period ended, and the free credits that were allocated to it; none where none began then.
+    pub next: Option<(Month, Credits)>,
     /// 1, or more for a later one of the same period.
     pub version: u32,
     /// What the recipient was told before, where this corrects it (R14).
@@ -138,8 +135,7 @@ struct View<'a> {
     tops: Vec<TopsView>,
     chart: Option<ChartView<'a>>,
     workbook: Option<String>,
-    next_month: Option<String>,
-    next_allowance: Option<Credits>,
+    next: Option<NextView>,
     corrected: bool,
     corrections: Vec<CorrectionView>,
 }
@@ -195,6 +191,15 @@ struct Row {
     total: i128,
 }
 
+/// What a month began with.
+#[derive(Serialize)]
+struct NextView {
+    month: String,
+    free: i128,
+    purchased: i128,
+    total: i128,
+}
+
 impl Templates {
     /// Words the statement for one admin.
     ///
@@ -203,7 +208,7 @@ impl Templates {
     pub fn statement(&self, facts: &StatementMail, to: &Mailbox, created_at: Instant) -> Result<Message, NoticeError> {
         let (account, recipient) = (facts.account.clone(), to.address.clone());
         let key = match facts.period {
-            Period::Month { month, .. } => NoticeKey::monthly_statement(account, month, recipient, facts.version),
+            Period::Month(month) => NoticeKey::monthly_statement(account, month, recipient, facts.version),
             Period::Day(day) => NoticeKey::daily_statement(account, day, recipient, facts.version),
         };
         let mut message = self.message("statement", &view(facts)?, key, &to.name, created_at)?;
@@ -234,7 +239,7 @@ pub(super) fn are_wide(figures: impl IntoIterator<Item = i128>) -> bool {
 /// Ids of accounts are safe in a file's name.
 fn workbook_name(facts: &StatementMail) -> String {
     let period = match facts.period {
-        Period::Month { month, .. } => month.to_string(),
+        Period::Month(month) => month.to_string(),
         Period::Day(day) => day.to_string(),
     };
     format!("statement-{}-{period}.xlsx", facts.account)
@@ -253,25 +258,23 @@ fn view(facts: &StatementMail) -> Result<View<'_>, NoticeError> {
     column(|row| row.free)?;
     column(|row| row.purchased)?;
 
-    let (title, during, next_month, next_allowance) = match facts.period {
-        Period::Month { month, next_allowance } => {
-            let title = month_title(month);
-            (title.clone(), format!("in {title}"), Some(month_title(month.next())), Some(next_allowance))
-        }
-        Period::Day(day) => {
-            let title = facts.locale.date(day);
-            (title.clone(), format!("on {title}"), None, None)
-        }
+    let (monthly, title) = match facts.period {
+        Period::Month(month) => (true, month_title(month)),
+        Period::Day(day) => (false, facts.locale.date(day)),
     };
+    let next = facts.next.map(|(month, allocated)| {
+        let (free, purchased) = (left.free + i128::from(allocated.get()), left.purchased);
+        NextView { month: month_name(month), free, purchased, total: free + purchased }
+    });
     Ok(View {
         locale: facts.locale,
         account: named(&facts.account_name, &facts.account, TEXT_CHARS_MAX),
         account_short: named(&facts.account_name, &facts.account, SUBJECT_NAME_CHARS_MAX),
         account_id: &facts.account,
         zone: facts.zone.name(),
-        monthly: next_month.is_some(),
+        monthly,
+        during: format!("{} {title}", if monthly { "in" } else { "on" }),
         title,
-        during,
         quiet: facts.said.is_quiet(),
         consumed: i128::from(free.consumed.get()) + i128::from(purchased.consumed.get()),
         lapsed_free: free.lapsed,
@@ -303,8 +306,7 @@ fn view(facts: &StatementMail) -> Result<View<'_>, NoticeError> {
             height: chart.height,
         }),
         workbook: facts.workbook.as_ref().map(|_| workbook_name(facts)),
-        next_month,
-        next_allowance,
+        next,
         corrected: facts.corrects.is_some(),
         corrections: facts.corrects.as_ref().map(|before| corrections(before, &facts.said)).unwrap_or_default(),
     })
@@ -380,6 +382,7 @@ fn rows(free: &Figures, purchased: &Figures) -> [Row; 10] {
 /// A statement to look at, with the smallest of pictures: what the load check renders.
 #[must_use]
 pub fn sample_statement() -> StatementMail {
+    let month = |month| Month::new(2013, month).unwrap_or_else(|_| unreachable!("a valid month"));
     let top = |name: &str, count, credits| TopUse { name: name.to_owned(), count, credits: Credits::new(credits) };
     let free = Figures {
         allocated: Credits::new(1_500),
@@ -400,10 +403,7 @@ pub fn sample_statement() -> StatementMail {
         account_name: "Acme".to_owned(),
         zone: Tz::America__New_York,
         locale: Locale::default(),
-        period: Period::Month {
-            month: Month::new(2013, 3).unwrap_or_else(|_| unreachable!("a valid month")),
-            next_allowance: Credits::new(1_500),
-        },
+        period: Period::Month(month(3)),
         said: Said { free, purchased, counts: Counts { succeeded: 212, failed: 2, refused: 8 } },
         refused: BTreeMap::from([(Reason::InsufficientCredits, 7), (Reason::UserCap, 1)]),
         bought: vec![PacksBought {
@@ -434,6 +434,7 @@ pub fn sample_statement() -> StatementMail {
             height: 340,
         }),
         workbook: Some(b"not a workbook".as_slice().into()),
+        next: Some((month(4), Credits::new(1_500))),
         version: 1,
         corrects: None,
     }
@@ -446,7 +447,7 @@ pub(super) fn samples() -> Vec<StatementMail> {
     told_before.free.consumed = Credits::new(1_240);
     told_before.free.lapsed = Credits::new(275);
     told_before.counts.succeeded = 209;
-    let day = Period::Day(NaiveDate::from_ymd_opt(2013, 3, 5).unwrap_or_default());
+    let day = |day| Period::Day(NaiveDate::from_ymd_opt(2013, 3, day).unwrap_or_default());
     let quiet = StatementMail {
         said: Said::default(),
         refused: BTreeMap::new(),
@@ -459,8 +460,8 @@ pub(super) fn samples() -> Vec<StatementMail> {
     };
     vec![
         StatementMail { version: 2, corrects: Some(told_before), ..month.clone() },
-        StatementMail { period: day, chart: None, ..month.clone() },
-        StatementMail { period: day, ..quiet.clone() },
+        StatementMail { period: day(31), chart: None, ..month.clone() },
+        StatementMail { period: day(5), next: None, ..quiet.clone() },
         quiet,
         month,
     ]

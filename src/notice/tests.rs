@@ -105,9 +105,9 @@ fn a_monthly_statement_reads_well() {
     insta::assert_snapshot!(shown(&statement(&sample_statement())), @r#"
     monthly-statement/acme/2013-03/ann@example.com/1
     <6ff368ff04bd778ad1ddd419a6538afd@platform.example>
-    Subject: AI credits in March 2013: 1,305 used, 2,880 left (Acme)
+    Subject: 1,305 AI credits used in March 2013, 4,380 for April (Acme)
 
-    1,305 AI credits used in March 2013 in 212 actions, 2,880 left: 0 free and 2,880 purchased.
+    1,305 AI credits used in March 2013 in 212 actions. April began with 4,380: 1,500 free and 2,880 purchased.
 
                                     Free   Purchased       Total
     Carried in                         0         420         420
@@ -121,7 +121,6 @@ fn a_monthly_statement_reads_well() {
     1 pack was bought: 2,500 credits for $25.
     250 free credits were not used and lapsed when the month ended.
     2,880 purchased credits are carried forward; they never lapse.
-    April 2013 began with 1,500 new free credits.
     1 action was refused because a user's monthly cap was used up; you were not charged for it.
     7 actions were refused for want of credits; you were not charged for them.
     2 actions failed; you were not charged for them.
@@ -156,9 +155,9 @@ fn a_daily_statement_and_a_correction_say_so() {
     insta::assert_snapshot!(shown(&statement(&samples[2])), @r#"
     daily-statement/acme/2013-03-05/ann@example.com/1
     <793bc891b130d6e7887fd0e63870d4b0@platform.example>
-    Subject: AI credits on 5 March 2013: 0 used, 0 left (Acme)
+    Subject: No AI credits used on 5 March 2013, 0 left (Acme)
 
-    0 AI credits used on 5 March 2013, 0 left: 0 free and 0 purchased.
+    No AI credits used on 5 March 2013. 0 left: 0 free and 0 purchased.
 
                                     Free   Purchased       Total
     Carried in                         0           0           0
@@ -171,7 +170,9 @@ fn a_daily_statement_and_a_correction_say_so() {
     The day begins and ends at midnight in America/New_York.
     "#);
     let corrected = statement(&samples[0]);
-    assert_eq!(corrected.subject, "Corrected: AI credits in March 2013: 1,305 used, 2,880 left (Acme)");
+    assert_eq!(corrected.subject, "Corrected: 1,305 AI credits used in March 2013, 4,380 for April (Acme)");
+    let last_day = statement(&samples[1]);
+    assert_eq!(last_day.subject, "1,305 AI credits used on 31 March 2013, 4,380 for April (Acme)");
     let changes = corrected.text.split("\n\n").nth(1).unwrap_or_default();
     insta::assert_snapshot!(changes, @"
     This replaces the statement you got before. Something was told after it was written. What is another figure now, and why:
@@ -201,6 +202,8 @@ fn the_html_says_what_the_text_says() {
     let message = statement(&sample_statement());
     let all = [
         "1,305 AI credits used",
+        "April began with 4,380",
+        "1,500 free and 2,880 purchased",
         "-1,265",
         "2,880",
         "1 pack was bought: 2,500 credits for $25.",
@@ -245,7 +248,7 @@ fn a_month_in_which_nobody_did_anything_is_told_in_short() {
     assert_eq!(message.attachments, []);
     assert!(!message.html.contains("<img") && !message.html.contains("Attached"));
     insta::assert_snapshot!(message.text, @"
-    0 AI credits used in March 2013, 0 left: 0 free and 0 purchased.
+    No AI credits used in March 2013. April began with 1,500: 1,500 free and 0 purchased.
 
                                     Free   Purchased       Total
     Carried in                         0           0           0
@@ -254,7 +257,6 @@ fn a_month_in_which_nobody_did_anything_is_told_in_short() {
     = Remaining                        0           0           0
 
     1,500 free credits were not used and lapsed when the month ended.
-    April 2013 began with 1,500 new free credits.
 
     To order credits, write to credits@platform.example.
 
@@ -422,8 +424,10 @@ proptest! {
         };
         let said = Said { free: figures, purchased: figures, ..sample_statement().said };
         let message = statement(&StatementMail { said, ..sample_statement() });
-        let total = grouped(2 * i128::from(sum));
-        let suffix = format!("{total} left (Acme)");
+        let suffix = format!("{} for April (Acme)", grouped(2 * i128::from(sum) + 1_500));
         prop_assert!(message.subject.ends_with(&suffix), "{}", message.subject);
+        let within = statement(&StatementMail { said, next: None, ..sample_statement() });
+        let suffix = format!("{} left (Acme)", grouped(2 * i128::from(sum)));
+        prop_assert!(within.subject.ends_with(&suffix), "{}", within.subject);
     }
 }

@@ -33,6 +33,11 @@ pub fn month_title(month: Month) -> String {
     month.first_day().format("%B %Y").to_string()
 }
 
+/// `March`, of whichever year.
+pub(super) fn month_name(month: Month) -> String {
+    month.first_day().format("%B").to_string()
+}
+
 /// `EDT`; where the zone has no letters for it, `UTC+03`.
 fn zone_at(at: Instant, zone: Tz) -> String {
     let short = at.in_zone(zone).format("%Z").to_string();

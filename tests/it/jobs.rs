@@ -241,7 +241,7 @@ async fn statements_come_once_and_only_when_the_period_is_over() {
     run(sandbox.at(now), Job::MonthlyReport, march, false).await;
     run(sandbox.at(now), Job::DailyReport, day, false).await;
     let monthly = mails(&sandbox, NoticeKind::MonthlyStatement).await;
-    insta::assert_snapshot!(monthly[0].message.subject, @"AI credits in January 2013: 7 used, 0 left (Account acme)");
+    insta::assert_snapshot!(monthly[0].message.subject, @"7 AI credits used in January 2013, 1,500 for February (Account acme)");
     run(sandbox.at("2013-02-02T05:00:00Z"), Job::MonthlyReport, march, false).await;
     run(sandbox.at("2013-02-02T05:00:00Z"), Job::DailyReport, day, false).await;
     assert_eq!(mails(&sandbox, NoticeKind::MonthlyStatement).await, monthly);
@@ -253,6 +253,39 @@ async fn statements_come_once_and_only_when_the_period_is_over() {
     let files = std::fs::read_dir(sandbox.path("mail")).expect("the mail folder");
     let files = files.filter(|file| file.as_ref().is_ok_and(|f| f.path().extension().is_some_and(|e| e == "eml")));
     assert_eq!(files.count(), 2);
+}
+
+/// What there is now is told with what was: also before a reset wrote it, on the last day of a month, and to a closed account
+/// (R18), which gets no more free credits.
+#[tokio::test]
+async fn a_statement_says_what_the_next_month_began_with() {
+    let sandbox = Sandbox::new().await;
+    let id = open_acme(&sandbox).await;
+    let app = sandbox.at("2013-01-31T17:00:00Z");
+    app.call(&id, Call::Purchase(purchase(1, "pi-1"))).await.expect("bought");
+    app.charge(&id, &usage("erase", "one")).await.expect("a charge");
+    let said = async |now: &str, job: Job, slot: Slot, kind: NoticeKind| {
+        run(sandbox.at(now), job, slot, false).await;
+        let all = mails(&sandbox, kind).await;
+        let mail = all.iter().find(|mail| slot.to_string().starts_with(mail.message.key.about())).expect("a mail");
+        let first = mail.message.text.lines().next().unwrap_or_default();
+        format!("{} | {first}", mail.message.subject)
+    };
+    let day = |text: &str| Slot::Day(text.parse().expect("a date"), NEW_YORK);
+    let months = async |now: &str, text: &str| {
+        said(now, Job::MonthlyReport, Slot::Month(month(text), NEW_YORK), NoticeKind::MonthlyStatement).await
+    };
+    let unwritten = months("2013-02-01T05:00:00Z", "2013-01").await;
+    insta::assert_snapshot!(unwritten, @"7 AI credits used in January 2013, 4,000 for February (Account acme) | 7 AI credits used in January 2013 in 1 action. February began with 4,000: 1,500 free and 2,500 purchased.");
+    tick(&sandbox, "2013-02-01T06:00:00Z", Job::Reset).await;
+    let last_day = said("2013-02-01T06:00:00Z", Job::DailyReport, day("2013-01-31"), NoticeKind::DailyStatement).await;
+    insta::assert_snapshot!(last_day, @"7 AI credits used on 31 January 2013, 4,000 for February (Account acme) | 7 AI credits used on 31 January 2013 in 1 action. February began with 4,000: 1,500 free and 2,500 purchased.");
+    let first_day = said("2013-02-02T06:00:00Z", Job::DailyReport, day("2013-02-01"), NoticeKind::DailyStatement).await;
+    insta::assert_snapshot!(first_day, @"No AI credits used on 1 February 2013, 4,000 left (Account acme) | No AI credits used on 1 February 2013. 4,000 left: 1,500 free and 2,500 purchased.");
+    let closing = Closing { key: Key::new("c").expect("a key"), reopen: false, comment: "unpaid".to_owned() };
+    sandbox.at("2013-02-20T12:00:00Z").call(&id, Call::Closing(closing)).await.expect("closed");
+    let closed = months("2013-03-02T05:00:00Z", "2013-02").await;
+    insta::assert_snapshot!(closed, @"No AI credits used in February 2013, 2,500 for March (Account acme) | No AI credits used in February 2013. March began with 2,500: 0 free and 2,500 purchased.");
 }
 
 /// The daemon itself: it does at once what was missed, and stops when it is told to.

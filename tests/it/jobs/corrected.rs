@@ -120,8 +120,8 @@ both_databases! {
             done.lines,
             [
                 "acme: close 2013-01",
-                "monthly-statement/acme/2013-01/ann@acme.example/2: Corrected: AI credits in January 2013: 14 used, 0 left \
-                 (Account acme)",
+                "monthly-statement/acme/2013-01/ann@acme.example/2: Corrected: 14 AI credits used in January 2013, 1,500 for \
+                 February (Account acme)",
                 "acme 2013-01 was told otherwise: free consumed 7 -> 14, free lapsed 1493 -> 1486, succeeded 1 -> 2",
             ]
         );
