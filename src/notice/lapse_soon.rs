@@ -1,10 +1,10 @@
 //! The notice that unused free credits lapse soon (DESIGN 5).
 
-use super::words::{moment, named};
-use super::{NoticeError, SUBJECT_NAME_CHARS_MAX, Templates};
+use super::words::{About, moment};
+use super::{NoticeError, Templates};
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::Credits;
-use crate::core::ids::{AccountId, TEXT_CHARS_MAX};
+use crate::core::ids::AccountId;
 use crate::core::locale::Locale;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
 use chrono_tz::Tz;
@@ -36,11 +36,8 @@ pub struct LapseSoon {
 /// What the templates see; described in `templates/mail/lapse-soon.txt`.
 #[derive(Serialize)]
 struct View<'a> {
-    locale: Locale,
-    account: String,
-    account_short: String,
-    account_id: &'a AccountId,
-    zone: &'a str,
+    #[serde(flatten)]
+    about: About<'a>,
     lapsing: Credits,
     last_day: String,
     lapses_at: String,
@@ -57,11 +54,7 @@ impl Templates {
         let key = NoticeKey::lapse_soon(facts.account.clone(), facts.month, to.address.clone());
         let last_day = facts.lapses_at.plus_micros(-1).in_zone(facts.zone).date_naive();
         let view = View {
-            locale: facts.locale,
-            account: named(&facts.account_name, &facts.account, TEXT_CHARS_MAX),
-            account_short: named(&facts.account_name, &facts.account, SUBJECT_NAME_CHARS_MAX),
-            account_id: &facts.account,
-            zone: facts.zone.name(),
+            about: About::of(&facts.account, &facts.account_name, facts.zone, facts.locale),
             lapsing: facts.lapsing,
             last_day: facts.locale.day(last_day),
             lapses_at: moment(facts.lapses_at, facts.zone, facts.locale),

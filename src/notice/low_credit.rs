@@ -1,12 +1,12 @@
 //! The notice that an account fell to one of its alert levels (DESIGN 5).
 
-use super::words::{hour, listed, moment, named, price, shorten};
-use super::{NoticeError, SUBJECT_NAME_CHARS_MAX, TITLE_CHARS_MAX, Templates};
+use super::words::{About, hour, listed, moment, price, shorten};
+use super::{NoticeError, TITLE_CHARS_MAX, Templates};
 use crate::core::alert::Crossing;
 use crate::core::calendar::{Calendar, Instant, Month, Terms};
 use crate::core::credits::{Credits, Split};
 use crate::core::forecast::{DailyUse, Forecast, ForecastInput, Outlook, forecast};
-use crate::core::ids::{AccountId, LevelName, TEXT_CHARS_MAX};
+use crate::core::ids::{AccountId, LevelName};
 use crate::core::locale::Locale;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
 use crate::core::transaction::Money;
@@ -57,11 +57,8 @@ pub struct LowCredit {
 /// What the templates see; described in `templates/mail/low-credit.txt`.
 #[derive(Serialize)]
 struct View<'a> {
-    locale: Locale,
-    account: String,
-    account_short: String,
-    account_id: &'a AccountId,
-    zone: &'a str,
+    #[serde(flatten)]
+    about: About<'a>,
     level: &'a LevelName,
     threshold: Credits,
     free: Credits,
@@ -109,11 +106,7 @@ fn view(facts: &LowCredit) -> View<'_> {
     let LowCredit { zone, locale, forecast, available, .. } = *facts;
     let stops: Vec<String> = facts.stops.iter().map(|title| shorten(title, TITLE_CHARS_MAX)).collect();
     View {
-        locale,
-        account: named(&facts.account_name, &facts.account, TEXT_CHARS_MAX),
-        account_short: named(&facts.account_name, &facts.account, SUBJECT_NAME_CHARS_MAX),
-        account_id: &facts.account,
-        zone: zone.name(),
+        about: About::of(&facts.account, &facts.account_name, zone, locale),
         level: &facts.crossing.level,
         threshold: facts.threshold,
         free: available.free,

@@ -8,6 +8,7 @@
 //! they become one line without control characters before a template sees them, HTML is escaped by Tera, and the
 //! subject is made one line once more after rendering.
 
+mod equation;
 mod jobs;
 mod lapse_soon;
 mod low_credit;

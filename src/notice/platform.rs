@@ -1,6 +1,6 @@
 //! To operators: the whole platform's month.
 
-use super::statement::are_wide;
+use super::equation::Equation;
 use super::words::{moment, month_title, price, shorten};
 use super::{NoticeError, TITLE_CHARS_MAX, Templates};
 use crate::core::calendar::{Instant, Month};
@@ -48,7 +48,7 @@ struct View {
     accounts: u64,
     active: u64,
     ran_out: u64,
-    consumed: Row,
+    consumed: Used,
     more_than_before: i128,
     lapsed_free: Credits,
     sales: Vec<SalesView>,
@@ -56,10 +56,8 @@ struct View {
     outstanding: Credits,
     outstanding_worth: String,
     given: Credits,
-    carried_in: Row,
-    changes: Vec<Row>,
-    left: Row,
-    wide: bool,
+    #[serde(flatten)]
+    equation: Equation,
     succeeded: u64,
     failed: u64,
     refused: u64,
@@ -67,11 +65,11 @@ struct View {
     more_actions: u64,
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
-struct Row {
-    label: &'static str,
-    free: i128,
-    purchased: i128,
+/// Credits of both types.
+#[derive(Serialize)]
+struct Used {
+    free: Credits,
+    purchased: Credits,
     total: i128,
 }
 
@@ -111,32 +109,8 @@ impl Templates {
 
 fn view(facts: &PlatformMonth) -> Result<View, NoticeError> {
     let PlatformMonth { month, facts: Facts { accounts, active, ran_out, sales, outstanding, given }, .. } = facts;
-    let row = |label, sign: i128, figure: fn(&Figures) -> Credits| {
-        let of = |figures: &Figures| i128::from(figure(figures).get()) * sign;
-        let (free, purchased) = (of(&facts.free), of(&facts.purchased));
-        Row { label, free, purchased, total: free + purchased }
-    };
-    let carried_in = row("Carried in", 1, |f| f.carried_in);
-    let left = row("= Remaining", 1, |f| f.remaining);
-    let changes = [
-        row("Allocated", 1, |f| f.allocated),
-        row("Purchased", 1, |f| f.purchased),
-        row("Bonus", 1, |f| f.bonus),
-        row("Consumed", -1, |f| f.consumed),
-        row("Refunded", 1, |f| f.refunded),
-        row("Lapsed, unused", -1, |f| f.lapsed),
-        row("Returned", -1, |f| f.returned),
-        row("Adjusted", 1, |f| f.adjusted),
-    ];
-    for of in [|row: &Row| row.free, |row: &Row| row.purchased] {
-        let (changes, remaining) = (of(&carried_in) + changes.iter().map(of).sum::<i128>(), of(&left));
-        if changes != remaining {
-            return Err(NoticeError::DoesNotAddUp { changes, remaining });
-        }
-    }
-    let rows = [&carried_in, &left].into_iter().chain(&changes);
-    let wide = are_wide(rows.flat_map(|row| [row.free, row.purchased, row.total]));
-    let consumed = row("Consumed", 1, |f| f.consumed);
+    let (free, purchased) = (facts.free.consumed, facts.purchased.consumed);
+    let consumed = Used { free, purchased, total: i128::from(free.get()) + i128::from(purchased.get()) };
     // Money of several currencies is never added up.
     let worths = |of: fn(&Sales) -> i64| {
         let each = sales.iter().filter(|(_, sales)| of(sales) != 0);
@@ -169,10 +143,7 @@ fn view(facts: &PlatformMonth) -> Result<View, NoticeError> {
         outstanding: *outstanding,
         outstanding_worth: worths(|sales| sales.outstanding_minor),
         given: *given,
-        carried_in,
-        changes: changes.into_iter().filter(|row| row.free != 0 || row.purchased != 0).collect(),
-        left,
-        wide,
+        equation: Equation::of(&facts.free, &facts.purchased)?,
         succeeded: facts.counts.succeeded,
         failed: facts.counts.failed,
         refused: facts.counts.refused,

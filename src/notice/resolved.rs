@@ -1,11 +1,11 @@
 //! The notice that an alert is over (DESIGN 5).
 
-use super::words::{moment, named};
-use super::{NoticeError, SUBJECT_NAME_CHARS_MAX, Templates};
+use super::words::{About, moment};
+use super::{NoticeError, Templates};
 use crate::core::alert::Crossing;
 use crate::core::calendar::Instant;
 use crate::core::credits::{Credits, Split};
-use crate::core::ids::{AccountId, LevelName, TEXT_CHARS_MAX};
+use crate::core::ids::{AccountId, LevelName};
 use crate::core::locale::Locale;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
 use chrono_tz::Tz;
@@ -35,11 +35,8 @@ pub struct Resolved {
 /// What the templates see; described in `templates/mail/resolved.txt`.
 #[derive(Serialize)]
 struct View<'a> {
-    locale: Locale,
-    account: String,
-    account_short: String,
-    account_id: &'a AccountId,
-    zone: &'a str,
+    #[serde(flatten)]
+    about: About<'a>,
     level: &'a LevelName,
     opened_at: String,
     free: Credits,
@@ -56,11 +53,7 @@ impl Templates {
     pub fn resolved(&self, facts: &Resolved, to: &Mailbox, created_at: Instant) -> Result<Message, NoticeError> {
         let key = NoticeKey::resolved(facts.account.clone(), &facts.crossing, to.address.clone());
         let view = View {
-            locale: facts.locale,
-            account: named(&facts.account_name, &facts.account, TEXT_CHARS_MAX),
-            account_short: named(&facts.account_name, &facts.account, SUBJECT_NAME_CHARS_MAX),
-            account_id: &facts.account,
-            zone: facts.zone.name(),
+            about: About::of(&facts.account, &facts.account_name, facts.zone, facts.locale),
             level: &facts.crossing.level,
             opened_at: moment(facts.opened_at, facts.zone, facts.locale),
             free: facts.available.free,

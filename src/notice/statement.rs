@@ -1,13 +1,14 @@
 //! The statement of a month or a day, as a mail (DESIGN 4).
 
-use super::words::{month_name, month_title, named, price, shorten};
-use super::{NoticeError, SUBJECT_NAME_CHARS_MAX, TITLE_CHARS_MAX, Templates};
+use super::equation::{Equation, label};
+use super::words::{About, month_name, month_title, price, shorten};
+use super::{NoticeError, TITLE_CHARS_MAX, Templates};
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::Credits;
-use crate::core::ids::{AccountId, TEXT_CHARS_MAX};
+use crate::core::ids::AccountId;
 use crate::core::locale::Locale;
 use crate::core::outbox::{Attachment, Mailbox, Message, NoticeKey};
-use crate::core::statement::{Changed, Column, Counts, FIGURES, Figures, Said};
+use crate::core::statement::{Changed, Column, Counts, Figures, Said};
 use crate::core::transaction::{Money, Reason};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
@@ -112,22 +113,16 @@ pub struct StatementMail {
 /// What the templates see; described in `templates/mail/statement.txt`.
 #[derive(Serialize)]
 struct View<'a> {
-    locale: Locale,
-    account: String,
-    account_short: String,
-    account_id: &'a AccountId,
-    zone: &'a str,
+    #[serde(flatten)]
+    about: About<'a>,
     monthly: bool,
     title: String,
     during: String,
     quiet: bool,
     consumed: i128,
     lapsed_free: Credits,
-    carried_in: Row,
-    changes: Vec<Row>,
-    left: Row,
-    /// Whether figures are so long that on a phone they need smaller letters.
-    wide: bool,
+    #[serde(flatten)]
+    equation: Equation,
     succeeded: u64,
     failed: u64,
     refused: Vec<RefusedView>,
@@ -182,15 +177,6 @@ struct CorrectionView {
     why: &'static str,
 }
 
-/// One line of the equation. The total is a sum of two amounts, which `i128` always holds.
-#[derive(Serialize)]
-struct Row {
-    label: &'static str,
-    free: i128,
-    purchased: i128,
-    total: i128,
-}
-
 /// What a month began with.
 #[derive(Serialize)]
 struct NextView {
@@ -228,14 +214,6 @@ impl Templates {
     }
 }
 
-/// From so many credits on figures of a table are wide.
-const WIDE: u128 = 10_000_000;
-
-/// Whether any of these figures is wide: then all are written alike.
-pub(super) fn are_wide(figures: impl IntoIterator<Item = i128>) -> bool {
-    figures.into_iter().any(|figure| figure.unsigned_abs() >= WIDE)
-}
-
 /// Ids of accounts are safe in a file's name.
 fn workbook_name(facts: &StatementMail) -> String {
     let period = match facts.period {
@@ -247,17 +225,8 @@ fn workbook_name(facts: &StatementMail) -> String {
 
 fn view(facts: &StatementMail) -> Result<View<'_>, NoticeError> {
     let Said { free, purchased, counts } = &facts.said;
-    let rows = rows(free, purchased);
-    let wide = are_wide(rows.iter().flat_map(|row| [row.free, row.purchased, row.total]));
-    let [carried_in, changes @ .., left] = rows;
-    let column = |cell: fn(&Row) -> i128| {
-        let sum = cell(&carried_in) + changes.iter().map(cell).sum::<i128>();
-        let remaining = cell(&left);
-        if sum == remaining { Ok(()) } else { Err(NoticeError::DoesNotAddUp { changes: sum, remaining }) }
-    };
-    column(|row| row.free)?;
-    column(|row| row.purchased)?;
-
+    let equation = Equation::of(free, purchased)?;
+    let left = &equation.left;
     let (monthly, title) = match facts.period {
         Period::Month(month) => (true, month_title(month)),
         Period::Day(day) => (false, facts.locale.date(day)),
@@ -267,21 +236,14 @@ fn view(facts: &StatementMail) -> Result<View<'_>, NoticeError> {
         NextView { month: month_name(month), free, purchased, total: free + purchased }
     });
     Ok(View {
-        locale: facts.locale,
-        account: named(&facts.account_name, &facts.account, TEXT_CHARS_MAX),
-        account_short: named(&facts.account_name, &facts.account, SUBJECT_NAME_CHARS_MAX),
-        account_id: &facts.account,
-        zone: facts.zone.name(),
+        about: About::of(&facts.account, &facts.account_name, facts.zone, facts.locale),
         monthly,
         during: format!("{} {title}", if monthly { "in" } else { "on" }),
         title,
         quiet: facts.said.is_quiet(),
         consumed: i128::from(free.consumed.get()) + i128::from(purchased.consumed.get()),
         lapsed_free: free.lapsed,
-        carried_in,
-        changes: changes.into_iter().filter(|row| row.free != 0 || row.purchased != 0).collect(),
-        left,
-        wide,
+        equation,
         succeeded: counts.succeeded,
         failed: counts.failed,
         refused: facts.refused.iter().map(|(reason, count)| RefusedView { count: *count, why: why(*reason) }).collect(),
@@ -356,27 +318,6 @@ fn corrections(before: &Said, now: &Said) -> Vec<CorrectionView> {
         CorrectionView { label, before: changed.before, after: changed.after, why }
     };
     now.changes_since(before).into_iter().map(correction).collect()
-}
-
-/// How a figure is called in a mail, which has no page of notes.
-const fn label(column: Column) -> &'static str {
-    match column {
-        Column::Lapsed => "Lapsed, unused",
-        Column::Succeeded => "Actions done",
-        Column::Failed => "Actions failed",
-        Column::Refused => "Actions refused",
-        other => other.heading(),
-    }
-}
-
-/// The equation, line by line, each with the sign it counts with; the last line is what the others add up to.
-fn rows(free: &Figures, purchased: &Figures) -> [Row; 10] {
-    let row = |(column, figure): (Column, fn(&Figures) -> Credits)| {
-        let sign = if matches!(column, Column::Consumed | Column::Lapsed | Column::Returned) { -1 } else { 1 };
-        let (free, purchased) = (i128::from(figure(free).get()) * sign, i128::from(figure(purchased).get()) * sign);
-        Row { label: label(column), free, purchased, total: free + purchased }
-    };
-    FIGURES.map(row)
 }
 
 /// A statement to look at, with the smallest of pictures: what the load check renders.

@@ -3,13 +3,15 @@
 //! English, with figures, dates and money as the account's [`Locale`] has them, and the wall clock of its zone. Everything
 //! given here from outside comes out as one line.
 
+use super::SUBJECT_NAME_CHARS_MAX;
 use crate::core::calendar::{Instant, Month};
-use crate::core::ids::{AccountId, cut_text};
+use crate::core::ids::{AccountId, TEXT_CHARS_MAX, cut_text};
 use crate::core::locale::Locale;
 use crate::core::outbox::one_line;
 use crate::core::transaction::Money;
 use chrono::{NaiveTime, Timelike};
 use chrono_tz::Tz;
+use serde::Serialize;
 use tera::{Kwargs, State, TeraResult};
 
 /// `1 April 2013, 00:00 EDT`.
@@ -61,6 +63,24 @@ pub fn shorten(text: &str, chars_max: usize) -> String {
 pub fn named(name: &str, id: &AccountId, chars_max: usize) -> String {
     let name = shorten(name, chars_max);
     if name.is_empty() { id.to_string() } else { name }
+}
+
+/// What every mail about an account says of it.
+#[derive(Serialize)]
+pub(super) struct About<'a> {
+    locale: Locale,
+    account: String,
+    account_short: String,
+    account_id: &'a AccountId,
+    zone: &'static str,
+}
+
+impl<'a> About<'a> {
+    /// `name` is untrusted free text.
+    pub(super) fn of(id: &'a AccountId, name: &str, zone: Tz, locale: Locale) -> About<'a> {
+        let (account, account_short) = (named(name, id, TEXT_CHARS_MAX), named(name, id, SUBJECT_NAME_CHARS_MAX));
+        About { locale, account, account_short, account_id: id, zone: zone.name() }
+    }
 }
 
 /// `A, B and C`, or `A, B and 3 more` for more than `shown_max` and one. Empty for none.
