@@ -8,8 +8,9 @@ use crate::core::transaction::Status;
 
 /// Take the credits of an AI action, or refuse it for want of credits
 ///
-/// A refusal takes nothing, but is logged: for want of credits it ends with exit code 6, by the user's cap with 5.
-/// The same call under the same key is answered again without taking anything. Example:
+/// A refusal takes nothing, but is logged: for want of credits it ends with exit code 6, by the
+/// user's cap with 5. The same call under the same key is answered again without taking anything.
+/// Example:
 ///   creditd charge --account acme --action erase --user ann --key job-4711
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]

@@ -16,7 +16,8 @@ pub(super) enum Config {
     Show(Show),
     /// Print the JSON Schema of creditd.toml, for editors
     ///
-    /// Example: creditd config schema > creditd.schema.json, and `#:schema creditd.schema.json` as the first line of creditd.toml
+    /// Example: creditd config schema > creditd.schema.json, and `#:schema creditd.schema.json` as the
+    /// first line of creditd.toml
     #[command(verbatim_doc_comment)]
     Schema,
 }

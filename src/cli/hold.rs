@@ -12,8 +12,9 @@ use crate::core::ledger::{Call, Capture as CoreCapture, Hold as CoreHold, Void a
 
 /// Reserve the credits of an AI action before it is done
 ///
-/// They are taken by `creditd capture` or given back by `creditd void`; a hold that is neither in its time ends by itself.
-/// A refusal reserves nothing, but is logged, as that of a charge. Example:
+/// They are taken by `creditd capture` or given back by `creditd void`; a hold that is neither in
+/// its time ends by itself. A refusal reserves nothing, but is logged, as that of a charge.
+/// Example:
 ///   creditd hold --account acme --action erase --user ann --ttl 2h --key job-4711
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]

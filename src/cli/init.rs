@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 /// Make a settings file and an empty ledger
 ///
-/// A settings file that is there already is kept. Where there is a ledger already, nothing is changed. Examples:
+/// A settings file that is there already is kept. Where there is a ledger already, nothing is
+/// changed. Examples:
 ///   creditd init
 ///   creditd init /var/lib/creditd
 ///   creditd init try --sandbox

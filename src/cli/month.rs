@@ -31,7 +31,8 @@ impl Month {
 
 /// Close a month, and all before it, to late usage
 ///
-/// The job `close` does so by itself, a while after the month has been reported, unless it was opened again. Examples:
+/// The job `close` does so by itself, a while after the month has been reported, unless it was
+/// opened again. Examples:
 ///   creditd month close 2013-01 --account acme
 ///   creditd month close 2013-01 --all
 #[derive(Debug, clap::Args)]
@@ -150,7 +151,8 @@ impl Failures {
 
 /// Open a month, and all after it, to late usage again
 ///
-/// It stays open until it, or a later one, is closed with `creditd month close`: the job leaves that to you. Example:
+/// It stays open until it, or a later one, is closed with `creditd month close`: the job leaves
+/// that to you. Example:
 ///   creditd month reopen 2013-01 --account acme --comment "the platform found usage that it had not told"
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]

@@ -14,9 +14,10 @@ use anyhow::anyhow;
 
 /// Add purchased packs, whose credits never lapse
 ///
-/// A payment adds its packs once, however often it is told, and to one account: one that another account has is refused
-/// (payment_used). If that account got it by mistake, `creditd return` it there, and record it here under another
-/// reference, such as the old one with -moved behind it. Example:
+/// A payment adds its packs once, however often it is told, and to one account: one that another
+/// account has is refused (payment_used). If that account got it by mistake, `creditd return` it
+/// there, and record it here under another reference, such as the old one with -moved behind it.
+/// Example:
 ///   creditd purchase --account acme --packs 2 --reference inv-2013-0042
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]

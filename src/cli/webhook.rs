@@ -14,8 +14,9 @@ use std::time::Duration;
 
 /// Addresses that are told of low credits, new months and statements, in the form of the Standard Webhooks specification
 ///
-/// Events: credits.low, credits.exhausted, credits.recovered, month.reset, statement.ready. Each is posted as JSON, signed with the
-/// secret of the address (webhook-id, webhook-timestamp, webhook-signature), until it is answered with 2xx.
+/// Events: credits.low, credits.exhausted, credits.recovered, month.reset, statement.ready. Each is
+/// posted as JSON, signed with the secret of the address (webhook-id, webhook-timestamp,
+/// webhook-signature), until it is answered with 2xx.
 #[derive(Debug, clap::Subcommand)]
 #[command(verbatim_doc_comment)]
 pub(super) enum Webhook {

@@ -124,7 +124,7 @@ impl fmt::Display for Problem {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("the settings file {} cannot be read: {source}", path.display())]
+    #[error("the settings file {} cannot be read: {source}{}", path.display(), hint(source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -144,6 +144,11 @@ pub enum ConfigError {
     /// Values that cannot be; never empty.
     #[error("{}", .0.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n"))]
     Settings(Vec<Problem>),
+}
+
+/// What to do about a file that is named and is not there.
+fn hint(error: &std::io::Error) -> &'static str {
+    if error.kind() == std::io::ErrorKind::NotFound { "; `creditd init` makes it" } else { "" }
 }
 
 /// One line of `config show`.

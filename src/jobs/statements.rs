@@ -216,9 +216,8 @@ async fn write(kit: &Kit, worded: &Worded, dry_run: bool) -> Result<u64, JobErro
     if dry_run || (messages.is_empty() && *statements == Statements::default()) {
         return Ok(messages.len() as u64);
     }
-    let written = kit.app.store.write_statements(messages, statements).await?;
-    messages.iter().for_each(log_written);
-    Ok(written)
+    let written = kit.app.store.write_statements(messages, statements).await;
+    Ok(written.inspect(|_| messages.iter().for_each(log_written))?)
 }
 
 /// What actions are called, by their codes.

@@ -61,9 +61,9 @@ both_databases! {
         let statements = written(&sandbox, NoticeKind::MonthlyStatement).await;
         let said: Vec<&str> = statements.iter().map(|mail| mail.text.lines().next().unwrap_or_default()).collect();
         assert_eq!(said, [
-            "1.234.567 AI credits used in January 2013 in 2 actions, 8.766.933 left: 0 free and 8.766.933 purchased.",
-            "12,34,567 AI credits used in January 2013 in 2 actions, 87,66,933 left: 0 free and 87,66,933 purchased.",
-            "1,234,567 AI credits used in January 2013 in 2 actions, 8,766,933 left: 0 free and 8,766,933 purchased.",
+            "1.234.567 AI credits used in January 2013 in 2 actions. February began with 8.768.433: 1.500 free and 8.766.933 purchased.",
+            "12,34,567 AI credits used in January 2013 in 2 actions. February began with 87,68,433: 1,500 free and 87,66,933 purchased.",
+            "1,234,567 AI credits used in January 2013 in 2 actions. February began with 8,768,433: 1,500 free and 8,766,933 purchased.",
         ]);
         let bought: Vec<&str> = statements.iter().map(|mail| line(mail, "4")).collect();
         assert_eq!(bought, [
