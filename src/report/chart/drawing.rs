@@ -224,6 +224,15 @@ pub(super) struct Plot {
     top: i64,
 }
 
+/// What stands beside a rule: in millions and more where each rule is some, or it would not fit beside the plot.
+fn scale_label(credits: i64, step: i64, locale: Locale) -> String {
+    let units = [(1_000_000_000_000, "tn"), (1_000_000_000, "bn"), (1_000_000, "M")];
+    match units.into_iter().find(|(unit, _)| step % unit == 0).filter(|_| credits != 0) {
+        Some((unit, name)) => format!("{} {name}", locale.number(credits / unit)),
+        None => locale.number(credits),
+    }
+}
+
 impl Plot {
     /// A scale on which `most` credits have room, below `rows` rows of text.
     pub(super) fn new(frame: Frame, most: i64, rows: i64) -> Plot {
@@ -234,7 +243,7 @@ impl Plot {
             let credits = at.saturating_mul(step);
             let y = plot.y(credits);
             plot.line((frame.left(), y), (frame.right(), y), "rule");
-            plot.text((frame.left() - 100, y + 40), Anchor::End, "", frame.locale().number(credits));
+            plot.text((frame.left() - 100, y + 40), Anchor::End, "", scale_label(credits, step, frame.locale()));
         }
         plot
     }
@@ -374,9 +383,24 @@ fn round_step(highest: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::credits::Credits;
     use proptest::prelude::*;
 
     proptest! {
+        /// There is room for nine characters, so that none is cut off.
+        #[test]
+        fn the_labels_of_a_scale_are_short(highest in 1..=Credits::LIMIT.get()) {
+            let step = round_step(highest);
+            for locale in [Locale::EnGb, Locale::EnIn, Locale::DeCh] {
+                for rule in 0..=RULES_MAX {
+                    let label = scale_label(step * rule, step, locale);
+                    prop_assert!(label.chars().count() <= 9, "{label}");
+                }
+            }
+            prop_assert_eq!(scale_label(1_500_000_000, 500_000_000, Locale::EnIn), "1,500 M");
+            prop_assert_eq!(scale_label(1_500_000, 500_000, Locale::EnIn), "15,00,000");
+        }
+
         #[test]
         fn a_round_step_covers_the_highest_bar_in_a_few_steps(highest in 1..=i64::MAX) {
             let step = round_step(highest);
