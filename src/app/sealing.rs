@@ -136,6 +136,20 @@ impl App {
         blocking(move || outside(&folder, &chain)).await
     }
 
+    /// The sealed files that are missing or of another size, a line for each: what can be said without reading them.
+    ///
+    /// # Errors
+    /// [`AppError`] when the database fails.
+    pub async fn files_lacking(&self) -> Result<Vec<String>, AppError> {
+        let look = |chain: Chain| {
+            let folder = self.sealed_folder();
+            blocking(move || Ok(folder.lacking(&chain)))
+        };
+        let found = look(self.store.sealed_chain().await?).await?;
+        // What is missing may have been joined into others meanwhile.
+        if found.is_empty() { Ok(found) } else { look(self.store.sealed_chain().await?).await }
+    }
+
     /// Compares the sealed files with their manifests, and their rows with the database.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use super::exit::{Exit, Failure, OrExit};
 use super::output::{Cell, Column};
 use crate::core::backfill::{ACCOUNTS_MAX, Asked, Decision, PARALLEL_MAX, Planned, Reprocess};
 use crate::core::calendar::Instant;
+use crate::core::counting::counted_are;
 use crate::core::ids::AccountId;
 use crate::core::run::RunState;
 use crate::core::schedule::Job;
@@ -57,7 +58,7 @@ pub enum Backfill {
 #[command(verbatim_doc_comment)]
 pub struct Create {
     /// The job: daily-report or monthly-report
-    #[arg(long, value_parser = args::word(Job::ALL, Job::as_str))]
+    #[arg(long, value_parser = args::word(Job::ALL, Job::as_str), hide_possible_values = true)]
     job: Job,
     /// The first day or month: 2013-03-05 or 2013-03
     #[arg(long, value_name = "DATE")]
@@ -151,7 +152,8 @@ impl Create {
             return Ok(());
         }
         let number = create_backfill(&kit, &asked, &planned).await?;
-        context.say(format!("Backfill {number}: {to_run} of {} slots are to be run.", planned.len()));
+        let to_run = counted_are(to_run as u64, "slot");
+        context.say(format!("Backfill {number}: {to_run} to be run, of {}.", planned.len()));
         if self.detach {
             context.say(format!("`creditd serve` runs them; `creditd backfill show {number}` shows how far they are."));
             return Ok(());
@@ -221,9 +223,8 @@ async fn work(context: &Context, kit: &Kit, record: BackfillRecord) -> Result<()
     let left = find(kit, number).await?;
     if left.state == BackfillState::Open {
         let waiting = left.slots.values().sum::<u64>() - left.count(RunState::Done);
-        context.say(format!(
-            "{waiting} of {all} slots are left; `creditd backfill resume {number}` or `creditd serve` goes on."
-        ));
+        let waiting = counted_are(waiting, "slot");
+        context.say(format!("{waiting} left of {all}; `creditd backfill resume {number}` or `creditd serve` goes on."));
     }
     match failure {
         Some(JobError::Stopped) => Err(Failure::new(Exit::Interrupted, JobError::Stopped)),

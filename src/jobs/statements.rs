@@ -16,7 +16,7 @@ use crate::app::{App, Stated};
 use crate::core::alert::Levels;
 use crate::core::backfill::Asked;
 use crate::core::calendar::{Calendar, Instant, Month, next_day};
-use crate::core::counting::counted;
+use crate::core::counting::{counted, grouped};
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, Email};
 use crate::core::ledger::AccountStatus;
@@ -149,7 +149,7 @@ pub(super) async fn run(
 pub(super) fn summary(tally: &Tally, dry_run: bool) -> String {
     let would = if dry_run { "to write" } else { "written" };
     let statements = counted(tally.count(STATEMENTS), "statement");
-    let mut summary = format!("{statements} {would}, {} there already", tally.count(STATEMENTS_THERE));
+    let mut summary = format!("{statements} {would}, {} there already", grouped(tally.count(STATEMENTS_THERE)));
     let (reports, reports_there) = (tally.count(platform::WRITTEN), tally.count(platform::THERE));
     if reports + reports_there > 0 {
         summary.push_str(&format!("; platform report: {reports} {would}, {reports_there} there already"));

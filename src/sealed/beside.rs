@@ -9,7 +9,7 @@
 
 use super::trust::{Folder, TEMPORARY};
 use super::{On, Result};
-use crate::core::sealed::{Chain, Manifest};
+use crate::core::sealed::{Chain, FileFacts, Manifest};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -84,6 +84,21 @@ impl Folder {
         let mut outside = self.entries(chain)?;
         outside.retain(|(path, entry)| is_read(entry) && !is_hidden(path));
         Ok(outside.iter().map(|(path, _)| shown(path)).collect())
+    }
+
+    /// The files of the chain that are not there, or have another size than they were written with: a line for each. What is in them is
+    /// not looked at.
+    #[must_use]
+    pub fn lacking(&self, chain: &Chain) -> Vec<String> {
+        let lacking = |facts: &FileFacts| match fs::metadata(self.path().join(&facts.name)) {
+            Ok(found) if found.len() == facts.bytes => None,
+            Ok(found) => Some(format!("the sealed file {} has {} bytes, not {}", facts.name, found.len(), facts.bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Some(format!("the sealed file {} is missing", facts.name))
+            }
+            Err(error) => Some(format!("the sealed file {} cannot be looked at: {error}", facts.name)),
+        };
+        chain.parts().into_iter().flat_map(|part| [&part.log, &part.balances]).filter_map(lacking).collect()
     }
 
     fn entries(&self, chain: &Chain) -> Result<Vec<(PathBuf, Entry)>> {

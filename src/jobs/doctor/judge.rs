@@ -160,7 +160,13 @@ fn counted_get(count: u64) -> String {
     if count == 1 { "1 address gets".to_owned() } else { format!("{} addresses get", grouped(count)) }
 }
 
-pub(super) fn sealed(unsealed_days: Option<u64>, outside: &[String]) -> Finding {
+pub(super) fn sealed(unsealed_days: Option<u64>, lacking: &[String], outside: &[String]) -> Finding {
+    if let [first, more @ ..] = lacking {
+        let more =
+            if more.is_empty() { String::new() } else { format!(" and {} more", counted(more.len() as u64, "file")) };
+        let fix = "reports read the database meanwhile; put the files back from a backup, or see `sealed files` in the README";
+        return Finding::fail("sealed", format!("{first}{more}"), fix);
+    }
     if !outside.is_empty() {
         let fix = "creditd reads only its own; a program that reads the whole folder counts these, too";
         return Finding::warn("sealed", outside.join("; "), fix);
@@ -252,10 +258,12 @@ mod tests {
     fn zones_and_days_that_are_not_sealed() {
         is(&zones(&["UTC".to_owned(), "Europe/Berlin".to_owned()]), State::Ok, "2 zones");
         is(&zones(&["UTC".to_owned(), "Mars/Base".to_owned()]), State::Fail, "Mars/Base");
-        is(&sealed(None, &[]), State::Ok, "off");
-        is(&sealed(Some(1), &[]), State::Ok, "1 past day");
-        is(&sealed(Some(3), &[]), State::Warn, "3 past days");
-        is(&sealed(Some(1), &["the file x.parquet is no part".to_owned()]), State::Warn, "x.parquet");
+        is(&sealed(None, &[], &[]), State::Ok, "off");
+        is(&sealed(Some(1), &[], &[]), State::Ok, "1 past day");
+        is(&sealed(Some(3), &[], &[]), State::Warn, "3 past days");
+        is(&sealed(Some(1), &[], &["the file x.parquet is no part".to_owned()]), State::Warn, "x.parquet");
+        let lacking = ["a is missing".to_owned(), "b is missing".to_owned()];
+        is(&sealed(Some(1), &lacking, &[]), State::Fail, "a is missing and 1 file more");
         is(&schema(Schema { found: 3, known: 5, due: 2 }), State::Warn, "version 3; this creditd knows 5");
         is(&schema(Schema { found: 5, known: 5, due: 0 }), State::Ok, "version 5");
         is(&operators(0), State::Warn, "nobody");

@@ -8,7 +8,7 @@ mod judge;
 
 use super::verify::prove;
 use super::{Run, mailer, plan_due};
-use crate::app::{App, free_bytes};
+use crate::app::{App, AppError, free_bytes};
 use crate::clock::Clock;
 use crate::config::{Origin, Settings, TransportKind, schedules};
 use crate::core::counting::counted;
@@ -199,8 +199,7 @@ async fn ledger(
             }
             findings.extend(judge::outbox(figures, now));
             findings.push(judge::suppressed(figures.suppressed));
-            let outside = if health.unsealed_days.is_some() { app.files_outside().await } else { Ok(Vec::new()) };
-            findings.push(asked("sealed", outside.map(|outside| judge::sealed(health.unsealed_days, &outside))));
+            findings.push(asked("sealed", sealed(&app, health.unsealed_days).await));
         }
         Err(error) => {
             findings.push(Finding::fail("clock", error.to_string(), BROKEN));
@@ -220,6 +219,13 @@ const BROKEN: &str = "`creditd verify` looks at the whole ledger; docs/operation
 
 fn asked<E: std::fmt::Display>(check: &'static str, found: Result<Finding, E>) -> Finding {
     found.unwrap_or_else(|error| Finding::fail(check, error.to_string(), BROKEN))
+}
+
+async fn sealed(app: &App, unsealed_days: Option<u64>) -> Result<Finding, AppError> {
+    if unsealed_days.is_none() {
+        return Ok(judge::sealed(None, &[], &[]));
+    }
+    Ok(judge::sealed(unsealed_days, &app.files_lacking().await?, &app.files_outside().await?))
 }
 
 async fn job(app: &App, schedule: &Schedule, figures: &crate::store::Figures) -> Finding {

@@ -88,6 +88,26 @@ fn the_doctor_finds_a_ledger_that_does_not_add_up() {
     assert!(verify.0 == "fail" && verify.1.contains("it fails"), "{verify:?}");
 }
 
+/// Sealed files that are gone or cut are found without reading them; reports go on.
+#[test]
+fn the_doctor_finds_sealed_files_that_are_gone_or_cut() {
+    let mut place = Place::with_acme();
+    place.ok("charge --account acme --action text-to-image");
+    place.env = vec![("CREDITD_NOW", "2013-02-12T12:00:00Z".to_owned())];
+    place.ok("run seal");
+    assert_eq!(of(&doctor(&place, 0), "sealed")[0].0, "ok");
+    let files = std::fs::read_dir(place.path("sealed")).expect("a folder").map(|file| file.expect("a file").path());
+    let log = files.into_iter().find(|file| file.to_string_lossy().ends_with(".log.parquet")).expect("a file of rows");
+    let whole = std::fs::read(&log).expect("a file");
+    std::fs::write(&log, &whole[1..]).expect("cut");
+    let found = doctor(&place, 1);
+    assert!(of(&found, "sealed")[0].1.contains(" bytes, not "), "{found:?}");
+    std::fs::remove_file(&log).expect("gone");
+    let found = doctor(&place, 1);
+    assert!(of(&found, "sealed")[0].1.ends_with(".log.parquet is missing"), "{found:?}");
+    place.ok("report show statement-monthly --account acme --month 2013-02");
+}
+
 #[test]
 fn the_status_of_the_database_is_asked_without_changing_it() {
     let place = Place::with_acme();
