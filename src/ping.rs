@@ -5,6 +5,7 @@
 //! not fit into its queue is dropped. So no job ever waits for one or fails by one, and an address where nobody answers holds
 //! up no other. Whoever has an address can ping it, so addresses are in no log.
 
+use crate::core::causes::with_causes;
 use crate::core::schedule::Job;
 use crate::core::secret::Secret;
 use crate::core::transaction::words;
@@ -150,21 +151,10 @@ async fn send(client: &Client, url: Url) -> Result<(), String> {
                 return Err(format!("the answer was {}", answer.status()));
             }
             Ok(answer) => why = format!("the answer was {}", answer.status()),
-            Err(error) => why = reason(&error.without_url()),
+            Err(error) => why = with_causes(&error.without_url()),
         }
     }
     Err(why)
-}
-
-/// The error and what caused it: reqwest itself only says what was being done.
-fn reason(error: &reqwest::Error) -> String {
-    let mut why = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        why = format!("{why}: {inner}");
-        cause = inner.source();
-    }
-    why
 }
 
 #[cfg(test)]

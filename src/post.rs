@@ -5,6 +5,7 @@
 //! for every connection; no proxy, no redirect, no cookie; everything is bounded in time and size, and what is answered is
 //! looked at no further than its status.
 
+use crate::core::causes::with_causes;
 use crate::core::secret::Secret;
 use crate::core::webhook::{URL_LEN_MAX, WebhookSecret};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -123,7 +124,7 @@ impl Poster {
             Ok(answer) => {
                 Posted::Refused { status: answer.status().as_u16(), retry_after: retry_after(answer.headers()) }
             }
-            Err(error) => Posted::Unanswered(reason(&error.without_url())),
+            Err(error) => Posted::Unanswered(with_causes(&error.without_url())),
         }
     }
 }
@@ -132,17 +133,6 @@ impl Poster {
 fn retry_after(headers: &HeaderMap) -> Option<i64> {
     let seconds: i64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     (seconds >= 0).then(|| seconds.min(RETRY_AFTER_MAX))
-}
-
-/// The error and what caused it: reqwest itself only says what was being done.
-fn reason(error: &reqwest::Error) -> String {
-    let mut why = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        why = format!("{why}: {inner}");
-        cause = inner.source();
-    }
-    why
 }
 
 /// Looks names up, and gives no address that may not be connected to: what was looked at is what is connected to.

@@ -7,6 +7,7 @@ pub mod access;
 pub mod alert;
 pub mod backfill;
 pub mod calendar;
+pub mod causes;
 pub mod counting;
 pub mod credits;
 pub mod delivery;

@@ -1,6 +1,7 @@
 //! Why a page is not shown, and the page that says so.
 
 use crate::app::AppError;
+use crate::core::causes::with_causes;
 use crate::core::visit::BadVisit;
 use crate::jobs::JobError;
 use crate::report::RenderError;
@@ -132,7 +133,7 @@ impl IntoResponse for Shut {
                 "Choose another form or range.",
             ),
             Shut::Broken(error) => {
-                tracing::error!(error = %chain(&**error), "a page could not be made");
+                tracing::error!(error = %with_causes(&**error), "a page could not be made");
                 (
                     StatusCode::SERVICE_UNAVAILABLE,
                     "This page is out of order",
@@ -146,10 +147,4 @@ impl IntoResponse for Shut {
         answer.extensions_mut().insert(told);
         answer
     }
-}
-
-/// An error with what caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
