@@ -1,16 +1,18 @@
-//! The log of one account, page by page from the newest row: all of it, or what passes filters and has a text in it.
+//! The log of one account, page by page, to older rows or to newer ones: all of it, or what passes filters and has a text in it.
 
 use super::{App, AppError};
 use crate::core::calendar::Instant;
 use crate::core::ids::{AccountId, ActionCode, Key, Reference, UserId};
 use crate::core::statement::Filters;
 use crate::core::transaction::Transaction;
-use crate::store::LogPlace;
+use crate::store::{LogPlace, LogStretch, LogWay};
 
-/// Rows that are looked at for one page of what is filtered: some tens of milliseconds.
+/// Rows that the database sifts for one page of what is filtered: some tens of milliseconds.
+const SIFTED_MAX: usize = 50_000;
+/// Rows that are looked at for one page of what has a text in it, which takes as long.
 const LOOKED_AT_MAX: usize = 10_000;
-/// Rows that are read at once while looking.
-const STRETCH_ROWS: usize = 2_000;
+/// Of them, those that are read at once.
+const READ_AT_ONCE: usize = 2_000;
 
 /// Which rows of the log of an account.
 #[derive(Clone, Debug)]
@@ -28,12 +30,12 @@ pub struct LogAsk {
 /// A page of the log.
 #[derive(Clone, Debug, Default)]
 pub struct LogPage {
-    /// Its rows, the newest first.
+    /// Its rows, in the order in which they were looked at.
     pub rows: Vec<Transaction>,
     /// The row behind which the next page begins; `None` when there is nothing more.
     pub next: Option<LogPlace>,
-    /// Set when the page ends because enough rows were looked at, not because it is full: those until then were looked at.
-    pub looked_back_to: Option<Instant>,
+    /// Set when the page ends because enough rows were looked at, not because it is full: how many there were until `next`.
+    pub looked_at: Option<usize>,
 }
 
 impl LogAsk {
@@ -63,40 +65,42 @@ fn has_text(row: &Transaction, text: &str) -> bool {
 }
 
 impl App {
-    /// Up to `size` rows of the log of `account` before `before`, the newest first.
+    /// Up to `size` rows of the log of `account` that `ask` admits behind the row `behind`, seen that way, in its order.
     ///
     /// # Errors
     /// [`AppError::Store`].
-    pub async fn log_back(
+    pub async fn log_page(
         &self,
         account: &AccountId,
         ask: &LogAsk,
-        before: Option<LogPlace>,
+        way: LogWay,
+        behind: Option<LogPlace>,
         size: usize,
     ) -> Result<LogPage, AppError> {
-        let (range, mut place, mut page) = ((ask.from, ask.to), before, LogPage::default());
-        let stretch = if ask.is_plain() { size + 1 } else { STRETCH_ROWS };
-        let mut looked_at = 0;
+        let (mut place, mut page) = (behind, LogPage::default());
+        let of = |behind, through| LogStretch { from: ask.from, to: ask.to, way, behind, through };
+        let looked_at_max = if ask.text.is_empty() { SIFTED_MAX } else { LOOKED_AT_MAX };
+        // Where the looking ends, as nobody waits for ever; without filters each row is one of the page.
+        let through = match ask.is_plain() {
+            true => None,
+            false => self.store.log_place(account, &of(behind, None), looked_at_max).await?,
+        };
+        let at_once = if ask.text.is_empty() { size + 1 } else { READ_AT_ONCE };
         loop {
-            let rows = self.store.log_back(account, range, place, stretch).await?;
-            let is_end = rows.len() < stretch;
+            let rows = self.store.log_found(account, &of(place, through), &ask.filters, at_once).await?;
+            let is_end = rows.len() < at_once;
             for row in rows {
                 if page.rows.len() == size {
-                    page.next = place;
+                    page.next = page.rows.last().map(LogPlace::of);
                     return Ok(page);
                 }
                 place = Some(LogPlace::of(&row));
-                looked_at += 1;
                 if ask.admits(&row) {
                     page.rows.push(row);
                 }
             }
             if is_end {
-                return Ok(page);
-            }
-            if looked_at >= LOOKED_AT_MAX {
-                page.looked_back_to = place.map(|place| place.occurred_at);
-                page.next = place;
+                (page.next, page.looked_at) = (through, through.map(|_| looked_at_max));
                 return Ok(page);
             }
         }

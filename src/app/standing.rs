@@ -1,7 +1,8 @@
 //! How an account stands, for its page: what is left, at which level that is, how long it lasts, and this month so far.
 //!
 //! All of it is true whether or not any job has run (R3). What was used lately is kept between two looks, in quarters of an
-//! hour: a look then reads the rows that came since, and takes as long for an account with a million transactions.
+//! hour: a look then reads the rows that came since, and takes as long for an account with a million transactions. What nobody has
+//! looked at yet the database adds up, some days on each of a few connections.
 
 use super::{App, AppError, Balance, balance_of};
 use crate::core::calendar::{Calendar, Instant, Month};
@@ -15,11 +16,14 @@ use crate::core::statement::{
 };
 use crate::core::statement::{Name, ReportError};
 use crate::core::transaction::{Kind, Transaction};
-use crate::store::{AccountRecord, Load, ReportAsk, ReportRange, StoreError, Way};
+use crate::store::{AccountRecord, LatelyAsk, LatelySum, Load, StoreError};
+use futures_util::future::try_join_all;
 use std::collections::BTreeMap;
 
 /// Rows are kept in stretches of so many microseconds: no zone's days begin within one.
 const QUARTER_US: i64 = 15 * 60 * 1_000_000;
+/// Connections that read at once what an account is looked at for the first time.
+const PIECES: i64 = 4;
 /// What lies further back than the longest month and the days of a forecast is let go once it has grown to so many days.
 const KEPT_DAYS_MAX: i64 = 70;
 
@@ -54,11 +58,11 @@ impl Lately {
         self.sums.len()
     }
 
-    fn add(&mut self, row: &Row) -> Result<(), Overflow> {
-        let key = (row.counts_at.micros().div_euclid(QUARTER_US), row.kind as u8, row.outcome as u8);
+    fn add(&mut self, some: &LatelySum) -> Result<(), Overflow> {
+        let key = (some.begins_at.micros().div_euclid(QUARTER_US), some.kind as u8, some.outcome as u8);
         let (sum, count) = self.sums.entry(key).or_insert((Split::ZERO, 0));
-        *sum = sum.plus(row.delta)?;
-        *count += 1;
+        *sum = sum.plus(some.delta)?;
+        *count += some.count;
         Ok(())
     }
 
@@ -131,13 +135,19 @@ impl App {
             *lately = Lately { from: Some(needed), ..Lately::default() };
         }
         if lately.through_seq < last_seq {
-            let from = lately.from.unwrap_or(needed);
-            let range =
-                ReportRange { account: id.clone(), from, to: Instant::MAX, after_seq: lately.through_seq, last_seq };
-            let asked = ReportAsk { breakdown: None, has_openings: false, way: Way::LookedUp };
-            let read = self.store.report_rows(&[(0, range)], asked).await?;
-            for row in read.rows.iter().filter(|row| from <= row.counts_at) {
-                lately.add(&row).map_err(|source| Refusal::Overflow { account: id.clone(), source })?;
+            let (begin, after_seq) = (lately.from.unwrap_or(needed), lately.through_seq);
+            // What is read for the first time is read by several connections; what came since is little.
+            let pieces = if after_seq == 0 { PIECES } else { 1 };
+            let length = now.micros().saturating_sub(begin.micros()).max(0) / pieces + 1;
+            let bound = |piece: i64| begin.plus_micros(piece.saturating_mul(length));
+            let asked = (0..pieces).map(|piece| {
+                let to = if piece + 1 == pieces { Instant::MAX } else { bound(piece + 1) };
+                LatelyAsk { from: bound(piece), to, after_seq, last_seq, stretch_us: QUARTER_US, begin }
+            });
+            for sums in try_join_all(asked.map(|asked| self.store.lately(id, asked))).await? {
+                for some in &sums {
+                    lately.add(some).map_err(|source| Refusal::Overflow { account: id.clone(), source })?;
+                }
             }
             lately.through_seq = last_seq;
         }

@@ -198,6 +198,13 @@ pub(super) async fn gate(
     }
 }
 
+/// The caller of a route that visitors may ask, too; `None` where no token is shown.
+pub(super) async fn caller(state: &State, needed: Scope, parts: &mut Parts) -> Result<Option<Caller>, Problem> {
+    let Some(shown) = bearer(&parts.headers) else { return Ok(None) };
+    let params = RawPathParams::from_request_parts(parts, state).await;
+    admitted(state, needed, params, Some(shown)).await.map(Some)
+}
+
 async fn admitted(
     state: &State,
     needed: Scope,

@@ -1,6 +1,6 @@
-//! What `creditd serve` answers over HTTP: whether it lives, whether it is ready, its metrics, and the API of programs.
+//! What `creditd serve` answers over HTTP: whether it lives, whether it is ready, its metrics, the API of programs, and the pages.
 //!
-//! Everything about a connection is bounded: how many there are, how long a request may take to come and to be answered, and
+//! Every route stands in a table with what opens it ([`routes`]); the router is made of these tables alone. Everything about a connection is bounded: how many there are, how long a request may take to come and to be answered, and
 //! how large it may be. Nothing here decides about credits, and nothing waits for a job.
 
 mod api;
@@ -14,16 +14,16 @@ mod visit;
 
 pub use api::document;
 pub use listener::{Listener, Peer, WebError};
-pub use pages::{ACCOUNT_PATHS, PLATFORM_PATHS};
 
 use crate::core::access::Scope;
 use crate::jobs::Kit;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
+use axum::handler::Handler;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{self, MethodRouter};
 use problem::{Fault, Problem};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,18 +46,26 @@ struct Inner {
     metrics: metrics::Metrics,
     bearers: bearer::Bearers,
     statements: Semaphore,
+    answer_time_max: Duration,
 }
 
 impl State {
     /// Answers about `kit`.
     #[must_use]
     pub fn new(kit: Arc<Kit>) -> State {
+        State::within(kit, ANSWER_TIME_MAX)
+    }
+
+    /// The same, each answer within so long.
+    #[must_use]
+    pub fn within(kit: Arc<Kit>, answer_time_max: Duration) -> State {
         State(Arc::new(Inner {
             kit,
             ready: health::Readiness::default(),
             metrics: metrics::Metrics::default(),
             bearers: bearer::Bearers::default(),
             statements: Semaphore::new(STATEMENTS_AT_ONCE),
+            answer_time_max,
         }))
     }
 }
@@ -80,28 +88,60 @@ pub enum Needs {
     Nothing,
     /// A token of this scope, which covers the account where the path names one.
     Token(Scope),
+    /// A visit to the account that the path names: by its link, by one of the platform, or as the trusted proxy says.
+    Account,
+    /// The same, or a token of this scope that covers the account.
+    AccountOrToken(Scope),
+    /// A visit of an operator.
+    Platform,
+    /// A visit of anybody.
+    Visit,
+    /// The signed link that its address is.
+    Link,
 }
 
 /// Every route, with what opens it: what tests of access go through, so that none is forgotten.
 pub fn routes() -> impl Iterator<Item = Route> {
-    let open = ["/healthz", "/readyz", "/metrics"].map(|path| Route { method: "GET", path, needs: Needs::Nothing });
-    open.into_iter().chain(api::routes())
+    let open_and_api = health().into_iter().chain(api::served()).map(|served| served.route);
+    open_and_api.chain(pages::served().into_iter().map(|served| served.route))
+}
+
+/// A route with what serves it.
+struct Served<S> {
+    route: Route,
+    by: MethodRouter<S>,
+}
+
+impl<S: Clone + Send + Sync + 'static> Served<S> {
+    fn get<T: 'static>(path: &'static str, needs: Needs, handler: impl Handler<T, S>) -> Served<S> {
+        Served { route: Route { method: "GET", path, needs }, by: routing::get(handler) }
+    }
+
+    fn post<T: 'static>(path: &'static str, needs: Needs, handler: impl Handler<T, S>) -> Served<S> {
+        Served { route: Route { method: "POST", path, needs }, by: routing::post(handler) }
+    }
+}
+
+/// What those who look after the process ask.
+fn health() -> Vec<Served<State>> {
+    vec![
+        Served::get("/healthz", Needs::Nothing, health::healthz),
+        Served::get("/readyz", Needs::Nothing, health::readyz),
+        Served::get("/metrics", Needs::Nothing, metrics::metrics),
+    ]
 }
 
 /// All that is answered, and how.
 pub fn router(state: State) -> Router {
-    let pages = pages::router(Arc::clone(&state.0.kit));
-    Router::new()
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(metrics::metrics))
-        .merge(api::router(&state))
+    let own = health().into_iter().fold(Router::new(), |router, served| router.route(served.route.path, served.by));
+    let (pages, answer_time_max) = (pages::router(state.clone()), state.0.answer_time_max);
+    own.merge(api::router(&state))
         .method_not_allowed_fallback(other_methods)
         .fallback(nothing)
         .with_state(state)
         .merge(pages)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(from_fn(in_time))
+        .layer(from_fn(move |request, next| in_time(answer_time_max, request, next)))
         .layer(from_fn(with_manners))
 }
 
@@ -120,8 +160,8 @@ async fn other_methods() -> Problem {
 }
 
 /// Whatever an answer waits for, its asker does not wait for ever.
-async fn in_time(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(ANSWER_TIME_MAX, next.run(request)).await {
+async fn in_time(answer_time_max: Duration, request: Request, next: Next) -> Response {
+    match tokio::time::timeout(answer_time_max, next.run(request)).await {
         Ok(answer) => answer,
         Err(_) => {
             Problem::new(Fault::Unavailable, "no answer in time; repeat the call under the same key").into_response()

@@ -174,16 +174,21 @@ pub struct Problem {
     code: &'static str,
     /// What happened, to what, and what to do next.
     detail: String,
-    /// What the ledger said of a refused action.
+    /// What only some problems have.
     #[serde(flatten)]
-    refused: Box<Refused>,
+    members: Box<Members>,
     #[serde(skip)]
     retry_after_seconds: Option<u64>,
 }
 
-/// What the ledger says of an action that was refused, and is logged as a failed row. Other problems have none of it.
+/// What only some problems have: the place of what is wrong with a body; or what the ledger says of an action that was refused, and
+/// is logged as a failed row.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
-struct Refused {
+struct Members {
+    /// Where in the body that is which cannot be understood: a JSON Pointer (RFC 6901) as a fragment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "#/charges/0/charge/quantity")]
+    pointer: Option<String>,
     /// Whose credits.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -246,7 +251,7 @@ impl Problem {
             status: kind.status().as_u16(),
             code: kind.code(),
             detail,
-            refused: Box::default(),
+            members: Box::default(),
             retry_after_seconds: None,
         }
     }
@@ -279,7 +284,8 @@ impl Problem {
         };
         let Split { free, purchased } = *available;
         let (needed, there) = (answer.needed().get(), available.total().get());
-        let refused = Refused {
+        let members = Members {
+            pointer: None,
             account: Some(account.to_string()),
             key: row.key.as_ref().map(ToString::to_string),
             seq: Some(row.seq),
@@ -295,7 +301,27 @@ impl Problem {
             cap_ends_at: cap.as_ref().map(|cap| cap.ends_at.to_string()),
         };
         let detail = answer.refusal(account).unwrap_or_default();
-        Some(Problem { refused: Box::new(refused), ..Problem::of(Kind::Refusal(cause), detail) })
+        Some(Problem { members: Box::new(members), ..Problem::of(Kind::Refusal(cause), detail) })
+    }
+
+    /// The same about the part of the body that is found by these names.
+    pub(super) fn at(mut self, names: impl IntoIterator<Item = impl std::fmt::Display>) -> Problem {
+        let escaped = |name: &dyn std::fmt::Display| name.to_string().replace('~', "~0").replace('/', "~1");
+        let place: String = names.into_iter().map(|name| format!("/{}", percent(&escaped(&name)))).collect();
+        let within = self.members.pointer.take().unwrap_or_default();
+        self.members.pointer = Some(format!("#{place}{}", within.trim_start_matches('#')));
+        self
+    }
+
+    /// The same about a body that is part of another, where those names lead to it. What is about no place stays so.
+    pub(super) fn within(self, names: impl IntoIterator<Item = impl std::fmt::Display>) -> Problem {
+        if self.members.pointer.is_some() { self.at(names) } else { self }
+    }
+
+    /// The same about what is in no body.
+    pub(super) fn of_no_place(mut self) -> Problem {
+        self.members.pointer = None;
+        self
     }
 
     /// The same, which asks to wait so long.
@@ -310,7 +336,7 @@ impl Problem {
 
     /// Whether it is about a call that came before.
     fn is_replayed(&self) -> bool {
-        self.refused.replayed == Some(true)
+        self.members.replayed == Some(true)
     }
 }
 
@@ -347,6 +373,22 @@ impl From<StoreError> for Problem {
             }
         }
     }
+}
+
+/// A part of an address as a fragment has it.
+fn percent(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut coded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => coded.push(char::from(byte)),
+            other => {
+                // A string takes everything.
+                let _ = write!(coded, "%{other:02X}");
+            }
+        }
+    }
+    coded
 }
 
 /// A defect, or data that creditd did not write.

@@ -5,9 +5,12 @@
 //! token in it.
 
 use super::Peer;
+use super::bearer::{Caller, caller};
 use super::pages::{Pages, Shut};
+use super::problem::Problem;
+use crate::app::AppError;
 use crate::config::WebSettings;
-use crate::core::access::Reach;
+use crate::core::access::{Reach, Scope};
 use crate::core::calendar::Instant;
 use crate::core::ids::{AccountId, Email};
 use crate::core::signed::{Purpose, SigningKey};
@@ -17,6 +20,7 @@ use axum::RequestExt;
 use axum::extract::{Form, FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::response::{IntoResponse, Response};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -184,7 +188,7 @@ impl FromRequestParts<Pages> for AtAccount {
         let guest = Guest::from_request_parts(parts, pages).await?;
         let path: Result<Path<BTreeMap<String, String>>, _> = Path::from_request_parts(parts, pages).await;
         let Path(path) = path.map_err(|_| Shut::NotFound)?;
-        let id = path.get("id").and_then(|id| AccountId::new(id).ok()).ok_or(Shut::NotFound)?;
+        let id = path.get("account").and_then(|id| AccountId::new(id).ok()).ok_or(Shut::NotFound)?;
         if !guest.visitor.reach.covers(&id) {
             return Err(Shut::NotFound);
         }
@@ -206,6 +210,32 @@ pub(super) async fn record(
         (Reach::Account(_), address) if by_link && !address.as_ref().is_some_and(is_admin) => Err(Shut::NoAdmin),
         _ => Ok(record),
     }
+}
+
+/// An account in a platform's own pages: of whoever visits it, and where nobody does, of a token that covers it. Who is a visitor
+/// is asked first, for a proxy may hand on what its own tokens say in the same header.
+pub(super) struct AtEmbed(pub AccountRecord);
+
+impl FromRequestParts<Pages> for AtEmbed {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, pages: &Pages) -> Result<AtEmbed, Response> {
+        let nobody = match AtAccount::from_request_parts(parts, pages).await {
+            Ok(at) => return Ok(AtEmbed(at.record)),
+            Err(shut @ Shut::Nobody) => shut,
+            Err(shut) => return Err(shut.into_response()),
+        };
+        let caller = caller(pages.web(), Scope::Read, parts).await.map_err(IntoResponse::into_response)?;
+        let caller = caller.ok_or_else(|| nobody.into_response())?;
+        let record = of_caller(pages, &caller).await.map_err(IntoResponse::into_response)?;
+        Ok(AtEmbed(record))
+    }
+}
+
+async fn of_caller(pages: &Pages, caller: &Caller) -> Result<AccountRecord, Problem> {
+    let id = caller.account()?;
+    let found = pages.app().store.accounts(std::slice::from_ref(id)).await?.pop();
+    found.ok_or_else(|| AppError::UnknownAccount(id.clone()).into())
 }
 
 /// A guest who may see the platform.

@@ -5,9 +5,11 @@
 
 mod accounts;
 mod daily_use;
+mod dashboard;
 mod jobs;
 mod operations;
 mod outbox;
+mod pages;
 mod payments;
 mod places;
 mod refunds;

@@ -1,5 +1,6 @@
 //! Everything that is tested from outside, in one binary: each would link polars and SQLite again.
 
+mod access;
 mod alerts;
 mod api;
 mod backfill;

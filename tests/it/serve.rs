@@ -1,11 +1,15 @@
 //! A real `creditd serve` and who listens to it: over HTTP, as a service manager, as a monitoring, and in its log.
 
-use crate::support::{Sandbox, Watchers, account_id, both_databases, program};
+use crate::api::{ALL, Made, token};
+use crate::pages::{admin_of, visit_token};
+use crate::support::{Backend, Sandbox, Watchers, account_id, both_databases, instant, program};
 use creditd::core::credits::{CreditType, Credits};
 use creditd::core::ids::{Email, Key};
 use creditd::core::ledger::{Bonus, Call, NewTerms};
 use creditd::core::schedule::Job;
-use creditd::jobs::Kit;
+use creditd::core::signed::Purpose;
+use creditd::core::token::TokenHash;
+use creditd::jobs::{Kit, signing_key};
 use creditd::store::Admin;
 use creditd::web::{self, Listener};
 use serde_json::Value;
@@ -130,9 +134,14 @@ fn lines_until(log: &Receiver<Value>, is_wanted: impl Fn(&Value) -> bool) -> Vec
 }
 
 fn get(at: SocketAddr, path: &str) -> (u16, String) {
+    get_with(at, path, "")
+}
+
+/// The same with lines in the head of the request.
+fn get_with(at: SocketAddr, path: &str, head: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(at).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").expect("it reads");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{head}\r\n").expect("it reads");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("it answers");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
@@ -300,4 +309,41 @@ async fn a_run_by_hand_tells_how_it_ended() {
     assert_eq!(failed.status.code(), Some(1));
     assert_eq!(monitoring.next().await, "GET /uuid/start?create=1");
     assert_eq!(monitoring.next().await, "GET /uuid/fail?create=1");
+}
+
+both_databases! {
+    /// Whoever was let in by a running process, and by another one beside it, is not any more soon after somebody else says so.
+    async fn what_is_revoked_opens_nothing_soon(sandbox: Sandbox) {
+        const NOW: &str = "2013-03-20T12:00:00Z";
+        sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        let (ann, store) = (Email::new("ann@acme.example").expect("an address"), sandbox.store());
+        store.set_admin(&account_id("acme"), &Admin::with_defaults(ann.clone())).await.expect("an admin");
+        let token = token(store, Made { account: Some("acme"), ..ALL }).await;
+        let hash = TokenHash::of_token(&token).expect("a token");
+        let key = signing_key(&sandbox.at(NOW)).await.expect("a key");
+        let visitor = admin_of("acme", ann.as_str());
+        let cookie = visit_token(visitor, "2013-03-20T20:00:00Z", Purpose::Cookie, &key);
+        let heads = [format!("Authorization: Bearer {token}\r\n"), format!("Cookie: creditd={cookie}\r\n")];
+        let paths = ["/v1/accounts/acme/balance", "/accounts/acme/prices"];
+        // One process has the file of SQLite; on a server two stand beside each other.
+        let processes = if sandbox.backend() == Backend::Sqlite { 1 } else { 2 };
+        let clock = format!("@{}", sandbox.write("now", NOW).display());
+        let serving: Vec<Served> =
+            (0..processes).map(|_| Served::start(&sandbox, &[("CREDITD_NOW", &clock)])).collect();
+        let status = |served: &Served, at: usize| get_with(served.at, paths[at], &heads[at]).0;
+        for served in &serving {
+            assert_eq!([status(served, 0), status(served, 1)], [200, 200]);
+        }
+        assert!(store.revoke_token(&hash.id(), instant(NOW)).await.is_ok());
+        assert!(store.remove_admin(&account_id("acme"), &ann).await.is_ok());
+        for served in &serving {
+            assert_eq!(status(served, 1), 403, "nothing is remembered of admins");
+            let revoked = async {
+                while status(served, 0) != 401 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, revoked).await.expect("it opens nothing any more");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::answers;
 use super::calls::{ChargeAsked, make};
-use super::input::body;
+use super::input::{Object, body};
 use crate::core::ids::{AccountId, Key};
 use crate::core::ledger::Call;
 use crate::web::State;
@@ -24,8 +24,8 @@ pub(super) const BATCH_BYTES_MAX: usize = 1024 * 1024;
 #[serde(deny_unknown_fields)]
 pub(super) struct BatchAsked {
     /// At most 1,000.
-    #[schema(max_items = 1_000)]
-    charges: Vec<ItemAsked>,
+    #[schema(value_type = Vec<ItemAsked>, max_items = 1_000)]
+    charges: Vec<Object<ItemAsked>>,
 }
 
 /// One of them.
@@ -39,7 +39,8 @@ pub(super) struct ItemAsked {
     #[schema(value_type = String, min_length = 1, max_length = 200, pattern = "^[!-~]+$")]
     key: Key,
     /// What is charged, as in a call of its own.
-    charge: ChargeAsked,
+    #[schema(value_type = ChargeAsked)]
+    charge: Object<ChargeAsked>,
 }
 
 /// What came of one item: a charge or a problem, with the status that it would have had alone.
@@ -88,14 +89,17 @@ pub(super) async fn charges(
 ) -> Result<Json<BatchAnswer>, Problem> {
     let BatchAsked { charges } = body(request, BATCH_BYTES_MAX).await?;
     if charges.len() > ITEMS_MAX {
-        return Err(Problem::invalid(format!("charges: at most {ITEMS_MAX} are taken at once, not {}", charges.len())));
+        return Err(Problem::invalid(format!("charges: at most {ITEMS_MAX} are taken at once, not {}", charges.len()))
+            .at(["charges"]));
     }
-    let one = async |ItemAsked { account, key, charge }: ItemAsked| {
+    let one = async |at: usize, Object(item): Object<ItemAsked>| {
+        let ItemAsked { account, key, charge: Object(charge) } = item;
         caller.covers(&account)?;
-        let dry_run = charge.dry_run;
-        charge_one(&state, &account, charge.call(key)?, dry_run).await
+        let (dry_run, place) = (charge.dry_run, ["charges", &at.to_string(), "charge"].map(str::to_owned));
+        let call = charge.call(key).map_err(|problem| problem.within(place))?;
+        charge_one(&state, &account, call, dry_run).await
     };
-    let results = join_all(charges.into_iter().map(one)).await;
+    let results = join_all(charges.into_iter().enumerate().map(|(at, item)| one(at, item))).await;
     Ok(Json(BatchAnswer::of(results.into_iter().map(ItemAnswer::of))))
 }
 

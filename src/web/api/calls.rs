@@ -15,7 +15,8 @@ use crate::web::problem::{Problem, REPLAYED};
 use axum::extract::{self, Request};
 use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Json, Response};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 /// Largest body of a call.
@@ -27,29 +28,29 @@ const CALL_BYTES_MAX: usize = 16 * 1024;
 pub(super) struct ChargeAsked {
     /// One of the action credit matrix.
     #[schema(value_type = String, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$", example = "text-to-image")]
-    action: ActionCode,
+    pub(super) action: ActionCode,
     /// Who did it: an opaque id of yours.
     #[schema(value_type = Option<String>, min_length = 1, max_length = 200, pattern = "^[!-~]+$", example = "ann")]
-    user: Option<UserId>,
+    pub(super) user: Option<UserId>,
     /// How many.
     #[serde(default = "one")]
     #[schema(minimum = 1, maximum = 1_000_000, default = 1)]
-    quantity: i64,
+    pub(super) quantity: i64,
     /// What the log shall say about it.
     #[serde(default)]
     #[schema(max_length = 500, default = "")]
-    comment: String,
+    pub(super) comment: String,
     /// When it happened, for usage that is told later; left out for now.
     #[schema(value_type = Option<String>, format = DateTime)]
-    occurred_at: Option<Instant>,
+    pub(super) occurred_at: Option<Instant>,
     /// `failed` logs an action that failed at the platform and takes nothing.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "ended")]
     #[schema(default = "success")]
-    status: Ended,
+    pub(super) status: Ended,
     /// Usage of a month that is closed counts at the beginning of the first open one, instead of being refused.
     #[serde(default)]
     #[schema(default = false)]
-    post_to_open: bool,
+    pub(super) post_to_open: bool,
     /// Answer what the charge would come to, and write nothing.
     #[serde(default)]
     #[schema(default = false)]
@@ -57,8 +58,8 @@ pub(super) struct ChargeAsked {
 }
 
 /// How an action ended at the platform.
-#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, ToSchema)]
+#[schema(rename_all = "snake_case")]
 pub(super) enum Ended {
     /// It was done.
     #[default]
@@ -67,7 +68,16 @@ pub(super) enum Ended {
     Failed,
 }
 
-const fn one() -> i64 {
+/// The word alone: serde would also take an object of it.
+fn ended<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Ended, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "success" => Ok(Ended::Success),
+        "failed" => Ok(Ended::Failed),
+        other => Err(D::Error::unknown_variant(other, &["success", "failed"])),
+    }
+}
+
+pub(super) const fn one() -> i64 {
     1
 }
 
@@ -173,7 +183,8 @@ pub(super) struct PurchaseAsked {
 fn credits(asked: Option<i64>) -> Result<Option<Credits>, Problem> {
     match asked {
         Some(credits) if !(0..=AMOUNT_MAX).contains(&credits) => {
-            Err(Problem::invalid(format!("credits: a whole number from 0 to {AMOUNT_MAX} is expected, not {credits}")))
+            Err(Problem::invalid(format!("credits: a whole number from 0 to {AMOUNT_MAX} is expected, not {credits}"))
+                .at(["credits"]))
         }
         asked => Ok(asked.map(Credits::new)),
     }
@@ -252,9 +263,19 @@ pub(super) async fn capture(
     let CaptureAsked { credits: asked, comment } = body(request, CALL_BYTES_MAX).await?;
     let (credits, comment) = (credits(asked)?, input::comment(&comment)?);
     let call = Call::Capture(ledger::Capture { key, hold: hold.clone(), credits, comment });
-    let answer = make(&state, caller.account()?, call, false).await?;
-    let settled = answers::Settled::of("creditd.capture/1", caller.account()?, hold.as_str(), &answer);
-    Ok(called(answer.replayed, &settled))
+    settle(&state, &caller, "creditd.capture/1", &hold, call).await
+}
+
+/// Makes a call about a hold.
+async fn settle(
+    state: &State,
+    caller: &Caller,
+    schema: &'static str,
+    hold: &Key,
+    call: Call,
+) -> Result<Response, Problem> {
+    let answer = make(state, caller.account()?, call, false).await?;
+    Ok(called(answer.replayed, &answers::Settled::of(schema, caller.account()?, hold.as_str(), &answer)))
 }
 
 /// Give a hold back
@@ -271,9 +292,7 @@ pub(super) async fn void(
     let (key, hold) = (call_key(request.headers())?, caller.key("hold")?);
     let VoidAsked { comment } = body(request, CALL_BYTES_MAX).await?;
     let call = Call::Void(ledger::Void { key, hold: hold.clone(), comment: input::comment(&comment)? });
-    let answer = make(&state, caller.account()?, call, false).await?;
-    let settled = answers::Settled::of("creditd.void/1", caller.account()?, hold.as_str(), &answer);
-    Ok(called(answer.replayed, &settled))
+    settle(&state, &caller, "creditd.void/1", &hold, call).await
 }
 
 /// Give credits of a charge back

@@ -6,12 +6,11 @@
 
 use super::answers;
 use super::batch::{BATCH_BYTES_MAX, BatchAnswer, ITEMS_MAX, ItemAnswer, charge_one};
-use super::calls::called;
-use super::input::{self, JSON, bytes, json, media_type, object, unsupported};
+use super::calls::{ChargeAsked, Ended, called};
+use super::input::{JSON, Object, bytes, json, media_type, object, unsupported};
 use crate::core::calendar::Instant;
 use crate::core::ids::{AccountId, ActionCode, Key, UserId};
-use crate::core::ledger::{Call, Usage};
-use crate::core::transaction::Status;
+use crate::core::ledger::Call;
 use crate::web::State;
 use crate::web::bearer::Caller;
 use crate::web::problem::{Problem, internal};
@@ -64,7 +63,8 @@ pub(super) struct Event {
     /// `application/json`, where it is there.
     datacontenttype: Option<String>,
     /// What was done.
-    data: Option<UsageData>,
+    #[schema(value_type = Option<UsageData>)]
+    data: Option<Object<UsageData>>,
 }
 
 /// What was done.
@@ -78,7 +78,7 @@ pub(super) struct UsageData {
     #[schema(value_type = Option<String>)]
     user: Option<UserId>,
     /// How many.
-    #[serde(default = "one")]
+    #[serde(default = "super::calls::one")]
     #[schema(minimum = 1, maximum = 1_000_000, default = 1)]
     quantity: i64,
     /// What the log shall say about it.
@@ -89,10 +89,6 @@ pub(super) struct UsageData {
     #[serde(default)]
     #[schema(default = false)]
     post_to_open: bool,
-}
-
-const fn one() -> i64 {
-    1
 }
 
 /// The key of an event. `source` and `id` may be longer than keys are and have other characters, so it is a hash of both.
@@ -112,7 +108,7 @@ impl Event {
                 return Ok(());
             }
             let found = crate::core::ids::cut_text(found, 64);
-            Err(Problem::invalid(format!("{name}: {expected:?} is expected, not {found:?}")))
+            Err(Problem::invalid(format!("{name}: {expected:?} is expected, not {found:?}")).at([name]))
         };
         expect("specversion", &specversion, VERSION)?;
         expect("type", &event_type, TYPE)?;
@@ -122,18 +118,20 @@ impl Event {
                 return Err(Problem::invalid(format!(
                     "{name}: 1 to {NAME_LEN_MAX} bytes are expected, not {}",
                     text.len()
-                )));
+                ))
+                .at([name]));
             }
         }
         let account = subject.or_else(|| caller.own_account().cloned());
         let account = account.ok_or_else(|| Problem::invalid("subject: the account is expected"))?;
         caller.covers(&account)?;
-        let UsageData { action, user, quantity, comment, post_to_open } =
+        let Object(UsageData { action, user, quantity, comment, post_to_open }) =
             data.ok_or_else(|| Problem::invalid("data: what was done is expected, such as {\"action\": \"erase\"}"))?;
-        let key = key_of(&source, &id)?;
-        let (status, comment) = (Status::Success, input::comment(&comment)?);
-        let usage = Usage { key, occurred_at: time, user, action, quantity, status, comment, post_to_open };
-        Ok((account, Call::Charge(usage)))
+        // It tells of what was done.
+        let (status, occurred_at) = (Ended::Success, time);
+        let asked = ChargeAsked { action, user, quantity, comment, occurred_at, status, post_to_open, dry_run: false };
+        let call = asked.call(key_of(&source, &id)?).map_err(|problem| problem.within(["data"]))?;
+        Ok((account, call))
     }
 }
 
@@ -155,8 +153,12 @@ pub(super) async fn events(
     let body = bytes(body, BATCH_BYTES_MAX);
     match found.as_deref() {
         Some(EVENTS) => many(&state, &caller, &body.await?).await,
-        Some(EVENT) => single(&state, &caller, object(&body.await?)?).await,
-        Some(JSON) => single(&state, &caller, binary(&parts.headers, &body.await?)?).await,
+        Some(EVENT) => single(&state, object::<Event>(&body.await?)?.call(&caller)?).await,
+        // Its attributes are no parts of the body.
+        Some(JSON) => {
+            let event = binary(&parts.headers, &body.await?)?;
+            single(&state, event.call(&caller).map_err(Problem::of_no_place)?).await
+        }
         found => Err(unsupported(found, &[EVENT, EVENTS, JSON])),
     }
 }
@@ -170,8 +172,7 @@ enum EventsAnswer {
     Many(BatchAnswer),
 }
 
-async fn single(state: &State, caller: &Caller, event: Event) -> Result<Response, Problem> {
-    let (account, call) = event.call(caller)?;
+async fn single(state: &State, (account, call): (AccountId, Call)) -> Result<Response, Problem> {
     let charge = charge_one(state, &account, call, false).await?;
     Ok(called(charge.is_replayed(), &charge))
 }
@@ -182,11 +183,12 @@ async fn many(state: &State, caller: &Caller, body: &[u8]) -> Result<Response, P
     if events.len() > ITEMS_MAX {
         return Err(Problem::invalid(format!("at most {ITEMS_MAX} events are taken at once, not {}", events.len())));
     }
-    let one = async |event: Box<RawValue>| {
-        let (account, call) = object::<Event>(event.get().as_bytes())?.call(caller)?;
+    let one = async |at: usize, event: Box<RawValue>| {
+        let read = object::<Event>(event.get().as_bytes()).and_then(|event| event.call(caller));
+        let (account, call) = read.map_err(|problem| problem.within([at]))?;
         charge_one(state, &account, call, false).await
     };
-    let results = join_all(events.into_iter().map(one)).await;
+    let results = join_all(events.into_iter().enumerate().map(|(at, event)| one(at, event))).await;
     Ok(Json(BatchAnswer::of(results.into_iter().map(ItemAnswer::of))).into_response())
 }
 
@@ -215,7 +217,7 @@ fn binary(headers: &HeaderMap, body: &[u8]) -> Result<Event, Problem> {
         subject: subject.map_err(|error| named("subject", &error))?,
         time: time.map_err(|error| named("time", &error))?,
         datacontenttype: None,
-        data: Some(object(body)?),
+        data: Some(json(body)?),
     })
 }
 

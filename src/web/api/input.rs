@@ -7,8 +7,12 @@ use crate::web::problem::{Fault, Problem};
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::{Query, Request};
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_path_to_error::Segment;
 use std::fmt::Display;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 /// What bodies are of.
@@ -55,12 +59,33 @@ pub(super) async fn body<T: DeserializeOwned>(request: Request, bytes_max: usize
     object(&bytes(request.into_body(), bytes_max).await?)
 }
 
-/// A value of JSON that is an object: fields have names here, and a list is not read as if it had them.
+/// A body that is an object.
 pub(super) fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
-        return Err(Problem::invalid("the body: an object of JSON is expected, such as {\"action\": \"erase\"}"));
+    json::<Object<T>>(bytes).map(|Object(value)| value)
+}
+
+/// A value whose fields have names: of a list, which serde would read as if it had them in order, it is nothing.
+#[derive(Debug)]
+pub(super) struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<T>, D::Error> {
+        deserializer.deserialize_map(ByName(PhantomData)).map(Object)
     }
-    json(bytes)
+}
+
+struct ByName<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ByName<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object, such as {\"action\": \"erase\"}")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(fields))
+    }
 }
 
 /// The body is of none of the types that are taken.
@@ -93,9 +118,17 @@ pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let read: Result<T, _> = serde_path_to_error::deserialize(&mut reader);
     let value = read.map_err(|error| {
-        let path = error.path().to_string();
-        let place = if path == "." { "the body".to_owned() } else { path };
-        Problem::invalid(format!("{place}: {}", suggested(&error.inner().to_string())))
+        let said = error.inner().to_string();
+        // What is there twice is told of the object that it is in.
+        let twice = said.strip_prefix("duplicate field `").and_then(|rest| rest.split('`').next()).map(str::to_owned);
+        let parts = error.path().iter().filter_map(|part| match part {
+            Segment::Seq { index } => Some(index.to_string()),
+            Segment::Map { key } | Segment::Enum { variant: key } => Some(key.clone()),
+            Segment::Unknown => None,
+        });
+        let names: Vec<String> = parts.chain(twice).collect();
+        let place = if names.is_empty() { "the body".to_owned() } else { names.join(".") };
+        Problem::invalid(format!("{place}: {}", suggested(&said))).at(names)
     })?;
     reader.end().map_err(|error| Problem::invalid(format!("the body: {error}")))?;
     Ok(value)
@@ -114,7 +147,7 @@ fn suggested(said: &str) -> String {
 
 /// Free text of a call.
 pub(super) fn comment(text: &str) -> Result<String, Problem> {
-    clean_text("the comment", text).map_err(|error| Problem::invalid(format!("comment: {error}")))
+    clean_text("the comment", text).map_err(|error| Problem::invalid(format!("comment: {error}")).at(["comment"]))
 }
 
 /// The parameters of a query, which are taken one by one; what is left over was misspelt.

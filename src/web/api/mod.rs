@@ -11,69 +11,49 @@ mod statement;
 
 use super::bearer::gate;
 use super::problem::{self, Problem};
-use super::{Needs, Route, State};
+use super::{Needs, Served, State};
 use crate::core::access::Scope;
 use axum::Router;
-use axum::handler::Handler;
 use axum::http::header;
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
-use axum::routing::{self, MethodRouter};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{IntoParams, IntoResponses, Modify, OpenApi, ToSchema};
 
-/// A route with what serves it.
-struct Served {
-    route: Route,
-    by: MethodRouter<State>,
-}
-
-fn get<T: 'static>(path: &'static str, needs: Scope, handler: impl Handler<T, State>) -> Served {
-    Served { route: Route { method: "GET", path, needs: Needs::Token(needs) }, by: routing::get(handler) }
-}
-
-fn post<T: 'static>(path: &'static str, needs: Scope, handler: impl Handler<T, State>) -> Served {
-    Served { route: Route { method: "POST", path, needs: Needs::Token(needs) }, by: routing::post(handler) }
-}
-
-fn open<T: 'static>(path: &'static str, handler: impl Handler<T, State>) -> Served {
-    Served { route: Route { method: "GET", path, needs: Needs::Nothing }, by: routing::get(handler) }
-}
+const OPEN: Needs = Needs::Nothing;
+const READ: Needs = Needs::Token(Scope::Read);
+const CHARGE: Needs = Needs::Token(Scope::Charge);
+const ADMIN: Needs = Needs::Token(Scope::Admin);
 
 /// The table. A route that names an account opens for tokens of that account and of the platform alone.
-fn served() -> Vec<Served> {
+pub(super) fn served() -> Vec<Served<State>> {
     vec![
-        open("/v1/openapi.json", openapi),
-        open("/problems/", problem::pages),
-        open("/problems/{name}", problem::page),
-        get("/v1/actions", Scope::Read, reads::actions),
-        get("/v1/accounts/{account}", Scope::Read, reads::account),
-        get("/v1/accounts/{account}/balance", Scope::Read, reads::balance),
-        get("/v1/accounts/{account}/transactions", Scope::Read, reads::transactions),
-        get("/v1/accounts/{account}/statement", Scope::Read, statement::statement),
-        get("/v1/accounts/{account}/notifications", Scope::Read, reads::notifications),
-        post("/v1/accounts/{account}/charges", Scope::Charge, calls::charge),
-        post("/v1/accounts/{account}/charges/{charge}/refund", Scope::Charge, calls::refund),
-        post("/v1/accounts/{account}/holds", Scope::Charge, calls::hold),
-        post("/v1/accounts/{account}/holds/{hold}/capture", Scope::Charge, calls::capture),
-        post("/v1/accounts/{account}/holds/{hold}/void", Scope::Charge, calls::void),
-        post("/v1/accounts/{account}/purchases", Scope::Admin, calls::purchase),
-        post("/v1/charges", Scope::Charge, batch::charges),
-        post("/v1/events", Scope::Charge, events::events),
+        Served::get("/v1/openapi.json", OPEN, openapi),
+        Served::get("/problems/", OPEN, problem::pages),
+        Served::get("/problems/{name}", OPEN, problem::page),
+        Served::get("/v1/actions", READ, reads::actions),
+        Served::get("/v1/accounts/{account}", READ, reads::account),
+        Served::get("/v1/accounts/{account}/balance", READ, reads::balance),
+        Served::get("/v1/accounts/{account}/transactions", READ, reads::transactions),
+        Served::get("/v1/accounts/{account}/statement", READ, statement::statement),
+        Served::get("/v1/accounts/{account}/notifications", READ, reads::notifications),
+        Served::post("/v1/accounts/{account}/charges", CHARGE, calls::charge),
+        Served::post("/v1/accounts/{account}/charges/{charge}/refund", CHARGE, calls::refund),
+        Served::post("/v1/accounts/{account}/holds", CHARGE, calls::hold),
+        Served::post("/v1/accounts/{account}/holds/{hold}/capture", CHARGE, calls::capture),
+        Served::post("/v1/accounts/{account}/holds/{hold}/void", CHARGE, calls::void),
+        Served::post("/v1/accounts/{account}/purchases", ADMIN, calls::purchase),
+        Served::post("/v1/charges", CHARGE, batch::charges),
+        Served::post("/v1/events", CHARGE, events::events),
     ]
-}
-
-/// All routes of the API.
-pub(super) fn routes() -> impl Iterator<Item = Route> {
-    served().into_iter().map(|served| served.route)
 }
 
 /// The API behind its gate.
 pub(super) fn router(state: &State) -> Router<State> {
     served().into_iter().fold(Router::new(), |router, Served { route, by }| {
         let by = match route.needs {
-            Needs::Nothing => by,
             Needs::Token(scope) => by.route_layer(from_fn_with_state((state.clone(), scope), gate)),
+            _ => by,
         };
         router.route(route.path, by)
     })
@@ -269,7 +249,9 @@ mod tests {
                 methods.map(|method| (method.to_uppercase(), path.clone())).collect::<Vec<_>>()
             })
             .collect();
-        let served: BTreeSet<(String, String)> = routes()
+        let served: BTreeSet<(String, String)> = served()
+            .into_iter()
+            .map(|served| served.route)
             .filter(|route| route.needs != Needs::Nothing)
             .map(|route| (route.method.to_owned(), route.path.to_owned()))
             .collect();

@@ -7,7 +7,7 @@ use crate::core::calendar::{Calendar, Instant, parse_date};
 use crate::core::ids::{AccountId, ActionCode, UserId, clean_text};
 use crate::core::statement::{Ending, Filters};
 use crate::core::transaction::Touched;
-use crate::store::{AccountRecord, LogPlace};
+use crate::store::{AccountRecord, LogPlace, LogWay};
 use crate::web::State;
 use crate::web::bearer::Caller;
 use crate::web::problem::Problem;
@@ -115,7 +115,7 @@ pub(super) async fn transactions(
     };
     let ask = LogAsk { from: from.unwrap_or(Instant::MIN), to: to.unwrap_or(Instant::MAX), filters, text };
     let place = cursor.map(|cursor| place_of(&cursor, account, &ask)).transpose()?;
-    let page = state.0.kit.app.log_back(account, &ask, place, limit).await?;
+    let page = state.0.kit.app.log_page(account, &ask, LogWay::Back, place, limit).await?;
     Ok(Json(Transactions {
         schema: "creditd.transactions/1",
         account: account.to_string(),

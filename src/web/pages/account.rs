@@ -15,6 +15,7 @@ use crate::core::price::Action;
 use crate::core::statement::Filters;
 use crate::core::transaction::Money;
 use crate::notice::words::{hour, listed, moment, month_title, price};
+use crate::store::LogWay;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -74,14 +75,14 @@ struct Buy {
     text: String,
 }
 
-/// `GET /accounts/{id}`.
+/// `GET /accounts/{account}`.
 pub(super) async fn overview(State(pages): State<Pages>, at: AtAccount) -> Result<Response, Shut> {
     let standing = pages.standing(&at.record).await?;
     let app = pages.app();
     let prices = app.store.prices().await?;
     let ask = LogAsk { from: Instant::MIN, to: Instant::MAX, filters: Filters::default(), text: String::new() };
-    let newest = app.log_back(at.id(), &ask, None, NEWEST).await?;
-    let locale = locale_of(&pages, &at);
+    let newest = app.log_page(at.id(), &ask, LogWay::Back, None, NEWEST).await?;
+    let locale = locale_of(&pages, &at.record);
     let teller = Teller { locale, calendar: &at.record.account.calendar, prices: &prices };
     let Standing { balance, forecast, month, .. } = &standing;
     let (zone, allowance) = (balance.zone, balance.allowance);
@@ -226,9 +227,9 @@ struct NextPrice {
     from: When,
 }
 
-/// `GET /accounts/{id}/prices`: the action credit matrix.
+/// `GET /accounts/{account}/prices`: the action credit matrix.
 pub(super) async fn prices(State(pages): State<Pages>, at: AtAccount) -> Result<Response, Shut> {
-    let (app, locale) = (pages.app(), locale_of(&pages, &at));
+    let (app, locale) = (pages.app(), locale_of(&pages, &at.record));
     let (now, matrix) = (app.now(), app.store.prices().await?);
     let zone = at.record.account.calendar.zone_at(now);
     let view = Prices { rows: price_rows(matrix.iter(), now, zone, locale), zone: zone.name() };

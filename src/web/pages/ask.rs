@@ -5,7 +5,7 @@ use crate::core::calendar::{Calendar, Instant, Month, next_day, parse_date};
 use crate::core::ids::{ActionCode, UserId, clean_text};
 use crate::core::statement::{Breakdown, DateRange, Ending, Filters, Grouping};
 use crate::core::transaction::Touched;
-use crate::store::LogPlace;
+use crate::store::{LogPlace, LogWay};
 use chrono::NaiveDate;
 use std::collections::BTreeMap;
 
@@ -18,7 +18,8 @@ const PERIODS_MAX: u64 = 400;
 /// What was asked of the log.
 pub(super) struct LogAsked {
     pub ask: LogAsk,
-    pub before: Option<LogPlace>,
+    /// Which way the page goes from the row at this place; the newest rows where there is none.
+    pub behind: Option<(LogWay, LogPlace)>,
     /// The first and the last day, where they were asked for.
     pub days: (Option<NaiveDate>, Option<NaiveDate>),
     /// What cannot be, and was left out.
@@ -73,14 +74,15 @@ impl LogAsked {
                 .collect(),
         };
         let text = parsed(query, "q", &mut problems, |text| clean_text("the text to look for", text));
-        let before = parsed(query, "before", &mut problems, place);
+        let before = parsed(query, "before", &mut problems, place).map(|place| (LogWay::Back, place));
+        let after = parsed(query, "after", &mut problems, place).map(|place| (LogWay::Forth, place));
         let ask = LogAsk {
             from: from.map_or(Instant::MIN, |day| calendar.day_start(day)),
             to: through.map_or(Instant::MAX, |day| calendar.day_end(day)),
             filters,
             text: text.unwrap_or_default(),
         };
-        LogAsked { ask, before, days: (from, through), problems }
+        LogAsked { ask, behind: before.or(after), days: (from, through), problems }
     }
 }
 

@@ -1,10 +1,11 @@
 //! The banner of an account for the platform's own pages: a fragment of HTML without a look of its own, and the same as JSON.
 
-use super::super::visit::AtAccount;
+use super::super::visit::AtEmbed;
 use super::account::{Banner, banner, said, stops};
 use super::look::{Shell, locale_of, rendered};
 use super::{Pages, Shut};
 use crate::app::{Balance, Standing};
+use crate::store::AccountRecord;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{Html, IntoResponse, Response};
@@ -23,41 +24,41 @@ struct View {
 }
 
 /// The account's page, for whoever is let in there.
-fn page_of(pages: &Pages, at: &AtAccount) -> Option<String> {
+fn page_of(pages: &Pages, record: &AccountRecord) -> Option<String> {
     let url = pages.app().settings.web.public_url.as_ref()?;
-    Some(format!("{url}/accounts/{}", at.id()))
+    Some(format!("{url}/accounts/{}", record.account.id))
 }
 
-async fn standing(pages: &Pages, at: &AtAccount) -> Result<(Standing, Option<Banner>), Shut> {
-    let standing = pages.standing(&at.record).await?;
+async fn standing(pages: &Pages, record: &AccountRecord) -> Result<(Standing, Option<Banner>), Shut> {
+    let standing = pages.standing(record).await?;
     let prices = pages.app().store.prices().await?;
-    let banner = banner(&standing, &stops(prices.iter(), pages.app().now()), locale_of(pages, at));
+    let banner = banner(&standing, &stops(prices.iter(), pages.app().now()), locale_of(pages, record));
     Ok((standing, banner))
 }
 
-/// `GET /embed/accounts/{id}/banner`.
-pub(super) async fn html(State(pages): State<Pages>, at: AtAccount) -> Result<Response, Shut> {
-    let (standing, banner) = standing(&pages, &at).await?;
-    let locale = locale_of(&pages, &at);
+/// `GET /embed/accounts/{account}/banner`.
+pub(super) async fn html(State(pages): State<Pages>, AtEmbed(record): AtEmbed) -> Result<Response, Shut> {
+    let (standing, banner) = standing(&pages, &record).await?;
+    let locale = locale_of(&pages, &record);
     let view = View {
         banner,
-        account: at.id().to_string(),
+        account: record.account.id.to_string(),
         free: locale.number(standing.balance.available.free.get()),
         purchased: locale.number(standing.balance.available.purchased.get()),
         forecast: said(&standing.forecast, &standing, locale).into_iter().next().unwrap_or_default(),
-        page: page_of(&pages, &at),
+        page: page_of(&pages, &record),
     };
     let html = rendered("banner.html", &Shell::of_nobody(&pages, ""), &view);
     Ok(Html(html.map_err(|error| Shut::Broken(error.into()))?).into_response())
 }
 
-/// `GET /embed/accounts/{id}/banner.json`.
-pub(super) async fn json(State(pages): State<Pages>, at: AtAccount) -> Result<Json<Value>, Shut> {
-    let (Standing { balance, level, forecast, .. }, banner) = standing(&pages, &at).await?;
+/// `GET /embed/accounts/{account}/banner.json`.
+pub(super) async fn json(State(pages): State<Pages>, AtEmbed(record): AtEmbed) -> Result<Json<Value>, Shut> {
+    let (Standing { balance, level, forecast, .. }, banner) = standing(&pages, &record).await?;
     let Balance { available, held, .. } = &balance;
     Ok(Json(json!({
         "schema": "creditd.banner/1",
-        "account": at.id(),
+        "account": record.account.id,
         "at": balance.at.to_string(),
         "level": level.as_ref().map(|(level, _)| level.as_str()),
         "threshold": level.as_ref().map(|(_, threshold)| threshold.get()),
@@ -71,6 +72,6 @@ pub(super) async fn json(State(pages): State<Pages>, at: AtAccount) -> Result<Js
         "free_runs_out_at": forecast.free_runs_out_at.map(|at| at.to_string()),
         "runs_out_at": forecast.runs_out_at.map(|at| at.to_string()),
         "zone": balance.zone.name(),
-        "page": page_of(&pages, &at),
+        "page": page_of(&pages, &record),
     })))
 }

@@ -4,13 +4,14 @@ use super::super::visit::AtAccount;
 use super::ask::{LogAsked, Query, given, place_text, query_text};
 use super::look::{Shell, Tab, locale_of, page};
 use super::summary::{download, format_of};
-use super::tables::{RowView, Teller};
+use super::tables::{RowView, Teller, When};
 use super::{Pages, Shut};
 use crate::app::LogPage;
 use crate::core::calendar::next_day;
 use crate::core::statement::{Breakdown, DateRange, Ending, Grouping, ReportModel, ReportSpec, Scope};
-use crate::core::transaction::Touched;
+use crate::core::transaction::{Touched, Transaction};
 use crate::report::{Format, make, render};
+use crate::store::{LogPlace, LogWay};
 use axum::extract::{Query as Asked, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -31,13 +32,22 @@ struct View {
     statuses: Vec<Choice>,
     is_filtered: bool,
     rows: Vec<RowView>,
-    /// The address of the next page.
+    /// The addresses of the pages beside this one.
     older: Option<String>,
+    newer: Option<String>,
     is_first: bool,
-    looked_back_to: Option<String>,
+    /// How many rows were looked at where that is why the page ends, and until when.
+    looked: Option<Looked>,
     /// The same rows as a file, as an address without its form.
     files: String,
     zone: &'static str,
+}
+
+#[derive(Serialize)]
+struct Looked {
+    rows: String,
+    to: When,
+    is_back: bool,
 }
 
 #[derive(Serialize)]
@@ -68,7 +78,7 @@ fn same(query: &Query) -> String {
     query_text(FIELDS.iter().map(|field| (*field, query.get(*field).map_or("", String::as_str))))
 }
 
-/// `GET /accounts/{id}/transactions`.
+/// `GET /accounts/{account}/transactions`.
 pub(super) async fn show(
     State(pages): State<Pages>,
     at: AtAccount,
@@ -76,9 +86,13 @@ pub(super) async fn show(
 ) -> Result<Response, Shut> {
     let (app, calendar) = (pages.app(), &at.record.account.calendar);
     let prices = app.store.prices().await?;
-    let LogAsked { ask, before, problems, .. } = LogAsked::of(&query, calendar);
-    let LogPage { rows, next, looked_back_to } = app.log_back(at.id(), &ask, before, PAGE_ROWS).await?;
-    let locale = locale_of(&pages, &at);
+    let LogAsked { ask, behind, problems, .. } = LogAsked::of(&query, calendar);
+    let (way, place) = behind.map_or((LogWay::Back, None), |(way, place)| (way, Some(place)));
+    let LogPage { mut rows, next, looked_at } = app.log_page(at.id(), &ask, way, place, PAGE_ROWS).await?;
+    if way == LogWay::Forth {
+        rows.reverse();
+    }
+    let locale = locale_of(&pages, &at.record);
     let zone = calendar.zone_at(app.now());
     let teller = Teller { locale, calendar, prices: &prices };
     let text = |name: &str| query.get(name).cloned().unwrap_or_default();
@@ -106,7 +120,8 @@ pub(super) async fn show(
         Choice::new(word.as_str(), text, chosen("status"))
     });
     let same = same(&query);
-    let older = next.map(|place| format!("?{}", query_text_with(&same, "before", &place_text(place))));
+    let address = |name: &str, place: LogPlace| format!("?{}", query_text_with(&same, name, &place_text(place)));
+    let beside = beside(way, place, next, &rows);
     let status = if problems.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     let view = View {
         problems,
@@ -116,13 +131,37 @@ pub(super) async fn show(
         statuses: statuses.collect(),
         is_filtered: !same.is_empty(),
         rows: rows.iter().map(|row| teller.row(row)).collect(),
-        older,
-        is_first: before.is_none(),
-        looked_back_to: looked_back_to.map(|at| locale.date(at.in_zone(zone).date_naive())),
+        older: beside.older.map(|place| address("before", place)),
+        newer: beside.newer.map(|place| address("after", place)),
+        is_first: beside.newer.is_none(),
+        looked: looked_at.zip(next).map(|(rows, place)| Looked {
+            rows: locale.number(rows as u64),
+            to: When::new(place.occurred_at, zone, locale),
+            is_back: way == LogWay::Back,
+        }),
         files: if same.is_empty() { String::new() } else { format!("{same}&") },
         zone: zone.name(),
     };
     Ok(page(status, "transactions.html", &Shell::of_account(&pages, &at, Tab::Transactions), &view))
+}
+
+/// The rows behind which the pages beside this one begin.
+struct Beside {
+    older: Option<LogPlace>,
+    newer: Option<LogPlace>,
+}
+
+/// What is beside a page of `rows`, the newest first, that was read this way behind `place`; `next` is where it goes on.
+fn beside(way: LogWay, place: Option<LogPlace>, next: Option<LogPlace>, rows: &[Transaction]) -> Beside {
+    // A page without rows goes back to where it came from, and the row there was shown already.
+    let back = |shown: Option<&Transaction>, by: i64| {
+        let came_from = place.map(|place| LogPlace { seq: place.seq.saturating_add(by), ..place });
+        shown.map(LogPlace::of).filter(|_| place.is_some()).or(came_from)
+    };
+    match way {
+        LogWay::Back => Beside { older: next, newer: back(rows.first(), -1) },
+        LogWay::Forth => Beside { older: back(rows.last(), 1), newer: next },
+    }
 }
 
 fn query_text_with(same: &str, name: &str, value: &str) -> String {
@@ -130,7 +169,7 @@ fn query_text_with(same: &str, name: &str, value: &str) -> String {
     if same.is_empty() { more } else { format!("{same}&{more}") }
 }
 
-/// `GET /accounts/{id}/transactions/export`: what is filtered as a file, the oldest first.
+/// `GET /accounts/{account}/transactions/export`: what is filtered as a file, the oldest first.
 pub(super) async fn export(
     State(pages): State<Pages>,
     at: AtAccount,

@@ -6,6 +6,7 @@ use crate::core::access::Reach;
 use crate::core::locale::Locale;
 use crate::notice::words::named;
 use crate::report::CHART_STYLE;
+use crate::store::AccountRecord;
 use axum::extract::Path;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
@@ -186,8 +187,8 @@ impl Shell {
 }
 
 /// How the people of an account write numbers and dates.
-pub(super) fn locale_of(pages: &Pages, at: &AtAccount) -> Locale {
-    at.record.locale.unwrap_or(pages.app().settings.mail.locale)
+pub(super) fn locale_of(pages: &Pages, record: &AccountRecord) -> Locale {
+    record.locale.unwrap_or(pages.app().settings.mail.locale)
 }
 
 /// A page of `template`.

@@ -20,16 +20,18 @@ mod wishes;
 pub(super) use shut::Shut;
 
 use super::visit::Gate;
+use super::{Needs, Served};
 use crate::app::{App, Lately, Standing};
+use crate::core::access::Scope;
 use crate::core::ids::AccountId;
-use crate::jobs::{Kit, signing_key};
+use crate::jobs::signing_key;
 use crate::store::AccountRecord;
+use crate::web;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{get, post};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OnceCell, Semaphore};
@@ -44,7 +46,7 @@ const LATELY_SUMS_MAX: usize = 200_000;
 pub(super) struct Pages(Arc<Inner>);
 
 struct Inner {
-    kit: Arc<Kit>,
+    web: web::State,
     gate: OnceCell<Gate>,
     reports: Semaphore,
     lately: Mutex<BTreeMap<AccountId, Lately>>,
@@ -55,8 +57,8 @@ struct Inner {
 }
 
 impl Pages {
-    fn new(kit: Arc<Kit>) -> Pages {
-        let web = &kit.app.settings.web;
+    fn new(state: web::State) -> Pages {
+        let web = &state.0.kit.app.settings.web;
         let frames = if web.frame_ancestors.is_empty() { "'none'".to_owned() } else { web.frame_ancestors.join(" ") };
         let policy = format!(
             "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; \
@@ -69,12 +71,17 @@ impl Pages {
             dashboard: platform::Kept::default(),
             policy: HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'")),
             is_framed: !web.frame_ancestors.is_empty(),
-            kit,
+            web: state,
         }))
     }
 
+    /// What the API answers by, for what takes its tokens, too.
+    pub fn web(&self) -> &web::State {
+        &self.0.web
+    }
+
     pub fn app(&self) -> &App {
-        &self.0.kit.app
+        &self.0.web.0.kit.app
     }
 
     /// What tells visitors from others.
@@ -100,72 +107,49 @@ impl Pages {
     }
 }
 
-/// The paths of the pages of an account: whoever may not see `{id}` finds nothing there.
-pub const ACCOUNT_PATHS: &[&str] = &[
-    "/accounts/{id}",
-    "/accounts/{id}/transactions",
-    "/accounts/{id}/transactions/export",
-    "/accounts/{id}/summary",
-    "/accounts/{id}/summary/export",
-    "/accounts/{id}/statements",
-    "/accounts/{id}/statements/{month}",
-    "/accounts/{id}/statements/{month}/sent/{version}",
-    "/accounts/{id}/statements/{month}/sent/{version}/workbook",
-    "/accounts/{id}/prices",
-    "/accounts/{id}/notifications",
-    "/embed/accounts/{id}/banner",
-    "/embed/accounts/{id}/banner.json",
-];
+/// What opens what a platform puts into its own pages.
+const EMBED: Needs = Needs::AccountOrToken(Scope::Read);
 
-/// The paths of the pages of the platform.
-pub const PLATFORM_PATHS: &[&str] = &["/platform", "/platform/accounts", "/platform/alerts"];
+/// The table. Whoever may not see the account that a path names finds nothing there. What is sent by a form needs the form's own
+/// token besides ([`super::visit::Sent`]), but for what the address alone allows.
+pub(super) fn served() -> Vec<Served<Pages>> {
+    vec![
+        Served::get("/", Needs::Visit, enter::home),
+        Served::get("/enter/{token}", Needs::Link, enter::show),
+        Served::post("/enter/{token}", Needs::Link, enter::exchange),
+        Served::post("/leave", Needs::Visit, enter::leave),
+        Served::get("/unsubscribe", Needs::Link, unsubscribe::show),
+        Served::post("/unsubscribe", Needs::Link, unsubscribe::end),
+        Served::get("/assets/{name}", Needs::Nothing, look::asset),
+        Served::get("/accounts/{account}", Needs::Account, account::overview),
+        Served::get("/accounts/{account}/transactions", Needs::Account, log::show),
+        Served::get("/accounts/{account}/transactions/export", Needs::Account, log::export),
+        Served::get("/accounts/{account}/summary", Needs::Account, summary::show),
+        Served::get("/accounts/{account}/summary/export", Needs::Account, summary::export),
+        Served::get("/accounts/{account}/statements", Needs::Account, statements::list),
+        Served::get("/accounts/{account}/statements/{month}", Needs::Account, statements::show),
+        Served::get("/accounts/{account}/statements/{month}/sent/{version}", Needs::Account, statements::sent),
+        Served::get(
+            "/accounts/{account}/statements/{month}/sent/{version}/workbook",
+            Needs::Account,
+            statements::workbook,
+        ),
+        Served::get("/accounts/{account}/prices", Needs::Account, account::prices),
+        Served::get("/accounts/{account}/notifications", Needs::Account, wishes::show),
+        Served::post("/accounts/{account}/notifications", Needs::Account, wishes::change),
+        Served::get("/embed/accounts/{account}/banner", EMBED, banner::html),
+        Served::get("/embed/accounts/{account}/banner.json", EMBED, banner::json),
+        Served::get("/platform", Needs::Platform, platform::show),
+        Served::get("/platform/accounts", Needs::Platform, platform::accounts),
+        Served::get("/platform/alerts", Needs::Platform, platform::alerts),
+    ]
+}
 
 /// All pages.
-pub(super) fn router(kit: Arc<Kit>) -> Router {
-    let pages = Pages::new(kit);
-    let [
-        overview,
-        log,
-        log_export,
-        summary,
-        summary_export,
-        statements,
-        statement,
-        sent,
-        workbook,
-        prices,
-        wishes,
-        banner,
-        banner_json,
-    ] = ACCOUNT_PATHS
-    else {
-        unreachable!("as many names as paths")
-    };
-    let [platform, accounts, alerts] = PLATFORM_PATHS else { unreachable!("as many names as paths") };
-    Router::new()
-        .route("/", get(enter::home))
-        .route("/enter/{token}", get(enter::show).post(enter::exchange))
-        .route("/leave", post(enter::leave))
-        .route("/unsubscribe", get(unsubscribe::show).post(unsubscribe::end))
-        .route("/assets/{name}", get(look::asset))
-        .route(overview, get(account::overview))
-        .route(log, get(log::show))
-        .route(log_export, get(log::export))
-        .route(summary, get(summary::show))
-        .route(summary_export, get(summary::export))
-        .route(statements, get(statements::list))
-        .route(statement, get(statements::show))
-        .route(sent, get(statements::sent))
-        .route(workbook, get(statements::workbook))
-        .route(prices, get(account::prices))
-        .route(wishes, get(wishes::show).post(wishes::change))
-        .route(banner, get(banner::html))
-        .route(banner_json, get(banner::json))
-        .route(platform, get(platform::show))
-        .route(accounts, get(platform::accounts))
-        .route(alerts, get(platform::alerts))
-        .layer(from_fn_with_state(pages.clone(), guarded))
-        .with_state(pages)
+pub(super) fn router(state: web::State) -> Router {
+    let pages = Pages::new(state);
+    let router = served().into_iter().fold(Router::new(), |router, Served { route, by }| router.route(route.path, by));
+    router.layer(from_fn_with_state(pages.clone(), guarded)).with_state(pages)
 }
 
 /// What browsers must not do with a page: run what is not ours, tell others where it is, show it within another.

@@ -71,9 +71,9 @@ struct SentView {
     at: When,
 }
 
-/// `GET /accounts/{id}/statements`.
+/// `GET /accounts/{account}/statements`.
 pub(super) async fn list(State(pages): State<Pages>, at: AtAccount) -> Result<Response, Shut> {
-    let (app, account, locale) = (pages.app(), &at.record.account, locale_of(&pages, &at));
+    let (app, account, locale) = (pages.app(), &at.record.account, locale_of(&pages, &at.record));
     let now = app.now();
     let messages = app.store.said_to_whom(&account.id, NoticeKind::MonthlyStatement, "", MESSAGES_MAX).await?;
     let mut by_month: BTreeMap<&str, Vec<&SaidTo>> = BTreeMap::new();
@@ -119,13 +119,13 @@ fn month_of(path: &BTreeMap<String, String>) -> Result<Month, Shut> {
     path.get("month").and_then(|month| month.parse().ok()).ok_or(Shut::NotFound)
 }
 
-/// `GET /accounts/{id}/statements/{month}`.
+/// `GET /accounts/{account}/statements/{month}`.
 pub(super) async fn show(
     State(pages): State<Pages>,
     at: AtAccount,
     Path(path): Path<BTreeMap<String, String>>,
 ) -> Result<Response, Shut> {
-    let (app, account, locale) = (pages.app(), &at.record.account, locale_of(&pages, &at));
+    let (app, account, locale) = (pages.app(), &at.record.account, locale_of(&pages, &at.record));
     let (month, now) = (month_of(&path)?, app.now());
     let (first, last) = (account.calendar.month_of(account.opened_at), account.calendar.month_of(now));
     if !(first..last).contains(&month) {
@@ -230,7 +230,7 @@ async fn message_of(pages: &Pages, at: &AtAccount, path: &BTreeMap<String, Strin
     }
 }
 
-/// `GET /accounts/{id}/statements/{month}/sent/{version}`: the mail, to the letter.
+/// `GET /accounts/{account}/statements/{month}/sent/{version}`: the mail, to the letter.
 pub(super) async fn sent(
     State(pages): State<Pages>,
     at: AtAccount,
@@ -253,7 +253,7 @@ pub(super) async fn sent(
     Ok((headers, html).into_response())
 }
 
-/// `GET /accounts/{id}/statements/{month}/sent/{version}/workbook`: what was attached to it.
+/// `GET /accounts/{account}/statements/{month}/sent/{version}/workbook`: what was attached to it.
 pub(super) async fn workbook(
     State(pages): State<Pages>,
     at: AtAccount,

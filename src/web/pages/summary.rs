@@ -130,7 +130,7 @@ fn spec(asked: &SummaryAsked, now: Instant) -> Result<ReportSpec, Shut> {
     spec.map(|spec| spec.with_breakdown(asked.of)).map_err(|error| Shut::Asked(error.to_string()))
 }
 
-/// `GET /accounts/{id}/summary`.
+/// `GET /accounts/{account}/summary`.
 pub(super) async fn show(
     State(pages): State<Pages>,
     at: AtAccount,
@@ -143,7 +143,7 @@ pub(super) async fn show(
     let turn = pages.0.reports.acquire().await;
     let model = read(&pages, at.id(), spec, true).await?;
     drop(turn);
-    let locale = locale_of(&pages, &at);
+    let locale = locale_of(&pages, &at.record);
     let drawn = charts(&model, Frame::Page);
     let drawings = drawn.iter().enumerate().map(|(at, chart)| {
         Ok(Drawing {
@@ -205,7 +205,7 @@ pub(super) async fn show(
     Ok(page(status, "summary.html", &Shell::of_account(&pages, &at, Tab::Summary), &view))
 }
 
-/// `GET /accounts/{id}/summary/export`.
+/// `GET /accounts/{account}/summary/export`.
 pub(super) async fn export(
     State(pages): State<Pages>,
     at: AtAccount,

@@ -52,12 +52,12 @@ const fn title(wish: Wish) -> (&'static str, &'static str) {
     }
 }
 
-/// `GET /accounts/{id}/notifications`.
+/// `GET /accounts/{account}/notifications`.
 pub(super) async fn show(State(pages): State<Pages>, at: AtAccount) -> Response {
     shown(&pages, &at, at.admin(), false)
 }
 
-/// `POST /accounts/{id}/notifications`: what is checked comes, what is not does not.
+/// `POST /accounts/{account}/notifications`: what is checked comes, what is not does not.
 pub(super) async fn change(State(pages): State<Pages>, sent: Sent<AtAccount>) -> Result<Response, Shut> {
     let Sent { at, fields } = sent;
     let admin = at.admin().ok_or(Shut::NotFound)?;

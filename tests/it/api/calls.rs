@@ -175,8 +175,8 @@ async fn what_cannot_be_understood_is_told_what_about_it() {
     400 comment: the comment has the character '\u{7}'; allowed are all but control characters
     400 occurred_at: "yesterday" is not an instant such as 2026-03-01T00:00:00Z at line 1 column 44
     422 in_future: account acme: 2013-02-10T12:00:01Z is later than now (2013-02-10T12:00:00Z); check the time that is told and this machine's clock
-    400 the body: an object of JSON is expected, such as {"action": "erase"}
-    400 the body: an object of JSON is expected, such as {"action": "erase"}
+    400 the body: invalid type: sequence, expected an object, such as {"action": "erase"} at line 1 column 0
+    400 the body: expected value at line 1 column 1
     400 reserved_key: account acme: the key purchase:x begins as those of payments or of closed months do; give the call another one
     "#);
     let large = vec![b' '; 20_000];

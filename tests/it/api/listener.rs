@@ -1,14 +1,21 @@
 //! Connections: however many are idle or slow, others are answered meanwhile.
 
 use super::{ALL, NOW, token};
-use crate::support::Sandbox;
+use crate::support::{Sandbox, account_id};
 use creditd::jobs::Kit;
 use creditd::web::{Listener, State, router};
+use futures_util::future::join_all;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
+
+/// How often a slow client sends a byte.
+const DRIP: Duration = Duration::from_millis(200);
+/// How long an answer to it may take, and so its body.
+const SLOW_TIME: Duration = Duration::from_secs(3);
 
 /// A listener of its own.
 pub struct Listening {
@@ -18,12 +25,16 @@ pub struct Listening {
 }
 
 pub async fn listen(sandbox: &Sandbox) -> Listening {
+    listen_with(sandbox, State::new).await
+}
+
+async fn listen_with(sandbox: &Sandbox, state: impl FnOnce(Arc<Kit>) -> State) -> Listening {
     let mut app = sandbox.at(NOW);
     app.settings.web.requests_per_second = 0;
     let kit = Arc::new(Kit::new(app).expect("a kit"));
     let listener = Listener::bind("127.0.0.1:0".parse().expect("an address")).await.expect("a listener");
     let (at, stop) = (listener.at(), CancellationToken::new());
-    let answering = tokio::spawn(listener.serve(router(State::new(kit)), stop.clone()));
+    let answering = tokio::spawn(listener.serve(router(state(kit)), stop.clone()));
     Listening { at, stop, answering }
 }
 
@@ -68,6 +79,60 @@ async fn idle_and_slow_connections_hold_up_nobody() {
     assert_eq!(others.len(), 1_000);
     stop.cancel();
     drop(others);
+    answering.await.expect("it stops");
+}
+
+/// The body of a charge, a byte at a time: what is answered, and only that.
+async fn drip(at: SocketAddr, token: String, key: usize) -> String {
+    let mut stream = TcpStream::connect(at).await.expect("it listens");
+    let head = format!(
+        "POST /v1/accounts/acme/charges HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {token}\r\nIdempotency-Key: slow-{key}\r\n\
+         Content-Type: application/json\r\nContent-Length: 10000\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.expect("it reads");
+    let (mut from, mut to) = stream.split();
+    let dripping = async {
+        let mut ticks = tokio::time::interval(DRIP);
+        loop {
+            ticks.tick().await;
+            // Nobody may be there any more.
+            let _ = to.write_all(b" ").await;
+        }
+    };
+    let mut answer = Vec::new();
+    tokio::select! {
+        // A connection that is cut is an end, too.
+        _ = from.read_to_end(&mut answer) => {}
+        () = dripping => {}
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Who sends a body byte by byte waits for nobody but themselves: others are answered, and the time of a slow one ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_bodies_hold_up_nobody_and_end() {
+    let sandbox = Sandbox::new().await;
+    sandbox.open_account("acme", "UTC", "2013-01-01").await;
+    let token = token(sandbox.store(), ALL).await;
+    let Listening { at, stop, answering } = listen_with(&sandbox, |kit| State::within(kit, SLOW_TIME)).await;
+    let mut slow = std::pin::pin!(join_all((0..100).map(|key| drip(at, token.clone(), key))));
+    let mut quick = 0;
+    let ended = loop {
+        tokio::select! {
+            ended = &mut slow => break ended,
+            answer = get(at, "/v1/accounts/acme/balance", &token) => {
+                assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+                quick += 1;
+            }
+        }
+    };
+    assert!(quick > 0, "nobody was answered meanwhile");
+    for answer in ended {
+        let is_told = answer.starts_with("HTTP/1.1 503 ") && answer.contains("\"code\":\"unavailable\"");
+        assert!(is_told || answer.is_empty(), "{answer}");
+    }
+    assert_eq!(sandbox.log(&account_id("acme")).await, [], "none of them was charged");
+    stop.cancel();
     answering.await.expect("it stops");
 }
 

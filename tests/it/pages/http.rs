@@ -73,9 +73,10 @@ impl Site {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
         if method == "POST" {
-            let length = body.len();
-            request
-                .push_str(&format!("Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n"));
+            request.push_str(&format!("Content-Length: {}\r\n", body.len()));
+            if !headers.iter().any(|(name, _)| *name == "Content-Type") {
+                request.push_str("Content-Type: application/x-www-form-urlencoded\r\n");
+            }
         }
         let mut stream = TcpStream::connect(self.at).await.expect("it listens");
         stream.write_all(format!("{request}\r\n{body}").as_bytes()).await.expect("it reads");
