@@ -7,22 +7,23 @@
 //! measured; `-- cold` does so with accounts that this process did not charge before. benches/README.md says what the
 //! figures mean.
 
-#[path = "../tests/it/support/cluster.rs"]
-#[allow(dead_code, reason = "the tests use all of it")]
-mod cluster;
+#[path = "ledger/common.rs"]
+#[allow(dead_code, reason = "other benches use the rest")]
+mod common;
 #[path = "ledger/postgres.rs"]
 mod postgres;
 #[path = "ledger/sqlite.rs"]
 mod sqlite;
 
+use common::{
+    ALLOWANCE, Asked, OPENED_AT_ONCE, any_key, clock, cluster, instant, new_account, runtime, usage, write_through,
+};
 use creditd::app::App;
 use creditd::clock::Clock;
-use creditd::config::{LoadInput, Settings};
+use creditd::config::Settings;
 use creditd::core::alert::Levels;
-use creditd::core::calendar::{Calendar, Instant, Terms, parse_zone};
-use creditd::core::credits::Credits;
-use creditd::core::ids::{AccountId, ActionCode, Email, Key};
-use creditd::core::ledger::{Account, Call, Usage};
+use creditd::core::ids::{AccountId, Email};
+use creditd::core::ledger::Call;
 use creditd::core::run::Span;
 use creditd::core::schedule::{Job, Slot};
 use creditd::core::transaction::Status;
@@ -40,52 +41,29 @@ const SPREAD: usize = 100_000;
 const RESET: usize = 1_000_000;
 /// How long each figure is measured.
 const MEASURED: Duration = Duration::from_secs(5);
-/// Accounts opened in one transaction while a ledger is made.
-const OPENED_AT_ONCE: usize = 5_000;
 /// Accounts that fall to a level before they are scanned; they have an admin each.
 const CROSSING: usize = 1_000;
 /// Calls made at once before anything is measured.
 const CALLED_AT_ONCE: usize = 1_000;
-/// Enough free credits for any bench.
-const ALLOWANCE: i64 = 1_000_000_000;
 
 /// Before the reset: the month of this instant is open.
 const BEFORE: &str = "2026-03-15T00:00:00Z";
 /// After the month's end.
 const AFTER: &str = "2026-04-02T00:00:00Z";
 
-/// What to measure.
-#[derive(Clone, Debug)]
-struct Asked {
-    words: Vec<String>,
+/// Whether this process has charged none of the accounts before.
+fn is_cold(asked: &Asked) -> bool {
+    asked.has("cold")
 }
 
-impl Asked {
-    /// Whether `one` of some things is asked for: by name, or because none is named.
-    fn is(&self, one: &str, all: &[&str]) -> bool {
-        let is_named = |name: &str| self.words.iter().any(|word| word == name);
-        is_named(one) || !all.iter().copied().any(is_named)
-    }
-
-    fn number(&self, name: &str) -> Option<usize> {
-        self.words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
-    }
-
-    /// Whether this process has charged none of the accounts before.
-    fn is_cold(&self) -> bool {
-        self.words.iter().any(|word| word == "cold")
-    }
-
-    /// The charges to measure: how they are called, over how many accounts, by how many callers.
-    fn charges(&self) -> impl Iterator<Item = (&'static str, usize, usize)> {
-        let spreads =
-            [("spread", SPREAD), ("hot", 1)].into_iter().filter(|(what, _)| self.is(what, &["spread", "hot"]));
-        let callers = self.number("callers");
-        spreads.flat_map(move |(what, accounts)| {
-            let callers = [1, 8, 128].into_iter().filter(move |many| callers.is_none_or(|asked| asked == *many));
-            callers.map(move |callers| (what, accounts, callers))
-        })
-    }
+/// The charges to measure: how they are called, over how many accounts, by how many callers.
+fn charges(asked: &Asked) -> impl Iterator<Item = (&'static str, usize, usize)> {
+    let spreads = [("spread", SPREAD), ("hot", 1)].into_iter().filter(|(what, _)| asked.is(what, &["spread", "hot"]));
+    let callers = asked.number("callers");
+    spreads.flat_map(move |(what, accounts)| {
+        let callers = [1, 8, 128].into_iter().filter(move |many| callers.is_none_or(|asked| asked == *many));
+        callers.map(move |callers| (what, accounts, callers))
+    })
 }
 
 /// What a kind of caller got.
@@ -96,19 +74,14 @@ struct Charged {
 }
 
 fn main() {
-    let asked = Asked { words: std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect() };
+    let asked = Asked::of_args();
     let accounts = asked.number("accounts").unwrap_or(RESET);
     if write_through() {
         return;
     }
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        for database in ["sqlite", "postgres"].into_iter().filter(|one| asked.is(one, &["sqlite", "postgres"])) {
+    runtime().block_on(async {
+        for database in asked.databases() {
             let is_sqlite = database == "sqlite";
-            if !is_sqlite && cluster::cluster().is_none() {
-                continue;
-            }
             let is_asked = |what: &str| asked.is(what, &["charges", "reset", "scan"]);
             if is_asked("charges") {
                 if is_sqlite { sqlite::charges(&asked).await } else { postgres::charges(&asked).await }
@@ -123,33 +96,14 @@ fn main() {
     });
 }
 
-/// The server of the tests does without the disk; a bench does not. True when the work was done by a child that knows.
-#[expect(clippy::disallowed_methods, reason = "a bench tells the server by the environment to write through")]
-fn write_through() -> bool {
-    const NAME: &str = "CREDITD_POSTGRES_FSYNC";
-    if std::env::var_os(NAME).is_some() {
-        return false;
-    }
-    let program = std::env::current_exe().expect("this program");
-    let status = std::process::Command::new(program).args(std::env::args_os().skip(1)).env(NAME, "1").status();
-    assert!(status.expect("this program starts").success(), "the bench failed");
-    true
-}
-
-fn instant(text: &str) -> Instant {
-    Instant::parse(text).expect("an instant")
-}
-
 /// The id of account number `n`; pgbench makes the same from its number.
 fn account_id(n: usize) -> AccountId {
     AccountId::new(&format!("a{n:07}")).expect("an id")
 }
 
-/// Settings for a ledger at `url`, with a folder for mail that nobody gets.
+/// Settings for a ledger at `url`.
 fn settings(folder: &Path, url: &str) -> Settings {
-    let flags = vec![("database_url".to_owned(), url.to_owned())];
-    Settings::load(LoadInput { folder: folder.to_owned(), flags, ..LoadInput::default() })
-        .expect("the defaults are valid")
+    common::settings(folder, url, &[])
 }
 
 /// An app on a store, at an instant.
@@ -159,21 +113,10 @@ fn app_at(settings: &Settings, store: &Store, now: &str) -> App {
 
 /// Opens accounts number 0 to `count` and their month.
 async fn fill(app: &App, count: usize) {
-    let zone = parse_zone("UTC").expect("a zone");
-    let terms = Terms { from: "2026-03".parse().expect("a month"), zone, allowance: Credits::new(ALLOWANCE) };
-    let new = |n: usize| NewAccount {
-        account: Account {
-            id: account_id(n),
-            name: format!("Account {n}"),
-            opened_at: instant("2026-03-01T00:00:00Z"),
-            calendar: Calendar::new(terms),
-        },
-        locale: None,
-        admins: if n < CROSSING {
-            vec![Admin::with_defaults(Email::new("ann@example.com").expect("an address"))]
-        } else {
-            Vec::new()
-        },
+    let new = |n: usize| {
+        let admin = || Admin::with_defaults(Email::new("ann@example.com").expect("an address"));
+        let admins = if n < CROSSING { vec![admin()] } else { Vec::new() };
+        new_account(account_id(n), instant("2026-03-01T00:00:00Z"), admins)
     };
     for first in (0..count).step_by(OPENED_AT_ONCE) {
         let accounts: Vec<NewAccount> = (first..count.min(first + OPENED_AT_ONCE)).map(new).collect();
@@ -212,28 +155,10 @@ async fn scan_all(database: &str, app: &App) {
     let (quiet, said) = run(app, Job::Scan).await;
     println!("{database:<9} a scan, {said}: {:.1} ms", quiet * 1_000.0);
     for n in 0..CROSSING {
-        app.charge(&account_id(n), &usage(format!("{:032x}", fastrand::u128(..)))).await.expect("an answer");
+        app.charge(&account_id(n), &usage(&any_key())).await.expect("an answer");
     }
     let (crossed, said) = run(app, Job::Scan).await;
     println!("{database:<9} a scan, {said}: {crossed:.2} s");
-}
-
-#[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
-fn clock() -> std::time::Instant {
-    std::time::Instant::now()
-}
-
-fn usage(key: String) -> Usage {
-    Usage {
-        key: Key::new(&key).expect("a key"),
-        occurred_at: None,
-        user: None,
-        action: ActionCode::new("erase").expect("an action"),
-        quantity: 1,
-        status: Status::Success,
-        comment: String::new(),
-        post_to_open: false,
-    }
 }
 
 /// `callers` who charge one after the other until `stop`, each a random one of the first `accounts`.
@@ -245,7 +170,7 @@ async fn charge_until(app: &App, callers: usize, accounts: usize, stop: Arc<Atom
                 let mut latencies = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
                     let account = account_id(fastrand::usize(..accounts));
-                    let usage = usage(format!("{:032x}", fastrand::u128(..)));
+                    let usage = usage(&any_key());
                     let begin = clock();
                     let answer = app.charge(&account, &usage).await.expect("an answer");
                     latencies.push(begin.elapsed().as_secs_f64() * 1_000.0);
@@ -266,7 +191,7 @@ async fn charge_until(app: &App, callers: usize, accounts: usize, stop: Arc<Atom
 /// Charges each of the first `accounts`, so that what is measured is a process that has been at work for a while.
 async fn charge_each(app: &App, accounts: usize) {
     for first in (0..accounts).step_by(CALLED_AT_ONCE) {
-        let call = |n| (account_id(n), Call::Charge(usage(format!("{:032x}", fastrand::u128(..)))));
+        let call = |n| (account_id(n), Call::Charge(usage(&any_key())));
         let calls = (first..accounts.min(first + CALLED_AT_ONCE)).map(call).collect();
         for answer in app.call_all(calls).await {
             answer.expect("an answer");

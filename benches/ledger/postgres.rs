@@ -57,10 +57,10 @@ pub async fn charges(asked: &Asked) {
     let ledger = new_ledger(SPREAD).await;
     let app = app_at(&ledger.settings, &ledger.store, BEFORE);
     execute(&ledger.database.url, FLOOR_CHARGE).await;
-    for (what, accounts, callers) in asked.charges() {
+    for (what, accounts, callers) in super::charges(asked) {
         // pgbench with more clients than 8 is slower: that is its best, which stands beside the many.
         let floor = pgbench(&ledger, callers.min(8), accounts);
-        if !asked.is_cold() {
+        if !super::is_cold(asked) {
             charge_each(&app, accounts).await;
             execute(&ledger.database.url, "VACUUM ANALYZE").await;
         }

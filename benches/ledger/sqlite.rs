@@ -24,10 +24,10 @@ pub async fn charges(asked: &Asked) {
     let folder = tempfile::tempdir().expect("a folder");
     let (settings, store) = new_ledger(folder.path(), SPREAD).await;
     let app = app_at(&settings, &store, BEFORE);
-    for (what, accounts, callers) in asked.charges() {
+    for (what, accounts, callers) in super::charges(asked) {
         // Turn about, so that a machine that slows down slows down both.
         let floor = floor_charges(&folder.path().join("creditd.db"), accounts);
-        if !asked.is_cold() {
+        if !super::is_cold(asked) {
             charge_each(&app, accounts).await;
         }
         let charged = charges_of(&app, callers, accounts).await;
