@@ -2,7 +2,7 @@
 //! later, and the platform's page with a million accounts. Over HTTP on the loopback, on SQLite and on Postgres.
 //!
 //! `cargo bench --bench pages`; `-- sqlite` or `-- postgres` choose, `-- account` or `-- platform` what, `-- rows=1000000` and
-//! `-- accounts=1000000` say how many, `-- runs=5` how often. `-- keep=FOLDER` keeps the ledgers of SQLite and uses what is there. Each
+//! `-- accounts=1000000` say how many, `-- runs=5` how often; `-- look=TEXT` only at what has it in its name. `-- keep=FOLDER` keeps the ledgers of SQLite and uses what is there. Each
 //! first look opens the ledger anew; what the system keeps of its file stays. benches/README.md says what the figures mean.
 
 #[path = "ledger/common.rs"]
@@ -66,6 +66,8 @@ struct Ledger {
     database: &'static str,
     settings: Settings,
     is_new: bool,
+    /// Which pages are looked at, by a part of their names.
+    only: String,
     _folder: Option<tempfile::TempDir>,
     _database: Option<cluster::Database>,
 }
@@ -93,7 +95,8 @@ impl Ledger {
                 (made.url.clone(), true, Some(made))
             }
         };
-        Ledger { database, settings: settings(&folder, &url, &[]), is_new, _folder: temporary, _database: made }
+        let only = asked.text("look").unwrap_or_default().to_owned();
+        Ledger { database, settings: settings(&folder, &url, &[]), is_new, only, _folder: temporary, _database: made }
     }
 
     async fn store(&self) -> Store {
@@ -147,7 +150,7 @@ impl Ledger {
 
     /// Each page in processes that have just begun, and then once more.
     async fn look(&self, looks: &[(&str, String)], visitor: Visitor, runs: usize) {
-        for (what, path) in looks {
+        for (what, path) in looks.iter().filter(|(what, _)| what.contains(&self.only)) {
             let (mut first, mut later, mut bytes) = (Vec::new(), Vec::new(), 0);
             for _ in 0..runs {
                 let app = App::new(self.settings.clone(), self.store().await, Clock::Fixed(instant(NOW)));

@@ -16,14 +16,16 @@ use crate::core::statement::{
 };
 use crate::core::statement::{Name, ReportError};
 use crate::core::transaction::{Kind, Transaction};
-use crate::store::{AccountRecord, LatelyAsk, LatelySum, Load, StoreError};
+use crate::store::{AccountRecord, LatelyAsk, LatelySum, Load, StoreError, Way};
 use futures_util::future::try_join_all;
 use std::collections::BTreeMap;
 
 /// Rows are kept in stretches of so many microseconds: no zone's days begin within one.
 const QUARTER_US: i64 = 15 * 60 * 1_000_000;
-/// Connections that read at once what an account is looked at for the first time.
+/// Connections that read at once what nobody has looked at yet.
 const PIECES: i64 = 4;
+/// Rows that are walked over, whether or not all of them are of the time; of more, those of the time are looked up.
+const WALKED_ROWS_MAX: i64 = 200_000;
 /// What lies further back than the longest month and the days of a forecast is let go once it has grown to so many days.
 const KEPT_DAYS_MAX: i64 = 70;
 
@@ -135,16 +137,33 @@ impl App {
             *lately = Lately { from: Some(needed), ..Lately::default() };
         }
         if lately.through_seq < last_seq {
-            let (begin, after_seq) = (lately.from.unwrap_or(needed), lately.through_seq);
-            // What is read for the first time is read by several connections; what came since is little.
-            let pieces = if after_seq == 0 { PIECES } else { 1 };
-            let length = now.micros().saturating_sub(begin.micros()).max(0) / pieces + 1;
-            let bound = |piece: i64| begin.plus_micros(piece.saturating_mul(length));
-            let asked = (0..pieces).map(|piece| {
-                let to = if piece + 1 == pieces { Instant::MAX } else { bound(piece + 1) };
-                LatelyAsk { from: bound(piece), to, after_seq, last_seq, stretch_us: QUARTER_US, begin }
-            });
-            for sums in try_join_all(asked.map(|asked| self.store.lately(id, asked))).await? {
+            let begin = lately.from.unwrap_or(needed);
+            // What occurred since was recorded since; of what was told late, most may have occurred before.
+            let after_seq = match lately.through_seq {
+                0 => self.store.recorded_before(id, begin, last_seq).await?,
+                seq => seq,
+            };
+            let whole = LatelyAsk {
+                from: begin,
+                to: Instant::MAX,
+                after_seq,
+                last_seq,
+                way: Way::Walked,
+                stretch_us: QUARTER_US,
+                begin,
+            };
+            let asked: Vec<LatelyAsk> = if last_seq - after_seq <= WALKED_ROWS_MAX {
+                let by_number = |(after_seq, last_seq)| LatelyAsk { after_seq, last_seq, ..whole };
+                pieces(after_seq, last_seq).map(by_number).collect()
+            } else {
+                let instant = Instant::from_micros;
+                let by_time =
+                    |(from, to)| LatelyAsk { from: instant(from), to: instant(to), way: Way::LookedUp, ..whole };
+                // The last has no end: another process may know what is later than now here.
+                let last = LatelyAsk { from: now.max(begin), way: Way::LookedUp, ..whole };
+                pieces(begin.micros(), now.micros()).map(by_time).chain([last]).collect()
+            };
+            for sums in try_join_all(asked.into_iter().map(|asked| self.store.lately(id, asked))).await? {
                 for some in &sums {
                     lately.add(some).map_err(|source| Refusal::Overflow { account: id.clone(), source })?;
                 }
@@ -153,6 +172,13 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// From one number to another, in pieces that are read by a connection each; none is empty.
+fn pieces(from: i64, to: i64) -> impl Iterator<Item = (i64, i64)> {
+    let length = to.saturating_sub(from);
+    let at = move |piece: i64| if piece == PIECES { to } else { from + length / PIECES * piece };
+    (0..PIECES).map(move |piece| (at(piece), at(piece + 1))).filter(|(from, to)| from < to)
 }
 
 /// This month so far: what happened in it, and what was there before by what is there now.
@@ -187,5 +213,25 @@ fn row_of(row: &Transaction) -> Row {
         outcome: Outcome::of(row.kind, row.status, row.reason),
         name: Name::NONE,
         delta: row.delta,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Pieces join without a gap.
+        #[test]
+        fn pieces_are_the_whole(from in 0_i64..1_000_000, length in -5_i64..100) {
+            let mut at = from;
+            for (begin, end) in pieces(from, from + length) {
+                prop_assert_eq!(begin, at);
+                prop_assert!(begin < end);
+                at = end;
+            }
+            prop_assert_eq!(at, from + length.max(0));
+        }
     }
 }

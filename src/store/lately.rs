@@ -2,7 +2,7 @@
 //! as few sums as any other.
 
 use super::sql::Row;
-use super::{Result, Store, StoreError, While};
+use super::{Result, Store, StoreError, Way, While};
 use crate::core::calendar::Instant;
 use crate::core::credits::{Credits, Split};
 use crate::core::ids::AccountId;
@@ -20,6 +20,8 @@ pub struct LatelyAsk {
     pub after_seq: i64,
     /// The last of them.
     pub last_seq: i64,
+    /// How they are found.
+    pub way: Way,
     /// How long a stretch is, in microseconds. The first begins at `begin`.
     pub stretch_us: i64,
     /// Where stretches are counted from, not after `from`.
@@ -59,18 +61,37 @@ macro_rules! sums {
 
 /// By time.
 const LOOKED_UP: &str = sums!("t.occurred_at >= $2 AND t.occurred_at <= $3 AND +t.seq > $4 AND +t.seq <= $5");
-/// By number: few rows are behind one that is known.
-const BEHIND: &str = sums!("+t.occurred_at >= $2 AND +t.occurred_at <= $3 AND t.seq > $4 AND t.seq <= $5");
+/// By number, which on SQLite costs half as much for each row.
+const WALKED: &str = sums!("+t.occurred_at >= $2 AND +t.occurred_at <= $3 AND t.seq > $4 AND t.seq <= $5");
+
+/// Halves the rows until one is left: the last that was recorded before `$2`, or 0. Numbers and times of recording go the same way.
+const RECORDED_BEFORE: &str = "
+    WITH RECURSIVE s (lo, hi) AS (
+        SELECT CAST(0 AS BIGINT), CAST($3 AS BIGINT)
+        UNION ALL
+        SELECT CASE WHEN t.recorded_at < $2 THEN t.seq ELSE s.lo END, CASE WHEN t.recorded_at < $2 THEN s.hi ELSE t.seq - 1 END
+          FROM s CROSS JOIN transactions AS t
+         WHERE s.lo < s.hi AND t.account_id = $1 AND t.seq = (s.lo + s.hi + 1) / 2)
+    SELECT max(lo) FROM s";
 
 impl Store {
+    /// The number of the last row of `account`, up to `last_seq`, that was recorded before `at`; 0 where none was.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn recorded_before(&self, account: &AccountId, at: Instant, last_seq: i64) -> Result<i64> {
+        let asked = self.query(RECORDED_BEFORE).bind(account.as_str()).bind(at.micros()).bind(last_seq);
+        Ok(asked.fetch_one().await.while_("looking for what was recorded lately")?.get(0))
+    }
+
     /// Adds up rows of `account`, by stretch, kind and outcome, in no order.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn lately(&self, account: &AccountId, asked: LatelyAsk) -> Result<Vec<LatelySum>> {
-        let LatelyAsk { from, to, after_seq, last_seq, stretch_us, begin } = asked;
+        let LatelyAsk { from, to, after_seq, last_seq, way, stretch_us, begin } = asked;
         let rows = self
-            .query(if after_seq > 0 { BEHIND } else { LOOKED_UP })
+            .query(if way == Way::Walked { WALKED } else { LOOKED_UP })
             .bind(account.as_str().to_owned())
             .bind(from.micros())
             .bind(to.micros())

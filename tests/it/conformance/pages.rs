@@ -8,7 +8,7 @@ use creditd::core::ledger::Usage;
 use creditd::core::statement::{Ending, Filters, Outcome};
 use creditd::core::transaction::{Status, Touched};
 use creditd::core::unsubscribe::Wish;
-use creditd::store::{Admin, LatelyAsk, LatelySum, LogPlace, LogStretch, LogWay};
+use creditd::store::{Admin, LatelyAsk, LatelySum, LogPlace, LogStretch, LogWay, Way};
 use std::collections::BTreeMap;
 
 /// An account with rows of many kinds, some of them at one instant.
@@ -109,7 +109,8 @@ both_databases! {
             (begin, Instant::MAX, 5, last_seq, 900_000_000),
             (bounds[1], bounds[2], 3, last_seq - 2, 60_000_000),
         ] {
-            let asked = LatelyAsk { from, to, after_seq, last_seq, stretch_us, begin };
+            for way in [Way::LookedUp, Way::Walked] {
+            let asked = LatelyAsk { from, to, after_seq, last_seq, way, stretch_us, begin };
             let mut expected: BTreeMap<(i64, u8, u8), LatelySum> = BTreeMap::new();
             for row in rows.iter().filter(|row| after_seq < row.seq && row.seq <= last_seq) {
                 let counts_at = row.kind.counts_at(row.occurred_at);
@@ -127,6 +128,13 @@ both_databases! {
             let mut found = sandbox.store().lately(&acme, asked).await.expect("sums");
             found.sort_by_key(|sum| (sum.begins_at, sum.kind as u8, sum.outcome as u8));
             assert_eq!(found, expected.into_values().collect::<Vec<_>>(), "{asked:?}");
+            }
+        }
+        for at in rows.iter().flat_map(|row| [-1, 0, 1].map(|by| row.recorded_at.plus_micros(by))) {
+            for last_seq in [0, 1, 2, last_seq / 2, last_seq] {
+                let before = rows.iter().filter(|row| row.seq <= last_seq && row.recorded_at < at).map(|row| row.seq).max().unwrap_or(0);
+                assert_eq!(sandbox.store().recorded_before(&acme, at, last_seq).await.expect("a number"), before, "{at} {last_seq}");
+            }
         }
     }
 
