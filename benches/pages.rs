@@ -23,6 +23,7 @@ use creditd::core::visit::{Visit, Visitor};
 use creditd::jobs::{Kit, signing_key};
 use creditd::store::{Admin, Batch, Load, LogPlace, LogStretch, LogWay, Meta, NewAccount, Store};
 use creditd::web::{Listener, State, router};
+use sqlx::{Connection, PgConnection};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -103,12 +104,21 @@ impl Ledger {
         Store::open(&self.settings.database_url).await.expect("the ledger")
     }
 
+    /// The server of the tests does not look at its tables on its own, as others do.
+    async fn analyze(&self) {
+        if self.database == "postgres" {
+            let mut connection = PgConnection::connect(&self.settings.database_url).await.expect("the server");
+            sqlx::raw_sql("VACUUM ANALYZE").execute(&mut connection).await.expect("sql");
+        }
+    }
+
     async fn look_at_account(&self, rows: usize, runs: usize) {
         let acme = AccountId::new("acme").expect("an id");
         if self.is_new {
             let store = self.store().await;
             fill_account(&store, &acme, rows).await;
             store.close().await;
+            self.analyze().await;
         }
         let middle = place_text(middle_of(&self.store().await, &acme).await);
         let visitor =
@@ -134,6 +144,7 @@ impl Ledger {
             let store = self.store().await;
             fill_platform(&store, accounts).await;
             store.close().await;
+            self.analyze().await;
         }
         let visitor = Visitor { reach: Reach::Platform, address: None };
         let looks = [

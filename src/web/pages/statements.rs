@@ -154,7 +154,7 @@ pub(super) async fn show(
             },
         )
         .collect();
-    heads.push("As it reads now".to_owned());
+    heads.push("Now".to_owned());
     let mut all: Vec<Said> = versions.iter().map(|version| version.said).collect();
     all.push(reads);
     let rows = rows(&all, locale);
