@@ -100,10 +100,16 @@ impl What {
             _ => Preview::LowCredit,
         };
         preview(kit, account, what).await?.ok_or_else(|| {
-            let why = format!(
-                "{account} gets no such mail now: it is closed, has no alert levels (`creditd account set --levels`), or has no free credits that lapse with the month"
-            );
-            Failure::message(Exit::Refused, why)
+            let why = match kind {
+                NoticeKind::MonthlyStatement | NoticeKind::DailyStatement => {
+                    "the account was not there yet, or the time has not begun; name another --month or --day"
+                }
+                _ => {
+                    "it is closed, has no alert levels (`creditd account set --levels`), or has no free credits that lapse with the \
+                     month"
+                }
+            };
+            Failure::message(Exit::Refused, format!("{account} gets no such mail: {why}"))
         })
     }
 }

@@ -74,9 +74,23 @@ pub async fn preview(kit: &Kit, account: &AccountId, preview: Preview) -> Result
         Preview::LowCredit => scan::preview(kit, record, balance, reader).await,
         Preview::Resolved => scan::preview_resolved(kit, &record, &balance, &reader),
         Preview::LapseSoon => scan::preview_lapse_soon(kit, &record, &balance, &reader),
-        Preview::MonthlyStatement(month) => statements::preview(kit, record, reader, Reported::Month(month)).await,
-        Preview::DailyStatement(day) => statements::preview(kit, record, reader, Reported::Day(day)).await,
+        Preview::MonthlyStatement(month) => statement(kit, record, reader, Reported::Month(month)).await,
+        Preview::DailyStatement(day) => statement(kit, record, reader, Reported::Day(day)).await,
     }
+}
+
+/// Of a period that has begun, and in which the account was there.
+async fn statement(
+    kit: &Kit,
+    record: AccountRecord,
+    reader: Admin,
+    reported: Reported,
+) -> Result<Option<Message>, JobError> {
+    let (from, to) = reported.bounds(&record.account.calendar);
+    if kit.app.now() < from || to <= record.account.opened_at {
+        return Ok(None);
+    }
+    statements::preview(kit, record, reader, reported).await
 }
 
 fn reader(record: &AccountRecord) -> Result<Admin, JobError> {

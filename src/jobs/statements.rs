@@ -64,7 +64,7 @@ impl Reported {
     }
 
     /// The instants `[from, to)` in an account's own calendar.
-    fn bounds(self, calendar: &Calendar) -> (Instant, Instant) {
+    pub(super) fn bounds(self, calendar: &Calendar) -> (Instant, Instant) {
         match self {
             Reported::Month(month) => (calendar.month_start(month), calendar.month_end(month)),
             Reported::Day(day) => (calendar.day_start(day), calendar.day_end(day)),

@@ -108,6 +108,10 @@ fn a_test_is_sent_to_files_and_says_so() {
     assert!(eml.contains("This is a test, sent to you alone by `creditd email send`."), "{eml}");
     assert!(eml.contains("To: me@example.com") && !eml.contains("List-Unsubscribe"), "{eml}");
     let real = place.json("email preview low-credit --account acme --out looks");
+    for not_there in ["--month 2012-12", "--month 2013-03"] {
+        let none = place.run(&format!("email preview monthly-statement --account acme {not_there} --out looks"));
+        none.fails_with(5, "acme gets no such mail: the account was not there yet, or the time has not begun");
+    }
     assert!(!real["subject"].as_str().expect("a subject").contains("[Test]"));
     assert_eq!(place.rows("outbox list").len(), 0, "a test is in no outbox");
     place.run("email send low-credit --account acme").fails_with(2, "--to");
