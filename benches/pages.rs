@@ -258,7 +258,11 @@ async fn fill_platform(store: &Store, accounts: usize) {
     let admin = || Admin::with_defaults(Email::new("ann@example.com").expect("an address"));
     let new = |n: usize| {
         let id = AccountId::new(&format!("a{n:07}")).expect("an id");
-        new_account(id, instant("2026-03-01T00:00:00Z"), if n % 1_000 == 0 { vec![admin()] } else { Vec::new() })
+        new_account(
+            id,
+            instant("2026-03-01T00:00:00Z"),
+            if n.is_multiple_of(1_000) { vec![admin()] } else { Vec::new() },
+        )
     };
     for first in (0..accounts).step_by(OPENED_AT_ONCE) {
         let accounts: Vec<NewAccount> = (first..accounts.min(first + OPENED_AT_ONCE)).map(new).collect();

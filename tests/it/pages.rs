@@ -262,15 +262,31 @@ both_databases! {
         let ann = cookie(&app, admin_of("acme", "ann@acme.example")).await;
         let site = Site::open(app).await;
         let rows = |page: &Answer| page.body.matches("<tr role=\"row\" class=\"").count();
-        let (mut path, mut seen) = ("/accounts/acme/transactions".to_owned(), 0);
-        loop {
-            let page = site.get(&path, &ann).await;
-            seen += rows(&page);
-            let Some(next) = page.body.split("rel=\"next\" href=\"").nth(1).and_then(|rest| rest.split('"').next()) else { break };
-            path = format!("/accounts/acme/transactions{}", next.replace("&amp;", "&"));
-            assert!(seen < 1_000, "it ends");
+        let beside = |page: &Answer, rel: &str| {
+            let at = format!("rel=\"{rel}\" href=\"");
+            let next = page.body.split(&at).nth(1).and_then(|rest| rest.split('"').next());
+            next.map(|next| format!("/accounts/acme/transactions{}", next.replace("&amp;", "&")))
+        };
+        // Older and older, and the same pages again on the way back.
+        for query in ["", "?action=translation"] {
+            let (mut next, mut seen) = (Some(format!("/accounts/acme/transactions{query}")), Vec::new());
+            while let Some(path) = next {
+                let page = site.get(&path, &ann).await;
+                next = beside(&page, "next");
+                seen.push(page);
+                assert!(seen.len() < 20, "it ends");
+            }
+            let expected = if query.is_empty() { sandbox.log(&acme).await.len() } else { 61 };
+            assert_eq!(seen.iter().map(rows).sum::<usize>(), expected, "{query}");
+            let table = |page: &Answer| page.body.split("<tbody").nth(1).and_then(|rest| rest.split("</tbody>").next()).map(str::to_owned);
+            let mut back = beside(seen.last().expect("a page"), "prev");
+            for page in seen.iter().rev().skip(1) {
+                let again = site.get(&back.expect("there are newer ones"), &ann).await;
+                assert_eq!(table(&again), table(page), "{query}");
+                back = beside(&again, "prev");
+            }
+            assert_eq!(back, None, "nothing is newer than the newest");
         }
-        assert_eq!(seen, sandbox.log(&acme).await.len());
         for (query, count) in [
             ("user=user-1&action=erase", 20), ("q=RUN%2011", 11), ("q=run+119&status=succeeded", 1), ("type=purchased", 1),
             ("status=refused", 0), ("from=2013-03-20&through=2013-03-20&action=translation", 50), ("from=2013-03-21", 0),
