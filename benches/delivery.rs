@@ -94,7 +94,7 @@ fn message(account: &AccountId, number: usize, created_at: Instant) -> Message {
     let mut rng = fastrand::Rng::with_seed(number as u64 / 2);
     let workbook: Vec<u8> = std::iter::repeat_with(|| rng.u8(..)).take(20_000).collect();
     Message {
-        message_id: key.message_id("platform.example"),
+        message_id: key.message_id("a subject", "a text", "platform.example"),
         key,
         recipient_name: "Ann".into(),
         subject: "AI credits in January 2013".into(),

@@ -158,7 +158,7 @@ async fn send(context: &Context, mut kit: Kit, what: &What, to: Email) -> Result
     kit.templates = kit.templates.for_tests();
     let message = what.word(&kit).await?;
     let key = NoticeKey::test(what.kind, kit.app.now(), to);
-    let message_id = key.message_id(kit.app.settings.mail.from.address.domain());
+    let message_id = key.message_id(&message.subject, &message.text, kit.app.settings.mail.from.address.domain());
     let message = Message { key, message_id, recipient_name: String::new(), ..message };
     message.check().or_exit(Exit::Failure)?;
     let said = kit.mailer.deliver(&message).await.map_err(JobError::Mail)?;

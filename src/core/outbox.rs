@@ -245,11 +245,14 @@ impl NoticeKey {
         format!("{}/{}/{}/{}", self.kind, self.account_text(), self.about, &self.fingerprint()[..NAME_DIGITS])
     }
 
-    /// The Message-ID of this notice, in its angle brackets: the same for every delivery, so that a mailbox that gets
-    /// it twice can tell. `domain` is that of the sender.
+    /// The Message-ID of this notice with this `subject` and `text`, in its angle brackets: the same for every delivery, so that a
+    /// mailbox that gets it twice can tell. `domain` is that of the sender. A ledger that was restored counts anew, and under
+    /// the key of a mail that left before it may have another to say, which no mailbox must take for that one.
     #[must_use]
-    pub fn message_id(&self, domain: &str) -> String {
-        format!("<{}@{domain}>", &self.fingerprint()[..MESSAGE_ID_DIGITS])
+    pub fn message_id(&self, subject: &str, text: &str, domain: &str) -> String {
+        let said = Sha256::new().chain_update(self.to_string()).chain_update([0]).chain_update(subject);
+        let digest = hex(&said.chain_update([0]).chain_update(text).finalize());
+        format!("<{}@{domain}>", &digest[..MESSAGE_ID_DIGITS])
     }
 }
 

@@ -323,13 +323,14 @@ impl Templates {
         if html.len() > HTML_BYTES_MAX {
             return Err(NoticeError::TooLarge { template, bytes: html.len() });
         }
-        let message_id = key.message_id(address.domain());
+        let text = tidy(&text);
+        let message_id = key.message_id(&subject, &text, address.domain());
         let recipient_name = one_line(recipient_name);
         Ok(Message {
             key,
             recipient_name,
             subject,
-            text: tidy(&text),
+            text,
             html,
             message_id,
             created_at,
@@ -353,7 +354,7 @@ fn replace(sources: &mut BTreeMap<String, String>, dir: &Path) -> Result<(), Bad
     for entry in std::fs::read_dir(dir).map_err(failed(dir))? {
         let path = entry.map_err(failed(dir))?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-        if name.starts_with('.') || !(name.ends_with(".html") || name.ends_with(".txt")) {
+        if name.starts_with('.') || ![".html", ".txt", ".tera"].iter().any(|ending| name.ends_with(ending)) {
             continue;
         }
         if !sources.contains_key(&name) {

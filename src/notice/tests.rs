@@ -40,7 +40,7 @@ fn shown(message: &Message) -> String {
 fn low_credit_reads_well() {
     insta::assert_snapshot!(shown(&low_credit(&sample_low_credit())), @r#"
     low-credit/acme/low#3/ann@example.com/1
-    <5589578aac65c8fa8cc516aa7ddf2617@platform.example>
+    <981052ccb0e5e078e3c7e53c150a401b@platform.example>
     Subject: Low on AI credits: 280 left (Acme)
 
     280 AI credits left: 80 free and 200 purchased. At the pace of the last 7 days (40 a day) they run out around 12 March 2013, 13:00 EDT, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; the purchased credits do not cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
@@ -104,7 +104,7 @@ fn the_longer_pace_and_the_packs_are_said_where_they_help() {
 fn a_monthly_statement_reads_well() {
     insta::assert_snapshot!(shown(&statement(&sample_statement())), @r#"
     monthly-statement/acme/2013-03/ann@example.com/1
-    <6ff368ff04bd778ad1ddd419a6538afd@platform.example>
+    <b91b343e332f74b03f8ee2a551a9c06f@platform.example>
     Subject: 1,305 AI credits used in March 2013, 4,380 for April (Acme)
 
     1,305 AI credits used in March 2013 in 212 actions. April began with 4,380: 1,500 free and 2,880 purchased.
@@ -154,7 +154,7 @@ fn a_daily_statement_and_a_correction_say_so() {
     let samples = statement::samples();
     insta::assert_snapshot!(shown(&statement(&samples[2])), @r#"
     daily-statement/acme/2013-03-05/ann@example.com/1
-    <793bc891b130d6e7887fd0e63870d4b0@platform.example>
+    <51c34fcc6c03e35f9a27191fb2e6038c@platform.example>
     Subject: No AI credits used on 5 March 2013, 0 left (Acme)
 
     No AI credits used on 5 March 2013. 0 left: 0 free and 0 purchased.

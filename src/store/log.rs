@@ -40,7 +40,7 @@ pub enum LogWay {
 /// A stretch of the log of an account.
 #[derive(Clone, Copy, Debug)]
 pub struct LogStretch {
-    /// Rows that occurred at this instant or later,
+    /// Rows that count at this instant or later: a lapse at the end of a grant counts just before it,
     pub from: Instant,
     /// and before this one.
     pub to: Instant,
@@ -57,7 +57,8 @@ impl LogStretch {
     fn bounds(&self) -> (LogPlace, LogPlace) {
         let next_seq = |place: LogPlace, by: i64| LogPlace { seq: place.seq.saturating_add(by), ..place };
         let oldest = LogPlace { occurred_at: self.from, seq: i64::MIN };
-        let newest = LogPlace { occurred_at: self.to.plus_micros(-1), seq: i64::MAX };
+        // Of what occurred at that very instant, what counts before it is in.
+        let newest = LogPlace { occurred_at: self.to, seq: i64::MAX };
         match self.way {
             LogWay::Back => {
                 let newest = self.behind.map_or(newest, |place| newest.min(next_seq(place, -1)));
@@ -115,18 +116,20 @@ macro_rules! found {
     ($order:literal) => {
         stretch!(
             columns!(),
-            " AND ($6 IS NULL OR t.action = $6) AND ($7 IS NULL OR t.user_id = $7)
-              AND ($8 IS NULL OR $8 = CASE WHEN t.free_delta <> 0 AND t.purchased_delta <> 0 THEN 'mixed'
+            " AND t.occurred_at - CASE t.kind WHEN 'expiry' THEN 1 ELSE 0 END >= $6
+              AND t.occurred_at - CASE t.kind WHEN 'expiry' THEN 1 ELSE 0 END < $7
+              AND ($8 IS NULL OR t.action = $8) AND ($9 IS NULL OR t.user_id = $9)
+              AND ($10 IS NULL OR $10 = CASE WHEN t.free_delta <> 0 AND t.purchased_delta <> 0 THEN 'mixed'
                   WHEN t.free_delta <> 0 THEN 'free' WHEN t.purchased_delta <> 0 THEN 'purchased' ELSE 'none' END)
-              AND ($9 IS NULL OR $9 = CASE WHEN t.kind <> 'charge' OR t.status = 'success' THEN 'succeeded'
+              AND ($11 IS NULL OR $11 = CASE WHEN t.kind <> 'charge' OR t.status = 'success' THEN 'succeeded'
                   WHEN t.reason IS NULL THEN 'failed' ELSE 'refused' END)",
             $order
         )
     };
 }
 
-const FOUND_BACK: &str = found!(" ORDER BY t.occurred_at DESC, t.seq DESC LIMIT $10");
-const FOUND_FORTH: &str = found!(" ORDER BY t.occurred_at, t.seq LIMIT $10");
+const FOUND_BACK: &str = found!(" ORDER BY t.occurred_at DESC, t.seq DESC LIMIT $12");
+const FOUND_FORTH: &str = found!(" ORDER BY t.occurred_at, t.seq LIMIT $12");
 const PLACE_BACK: &str =
     stretch!("t.occurred_at, t.seq", "", " ORDER BY t.occurred_at DESC, t.seq DESC LIMIT 1 OFFSET $6");
 const PLACE_FORTH: &str = stretch!("t.occurred_at, t.seq", "", " ORDER BY t.occurred_at, t.seq LIMIT 1 OFFSET $6");
@@ -152,6 +155,8 @@ impl Store {
             .bind(oldest.seq)
             .bind(newest.occurred_at.micros())
             .bind(newest.seq)
+            .bind(stretch.from.micros())
+            .bind(stretch.to.micros())
             .bind(sieve.action)
             .bind(sieve.user)
             .bind(sieve.touched)
@@ -163,7 +168,8 @@ impl Store {
         rows.iter().map(|row| Ok(read_transaction(row)?.1)).collect()
     }
 
-    /// The place of row number `rows` of `stretch`, counted its way; `None` where it has fewer. The index alone tells.
+    /// The place of row number `rows` of `stretch`, counted its way; `None` where it has fewer. The index alone tells, so rows
+    /// of the last instant are counted, too, that count behind the stretch.
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError).

@@ -22,7 +22,7 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::handler::Handler;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
 use problem::{Fault, Problem};
 use std::sync::Arc;
@@ -151,8 +151,11 @@ async fn nothing(uri: Uri) -> Response {
         return Problem::new(Fault::NotFound, "there is nothing at this address; /v1/openapi.json says what there is")
             .into_response();
     }
-    (StatusCode::NOT_FOUND, "there is nothing here; /healthz, /readyz, /metrics and /v1/openapi.json are\n")
-        .into_response()
+    let page = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+                <title>There is nothing here</title><h1>There is nothing here</h1>\
+                <p>No page has this address: check it, or open the link once more that you were sent. Programs find \
+                /v1/openapi.json, /healthz, /readyz and /metrics.</p></html>\n";
+    (StatusCode::NOT_FOUND, Html(page)).into_response()
 }
 
 async fn other_methods() -> Problem {

@@ -6,7 +6,7 @@
 
 use crate::app::{Answer, AppError};
 use crate::core::credits::Split;
-use crate::core::ids::AccountId;
+use crate::core::ids::{AccountId, Reference};
 use crate::core::ledger::Cause;
 use crate::core::transaction::{Reason, words};
 use crate::store::StoreError;
@@ -244,6 +244,12 @@ struct Members {
 }
 
 impl Problem {
+    /// The payment was recorded for another account, which stays unnamed.
+    pub(super) fn payment_used(reference: &Reference) -> Problem {
+        let what = "was recorded before, for another account, and a payment counts once; nothing was written";
+        Problem::of(Kind::Refusal(Cause::PaymentUsed), format!("payment_used: the payment {reference} {what}"))
+    }
+
     fn of(kind: Kind, detail: String) -> Problem {
         Problem {
             page: kind.page(),

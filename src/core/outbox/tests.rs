@@ -53,10 +53,14 @@ fn keys_are_spelled_in_one_way() {
 }
 
 #[test]
-fn a_message_id_is_a_function_of_key_and_domain() {
-    let id = key("low-credit/acme/low#3/ann@example.com/1").message_id("credits.example");
-    insta::assert_snapshot!(id, @"<5589578aac65c8fa8cc516aa7ddf2617@credits.example>");
-    assert_ne!(id, key("low-credit/acme/low#4/ann@example.com/1").message_id("credits.example"));
+fn a_message_id_is_a_function_of_what_is_said_to_whom() {
+    let id = |of: &str, subject: &str, text: &str| key(of).message_id(subject, text, "credits.example");
+    let (third, fourth) = ("low-credit/acme/low#3/ann@example.com/1", "low-credit/acme/low#4/ann@example.com/1");
+    let one = id(third, "Low", "283 left");
+    assert!(one.starts_with('<') && one.ends_with("@credits.example>") && one == id(third, "Low", "283 left"), "{one}");
+    for other in [id(fourth, "Low", "283 left"), id(third, "Low", "50 left"), id(third, "Low2", "83 left")] {
+        assert_ne!(one, other);
+    }
 }
 
 #[test]
@@ -77,7 +81,7 @@ fn a_message_that_no_mail_can_be_made_of_is_refused_without_its_address() {
         bytes: vec![0; MESSAGE_BYTES_MAX - 3].into(),
     };
     let good = Message {
-        message_id: key.message_id("credits.example"),
+        message_id: key.message_id("Low", "283 left", "credits.example"),
         key,
         recipient_name: String::new(),
         subject: "a".into(),

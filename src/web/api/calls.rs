@@ -2,12 +2,12 @@
 
 use super::answers;
 use super::input::{self, body, call_key, comment};
-use crate::app::Answer;
+use crate::app::{Answer, AppError};
 use crate::config::AMOUNT_MAX;
 use crate::core::calendar::Instant;
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, ActionCode, Key, Reference, UserId};
-use crate::core::ledger::{self, Call, HOLD_TTL_SECONDS, Usage};
+use crate::core::ledger::{self, Call, HOLD_TTL_SECONDS, Refusal, Usage};
 use crate::core::transaction::{Money, Status};
 use crate::web::State;
 use crate::web::bearer::Caller;
@@ -339,6 +339,16 @@ pub(super) async fn purchase(
         money: Money { minor: settings.pack_price_minor.saturating_mul(packs), currency: settings.currency.clone() },
         comment: input::comment(&comment)?,
     });
-    let answer = make(&state, caller.account()?, call, false).await?;
-    Ok(called(answer.replayed, &answers::Purchase::of(caller.account()?, &answer)))
+    let account = caller.account()?;
+    let answer = match state.0.kit.app.call(account, call).await {
+        // Whose it is concerns nobody who may see one account alone.
+        Err(AppError::Refused(Refusal::PaymentUsed { reference, .. })) if caller.own_account().is_some() => {
+            return Err(Problem::payment_used(&reference));
+        }
+        answer => answer?,
+    };
+    if let Some(problem) = Problem::of_refused(account, &answer) {
+        return Err(problem);
+    }
+    Ok(called(answer.replayed, &answers::Purchase::of(account, &answer)))
 }

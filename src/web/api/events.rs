@@ -196,9 +196,14 @@ async fn many(state: &State, caller: &Caller, body: &[u8]) -> Result<Response, P
 fn binary(headers: &HeaderMap, body: &[u8]) -> Result<Event, Problem> {
     let attribute = |name: &str| {
         let value = headers.get(format!("ce-{name}"))?;
-        Some(value.to_str().map_err(|_| Problem::invalid(format!("ce-{name}: printable ASCII is expected"))))
+        let text = value.to_str().ok().and_then(percent_decoded);
+        Some(text.ok_or_else(|| {
+            Problem::invalid(format!(
+                "ce-{name}: printable ASCII is expected, and all else as % and two hexadecimal digits"
+            ))
+        }))
     };
-    let maybe = |name: &str| attribute(name).transpose().map(|text| text.map(str::to_owned));
+    let maybe = |name: &str| attribute(name).transpose();
     let must = |name: &str| {
         maybe(name)?.ok_or_else(|| {
             Problem::invalid(format!(
@@ -221,9 +226,32 @@ fn binary(headers: &HeaderMap, body: &[u8]) -> Result<Event, Problem> {
     })
 }
 
+/// An attribute as its header has it (CloudEvents, HTTP binding 3.1.3.2): a `%` and two hexadecimal digits stand for a byte. The key
+/// of an event must be the same whichever way it comes.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let mut digit = || char::from(rest.next()?).to_digit(16);
+            bytes.push(u8::try_from(digit()? * 16 + digit()?).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_event_has_one_key_whichever_way_it_comes() {
+        assert_eq!(percent_decoded("j%C3%B6b%201").as_deref(), Some("jöb 1"));
+        assert_eq!(percent_decoded("/gateway?a=1+2").as_deref(), Some("/gateway?a=1+2"));
+        assert_eq!(["%", "%1", "%g0", "%ff", "100%"].map(percent_decoded), [const { None }; 5]);
+    }
 
     #[test]
     fn source_and_id_are_the_key_together() {

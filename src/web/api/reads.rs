@@ -69,7 +69,10 @@ pub(super) async fn balance(
         Some(at) => app.balances_as_of(accounts, at).await?,
         None => app.balances(accounts).await?,
     };
-    let balance = balances.first().ok_or_else(|| AppError::UnknownAccount(account.clone()))?;
+    let balance = balances.first().ok_or_else(|| match as_of {
+        Some(at) => AppError::UnknownThen { account: account.clone(), at },
+        None => AppError::UnknownAccount(account.clone()),
+    })?;
     Ok(Json(Balance::of(balance)))
 }
 

@@ -145,8 +145,9 @@ pub(super) fn banner(standing: &Standing, stops: &[String], locale: Locale) -> O
     let total = standing.balance.available.total();
     let stops = if stops.is_empty() { "Actions that cost credits".to_owned() } else { listed(stops, STOPS_SHOWN) };
     if total <= Credits::ZERO {
-        let next = moment(standing.balance.month_ends_at, standing.balance.zone, locale);
-        let text = format!("{stops} are refused until credits are bought or new free ones come on {next}.");
+        let next = standing.balance.next_reset_at.map(|at| moment(at, standing.balance.zone, locale));
+        let next = next.map(|next| format!(" or new free ones come on {next}")).unwrap_or_default();
+        let text = format!("{stops} are refused until credits are bought{next}.");
         return Some(Banner { tone: "empty", title: "No credits are left".to_owned(), text });
     }
     let title =
@@ -174,7 +175,12 @@ fn status(standing: &Standing, locale: Locale) -> Option<String> {
 /// How long the credits last, in sentences.
 pub(super) fn said(forecast: &Forecast, standing: &Standing, locale: Locale) -> Vec<String> {
     let balance = &standing.balance;
-    let (zone, reset) = (balance.zone, moment(balance.month_ends_at, balance.zone, locale));
+    let zone = balance.zone;
+    // Whoever is not open uses nothing, and an account that is closed has no reset to come.
+    let (None, Some(reset)) = (status(standing, locale), balance.next_reset_at.map(|at| moment(at, zone, locale)))
+    else {
+        return status(standing, locale).into_iter().collect();
+    };
     let at = |at: Option<Instant>| at.map(|at| hour(at, zone, locale));
     let mut sentences = Vec::new();
     let first = match (forecast.outlook, at(forecast.runs_out_at), at(forecast.free_runs_out_at)) {

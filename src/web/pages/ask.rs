@@ -102,9 +102,14 @@ fn place(text: &str) -> Result<LogPlace, &'static str> {
 /// What was asked of a summary.
 pub(super) struct SummaryAsked {
     pub range: DateRange,
+    /// The periods that a page shows.
     pub by: Grouping,
+    /// Those that were asked for, which a file has.
+    pub asked_by: Grouping,
     pub of: Option<Breakdown>,
     pub problems: Vec<String>,
+    /// Why a page shows others.
+    pub cut: Option<String>,
 }
 
 impl SummaryAsked {
@@ -133,12 +138,17 @@ impl SummaryAsked {
             let known = Breakdown::from_word(text).filter(|breakdown| *breakdown != Breakdown::Transaction);
             word("breakdown", known)
         });
-        let mut asked = SummaryAsked { range, by, of, problems };
+        let mut asked = SummaryAsked { range, by, asked_by: by, of, problems, cut: None };
         let periods = asked.periods();
         if periods > PERIODS_MAX {
-            let what = format!("{periods} periods are more than a page holds: it shows months; files have them all.");
-            asked.problems.push(what);
-            asked.by = if asked.range.days() > PERIODS_MAX * 28 { Grouping::Range } else { Grouping::Month };
+            let (by, shown) = if asked.range.days() > PERIODS_MAX * 28 {
+                (Grouping::Range, "the whole range as one")
+            } else {
+                (Grouping::Month, "months")
+            };
+            asked.by = by;
+            asked.cut =
+                Some(format!("{periods} periods are more than a page holds: it shows {shown}; files have them all."));
         }
         asked
     }
@@ -193,7 +203,13 @@ mod tests {
     fn a_summary_is_of_this_month_unless_asked() {
         let shown = |pairs: &[(&str, &str)]| {
             let asked = SummaryAsked::of(&query(pairs), day("2026-03-20"));
-            format!("{}..{} by {} {:?}", asked.range.from(), asked.range.to(), asked.by, asked.problems)
+            format!(
+                "{}..{} by {} {:?}",
+                asked.range.from(),
+                asked.range.to(),
+                asked.by,
+                asked.problems.iter().chain(&asked.cut).collect::<Vec<_>>()
+            )
         };
         insta::assert_snapshot!(shown(&[]), @"2026-03-01..2026-04-01 by day []");
         insta::assert_snapshot!(shown(&[("from", "2026-02-03"), ("through", "2026-02-09"), ("by", "week")]), @"2026-02-03..2026-02-10 by week []");

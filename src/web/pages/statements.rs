@@ -8,7 +8,9 @@ use crate::core::calendar::Month;
 use crate::core::ids::AccountId;
 use crate::core::locale::Locale;
 use crate::core::outbox::{Attachment, NoticeKey, NoticeKind};
-use crate::core::statement::{DateRange, FIGURES, Figures, Grouping, LineType, ReportModel, ReportSpec, Said, Scope};
+use crate::core::statement::{
+    Column, DateRange, FIGURES, Figures, Grouping, LineType, ReportModel, ReportSpec, Said, Scope,
+};
 use crate::notice::words::month_title;
 use crate::report::make;
 use crate::store::{OutboxRecord, SaidTo};
@@ -193,8 +195,10 @@ fn said_by(model: &ReportModel) -> Said {
 
 /// The figures of one type of credits.
 type FiguresOf = fn(&Said) -> &Figures;
+/// How many actions ended one way.
+type CountOf = fn(&Said) -> u64;
 
-/// A row for each figure that any of `all` has.
+/// A row for each figure and each count that any of `all` has.
 fn rows(all: &[Said], locale: Locale) -> Vec<Row> {
     let mut rows = Vec::new();
     for (column, figure) in FIGURES {
@@ -209,6 +213,22 @@ fn rows(all: &[Said], locale: Locale) -> Vec<Row> {
                 credit_type,
                 cells: figures.iter().map(|figure| locale.number(*figure).replace('-', "−")).collect(),
                 is_changed: figures.iter().any(|figure| *figure != figures[0]),
+            });
+        }
+    }
+    let counts: [(Column, CountOf); 3] = [
+        (Column::Succeeded, |said| said.counts.succeeded),
+        (Column::Failed, |said| said.counts.failed),
+        (Column::Refused, |said| said.counts.refused),
+    ];
+    for (column, of) in counts {
+        let counts: Vec<u64> = all.iter().map(of).collect();
+        if counts.iter().any(|count| *count != 0) {
+            rows.push(Row {
+                name: column.heading(),
+                credit_type: "actions",
+                cells: counts.iter().map(|count| locale.number(*count)).collect(),
+                is_changed: counts.iter().any(|count| *count != counts[0]),
             });
         }
     }

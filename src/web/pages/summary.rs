@@ -125,8 +125,8 @@ async fn read(pages: &Pages, id: &AccountId, spec: ReportSpec, has_charts: bool)
     Ok(ReportModel { marks, ..model })
 }
 
-fn spec(asked: &SummaryAsked, now: Instant) -> Result<ReportSpec, Shut> {
-    let spec = ReportSpec::new("Summary", asked.range, asked.by, Scope::Account, now);
+fn spec(asked: &SummaryAsked, by: Grouping, now: Instant) -> Result<ReportSpec, Shut> {
+    let spec = ReportSpec::new("Summary", asked.range, by, Scope::Account, now);
     spec.map(|spec| spec.with_breakdown(asked.of)).map_err(|error| Shut::Asked(error.to_string()))
 }
 
@@ -139,7 +139,7 @@ pub(super) async fn show(
     let (now, calendar) = (pages.app().now(), &at.record.account.calendar);
     let today = calendar.day_of(now);
     let asked = SummaryAsked::of(&query, today);
-    let spec = spec(&asked, now)?;
+    let spec = spec(&asked, asked.by, now)?;
     let turn = pages.0.reports.acquire().await;
     let model = read(&pages, at.id(), spec, true).await?;
     drop(turn);
@@ -174,7 +174,7 @@ pub(super) async fn show(
     let same = [
         ("from", asked.range.from().date().to_string()),
         ("through", through.to_string()),
-        ("by", asked.by.to_string()),
+        ("by", asked.asked_by.to_string()),
         ("of", asked.of.map_or_else(String::new, |of| of.to_string())),
     ];
     let has_charts = !drawings.is_empty();
@@ -200,7 +200,7 @@ pub(super) async fn show(
         forms: forms.map(|format| File { form: format.as_str(), text: form_text(*format) }).collect(),
         files: query_text(same.iter().map(|(name, value)| (*name, value.as_str()))),
         zone: calendar.zone_at(now).name(),
-        problems: asked.problems,
+        problems: asked.problems.into_iter().chain(asked.cut).collect(),
     };
     Ok(page(status, "summary.html", &Shell::of_account(&pages, &at, Tab::Summary), &view))
 }
@@ -217,7 +217,7 @@ pub(super) async fn export(
     if let Some(problem) = asked.problems.first() {
         return Err(Shut::Asked(problem.clone()));
     }
-    let spec = spec(&asked, now)?;
+    let spec = spec(&asked, asked.asked_by, now)?;
     let spec = if format.has_lines_only() { spec.bare() } else { spec };
     let _turn = pages.0.reports.acquire().await;
     let model = read(&pages, at.id(), spec, format.has_charts()).await?;

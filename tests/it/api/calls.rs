@@ -1,6 +1,6 @@
 //! Calls that change something: what they answer, again and again, and what they are refused with.
 
-use super::{NOW, acme};
+use super::{ALL, Made, NOW, acme, token};
 use crate::support::{Sandbox, account_id, both_databases};
 use axum::body::Body;
 use serde_json::{Value, json};
@@ -47,6 +47,18 @@ both_databases! {
         let replayed = api.post(CHARGES, "job-1", json!({"action": "erase", "user": "ann", "quantity": 3, "comment": "für Ann", "dry_run": true}));
         assert_eq!(replayed.await.ok()["replayed"], true);
         assert_eq!(sandbox.log(&account_id("acme")).await.len(), 4, "a dry run writes nothing");
+    }
+
+    async fn whose_a_payment_is_is_told_to_the_platform_alone(sandbox: Sandbox) {
+        let api = acme(&sandbox).await;
+        sandbox.open_account("beta", "UTC", "2013-01-01").await;
+        api.post("/v1/accounts/acme/purchases", "inv-1", json!({"packs": 1})).await.ok();
+        let own = Made { account: Some("beta"), ..ALL };
+        let beta = api.with_token(&token(sandbox.store(), own).await);
+        let told = beta.post("/v1/accounts/beta/purchases", "inv-1", json!({"packs": 1})).await.problem(409, "payment_used");
+        assert!(!told.to_string().contains("acme"), "{told}");
+        let told = api.post("/v1/accounts/beta/purchases", "inv-1", json!({"packs": 1})).await.problem(409, "payment_used");
+        assert!(told["detail"].as_str().expect("a detail").contains("acme"), "{told}");
     }
 
     async fn what_is_not_there_is_told_in_figures(sandbox: Sandbox) {

@@ -27,7 +27,7 @@ fn notice(account: &AccountId, crossing: &Crossing) -> Message {
     let ann = Email::new("ann@example.com").expect("an address");
     let key = NoticeKey::low_credit(account.clone(), crossing, ann);
     Message {
-        message_id: key.message_id("credits.example"),
+        message_id: key.message_id("a subject", "a text", "credits.example"),
         key,
         recipient_name: "Ann".into(),
         subject: "Low".into(),

@@ -24,7 +24,7 @@ pub fn alert(account: &AccountId, crossing: u32, recipient: &str, created_at: &s
 #[track_caller]
 pub fn message(key: NoticeKey, created_at: &str) -> Message {
     Message {
-        message_id: key.message_id("credits.example"),
+        message_id: key.message_id("a subject", "a text", "credits.example"),
         key,
         recipient_name: "Zoë \"O'Neil\"".into(),
         subject: "Statement of 'January' \\ 2013".into(),
