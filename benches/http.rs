@@ -5,25 +5,24 @@
 //! `-- seconds=5` for how long each figure is measured. Clients are in the same process and on the same cores, so what they cost is
 //! counted against HTTP. benches/README.md says what the figures mean.
 
-#[path = "../tests/it/support/cluster.rs"]
-#[allow(dead_code, reason = "the tests use all of it")]
-mod cluster;
+#[path = "ledger/common.rs"]
+#[allow(dead_code, reason = "other benches use the rest")]
+mod common;
 
+use common::{
+    Asked, OPENED_AT_ONCE, any_key, clock, cluster, instant, new_account, runtime, settings, usage, write_through,
+};
 use creditd::app::App;
 use creditd::clock::Clock;
-use creditd::config::{LoadInput, Settings};
+use creditd::config::Settings;
 use creditd::core::access::{Reach, Scope};
-use creditd::core::calendar::{Calendar, Instant, Terms, parse_zone};
-use creditd::core::credits::Credits;
-use creditd::core::ids::{AccountId, ActionCode, Key};
-use creditd::core::ledger::{Account, Usage};
+use creditd::core::ids::AccountId;
 use creditd::core::token::{TOKEN_BYTES, Token, TokenHash, token_of};
 use creditd::core::transaction::Status;
 use creditd::jobs::Kit;
 use creditd::store::{Meta, NewAccount, Store};
 use creditd::web::{Listener, State, router};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -33,58 +32,34 @@ use tokio_util::sync::CancellationToken;
 
 /// Accounts that charges are spread over.
 const ACCOUNTS: usize = 10_000;
-/// Accounts opened in one transaction.
-const OPENED_AT_ONCE: usize = 5_000;
 /// How often the two are measured, turn about: a machine that slows down slows down both.
 const ROUNDS: usize = 3;
-/// Enough free credits for any bench.
-const ALLOWANCE: i64 = 1_000_000_000;
 const NOW: &str = "2026-03-15T00:00:00Z";
 
 fn main() {
-    let words: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
-    let number = |name: &str, usual: usize| {
-        let said = words.iter().find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok());
-        said.unwrap_or(usual)
-    };
-    let (connections, seconds) = (number("connections", 64), number("seconds", 5));
+    let asked = Asked::of_args();
+    let connections = asked.number("connections").unwrap_or(64);
+    let measured = Duration::from_secs(asked.number("seconds").unwrap_or(5) as u64);
     if write_through() {
         return;
     }
-    let measured = Duration::from_secs(seconds as u64);
-    let is_asked = |one: &str| {
-        words.iter().any(|word| word == one) || !words.iter().any(|word| word == "sqlite" || word == "postgres")
-    };
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        if is_asked("sqlite") {
+    let no_limit = [("web.requests_per_second", "0")];
+    runtime().block_on(async {
+        for database in asked.databases() {
             let folder = tempfile::tempdir().expect("a folder");
-            let url = format!("sqlite://{}", folder.path().join("creditd.db").display());
-            let store = Store::create(&url, Meta { created_at: instant(NOW), sandbox: true }).await.expect("a ledger");
-            bench("SQLite", settings(folder.path(), &url), store, connections, measured).await;
-        }
-        if is_asked("postgres")
-            && let Some(cluster) = cluster::cluster()
-        {
-            let (database, folder) = (cluster.create_database(false).await, tempfile::tempdir().expect("a folder"));
-            let store = Store::open(&database.url).await.expect("a ledger");
-            bench("Postgres", settings(folder.path(), &database.url), store, connections, measured).await;
+            if database == "sqlite" {
+                let url = format!("sqlite://{}", folder.path().join("creditd.db").display());
+                let meta = Meta { created_at: instant(NOW), sandbox: true };
+                let store = Store::create(&url, meta).await.expect("a ledger");
+                bench("SQLite", settings(folder.path(), &url, &no_limit), store, connections, measured).await;
+            } else if let Some(cluster) = cluster::cluster() {
+                let database = cluster.create_database(false).await;
+                let store = Store::open(&database.url).await.expect("a ledger");
+                let settings = settings(folder.path(), &database.url, &no_limit);
+                bench("Postgres", settings, store, connections, measured).await;
+            }
         }
     });
-}
-
-/// The server of the tests does without the disk; a bench does not. True when the work was done by a child that knows.
-#[expect(clippy::disallowed_methods, reason = "a bench tells the server by the environment to write through")]
-fn write_through() -> bool {
-    const NAME: &str = "CREDITD_POSTGRES_FSYNC";
-    if std::env::var_os(NAME).is_some() {
-        return false;
-    }
-    let program = std::env::current_exe().expect("this program");
-    let status = std::process::Command::new(program).args(std::env::args_os().skip(1)).env(NAME, "1").status();
-    assert!(status.expect("this program starts").success(), "the bench failed");
-    true
 }
 
 async fn bench(database: &str, settings: Settings, store: Store, connections: usize, measured: Duration) {
@@ -154,7 +129,7 @@ where
 async fn calls(app: App, done: Arc<AtomicBool>) -> Vec<f64> {
     let mut took = Vec::new();
     while !done.load(Ordering::Relaxed) {
-        let (account, usage) = (any_account(), usage());
+        let (account, usage) = (any_account(), usage(&any_key()));
         let begin = clock();
         let answer = app.charge(&account, &usage).await.expect("an answer");
         took.push(begin.elapsed().as_secs_f64() * 1_000.0);
@@ -171,10 +146,10 @@ async fn requests(at: SocketAddr, token: String, done: Arc<AtomicBool>) -> Vec<f
     while !done.load(Ordering::Relaxed) {
         const BODY: &str = "{\"action\":\"erase\"}";
         let request = format!(
-            "POST /v1/accounts/{}/charges HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\nIdempotency-Key: {:032x}\r\n\
+            "POST /v1/accounts/{}/charges HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\nIdempotency-Key: {}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{BODY}",
             any_account(),
-            fastrand::u128(..),
+            any_key(),
             BODY.len()
         );
         let begin = clock();
@@ -200,10 +175,6 @@ fn is_whole(answer: &[u8]) -> bool {
     answer.len() >= end + END.len() + digits.fold(0, |length, digit| length * 10 + usize::from(digit - b'0'))
 }
 
-fn instant(text: &str) -> Instant {
-    Instant::parse(text).expect("an instant")
-}
-
 fn account_id(n: usize) -> AccountId {
     AccountId::new(&format!("a{n:05}")).expect("an id")
 }
@@ -212,22 +183,9 @@ fn any_account() -> AccountId {
     account_id(fastrand::usize(..ACCOUNTS))
 }
 
-fn settings(folder: &Path, url: &str) -> Settings {
-    let flags = [("database_url", url), ("web.requests_per_second", "0")];
-    let flags = flags.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
-    Settings::load(LoadInput { folder: folder.to_owned(), flags, ..LoadInput::default() })
-        .expect("the defaults are valid")
-}
-
 async fn fill(app: &App) {
-    let zone = parse_zone("UTC").expect("a zone");
-    let terms = Terms { from: "2026-03".parse().expect("a month"), zone, allowance: Credits::new(ALLOWANCE) };
     let opened_at = instant("2026-03-01T00:00:00Z");
-    let new = |n: usize| NewAccount {
-        account: Account { id: account_id(n), name: format!("Account {n}"), opened_at, calendar: Calendar::new(terms) },
-        locale: None,
-        admins: Vec::new(),
-    };
+    let new = |n: usize| new_account(account_id(n), opened_at, Vec::new());
     for first in (0..ACCOUNTS).step_by(OPENED_AT_ONCE) {
         let accounts: Vec<NewAccount> = (first..ACCOUNTS.min(first + OPENED_AT_ONCE)).map(new).collect();
         app.store.open_accounts(&accounts, app.now()).await.expect("accounts");
@@ -242,22 +200,4 @@ async fn token(store: &Store) -> String {
     let token = Token { hash, name, scope, reach, created_at, expires_at: None, revoked_at: None };
     store.add_token(&token).await.expect("a token");
     secret.expose().to_owned()
-}
-
-fn usage() -> Usage {
-    Usage {
-        key: Key::new(&format!("{:032x}", fastrand::u128(..))).expect("a key"),
-        occurred_at: None,
-        user: None,
-        action: ActionCode::new("erase").expect("an action"),
-        quantity: 1,
-        status: Status::Success,
-        comment: String::new(),
-        post_to_open: false,
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "a bench reads the clock")]
-fn clock() -> std::time::Instant {
-    std::time::Instant::now()
 }
