@@ -218,6 +218,8 @@ mod tests {
         insta::assert_snapshot!(shown(&[("from", "2027-01-01")]), @r#"2026-03-01..2026-04-01 by day ["The range begins on 2027-01-01, which lies ahead: there is nothing to show yet."]"#);
         assert!(shown(&[("from", "2026-03-03"), ("through", "2026-03-01")]).contains("is empty"));
         assert!(shown(&[("of", "transaction")]).contains("not one of those"));
+        let long = SummaryAsked::of(&query(&[("from", "2020-01-01"), ("through", "2026-03-01")]), day("2026-03-20"));
+        assert_eq!((long.asked_by, long.problems.len()), (Grouping::Day, 0), "a file has every day");
     }
 
     #[test]

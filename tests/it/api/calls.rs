@@ -61,6 +61,12 @@ both_databases! {
         assert!(told["detail"].as_str().expect("a detail").contains("acme"), "{told}");
     }
 
+    async fn an_account_that_was_not_known_then_is_told_from_none(sandbox: Sandbox) {
+        let api = acme(&sandbox).await;
+        let told = api.get("/v1/accounts/acme/balance?as_of=2012-01-01T00:00:00Z").await.problem(404, "unknown_account");
+        assert!(told["detail"].as_str().expect("a detail").contains("was not known at 2012-01-01"), "{told}");
+    }
+
     async fn what_is_not_there_is_told_in_figures(sandbox: Sandbox) {
         let api = acme(&sandbox).await;
         let refused = api.post(CHARGES, "big", json!({"action": "erase", "quantity": 300})).await;
