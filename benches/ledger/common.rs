@@ -13,6 +13,10 @@ use creditd::core::transaction::Status;
 use creditd::store::{Admin, NewAccount};
 use std::path::Path;
 
+/// As the program has it.
+#[global_allocator]
+static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Accounts opened in one transaction while a ledger is made.
 pub const OPENED_AT_ONCE: usize = 5_000;
 /// Enough free credits for any bench.

@@ -24,6 +24,10 @@ pub(super) const ACCOUNTS_PER_READ: usize = crate::store::RANGES_PER_READ;
 const PAGES_AT_ONCE: usize = 2;
 /// Rows that are handed over at a time: some ten megabytes.
 const ROWS_PER_PIECE: usize = 200_000;
+/// Accounts of a report for each of which one looks where its range begins among its rows,
+const ACCOUNTS_ENTERED: usize = 16;
+/// where it has more rows than this: to add up fewer costs as much.
+const ROWS_ENTERED: i64 = 30;
 /// Where there may be more rows than this, they are added up as they come.
 const ROWS_KEPT: i64 = 1_000_000;
 
@@ -131,7 +135,13 @@ impl App {
             Some(spec) => self.sum_sealed(&mut reading, pinned, spec).await?,
             None => None,
         };
-        let ranges = pinned.ranges(wanted.range, sealed.as_deref());
+        let known = match sealed {
+            None if pinned.accounts.len() <= ACCOUNTS_ENTERED => {
+                Some(self.enter(&mut reading, pinned, wanted.range).await?)
+            }
+            sealed => sealed,
+        };
+        let ranges = pinned.ranges(wanted.range, known.as_deref());
         let has_openings = wanted.spec.is_none_or(ReportSpec::has_balances);
         let way = self.store.way_to_rows(&ranges, !pinned.is_chosen).await?;
         let asked = ReportAsk { breakdown: wanted.breakdown, has_openings, way };
@@ -139,6 +149,26 @@ impl App {
         let begin = |page: &_| Ok(self.store.begin_report_rows(page, asked, ROWS_PER_PIECE));
         self.add_pages(&mut reading, wanted.spec, pages, begin, progress).await?;
         Ok((reading.accounts, reading.rows))
+    }
+
+    /// Adds the balance with which the range of each account begins, and returns the row that left it. No row counts before it was
+    /// recorded, so what that one and those before it changed is in the balance, and none of them is in the range. Where most
+    /// rows are behind it, 0: to walk over these would cost more than to look up those of the range.
+    async fn enter(&self, reading: &mut Reading, pinned: &Pinned, range: DateRange) -> Result<Vec<i64>, AppError> {
+        let mut known = vec![0; pinned.accounts.len()];
+        for ((account, last_seq), known) in reading.accounts.iter_mut().zip(&pinned.last_seqs).zip(&mut known) {
+            if *last_seq > ROWS_ENTERED {
+                let (from, _) = range.instants_in(&account.calendar);
+                let (seq, balance) = self.store.recorded_before(&account.id, from, *last_seq).await?;
+                if seq < *last_seq / 2 {
+                    continue;
+                }
+                let sum = account.opening.plus(balance);
+                account.opening = sum.map_err(|source| Refusal::Overflow { account: account.id.clone(), source })?;
+                *known = seq;
+            }
+        }
+        Ok(known)
     }
 
     /// The uses of credits of `spec`, which has filters, of accounts as they were at one moment; only what is written.
@@ -174,9 +204,10 @@ impl App {
             }
             _ => None,
         };
-        let _turn = self.store.turn_to_report(pages.len().min(PAGES_AT_ONCE)).await;
-        // What is read of more accounts at once than others is a walk over all rows, which come in no order.
+        // What is read of more accounts at once than others is a walk over all rows, which come in no order, on two connections.
         let is_walk = pages.clone().next().is_some_and(|page| page.len() > ACCOUNTS_PER_READ);
+        let connections = if is_walk { 2 } else { pages.len().min(PAGES_AT_ONCE) };
+        let _turn = self.store.turn_to_report(connections).await;
         let mut adding = if is_walk { Adding::scattered() } else { Adding::default() };
         let mut begun = pages.clone().map(begin);
         let mut reads = begun.by_ref().take(PAGES_AT_ONCE).collect::<Result<VecDeque<_>, _>>()?;

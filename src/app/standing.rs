@@ -140,7 +140,7 @@ impl App {
             let begin = lately.from.unwrap_or(needed);
             // What occurred since was recorded since; of what was told late, most may have occurred before.
             let after_seq = match lately.through_seq {
-                0 => self.store.recorded_before(id, begin, last_seq).await?,
+                0 => self.store.recorded_before(id, begin, last_seq).await?.0,
                 seq => seq,
             };
             let whole = LatelyAsk {

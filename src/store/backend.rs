@@ -380,10 +380,20 @@ impl LongRead {
     pub async fn begin(pool: &PgPool) -> std::result::Result<LongRead, Failed> {
         let mut read = LongRead(Some(pool.acquire().await?));
         read.connection()?.execute(BEGIN_TO_READ).await?;
-        // Whoever takes the rows may be busy for as long as they like, with what is there and with what is still to come.
-        let patience = "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL statement_timeout = '2h'";
+        // Whoever takes the rows may be busy for as long as they like, with what is there and with what is still to come. A plan
+        // is for this read: what makes it depends on how much it is about.
+        let patience = "SET LOCAL idle_in_transaction_session_timeout = 0; SET LOCAL statement_timeout = '2h';
+                        SET LOCAL plan_cache_mode = 'force_custom_plan'";
         read.connection()?.execute(sqlx::raw_sql(patience)).await?;
         Ok(read)
+    }
+
+    /// Lets statements that follow look up rows for each of the values they are about, instead of walking over a whole table. The
+    /// planner takes any set of values for a hundred, which are too many to do so for rows of one large account.
+    pub async fn look_up(&mut self) -> std::result::Result<(), Failed> {
+        let few = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off";
+        self.connection()?.execute(sqlx::raw_sql(few)).await?;
+        Ok(())
     }
 
     fn connection(&mut self) -> std::result::Result<&mut PgConnection, Failed> {

@@ -78,7 +78,22 @@ pub(super) struct Walk {
     pub last: AccountId,
     pub from: Instant,
     pub to: Instant,
+    /// Over which half of the table, on Postgres; `None` for all of it.
+    pub half: Option<Half>,
 }
+
+/// The blocks of a table before one, or from it on.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Half {
+    Before(i64),
+    From(i64),
+}
+
+/// A row stays in its block, for none is ever updated, and as long as both that read hold this lock, nobody can rewrite the
+/// table between them (`VACUUM FULL`, `CLUSTER`).
+const LOCK: &str = "LOCK TABLE transactions IN ACCESS SHARE MODE";
+/// The block in the middle. Where a table is spread over other servers it may be 0: then one half has all.
+const MIDDLE: &str = "SELECT pg_relation_size('transactions') / current_setting('block_size')::bigint / 2";
 
 /// The + keeps SQLite from the index by time.
 const WALK: &str = "SELECT seq, kind, occurred_at, status, reason, free_delta, purchased_delta,
@@ -126,6 +141,14 @@ impl Store {
 }
 
 impl<G: Gather> Bulk<G> {
+    /// The statements that follow are about few values, for each of which rows are looked up by an index. SQLite does so anyway.
+    pub async fn about_few(mut self) -> Result<Bulk<G>> {
+        if let On::Postgres(read) = &mut self.on {
+            read.look_up().await.while_("beginning to read")?;
+        }
+        Ok(self)
+    }
+
     /// Lets `take` look at each row of a statement with these parameters.
     ///
     /// # Errors
@@ -190,6 +213,19 @@ impl<G: Gather> Bulk<G> {
         }
     }
 
+    /// The halves of a walk that this and `other` can go over at once, on Postgres: its server works longer for a row than whoever
+    /// takes it, and has a process for each connection.
+    pub async fn halves(&mut self, other: &mut Bulk<G>) -> Result<[Half; 2]> {
+        let mut middle = 0;
+        for on in [&mut other.on, &mut self.on] {
+            let On::Postgres(read) = on else { continue };
+            let doing = "dividing a walk";
+            read.query(LOCK).while_(doing)?.execute().await.while_(doing)?;
+            middle = read.query(MIDDLE).while_(doing)?.fetch_one().await.while_(doing)?.get(0);
+        }
+        Ok([Half::Before(middle), Half::From(middle)])
+    }
+
     /// Lets `take` look at the rows of a walk over the ledger: number, kind, when, status, reason, both changes, name by what
     /// `by` says, account. On SQLite they come in the order of accounts and numbers, in which they are kept; from Postgres in
     /// none, and of all accounts.
@@ -203,7 +239,7 @@ impl<G: Gather> Bulk<G> {
         take: fn(&mut G, &dyn Line) -> Result<()>,
         doing: &'static str,
     ) -> Result<Bulk<G>> {
-        let Walk { first, last, from, to } = over;
+        let Walk { first, last, from, to, half } = over;
         match self.on {
             On::Sqlite(..) => {
                 let [first, last] = [first, last].map(|id| Parameter::Text(id.to_string()));
@@ -218,9 +254,14 @@ impl<G: Gather> Bulk<G> {
                     _ => "NULL::text",
                 };
                 // COPY takes no parameters; these are words and numbers of ours.
+                let blocks = match half {
+                    None => String::new(),
+                    Some(Half::Before(block)) => format!(" AND ctid < '({block},0)'"),
+                    Some(Half::From(block)) => format!(" AND ctid >= '({block},0)'"),
+                };
                 let walk = format!(
                     "SELECT seq, kind, occurred_at, status, reason, free_delta, purchased_delta, {name}, account_id
-                       FROM transactions WHERE occurred_at >= {} AND occurred_at <= {}",
+                       FROM transactions WHERE occurred_at >= {} AND occurred_at <= {}{blocks}",
                     from.micros(),
                     to.micros()
                 );

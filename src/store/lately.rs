@@ -65,6 +65,7 @@ const LOOKED_UP: &str = sums!("t.occurred_at >= $2 AND t.occurred_at <= $3 AND +
 const WALKED: &str = sums!("+t.occurred_at >= $2 AND +t.occurred_at <= $3 AND t.seq > $4 AND t.seq <= $5");
 
 /// Halves the rows until one is left: the last that was recorded before `$2`, or 0. Numbers and times of recording go the same way.
+/// With it comes the balance that it left.
 const RECORDED_BEFORE: &str = "
     WITH RECURSIVE s (lo, hi) AS (
         SELECT CAST(0 AS BIGINT), CAST($3 AS BIGINT)
@@ -72,16 +73,20 @@ const RECORDED_BEFORE: &str = "
         SELECT CASE WHEN t.recorded_at < $2 THEN t.seq ELSE s.lo END, CASE WHEN t.recorded_at < $2 THEN s.hi ELSE t.seq - 1 END
           FROM s CROSS JOIN transactions AS t
          WHERE s.lo < s.hi AND t.account_id = $1 AND t.seq = (s.lo + s.hi + 1) / 2)
-    SELECT max(lo) FROM s";
+    SELECT l.lo, t.free_balance, t.purchased_balance
+      FROM (SELECT max(lo) AS lo FROM s) AS l LEFT JOIN transactions AS t ON t.account_id = $1 AND t.seq = l.lo";
 
 impl Store {
-    /// The number of the last row of `account`, up to `last_seq`, that was recorded before `at`; 0 where none was.
+    /// The number of the last row of `account`, up to `last_seq`, that was recorded before `at`, and the balance with it; 0 where
+    /// none was.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn recorded_before(&self, account: &AccountId, at: Instant, last_seq: i64) -> Result<i64> {
+    pub async fn recorded_before(&self, account: &AccountId, at: Instant, last_seq: i64) -> Result<(i64, Split)> {
         let asked = self.query(RECORDED_BEFORE).bind(account.as_str()).bind(at.micros()).bind(last_seq);
-        Ok(asked.fetch_one().await.while_("looking for what was recorded lately")?.get(0))
+        let row = asked.fetch_one().await.while_("looking for what was recorded lately")?;
+        let credits = |at| Credits::new(row.get::<Option<i64>>(at).unwrap_or(0));
+        Ok((row.get(0), Split { free: credits(1), purchased: credits(2) }))
     }
 
     /// Adds up rows of `account`, by stretch, kind and outcome, in no order.

@@ -1,7 +1,7 @@
 //! What reports read: the rows of a range in columns, and what was there before.
 
 use super::backend::Backend;
-use super::bulk::{Gather, Line, Parameter, Walk};
+use super::bulk::{Bulk, Gather, Line, Parameter, Walk};
 use super::sql::{Failed, Sql, set};
 use super::{Result, Store, StoreError, While, json};
 use crate::core::calendar::{BadTime, Calendar, Instant, Terms, parse_zone};
@@ -86,6 +86,8 @@ const COUNTED: Sql = set!(at bigint, account_id text, from_at bigint, to_at bigi
 const WALKED_PER_LOOKUP: i64 = 5;
 /// Accounts whose ranges are read at once.
 pub const RANGES_PER_READ: usize = 1_000;
+/// Ranges that are read row by row of each, however large their accounts are.
+const RANGES_FEW: usize = 16;
 /// Accounts in which rows are counted, to see how many of all rows lie in the ranges.
 const ACCOUNTS_COUNTED: usize = 16;
 
@@ -272,6 +274,7 @@ fn over(ranges: &[(usize, ReportRange)]) -> Option<Walk> {
         last: ranges.last()?.1.account.clone(),
         from: ranges.iter().map(|(_, range)| range.from).min()?,
         to: ranges.iter().map(|(_, range)| range.to).max()?,
+        half: None,
     })
 }
 
@@ -407,7 +410,11 @@ impl Store {
         asked: ReportAsk,
         pieces: Option<Pieces>,
     ) -> Result<ReportRead> {
+        let another = Reading::new(Arc::clone(&ranges), pieces.clone());
         let mut bulk = self.bulk(Reading::new(Arc::clone(&ranges), pieces)).await?;
+        if ranges.len() <= RANGES_FEW {
+            bulk = bulk.about_few().await?;
+        }
         let by = asked.breakdown.map(Breakdown::as_str);
         if asked.has_openings {
             let doing = "summing what was there before the range";
@@ -418,11 +425,33 @@ impl Store {
         }
         let is_behind = ranges.iter().any(|(_, range)| range.after_seq > 0);
         if let (Way::Walked, false, Some(over)) = (asked.way, is_behind, over(&ranges)) {
-            return Ok(bulk.walk(by, over, Reading::walked, READING).await?.finish().await.read);
+            return self.walk(bulk, another, by, over).await;
         }
         let rows = if is_behind { BEHIND } else { LOOKED_UP };
         let parameters = vec![Parameter::Text(asked_of(&ranges)?), Parameter::Word(by)];
         Ok(bulk.each(rows, parameters, Reading::row, READING).await?.finish().await.read)
+    }
+
+    /// Walks over all rows; on Postgres over both halves of the table at once, each on a connection of its own.
+    async fn walk(
+        &self,
+        mut bulk: Bulk<Reading>,
+        other: Reading,
+        by: Option<&'static str>,
+        over: Walk,
+    ) -> Result<ReportRead> {
+        async fn over_half(bulk: Bulk<Reading>, by: Option<&'static str>, over: Walk) -> Result<ReportRead> {
+            Ok(bulk.walk(by, over, Reading::walked, READING).await?.finish().await.read)
+        }
+        let Backend::Postgres { .. } = self.backend else { return over_half(bulk, by, over).await };
+        let mut other = self.bulk(other).await?;
+        let halves = bulk.halves(&mut other).await?;
+        let [one_half, other_half] = halves.map(|half| Walk { half: Some(half), ..over.clone() });
+        let other = AbortOnDropHandle::new(tokio::spawn(over_half(other, by, other_half)));
+        let mut read = over_half(bulk, by, one_half).await?;
+        let crashed = |_| Failed::from(sqlx::Error::WorkerCrashed);
+        read.rows.append(other.await.map_err(crashed).while_(READING)??.rows);
+        Ok(read)
     }
 
     /// The uses of credits that `sql` finds for these parameters, each with the number of its account.

@@ -2,12 +2,13 @@
 
 use crate::ledger::{History, World, history};
 use crate::model::{config, happen, open};
-use crate::support::{Backend, Sandbox, both_databases, purchase, seal, usage};
+use crate::support::{Backend, Sandbox, both_databases, instant, purchase, seal, usage};
+use chrono::{Days, NaiveDate};
 use creditd::app::App;
 use creditd::core::calendar::{Calendar, Instant};
-use creditd::core::credits::{CreditType, Credits};
+use creditd::core::credits::{CreditType, Credits, Split};
 use creditd::core::ids::{AccountId, ActionCode, UserId};
-use creditd::core::ledger::{Bonus, Call, Purchase};
+use creditd::core::ledger::{Bonus, Call, Purchase, Usage};
 use creditd::core::statement::{
     Breakdown, DateRange, Ending, Filters, Grouping, LINES_PER_PERIOD, LocalTime, ReportModel, ReportSpec, Sales, Scope,
 };
@@ -401,5 +402,33 @@ both_databases! {
         assert_eq!((sales.packs, sales.revenue_minor, sales.outstanding_minor), (0, 0, 5_000));
         let then = &statement.beside.comparison.as_ref().expect("asked for").totals[0].figures;
         assert_eq!((then.lapsed.get(), statement.totals[0].figures.lapsed.get()), (1_500, 1_500));
+    }
+
+    /// Whether few of an account's rows come before its range or most do, also late ones, a report begins with what there was.
+    async fn a_report_begins_with_what_was_there_wherever_its_range_begins(sandbox: Sandbox) {
+        let acme = sandbox.open_account("acme", "Europe/Berlin", "2013-01-01").await;
+        for day in 1..=59 {
+            let now = instant("2013-01-01T12:00:00Z").plus_days(day);
+            let told_late = (day % 5 == 0).then(|| now.plus_days(-3));
+            for occurred_at in [None, told_late] {
+                let usage = Usage { occurred_at, ..usage("erase", &format!("{day}-{occurred_at:?}")) };
+                sandbox.at_instant(now).charge(&acme, &usage).await.expect("charged");
+            }
+        }
+        let (app, log) = (sandbox.at("2013-03-01T12:00:00Z"), sandbox.log(&acme).await);
+        for first in (0..62).map(|day| NaiveDate::from_ymd_opt(2013, 1, 1).expect("a date") + Days::new(day)) {
+            let range = DateRange::new(first, first + Days::new(4)).expect("a range");
+            let read = app.report_rows(Some(std::slice::from_ref(&acme)), range, None, &mut |_, _| {}).await;
+            let (accounts, rows) = read.expect("rows");
+            let (from, to) = range.instants_in(&accounts[0].calendar);
+            let sum = |rows: &mut dyn Iterator<Item = (Instant, Split)>, from, to| {
+                let counted = rows.filter(|(at, _)| (from..to).contains(at));
+                counted.fold((0, Split::ZERO), |(count, sum), (_, delta)| (count + 1, sum.plus(delta).expect("small")))
+            };
+            let told = || log.iter().map(|row| (row.kind.counts_at(row.occurred_at), row.delta));
+            assert_eq!(accounts[0].opening, sum(&mut told(), Instant::MIN, from).1, "{range:?}");
+            let found = sum(&mut rows.iter().map(|row| (row.counts_at, row.delta)), from, to);
+            assert_eq!(found, sum(&mut told(), from, to), "{range:?}");
+        }
     }
 }

@@ -135,8 +135,9 @@ both_databases! {
         }
         for at in rows.iter().flat_map(|row| [-1, 0, 1].map(|by| row.recorded_at.plus_micros(by))) {
             for last_seq in [0, 1, 2, last_seq / 2, last_seq] {
-                let before = rows.iter().filter(|row| row.seq <= last_seq && row.recorded_at < at).map(|row| row.seq).max().unwrap_or(0);
-                assert_eq!(sandbox.store().recorded_before(&acme, at, last_seq).await.expect("a number"), before, "{at} {last_seq}");
+                let before = rows.iter().filter(|row| row.seq <= last_seq && row.recorded_at < at).max_by_key(|row| row.seq);
+                let before = before.map_or((0, Split::ZERO), |row| (row.seq, row.balance));
+                assert_eq!(sandbox.store().recorded_before(&acme, at, last_seq).await.expect("a row"), before, "{at} {last_seq}");
             }
         }
     }
