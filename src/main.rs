@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// The system's would give what is no longer needed back to the kernel, and ask for it again a moment later.
+/// Calls and their answers are many small pieces of memory, of which this one gives and takes more in a second.
 #[global_allocator]
 static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

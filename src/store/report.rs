@@ -117,17 +117,13 @@ fn asked_from(first: usize, ranges: &[(usize, ReportRange)]) -> Result<String> {
     json(ranges.iter().enumerate().map(ask).collect::<Vec<_>>())
 }
 
-/// Accounts on their way: their terms come first, then the rest of each, both in the order of their ids.
+/// Calendars of accounts on their way, in the order of their ids.
 #[derive(Default)]
-struct Accounts {
-    found: Vec<StoredAccount>,
-    /// Which of them the rest is looked for next.
-    at: usize,
-}
+struct Calendars(Vec<(AccountId, Calendar)>);
 
-impl Accounts {
+impl Calendars {
     /// Adds an account, or further terms of the last one.
-    fn terms(&mut self, row: &dyn Line) -> Result<()> {
+    fn add(&mut self, row: &dyn Line) -> Result<()> {
         let text = |at: usize| row.text(at).unwrap_or_default();
         let bad = |error: BadTime| StoreError::Corrupt(error.to_string());
         let terms = Terms {
@@ -135,32 +131,28 @@ impl Accounts {
             zone: parse_zone(text(2)).map_err(bad)?,
             allowance: Credits::new(row.int(3)),
         };
-        match self.found.last_mut().filter(|account| account.id.as_str() == text(0)) {
-            Some(account) => account.calendar.set(terms),
-            None => self.found.push(StoredAccount {
-                id: AccountId::new(text(0))?,
-                calendar: Calendar::new(terms),
-                last_seq: 0,
-                due_at: Instant::MAX,
-                created_at: Instant::MAX,
-                last_recorded_at: Instant::MIN,
-            }),
-        }
-        Ok(())
-    }
-
-    fn rest(&mut self, row: &dyn Line) -> Result<()> {
-        let id = row.text(0).unwrap_or_default();
-        let behind = self.found[self.at..].iter().take_while(|account| account.id.as_str() < id).count();
-        self.at += behind;
-        if let Some(account) = self.found.get_mut(self.at).filter(|account| account.id.as_str() == id) {
-            let instant = |at| Instant::from_micros(row.int(at));
-            (account.last_seq, account.due_at) = (row.int(1), instant(2));
-            (account.created_at, account.last_recorded_at) = (instant(3), instant(4));
+        match self.0.last_mut().filter(|(id, _)| id.as_str() == text(0)) {
+            Some((_, calendar)) => calendar.set(terms),
+            None => self.0.push((AccountId::new(text(0))?, Calendar::new(terms))),
         }
         Ok(())
     }
 }
+
+/// The last number, when there is something to roll over, when creditd learned of it and when it recorded last, by account, in the
+/// same order.
+#[derive(Default)]
+struct States(Vec<(AccountId, [i64; 4])>);
+
+impl States {
+    fn add(&mut self, row: &dyn Line) -> Result<()> {
+        self.0.push((AccountId::new(row.text(0).unwrap_or_default())?, [1, 2, 3, 4].map(|at| row.int(at))));
+        Ok(())
+    }
+}
+
+impl Gather for Calendars {}
+impl Gather for States {}
 
 /// How the rows of many ranges are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -265,8 +257,6 @@ impl Gather for Reading {
     }
 }
 
-impl Gather for Accounts {}
-
 /// Over what one walks for `ranges`, which are in the order of their accounts.
 fn over(ranges: &[(usize, ReportRange)]) -> Option<Walk> {
     Some(Walk {
@@ -364,7 +354,8 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn report_accounts(&self, chosen: Option<&[AccountId]>) -> Result<Vec<StoredAccount>> {
-        // Two walks in order cost less than a look-up of the terms for every account.
+        // Two walks in order cost less than a look-up of the terms for every account, and half of that side by side. Terms that were
+        // written between the two are of months to come, and an account that is in one of them alone is just being opened.
         let (terms, rest, asked) = match chosen {
             None => (
                 "SELECT account_id, from_month, zone, allowance FROM terms ORDER BY account_id, from_month".into(),
@@ -382,10 +373,24 @@ impl Store {
         };
         let asked: Vec<Parameter> = asked.into_iter().map(Parameter::Text).collect();
         let doing = "reading the accounts of a report";
-        let bulk = self.bulk(Accounts::default()).await?;
-        let bulk = bulk.each(terms, asked.clone(), Accounts::terms, doing).await?;
-        let bulk = bulk.each(rest, asked, Accounts::rest, doing).await?;
-        Ok(bulk.finish().await.found)
+        let calendars = async {
+            let bulk = self.bulk(Calendars::default()).await?;
+            Ok::<_, StoreError>(bulk.each(terms, asked.clone(), Calendars::add, doing).await?.finish().await.0)
+        };
+        let states = async {
+            let bulk = self.bulk(States::default()).await?;
+            Ok(bulk.each(rest, asked.clone(), States::add, doing).await?.finish().await.0)
+        };
+        let (calendars, states) = tokio::try_join!(calendars, states)?;
+        let mut calendars = calendars.into_iter().peekable();
+        let with_calendar = |(id, [last_seq, due_at, created_at, last_recorded_at]): (AccountId, [i64; 4])| {
+            while calendars.next_if(|(other, _)| *other < id).is_some() {}
+            let (id, calendar) = calendars.next_if(|(other, _)| *other == id)?;
+            let [due_at, created_at, last_recorded_at] =
+                [due_at, created_at, last_recorded_at].map(Instant::from_micros);
+            Some(StoredAccount { id, calendar, last_seq, due_at, created_at, last_recorded_at })
+        };
+        Ok(states.into_iter().filter_map(with_calendar).collect())
     }
 
     /// The rows that count in `ranges`, each with the number of its account. Rows at the edge may lie just outside; the report
