@@ -205,9 +205,11 @@ fn definitions(context: &Context) -> Result<Definitions, Failure> {
 
 fn list(context: &Context) -> Result<(), Failure> {
     let columns = ["name", "title", "scope", "range", "by", "description"].map(Column::text);
-    let mut list = context.list(LIST, &columns)?;
+    // A table has no room for the last, a sentence.
+    let shown = if context.is_for_people() { columns.len() - 1 } else { columns.len() };
+    let mut list = context.list(LIST, &columns[..shown])?;
     for definition in definitions(context)?.iter() {
-        list.row(described(definition))?;
+        list.row(described(definition).into_iter().take(shown).collect())?;
     }
     Ok(list.finish()?)
 }
@@ -222,23 +224,29 @@ fn check(context: &Context, files: Vec<PathBuf>) -> Result<(), Failure> {
             return Ok(());
         }
     };
+    // A row for each mistake.
     let columns = ["name", "file", "ok", "what"].map(Column::text);
     let mut list = context.list(CHECK, &columns)?;
     let mut bad = 0_usize;
     for path in &files {
         let read = Definition::read(path);
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let what = match &read {
-            Ok(definition) => definition.title.clone(),
-            Err(error) => error.to_string(),
+        let said = match &read {
+            Ok(definition) => vec![definition.title.clone()],
+            Err(DefinitionError::Invalid { file, mistakes }) => {
+                mistakes.iter().map(|mistake| format!("{file}, {mistake}")).collect()
+            }
+            Err(error) => vec![error.to_string()],
         };
         bad += usize::from(read.is_err());
-        list.row(vec![
-            Cell::Text(name),
-            Cell::Text(path.display().to_string()),
-            read.is_ok().into(),
-            Cell::Text(what),
-        ])?;
+        for what in said {
+            list.row(vec![
+                Cell::Text(name.clone()),
+                Cell::Text(path.display().to_string()),
+                read.is_ok().into(),
+                Cell::Text(what),
+            ])?;
+        }
     }
     list.finish()?;
     match bad {

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use toml::Spanned;
+use toml::de::{DeString, DeTable};
 
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/reports");
 
@@ -65,14 +66,12 @@ pub enum DefinitionError {
         file: String,
     },
     /// A file that is not a definition.
-    #[error("{file}, line {line}: {message}")]
+    #[error("{file}, {}", first_of(mistakes))]
     Invalid {
         /// The file.
         file: String,
-        /// Its line, from 1.
-        line: usize,
-        /// What is wrong, and the nearest word that would be right.
-        message: String,
+        /// What is wrong, in the order of the file: all that can be told before some of it is mended.
+        mistakes: Vec<Mistake>,
     },
     /// A definition that was asked for and cannot be used.
     #[error("the report {name:?} cannot be made: {why}")]
@@ -99,6 +98,30 @@ pub enum DefinitionError {
     /// What was asked makes no report.
     #[error(transparent)]
     Report(#[from] ReportError),
+}
+
+/// One thing that is wrong in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong, and the nearest word that would be right.
+    pub message: String,
+}
+
+impl std::fmt::Display for Mistake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "line {}: {}", self.line, self.message)
+    }
+}
+
+/// The first mistake, and how many there are besides.
+fn first_of(mistakes: &[Mistake]) -> String {
+    let first = mistakes.first().map(ToString::to_string).unwrap_or_default();
+    match mistakes.len() {
+        ..=1 => first,
+        many => format!("{first} (and {} more: `creditd report check` names them all)", many - 1),
+    }
 }
 
 /// One report that can be asked for by name.
@@ -192,64 +215,64 @@ pub fn filter_name<T: FromStr<Err = BadName>>(text: &str) -> Result<Option<T>, B
 impl Definition {
     /// Reads one file. `file` names it in errors.
     fn parse(name: &str, file: &str, text: &str) -> Result<Definition, DefinitionError> {
-        let invalid = |offset: usize, message: String| DefinitionError::Invalid {
-            file: file.to_owned(),
-            line: 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count(),
-            message,
+        let read = match toml::from_str::<File>(text) {
+            Ok(read) => Definition::of(name, read),
+            Err(error) => Err(some(each_wrong(text)).unwrap_or_else(|| vec![wrong(text, &error)])),
         };
-        let read: File = toml::from_str(text).map_err(|error| {
-            // What is missing is told where its table begins: that of all keys, behind what is said above them.
-            let offset = error.span().map(|span| span.start).filter(|start| *start > 0);
-            let offset = offset.unwrap_or_else(|| first_key_in(text));
-            invalid(offset, format!("{}{}", error.message(), did_you_mean(error.message())))
-        })?;
+        read.map_err(|mut wrong| {
+            wrong.sort_by_key(|(offset, _)| *offset);
+            let line = |offset| 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count();
+            let mistakes = wrong.into_iter().map(|(offset, message)| Mistake { line: line(offset), message });
+            DefinitionError::Invalid { file: file.to_owned(), mistakes: mistakes.collect() }
+        })
+    }
+
+    /// What a file says, if it goes together.
+    fn of(name: &str, read: File) -> Result<Definition, Vec<Wrong>> {
+        let mut all = Vec::new();
+        let mut check = |at: usize, error: Option<String>| all.extend(error.map(|message| (at, message)));
         for (what, line) in [("the title", &read.title), ("the description", &read.description)] {
-            let clean = clean_text(what, line.get_ref());
-            clean.map_err(|error| invalid(line.span().start, error.to_string()))?;
+            check(line.span().start, clean_text(what, line.get_ref()).err().map(|error| error.to_string()));
         }
         let formats = read.formats.get_ref();
-        if formats.is_empty() {
-            return Err(invalid(read.formats.span().start, "formats needs at least one".to_owned()));
-        }
-        if let Some((_, twice)) = formats.iter().enumerate().find(|(at, format)| formats[..*at].contains(format)) {
-            return Err(invalid(read.formats.span().start, format!("formats has {twice} twice")));
-        }
-        if read.breakdown == Some(Breakdown::Transaction) && *read.group_by.get_ref() != Grouping::Range {
-            let error = ReportError::LogPeriods(*read.group_by.get_ref());
-            return Err(invalid(read.group_by.span().start, error.to_string()));
-        }
-        let filters = read.filters.as_ref().map(|filters| filters_of(filters.get_ref(), &invalid)).transpose()?;
+        let twice = formats.iter().enumerate().find(|(at, format)| formats[..*at].contains(format));
+        check(read.formats.span().start, twice.map(|(_, twice)| format!("formats has {twice} twice")));
+        check(read.formats.span().start, formats.is_empty().then(|| "formats needs at least one".to_owned()));
+        let is_log = read.breakdown == Some(Breakdown::Transaction);
+        let group_by = *read.group_by.get_ref();
+        let has_periods = is_log && group_by != Grouping::Range;
+        check(read.group_by.span().start, has_periods.then(|| ReportError::LogPeriods(group_by).to_string()));
+        let filters = read.filters.as_ref().map(|filters| filters_of(filters.get_ref(), &mut check));
         let definition = Definition {
             name: name.to_owned(),
             title: read.title.into_inner(),
             description: read.description.into_inner(),
             scope: read.scope,
             range: read.range,
-            group_by: read.group_by.into_inner(),
+            group_by,
             breakdown: read.breakdown,
             columns: read.columns.as_ref().map(|columns| columns.get_ref().clone()),
             formats: read.formats.into_inner(),
             filters: filters.unwrap_or_default(),
             compare: read.compare,
         };
-        let any_day = DateRange::of_month(Month::of(NaiveDate::default()))?;
-        let spec = ReportSpec::new("", any_day, Grouping::Range, definition.scope, Instant::MIN)?;
-        let spec = spec.with_breakdown(definition.breakdown);
+        let any_day = DateRange::of_month(Month::of(NaiveDate::default()));
+        let spec = any_day.and_then(|day| ReportSpec::new("", day, Grouping::Range, definition.scope, Instant::MIN));
+        let spec =
+            spec.map(|spec| spec.with_breakdown(definition.breakdown)).map_err(|error| vec![(0, error.to_string())])?;
         if let Some(columns) = read.columns {
-            let checked = spec.clone().with_columns(columns.get_ref().clone());
-            checked.map_err(|error| invalid(columns.span().start, error.to_string()))?;
+            let at = columns.span().start;
+            let error = spec.clone().with_columns(columns.get_ref().clone()).err().map(|error| error.to_string());
             // Whoever sums lines that look alike counts everything twice.
-            let has_types = definition.breakdown != Some(Breakdown::Transaction);
-            if has_types && !columns.get_ref().contains(&Column::CreditType) {
-                let message = "columns needs credit_type: there is a line each for free, purchased and total credits";
-                return Err(invalid(columns.span().start, message.to_owned()));
-            }
+            let lacks_types = !is_log && !columns.get_ref().contains(&Column::CreditType);
+            let what = "columns needs credit_type: there is a line each for free, purchased and total credits";
+            check(at, error.or_else(|| lacks_types.then(|| what.to_owned())));
         }
         if let Some(filters) = read.filters {
             let checked = spec.with_filters(definition.filters.clone());
-            checked.map_err(|error| invalid(filters.span().start, error.to_string()))?;
+            check(filters.span().start, checked.err().map(|error| error.to_string()));
         }
-        Ok(definition)
+        if all.is_empty() { Ok(definition) } else { Err(all) }
     }
 
     /// Reads the file at `path`, whose name is the report's.
@@ -392,25 +415,55 @@ impl Definitions {
     }
 }
 
-fn filters_of(
-    read: &FiltersRead,
-    invalid: &impl Fn(usize, String) -> DefinitionError,
-) -> Result<Filters, DefinitionError> {
+/// Where something is wrong, and what.
+type Wrong = (usize, String);
+
+fn some<T>(all: Vec<T>) -> Option<Vec<T>> {
+    Some(all).filter(|all| !all.is_empty())
+}
+
+fn wrong(text: &str, error: &toml::de::Error) -> Wrong {
+    // What is missing is told where its table begins: that of all keys, behind what is said above them.
+    let offset = error.span().map(|span| span.start).filter(|start| *start > 0);
+    let message = format!("{}{}", error.message(), did_you_mean(error.message()));
+    (offset.unwrap_or_else(|| first_key_in(text)), message)
+}
+
+/// A definition in which each key can be looked at by itself.
+const SOUND: &str = "title = \"x\"\ndescription = \"x\"\nscope = \"account\"\nrange = \"today\"\ngroup_by = \"day\"\nformats = [\"csv\"]";
+
+/// What is wrong with each key of a file, and which are missing; nothing where it is no TOML.
+fn each_wrong(text: &str) -> Vec<Wrong> {
+    let (Ok(table), Ok(sound)) = (DeTable::parse(text), DeTable::parse(SOUND)) else { return Vec::new() };
+    let (table, sound) = (table.into_inner(), sound.into_inner());
+    let missing = sound.keys().filter(|key| !table.contains_key(*key)).map(|key| (key.clone(), None));
+    let there = table.iter().map(|(key, value)| (key.clone(), Some(value.clone())));
+    let alone = |(key, value): (Spanned<DeString<'_>>, Option<_>)| {
+        let others = sound.iter().filter(|(other, _)| *other != &key).map(|(key, value)| (key.clone(), value.clone()));
+        let alone: DeTable<'_> =
+            others.collect::<Vec<_>>().into_iter().chain(value.map(|value| (key.clone(), value))).collect();
+        File::deserialize(toml::Deserializer::from(Spanned::new(0..text.len(), alone))).err()
+    };
+    there.chain(missing).filter_map(alone).map(|error| wrong(text, &error)).collect()
+}
+
+fn filters_of(read: &FiltersRead, check: &mut impl FnMut(usize, Option<String>)) -> Filters {
     fn names<T: FromStr<Err = BadName>>(
         values: &[Spanned<String>],
-        invalid: &impl Fn(usize, String) -> DefinitionError,
-    ) -> Result<Vec<Option<T>>, DefinitionError> {
+        check: &mut impl FnMut(usize, Option<String>),
+    ) -> Vec<Option<T>> {
         let name = |value: &Spanned<String>| {
-            filter_name(value.get_ref()).map_err(|error| invalid(value.span().start, error.to_string()))
+            let read = filter_name(value.get_ref());
+            read.map_err(|error| check(value.span().start, Some(error.to_string()))).ok()
         };
-        values.iter().map(name).collect()
+        values.iter().filter_map(name).collect()
     }
-    Ok(Filters {
-        actions: names(&read.action, invalid)?,
-        users: names(&read.user, invalid)?,
+    Filters {
+        actions: names(&read.action, check),
+        users: names(&read.user, check),
         types: read.r#type.clone(),
         statuses: read.status.clone(),
-    })
+    }
 }
 
 /// Where the first line begins that is neither empty nor a comment.

@@ -4,10 +4,10 @@
 //! that does not apply to a line is `null`.
 
 use super::more::{More, total_columns};
-use super::{Broke, Rendered, pieces};
+use super::{Broke, pieces};
 use crate::core::statement::{Breakdown, Cell, Column, Line, Record, ReportModel};
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use std::io::Write;
+use std::io::{self, BufWriter, Write};
 
 const SCHEMA: &str = "creditd.report/1";
 
@@ -23,10 +23,20 @@ struct Report<'a> {
     as_of: String,
     is_over: bool,
     columns: Vec<&'static str>,
-    lines: Vec<Object<'a>>,
+    lines: Lines<'a>,
     totals: Vec<Object<'a>>,
     #[serde(flatten)]
     more: More<'a>,
+}
+
+/// The lines of a report, each of which is an object while it is written and no longer.
+struct Lines<'a>(&'a ReportModel);
+
+impl Serialize for Lines<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let columns = self.0.spec.columns();
+        serializer.collect_seq(self.0.records().map(|record| Object { record, columns }))
+    }
 }
 
 /// A line or a transaction as an object with the columns of the report.
@@ -56,9 +66,9 @@ impl Serialize for Object<'_> {
 }
 
 /// One object.
-pub(super) fn render(model: &ReportModel) -> Rendered {
+pub(super) fn write(model: &ReportModel, out: &mut dyn Write) -> Result<(), Broke> {
     let spec = &model.spec;
-    let mut bytes = serde_json::to_vec(&Report {
+    let report = Report {
         schema: SCHEMA,
         title: spec.title(),
         scope: spec.scope().as_str(),
@@ -69,12 +79,16 @@ pub(super) fn render(model: &ReportModel) -> Rendered {
         as_of: spec.as_of().to_string(),
         is_over: model.is_over,
         columns: spec.columns().iter().map(|column| column.as_str()).collect(),
-        lines: model.records().map(|record| Object { record, columns: spec.columns() }).collect(),
+        lines: Lines(model),
         totals: objects(model.totals.iter().copied(), total_columns(model)),
         more: More::of(model),
-    })?;
-    bytes.push(b'\n');
-    Ok(bytes)
+    };
+    let mut out = BufWriter::new(out);
+    // What the place of the file says is told as that, and all else is a defect.
+    serde_json::to_writer(&mut out, &report)
+        .map_err(|error| if error.is_io() { Broke::from(io::Error::from(error)) } else { error.into() })?;
+    out.write_all(b"\n")?;
+    Ok(out.flush()?)
 }
 
 pub(super) fn objects<'a>(lines: impl IntoIterator<Item = Line<'a>>, columns: &'a [Column]) -> Vec<Object<'a>> {
@@ -98,6 +112,11 @@ mod tests {
     use super::*;
     use crate::core::statement::{Grouping, Scope};
     use crate::report::testing::{broken_down, report, statement};
+
+    fn render(model: &ReportModel) -> Result<Vec<u8>, Broke> {
+        let mut bytes = Vec::new();
+        write(model, &mut bytes).map(|()| bytes)
+    }
 
     #[test]
     fn a_report_is_one_versioned_object() {

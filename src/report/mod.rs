@@ -23,7 +23,7 @@ mod table;
 mod wording;
 mod xlsx;
 
-pub use definitions::{DefaultRange, Definition, DefinitionError, Definitions, Overrides, filter_name};
+pub use definitions::{DefaultRange, Definition, DefinitionError, Definitions, Mistake, Overrides, filter_name};
 pub use frames::aggregate;
 pub use made::make;
 pub use schema::definition_schema;
@@ -191,7 +191,7 @@ pub fn write(model: &ReportModel, format: Format, width: u16, out: &mut dyn Writ
             Ok(table::render(model, width).into_bytes())
         }
         Format::Csv => return csv::write(model, out).map_err(broken),
-        Format::Json => json::render(model),
+        Format::Json => return json::write(model, out).map_err(broken),
         Format::Ndjson => return json::write_lines(model, out).map_err(broken),
         Format::Html => html::render(model),
         Format::Parquet => parquet::render(model),

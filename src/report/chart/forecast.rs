@@ -40,7 +40,7 @@ pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
     let (at, anchor) = if fits { (now + 60, Anchor::Start) } else { (now - 60, Anchor::End) };
     plot.text((at, plot.top() - 60), anchor, "signed", label);
     if let Some(out) = ahead.runs_out.filter(|_| ahead.forecast.outlook != Outlook::Empty) {
-        let (at, label) = (x(&plot, out), format!("used up {}", told(out)));
+        let (at, label) = (x(&plot, out), format!("used up {}", reckoned(out)));
         plot.mark((at, plot.top() + 200), (at, plot.bottom()));
         let fits = at + 60 + letters(&label) <= plot.frame.right();
         let (at, anchor) = if fits { (at + 60, Anchor::Start) } else { (at - 60, Anchor::End) };
@@ -87,6 +87,11 @@ fn told(at: LocalTime) -> String {
     format!("{}, {}", at.date().format("%-d %B"), at.time().format("%H:%M"))
 }
 
+/// `21 March, 12:00` for half past twelve, too: what is only reckoned is told to the hour, as in the sentences beside the chart.
+fn reckoned(at: LocalTime) -> String {
+    format!("{}, {}", at.date().format("%-d %B"), at.time().format("%H:00"))
+}
+
 fn description(ahead: &Ahead, left: Split, month: Month) -> String {
     let there = ahead.available;
     let [total, free, purchased] = [there.total(), there.free, there.purchased].map(|credits| grouped(credits.get()));
@@ -101,14 +106,14 @@ fn description(ahead: &Ahead, left: Split, month: Month) -> String {
             said += &format!(
                 " At the pace of the last {window}, {} a day, all are used up on {}.",
                 grouped(pace),
-                told(out)
+                reckoned(out)
             );
         }
         (_, Some(out), None) => {
             said += &format!(
                 " At the pace of the last {window}, {} a day, the free ones are used up on {}, and {purchased} purchased are left at the end of {end}.",
                 grouped(pace),
-                told(out)
+                reckoned(out)
             );
         }
         (Outlook::Unknown, ..) => {
@@ -146,12 +151,12 @@ mod tests {
         ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500
         ");
         insta::assert_snapshot!(said(700, 7, 360, 5_000), @"
-        On 20 March, 12:00 there are 5,360 credits, 360 free and 5,000 purchased. At the pace of the last 7 days, 100 a day, the free ones are used up on 24 March, 02:24, and 4,215 purchased are left at the end of March.
+        On 20 March, 12:00 there are 5,360 credits, 360 free and 5,000 purchased. At the pace of the last 7 days, 100 a day, the free ones are used up on 24 March, 02:00, and 4,215 purchased are left at the end of March.
         ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500
         ");
         insta::assert_snapshot!(said(700, 7, 360, 50), @"
-        On 20 March, 12:00 there are 410 credits, 360 free and 50 purchased. At the pace of the last 7 days, 100 a day, all are used up on 24 March, 14:24.
-        ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500 | used up 24 March, 14:24
+        On 20 March, 12:00 there are 410 credits, 360 free and 50 purchased. At the pace of the last 7 days, 100 a day, all are used up on 24 March, 14:00.
+        ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500 | used up 24 March, 14:00
         ");
         insta::assert_snapshot!(said(0, 7, 360, 0), @"
         On 20 March, 12:00 there are 360 credits, 360 free and 0 purchased. Nothing was used in the last 7 days: if that stays so, 360 free ones lapse at the end of March.

@@ -37,13 +37,41 @@ fn built_in_reports_are_sound() {
 
 #[test]
 fn errors_name_the_file_the_line_and_the_word() {
-    insta::assert_snapshot!(refused("title", "titel"), @"reports/mine.toml, line 2: unknown field `titel`, expected one of `title`, `description`, `scope`, `range`, `group_by`, `breakdown`, `columns`, `formats`, `compare`, `filters`; did you mean `title`?");
+    insta::assert_snapshot!(refused("title", "titel"), @"reports/mine.toml, line 2: unknown field `titel`, expected one of `title`, `description`, `scope`, `range`, `group_by`, `breakdown`, `columns`, `formats`, `compare`, `filters`; did you mean `title`? (and 1 more: `creditd report check` names them all)");
     insta::assert_snapshot!(refused("last-month", "last_month"), @"reports/mine.toml, line 5: unknown variant `last_month`, expected one of `today`, `yesterday`, `last-7-days`, `last-30-days`, `this-month`, `last-month`, `this-year`, `last-year`, `custom`; did you mean `last-month`?");
     insta::assert_snapshot!(refused("[\"csv\"]", "[\"csv\", \"xls\"]"), @"reports/mine.toml, line 7: unknown variant `xls`, expected one of `table`, `csv`, `json`, `ndjson`, `html`, `parquet`, `png`, `xlsx`; did you mean `xlsx`?");
     insta::assert_snapshot!(refused("[\"csv\"]", "[]"), @"reports/mine.toml, line 7: formats needs at least one");
     insta::assert_snapshot!(refused("scope = \"account\"\n", ""), @"reports/mine.toml, line 2: missing field `scope`");
     insta::assert_snapshot!(refused("For me.", "For\\nme."), @r"reports/mine.toml, line 3: the description has the character '\n'; allowed are all but control characters");
     insta::assert_snapshot!(refused("scope", "columns = [\"from\", \"from\"]\nscope"), @"reports/mine.toml, line 4: the columns of a report must be at least one, and each only once");
+}
+
+/// One look at a file finds what is wrong with each key of it, and then what does not go together.
+#[test]
+fn each_mistake_is_named() {
+    let all = |text: &str| match parse(text) {
+        Err(DefinitionError::Invalid { mistakes, .. }) => {
+            mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        }
+        other => panic!("{other:?}"),
+    };
+    let keys =
+        "titel = \"Mine\"\ndescription = 7\nscope = \"acount\"\ngroup_by = \"day\"\nformats = [\n\"csv\",\n\"xls\"]\n";
+    insta::assert_snapshot!(all(keys), @"
+    line 1: unknown field `titel`, expected one of `title`, `description`, `scope`, `range`, `group_by`, `breakdown`, `columns`, `formats`, `compare`, `filters`; did you mean `title`?
+    line 1: missing field `range`
+    line 1: missing field `title`
+    line 2: invalid type: integer `7`, expected a string
+    line 3: unknown variant `acount`, expected `account` or `platform`; did you mean `account`?
+    line 7: unknown variant `xls`, expected one of `table`, `csv`, `json`, `ndjson`, `html`, `parquet`, `png`, `xlsx`; did you mean `xlsx`?
+    ");
+    let together = MINE.replace("For me.", "For\\nme.").replace("[\"csv\"]", "[]") + "columns = [\"from\", \"user\"]\n";
+    insta::assert_snapshot!(all(&together), @r"
+    line 3: the description has the character '\n'; allowed are all but control characters
+    line 7: formats needs at least one
+    line 8: a statement has no column user: a breakdown by it has
+    ");
+    insta::assert_snapshot!(all("title = \"Mine"), @r#"line 1: invalid basic string, expected `"`"#);
 }
 
 #[test]
@@ -61,7 +89,7 @@ fn a_bad_file_takes_only_its_own_name_along() {
         let error = all.get(name).expect_err("bad").to_string();
         error.replace(&dir.path().display().to_string(), "reports")
     };
-    insta::assert_snapshot!(said("bad"), @r#"the report "bad" cannot be made: reports/bad.toml, line 3: missing field `description`"#);
+    insta::assert_snapshot!(said("bad"), @r#"the report "bad" cannot be made: reports/bad.toml, line 3: missing field `description` (and 4 more: `creditd report check` names them all)"#);
     // Never the built-in one in its place.
     assert!(said("usage-by-action").contains("line 6: unknown variant `dya`"), "{}", said("usage-by-action"));
     insta::assert_snapshot!(said("Bad Name"), @r#"the report "Bad Name" cannot be made: reports/Bad Name.toml: a report is called as its file is without .toml, by a-z, 0-9 and - alone: rename it"#);

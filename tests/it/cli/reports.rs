@@ -66,12 +66,18 @@ fn definitions_are_checked_each_by_itself() {
     let definition = "title = \"Mine\"\ndescription = \"For me.\"\nscope = \"account\"\nrange = \"last-month\"\n\
                       group_by = \"week\"\nbreakdown = \"user\"\nformats = [\"csv\"]\n";
     std::fs::create_dir(place.path("mine")).expect("a folder");
-    place.write("mine/a.toml", definition.replace("week", "weak"));
+    place.write("mine/a.toml", definition.replace("week", "weak").replace("account", "acount"));
     place.write("mine/b.toml", definition);
     place.write("mine/c.toml", definition.replace("\"user\"", "\"usr\""));
     let checked = place.run("report check mine/a.toml mine/b.toml mine/c.toml -o csv");
     checked.fails_with(4, "2 of 3 definitions cannot be used");
-    for line in ["mine/a.toml, line 5: ", "did you mean `week`?", "b,mine/b.toml,true,Mine", "did you mean `user`?"] {
+    for line in [
+        "mine/a.toml, line 3: ",
+        "mine/a.toml, line 5: ",
+        "did you mean `week`?",
+        "b,mine/b.toml,true,Mine",
+        "did you mean `user`?",
+    ] {
         assert!(checked.stdout.contains(line), "{line}: {}", checked.stdout);
     }
     // What is wrong with one keeps nobody from the others, and what it overrides is not shown in its place.
@@ -79,7 +85,11 @@ fn definitions_are_checked_each_by_itself() {
     place.write("mine/usage-by-action.toml", "title = \"By action\"\n");
     let listed = place.ok("report list -o csv");
     assert!(listed.stdout.contains("\nb,Mine") && !listed.stdout.contains("\nusage-by-action"), "{}", listed.stdout);
-    assert!(listed.stderr.contains("mine/a.toml, line 5: "), "{}", listed.stderr);
+    assert!(
+        listed.stderr.contains("mine/a.toml, line 3: ") && listed.stderr.contains("(and 1 more: "),
+        "{}",
+        listed.stderr
+    );
     let shown = place.ok("report show usage-by-user --month 2013-01");
     assert!(shown.stderr.contains("mine/c.toml, line 6: "), "{}", shown.stderr);
     place
@@ -148,7 +158,8 @@ fn a_workbook_is_a_file_and_the_same_each_time() {
 #[test]
 fn the_log_of_a_day_by_the_clock_of_its_account() {
     let place = used();
-    assert!(place.ok("report list").stdout.contains("transaction-log"));
+    let table = place.ok("report list").stdout;
+    assert!(table.contains("transaction-log") && table.lines().all(|line| line.chars().count() <= 80), "{table}");
     let day = "report show transaction-log --account acme --from 2013-01-05 --to 2013-01-06";
     let log = place.json(day);
     let rows = log["lines"].as_array().expect("lines");
