@@ -101,6 +101,10 @@ impl List {
         let List { account, from, to, user, action, kind, status, as_of, limit } = self;
         app.check_as_of(as_of)?;
         let [from, to] = [from, to].map(|moment| moment.map(|moment| moment.instant(calendar)));
+        if let Some((from, to)) = from.zip(to).filter(|(from, to)| from >= to) {
+            let what = format!("--from ({from}) is not before --to ({to}), which ends the range without being in it");
+            return Err(Failure::message(Exit::Usage, what));
+        }
         let filter = LogFilter { account, from, to, user, action, kind, status, recorded_until: as_of };
         let rows = app.store.log_newest(&filter, limit.saturating_add(1)).await?;
 

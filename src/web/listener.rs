@@ -2,19 +2,22 @@
 //!
 //! There are only so many places. When all are taken, whoever comes gets that of the connection that has been idle longest among
 //! those of the address with the most, so neither a crowd of idle connections nor one address holds up the others. Nobody
-//! loses a place while a request of theirs is being answered.
+//! loses a place while a request of theirs is being answered; one whose body has yet to come is not, so whoever sends slowly holds up
+//! nobody either.
 
 use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -66,6 +69,62 @@ pub enum WebError {
 /// Who is at the other end of a request's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
+
+/// Tells when the body of a request has come.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Arrival(CancellationToken);
+
+impl Arrival {
+    /// Waits for the last of it.
+    pub(super) async fn whole(&self) {
+        self.0.cancelled().await;
+    }
+}
+
+/// A body on its way.
+struct Arriving {
+    body: Incoming,
+    arrival: Arrival,
+}
+
+impl Arriving {
+    fn new(body: Incoming, arrival: Arrival) -> Arriving {
+        let arriving = Arriving { body, arrival };
+        arriving.note();
+        arriving
+    }
+
+    fn note(&self) {
+        if self.body.is_end_stream() {
+            self.arrival.0.cancel();
+        }
+    }
+}
+
+impl HttpBody for Arriving {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        match frame {
+            Some(Ok(_)) => self.note(),
+            Some(Err(_)) | None => self.arrival.0.cancel(),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
 
 /// A place where HTTP is answered.
 #[derive(Debug)]
@@ -139,13 +198,24 @@ fn connections_max() -> usize {
 /// Answers what comes on a connection.
 async fn answer(stream: TcpStream, peer: SocketAddr, router: Router, place: Place, stop: CancellationToken) {
     let router = TowerToHyperService::new(router);
-    let service = service_fn(|mut request: Request<Incoming>| {
+    let place = &place;
+    let service = service_fn(|request: Request<Incoming>| {
+        let arrival = Arrival::default();
+        let mut request = request.map(|body| Body::new(Arriving::new(body, arrival.clone())));
         request.extensions_mut().insert(Peer(peer));
-        let (busy, answering) = (place.busy(), router.call(request));
+        request.extensions_mut().insert(arrival.clone());
+        let answering = router.call(request);
         async move {
-            let answer = answering.await;
-            drop(busy);
-            answer
+            let mut answering = pin!(answering);
+            place.set_idle_since(Some(Moment::now()));
+            tokio::select! {
+                biased;
+                () = arrival.whole() => {
+                    let _busy = place.busy();
+                    answering.await
+                }
+                answer = &mut answering => answer,
+            }
         }
     });
     let connection = http1::Builder::new()
@@ -357,5 +427,32 @@ mod tests {
         assert!(waiting.await.expect("no panic"));
         assert!(!second.leave.is_cancelled());
         drop(busy);
+    }
+
+    /// Whoever sends a body slowly has a place until somebody needs it, though their request is being read.
+    #[tokio::test]
+    async fn a_request_whose_body_has_yet_to_come_makes_room() {
+        let begun = Arc::new(Notify::new());
+        let reads = {
+            let begun = Arc::clone(&begun);
+            async move |request: axum::extract::Request| {
+                begun.notify_one();
+                axum::body::to_bytes(request.into_body(), 100).await.map(|_| ()).map_err(|error| error.to_string())
+            }
+        };
+        let router = Router::new().route("/", axum::routing::post(reads));
+        let socket = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+        let mut slow = TcpStream::connect(socket.local_addr().expect("an address")).await.expect("it listens");
+        let (stream, at) = socket.accept().await.expect("a connection");
+        let places = Arc::new(Places::new(2));
+        let place = places.take(peer(1)).await.expect("a place");
+        let other = places.take(peer(2)).await.expect("a place");
+        let _busy = other.busy();
+        let answering = tokio::spawn(answer(stream, at, router, place, CancellationToken::new()));
+        let sent = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n{";
+        tokio::io::AsyncWriteExt::write_all(&mut slow, sent).await.expect("it reads");
+        begun.notified().await;
+        assert!(places.take(peer(3)).await.is_some());
+        answering.await.expect("no panic");
     }
 }

@@ -24,14 +24,16 @@ use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
+use listener::Arrival;
 use problem::{Fault, Problem};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// The largest body of a request, where its route does not say otherwise.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// How long an answer may take, and with it the body of its request to come.
+/// How long the body of a request may take to come, and how long its answer may take from then on.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 /// Statements that are made at once.
 const STATEMENTS_AT_ONCE: usize = 2;
@@ -56,7 +58,7 @@ impl State {
         State::within(kit, ANSWER_TIME_MAX)
     }
 
-    /// The same, each answer within so long.
+    /// The same, each body and each answer within so long.
     #[must_use]
     pub fn within(kit: Arc<Kit>, answer_time_max: Duration) -> State {
         State(Arc::new(Inner {
@@ -162,9 +164,30 @@ async fn other_methods() -> Problem {
     Problem::new(Fault::MethodNotAllowed, "this address takes other methods, which the header Allow names")
 }
 
-/// Whatever an answer waits for, its asker does not wait for ever.
+/// Whatever an answer waits for, its asker does not wait for ever, and is not waited for.
 async fn in_time(answer_time_max: Duration, request: Request, next: Next) -> Response {
-    match tokio::time::timeout(answer_time_max, next.run(request)).await {
+    let arrival = request.extensions().get::<Arrival>().cloned();
+    let mut answering = pin!(next.run(request));
+    // Some are answered before their body has come: they may not ask.
+    if let Some(arrival) = arrival {
+        let first = async {
+            tokio::select! {
+                answer = &mut answering => Some(answer),
+                () = arrival.whole() => None,
+            }
+        };
+        match tokio::time::timeout(answer_time_max, first).await {
+            Ok(Some(answer)) => return answer,
+            Ok(None) => {}
+            Err(_) => {
+                let seconds = answer_time_max.as_secs();
+                let what =
+                    format!("the body did not come within {seconds} seconds; nothing was done: send the request again");
+                return Problem::new(Fault::RequestTimeout, what).into_response();
+            }
+        }
+    }
+    match tokio::time::timeout(answer_time_max, answering).await {
         Ok(answer) => answer,
         Err(_) => {
             Problem::new(Fault::Unavailable, "no answer in time; repeat the call under the same key").into_response()

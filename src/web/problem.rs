@@ -40,6 +40,8 @@ words! {
         UnknownAccount = "unknown_account",
         /// The address takes other methods.
         MethodNotAllowed = "method_not_allowed",
+        /// The body did not come in time.
+        RequestTimeout = "request_timeout",
         /// The body is larger than what is taken.
         TooLarge = "too_large",
         /// The body says that it is something else.
@@ -63,6 +65,7 @@ impl Fault {
             Fault::Forbidden => StatusCode::FORBIDDEN,
             Fault::NotFound | Fault::UnknownAccount => StatusCode::NOT_FOUND,
             Fault::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Fault::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Fault::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Fault::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Fault::TooMuch => StatusCode::UNPROCESSABLE_ENTITY,
@@ -81,6 +84,7 @@ impl Fault {
             Fault::NotFound => "there is nothing at this address",
             Fault::UnknownAccount => "there is no such account",
             Fault::MethodNotAllowed => "the address takes other methods, which the header Allow names",
+            Fault::RequestTimeout => "the body did not come in time; nothing was done, and the connection is closed",
             Fault::TooLarge => "the body is larger than what is taken",
             Fault::UnsupportedMediaType => "the body must be of another type, which the detail names",
             Fault::TooMuch => "more is asked for than one answer holds",
@@ -193,11 +197,11 @@ struct Members {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     account: Option<String>,
-    /// The key of the call, which stands for this refusal for ever.
+    /// The key of the call, which stands for this refusal for ever; after a dry run it stands for nothing yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     key: Option<String>,
-    /// The row of the log that says so; in a dry run, the one that would.
+    /// The row of the log that says so; a dry run leaves none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     seq: Option<i64>,
@@ -282,7 +286,7 @@ impl Problem {
     }
 
     /// What a refused action is told. `None` where it was done.
-    pub(super) fn of_refused(account: &AccountId, answer: &Answer) -> Option<Problem> {
+    pub(super) fn of_refused(account: &AccountId, answer: &Answer, dry_run: bool) -> Option<Problem> {
         let Answer { row, replayed, available, next_reset_at, cap, .. } = answer;
         let cause = match row.reason? {
             Reason::InsufficientCredits => Cause::InsufficientCredits,
@@ -294,7 +298,7 @@ impl Problem {
             pointer: None,
             account: Some(account.to_string()),
             key: row.key.as_ref().map(ToString::to_string),
-            seq: Some(row.seq),
+            seq: (*replayed || !dry_run).then_some(row.seq),
             replayed: Some(*replayed),
             needed: Some(needed),
             available: Some(there),
@@ -418,6 +422,9 @@ impl IntoResponse for Problem {
         }
         if is_replayed {
             headers.insert(REPLAYED, HeaderValue::from_static("true"));
+        }
+        if code == Fault::RequestTimeout.as_str() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if code == Fault::Unauthorized.as_str() {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"creditd\""));

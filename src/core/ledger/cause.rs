@@ -92,8 +92,10 @@ impl Cause {
             Cause::MonthOpen => "the month to open again is open",
             Cause::MonthNotOver => "the month to close, or a hold made in it, has not ended",
             Cause::NoCap => "the user whose cap shall end has none",
-            Cause::UserCap => "the user's monthly cap does not allow it; the log keeps a failed row",
-            Cause::InsufficientCredits => "the credits are not there; the log keeps a failed row of a charge or hold",
+            Cause::UserCap => "the user's monthly cap does not allow it; unless only tried, it leaves a failed row",
+            Cause::InsufficientCredits => {
+                "the credits are not there; a charge or hold, unless only tried, leaves a failed row"
+            }
             Cause::Overflow => "a sum would leave the range of credits, whatever else is found",
         }
     }

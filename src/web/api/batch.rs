@@ -2,7 +2,7 @@
 
 use super::answers;
 use super::calls::{ChargeAsked, make};
-use super::input::{Object, body};
+use super::input::{Object, body, object};
 use crate::core::ids::{AccountId, Key};
 use crate::core::ledger::Call;
 use crate::web::State;
@@ -12,6 +12,7 @@ use axum::extract::{self, Request};
 use axum::response::Json;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 /// Most items of one request.
@@ -23,9 +24,9 @@ pub(super) const BATCH_BYTES_MAX: usize = 1024 * 1024;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BatchAsked {
-    /// At most 1,000.
+    /// At most 1,000. They are read one by one, so that one that cannot be read spoils no other.
     #[schema(value_type = Vec<ItemAsked>, max_items = 1_000)]
-    charges: Vec<Object<ItemAsked>>,
+    charges: Vec<Box<RawValue>>,
 }
 
 /// One of them.
@@ -41,6 +42,17 @@ pub(super) struct ItemAsked {
     /// What is charged, as in a call of its own.
     #[schema(value_type = ChargeAsked)]
     charge: Object<ChargeAsked>,
+}
+
+impl ItemAsked {
+    /// On which account, what, and whether it is only tried.
+    fn call(self, caller: &Caller) -> Result<(AccountId, Call, bool), Problem> {
+        let ItemAsked { account, key, charge: Object(charge) } = self;
+        caller.covers(&account)?;
+        let dry_run = charge.dry_run;
+        let call = charge.call(key).map_err(|problem| problem.within(["charge"]))?;
+        Ok((account, call, dry_run))
+    }
 }
 
 /// What came of one item: a charge or a problem, with the status that it would have had alone.
@@ -78,8 +90,8 @@ impl BatchAnswer {
 
 /// Charge many AI actions
 ///
-/// Each item has its own account and key and is answered for itself, as a call of its own would be: one that is refused holds up
-/// no other. The request itself has no key; repeat it as it is when its answer is lost.
+/// Each item has its own account and key and is answered for itself, as a call of its own would be: one that is refused, or cannot be
+/// understood, holds up no other. The request itself has no key; repeat it as it is when its answer is lost.
 #[utoipa::path(post, path = "/v1/charges", tag = "calls", operation_id = "chargeMany", request_body = BatchAsked,
     responses((status = 200, body = BatchAnswer), super::BodyProblems))]
 pub(super) async fn charges(
@@ -92,11 +104,10 @@ pub(super) async fn charges(
         return Err(Problem::invalid(format!("charges: at most {ITEMS_MAX} are taken at once, not {}", charges.len()))
             .at(["charges"]));
     }
-    let one = async |at: usize, Object(item): Object<ItemAsked>| {
-        let ItemAsked { account, key, charge: Object(charge) } = item;
-        caller.covers(&account)?;
-        let (dry_run, place) = (charge.dry_run, ["charges", &at.to_string(), "charge"].map(str::to_owned));
-        let call = charge.call(key).map_err(|problem| problem.within(place))?;
+    let one = async |at: usize, item: Box<RawValue>| {
+        let place = ["charges".to_owned(), at.to_string()];
+        let read = object::<ItemAsked>(item.get().as_bytes()).and_then(|item| item.call(&caller));
+        let (account, call, dry_run) = read.map_err(|problem| problem.within(place))?;
         charge_one(&state, &account, call, dry_run).await
     };
     let results = join_all(charges.into_iter().enumerate().map(|(at, item)| one(at, item))).await;

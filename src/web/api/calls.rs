@@ -213,7 +213,7 @@ pub(super) async fn charge(
 pub(super) async fn make(state: &State, account: &AccountId, call: Call, dry_run: bool) -> Result<Answer, Problem> {
     let app = &state.0.kit.app;
     let answer = if dry_run { app.dry_run(account, &call).await? } else { app.call(account, call).await? };
-    match Problem::of_refused(account, &answer) {
+    match Problem::of_refused(account, &answer, dry_run) {
         Some(problem) => Err(problem),
         None => Ok(answer),
     }
@@ -347,7 +347,7 @@ pub(super) async fn purchase(
         }
         answer => answer?,
     };
-    if let Some(problem) = Problem::of_refused(account, &answer) {
+    if let Some(problem) = Problem::of_refused(account, &answer, false) {
         return Err(problem);
     }
     Ok(called(answer.replayed, &answers::Purchase::of(account, &answer)))

@@ -11,6 +11,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_path_to_error::Segment;
+use std::cmp::Reverse;
 use std::fmt::Display;
 use std::marker::PhantomData;
 use std::str::FromStr;
@@ -234,12 +235,55 @@ pub(super) fn matches_etag(headers: &HeaderMap, etag: &str) -> bool {
     listed.flat_map(|value| value.split(',')).any(|tag| tag.trim() == "*" || opaque(tag) == opaque(etag))
 }
 
-/// Whether the first of the wanted types that is one of `ours` is `wanted`.
-pub(super) fn prefers(headers: &HeaderMap, wanted: &str, ours: &[&str]) -> bool {
+/// Whether `wanted` is accepted rather than `other`, which whoever says nothing about either is answered by (RFC 9110, 12.5.1).
+pub(super) fn prefers(headers: &HeaderMap, wanted: &str, other: &str) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value: &HeaderValue| value.to_str().ok());
-    let mut types =
-        accepted.flat_map(|value| value.split(',')).map(|one| one.split(';').next().unwrap_or_default().trim());
-    types.find(|one| ours.contains(one)) == Some(wanted)
+    let ranges: Vec<Accepted> = accepted.flat_map(|value| value.split(',')).filter_map(Accepted::of).collect();
+    // The range that names a type most closely has its weight. Of two types with one weight, that is meant which is named
+    // more closely, or earlier.
+    let rank = |kind: &str| {
+        let near = ranges.iter().enumerate().filter_map(|(at, range)| Some((range.closeness(kind)?, Reverse(at))));
+        let (closeness, at) = near.max()?;
+        let thousandths = ranges[at.0].thousandths;
+        (thousandths > 0).then_some((thousandths, closeness, at))
+    };
+    rank(wanted) > rank(other)
+}
+
+/// A range of types in `Accept`, with its weight.
+struct Accepted<'a> {
+    range: &'a str,
+    thousandths: u32,
+}
+
+impl Accepted<'_> {
+    /// What stands between two commas; nothing where its weight is none.
+    fn of(text: &str) -> Option<Accepted<'_>> {
+        let mut parts = text.split(';').map(str::trim);
+        let range = parts.next()?;
+        let weight = parts.filter_map(|param| param.split_once('=')).find(|(name, _)| name.eq_ignore_ascii_case("q"));
+        let thousandths = weight.map_or(Some(1_000), |(_, weight)| thousandths(weight))?;
+        Some(Accepted { range, thousandths })
+    }
+
+    /// How closely it names a type, if at all.
+    fn closeness(&self, kind: &str) -> Option<u8> {
+        let major = self.range.strip_suffix("/*");
+        match major {
+            Some("*") => Some(0),
+            Some(major) => kind.split_once('/').filter(|(of, _)| of.eq_ignore_ascii_case(major)).map(|_| 1),
+            None => self.range.eq_ignore_ascii_case(kind).then_some(2),
+        }
+    }
+}
+
+/// A weight: 0 to 1, with three decimals at most.
+fn thousandths(text: &str) -> Option<u32> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let is_weight =
+        matches!(whole, "0" | "1") && decimals.len() <= 3 && decimals.bytes().all(|byte| byte.is_ascii_digit());
+    let all: u32 = is_weight.then(|| format!("{whole}{decimals:0<3}").parse().ok()).flatten()?;
+    (all <= 1_000).then_some(all)
 }
 
 /// The key of a call that changes something.
@@ -316,10 +360,36 @@ mod tests {
         {
             assert_eq!(matches_etag(&with(header::IF_NONE_MATCH, value), "W/\"a\""), matches, "{value}");
         }
-        for (value, is_csv) in
-            [("text/csv", true), ("application/json, text/csv", false), ("*/*", false), ("x/y, text/csv;q=1", true)]
-        {
-            assert_eq!(prefers(&with(header::ACCEPT, value), "text/csv", &["text/csv", JSON]), is_csv, "{value}");
+        for (value, is_csv) in [
+            ("text/csv", true),
+            ("Text/CSV", true),
+            ("application/json, text/csv", false),
+            ("text/csv, application/json", true),
+            ("*/*", false),
+            ("x/y", false),
+            ("x/y, text/csv;q=1", true),
+            // Weights count, whatever comes first.
+            ("text/csv;q=0.5, application/json", false),
+            ("application/json;q=0.5, text/csv;q=0.51", true),
+            ("application/json; Q=0.999 , text/csv; header=present; q=1.0", true),
+            // 0 is not accepted at all.
+            ("text/csv;q=0", false),
+            ("text/csv;q=0, */*", false),
+            ("application/json;q=0, */*;q=0.1", true),
+            ("application/json;q=0.000, text/csv;q=0", false),
+            // What names a type most closely has its weight, and of equals is meant.
+            ("text/csv, */*", true),
+            ("*/*, text/csv;q=0.1", false),
+            ("text/*, application/json;q=0.9", true),
+            ("text/*;q=0.9, text/csv;q=0.1, application/json;q=0.5", false),
+            // A weight that is none says nothing.
+            ("text/csv;q=2", false),
+            ("text/csv;q=1.001, application/json;q=0.1", false),
+            ("text/csv;q=0.0001", false),
+            ("text/csv;q=", false),
+        ] {
+            assert_eq!(prefers(&with(header::ACCEPT, value), "text/csv", JSON), is_csv, "{value}");
         }
+        assert!(!prefers(&HeaderMap::new(), "text/csv", JSON));
     }
 }

@@ -109,7 +109,12 @@ pub(super) async fn transactions(
     params.finish()?;
     let account = caller.account()?;
     let calendar = record(&state, account).await?.account.calendar;
+    let asked = from.zip(to);
     let [from, to] = [from, to].map(|moment| moment.map(|moment| moment.instant(&calendar)));
+    if let (Some((asked_from, asked_to)), true) = (asked, from >= to) {
+        let what = format!("from: {asked_from} is not before to, {asked_to}, which ends the range without being in it");
+        return Err(Problem::invalid(what));
+    }
     let filters = Filters {
         actions: action.map(Some).into_iter().collect(),
         users: user.map(Some).into_iter().collect(),
@@ -144,6 +149,15 @@ impl std::str::FromStr for Moment {
             parse_date(text)
                 .map(Moment::Day)
                 .map_err(|error| format!("{error}, and no instant such as 2026-03-01T00:00:00Z"))
+        }
+    }
+}
+
+impl std::fmt::Display for Moment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Moment::Day(day) => day.fmt(f),
+            Moment::At(instant) => instant.fmt(f),
         }
     }
 }

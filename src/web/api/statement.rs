@@ -106,7 +106,7 @@ pub(super) async fn statement(
     }
     let spec = ReportSpec::new("Statement", range, grouping, Scope::Account, read_at);
     let spec = spec.map_err(|error| Problem::new(Fault::TooMuch, error.to_string()))?.with_breakdown(breakdown);
-    let is_csv = prefers(&headers, CSV, &[CSV, JSON]);
+    let is_csv = prefers(&headers, CSV, JSON);
     let spec = if is_csv { spec.bare() } else { spec };
     answer(&state, account, &spec, as_of, is_csv, &headers).await
 }

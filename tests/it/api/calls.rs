@@ -85,14 +85,17 @@ both_databases! {
           "replayed": false,
           "seq": 4,
           "status": 402,
-          "title": "the credits are not there; the log keeps a failed row of a charge or hold",
+          "title": "the credits are not there; a charge or hold, unless only tried, leaves a failed row",
           "type": "/problems/insufficient-credits"
         }));
         let again = api.post(CHARGES, "big", json!({"action": "erase", "quantity": 300})).await;
         assert_eq!(again.header("idempotency-replayed"), Some("true"));
         assert_eq!(again.problem(402, "insufficient_credits")["replayed"], true);
         let tried = api.post(CHARGES, "more", json!({"action": "erase", "quantity": 300, "dry_run": true})).await;
-        tried.problem(402, "insufficient_credits");
+        let tried = tried.problem(402, "insufficient_credits");
+        assert!(tried.get("seq").is_none() && tried["key"] == "more", "there is no row: {tried}");
+        let tried = api.post(CHARGES, "big", json!({"action": "erase", "quantity": 300, "dry_run": true})).await;
+        assert_eq!(tried.problem(402, "insufficient_credits")["seq"], 4, "but of a call that came before there is one");
         assert_eq!(sandbox.log(&account_id("acme")).await.len(), 4, "the refusal is logged once (R7)");
     }
 
@@ -130,13 +133,36 @@ both_databases! {
             item("acme", "c", json!({"action": "erase", "quantity": 1_000})),
             item("nobody", "a", json!({"action": "erase"})),
             item("acme", "d", json!({"action": "erase", "dry_run": true})),
+            item("acme", "e", json!({"action": "erase", "quantty": 2})),
+            item("acme", "f g", json!({"action": "erase"})),
+            json!({"account": "acme", "charge": {"action": "erase"}}),
+            json!(["acme", "h", {"action": "erase"}]),
+            item("acme", "i", json!({"action": "erase", "comment": "\u{7}"})),
+            item("acme", "j", json!({"action": "erase"})),
         ]});
         let reply = api.post("/v1/charges", "-", body).await.ok();
         let said: Vec<String> = reply["results"].as_array().expect("a list").iter().map(|one| {
             let what = one["problem"]["code"].as_str().map_or_else(|| format!("replayed {}", one["charge"]["replayed"]), str::to_owned);
-            format!("{} {what}", one["status"])
+            let place = one["problem"]["pointer"].as_str().unwrap_or("");
+            format!("{} {what} {place}", one["status"]).trim_end().to_owned()
         }).collect();
-        assert_eq!(said, ["200 replayed false", "422 unknown_action", "200 replayed true", "402 insufficient_credits", "404 unknown_account", "200 replayed false"]);
+        assert_eq!(said, [
+            "200 replayed false",
+            "422 unknown_action",
+            "200 replayed true",
+            "402 insufficient_credits",
+            "404 unknown_account",
+            "200 replayed false",
+            "400 invalid_request #/charges/6/charge/quantty",
+            "400 invalid_request #/charges/7/key",
+            "400 invalid_request #/charges/8",
+            "400 invalid_request #/charges/9",
+            "400 invalid_request #/charges/10/charge/comment",
+            "200 replayed false",
+        ]);
+        for whole in [json!([]), json!({"charges": {}}), json!({"charges": [], "key": "x"}), json!({})] {
+            api.post("/v1/charges", "-", whole).await.problem(400, "invalid_request");
+        }
         let many: Vec<Value> = (0..1_001).map(|n| item("acme", &n.to_string(), json!({"action": "upscale"}))).collect();
         api.post("/v1/charges", "-", json!({"charges": many})).await.problem(400, "invalid_request");
         assert_eq!(api.post("/v1/charges", "-", json!({"charges": []})).await.ok()["results"], json!([]));

@@ -128,7 +128,9 @@ async fn slow_bodies_hold_up_nobody_and_end() {
     };
     assert!(quick > 0, "nobody was answered meanwhile");
     for answer in ended {
-        let is_told = answer.starts_with("HTTP/1.1 503 ") && answer.contains("\"code\":\"unavailable\"");
+        let is_told = answer.starts_with("HTTP/1.1 408 ")
+            && answer.contains("\"code\":\"request_timeout\"")
+            && answer.contains("\r\nconnection: close\r\n");
         assert!(is_told || answer.is_empty(), "{answer}");
     }
     assert_eq!(sandbox.log(&account_id("acme")).await, [], "none of them was charged");

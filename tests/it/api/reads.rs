@@ -64,6 +64,10 @@ both_databases! {
         for bad in [format!("cursor={cursor}"), "cursor=x".into(), "limit=0".into(), "limit=1001".into(), "usr=ann".into(), "type=gold".into(), "search=%00".into(), "from=noon".into()] {
             api.get(&format!("/v1/accounts/acme/transactions?{bad}")).await.problem(400, "invalid_request");
         }
+        for bad in ["from=2013-02-11&to=2013-02-10", "from=2013-02-10&to=2013-02-10", "from=2013-02-11&to=2013-02-10T12:00:00Z"] {
+            let told = api.get(&format!("/v1/accounts/acme/transactions?{bad}")).await.problem(400, "invalid_request");
+            assert!(told["detail"].as_str().is_some_and(|detail| detail.starts_with("from: 2013-02-1") && detail.contains("not before to, 2013-02-10")), "{told}");
+        }
     }
 
     async fn balances_accounts_and_prices_are_as_they_are(sandbox: Sandbox) {
