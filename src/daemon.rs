@@ -14,7 +14,9 @@ mod systemd;
 use crate::core::calendar::Instant;
 use crate::core::schedule::{Covers, Job, Schedule, Slot};
 use crate::jobs::backfill::{Slotted, run_next};
-use crate::jobs::{Claiming, Done, JobError, Kit, Planned, Retries, Run, begun, plan_due, run_slot, tell_missed};
+use crate::jobs::{
+    Claiming, Done, JobError, Kit, Planned, Retries, Run, begun, has_work, plan_due, run_slot, tell_missed,
+};
 use crate::store::StoreError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -272,7 +274,8 @@ pub async fn ring(
 /// The slots of a job that are due and not begun, where it is time to look.
 async fn due(kit: &Kit, schedule: &Schedule, looked: &mut Looked) -> Result<Vec<Slot>, StoreError> {
     let (job, now) = (schedule.job, kit.app.now());
-    if !looked.is_time(schedule, now) || !has_work(kit, job, now).await? {
+    let rests = job == Job::Deliver && kit.mail_rests_until().is_some();
+    if !looked.is_time(schedule, now) || rests || !has_work(&kit.app, job, &kit.breakers.resting(now)).await? {
         return Ok(Vec::new());
     }
     let due = plan_due(&kit.app, schedule).await?;
@@ -301,18 +304,6 @@ pub fn by_hand(job: Job) -> &'static str {
         Covers::Day => "--day DATE",
         Covers::Month => "--month MONTH",
     }
-}
-
-/// A run for every ten seconds or minute in which nothing waits would only fill the table of runs.
-async fn has_work(kit: &Kit, job: Job, now: Instant) -> Result<bool, StoreError> {
-    let app = &kit.app;
-    Ok(match job {
-        Job::Deliver if kit.mail_rests_until().is_some() => false,
-        Job::Deliver => !app.store.due_messages(now, 1).await?.is_empty(),
-        Job::Webhooks => !app.store.due_events(now, &kit.breakers.resting(now), 1).await?.is_empty(),
-        Job::ExpireHolds => !app.store.accounts_with_expired_holds(now, None, 1).await?.is_empty(),
-        _ => true,
-    })
 }
 
 /// Runs a slot in a task of its own, so that a process that stops leaves no half of it behind.

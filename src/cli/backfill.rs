@@ -8,7 +8,7 @@ use crate::core::backfill::{ACCOUNTS_MAX, Asked, Decision, PARALLEL_MAX, Planned
 use crate::core::calendar::Instant;
 use crate::core::counting::counted_are;
 use crate::core::ids::AccountId;
-use crate::core::run::RunState;
+use crate::core::run::{HANDED_BACK_WORD, RunState};
 use crate::core::schedule::Job;
 use crate::jobs::backfill::{BackfillError, Slotted, create_backfill, plan_backfill, run_next};
 use crate::jobs::{JobError, Kit, Retries};
@@ -212,7 +212,8 @@ async fn work(context: &Context, kit: &Kit, record: BackfillRecord) -> Result<()
             }
             Err(error) => {
                 let text = error.to_string();
-                let state = if matches!(error, JobError::Stopped) { "handed back" } else { "failed" };
+                let state =
+                    if matches!(error, JobError::Stopped) { HANDED_BACK_WORD } else { RunState::Failed.as_str() };
                 failure = Some(error);
                 (state, text)
             }
@@ -220,19 +221,44 @@ async fn work(context: &Context, kit: &Kit, record: BackfillRecord) -> Result<()
         list.row([slot.to_string(), state.to_owned(), outcome].map(Cell::Text).into())?;
     }
     list.finish()?;
-    let left = find(kit, number).await?;
+    let (left, mut left_over) = (find(kit, number).await?, Vec::new());
     if left.state == BackfillState::Open {
         let waiting = left.slots.values().sum::<u64>() - left.count(RunState::Done);
         let waiting = counted_are(waiting, "slot");
-        context.say(format!("{waiting} left of {all}; `creditd backfill resume {number}` or `creditd serve` goes on."));
+        left_over = held(kit, number).await?;
+        left_over
+            .push(format!("{waiting} left of {all}; `creditd backfill resume {number}` or `creditd serve` goes on."));
     }
-    match failure {
-        Some(JobError::Stopped) => Err(Failure::new(Exit::Interrupted, JobError::Stopped)),
-        Some(error) => Err(error.into()),
-        None if context.stop.is_cancelled() => Err(Failure::new(Exit::Interrupted, JobError::Stopped)),
-        None if problems.is_empty() => Ok(()),
-        None => Err(Failure::message(Exit::PartlyDone, problems.join("\n"))),
+    let failure = match failure {
+        None if context.stop.is_cancelled() => Some(JobError::Stopped),
+        failure => failure,
+    };
+    if let Some(error) = failure {
+        left_over.iter().for_each(|line| context.say(line));
+        return Err(match error {
+            JobError::Stopped => Failure::new(Exit::Interrupted, JobError::Stopped),
+            error => error.into(),
+        });
     }
+    problems.extend(left_over);
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::message(Exit::PartlyDone, problems.join("\n"))),
+    }
+}
+
+/// The slots that others are at. One that died is believed to be at it until its lease is over.
+async fn held(kit: &Kit, number: i64) -> Result<Vec<String>, Failure> {
+    let (begun, clock) = kit.app.store.begun_backfill_runs(number).await?;
+    let running = begun.iter().filter(|record| record.run.state == RunState::Running);
+    let held = running.flat_map(|record| record.run.holders().map(|(holder, until)| (record.id.slot, holder, until)));
+    Ok(held
+        .filter(|(_, _, until)| *until > clock)
+        .map(|(slot, holder, until)| {
+            let process = holder.split('/').next().unwrap_or(holder);
+            format!("{slot} is held by process {process}, until {until} if it is not heard of any more")
+        })
+        .collect())
 }
 
 async fn list(context: &Context, limit: usize) -> Result<(), Failure> {
@@ -296,7 +322,7 @@ async fn show(context: &Context, number: i64) -> Result<(), Failure> {
         notes.extend(one.run.notes().iter().map(|note| format!("{}: {note}", one.id.slot)));
         list.row(vec![
             Cell::Text(one.id.slot.to_string()),
-            Cell::Text(one.run.state.to_string()),
+            one.run.standing().into(),
             Cell::Int(one.run.attempts.into()),
             instant(one.run.finished_at),
             one.run.outcome.map_or(Cell::Null, Cell::Text),

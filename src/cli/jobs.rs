@@ -8,7 +8,7 @@ use crate::core::calendar::Instant;
 use crate::core::run::{Run, RunState};
 use crate::core::schedule::{Job, Schedule, schedule_schema};
 use crate::daemon::by_hand;
-use crate::jobs::plan_due;
+use crate::jobs::{has_work, plan_due};
 use crate::store::{NO_BACKFILL, RunRecord};
 
 const LIST: &str = "creditd.jobs/1";
@@ -35,7 +35,7 @@ pub enum Jobs {
         /// Only of this job
         #[arg(long, value_parser = super::args::word(Job::ALL, Job::as_str))]
         job: Option<Job>,
-        /// Only in this state
+        /// Only in this state; running has those, too, that were handed back and that nobody is at
         #[arg(long, value_parser = super::args::word(RunState::ALL, RunState::as_str))]
         state: Option<RunState>,
         /// At most so many
@@ -71,7 +71,7 @@ async fn list(context: &Context) -> Result<(), Failure> {
     for schedule in loaded(context).await? {
         let last = app.store.runs(Some(schedule.job), None, 1).await?.into_iter().next();
         let (slot, state, finished) = last.map_or((Cell::Null, Cell::Null, Cell::Null), |RunRecord { id, run }| {
-            (Cell::Text(id.slot.to_string()), Cell::Text(run.state.to_string()), instant(run.finished_at))
+            (Cell::Text(id.slot.to_string()), run.standing().into(), instant(run.finished_at))
         });
         list.row(vec![
             Cell::Text(schedule.job.to_string()),
@@ -91,7 +91,10 @@ async fn next(context: &Context, count: usize) -> Result<(), Failure> {
     let columns = [Column::text("job"), Column::text("looks_at"), Column::number("due_now"), Column::text("first_due")];
     let mut list = context.list(NEXT, &columns)?;
     for schedule in loaded(context).await? {
-        let due = plan_due(app, &schedule).await?;
+        let mut due = plan_due(app, &schedule).await?;
+        if !has_work(app, schedule.job, &[]).await? {
+            (due.slots, due.capped) = (Vec::new(), 0);
+        }
         let waiting = i64::try_from(due.slots.len() + due.capped).unwrap_or(i64::MAX);
         if due.expired > 0 {
             context.say(format!(
@@ -140,7 +143,7 @@ async fn runs(context: &Context, job: Option<Job>, state: Option<RunState>, limi
         list.row(vec![
             Cell::Text(id.job.to_string()),
             Cell::Text(id.slot.to_string()),
-            Cell::Text(run.state.to_string()),
+            run.standing().into(),
             Cell::Int(run.attempts.into()),
             instant(Some(run.started_at)),
             instant(run.finished_at),

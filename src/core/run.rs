@@ -25,6 +25,9 @@ const RETRY_SECONDS_MIN: i64 = 30;
 /// The longest pause before a retry.
 const RETRY_SECONDS_MAX: i64 = 3_600;
 
+/// What a run is called that was begun and that nobody is at ([`Run::is_handed_back`]). It is kept as one that is running.
+pub const HANDED_BACK_WORD: &str = "handed back";
+
 words! {
     /// Where a run stands.
     RunState {
@@ -241,9 +244,24 @@ impl Run {
         self.progress.leases.iter().any(|lease| lease.until <= clock)
     }
 
+    /// Whether nobody is at it: a process was told to stop and has handed it back, for whoever comes next.
+    #[must_use]
+    pub fn is_handed_back(&self) -> bool {
+        let Progress { leases, last_term, .. } = &self.progress;
+        // Of one that has only just begun, nothing was handed out.
+        self.state == RunState::Running && *last_term > 0 && leases.iter().all(|lease| lease.until == HANDED_BACK)
+    }
+
+    /// Where it stands, in a word.
+    #[must_use]
+    pub fn standing(&self) -> &'static str {
+        if self.is_handed_back() { HANDED_BACK_WORD } else { self.state.as_str() }
+    }
+
     /// Who is at it, and until when they are believed to be, by the database's clock.
     pub fn holders(&self) -> impl Iterator<Item = (&str, Instant)> {
-        self.progress.leases.iter().map(|lease| (lease.holder.as_str(), lease.until))
+        let held = self.progress.leases.iter().filter(|lease| lease.until != HANDED_BACK);
+        held.map(|lease| (lease.holder.as_str(), lease.until))
     }
 
     /// What there is to do for `holder`, a name that no other process has. What was left lying comes first.

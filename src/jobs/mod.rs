@@ -26,7 +26,7 @@ mod watched;
 pub mod webhooks;
 
 pub use incidents::tell_missed;
-pub use planner::{Begun, Claiming, Planned, Retries, begun, plan_due, run_slot};
+pub use planner::{Begun, Claiming, Planned, Retries, begun, has_work, plan_due, run_slot};
 pub use platform::zones_of;
 pub use pulse::{Pulse, RunEnd};
 pub use statements::foresee::{Foresight, GrantMoves, StatementMoves, foresee};

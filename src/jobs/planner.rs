@@ -47,6 +47,21 @@ pub async fn plan_due(app: &App, schedule: &Schedule) -> Result<Due, StoreError>
     Ok(schedule.due(&recorded, &zones, now))
 }
 
+/// Whether a job has anything to do, of those that look often and seldom find something: a run for every ten seconds or minute in which
+/// nothing waits would only fill the table of runs. The webhooks `resting` are left alone.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn has_work(app: &App, job: Job, resting: &[String]) -> Result<bool, StoreError> {
+    let now = app.now();
+    Ok(match job {
+        Job::Deliver => !app.store.due_messages(now, 1).await?.is_empty(),
+        Job::Webhooks => !app.store.due_events(now, resting, 1).await?.is_empty(),
+        Job::ExpireHolds => !app.store.accounts_with_expired_holds(now, None, 1).await?.is_empty(),
+        _ => true,
+    })
+}
+
 /// Runs that were begun, and what there is to do about them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Begun {

@@ -3,6 +3,7 @@
 //! They are asked for again and again, so no statement here reads what grows with the ledger's age: of transactions none, of
 //! the outbox what an index has of those messages that still need something.
 
+use super::runs::{columns, read_run};
 use super::sql::Sql;
 use super::{Result, Store, While};
 use crate::core::calendar::Instant;
@@ -36,6 +37,8 @@ pub struct Figures {
     pub jobs: BTreeMap<Job, JobFigures>,
     /// How many runs are recorded of each job in each state.
     pub runs: BTreeMap<(Job, RunState), u64>,
+    /// How many of those that are running were handed back, so that nobody is at them.
+    pub handed_back: BTreeMap<Job, u64>,
     /// Messages that wait to be delivered.
     pub waiting: u64,
     /// Since when the one that is due longest is.
@@ -67,6 +70,7 @@ impl Store {
         let mut figures = Figures {
             jobs: BTreeMap::new(),
             runs: BTreeMap::new(),
+            handed_back: BTreeMap::new(),
             waiting: 0,
             waiting_since: None,
             failed: 0,
@@ -130,6 +134,11 @@ impl Store {
             let entry = figures.jobs.entry(job).or_default();
             entry.took_us = Some(row.get::<i64>(2).max(0));
             entry.failed |= row.get::<&str>(1) == RunState::Failed.as_str();
+        }
+        const BEGUN: &str = concat!("SELECT ", columns!(), " FROM runs WHERE backfill = 0 AND state = 'running'");
+        for row in self.query(BEGUN).fetch_all().await.while_("looking for runs that were begun")? {
+            let record = read_run(&row)?;
+            *figures.handed_back.entry(record.id.job).or_default() += u64::from(record.run.is_handed_back());
         }
         let incidents = self.query("SELECT job, began_at FROM incidents").fetch_all().await;
         for row in incidents.while_("asking which jobs fail")? {

@@ -8,7 +8,7 @@
 use super::State;
 use crate::app::Health;
 use crate::core::calendar::Instant;
-use crate::core::run::RunState;
+use crate::core::run::{HANDED_BACK_WORD, RunState};
 use crate::core::schedule::Job;
 use crate::jobs::Kit;
 use axum::extract;
@@ -135,7 +135,12 @@ fn of_ledger(registry: &mut Registry, health: &Health, now: Instant) {
     let runs = gauge(registry, "runs_recorded", "Runs that the ledger has on record, by state");
     for (job, state) in Job::ALL.iter().flat_map(|job| RunState::ALL.iter().map(move |state| (job, state))) {
         let count = figures.runs.get(&(*job, *state)).copied().unwrap_or(0);
+        let handed_back = figures.handed_back.get(job).copied().unwrap_or(0);
+        let count = if *state == RunState::Running { count.saturating_sub(handed_back) } else { count };
         set(&runs, &[("job_name", job.as_str()), ("state", state.as_str())], number(count));
+        if *state == RunState::Running {
+            set(&runs, &[("job_name", job.as_str()), ("state", HANDED_BACK_WORD)], number(handed_back));
+        }
     }
     let messages = gauge(
         registry,

@@ -11,6 +11,7 @@ use creditd::core::schedule::{Job, Slot};
 use creditd::jobs::backfill::{create_backfill, plan_backfill, run_next};
 use creditd::jobs::{Done, Kit, Retries};
 use creditd::store::{Admin, BackfillState, RunId, StoreError};
+use std::process::Command;
 use tokio_util::sync::CancellationToken;
 
 const NOW: &str = "2013-03-05T12:00:00Z";
@@ -130,6 +131,24 @@ both_databases! {
         assert!(ran.is_none());
         assert_eq!((record.state, record.count(RunState::Cancelled)), (BackfillState::Cancelled, 4));
         sandbox.assert_verified().await;
+    }
+
+    /// What somebody is at, or died at a moment ago, is left to them until their lease is over, and that is said.
+    async fn whoever_resumes_is_told_what_others_hold(sandbox: Sandbox) {
+        open_two(&sandbox).await;
+        let kit = Kit::new(sandbox.at(NOW)).expect("templates and a mail folder");
+        let asked = january_to_march(Reprocess::Missing, false);
+        let planned = plan_backfill(&kit, &asked).await.expect("a plan");
+        let number = create_backfill(&kit, &asked, &planned).await.expect("a backfill");
+        let id = RunId { backfill: number, job: asked.job, slot: Slot::Month(month("2013-01"), chrono_tz::UTC) };
+        take_run(sandbox.store(), id, instant(NOW)).await;
+        let resume = ["backfill", "resume", &number.to_string(), "--database-url", sandbox.url()].map(str::to_owned);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_creditd"));
+        command.args(resume).current_dir(sandbox.path("")).env_clear().env("CREDITD_NOW", NOW);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains("2013-01@UTC is held by process a test, until 20") && said.contains("1 slot is left of 4;"), "{said}");
     }
 
     /// A slot that failed is run again by the next backfill that asks for it, and only then.

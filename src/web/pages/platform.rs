@@ -17,7 +17,7 @@ use crate::core::locale::Locale;
 use crate::core::run::RunState;
 use crate::core::schedule::{Job, Schedule};
 use crate::core::statement::{DateRange, Grouping, ReportSpec, Scope};
-use crate::jobs::plan_due;
+use crate::jobs::{has_work, plan_due};
 use crate::report::chart::{Frame, Subject, chart};
 use crate::report::{days, make, svg};
 use crate::store::{AlertRecord, BackfillRecord, FoundAccount, OutboxRecord};
@@ -185,9 +185,9 @@ impl JobView {
         let stands = health.figures.jobs.get(&job).copied().unwrap_or_default();
         let last = app.store.newest_run(job).await?.map(|record| record.run);
         let is_failing = stands.failed || stands.failing_since.is_some();
-        let (tone, word) = match (is_failing, last.as_ref().map(|run| run.state)) {
+        let (tone, word) = match (is_failing, last.as_ref().map(|run| (run.state, run.standing()))) {
             (true, _) => ("failing", "failing"),
-            (false, Some(RunState::Running)) => ("well", "running"),
+            (false, Some((RunState::Running, standing))) => ("well", standing),
             (false, Some(_)) => ("well", "well"),
             (false, None) => ("idle", "never ran"),
         };
@@ -200,7 +200,8 @@ impl JobView {
             last: stands.done_at.map(utc),
             took: stands.took_us.map(took),
             outcome: outcome.map(|outcome| cut_text(&printable(outcome), OUTCOME_CHARS_MAX)),
-            waiting: (due.slots.len() + due.capped) as u64,
+            // A slot of what finds nothing to do is never run, and nobody waits for it.
+            waiting: if has_work(app, job, &[]).await? { (due.slots.len() + due.capped) as u64 } else { 0 },
             expired: due.expired as u64,
         })
     }

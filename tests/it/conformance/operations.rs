@@ -1,7 +1,7 @@
 //! How a ledger stands, its schema, and a copy of it: what an operator asks.
 
-use crate::support::{Backend, Sandbox, both_databases, end_run, instant};
-use creditd::core::run::RunState;
+use crate::support::{Backend, Sandbox, both_databases, end_run, instant, take_run};
+use creditd::core::run::{Run, RunState};
 use creditd::core::schedule::{Job, Slot};
 use creditd::store::{Incident, JobFigures, RunId, Schema, Store, StoreError, Telling, Wrong};
 
@@ -49,6 +49,18 @@ both_databases! {
         let runs = [((Job::Scan, RunState::Done), 2), ((Job::Verify, RunState::Done), 1), ((Job::Verify, RunState::Failed), 1)];
         assert_eq!(figures.runs.into_iter().collect::<Vec<_>>(), runs);
         assert_eq!((figures.waiting, figures.failed, figures.ambiguous, figures.suppressed), (2, 1, 1, 0));
+        // Of two that were begun, one is handed back, so that nobody is at it.
+        for (job, is_back) in [(Job::Reset, true), (Job::Seal, false)] {
+            let id = RunId::of(job, Slot::Tick(began_at));
+            let batch = take_run(store, id, began_at).await;
+            let hand_back = |run: &mut Run, _| ((), is_back.then(|| run.hand_back(batch.term)).and(None));
+            store.change_run(id, hand_back).await.expect("a run");
+            let run = store.newest_run(job).await.expect("read").expect("a run").run;
+            assert_eq!((run.state, run.standing()), (RunState::Running, if is_back { "handed back" } else { "running" }));
+            assert_eq!(run.holders().count(), usize::from(!is_back));
+        }
+        let handed_back = store.figures().await.expect("figures").handed_back;
+        assert_eq!(handed_back.into_iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>(), [(Job::Reset, 1)]);
         assert_eq!(figures.waiting_since.map(|at| at.micros()), Some(10));
     }
 
