@@ -8,7 +8,7 @@ use crate::core::access::Reach;
 use crate::core::ids::{AccountId, Email};
 use crate::core::signed::Purpose;
 use crate::core::visit::{Visit, Visitor};
-use crate::jobs::signing_key;
+use crate::jobs::{random_bytes, visit_key};
 
 const SCHEMA: &str = "creditd.link/1";
 /// Longest time of a link, in seconds: what lets in for longer belongs behind a login.
@@ -16,15 +16,18 @@ const LINK_SECONDS_MAX: i64 = 30 * 86_400;
 
 /// Print a link to the credit management page of an account, for one of its admins, or to the platform's, for an operator
 ///
-/// Whoever has it is let in until it expires, and for twelve hours after they came. Examples:
+/// Whoever has it is let in until it expires, and for twelve hours after they came. One link cannot be taken back; --end-all ends all
+/// of them, and all visits. Examples:
 ///
 ///   creditd link --account acme --email ann@acme.example
 ///
 ///   creditd link --platform --expires 15m
+///
+///   creditd link --end-all
 #[derive(Debug, clap::Args)]
 pub(super) struct Link {
     /// The account
-    #[arg(long, value_name = "ACCOUNT", requires = "email", required_unless_present = "platform")]
+    #[arg(long, value_name = "ACCOUNT", requires = "email", required_unless_present_any = ["platform", "end_all"])]
     account: Option<AccountId>,
     /// The admin of it who gets the link
     #[arg(long, value_name = "EMAIL", requires = "account")]
@@ -35,11 +38,19 @@ pub(super) struct Link {
     /// For how long it lets in: 90s, 15m, 2h or 7d
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = expires)]
     expires: i64,
+    /// Instead, end all links and visits there are, those in mails among them; links that end mails stay good
+    #[arg(long, conflicts_with_all = ["account", "platform", "expires"])]
+    end_all: bool,
 }
 
 impl Link {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let app = context.app().await?;
+        if self.end_all {
+            app.store.renew_visit_key(random_bytes().or_exit(Exit::Failure)?).await?;
+            context.say("All links and visits have ended once each creditd serve was started anew: until then it goes by those it knows.");
+            return Ok(());
+        }
         let Some(url) = &app.settings.web.public_url else {
             let what = "web.public_url is not set: it says where people find the pages of creditd serve, such as \
                         \"https://credits.example.com\", or \"http://127.0.0.1:8417\" on this machine";
@@ -59,7 +70,7 @@ impl Link {
             _ => Reach::Platform,
         };
         let until = app.now().plus_seconds(self.expires);
-        let key = signing_key(app).await.or_exit(Exit::Failure)?;
+        let key = visit_key(app).await.or_exit(Exit::Failure)?;
         let token = Visit { visitor: Visitor { reach, address: self.email }, until }.token(Purpose::Link, &key);
         context.show(SCHEMA, &[("url", Cell::Text(format!("{url}/enter/{token}"))), ("expires_at", until.into())])
     }

@@ -181,13 +181,13 @@ impl Kit {
         if end.is_none() && enter.is_none() {
             return Kit::new(app);
         }
-        let (key, days) = (signing_key(&app).await?, web.mail_link_days);
+        let (key, of_visits, days) = (signing_key(&app).await?, visit_key(&app).await?, web.mail_link_days);
         let mut kit = Kit::new(app)?;
         if let Some(url) = end {
-            kit.templates = kit.templates.with_unsubscribing(url, key.clone())?;
+            kit.templates = kit.templates.with_unsubscribing(url, key)?;
         }
         if let Some(url) = enter {
-            kit.templates = kit.templates.with_pages(url, key, days)?;
+            kit.templates = kit.templates.with_pages(url, of_visits, days)?;
         }
         Ok(kit)
     }
@@ -320,7 +320,18 @@ fn mailer(mail: &MailSettings) -> Result<Mailer, MailError> {
     })
 }
 
-/// The key by which the ledger signs links, cookies and forms.
+/// The key by which the ledger signs what lets somebody in at its pages: links, cookies and forms.
+///
+/// # Errors
+/// [`JobError`].
+pub async fn visit_key(app: &App) -> Result<SigningKey, JobError> {
+    match app.store.visit_key().await? {
+        Some(key) => Ok(key),
+        None => signing_key(app).await,
+    }
+}
+
+/// The key by which the ledger signs the links by which mails are ended; and what [`visit_key`] signs, until that is another.
 ///
 /// # Errors
 /// [`JobError`].

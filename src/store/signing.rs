@@ -1,4 +1,7 @@
-//! The key by which links, cookies and forms are signed: made when it is first needed, kept with the ledger, shown to nobody.
+//! The keys by which links, cookies and forms are signed: made when they are first needed, kept with the ledger, shown to nobody.
+//!
+//! There is one, until all visits are to end at once: from then on they have a key of their own, which is made anew each time, and the
+//! links by which mails are ended go on to work.
 
 use super::backend::in_write;
 use super::digest::digest;
@@ -7,6 +10,8 @@ use crate::core::signed::{KEY_BYTES, SigningKey};
 
 /// Its name in `meta`, of what it signed first: links in mails that were sent go on to work.
 const NAME: &str = "unsubscribe_key";
+/// That of the key of visits, where it is another.
+const OF_VISITS: &str = "visit_key";
 
 impl Store {
     /// The ledger's key, where one was needed before.
@@ -14,7 +19,40 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn signing_key(&self) -> Result<Option<SigningKey>> {
-        let found = self.query("SELECT value FROM meta WHERE name = $1").bind(NAME);
+        self.key_named(NAME).await
+    }
+
+    /// The key of links to the pages, cookies and forms, where it is another than [`Store::signing_key`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn visit_key(&self) -> Result<Option<SigningKey>> {
+        self.key_named(OF_VISITS).await
+    }
+
+    /// From now on visits are signed by these random bytes: whatever was signed for them before opens nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub async fn renew_visit_key(&self, fresh: [u8; KEY_BYTES]) -> Result<()> {
+        let value = hexadecimal(&fresh);
+        in_write!(self, "committing the key of visits", |tx| {
+            tx.query(
+                "INSERT INTO meta (name, value, digest) VALUES ($1, $2, $3)
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value, digest = excluded.digest",
+            )
+            .bind(OF_VISITS)
+            .bind(value.clone())
+            .bind(digest!(OF_VISITS, value))
+            .execute()
+            .await
+            .while_("writing the key of visits")?;
+            Ok(())
+        })
+    }
+
+    async fn key_named(&self, name: &'static str) -> Result<Option<SigningKey>> {
+        let found = self.query("SELECT value FROM meta WHERE name = $1").bind(name);
         let found = found.fetch_all().await.while_("reading the signing key")?;
         found.first().map(|row| read(row.get(0))).transpose()
     }
@@ -27,7 +65,7 @@ impl Store {
         if let Some(key) = self.signing_key().await? {
             return Ok(key);
         }
-        let value: String = fresh.iter().map(|byte| format!("{byte:02x}")).collect();
+        let value = hexadecimal(&fresh);
         in_write!(self, "committing the signing key", |tx| {
             tx.query("INSERT INTO meta (name, value, digest) VALUES ($1, $2, $3) ON CONFLICT (name) DO NOTHING")
                 .bind(NAME)
@@ -40,6 +78,10 @@ impl Store {
             read(row.while_("reading the signing key")?.get(0))
         })
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Its bytes in hexadecimal. An error does not show them.

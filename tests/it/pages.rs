@@ -3,6 +3,7 @@
 
 pub mod browser;
 pub mod http;
+mod shown;
 
 use crate::support::{Sandbox, account_id, both_databases, instant, purchase, usage};
 use creditd::app::App;

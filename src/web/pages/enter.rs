@@ -69,7 +69,7 @@ pub(super) async fn exchange(
     Ok((cookie.into_iter().next().ok_or(Shut::Nobody)?, Redirect::to(&to)).into_response())
 }
 
-/// `GET /`: where the visitor begins.
+/// `GET /` and `GET /leave`: where the visitor begins.
 pub(super) async fn home(State(pages): State<Pages>, guest: Guest) -> Redirect {
     Redirect::to(&start(&pages, &guest.visitor))
 }

@@ -24,7 +24,7 @@ use super::{Needs, Served};
 use crate::app::{App, Lately, Standing};
 use crate::core::access::Scope;
 use crate::core::ids::AccountId;
-use crate::jobs::signing_key;
+use crate::jobs::visit_key;
 use crate::store::AccountRecord;
 use crate::web;
 use axum::Router;
@@ -86,7 +86,7 @@ impl Pages {
 
     /// What tells visitors from others.
     pub async fn gate(&self) -> Result<&Gate, Shut> {
-        let made = async || Ok(Gate::new(signing_key(self.app()).await?, self.app().settings.web.clone()));
+        let made = async || Ok(Gate::new(visit_key(self.app()).await?, self.app().settings.web.clone()));
         self.0.gate.get_or_try_init(made).await
     }
 
@@ -117,6 +117,8 @@ pub(super) fn served() -> Vec<Served<Pages>> {
         Served::get("/", Needs::Visit, enter::home),
         Served::get("/enter/{token}", Needs::Link, enter::show),
         Served::post("/enter/{token}", Needs::Link, enter::exchange),
+        // Whoever opens the address itself, as a browser does that goes back, finds the button where they begin.
+        Served::get("/leave", Needs::Visit, enter::home),
         Served::post("/leave", Needs::Visit, enter::leave),
         Served::get("/unsubscribe", Needs::Link, unsubscribe::show),
         Served::post("/unsubscribe", Needs::Link, unsubscribe::end),
@@ -149,6 +151,7 @@ pub(super) fn served() -> Vec<Served<Pages>> {
 pub(super) fn router(state: web::State) -> Router {
     let pages = Pages::new(state);
     let router = served().into_iter().fold(Router::new(), |router, Served { route, by }| router.route(route.path, by));
+    let router = router.method_not_allowed_fallback(async || Shut::OtherMethod);
     router.layer(from_fn_with_state(pages.clone(), guarded)).with_state(pages)
 }
 

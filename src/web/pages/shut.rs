@@ -24,6 +24,8 @@ pub(in crate::web) enum Shut {
     Proxy,
     /// A form that was not given to the visitor.
     Form,
+    /// The page is opened another way.
+    OtherMethod,
     /// There is nothing here, or nothing for the visitor.
     NotFound,
     /// What was asked for cannot be: it says why.
@@ -71,7 +73,12 @@ impl From<JobError> for Shut {
 impl From<RenderError> for Shut {
     fn from(error: RenderError) -> Shut {
         match error {
-            RenderError::Unfit(_) | RenderError::NoChart { .. } => Shut::Unfit(error.to_string()),
+            RenderError::Unfit(_) => Shut::Unfit(error.to_string()),
+            // Flags are for the command line.
+            RenderError::NoChart { .. } => Shut::Unfit(
+                "There is nothing to draw: nothing was consumed in this range, or it is one period and has nothing to compare."
+                    .to_owned(),
+            ),
             error => Shut::Broken(Box::new(error)),
         }
     }
@@ -116,6 +123,12 @@ impl IntoResponse for Shut {
                 "Nothing was changed",
                 "The form did not come from this page, or was opened too long ago.",
                 "Go back, load the page again, and send it once more.",
+            ),
+            Shut::OtherMethod => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "This page is opened another way",
+                "Its address takes other methods, which the header Allow names.",
+                "Open it in a browser, or begin anew from the start page.",
             ),
             Shut::NotFound => (
                 StatusCode::NOT_FOUND,

@@ -5,9 +5,9 @@ use super::look::{Shell, Tab, locale_of, page};
 use super::tables::When;
 use super::{Pages, Shut};
 use crate::core::calendar::Month;
-use crate::core::ids::AccountId;
 use crate::core::locale::Locale;
 use crate::core::outbox::{Attachment, NoticeKey, NoticeKind};
+use crate::core::signed::token_len;
 use crate::core::statement::{
     Column, DateRange, FIGURES, Figures, Grouping, LineType, ReportModel, ReportSpec, Said, Scope,
 };
@@ -28,6 +28,9 @@ const MONTHS_MAX: usize = 120;
 const MESSAGES_MAX: usize = 2_000;
 /// Versions of one statement that are shown beside each other, the newest of them.
 const VERSIONS_SHOWN: usize = 3;
+
+/// What is signed stands behind 32 bytes of signature: no token is shorter, and no word of a mail is so long.
+const TOKEN_LEN_MIN: usize = token_len(0);
 
 #[derive(Serialize)]
 struct List {
@@ -53,8 +56,9 @@ struct View {
     heads: Vec<String>,
     rows: Vec<Row>,
     is_changed: bool,
-    /// What was sent to the visitor: version, when, whether there is a workbook.
+    /// What was sent, to the visitor where anything was.
     sent: Vec<SentView>,
+    is_mine: bool,
     /// To how many others.
     to_others: Option<String>,
 }
@@ -162,13 +166,15 @@ pub(super) async fn show(
     let rows = rows(&all, locale);
     let mine = at.admin().map(|admin| &admin.email);
     let zone = account.calendar.zone_at(now);
-    let sent = told.iter().filter(|message| Some(message.key.recipient()) == mine).map(|message| SentView {
-        version: message.key.version(),
+    let (own, others): (Vec<&SaidTo>, Vec<&SaidTo>) =
+        told.iter().partition(|message| Some(message.key.recipient()) == mine);
+    // What was sent to several is the same.
+    let shown = if own.is_empty() { &others } else { &own };
+    let versions: BTreeMap<u32, &SaidTo> = shown.iter().map(|message| (message.key.version(), *message)).collect();
+    let sent = versions.into_iter().map(|(version, message)| SentView {
+        version,
         at: When::new(message.sent_at.unwrap_or(message.created_at), zone, locale),
     });
-    let mut sent: Vec<SentView> = sent.collect();
-    sent.sort_by_key(|one| one.version);
-    let others: Vec<&SaidTo> = told.iter().filter(|message| Some(message.key.recipient()) != mine).collect();
     let view = View {
         title: month_title(month),
         month: month.to_string(),
@@ -177,7 +183,8 @@ pub(super) async fn show(
         is_changed: rows.iter().any(|row| row.is_changed),
         heads,
         rows,
-        sent,
+        sent: sent.collect(),
+        is_mine: !own.is_empty(),
         to_others: sent_said(&others, zone, locale),
     };
     Ok(page(StatusCode::OK, "statement.html", &Shell::of_account(&pages, &at, Tab::Statements), &view))
@@ -235,13 +242,29 @@ fn rows(all: &[Said], locale: Locale) -> Vec<Row> {
     rows
 }
 
-/// A statement as it was sent to the visitor.
+/// A statement as it was sent: to the visitor, or where nothing was, to somebody else. The links of a mail let in whom it was sent to,
+/// so that nobody else gets them.
 async fn message_of(pages: &Pages, at: &AtAccount, path: &BTreeMap<String, String>) -> Result<OutboxRecord, Shut> {
-    let (month, admin) = (month_of(path)?, at.admin().ok_or(Shut::NotFound)?);
+    let (month, store) = (month_of(path)?, &pages.app().store);
     let version = path.get("version").and_then(|version| version.parse().ok()).ok_or(Shut::NotFound)?;
-    let id: AccountId = at.id().clone();
-    let key = NoticeKey::monthly_statement(id, month, admin.email.clone(), version);
-    let record = pages.app().store.message(&key).await?.ok_or(Shut::NotFound)?;
+    let own = match at.admin() {
+        Some(admin) => {
+            let key = NoticeKey::monthly_statement(at.id().clone(), month, admin.email.clone(), version);
+            store.message(&key).await?
+        }
+        None => None,
+    };
+    let record = match own {
+        Some(own) => own,
+        None => {
+            let about = format!("{month}/");
+            let told = store.said_to_whom(at.id(), NoticeKind::MonthlyStatement, &about, MESSAGES_MAX).await?;
+            let key = told.into_iter().map(|message| message.key).find(|key| key.version() == version);
+            let mut record = store.message(&key.ok_or(Shut::NotFound)?).await?.ok_or(Shut::NotFound)?;
+            record.message.html = without_links(&record.message.html);
+            record
+        }
+    };
     // What it said is dropped after some time; that it was sent is kept.
     if record.message.html.is_empty() {
         Err(Shut::Asked("What this mail said is not kept any more.".to_owned()))
@@ -250,7 +273,18 @@ async fn message_of(pages: &Pages, at: &AtAccount, path: &BTreeMap<String, Strin
     }
 }
 
-/// `GET /accounts/{account}/statements/{month}/sent/{version}`: the mail, to the letter.
+/// The same page, whose links lead nowhere; and however templates write them, without the tokens that let in.
+fn without_links(html: &str) -> String {
+    let mut parts = html.split(" href=\"");
+    let first = parts.next().unwrap_or_default().to_owned();
+    let page = parts.filter_map(|part| part.split_once('"')).fold(first, |page, (_, rest)| page + rest);
+    let is_of_token = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
+    let words = page.split_inclusive(|letter| !is_of_token(letter));
+    let ends_at = |word: &str| word.trim_end_matches(|letter| !is_of_token(letter)).len();
+    words.map(|word| if ends_at(word) < TOKEN_LEN_MIN { word } else { &word[ends_at(word)..] }).collect()
+}
+
+/// `GET /accounts/{account}/statements/{month}/sent/{version}`: the mail, to whom it was sent to the letter.
 pub(super) async fn sent(
     State(pages): State<Pages>,
     at: AtAccount,
@@ -291,4 +325,19 @@ pub(super) async fn workbook(
         (header::CONTENT_DISPOSITION, disposition.unwrap_or(HeaderValue::from_static("attachment"))),
     ];
     Ok((headers, attached.bytes.to_vec()).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mail_of_another_lets_nobody_in() {
+        let token = "Aa0-_".repeat(12);
+        let mail = format!(
+            "<p class=\"a\">Ann <a class=\"b\" href=\"https://x.example/enter/{token}\" style=\"c\">in</a> \
+             <a href='https://x.example/unsubscribe?t={token}&amp;x'>out</a> https://x.example/enter/{token}"
+        );
+        insta::assert_snapshot!(without_links(&mail), @r#"<p class="a">Ann <a class="b" style="c">in</a> <a href='https://x.example/unsubscribe?t=&amp;x'>out</a> https://x.example/enter/"#);
+    }
 }

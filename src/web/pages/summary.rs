@@ -163,7 +163,10 @@ pub(super) async fn show(
     let (mut periods, mut uses, mut more_uses) = (Vec::new(), Vec::new(), 0);
     for (at, triple) in model.sections().next().iter().flat_map(|section| section.triples()).enumerate() {
         match asked.of {
-            None if model.lines.len() > LINES_PER_PERIOD => push(&mut periods, &triple, &columns, locale),
+            // Of days that lie ahead there is nothing to tell yet; files have them all.
+            None if model.lines.len() > LINES_PER_PERIOD && triple[0].range.from().date() <= today => {
+                push(&mut periods, &triple, &columns, locale);
+            }
             None => {}
             Some(_) if at < GROUPS_MAX => uses.push(use_row(&triple, &columns, locale, asked.by != Grouping::Range)),
             Some(_) => more_uses += 1,

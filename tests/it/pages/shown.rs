@@ -1,0 +1,138 @@
+//! What pages show of statements that were sent, of ranges and of accounts that are closed, and how they say no.
+
+use super::http::{Asked, Site};
+use super::{NOW, OPERATOR, admin_of, cookie, email, form_token_of, world};
+use crate::access::state;
+use crate::support::{Sandbox, account_id, both_databases};
+use creditd::core::ids::Key;
+use creditd::core::ledger::{Call, Closing};
+use creditd::store::Admin;
+
+both_databases! {
+    /// Whoever may see the account sees what was sent, with the counts of actions; the links in a mail are for whom it was sent to.
+    async fn a_statement_is_shown_as_it_was_sent(sandbox: Sandbox) {
+        let mut app = world(&sandbox).await;
+        state(&app).await;
+        let later = Admin::with_defaults(email("new@acme.example"));
+        sandbox.store().set_admin(&account_id("acme"), &later).await.expect("an admin");
+        app.settings.web.trusted_proxy.from = vec!["127.0.0.1".parse().expect("an address")];
+        let cookies = [
+            (cookie(&app, admin_of("acme", "ann@acme.example")).await, true),
+            (cookie(&app, admin_of("acme", "new@acme.example")).await, false),
+            (cookie(&app, OPERATOR).await, false),
+        ];
+        let site = Site::open(app).await;
+        let callers = cookies.iter().map(|(cookie, is_hers)| (("Cookie", cookie.as_str()), *is_hers));
+        let path = "/accounts/acme/statements/2013-02";
+        for (header, is_hers) in callers.chain([(("X-Creditd-Account", "acme"), false), (("X-Creditd-Platform", "yes"), false)]) {
+            let headers = [header];
+            let ask = async |path: &str| site.ask(Asked { headers: &headers, ..Asked::get(path) }).await;
+            let page = ask(path).await;
+            let counts = "<td>actions</td><td class=\"figure\">1</td><td class=\"figure\">1</td>";
+            assert!(page.status == 200 && page.body.contains("As sent</th>") && page.body.contains(counts), "{header:?}: {}", page.body);
+            assert_eq!(page.body.contains("As it was sent to you"), is_hers, "{header:?}");
+            assert!(page.body.contains(&format!("href=\"{path}/sent/1\"")), "{header:?}: {}", page.body);
+            let mail = ask(&format!("{path}/sent/1")).await;
+            assert!(mail.status == 200 && mail.body.contains("February 2013"), "{header:?}: {}", mail.body);
+            for secret in ["/enter/", "/unsubscribe?t="] {
+                assert_eq!(mail.body.contains(secret), is_hers, "{header:?} {secret}");
+            }
+            assert_eq!(ask(&format!("{path}/sent/1/workbook")).await.status, 200, "{header:?}");
+            assert_eq!(ask(&format!("{path}/sent/2")).await.status, 404, "{header:?}");
+        }
+        site.close().await;
+    }
+
+    async fn an_account_that_is_closed_says_so(sandbox: Sandbox) {
+        let app = world(&sandbox).await;
+        let ann = cookie(&app, admin_of("acme", "ann@acme.example")).await;
+        let closing = Closing { key: Key::new("end").expect("a key"), reopen: false, comment: "contract ended".to_owned() };
+        let says = "<p class=\"banner closed\">This account is closed: actions are refused.";
+        let site = Site::open(app.clone()).await;
+        assert!(!site.get("/accounts/acme", &ann).await.body.contains(says));
+        app.call(&account_id("acme"), Call::Closing(closing)).await.expect("closed");
+        let page = site.get("/accounts/acme", &ann).await;
+        assert!(page.status == 200 && page.body.contains(says), "{}", page.body);
+        site.close().await;
+    }
+
+    /// From the new key on, what was signed before lets nobody in; mails are ended by their links as before.
+    async fn all_visits_are_ended_at_once(sandbox: Sandbox) {
+        use creditd::core::signed::Purpose;
+        use creditd::jobs::{signing_key, visit_key};
+        let app = world(&sandbox).await;
+        let before = visit_key(&app).await.expect("a key");
+        let to_end_mails = signing_key(&app).await.expect("a key");
+        assert!(before == to_end_mails, "there is one key at first");
+        let link = super::visit_token(OPERATOR, "2013-03-20T20:00:00Z", Purpose::Link, &before);
+        let ops = cookie(&app, OPERATOR).await;
+        for bytes in [[1; 32], [2; 32]] {
+            sandbox.store().renew_visit_key(bytes).await.expect("renewed");
+            assert!(visit_key(&app).await.expect("a key") == creditd::core::signed::SigningKey::new(bytes));
+        }
+        assert!(signing_key(&app).await.expect("a key") == to_end_mails);
+        let site = Site::open(app.clone()).await;
+        assert_eq!(site.get("/platform", &ops).await.status, 403);
+        assert_eq!(site.ask(Asked::get(&format!("/enter/{link}"))).await.status, 403);
+        let key = visit_key(&app).await.expect("a key");
+        let link = super::visit_token(OPERATOR, "2013-03-20T20:00:00Z", Purpose::Link, &key);
+        assert_eq!(site.ask(Asked::get(&format!("/enter/{link}"))).await.status, 200);
+        site.close().await;
+        sandbox.assert_verified().await;
+    }
+}
+
+/// Ranges are told in the days that were typed, and days that lie ahead are left to files.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_range_is_shown_as_far_as_it_has_come() {
+    let sandbox = Sandbox::new().await;
+    let app = world(&sandbox).await;
+    let ann = cookie(&app, admin_of("acme", "ann@acme.example")).await;
+    let site = Site::open(app).await;
+    let month = site.get("/accounts/acme/summary", &ann).await;
+    let table = month.body.split("<table class=\"periods\">").nth(1).and_then(|rest| rest.split("</table>").next());
+    let days = table.expect("a table").matches("<tr class=\"first\">").count();
+    assert_eq!((days, &NOW[..10]), (20, "2013-03-20"), "{}", month.body);
+    for page in ["summary", "transactions"] {
+        let asked = format!("/accounts/acme/{page}?from=2013-03-09&through=2013-03-05");
+        let told = site.get(&asked, &ann).await;
+        let says = "The last day, 2013-03-05, is before the first, 2013-03-09";
+        assert!(told.status == 400 && told.body.contains(says), "{}", told.body);
+    }
+    let nothing = "/accounts/acme/summary/export?from=2013-02-01&through=2013-02-02&by=range&of=user&form=png";
+    let told = site.get(nothing, &ann).await;
+    assert!(
+        told.status == 422 && told.body.contains("nothing was consumed") && !told.body.contains("--"),
+        "{}",
+        told.body
+    );
+    site.close().await;
+}
+
+/// Whoever opens an address another way than it is meant gets a page.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_opened_another_way_is_answered_by_a_page() {
+    let sandbox = Sandbox::new().await;
+    let app = world(&sandbox).await;
+    let ops = cookie(&app, OPERATOR).await;
+    let site = Site::open(app).await;
+    let to_leave = site.get("/leave", &ops).await;
+    assert_eq!((to_leave.status, to_leave.header("location")), (303, Some("/platform")));
+    assert!(form_token_of(&site.get("/platform", &ops).await).is_some(), "where the button is");
+    let nobody = site.ask(Asked::get("/leave")).await;
+    assert!(nobody.status == 403 && nobody.body.contains("This page opens by a link"), "{}", nobody.body);
+    let other = site.ask(Asked { method: "POST", cookie: Some(&ops), ..Asked::get("/platform") }).await;
+    assert_eq!((other.status, other.header("allow")), (405, Some("GET,HEAD")));
+    assert!(other.body.contains("This page is opened another way"), "{}", other.body);
+    // Jobs that look often and find nothing to do wait for nothing.
+    let platform = site.get("/platform", &ops).await;
+    for job in ["expire-holds", "webhooks"] {
+        let row = platform
+            .body
+            .split(&format!("<th scope=\"row\">{job}</th>"))
+            .nth(1)
+            .and_then(|rest| rest.split("</tr>").next());
+        assert!(row.is_some_and(|row| row.matches("<td class=\"figure\">0</td>").count() == 2), "{row:?}");
+    }
+    site.close().await;
+}
