@@ -81,7 +81,7 @@ impl Poster {
         Ok(Poster { client, allow_private })
     }
 
-    /// Whether events may be posted there. Names are looked up only when they are.
+    /// Whether events may be posted there. Names other than localhost are looked up only when they are.
     ///
     /// # Errors
     /// [`BadAddress`].
@@ -98,10 +98,12 @@ impl Poster {
             return Err(BadAddress::Credentials);
         }
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        match host.parse::<IpAddr>() {
-            Ok(ip) if !self.allow_private && !is_public(ip) => Err(BadAddress::Private(host.to_owned())),
-            _ => Ok(url),
-        }
+        let is_private = match host.parse::<IpAddr>() {
+            Ok(ip) => !is_public(ip),
+            // The one name that means this machine whoever is asked (RFC 6761); a URL has it in lower case.
+            Err(_) => host.trim_end_matches('.').rsplit('.').next() == Some("localhost"),
+        };
+        if is_private && !self.allow_private { Err(BadAddress::Private(host.to_owned())) } else { Ok(url) }
     }
 
     /// Posts `body` as the event `id` at `seconds` of Unix time.
@@ -202,7 +204,12 @@ mod tests {
             let poster = Poster::new(allow_private, Duration::from_secs(1)).expect("a client");
             poster.check(address).map(|url| url.to_string()).map_err(|error| error.to_string())
         };
-        for address in ["https://hooks.example/credits?x=1", "https://1.1.1.1:8443/", "https://[2606:4700::1111]/"] {
+        for address in [
+            "https://hooks.example/credits?x=1",
+            "https://1.1.1.1:8443/",
+            "https://[2606:4700::1111]/",
+            "https://localhost.example/",
+        ] {
             assert_eq!(check(false, address), Ok(address.to_owned()));
         }
         for (address, why) in [
@@ -213,6 +220,8 @@ mod tests {
             ("https://hooks.example/#x", "no user name"),
             ("https://127.0.0.1/", "internet at large"),
             ("https://2130706433/", "internet at large"),
+            ("https://LocalHost/", "localhost is no address of the internet at large"),
+            ("https://hooks.localhost.:8443/x", "internet at large"),
             ("https://0x7f.1/", "internet at large"),
             ("https://[::ffff:10.0.0.1]/", "internet at large"),
             ("https://169.254.169.254/latest", "internet at large"),

@@ -38,7 +38,7 @@ impl Context {
     /// [`Failure`] when `CREDITD_NOW` is no instant.
     pub fn new(
         program: String,
-        global: Global,
+        mut global: Global,
         env: Vec<(String, String)>,
         stop: CancellationToken,
     ) -> Result<Context, Failure> {
@@ -53,6 +53,9 @@ impl Context {
             (None, None) => None,
         };
         let clock = now.unwrap_or_default();
+        if global.json {
+            global.output = Some(OutputMode::Json);
+        }
         let layout = Layout::for_stdout(global.output.unwrap_or_default());
         Ok(Context { program, global, env, clock, layout, stop, app: OnceCell::new() })
     }

@@ -91,6 +91,9 @@ pub struct Global {
     /// The form of the data on stdout: table (for people, the default), json, csv or ndjson
     #[arg(short, long, global = true, value_name = "FORM", value_enum, hide_possible_values = true)]
     output: Option<output::OutputMode>,
+    /// The same as --output json
+    #[arg(long, global = true, conflicts_with = "output")]
+    json: bool,
     /// No talk and no progress on stderr, errors only; what the log says is up to [log]
     #[arg(short, long, global = true)]
     quiet: bool,

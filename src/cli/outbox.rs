@@ -6,8 +6,9 @@ use super::output::{Cell, Column};
 use super::{Context, args};
 use crate::core::counting::counted;
 use crate::core::ids::AccountId;
-use crate::core::outbox::{Attachment, NoticeKey, OutboxState};
+use crate::core::outbox::{Attachment, BadNoticeKey, NoticeKey, NoticeKind, OutboxState};
 use crate::store::{Asked, OutboxRecord};
+use std::str::FromStr;
 
 /// Messages to admins and operators, and what became of them
 #[derive(Debug, clap::Subcommand)]
@@ -15,20 +16,21 @@ pub(super) enum Outbox {
     List(List),
     /// Show a message with all that is known of it
     Show {
-        /// Its key: kind/account/about/recipient/version, as in `creditd outbox list -o csv`
-        key: NoticeKey,
+        /// Its key: kind/account/about/recipient/version, as in `creditd outbox list -o csv`; or its name as in the log, or the
+        /// beginning of that
+        key: Named,
     },
     /// Send messages again that failed, were cancelled or suppressed, or perhaps arrived; or at once what waits
     Retry {
-        /// Their keys
+        /// Their keys, or names as in the log
         #[arg(required = true, value_name = "KEY")]
-        keys: Vec<NoticeKey>,
+        keys: Vec<Named>,
     },
     /// Do not send messages that wait, or that perhaps arrived
     Cancel {
-        /// Their keys
+        /// Their keys, or names as in the log
         #[arg(required = true, value_name = "KEY")]
-        keys: Vec<NoticeKey>,
+        keys: Vec<Named>,
     },
 }
 
@@ -36,11 +38,73 @@ impl Outbox {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         match self {
             Outbox::List(command) => command.run(context).await,
-            Outbox::Show { key } => show(context, &key).await,
-            Outbox::Retry { keys } => retry(context, &keys).await,
-            Outbox::Cancel { keys } => cancel(context, &keys).await,
+            Outbox::Show { key } => show(context, &key.found(context).await?).await,
+            Outbox::Retry { keys } => retry(context, &found(context, &keys).await?).await,
+            Outbox::Cancel { keys } => cancel(context, &found(context, &keys).await?).await,
         }
     }
+}
+
+/// Most names that an error lists.
+const NAMES_LISTED: usize = 10;
+
+/// A message, as people name it: by its key, or by what logs and errors call it, which tells no address. Of a name the beginning is
+/// enough while no other message has it.
+#[derive(Clone, Debug)]
+pub(super) enum Named {
+    Key(NoticeKey),
+    Name { account: String, name: String },
+}
+
+impl FromStr for Named {
+    type Err = BadNoticeKey;
+
+    fn from_str(text: &str) -> Result<Named, BadNoticeKey> {
+        text.parse().map(Named::Key).or_else(|error| {
+            let mut parts = text.splitn(3, '/');
+            let kind = parts.next().and_then(NoticeKind::from_word);
+            match (kind, parts.next(), parts.next()) {
+                (Some(_), Some(account), Some(_)) => {
+                    Ok(Named::Name { account: account.to_owned(), name: text.to_owned() })
+                }
+                _ => Err(error),
+            }
+        })
+    }
+}
+
+impl Named {
+    async fn found(&self, context: &Context) -> Result<NoticeKey, Failure> {
+        let (account, name) = match self {
+            Named::Key(key) => return Ok(key.clone()),
+            Named::Name { account, name } => (account, name),
+        };
+        let mut keys = context.app().await?.store.messages_named(account, name).await?;
+        match keys.len() {
+            0 => Err(unknown(name)),
+            1 => Ok(keys.remove(0)),
+            many => {
+                let names = keys.iter().take(NAMES_LISTED).map(|key| format!("\n  {}", key.name())).collect::<String>();
+                let more = if many > NAMES_LISTED { "\n  ..." } else { "" };
+                let what = format!("{many} messages begin with {name}: say more of it{names}{more}");
+                Err(Failure::message(Exit::Refused, what))
+            }
+        }
+    }
+}
+
+/// All of them, before anything is done about one.
+async fn found(context: &Context, named: &[Named]) -> Result<Vec<NoticeKey>, Failure> {
+    let mut keys = Vec::new();
+    for one in named {
+        keys.push(one.found(context).await?);
+    }
+    Ok(keys)
+}
+
+fn unknown(name: &str) -> Failure {
+    let what = format!("there is no message {name}; `creditd outbox list -o csv` shows the keys of those there are");
+    Failure::message(Exit::Refused, what)
 }
 
 async fn show(context: &Context, key: &NoticeKey) -> Result<(), Failure> {
@@ -97,9 +161,7 @@ async fn cancel(context: &Context, keys: &[NoticeKey]) -> Result<(), Failure> {
 fn refused(key: &NoticeKey, asked: Asked, done: &str) -> Failure {
     let name = key.name();
     let why = match asked {
-        Asked::Unknown | Asked::Done => {
-            format!("there is no message {name}; `creditd outbox list -o csv` shows the keys of those there are")
-        }
+        Asked::Unknown | Asked::Done => return unknown(&name),
         Asked::Not(state) => format!("the message {name} is {state}, so it cannot be {done}"),
         Asked::Suppressed(since) => format!(
             "the message {name} goes to an address that is suppressed since {since}; `creditd suppressions list` says why, and \

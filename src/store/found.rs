@@ -126,6 +126,26 @@ impl Store {
         rows.iter().map(|row| Ok(read_record(row)?.0)).collect()
     }
 
+    /// The messages of an account, by its id or nothing for the operators', whose name in logs ([`NoticeKey::name`]) begins with
+    /// `start`, which goes beyond the account.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError).
+    pub async fn messages_named(&self, account: &str, start: &str) -> Result<Vec<NoticeKey>> {
+        // Key and name are the same up to who gets the message.
+        let same = start.rfind('/').map_or("", |at| &start[..=at]);
+        let rows = self
+            .query("SELECT key FROM outbox WHERE account_id = $1 AND key >= $2 AND key < $3 ORDER BY key")
+            .bind(account.to_owned())
+            .bind(same.to_owned())
+            .bind(format!("{same}{LAST}"))
+            .fetch_all()
+            .await
+            .while_("looking for messages by their names")?;
+        let keys: Vec<NoticeKey> = rows.iter().map(|row| super::outbox::read_key(row.get(0))).collect::<Result<_>>()?;
+        Ok(keys.into_iter().filter(|key| key.name().starts_with(start)).collect())
+    }
+
     /// Up to `limit` messages of `kind` about `account`, whose subject-matter begins with `about`: key, state and when they were
     /// written and sent; those about what comes last first.
     ///

@@ -69,6 +69,8 @@ fn the_doctor_finds_what_is_broken_and_looks_at_the_rest() {
     assert!(of(&found, "config")[0].1.contains("creditd.toml:2: credits.pack_credits = 0"), "{found:?}");
     assert!(found[1..].iter().all(|row| row["state"] == "not looked at"), "{found:?}");
     place.write("creditd.toml", "");
+    assert!(place.run("doctor --json").json()["rows"].is_array(), "the same by another name");
+    place.run("doctor --json -o csv").fails_with(2, "cannot be used with");
     let elsewhere = place.run("doctor -o json --database-url sqlite://elsewhere.db");
     let found = elsewhere.json()["rows"].as_array().expect("a list").clone();
     assert!(of(&found, "ledger")[0].1.contains("there is no ledger at"), "{found:?}");

@@ -2,6 +2,7 @@
 //! back (R12 to R15, R17, R18).
 
 use super::{Done, NOW, Place, USAGE_HEADER};
+use creditd::core::outbox::NoticeKey;
 use serde_json::{Value, json};
 
 /// The figures of an answer.
@@ -289,6 +290,12 @@ fn messages_are_shown_sent_again_and_cancelled() {
     assert!(shown["html"].as_str().is_some_and(|html| html.contains("<html")), "{shown:#}");
     place.run(&format!("outbox show {key}0")).fails_with(5, "there is no message low-credit/acme/exhausted#1/");
     place.run("outbox show acme").fails_with(2, "is not the key of a notice");
+    // What the log calls it is enough, and the beginning of that.
+    let name = key.parse::<NoticeKey>().expect("a key").name();
+    for named in [name.as_str(), &name[..name.len() - 4], "low-credit/acme/exh"] {
+        assert_eq!(place.json(&format!("outbox show {named}"))["key"], key.as_str());
+    }
+    place.run("outbox show low-credit/acme/x").fails_with(5, "there is no message low-credit/acme/x;");
 
     place.ok(&format!("outbox cancel {key}"));
     assert!(place.ok("run deliver").stdout.contains("0 messages delivered"));

@@ -11,6 +11,7 @@ fn webhooks_are_added_listed_and_removed() {
         ("hooks.example", "is no web address, such as https://example.com/credits/events"),
         ("http://hooks.example/", "begins with https://"),
         ("https://ann:pw@hooks.example/", "has no user name"),
+        ("https://localhost/", "localhost is no address of the internet at large"),
         ("https://10.0.0.1/", "10.0.0.1 is no address of the internet at large"),
     ] {
         place.run(&format!("webhook add {address}")).fails_with(2, why);

@@ -141,6 +141,15 @@ both_databases! {
         assert_eq!(told(&acme, "2013-01", 10).await, [again, first]);
         assert_eq!(told(&acme, "", 1).await, [last]);
         assert_eq!(told(&longer, "2013-0", 10).await, ["2013-03 ann@example.com 1"]);
+        // By the names that logs have for them.
+        let name = messages[0].key.name();
+        let named = async |account: &str, start: &str| store.messages_named(account, start).await.expect("named");
+        assert_eq!(named("acme", &name).await, [messages[0].key.clone()]);
+        assert_eq!(named("acme", &name[..name.len() - 1]).await, [messages[0].key.clone()]);
+        assert_eq!(named("acme", "monthly-statement/acme/2013-01/").await.len(), 2);
+        assert_eq!(named("acme", "monthly-statement/acme/2013-0").await.len(), 3);
+        assert_eq!(named("acme", &format!("{name}0")).await, []);
+        assert_eq!(named("acme-2", &name).await, []);
         let kind = store.said_to_whom(&acme, NoticeKind::LowCredit, "", 10).await.expect("told");
         assert!(kind.is_empty());
     }
