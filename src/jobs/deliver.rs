@@ -52,7 +52,7 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
             let summary = tally.summary();
             Err(JobError::NotDelivered { fault, why, summary, problems: tally.done.problems })
         }
-        None => Ok(Done { summary: tally.summary(), ..tally.done }),
+        None => Ok(Done { summary: tally.summary(), proves_nothing: tally.sent == 0, ..tally.done }),
     }
 }
 

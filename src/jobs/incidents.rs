@@ -2,7 +2,8 @@
 //!
 //! A job that fails is an incident until it is done once, or, where its slots are periods, until none that failed is left:
 //! one mail to each operator when it begins, one when it is over. Both are written with the end of the run. A job that was
-//! told to stop, or whose process ended, did not fail: it goes on when its schedule rings.
+//! told to stop, or whose process ended, did not fail: it goes on when its schedule rings. A delivery that delivered nothing
+//! while mail waits for its next try was no better than the one that failed.
 //!
 //! Periods that nothing runs by itself any more are an incident of their own, which is over when none of them is left.
 
@@ -44,6 +45,7 @@ pub(super) async fn news(kit: &Kit, id: RunId, result: &Result<Done, JobError>) 
     }
     let (now, locale) = (kit.app.now(), kit.app.settings.mail.locale);
     Ok(News(match (kit.app.store.incident(job, Wrong::Fails).await?, result) {
+        (Some(_), Ok(done)) if done.proves_nothing && kit.app.store.is_mail_waiting().await? => None,
         (Some(incident), Ok(done)) => {
             let outcome = done.summary.clone();
             let Incident { began_at, why, .. } = incident.clone();

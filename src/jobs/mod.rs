@@ -431,6 +431,8 @@ pub struct Done {
     pub problems: Vec<Problem>,
     /// The counts of the summary, of jobs that are done in batches.
     pub tally: Tally,
+    /// Whether nothing was done by which one could tell that the job works: `deliver` delivered nothing.
+    pub proves_nothing: bool,
 }
 
 impl Done {

@@ -263,6 +263,15 @@ impl Store {
         rows.iter().map(|row| Ok(read_record(row)?.0)).collect()
     }
 
+    /// Whether any message is still to be delivered, now or later.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn is_mail_waiting(&self) -> Result<bool> {
+        let found = self.query("SELECT 1 FROM outbox WHERE state = 'pending' LIMIT 1").fetch_all().await;
+        Ok(!found.while_("asking whether mail waits")?.is_empty())
+    }
+
     /// Messages, newest first, without the content of what is attached to them.
     ///
     /// # Errors

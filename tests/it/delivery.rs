@@ -7,17 +7,17 @@ use creditd::app::App;
 use creditd::config::TransportKind;
 use creditd::core::delivery::{Fault, Tls};
 use creditd::core::ids::{AccountId, Email};
-use creditd::core::outbox::{Mailbox, Message, NoticeKey, OutboxState};
+use creditd::core::outbox::{Mailbox, Message, NoticeKey, NoticeKind, OutboxState};
 use creditd::core::run::RunState;
-use creditd::core::schedule::Job;
+use creditd::core::schedule::{Job, Slot};
 use creditd::core::secret::Secret;
-use creditd::jobs::{Done, JobError, Kit, Run, deliver};
+use creditd::jobs::{Claiming, Done, JobError, Kit, Planned, Run, deliver, run_slot};
 use creditd::mail::{Mailer, SmtpMailer, SmtpOptions};
-use creditd::store::OutboxRecord;
+use creditd::store::{OutboxRecord, Wrong};
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -59,6 +59,10 @@ pub async fn run(kit: &Kit, dry_run: bool) -> Result<Done, JobError> {
 
 async fn summary(kit: &Kit) -> String {
     run(kit, false).await.expect("the job ends well").summary
+}
+
+fn operator(address: &str) -> Mailbox {
+    Mailbox { name: String::new(), address: Email::new(address).expect("an address") }
 }
 
 async fn open_and_write(sandbox: &Sandbox, messages: impl FnOnce(&AccountId) -> Vec<Message>) -> Vec<NoticeKey> {
@@ -120,6 +124,57 @@ both_databases! {
         assert_eq!(waits[..8], [1, 2, 4, 8, 16, 32, 60, 60]);
         let days = (now.micros() - instant(WRITTEN).micros()) / 86_400_000_000;
         assert_eq!((days, waits.len()), (4, 101));
+        sandbox.assert_verified().await;
+    }
+}
+
+both_databases! {
+    /// Runs that take nothing from the outbox, because all of it waits for its next try, say nothing of the server.
+    async fn an_outage_of_the_mail_server_is_one_incident(sandbox: Sandbox) {
+        let manner = Arc::new(Mutex::new(Manner::wrong(At::Rcpt, Does::Close)));
+        let server = SmtpServer::start({
+            let manner = Arc::clone(&manner);
+            move |_| manner.lock().expect("a lock").clone()
+        })
+        .await;
+        open_and_write(&sandbox, |acme| (1..=3).map(|n| alert(acme, n, "ann@acme.example", WRITTEN)).collect()).await;
+        let at = |now: &str| {
+            let mut app = sandbox.at(now);
+            app.settings.mail.operators = vec![operator("ops@example.com")];
+            kit(app, &server)
+        };
+        let deliver = async |now: &str| -> String {
+            let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop: CancellationToken::new() };
+            let slot = Slot::Tick(instant(now));
+            match run_slot(&at(now), Job::Deliver, slot, Claiming::Anyway, &mut run).await.expect("recorded") {
+                Planned::Ran(Ok(done)) => done.summary,
+                Planned::Ran(Err(error)) => error.to_string(),
+                Planned::Taken => panic!("a run that was asked for is never left out"),
+            }
+        };
+        let said = deliver("2013-02-01T12:00:00Z").await;
+        assert!(said.contains("0 messages delivered, 0 failed, 3 to be tried again"), "{said}");
+        // The operator's own message, and then nothing, is due.
+        let refusing = Manner::wrong(At::Rcpt, Does::Say("452 4.3.1 no space\r\n"));
+        *manner.lock().expect("a lock") = refusing;
+        for (now, summary) in [
+            ("2013-02-01T12:00:20Z", "0 messages delivered, 0 failed, 1 to be tried again"),
+            ("2013-02-01T12:00:30Z", "0 messages delivered, 0 failed"),
+            ("2013-02-01T12:01:00Z", "0 messages delivered, 0 failed, 3 to be tried again"),
+            ("2013-02-01T12:01:10Z", "0 messages delivered, 0 failed"),
+        ] {
+            assert_eq!(deliver(now).await, summary, "{now}");
+            let incident = sandbox.store().incident(Job::Deliver, Wrong::Fails).await.expect("an answer");
+            assert_eq!(incident.expect("it goes on").began_at, instant(WRITTEN), "{now}");
+        }
+        *manner.lock().expect("a lock") = Manner::default();
+        assert_eq!(deliver("2013-02-01T12:01:20Z").await, "1 message delivered, 0 failed");
+        assert_eq!(sandbox.store().incident(Job::Deliver, Wrong::Fails).await.expect("an answer"), None);
+        assert_eq!(deliver("2013-02-01T12:03:00Z").await, "4 messages delivered, 0 failed");
+        let all = sandbox.store().messages(None, None, 100).await.expect("the outbox");
+        let mut told: Vec<_> = all.iter().map(|record| &record.message.key).filter(|key| key.account().is_none()).collect();
+        told.sort();
+        assert_eq!(told.iter().map(|key| key.kind()).collect::<Vec<_>>(), [NoticeKind::JobFailed, NoticeKind::JobWell]);
         sandbox.assert_verified().await;
     }
 }
