@@ -12,9 +12,15 @@ const RETRY_SECONDS: i64 = 60;
 /// Longest wait between two tries: an hour.
 const RETRY_SECONDS_MAX: i64 = 3_600;
 /// A message that cannot be delivered for this long is given up.
-const GIVE_UP_DAYS: i64 = 4;
+pub const GIVE_UP_DAYS: i64 = 4;
 /// How often it is tried at least, however long it has waited.
-const TRIES_MIN: u32 = 6;
+pub const TRIES_MIN: u32 = 6;
+
+/// So many different addresses refused for good, and no message taken in between: it is the server that is wrong.
+pub const REFUSED_ADDRESSES_MAX: usize = 5;
+/// How the error of a message begins that was refused for good by a server that refuses everybody. It is known by that until a
+/// message is taken.
+pub const REFUSES_EVERYBODY: &str = "the server refuses everybody: ";
 
 /// Failures in a row after which a server is taken for down.
 const DOWN_FAILURES: u32 = 3;
@@ -52,6 +58,14 @@ pub enum Fault {
     Message,
     /// Nobody knows: the connection ended after the message and before the answer. It may have been delivered.
     Unknown,
+}
+
+impl Fault {
+    /// Whether the same message would be refused tomorrow, if the server is right.
+    #[must_use]
+    pub const fn is_for_good(self) -> bool {
+        matches!(self, Fault::Address | Fault::Message)
+    }
 }
 
 /// What becomes of a message that was tried.
@@ -116,6 +130,13 @@ pub fn after_failure(tried: Tried, fault: Fault, error: String) -> Next {
             }
         }
     }
+}
+
+/// What becomes of a message that was refused for good by a server that refuses everybody: it is not the message's fault, nor
+/// its address's.
+#[must_use]
+pub fn after_refusing_everybody(tried: Tried, error: &str) -> Next {
+    after_failure(tried, Fault::Passing, format!("{REFUSES_EVERYBODY}{error}"))
 }
 
 /// When to try again: after 1, 2, 4, ... minutes, at most an hour; `None` once the message has waited for too long.

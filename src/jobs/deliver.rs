@@ -3,15 +3,21 @@
 //! A few deliverers work side by side on messages that were leased; what each of them did is recorded as soon as the
 //! database is free, whatever has come together until then in one go. What a process that dies had delivered and not recorded
 //! is delivered again when its lease is over, with the same Message-ID.
+//!
+//! What a server refuses for good is believed once it has taken another message, or when the run is over. Where several addresses
+//! were refused since it last took one, the server is at fault, and none of them.
 
 use super::{Done, JobError, Kit, PLAN_LINES_MAX, Problem, Run};
+use crate::core::calendar::Instant;
 use crate::core::counting::counted;
-use crate::core::delivery::{Fault, Next, Tried, after_failure};
+use crate::core::delivery::{Fault, Next, REFUSED_ADDRESSES_MAX, Tried, after_failure, after_refusing_everybody};
+use crate::core::ids::Email;
 use crate::core::outbox::Message;
 use crate::mail::{MailError, Mailer};
 use crate::store::{Delivery, LEASE_SECONDS, OutboxRecord};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -20,6 +26,8 @@ use tokio::time::Instant as Moment;
 
 /// Messages leased at once: their bodies are in memory, and the deliverers have enough to do until there are more.
 const LEASE_MESSAGES: usize = 100;
+/// Most messages that were given up and are taken back at once. They are to a few addresses, so it takes thousands to one to have more.
+const TAKEN_BACK_MAX: usize = 10_000;
 
 /// Delivers what is due.
 ///
@@ -38,6 +46,10 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
     let rest = record_rest(kit, &mut crew, &mut tally).await;
     crew.go().await;
     kit.mailer.finish().await;
+    if tally.refuses_everybody {
+        // Those that were on their way had answers, too.
+        kit.breaker().rest(kit.app.now());
+    }
     done.and(rest)?;
     if run.stop.is_cancelled() && tally.untried > 0 {
         return Err(JobError::Stopped);
@@ -81,6 +93,10 @@ async fn work(kit: &Kit, run: &mut Run<'_>, crew: &mut Crew, tally: &mut Tally) 
             more = leased.more && !leased.limited;
             tally.suppressed += leased.suppressed;
             tally.is_limited |= leased.limited;
+            if !leased.records.is_empty() && !crew.foreman.is_told.swap(true, Ordering::Relaxed) {
+                let before = store.refused_since_delivery(kit.app.now(), TAKEN_BACK_MAX).await?;
+                crew.foreman.refused().extend(before.iter().map(|key| key.recipient().clone()));
+            }
             leased
                 .records
                 .into_iter()
@@ -104,33 +120,70 @@ async fn record_rest(kit: &Kit, crew: &mut Crew, tally: &mut Tally) -> Result<()
         let ended = crew.ended().await;
         record(kit, ended, tally).await?;
     }
-    Ok(())
+    // Too few to blame the server.
+    let known = tally.believe(kit.app.now());
+    Ok(kit.app.store.record_deliveries(&known, kit.app.now()).await?)
 }
 
 async fn record(kit: &Kit, ended: Vec<Ended>, tally: &mut Tally) -> Result<(), JobError> {
     let now = kit.app.now();
-    let mut deliveries = Vec::with_capacity(ended.len());
+    let mut known = Vec::with_capacity(ended.len());
     for Ended { errand, result, halts } in ended {
         let next = match result {
             None => Next::Untried,
-            Some(Ok(to)) => Next::Sent { to },
+            Some(Ok(to)) => {
+                known.append(&mut tally.believe(now));
+                Next::Sent { to }
+            }
+            Some(Err(error)) if error.fault().is_for_good() => {
+                tally.refuses_everybody |= halts;
+                tally.refused.push((errand, error));
+                continue;
+            }
             Some(Err(error)) => {
                 if halts && tally.halted.is_none() {
                     tally.halted = Some((error.fault(), error.to_string()));
                 } else if error.fault() == Fault::Server {
                     tally.server_failed = Some(error.to_string());
                 }
-                let OutboxRecord { message, attempts, pending_since, .. } = &errand.record;
-                let tried =
-                    Tried { kind: message.key.kind(), attempts: *attempts, pending_since: *pending_since, at: now };
-                after_failure(tried, error.fault(), error.to_string())
+                after_failure(errand.tried(now), error.fault(), error.to_string())
             }
         };
-        tally.add(&errand.record, &next);
-        log(&errand.record.message, &next);
-        deliveries.push(Delivery { key: errand.record.message.key, lease: errand.lease, next });
+        known.push(tally.end(errand, next));
     }
-    Ok(kit.app.store.record_deliveries(&deliveries, now).await?)
+    doubt(kit, tally, &mut known).await?;
+    Ok(kit.app.store.record_deliveries(&known, now).await?)
+}
+
+/// Blames the server for what it refused for good, where the deliverers found that it refuses everybody: in this run, and in those
+/// before, what they believed included.
+async fn doubt(kit: &Kit, tally: &mut Tally, known: &mut Vec<Delivery>) -> Result<(), JobError> {
+    let now = kit.app.now();
+    let Some((_, last)) = tally.refused.last() else { return Ok(()) };
+    if !tally.refuses_everybody {
+        if tally.refused.len() >= LEASE_MESSAGES {
+            known.append(&mut tally.believe(now));
+        }
+        return Ok(());
+    }
+    if tally.halted.is_none() {
+        tally.halted = Some((
+            Fault::Settings,
+            format!(
+                "the mail server refuses everybody: {REFUSED_ADDRESSES_MAX} different addresses for good or more, and no message \
+                 taken in between; the last: {last}. Look at [mail] and at what the server lets us do. No address is suppressed for it"
+            ),
+        ));
+        if tally.sent == 0 {
+            let before = kit.app.store.refused_since_delivery(now, TAKEN_BACK_MAX).await?;
+            kit.app.store.take_back_refusals(&before, now).await?;
+        }
+    }
+    for (errand, error) in std::mem::take(&mut tally.refused) {
+        let next = after_refusing_everybody(errand.tried(now), &error.to_string());
+        known.push(tally.end(errand, next));
+    }
+    Ok(())
 }
 
 /// Says in the log what came of a message. Why one did not leave is said of the run; here it is which.
@@ -162,9 +215,29 @@ struct Tally {
     halted: Option<(Fault, String)>,
     /// How the server failed last, as it may now and then.
     server_failed: Option<String>,
+    /// What was refused for good since a message was taken, and is not believed yet.
+    refused: Vec<(Errand, MailError)>,
+    /// Whether no refusal is to be believed.
+    refuses_everybody: bool,
 }
 
 impl Tally {
+    /// What becomes of messages that were refused for good, if the server is right.
+    fn believe(&mut self, now: Instant) -> Vec<Delivery> {
+        let refused = std::mem::take(&mut self.refused);
+        let end = |(errand, error): (Errand, MailError)| {
+            let next = after_failure(errand.tried(now), error.fault(), error.to_string());
+            self.end(errand, next)
+        };
+        refused.into_iter().map(end).collect()
+    }
+
+    fn end(&mut self, errand: Errand, next: Next) -> Delivery {
+        self.add(&errand.record, &next);
+        log(&errand.record.message, &next);
+        Delivery { key: errand.record.message.key, lease: errand.lease, next }
+    }
+
     fn add(&mut self, record: &OutboxRecord, next: &Next) {
         let name = record.message.key.name();
         let mut problem = |text: String| {
@@ -224,6 +297,13 @@ struct Errand {
     until: Moment,
 }
 
+impl Errand {
+    fn tried(&self, at: Instant) -> Tried {
+        let OutboxRecord { message, attempts, pending_since, .. } = &self.record;
+        Tried { kind: message.key.kind(), attempts: *attempts, pending_since: *pending_since, at }
+    }
+}
+
 /// What came of it; nothing where it was not tried.
 struct Ended {
     errand: Errand,
@@ -236,16 +316,30 @@ struct Ended {
 struct Foreman {
     kit: Kit,
     is_halted: AtomicBool,
+    /// Addresses refused for good since a message was taken, in the runs before as well once those are told.
+    refused: std::sync::Mutex<BTreeSet<Email>>,
+    is_told: AtomicBool,
 }
 
 impl Foreman {
     /// What a result says about the server. True when it is to be left alone from now on.
-    fn heeds(&self, result: &Result<String, MailError>) -> bool {
+    fn heeds(&self, recipient: &Email, result: &Result<String, MailError>) -> bool {
         let (mut breaker, now) = (self.kit.breaker(), self.kit.app.now());
         let halts = match result.as_ref().map_err(MailError::fault) {
-            Ok(_) | Err(Fault::Passing | Fault::Address | Fault::Message) => {
+            Ok(_) => {
+                breaker.answered();
+                self.refused().clear();
+                false
+            }
+            Err(Fault::Passing) => {
                 breaker.answered();
                 false
+            }
+            Err(Fault::Address | Fault::Message) => {
+                breaker.answered();
+                let mut refused = self.refused();
+                refused.insert(recipient.clone());
+                refused.len() >= REFUSED_ADDRESSES_MAX
             }
             Err(Fault::Server | Fault::Broken | Fault::Unknown) => breaker.failed(now),
             Err(Fault::Settings) => {
@@ -255,6 +349,10 @@ impl Foreman {
         };
         self.is_halted.fetch_or(halts, Ordering::Relaxed);
         halts
+    }
+
+    fn refused(&self) -> MutexGuard<'_, BTreeSet<Email>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -272,7 +370,12 @@ impl Crew {
         let (give, errands) = unbounded_channel();
         let (tell, ended) = unbounded_channel();
         let errands = Arc::new(Mutex::new(errands));
-        let foreman = Arc::new(Foreman { kit: kit.at(kit.app.clone()), is_halted: AtomicBool::new(false) });
+        let foreman = Arc::new(Foreman {
+            kit: kit.at(kit.app.clone()),
+            is_halted: AtomicBool::new(false),
+            refused: std::sync::Mutex::default(),
+            is_told: AtomicBool::new(false),
+        });
         let mut deliverers = JoinSet::new();
         for _ in 0..kit.mailer.at_once() {
             deliverers.spawn(deliver_all(Arc::clone(&foreman), Arc::clone(&errands), tell.clone()));
@@ -321,7 +424,7 @@ async fn deliver_all(
             Ended { errand, result: None, halts: false }
         } else {
             let result = deliver_one(mailer, &errand.record).await;
-            let halts = foreman.heeds(&result);
+            let halts = foreman.heeds(errand.record.message.key.recipient(), &result);
             Ended { errand, result: Some(result), halts }
         };
         if tell.send(ended).is_err() {

@@ -11,7 +11,7 @@ use super::outbox::{OutboxRecord, Wanted, due, read_whole};
 use super::sql::{Sql, set};
 use super::{Result, Store, While, json};
 use crate::core::calendar::Instant;
-use crate::core::delivery::Next;
+use crate::core::delivery::{GIVE_UP_DAYS, Next, REFUSES_EVERYBODY, TRIES_MIN};
 use crate::core::outbox::NoticeKey;
 use serde::Serialize;
 use std::sync::Arc;
@@ -170,6 +170,72 @@ impl Store {
                 .while_("writing the suppression list")?;
             }
             Ok(())
+        })
+    }
+}
+
+/// A message that was given up although its time was not over was refused for good.
+const REFUSED: &str = "SELECT o.key FROM outbox AS o
+     WHERE o.tried_at > coalesce((SELECT s.tried_at FROM outbox AS s WHERE s.state = 'sent' AND s.tried_at > $1
+                                   ORDER BY s.tried_at DESC LIMIT 1), $1)
+       AND CASE o.state WHEN 'failed' THEN o.attempts <= $2 OR o.tried_at < o.pending_since + $3
+                        WHEN 'pending' THEN substr(o.last_error, 1, length($4)) = $4
+                        ELSE false END
+     ORDER BY o.account_id, o.key LIMIT $5";
+
+impl Store {
+    /// Up to `limit` messages that were refused for good, or would have been by a server that takes others, since one was delivered,
+    /// and no longer ago than messages are tried for.
+    ///
+    /// # Errors
+    /// [`super::StoreError`].
+    pub async fn refused_since_delivery(&self, now: Instant, limit: usize) -> Result<Vec<NoticeKey>> {
+        let since = now.plus_days(-GIVE_UP_DAYS).micros();
+        let found = self.query(REFUSED).bind(since).bind(i64::from(TRIES_MIN));
+        let found = found.bind(now.micros() - since).bind(REFUSES_EVERYBODY).bind(limit_of(limit));
+        let rows = found.fetch_all().await.while_("looking for messages that were refused")?;
+        rows.iter().map(|row| super::outbox::read_key(row.get(0))).collect()
+    }
+
+    /// Takes back that these messages were given up and that their addresses get no more mail: they, and what was put aside for
+    /// such an address since, are tried again in a minute.
+    ///
+    /// # Errors
+    /// [`super::StoreError`]; nothing was written then.
+    pub async fn take_back_refusals(&self, keys: &[NoticeKey], now: Instant) -> Result<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let rows = json(keys.iter().map(Wanted::of).collect::<Vec<_>>())?;
+        let due_at = now.plus_seconds(MINUTE_SECONDS).micros();
+        in_write!(self, "committing refusals that are taken back", |tx| {
+            tx.query(set!(account_id text, key text =>
+                "UPDATE outbox SET state = 'pending', due_at = $2, last_error = $3 || last_error
+                   FROM v WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND outbox.state = 'failed'"
+            ))
+            .bind(rows.as_str())
+            .bind(due_at)
+            .bind(REFUSES_EVERYBODY)
+            .execute()
+            .await
+            .while_("taking refusals back")?;
+            tx.query(set!(account_id text, key text =>
+                "UPDATE outbox SET state = 'pending', due_at = $2, pending_since = $2
+                  WHERE state = 'suppressed' AND body_html <> '' AND pending_since > $3
+                    AND recipient IN (SELECT s.address FROM v CROSS JOIN suppressions AS s WHERE s.message = v.key)"
+            ))
+            .bind(rows.as_str())
+            .bind(due_at)
+            .bind(now.plus_days(-GIVE_UP_DAYS).micros())
+            .execute()
+            .await
+            .while_("bringing back what was put aside")?;
+            tx.query(set!(account_id text, key text => "DELETE FROM suppressions WHERE message IN (SELECT key FROM v)"))
+                .bind(rows.as_str())
+                .execute()
+                .await
+                .while_("taking addresses from the suppression list")
+                .map(drop)
         })
     }
 }

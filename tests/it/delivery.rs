@@ -61,6 +61,18 @@ async fn summary(kit: &Kit) -> String {
     run(kit, false).await.expect("the job ends well").summary
 }
 
+/// A server whose sessions go as is said when they begin.
+async fn changing(first: Manner) -> (Arc<Mutex<Manner>>, SmtpServer) {
+    let manner = Arc::new(Mutex::new(first));
+    let says = Arc::clone(&manner);
+    (manner, SmtpServer::start(move |_| says.lock().expect("a lock").clone()).await)
+}
+
+/// How many recipients it was asked for.
+fn rcpts(server: &SmtpServer) -> usize {
+    server.commands().iter().filter(|line| line.starts_with("RCPT")).count()
+}
+
 fn operator(address: &str) -> Mailbox {
     Mailbox { name: String::new(), address: Email::new(address).expect("an address") }
 }
@@ -129,14 +141,93 @@ both_databases! {
 }
 
 both_databases! {
+    /// A server that refuses everybody suppresses nobody, whatever it says, and is asked little until it takes a message.
+    async fn a_server_that_refuses_everybody_is_not_believed(sandbox: Sandbox) {
+        for (round, refusal) in [(0, "550 5.1.1 who?\r\n"), (1, "554 5.7.1 relay access denied\r\n")] {
+            let begin = instant(WRITTEN).plus_days(round);
+            let (manner, server) = changing(Manner::wrong(At::Rcpt, Does::Say(refusal))).await;
+            let acme = sandbox.open_account(&format!("acme{round}"), "UTC", "2013-01-01").await;
+            let to = |n: u32| alert(&acme, n, &format!("a{n}.{round}@acme.example"), &begin.to_string());
+            let messages: Vec<Message> = (1..=40).map(to).collect();
+            sandbox.store().write_messages(&messages).await.expect("written");
+            let kit = kit(sandbox.at_instant(begin), &server);
+            let error = run(&kit, false).await.expect_err("it refuses everybody");
+            assert!(matches!(error, JobError::NotDelivered { fault: Fault::Settings, .. }), "{error}");
+            let said = error.to_string();
+            assert!(said.starts_with("the mail server refuses everybody: "), "{said}");
+            assert!(said.contains(refusal.trim_end()) && said.contains("0 messages delivered, 0 failed, "), "{said}");
+            assert!(kit.mail_rests_until().is_some(), "it is left alone");
+            let at = |seconds| kit.at(sandbox.at_instant(begin.plus_seconds(seconds)));
+            // The next in line is asked for, in case the first ones were to blame.
+            let before = rcpts(&server);
+            run(&at(30), false).await.expect_err("it still refuses everybody");
+            assert!(before < 10 && rcpts(&server) - before < 5, "{before} and {} asked", rcpts(&server));
+            for message in &messages {
+                assert_eq!(find(&sandbox, &message.key).await.state, OutboxState::Pending);
+            }
+            assert_eq!(sandbox.store().suppressions(10).await.expect("the list"), []);
+            *manner.lock().expect("a lock") = Manner::default();
+            let first = run(&at(60), false).await.expect("done").lines.len();
+            let second = run(&at(600), false).await.expect("done").lines.len();
+            assert_eq!((first + second, server.taken().len()), (40, 40));
+        }
+        sandbox.assert_verified().await;
+    }
+
+    /// Where messages come one by one, nobody can know until several have: what was believed by then is taken back.
+    async fn what_was_believed_of_a_server_that_refuses_everybody_is_taken_back(sandbox: Sandbox) {
+        let (manner, server) = changing(Manner::default()).await;
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        let kit = kit(sandbox.at(WRITTEN), &server);
+        let at = |minute: i64| kit.at(sandbox.at_instant(instant(WRITTEN).plus_seconds(60 * minute)));
+        let write = async |minute: i64, name: &str| {
+            let at = instant(WRITTEN).plus_seconds(60 * minute);
+            let number = u32::try_from(minute).expect("few") + 1;
+            let message = alert(&acme, number, &format!("{name}@acme.example"), &at.to_string());
+            sandbox.store().write_messages(std::slice::from_ref(&message)).await.expect("written");
+            message.key
+        };
+        write(0, "well").await;
+        assert_eq!(summary(&at(0)).await, "1 message delivered, 0 failed");
+        *manner.lock().expect("a lock") = Manner::wrong(At::Rcpt, Does::Say("550 5.1.1 who?\r\n"));
+        let mut keys = Vec::new();
+        for (minute, name) in [(1, "a"), (2, "b"), (3, "c"), (4, "d")] {
+            keys.push(write(minute, name).await);
+            assert_eq!(summary(&at(minute)).await, "0 messages delivered, 1 failed");
+        }
+        keys.push(write(5, "a").await);
+        assert_eq!(summary(&at(5)).await, "0 messages delivered, 0 failed, 1 to suppressed addresses");
+        assert_eq!(sandbox.store().suppressions(10).await.expect("the list").len(), 4);
+        sandbox.store().suppress(&Email::new("no@acme.example").expect("an address"), "asked to", instant(WRITTEN)).await.expect("new");
+
+        keys.push(write(6, "e").await);
+        let error = run(&at(6), false).await.expect_err("it refuses everybody").to_string();
+        assert!(error.starts_with("the mail server refuses everybody: 5 different addresses for good or more"), "{error}");
+        for key in &keys {
+            assert_eq!(find(&sandbox, key).await.state, OutboxState::Pending);
+        }
+        let list = sandbox.store().suppressions(10).await.expect("the list");
+        assert_eq!(list.iter().map(|s| s.address.as_str()).collect::<Vec<_>>(), ["no@acme.example"]);
+        sandbox.assert_verified().await;
+
+        // It is known by another process, too, which believes nothing.
+        keys.push(write(30, "f").await);
+        let other = kit_with(sandbox.at_instant(instant(WRITTEN).plus_seconds(60 * 30)), options(server.port));
+        run(&other, false).await.expect_err("it refuses everybody");
+        assert_eq!(sandbox.store().suppressions(10).await.expect("the list").len(), 1);
+        *manner.lock().expect("a lock") = Manner::default();
+        assert_eq!(summary(&at(100)).await, "7 messages delivered, 0 failed");
+        // From now on it is believed.
+        *manner.lock().expect("a lock") = Manner::wrong(At::Rcpt, Does::Say("550 5.1.1 who?\r\n"));
+        write(101, "g").await;
+        assert_eq!(summary(&at(101)).await, "0 messages delivered, 1 failed");
+        assert_eq!(sandbox.store().suppressions(10).await.expect("the list").len(), 2);
+        sandbox.assert_verified().await;
+    }
+
     /// Runs that take nothing from the outbox, because all of it waits for its next try, say nothing of the server.
     async fn an_outage_of_the_mail_server_is_one_incident(sandbox: Sandbox) {
-        let manner = Arc::new(Mutex::new(Manner::wrong(At::Rcpt, Does::Close)));
-        let server = SmtpServer::start({
-            let manner = Arc::clone(&manner);
-            move |_| manner.lock().expect("a lock").clone()
-        })
-        .await;
+        let (manner, server) = changing(Manner::wrong(At::Rcpt, Does::Close)).await;
         open_and_write(&sandbox, |acme| (1..=3).map(|n| alert(acme, n, "ann@acme.example", WRITTEN)).collect()).await;
         let at = |now: &str| {
             let mut app = sandbox.at(now);
@@ -229,7 +320,24 @@ async fn an_address_where_nobody_is_gets_no_more_mail() {
     sandbox.store().write_messages(std::slice::from_ref(&next)).await.expect("written");
     assert_eq!(summary(&kit).await, "0 messages delivered, 0 failed, 1 to suppressed addresses");
     assert_eq!(find(&sandbox, &next.key).await.state, OutboxState::Suppressed);
-    assert_eq!(server.commands().iter().filter(|line| line.starts_with("RCPT")).count(), 1);
+    assert_eq!(rcpts(&server), 1);
+}
+
+/// Many dead addresses are just that where others get their mail.
+#[tokio::test]
+async fn dead_addresses_are_suppressed_where_others_get_their_mail() {
+    let sandbox = Sandbox::new().await;
+    let server = SmtpServer::start(|n| {
+        let wrong = (n % 5 != 4).then_some((At::Rcpt, Does::Say("550 5.1.1 who?\r\n")));
+        Manner { wrong, messages_max: Some(1), ..Manner::default() }
+    })
+    .await;
+    open_and_write(&sandbox, |acme| (1..=18).map(|n| alert(acme, n, &format!("a{n}@acme.example"), WRITTEN)).collect())
+        .await;
+    let kit = kit_with(sandbox.at(WRITTEN), SmtpOptions { connections: 1, ..options(server.port) });
+    assert_eq!(summary(&kit).await, "3 messages delivered, 15 failed");
+    assert_eq!(sandbox.store().suppressions(100).await.expect("the list").len(), 15);
+    sandbox.assert_verified().await;
 }
 
 /// A server that is down is asked a few times and then left alone for a while; nothing is held against the messages.
