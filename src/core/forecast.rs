@@ -179,6 +179,8 @@ pub struct Forecast {
     /// Credits a day in the last [`PACE_DAYS`], rounded half up; 0 can mean "less than one every two days". None when
     /// there is not enough history ([`HISTORY_DAYS_MIN`]).
     pub pace_per_day: Option<Credits>,
+    /// Of how many days that is: [`PACE_DAYS`], or those since the account was opened, to the nearest.
+    pub pace_days: i64,
     /// The same of the last [`PATTERN_DAYS`]; None with less history than [`PATTERN_DAYS_MIN`].
     pub pace28_per_day: Option<Credits>,
     /// When the present free credits are used up at this pace. None without a pace or beyond [`FORECAST_DAYS_MAX`].
@@ -192,6 +194,18 @@ pub struct Forecast {
     /// How many packs would carry to the reset; 0 when what is there lasts. None without a pace to reckon by, and where
     /// no packs are sold.
     pub packs_needed: Option<i64>,
+}
+
+impl Forecast {
+    /// The time that the pace is taken from, in words that follow "the": `last 7 days`, `3 days since the account was opened`.
+    #[must_use]
+    pub fn pace_window(&self) -> String {
+        match self.pace_days {
+            PACE_DAYS.. => format!("last {PACE_DAYS} days"),
+            ..=1 => "day since the account was opened".to_owned(),
+            days => format!("{days} days since the account was opened"),
+        }
+    }
 }
 
 /// Reckons how long the credits last.
@@ -220,6 +234,7 @@ pub fn forecast(input: &ForecastInput<'_>) -> Forecast {
     };
     Forecast {
         pace_per_day: recent.map(Sum::per_day),
+        pace_days: recent.map_or(0, Sum::days),
         pace28_per_day: longer.map(Sum::per_day),
         free_runs_out_at: at(free_micros),
         runs_out_at: at(total_micros),
@@ -295,6 +310,12 @@ impl Sum {
     /// At least none and at most as many as an account can have, so that products of them fit.
     fn credits(self) -> i128 {
         self.used.clamp(0, i128::from(Credits::LIMIT.get()))
+    }
+
+    /// To the nearest.
+    fn days(self) -> i64 {
+        let day = i128::from(MICROS_PER_DAY);
+        i64::try_from((2 * self.micros + day) / (2 * day)).unwrap_or(i64::MAX)
     }
 
     /// In at least a day, so the quotient is at most what was used.

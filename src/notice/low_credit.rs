@@ -67,6 +67,7 @@ struct View<'a> {
     allowance: Credits,
     pace: Option<Credits>,
     pace28: Option<Credits>,
+    pace_window: String,
     outlook: &'static str,
     free_runs_out_at: Option<String>,
     runs_out_at: Option<String>,
@@ -115,6 +116,7 @@ fn view(facts: &LowCredit) -> View<'_> {
         allowance: facts.allowance,
         pace: forecast.pace_per_day,
         pace28: forecast.pace28_per_day,
+        pace_window: forecast.pace_window(),
         outlook: outlook_word(forecast.outlook),
         free_runs_out_at: forecast.free_runs_out_at.map(|at| hour(at, zone, locale)),
         runs_out_at: forecast.runs_out_at.map(|at| hour(at, zone, locale)),
@@ -215,6 +217,7 @@ pub(super) fn samples() -> Vec<LowCredit> {
         sample(0, 0, 0),
         LowCredit { pack: None, stops: Vec::new(), ..sample_after(0, 0, 80, 200) },
         LowCredit { allowance: Credits::ZERO, threshold: Credits::ZERO, ..sample(0, 0, 0) },
+        sample_after(3, 280, 280, 0),
         sample_after(28, 7_000, 280, 0),
     ]
 }

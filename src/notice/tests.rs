@@ -80,6 +80,8 @@ fn the_first_line_answers_in_every_case() {
 
     No AI credits left, neither free nor purchased. Unless more are bought, there are none. These actions have stopped: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
 
+    280 AI credits left: 280 free and 0 purchased. At the pace of the 3 days since the account was opened (40 a day) they run out around 12 March 2013, 13:00 EDT, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; there are no purchased credits to cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+
     280 AI credits left: 280 free and 0 purchased. At the pace of the last 7 days (1,000 a day), each weekday as usual, they run out around 5 March 2013, 18:00 EST, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; there are no purchased credits to cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
     "#);
 }

@@ -53,6 +53,19 @@ fn look(used: i64, history_days: i64, free: i64, purchased: i64) -> Forecast {
 
 /// A bonus that ends before the month does, with what is used of it until then.
 #[test]
+fn words_say_what_the_pace_covers() {
+    for (days, said) in [
+        (1, "day since the account was opened"),
+        (3, "3 days since the account was opened"),
+        (6, "6 days since the account was opened"),
+        (7, "last 7 days"),
+        (30, "last 7 days"),
+    ] {
+        assert_eq!(look(100, days, 80, 0).pace_window(), said);
+    }
+}
+
+#[test]
 fn what_ends_before_the_reset_does_not_last_until_it() {
     let (now, calendar) = (at("2013-03-05T12:00:00Z"), calendar("UTC"));
     let next_reset_at = at("2013-04-01T00:00:00Z");

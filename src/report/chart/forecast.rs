@@ -4,9 +4,9 @@
 use super::balance::{areas, between, legend, levels, steps};
 use super::drawing::{Anchor, Chart, Frame, Paint, Plot, Shape, letters, points};
 use crate::core::calendar::Month;
-use crate::core::counting::{counted, grouped};
+use crate::core::counting::grouped;
 use crate::core::credits::Split;
-use crate::core::forecast::{Outlook, PACE_DAYS};
+use crate::core::forecast::Outlook;
 use crate::core::statement::{Ahead, Grouping, LocalTime, ReportModel};
 use chrono::Timelike;
 
@@ -97,33 +97,33 @@ fn description(ahead: &Ahead, left: Split, month: Month) -> String {
     let [total, free, purchased] = [there.total(), there.free, there.purchased].map(|credits| grouped(credits.get()));
     let mut said = format!("On {} there are {total} credits, {free} free and {purchased} purchased.", told(ahead.now));
     let pace = ahead.forecast.pace_per_day.map_or(0, |pace| pace.get());
-    let window = counted(PACE_DAYS.unsigned_abs(), "day");
+    let window = ahead.forecast.pace_window();
     let end = month.first_day().format("%B");
     let (free, purchased) = (grouped(left.free.get()), grouped(left.purchased.get()));
     match (ahead.forecast.outlook, ahead.free_runs_out, ahead.runs_out) {
         (Outlook::Empty, ..) => said += " Nothing is left to foresee until new credits come.",
         (_, _, Some(out)) => {
             said += &format!(
-                " At the pace of the last {window}, {} a day, all are used up on {}.",
+                " At the pace of the {window}, {} a day, all are used up on {}.",
                 grouped(pace),
                 reckoned(out)
             );
         }
         (_, Some(out), None) => {
             said += &format!(
-                " At the pace of the last {window}, {} a day, the free ones are used up on {}, and {purchased} purchased are left at the end of {end}.",
+                " At the pace of the {window}, {} a day, the free ones are used up on {}, and {purchased} purchased are left at the end of {end}.",
                 grouped(pace),
                 reckoned(out)
             );
         }
         (Outlook::Unknown, ..) => {
             said += &format!(
-                " Nothing was used in the last {window}: if that stays so, {free} free ones lapse at the end of {end}."
+                " Nothing was used in the {window}: if that stays so, {free} free ones lapse at the end of {end}."
             );
         }
         (_, None, None) => {
             said += &format!(
-                " At the pace of the last {window}, {} a day, {free} free and {purchased} purchased ones are left at the end of {end}, when unused ones of the month lapse.",
+                " At the pace of the {window}, {} a day, {free} free and {purchased} purchased ones are left at the end of {end}, when unused ones of the month lapse.",
                 grouped(pace)
             );
         }

@@ -199,7 +199,8 @@ pub(super) fn said(forecast: &Forecast, standing: &Standing, locale: Locale) -> 
         let longer = forecast.pace28_per_day.map(|pace| format!(", {} in the last 28 days", locale.number(pace.get())));
         let credits = if pace.get() == 1 { "credit" } else { "credits" };
         let pace = locale.number(pace.get());
-        sentences.push(format!("The pace is {pace} {credits} a day in the last 7 days{}.", longer.unwrap_or_default()));
+        let (window, longer) = (forecast.pace_window(), longer.unwrap_or_default());
+        sentences.push(format!("The pace is {pace} {credits} a day in the {window}{longer}."));
     }
     if let (Outlook::RunsOut | Outlook::Empty, Some(packs @ 1..)) = (forecast.outlook, forecast.packs_needed) {
         let packs = if packs == 1 { "One pack".to_owned() } else { format!("{} packs", locale.number(packs)) };
