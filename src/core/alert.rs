@@ -182,10 +182,14 @@ impl Levels {
     }
 
     /// Each level with its credits, from the least to the most advanced: by falling threshold, and where two
-    /// thresholds meet (every percentage of an allowance of 0 does) in the order they were given in.
+    /// thresholds meet in the order they were given in. A share of the allowance that comes to no credits at all is no
+    /// level: there is no low or critical where there is no allowance, only exhausted.
     #[must_use]
     pub fn ladder(&self, allowance: Credits) -> Vec<(&Level, Credits)> {
         let mut ladder: Vec<_> = self.0.iter().map(|level| (level, level.threshold_credits(allowance))).collect();
+        ladder.retain(|(level, at)| {
+            !at.is_zero() || matches!(level.threshold, Threshold::Credits(_) | Threshold::Percent(0))
+        });
         ladder.sort_by_key(|(_, threshold)| std::cmp::Reverse(*threshold));
         ladder
     }

@@ -226,6 +226,9 @@ async fn look(kit: &Kit, ids: &[AccountId], now: Instant, is_of_all: bool) -> Re
     let mut watched = store.watched(ids).await?;
     let ledgers = store.load(&Load::accounts(ids, now)).await?.ledgers;
     let states = store.alert_states(ids).await?;
+    let empty: Vec<AccountId> =
+        ledgers.values().filter(|l| l.balance.total().is_zero()).map(|l| l.account.id.clone()).collect();
+    let never_had: BTreeSet<AccountId> = store.without_any_credits(&empty).await?.into_iter().collect();
     let mut page = Page::default();
     for record in store.accounts(ids).await? {
         let account = record.account.id.clone();
@@ -239,8 +242,10 @@ async fn look(kit: &Kit, ids: &[AccountId], now: Instant, is_of_all: bool) -> Re
         };
         let (mut plan, mut is_quiet) = (AlertPlan::default(), None);
         let (mut is_over, mut lapses_soon) = (None, false);
-        // Of an account that is not open yet, or closed, nobody can do anything about the credits (R18).
-        if balance.status == AccountStatus::Open && ledger.account.opened_at <= now {
+        // Of an account that is not open yet, or closed, nobody can do anything about the credits (R18). Where there never were any,
+        // none are low or gone.
+        let has_had = !balance.available.total().is_zero() || !never_had.contains(&account);
+        if balance.status == AccountStatus::Open && ledger.account.opened_at <= now && has_had {
             let mut state = states.get(&account).cloned().unwrap_or_default();
             plan = plan_alerts(kit.levels(&record), balance.allowance, balance.available.total(), &state, now);
             is_over = state.recovered(&plan, balance.available.total()).cloned();

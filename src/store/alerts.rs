@@ -148,6 +148,27 @@ impl Store {
         Ok(states)
     }
 
+    /// Those of `accounts` that never got a credit, of either type.
+    ///
+    /// # Errors
+    /// [`super::StoreError`].
+    pub async fn without_any_credits(&self, accounts: &[AccountId]) -> Result<Vec<AccountId>> {
+        if accounts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = self
+            .query(set!(account_id =>
+                "SELECT v.account_id FROM v WHERE NOT EXISTS (
+                     SELECT 1 FROM grants AS g WHERE g.account_id = v.account_id AND g.amount > 0)
+                  ORDER BY v.account_id"
+            ))
+            .bind(json(accounts)?)
+            .fetch_all()
+            .await
+            .while_("looking for accounts that never had credits")?;
+        rows.iter().map(|row| Ok(AccountId::new(row.get(0))?)).collect()
+    }
+
     /// Up to `limit` accounts that are marked for the scan, behind `after`, in order of id. It costs what has changed, however
     /// many accounts there are.
     ///

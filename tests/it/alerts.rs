@@ -1,10 +1,10 @@
 //! Alerts as the scan finds them: by the marks that the database leaves, which cost what has changed, exactly those that a
 //! look at every account would find (DESIGN 5).
 
-use crate::support::{Sandbox, account, account_id, both_databases, instant, purchase, usage};
+use crate::support::{Sandbox, account, account_id, both_databases, instant, month, purchase, usage};
 use creditd::app::App;
 use creditd::core::alert::{AlertState, Levels, plan_alerts};
-use creditd::core::calendar::Instant;
+use creditd::core::calendar::{Calendar, Instant, Terms};
 use creditd::core::credits::{CreditType, Credits};
 use creditd::core::ids::{AccountId, Email, Key};
 use creditd::core::ledger::{Bonus, Call, NewTerms, Usage};
@@ -75,6 +75,34 @@ both_databases! {
         assert_eq!(job(&app, Job::Scan).await.summary, "1 account: 1 alert opened, 0 resolved, 2 notices written");
         let next_day = sandbox.at("2013-01-06T00:00:10Z");
         assert_eq!(job(&next_day, Job::Scan).await.summary, "2 accounts: 0 alerts opened, 0 resolved, 0 notices written", "once a day, all");
+        sandbox.assert_verified().await;
+    }
+
+    /// What is a percentage of no allowance is no level; and who never had a credit has lost none.
+    async fn an_account_without_an_allowance_is_told_once_it_had_credits(sandbox: Sandbox) {
+        let admin = Admin::with_defaults(Email::new("ann@packs.example").expect("an address"));
+        let mut account = account("packs", "UTC", "2013-01-01");
+        account.calendar = Calendar::new(Terms { allowance: Credits::ZERO, ..*account.calendar.terms_in(month("2013-01")) });
+        let new = NewAccount { account, locale: None, admins: vec![admin] };
+        sandbox.store().open_accounts(&[new], instant("2013-01-01T00:00:00Z")).await.expect("an account");
+        let packs = account_id("packs");
+        let idle = open(&sandbox, "idle").await;
+        assert_eq!(sandbox.store().without_any_credits(&[packs.clone(), idle.clone()]).await.expect("read"), [idle, packs.clone()]);
+        let app = sandbox.at("2013-01-05T10:00:00Z");
+        job(&app, Job::Reset).await;
+        assert_eq!(sandbox.store().without_any_credits(std::slice::from_ref(&packs)).await.expect("read"), [packs.clone()]);
+        for now in ["2013-01-05T10:00:00Z", "2013-02-06T10:00:00Z"] {
+            let app = sandbox.at(now);
+            job(&app, Job::Reset).await;
+            assert_eq!(job(&app, Job::Scan).await.summary, "2 accounts: 0 alerts opened, 0 resolved, 0 notices written");
+        }
+        let app = sandbox.at("2013-02-07T10:00:00Z");
+        app.call(&packs, Call::Purchase(purchase(1, "PAY-1"))).await.expect("a purchase");
+        assert_eq!(job(&app, Job::Scan).await.summary, "2 accounts: 0 alerts opened, 0 resolved, 0 notices written");
+        charge(&app, &packs, 2_500, "all").await;
+        assert_eq!(job(&app, Job::Scan).await.summary, "1 account: 1 alert opened, 0 resolved, 1 notice written");
+        let told = &sandbox.store().messages(Some(&packs), None, 10).await.expect("the outbox")[0].message;
+        assert!(told.subject.starts_with("Out of AI credits") && told.key.to_string().contains("/exhausted#1/"), "{}", told.subject);
         sandbox.assert_verified().await;
     }
 

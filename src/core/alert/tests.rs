@@ -88,8 +88,23 @@ fn a_new_less_advanced_level_opens_in_silence() {
 
 #[test]
 fn levels_with_one_threshold_advance_in_the_order_given() {
-    let plan = plan_alerts(&Levels::default(), Credits::ZERO, Credits::ZERO, &AlertState::default(), NOW);
-    assert_eq!((plan.opened.len(), notice(&plan).as_str()), (3, "exhausted#1"));
+    let levels: Levels = "low=75,critical=5%,exhausted=0".parse().expect("levels");
+    let plan = plan_alerts(&levels, ALLOWANCE, Credits::new(75), &AlertState::default(), NOW);
+    assert_eq!((plan.opened.len(), notice(&plan).as_str()), (2, "critical#1"));
+}
+
+#[test]
+fn a_share_of_nothing_is_no_level() {
+    let opened = |levels: &str, allowance: i64| {
+        let levels: Levels = levels.parse().expect("levels");
+        let plan = plan_alerts(&levels, Credits::new(allowance), Credits::ZERO, &AlertState::default(), NOW);
+        plan.opened.iter().map(|opened| opened.level.to_string()).collect::<Vec<_>>().join(" ")
+    };
+    let defaults = Levels::default().to_string();
+    assert_eq!(opened(&defaults, 0), "exhausted");
+    assert_eq!(opened(&defaults, 4), "exhausted", "a fifth of 4 is none");
+    assert_eq!(opened(&defaults, 5), "low exhausted");
+    assert_eq!(opened("none-left=0%,low=100", 0), "low none-left");
 }
 
 #[test]
