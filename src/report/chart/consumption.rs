@@ -58,21 +58,7 @@ pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
     }
     let names: Vec<String> = bars.iter().map(|bar| short(bar.range, model.spec.grouping(), locale)).collect();
     plot.names(&names);
-    for (row, crossing) in (0_i64..).zip(&crossings) {
-        let (x, y) = (plot.x(crossing.day + 1, count), plot.top() - rows * ROW + row * ROW);
-        plot.mark((x, y - 60), (x, plot.bottom()));
-        let text = match frame {
-            Frame::Page => format!("{} at the end of {}", crossing.levels, crossing.name),
-            Frame::Mail(_) => format!("{}, end of {}", crossing.levels, crossing.short),
-        };
-        let (at, anchor) = match letters(&text) {
-            width if x + 60 + width <= frame.right() => (x + 60, Anchor::Start),
-            width if x - 60 - width >= 0 => (x - 60, Anchor::End),
-            // Over the mark, which is seen above and below it.
-            _ => (frame.right(), Anchor::End),
-        };
-        plot.text((at, y + 40), anchor, "marked", text);
-    }
+    mark_crossings(&mut plot, &crossings, count);
     if let Some(even) = line {
         let y = plot.y(even.per_day);
         plot.mark((frame.left(), y), (frame.right(), y));
@@ -151,6 +137,42 @@ fn crossings(model: &ReportModel, marks: &Marks, locale: Locale) -> Vec<Crossing
         levels: listed(&levels),
     };
     found.into_iter().map(crossing).collect()
+}
+
+/// A line at the end of each day on which a level was reached, and the words of it in a row of their own above the plot. No line
+/// runs through words.
+fn mark_crossings(plot: &mut Plot, crossings: &[Crossing], days: i64) {
+    let (frame, top) = (plot.frame, plot.top());
+    let rows = i64::try_from(crossings.len()).unwrap_or(0);
+    let row_y = |row: i64| top - (rows - row) * ROW;
+    let mut words = Vec::new();
+    for (row, crossing) in (0_i64..).zip(crossings) {
+        let x = plot.x(crossing.day + 1, days);
+        let text = match frame {
+            Frame::Page => format!("{} at the end of {}", crossing.levels, crossing.name),
+            Frame::Mail(_) => format!("{}, end of {}", crossing.levels, crossing.short),
+        };
+        let width = letters(&text);
+        let (at, anchor, from) = match width {
+            _ if x + 60 + width <= frame.right() => (x + 60, Anchor::Start, x + 60),
+            _ if x - 60 - width >= 0 => (x - 60, Anchor::End, x - 60 - width),
+            _ => (frame.right(), Anchor::End, frame.right() - width),
+        };
+        words.push((x, from..from + width));
+        plot.text((at, row_y(row) + 40), anchor, "marked", text);
+    }
+    for (row, (x, _)) in (0_i64..).zip(&words) {
+        let mut y = row_y(row) - 60;
+        for below in (0_i64..).zip(&words).filter(|(_, (_, taken))| taken.contains(x)).map(|(below, _)| below) {
+            if below > row {
+                plot.mark((*x, y), (*x, row_y(below) - ROW / 2));
+            }
+            if below >= row {
+                y = row_y(below) + ROW / 2;
+            }
+        }
+        plot.mark((*x, y), (*x, plot.bottom()));
+    }
 }
 
 /// What was consumed per period, over all sections and groups. A negative sum, which no ledger has, is drawn as nothing.
@@ -248,6 +270,35 @@ mod tests {
         critical (2,950) at the end of 9 March
         ");
         insta::assert_snapshot!(chart.description, @"Credits consumed per day. March 2026: 1,300 consumed, 1,240 free and 60 purchased. The most was 1,200 on 2 March 2026. The month’s allowance of 1,500 is 48 a day. On 2 March what was left at the end of the day fell to the level low (3,050). On 9 March what was left at the end of the day fell to the level critical (2,950).");
+    }
+
+    /// Where there is little room, words lie on both sides of their lines, and those of the next row below lines of the rows above.
+    #[test]
+    fn no_line_runs_through_words() {
+        let mut model = marked();
+        if let Some(marks) = &mut model.marks {
+            marks.levels.iter_mut().for_each(|(name, _)| *name = format!("{name}-and-more").parse().expect("a name"));
+        }
+        for frame in [Frame::Page, Frame::Mail(Locale::default())] {
+            let chart = super::super::chart(&model, Subject::Consumption, frame).expect("consumed");
+            let mut words = 0;
+            for shape in &chart.shapes {
+                let Shape::Text { x, y, anchor, class: "marked", text } = shape else { continue };
+                words += 1;
+                let (left, right) = match anchor {
+                    Anchor::Start => (*x, x + letters(text)),
+                    _ => (x - letters(text), *x),
+                };
+                let runs_through = |shape: &&Shape| match shape {
+                    Shape::Line { x1, y1, y2, class: "mark", .. } => {
+                        (left..right).contains(x1) && *y1 < y - 20 && *y2 > y - 60
+                    }
+                    _ => false,
+                };
+                assert_eq!(chart.shapes.iter().find(runs_through), None, "through {text:?} for {frame:?}");
+            }
+            assert_eq!(words, 2);
+        }
     }
 
     /// What is seen and what is read aloud are written alike.

@@ -64,6 +64,12 @@ const MARGIN: i64 = 200;
 const HEAD: i64 = 340;
 /// Where the title stands in the template.
 const HEAD_AT: i64 = -190;
+/// What a picture in a mail is edged with: its reader's paper may be dark, and white without an edge looks like a mistake there.
+const EDGE: [u8; 3] = [0xc5, 0xc8, 0xce];
+/// How wide that is.
+const EDGE_DOTS: i64 = 3;
+/// How round it is within; outside, the mail makes it so where the reader's program knows how.
+const EDGE_RADIUS_DOTS: i64 = 9;
 /// Words whose dots are kept, of some kilobytes each.
 const STAMPS_MAX: usize = 2_000;
 
@@ -136,10 +142,13 @@ impl<'a> View<'a> {
 /// A defect of creditd: every chart has a picture.
 pub fn png(chart: &Chart, frame: Frame) -> Result<Picture, Broken> {
     let seen = View::framed(chart).view;
-    let dotted = match quickly(chart, seen)? {
+    let mut dotted = match quickly(chart, seen)? {
         Some(dotted) => dotted,
         None => by_svg(chart)?,
     };
+    if matches!(frame, Frame::Mail(_)) {
+        quick::edge(&mut dotted, EDGE, EDGE_DOTS, EDGE_RADIUS_DOTS);
+    }
     let (width, height) = (seen.width * pixels(frame) / 100, seen.height * pixels(frame) / 100);
     let png = super::dots::png(&dotted, &tools()?.colours)?;
     Ok(Picture { png, description: chart.description().to_owned(), width, height })
@@ -343,6 +352,32 @@ mod tests {
             assert!(PAGE.contains(&format!("{name}: {value};")), "{name}");
         }
         assert!(!style().contains("var("), "{}", style());
+    }
+
+    /// The same thing is the same colour wherever a mail shows it.
+    #[test]
+    fn mails_have_the_colours_of_their_charts() {
+        let mail = include_str!("../../../templates/mail/low-credit.html");
+        for name in ["--free", "--purchased"] {
+            assert_eq!(mail.matches(&format!("color=\"{}\"", colour(name))).count(), 2, "{name}");
+        }
+    }
+
+    /// Whole on all sides, also where it is round.
+    #[test]
+    fn a_picture_in_a_mail_has_an_edge() {
+        let frame = Frame::Mail(Locale::default());
+        let picture = png(&chart(&marked(), Subject::Consumption, frame).expect("a chart"), frame).expect("a picture");
+        let dotted = Pixmap::decode_png(&picture.png).expect("PNG");
+        let (right, bottom) = (dotted.width() - 1, dotted.height() - 1);
+        let at = |x, y| dotted.pixel(x, y).map(|dot| [dot.red(), dot.green(), dot.blue()]).expect("a dot");
+        let corner = at(0, 0);
+        for (x, y) in [(right, 0), (0, bottom), (right, bottom), (right / 2, 2), (2, bottom / 2), (4, 4)] {
+            assert_eq!(at(x, y), corner, "{x}, {y}");
+        }
+        for (x, y) in [(3, bottom / 2), (right / 2, 3), (12, 12)] {
+            assert_eq!(at(x, y), [255; 3], "{x}, {y}");
+        }
     }
 
     fn svg(drawn: &Chart) -> String {

@@ -70,6 +70,40 @@ pub(super) fn draw<Broken>(
     Ok(Some(canvas.dots))
 }
 
+/// Edges `dots`, so wide and so round within.
+pub(super) fn edge(dots: &mut Pixmap, ink: Colour, wide: i64, radius: i64) {
+    let (width, height) = (i64::from(dots.width()), i64::from(dots.height()));
+    let Some(ink) = PremultipliedColorU8::from_rgba(ink[0], ink[1], ink[2], 255) else { return };
+    // In parts of a dot, by places in the middle of such a part: how far one lies from where the corner's arc has its middle.
+    let beyond = |at: i64, length: i64| {
+        let at = 2 * at + 1;
+        let (near, far) = ((wide + radius) * 2 * SAMPLES, (length - wide - radius) * 2 * SAMPLES);
+        (near - at).max(at - far).max(0)
+    };
+    let is_out = |x: i64, y: i64| {
+        let (x, y, radius) = (beyond(x, width), beyond(y, height), radius * 2 * SAMPLES);
+        x * x + y * y > radius * radius
+    };
+    let places = |x: i64, y: i64| {
+        (0..SAMPLES).flat_map(move |at| (0..SAMPLES).map(move |of| (x * SAMPLES + at, y * SAMPLES + of)))
+    };
+    let (straight_x, straight_y) = (wide + radius..width - wide - radius, wide + radius..height - wide - radius);
+    let is_edge = |x: i64, y: i64| !(wide..width - wide).contains(&x) || !(wide..height - wide).contains(&y);
+    for (y, row) in (0_i64..).zip(dots.pixels_mut().chunks_exact_mut(usize::try_from(width).unwrap_or(1).max(1))) {
+        for (x, dot) in (0_i64..).zip(row) {
+            // Only corners have dots that are covered in part.
+            match straight_x.contains(&x) || straight_y.contains(&y) {
+                true if is_edge(x, y) => *dot = ink,
+                true => {}
+                false => {
+                    let out = places(x, y).filter(|(x, y)| is_out(*x, *y)).count();
+                    *dot = mixed(ink, *dot, i64::try_from(out).unwrap_or(0) * FULL / (SAMPLES * SAMPLES));
+                }
+            }
+        }
+    }
+}
+
 /// What the style says of a property of a class.
 fn declared(class: &str, property: &str) -> Option<&'static str> {
     let (_, rest) = STYLE.split_once(&format!(".{class} {{"))?;
