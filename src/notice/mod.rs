@@ -12,6 +12,7 @@ mod equation;
 mod jobs;
 mod lapse_soon;
 mod low_credit;
+mod markup;
 mod platform;
 mod resolved;
 mod statement;
@@ -43,6 +44,10 @@ static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates/mail");
 pub const HTML_BYTES_MAX: usize = 100_000;
 /// Largest file taken from the operator's directory, in bytes: a template of ours has 6 KB.
 const TEMPLATE_BYTES_MAX: u64 = 1_000_000;
+/// What the names of templates end with, ours and what others call theirs.
+const TEMPLATE_ENDINGS: [&str; 7] = [".html", ".txt", ".tera", ".htm", ".j2", ".jinja", ".jinja2"];
+/// Folders within each other that are looked through for templates that nobody would find.
+const FOLDERS_DEEP_MAX: u32 = 4;
 /// Longest name of an account in a subject, in characters: inboxes show about 60 in all.
 const SUBJECT_NAME_CHARS_MAX: usize = 40;
 /// What names and titles are when templates are checked.
@@ -70,6 +75,26 @@ pub enum BadTemplates {
         path: PathBuf,
         /// The names that can be replaced.
         known: String,
+    },
+    /// A file that nobody looks at.
+    #[error(
+        "{path} replaces no mail template: folders within the folder of templates are not looked at; move it out of {folder}"
+    )]
+    Within {
+        /// The file.
+        path: PathBuf,
+        /// The folder that it lies in.
+        folder: PathBuf,
+    },
+    /// A template that would load or run something where it is read, or does not protect a value.
+    #[error("{path}:{line}: a mail may not have {what}")]
+    Markup {
+        /// The file.
+        path: PathBuf,
+        /// In which line, from 1.
+        line: usize,
+        /// What.
+        what: String,
     },
     /// A file of a size no template has.
     #[error("{path} has {bytes} bytes, too many for a mail template; at most {TEMPLATE_BYTES_MAX} are read")]
@@ -129,6 +154,16 @@ pub enum NoticeError {
          out of it"
     )]
     Unescaped(&'static str),
+    /// Mails load nothing and run nothing.
+    #[error("the HTML that the templates of {kind} give has, in line {line}, what a mail may not have: {what}")]
+    Markup {
+        /// Which mail.
+        kind: &'static str,
+        /// The line of what they gave, from 1.
+        line: usize,
+        /// What.
+        what: String,
+    },
     /// A statement that does not add up is not sent.
     #[error("the figures of the statement do not add up: {changes} credits by its rows, {remaining} by its remainder")]
     DoesNotAddUp {
@@ -243,9 +278,13 @@ impl Templates {
     /// which no HTML may take for its own.
     fn render_samples(&self) -> Result<(), NoticeError> {
         let markup = || MARKUP.to_owned();
-        let escaped = |message: Message| match message.html.contains(MARKUP) {
-            true => Err(NoticeError::Unescaped(message.key.kind().as_str())),
-            false => Ok(()),
+        let escaped = |message: Message| {
+            let kind = message.key.kind().as_str();
+            match (message.html.contains(MARKUP), markup::of_html(&message.html)) {
+                (true, _) => Err(NoticeError::Unescaped(kind)),
+                (false, Some(markup::Fault { line, what })) => Err(NoticeError::Markup { kind, line, what }),
+                (false, None) => Ok(()),
+            }
         };
         let to = Mailbox { name: "Ann Example".to_owned(), address: self.sender.mailbox.address.clone() };
         for sample in low_credit::samples() {
@@ -344,8 +383,34 @@ fn embedded(file: &include_dir::File<'_>) -> Option<(String, String)> {
     Some((file.path().to_str()?.to_owned(), file.contents_utf8()?.to_owned()))
 }
 
-/// Puts the operator's files in the place of the embedded ones. Files that are no templates by their ending (a README,
-/// what an editor leaves behind) are passed over; a template that replaces nothing is refused.
+/// Whether somebody who calls a file so means it for a template. A README, or what an editor leaves behind, is none.
+fn is_template(name: &str) -> bool {
+    let name = name.to_lowercase();
+    !name.starts_with('.') && TEMPLATE_ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
+/// The first template in `folder`, which is not looked at, or in one within it.
+fn template_within(folder: &Path, depth: u32) -> std::io::Result<Option<PathBuf>> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        if is_template(&name) {
+            return Ok(Some(path));
+        }
+        if depth > 0
+            && entry.file_type()?.is_dir()
+            && !name.starts_with('.')
+            && let Some(found) = template_within(&path, depth - 1)?
+        {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// Puts the operator's files in the place of the embedded ones. Files that are no templates by their ending are passed over; a
+/// template that replaces nothing, or lies where nobody looks, is refused.
 fn replace(sources: &mut BTreeMap<String, String>, dir: &Path) -> Result<(), BadTemplates> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -354,7 +419,13 @@ fn replace(sources: &mut BTreeMap<String, String>, dir: &Path) -> Result<(), Bad
     for entry in std::fs::read_dir(dir).map_err(failed(dir))? {
         let path = entry.map_err(failed(dir))?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
-        if name.starts_with('.') || ![".html", ".txt", ".tera"].iter().any(|ending| name.ends_with(ending)) {
+        if path.is_dir() && !name.starts_with('.') {
+            if let Some(found) = template_within(&path, FOLDERS_DEEP_MAX).map_err(failed(&path))? {
+                return Err(BadTemplates::Within { path: found, folder: path });
+            }
+            continue;
+        }
+        if !is_template(&name) {
             continue;
         }
         if !sources.contains_key(&name) {
@@ -366,6 +437,11 @@ fn replace(sources: &mut BTreeMap<String, String>, dir: &Path) -> Result<(), Bad
             return Err(BadTemplates::TooLarge { path, bytes });
         }
         let source = std::fs::read_to_string(&path).map_err(failed(&path))?;
+        if name.ends_with(".html")
+            && let Some(markup::Fault { line, what }) = markup::of_template(&source)
+        {
+            return Err(BadTemplates::Markup { path, line, what });
+        }
         sources.insert(name, source);
     }
     Ok(())

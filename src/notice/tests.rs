@@ -327,6 +327,49 @@ fn a_broken_template_is_refused_by_name() {
     assert!(matches!(missing, Some(BadTemplates::Read { .. })));
 }
 
+/// As ours do not; by file and line where a template says so, and by what its sample came to where it is put together.
+#[test]
+fn a_template_that_loads_or_runs_something_is_refused() {
+    for (name, content, reason) in [
+        (
+            "low-credit.html",
+            "<p>\n<img src=\"https://x.example/a.png\">",
+            "low-credit.html:2: a mail may not have src=",
+        ),
+        ("layout.html", "<style>.a { background: url(a.png) }</style>", "layout.html:1: a mail may not have url("),
+        ("statement.html", "<a href={{ account }}>", "statement.html:1: a mail may not have {{ }} in an element"),
+        (
+            "resolved.html",
+            "{% set a = \"https:\" %}\n<img src=\"{{ a }}//x\">",
+            "give has, in line 2, what a mail may not have: src=",
+        ),
+        ("job-well.html", "<b onmouseover=\"x()\">", "job-well.html:1: a mail may not have the attribute onmouseover"),
+    ] {
+        let Err(error) = load_with(name, content) else { panic!("{name} with {content:?} was accepted") };
+        assert!(error.contains(reason), "{name} with {content:?}: {error}");
+    }
+    assert!(load_with("resolved.html", "<a href=\"https://x.example/{{ account_id }}\">{{ account }}</a>").is_ok());
+}
+
+#[test]
+fn a_template_that_nobody_looks_at_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let load = || Templates::load(Some(dir.path()), sender()).map(drop).map_err(|error| error.to_string());
+    for folder in [".git", "notes/old"] {
+        fs::create_dir_all(dir.path().join(folder)).expect("a folder");
+    }
+    fs::write(dir.path().join(".git/low-credit.html"), "{{").expect("a file");
+    fs::write(dir.path().join("notes/old/why.md"), "so").expect("a file");
+    assert_eq!(load(), Ok(()));
+    fs::write(dir.path().join("notes/old/low-credit.html"), "x").expect("a file");
+    let error = load().expect_err("it would be ignored");
+    assert!(error.contains("notes/old/low-credit.html replaces no mail template: folders within"), "{error}");
+    for name in ["low-credit.htm", "Low-Credit.html", "low-credit.html.j2"] {
+        let error = load_with(name, "x").err().unwrap_or_default();
+        assert!(error.contains(name) && error.contains("replaces no mail template; the templates are"), "{error}");
+    }
+}
+
 /// In each kind of mail, wherever something from outside stands; an operator's own markup is fine.
 #[test]
 fn a_template_that_does_not_escape_is_refused() {
