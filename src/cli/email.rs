@@ -6,26 +6,14 @@ use super::files::WholeFile;
 use super::output::Cell;
 use crate::config::TransportKind;
 use crate::core::calendar::{Month, parse_date};
-use crate::core::ids::{AccountId, Email};
-use crate::core::outbox::{Message, NoticeKey, NoticeKind};
-use crate::jobs::preview::{OperatorPreview, Preview, preview, preview_for_operators};
+use crate::core::ids::{AccountId, Email, LevelName};
+use crate::core::outbox::{Message, NoticeKey};
+use crate::jobs::preview::{Look, OperatorPreview, Preview, preview, preview_for_operators};
 use crate::jobs::{JobError, Kit};
-use crate::mail::FileMailer;
+use crate::mail::as_file;
 use chrono::{Days, NaiveDate};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-
-/// The mails that there are to look at.
-const KINDS: &[NoticeKind] = &[
-    NoticeKind::LowCredit,
-    NoticeKind::Resolved,
-    NoticeKind::LapseSoon,
-    NoticeKind::MonthlyStatement,
-    NoticeKind::DailyStatement,
-    NoticeKind::JobFailed,
-    NoticeKind::JobWell,
-    NoticeKind::PlatformMonthly,
-];
 
 /// Mail: what it looks like, and whether it leaves
 #[derive(Debug, clap::Subcommand)]
@@ -53,10 +41,11 @@ pub enum EmailCommand {
 /// A mail to look at.
 #[derive(Debug, clap::Args)]
 pub struct What {
-    /// Which: low-credit, resolved, lapse-soon, monthly-statement or daily-statement, of an account; job-failed, job-well or
-    /// platform-monthly, to operators
-    #[arg(value_parser = super::args::word(KINDS, NoticeKind::as_str), hide_possible_values = true)]
-    kind: NoticeKind,
+    /// Which: low-credit (what the account would get next), critical, exhausted, resolved, lapse-soon, monthly-statement,
+    /// corrected-statement or daily-statement, of an account; job-failed, job-missed, job-well, job-caught-up or platform-monthly, to
+    /// operators
+    #[arg(value_parser = super::args::word(Look::ALL, Look::as_str), hide_possible_values = true)]
+    kind: Look,
     /// For this account, where it is of one
     #[arg(long)]
     account: Option<AccountId>,
@@ -74,13 +63,15 @@ impl What {
         let What { kind, account, month, day } = self;
         let app = &kit.app;
         let last_month = |zone| month.unwrap_or_else(|| Month::of(app.now().in_zone(zone).date_naive()).previous());
-        if !kind.is_of_an_account() {
+        if !kind.notice().is_of_an_account() {
             if account.is_some() {
                 return Err(Failure::message(Exit::Usage, format!("{kind} is about no account: leave --account out")));
             }
             let what = match kind {
-                NoticeKind::JobWell => OperatorPreview::JobWell,
-                NoticeKind::PlatformMonthly => OperatorPreview::PlatformMonth(last_month(chrono_tz::Tz::UTC)),
+                Look::JobMissed => OperatorPreview::JobMissed,
+                Look::JobWell => OperatorPreview::JobWell,
+                Look::JobCaughtUp => OperatorPreview::JobCaughtUp,
+                Look::PlatformMonthly => OperatorPreview::PlatformMonth(last_month(chrono_tz::Tz::UTC)),
                 _ => OperatorPreview::JobFailed,
             };
             return Ok(preview_for_operators(kit, what).await?);
@@ -93,16 +84,24 @@ impl What {
         let zone = balance.map_or(chrono_tz::Tz::UTC, |balance| balance.zone);
         let yesterday = app.now().in_zone(zone).date_naive() - Days::new(1);
         let what = match kind {
-            NoticeKind::Resolved => Preview::Resolved,
-            NoticeKind::LapseSoon => Preview::LapseSoon,
-            NoticeKind::MonthlyStatement => Preview::MonthlyStatement(last_month(zone)),
-            NoticeKind::DailyStatement => Preview::DailyStatement(day.unwrap_or(yesterday)),
+            Look::Critical | Look::Exhausted => Preview::AtLevel(LevelName::new(kind.as_str()).or_exit(Exit::Usage)?),
+            Look::Resolved => Preview::Resolved,
+            Look::LapseSoon => Preview::LapseSoon,
+            Look::MonthlyStatement => Preview::MonthlyStatement(last_month(zone)),
+            Look::CorrectedStatement => Preview::CorrectedStatement(last_month(zone)),
+            Look::DailyStatement => Preview::DailyStatement(day.unwrap_or(yesterday)),
             _ => Preview::LowCredit,
         };
         preview(kit, account, what).await?.ok_or_else(|| {
             let why = match kind {
-                NoticeKind::MonthlyStatement | NoticeKind::DailyStatement => {
+                Look::MonthlyStatement | Look::DailyStatement => {
                     "the account was not there yet, or the time has not begun; name another --month or --day"
+                }
+                Look::CorrectedStatement => {
+                    "the account was not there yet, or nothing was used in that month; name another --month"
+                }
+                Look::Critical | Look::Exhausted => {
+                    "it is closed, or has no alert level of that name (`creditd account set --levels`) that is one with its allowance"
                 }
                 _ => {
                     "it is closed, has no alert levels (`creditd account set --levels`), or has no free credits that lapse with the \
@@ -145,7 +144,8 @@ impl EmailCommand {
         }
         let html = write(&out.join(format!("{name}.html")), html.as_bytes())?;
         let text = write(&out.join(format!("{name}.txt")), message.text.as_bytes())?;
-        let eml = FileMailer::new(&out, kit.app.settings.mail.from.clone())?.deliver(&message)?;
+        let (eml, mail) = as_file(&kit.app.settings.mail.from, &message)?;
+        let eml = write(&out.join(eml), &mail)?;
         shown.extend([("html", path(html)), ("text", path(text)), ("eml", path(eml))]);
         shown.extend(beside);
         context.show("creditd.email-preview/1", &shown)
@@ -157,7 +157,7 @@ impl EmailCommand {
 async fn send(context: &Context, mut kit: Kit, what: &What, to: Email) -> Result<(), Failure> {
     kit.templates = kit.templates.for_tests();
     let message = what.word(&kit).await?;
-    let key = NoticeKey::test(what.kind, kit.app.now(), to);
+    let key = NoticeKey::test(what.kind.notice(), kit.app.now(), to);
     let message_id = key.message_id(&message.subject, &message.text, kit.app.settings.mail.from.address.domain());
     let message = Message { key, message_id, recipient_name: String::new(), ..message };
     message.check().or_exit(Exit::Failure)?;
@@ -199,7 +199,8 @@ async fn check(context: &Context, kit: &Kit) -> Result<(), Failure> {
 }
 
 fn write(path: &Path, content: &[u8]) -> Result<PathBuf, Failure> {
-    let mut file = WholeFile::create(path)?;
+    // Links in a mail let in whoever has it.
+    let mut file = WholeFile::create_private(path)?;
     file.write_all(content)?;
     file.replace()?;
     Ok(path.to_owned())

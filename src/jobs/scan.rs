@@ -8,7 +8,7 @@ use crate::core::calendar::Instant;
 use crate::core::counting::counted;
 use crate::core::credits::{Credits, Split};
 use crate::core::forecast::{DailyUse, ForecastInput, forecast};
-use crate::core::ids::AccountId;
+use crate::core::ids::{AccountId, LevelName};
 use crate::core::ledger::AccountStatus;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
 use crate::core::price::PriceMatrix;
@@ -150,13 +150,14 @@ fn log(finding: &Finding) {
     }
 }
 
-/// The notice that an account would get if it fell to a level now: the most advanced it is at, else the first it will
-/// come to. `None` when the account has no levels. Nothing is written.
+/// The notice that an account would get if it fell to `level` now; without one, to the most advanced it is at, else the first it will
+/// come to. `None` when the account has no such level. Nothing is written.
 pub(super) async fn preview(
     kit: &Kit,
     record: AccountRecord,
     mut balance: Balance,
     reader: Admin,
+    level: Option<&LevelName>,
 ) -> Result<Option<Message>, JobError> {
     let now = kit.app.now();
     if balance.status == AccountStatus::Closed {
@@ -165,9 +166,14 @@ pub(super) async fn preview(
     let levels = kit.levels(&record).clone();
     let state = AlertState::default();
     let mut plan = plan_alerts(&levels, balance.allowance, balance.available.total(), &state, now);
-    if plan.notice.is_none() {
-        let ladder = levels.ladder(balance.allowance);
-        let Some((_, threshold)) = ladder.first() else { return Ok(None) };
+    let ladder = levels.ladder(balance.allowance);
+    let asked = match level {
+        Some(name) => Some(ladder.iter().find(|(level, _)| level.name() == name)),
+        None if plan.notice.is_none() => Some(ladder.first()),
+        None => None,
+    };
+    if let Some(found) = asked {
+        let Some((_, threshold)) = found else { return Ok(None) };
         plan = plan_alerts(&levels, balance.allowance, *threshold, &state, now);
         balance = with_left(balance, *threshold);
     }

@@ -9,6 +9,7 @@
 
 mod batches;
 pub mod foresee;
+pub(super) mod preview;
 
 use self::batches::{Batch, Batches, stated};
 use super::{Done, JobError, Kit, Run, log_written, platform};
@@ -224,19 +225,6 @@ async fn write(kit: &Kit, worded: &Worded, dry_run: bool) -> Result<u64, JobErro
 async fn titles(kit: &Kit) -> Result<Arc<BTreeMap<String, String>>, JobError> {
     let prices = kit.app.store.prices().await?;
     Ok(Arc::new(prices.iter().map(|action| (action.code.to_string(), action.title.clone())).collect()))
-}
-
-/// The statement that `record`'s account would get for a period, as it reads now; nothing is written.
-pub(super) async fn preview(
-    kit: &Kit,
-    record: AccountRecord,
-    reader: Admin,
-    reported: Reported,
-) -> Result<Option<Message>, JobError> {
-    let wanted = Wanted { record, admins: vec![(reader, None)], versions: Vec::new() };
-    let wanted = vec![wanted];
-    let (stated, titles) = (stated(kit, &wanted, reported).await?, titles(kit).await?);
-    Ok(word(kit, wanted, stated, reported, &titles, kit.app.now()).await?.messages.pop())
 }
 
 /// An account with the admins who may get this statement.

@@ -92,6 +92,16 @@ impl FileMailer {
     }
 }
 
+/// The file that a message would be, and its name.
+///
+/// # Errors
+/// [`MailError`] when no mail can be made of it.
+pub fn as_file(from: &Mailbox, message: &Message) -> Result<(String, Vec<u8>), MailError> {
+    let name = file_name(message);
+    let mail = eml::compose(from, message, None, &name)?;
+    Ok((name, mail.formatted()))
+}
+
 /// `20130305T101500Z-low-credit-acme-5589578aac65.eml`: sorted by time, told apart by the key.
 fn file_name(message: &Message) -> String {
     let (key, written) = (&message.key, message.created_at.to_utc().format("%Y%m%dT%H%M%SZ"));

@@ -10,7 +10,7 @@ mod reply;
 mod smtp;
 mod wire;
 
-pub use file::FileMailer;
+pub use file::{FileMailer, as_file};
 pub use smtp::{SmtpMailer, SmtpOptions};
 
 use crate::core::delivery::Fault;

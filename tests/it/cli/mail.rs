@@ -2,6 +2,7 @@
 
 use super::Place;
 use crate::support::smtp::{At, Does, Encryption, Manner, SmtpServer, certificate};
+use std::os::unix::fs::PermissionsExt;
 
 const OPERATORS: &str = "[mail]\noperators = [\"Ops <ops@example.com>\"]\n";
 
@@ -10,7 +11,9 @@ fn mails_to_operators_are_shown_and_written() {
     let place = Place::with_acme();
     for (kind, said) in [
         ("job-failed", "Job verify failed: the ledger does not add up"),
+        ("job-missed", "Job monthly-report missed 3 periods"),
         ("job-well", "Job verify is well again"),
+        ("job-caught-up", "Job monthly-report has caught up"),
         ("platform-monthly --month 2013-01", "Platform in January 2013: 0 AI credits used by 0 accounts"),
     ] {
         let shown = place.json(&format!("email preview {kind} --out looks"));
@@ -35,6 +38,55 @@ fn mails_to_operators_are_shown_and_written() {
     place.ok("outbox show platform-monthly//2012-12/ops@example.com/1");
     place.ok("run deliver");
     place.ok("verify");
+}
+
+/// Each says in its subject what it is; and its files are whole, its owner's alone, and leave nothing beside them.
+#[test]
+fn each_kind_of_mail_about_an_account_is_shown() {
+    let place = Place::with_acme();
+    place.ok("charge --account acme --action erase --quantity 3 --key some");
+    let help = place.ok("help email preview").stdout;
+    for (kind, subject, said) in [
+        ("low-credit", "Low on AI credits: 300 left (", "300 AI credits left"),
+        ("critical", "Critically low on AI credits: 75 left (", "75 AI credits left"),
+        ("exhausted", "Out of AI credits (", "No AI credits left"),
+        ("resolved", "Enough AI credits again: 1,479 available (", "1,479"),
+        ("lapse-soon", "1,479 free AI credits lapse after 28 February (", "1,479"),
+        (
+            "monthly-statement --month 2013-02",
+            "21 AI credits used in February 2013, 1,479 left (",
+            "21 AI credits used",
+        ),
+        ("corrected-statement --month 2013-02", "Corrected: 21 AI credits used in February 2013, ", "11"),
+        (
+            "daily-statement --day 2013-02-10",
+            "21 AI credits used on 10 February 2013, 1,479 left (",
+            "21 AI credits used",
+        ),
+    ] {
+        let kind_alone = kind.split(' ').next().expect("a word");
+        assert!(help.contains(kind_alone), "{kind_alone} is in the help: {help}");
+        let shown = place.json(&format!("email preview {kind} --account acme --out looks"));
+        assert!(shown["subject"].as_str().expect("a subject").starts_with(subject), "{kind}: {shown}");
+        assert!(place.read(&format!("looks/{kind_alone}-acme.txt")).contains(said), "{kind}");
+        place.ok(&format!("email send {kind} --account acme --to me@example.com"));
+    }
+    let mut names: Vec<String> = Vec::new();
+    for entry in std::fs::read_dir(place.path("looks")).expect("a folder") {
+        let entry = entry.expect("an entry");
+        assert_eq!(entry.metadata().expect("it is there").permissions().mode() & 0o777, 0o600, "{entry:?}");
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    assert!(names.iter().all(|name| !name.starts_with('.')), "{names:?}");
+
+    let none = place.run("email preview corrected-statement --account acme --month 2012-12 --out looks");
+    none.fails_with(5, "acme gets no such mail: the account was not there yet, or nothing was used in that month");
+    place.ok("account set acme --levels low=20%");
+    place.run("email preview critical --account acme --out looks").fails_with(5, "has no alert level of that name");
+    std::fs::create_dir_all(place.path("full/low-credit-acme.html")).expect("a folder");
+    place.run("email preview low-credit --account acme --out full").fails_with(1, "low-credit-acme.html: is a folder");
+    let left: Vec<_> = std::fs::read_dir(place.path("full")).expect("a folder").collect();
+    assert_eq!(left.len(), 1, "{left:?}");
 }
 
 const PAGE: &str = "[mail]\nunsubscribe_url = \"https://credits.example/unsubscribe\"\n";
