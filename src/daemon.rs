@@ -15,10 +15,10 @@ use crate::core::calendar::Instant;
 use crate::core::schedule::{Covers, Job, Schedule, Slot};
 use crate::jobs::backfill::{Slotted, run_next};
 use crate::jobs::{
-    Claiming, Done, JobError, Kit, Planned, Retries, Run, begun, has_work, plan_due, run_slot, tell_missed,
+    Claiming, Done, JobError, Kit, Planned, Retries, Run, begun, has_work, lost, plan_due, run_slot, tell_missed,
 };
-use crate::store::StoreError;
-use std::collections::BTreeMap;
+use crate::store::{RunId, StoreError};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -113,9 +113,10 @@ pub async fn serve(kit: Arc<Kit>, schedules: Vec<Schedule>, stop: CancellationTo
         lanes[lane_of(schedule.job)].1.push(schedule);
     }
     let mut bell = JobScheduler::new().await?;
-    let for_backfills = Arc::new(Notify::new());
+    let [for_backfills, for_lost] = [(); 2].map(|()| Arc::new(Notify::new()));
     let mut ring_them: Vec<Arc<Notify>> = lanes.iter().map(|(rung, _)| Arc::clone(rung)).collect();
-    ring_them.push(Arc::clone(&for_backfills));
+    ring_them.extend([Arc::clone(&for_backfills), Arc::clone(&for_lost)]);
+    let jobs: BTreeSet<Job> = lanes.iter().flat_map(|(_, schedules)| schedules).map(|schedule| schedule.job).collect();
     let rings = Arc::new(AtomicU64::new(0));
     let (counted, pulse) = (Arc::clone(&rings), Arc::clone(&kit.pulse));
     let ring = move |_, _| {
@@ -133,6 +134,7 @@ pub async fn serve(kit: Arc<Kit>, schedules: Vec<Schedule>, stop: CancellationTo
         running.spawn(attend(Arc::clone(&kit), schedules, rung, stop.clone()));
     }
     running.spawn(attend_backfills(Arc::clone(&kit), for_backfills, stop.clone()));
+    running.spawn(attend_lost(Arc::clone(&kit), jobs, for_lost, stop.clone()));
     let stopping = stop.clone();
     running.spawn(async move {
         stopping.cancelled().await;
@@ -214,6 +216,37 @@ async fn attend_backfills(kit: Arc<Kit>, rung: Arc<Notify>, stop: CancellationTo
     }
 }
 
+/// Takes up at each ring what a process that died has left of a run, beside whatever the lanes are at: one that catches up on
+/// months comes to it late.
+async fn attend_lost(kit: Arc<Kit>, jobs: BTreeSet<Job>, rung: Arc<Notify>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = rung.notified() => {}
+        }
+        let taken_up = match kit.bad_clock().await {
+            Ok(None) => take_up_lost(&kit, &jobs, &stop).await,
+            Ok(Some(_)) => continue,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = taken_up {
+            tracing::error!(%error, "what other processes have left could not be taken up");
+        }
+    }
+}
+
+async fn take_up_lost(kit: &Arc<Kit>, jobs: &BTreeSet<Job>, stop: &CancellationToken) -> Result<(), StoreError> {
+    for RunId { job, slot, .. } in lost(&kit.app).await? {
+        if !stop.is_cancelled()
+            && jobs.contains(&job)
+            && let Planned::Ran(result) = guarded(kit, job, slot, stop).await?
+        {
+            log(&Ran { job, slot, result });
+        }
+    }
+    Ok(())
+}
+
 async fn run_backfills(kit: &Kit, stop: &CancellationToken) -> Result<(), StoreError> {
     for record in kit.app.store.backfills(None, true, BACKFILLS_MAX).await? {
         let job = record.asked.job;
@@ -254,7 +287,9 @@ pub async fn ring(
         let job = schedule.job;
         let begun = begun(&kit.app, Retries::InTheirTime).await?;
         let mut slots: Vec<Slot> = begun.open.iter().filter(|id| id.job == job).map(|id| id.slot).collect();
-        if begun.leaves_room_for(schedule) {
+        // A month that is just being reported is not to be told that nobody reported it.
+        let is_early = job == Job::Close && begun.under_way.contains(&Job::MonthlyReport);
+        if begun.leaves_room_for(schedule) && !is_early {
             slots.extend(due(kit, schedule, looked).await?);
         }
         for slot in slots {

@@ -12,6 +12,9 @@ pub const BEHIND_SECONDS_MAX: i64 = 300;
 /// How many days it may be ahead of everything that was recorded: an outage of three months is caught up by itself.
 pub const AHEAD_DAYS_MAX: i64 = 100;
 
+/// For how long what was recorded last is known well enough.
+const NEWEST_ROW_SECONDS: i64 = 180;
+
 /// Why the clock is not believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadClock {
@@ -54,7 +57,8 @@ pub fn judge(now: Instant, newest: Instant) -> Option<BadClock> {
 
 impl App {
     /// Why jobs do nothing by themselves at the present instant; none where it can be believed, as on a sandbox, where it may be
-    /// any. When the newest row was recorded is asked once in the life of a process: whoever runs jobs also leaves newer marks.
+    /// any. When the newest row was recorded is asked every few minutes: whoever runs jobs also leaves newer marks, but charges come from
+    /// machines whose clock is another.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -62,9 +66,22 @@ impl App {
         if self.store.meta().sandbox {
             return Ok(None);
         }
-        let newest_row = *self.newest_row.get_or_try_init(async || self.store.newest_recorded_at().await).await?;
-        let newest = [newest_row, self.store.newest_run_at().await?].into_iter().flatten().max();
+        let newest = [self.newest_row().await?, self.store.newest_run_at().await?].into_iter().flatten().max();
         Ok(judge(self.now(), newest.unwrap_or(Instant::MIN).max(self.store.meta().created_at)))
+    }
+
+    /// When the newest row was recorded, as far as was known a while ago: to ask every account takes a while where there are a million.
+    async fn newest_row(&self) -> Result<Option<Instant>, StoreError> {
+        let now = self.now();
+        let mut known = self.newest_row.lock().await;
+        if let Some((asked_at, newest)) = *known
+            && (asked_at..=asked_at.plus_seconds(NEWEST_ROW_SECONDS)).contains(&now)
+        {
+            return Ok(newest);
+        }
+        let newest = self.store.newest_recorded_at().await?;
+        *known = Some((now, newest));
+        Ok(newest)
     }
 }
 

@@ -48,7 +48,7 @@ use desk::Desk;
 use std::borrow::Cow;
 use std::sync::Arc;
 use tally::Tally;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 /// Why a call was not done. Nothing was written then.
 #[derive(Debug, thiserror::Error)]
@@ -150,8 +150,8 @@ pub struct App {
     /// Where calls of this process meet to be done together.
     desk: Desk,
     tally: Tally,
-    /// When the newest row had been recorded, as it was first asked.
-    newest_row: Arc<OnceCell<Option<Instant>>>,
+    /// When the newest row had been recorded, and when that was asked.
+    newest_row: Arc<Mutex<Option<(Instant, Option<Instant>)>>>,
 }
 
 impl App {

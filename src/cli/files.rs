@@ -41,6 +41,11 @@ impl WholeFile {
         Ok(WholeFile { path: path.to_owned(), out: BufWriter::new(file) })
     }
 
+    /// The same file, for another thread to write to.
+    pub(super) fn handle(&self) -> anyhow::Result<File> {
+        self.out.get_ref().as_file().try_clone().with_context(|| not_written(&self.path))
+    }
+
     /// Puts the file in place of the one that has its name.
     pub(super) fn replace(self) -> anyhow::Result<()> {
         let (path, file) = self.synced()?;

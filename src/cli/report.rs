@@ -19,8 +19,9 @@ use crate::report::{
     write,
 };
 use anyhow::Context as _;
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const LIST: &str = "creditd.reports/1";
 const CHECK: &str = "creditd.report-check/1";
@@ -168,9 +169,12 @@ impl Report {
                 let layout = context.layout();
                 let format = Format::from(layout.mode);
                 let model = asked.model(context, format).await?;
-                let mut out = stdout();
-                write(&model, format, layout.width.unwrap_or(WIDTH), &mut out)?;
-                Ok(out.flush()?)
+                let shown = move || {
+                    let mut out = stdout();
+                    write(&model, format, layout.width.unwrap_or(WIDTH), &mut out)?;
+                    Ok(out.flush()?)
+                };
+                away(shown).await?
             }
             Report::Export { asked, format, out: Some(dir), all: true } => {
                 if dir == Path::new("-") {
@@ -368,7 +372,13 @@ async fn read(
         [one] if format.has_charts() => app.marks(&one.id, drawn.as_ref().unwrap_or(spec), as_of).await?,
         _ => None,
     };
-    Ok(make(spec, reading)?.with_marks(marks))
+    let spec = spec.clone();
+    Ok(away(move || make(&spec, reading)).await??.with_marks(marks))
+}
+
+/// Does `work`, which keeps a processor busy for a while, on a thread of its own: whoever is told to stop meanwhile does so.
+async fn away<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work).await.context("a report was not finished")
 }
 
 async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: Option<PathBuf>) -> Result<(), Failure> {
@@ -385,19 +395,16 @@ async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: O
         let what = format!("{format} is no text and does not go to stdout: name a file by --out, or leave it out");
         return Err(Failure::message(Exit::Usage, what));
     }
-    let model = asked.model(context, format).await?;
-    let written = |out: &mut dyn Write| match write(&model, format, WIDTH, out) {
+    let model = Arc::new(asked.model(context, format).await?);
+    let rendered = Arc::clone(&model);
+    let written = move |out: &mut dyn Write| match write(&rendered, format, WIDTH, out) {
         Err(error @ (RenderError::Unfit(_) | RenderError::NoChart { .. })) => {
             Err(Failure::message(Exit::Usage, error.to_string()))
         }
-        written => Ok(written?),
+        written => Ok(written.and_then(|()| Ok(out.flush()?))?),
     };
     let path = match out {
-        Some(_) if is_stdout => {
-            let mut stdout = stdout();
-            written(&mut stdout)?;
-            return Ok(stdout.flush()?);
-        }
+        Some(_) if is_stdout => return away(move || written(&mut stdout())).await?,
         Some(path) => path,
         None => {
             let folder = context.app().await?.settings.reports.out.clone();
@@ -412,8 +419,10 @@ async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: O
             folder.join(format!("{}{account}-{range}.{}", asked.name, format.extension()))
         }
     };
-    let mut file = WholeFile::create(&path)?;
-    written(&mut file)?;
+    // Given up meanwhile, the file disappears with its name, whoever still writes to it.
+    let file = WholeFile::create(&path)?;
+    let mut out = BufWriter::new(file.handle()?);
+    away(move || written(&mut out)).await??;
     file.replace()?;
     let what = if model.is_log() { "transactions" } else { "lines" };
     context.say(format!("{}: {} {what}", path.display(), model.record_count()));

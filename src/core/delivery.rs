@@ -4,8 +4,10 @@
 //! message and the server's answer, then with the same Message-ID.
 
 use super::calendar::Instant;
+use super::ids::Email;
 use super::outbox::NoticeKind;
 use super::transaction::words;
+use std::collections::BTreeSet;
 
 /// First wait after a failure that may pass; each further one doubles it.
 const RETRY_SECONDS: i64 = 60;
@@ -16,8 +18,11 @@ pub const GIVE_UP_DAYS: i64 = 4;
 /// How often it is tried at least, however long it has waited.
 pub const TRIES_MIN: u32 = 6;
 
-/// So many different addresses refused for good, and no message taken in between: it is the server that is wrong.
-pub const REFUSED_ADDRESSES_MAX: usize = 5;
+/// So many different addresses of more than one domain refused for good, and no message taken in between: it is the server that is
+/// wrong.
+const REFUSED_ADDRESSES_MAX: usize = 5;
+/// So many of one domain: fewer are a customer who is gone.
+const REFUSED_OF_ONE_DOMAIN_MAX: usize = 20;
 /// How the error of a message begins that was refused for good by a server that refuses everybody. It is known by that until a
 /// message is taken.
 pub const REFUSES_EVERYBODY: &str = "the server refuses everybody: ";
@@ -130,6 +135,13 @@ pub fn after_failure(tried: Tried, fault: Fault, error: String) -> Next {
             }
         }
     }
+}
+
+/// Whether a server that refused these addresses for good, and took no message in between, refuses everybody.
+#[must_use]
+pub fn refuses_everybody(refused: &BTreeSet<Email>) -> bool {
+    let domains: BTreeSet<&str> = refused.iter().map(Email::domain).collect();
+    refused.len() >= if domains.len() > 1 { REFUSED_ADDRESSES_MAX } else { REFUSED_OF_ONE_DOMAIN_MAX }
 }
 
 /// What becomes of a message that was refused for good by a server that refuses everybody: it is not the message's fault, nor

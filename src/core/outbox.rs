@@ -72,7 +72,7 @@ words! {
 }
 
 impl NoticeKind {
-    /// Whether it warns of something: better twice than never.
+    /// Whether it warns of something: better twice than never, and before what does not.
     #[must_use]
     pub const fn is_alert(self) -> bool {
         match self {
@@ -81,6 +81,13 @@ impl NoticeKind {
             NoticeKind::MonthlyStatement | NoticeKind::DailyStatement => false,
             NoticeKind::PlatformMonthly | NoticeKind::Test => false,
         }
+    }
+
+    /// Whether it is about a job, maybe about deliveries themselves: that a server takes it for those who run creditd does not mean
+    /// that it takes mail for anybody else.
+    #[must_use]
+    pub const fn is_about_a_job(self) -> bool {
+        matches!(self, NoticeKind::JobFailed | NoticeKind::JobWell)
     }
 
     /// Whether it is about an account and goes to its admins. The others belong to no account and go to whom the settings

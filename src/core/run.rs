@@ -240,6 +240,12 @@ impl Run {
         }
     }
 
+    /// Whether a process that died, or gave it back, has left some of it at `clock`, by the database's clock, which waits for another.
+    #[must_use]
+    pub fn is_lost(&self, clock: Instant) -> bool {
+        self.state == RunState::Running && self.has_lost_lease(clock)
+    }
+
     fn has_lost_lease(&self, clock: Instant) -> bool {
         self.progress.leases.iter().any(|lease| lease.until <= clock)
     }

@@ -10,9 +10,9 @@
 use super::{Done, JobError, Kit, PLAN_LINES_MAX, Problem, Run};
 use crate::core::calendar::Instant;
 use crate::core::counting::counted;
-use crate::core::delivery::{Fault, Next, REFUSED_ADDRESSES_MAX, Tried, after_failure, after_refusing_everybody};
+use crate::core::delivery::{Fault, Next, Tried, after_failure, after_refusing_everybody, refuses_everybody};
 use crate::core::ids::Email;
-use crate::core::outbox::Message;
+use crate::core::outbox::{Message, NoticeKey};
 use crate::mail::{MailError, Mailer};
 use crate::store::{Delivery, LEASE_SECONDS, OutboxRecord};
 use std::collections::BTreeSet;
@@ -64,7 +64,7 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
             let summary = tally.summary();
             Err(JobError::NotDelivered { fault, why, summary, problems: tally.done.problems })
         }
-        None => Ok(Done { summary: tally.summary(), proves_nothing: tally.sent == 0, ..tally.done }),
+        None => Ok(Done { summary: tally.summary(), proves_nothing: !tally.is_proved, ..tally.done }),
     }
 }
 
@@ -132,7 +132,13 @@ async fn record(kit: &Kit, ended: Vec<Ended>, tally: &mut Tally) -> Result<(), J
         let next = match result {
             None => Next::Untried,
             Some(Ok(to)) => {
-                known.append(&mut tally.believe(now));
+                if !errand.record.message.key.kind().is_about_a_job() {
+                    tally.is_proved = true;
+                    // Once it refuses everybody, nothing that it takes makes a refusal true.
+                    if !tally.refuses_everybody {
+                        known.append(&mut tally.believe(now));
+                    }
+                }
                 Next::Sent { to }
             }
             Some(Err(error)) if error.fault().is_for_good() => {
@@ -170,11 +176,11 @@ async fn doubt(kit: &Kit, tally: &mut Tally, known: &mut Vec<Delivery>) -> Resul
         tally.halted = Some((
             Fault::Settings,
             format!(
-                "the mail server refuses everybody: {REFUSED_ADDRESSES_MAX} different addresses for good or more, and no message \
-                 taken in between; the last: {last}. Look at [mail] and at what the server lets us do. No address is suppressed for it"
+                "the mail server refuses everybody: address after address for good, and no message taken in between but what is \
+                 said of jobs; the last: {last}. Look at [mail] and at what the server lets us do. No address is suppressed for it"
             ),
         ));
-        if tally.sent == 0 {
+        if !tally.is_proved {
             let before = kit.app.store.refused_since_delivery(now, TAKEN_BACK_MAX).await?;
             kit.app.store.take_back_refusals(&before, now).await?;
         }
@@ -219,6 +225,8 @@ struct Tally {
     refused: Vec<(Errand, MailError)>,
     /// Whether no refusal is to be believed.
     refuses_everybody: bool,
+    /// Whether the server took a message for somebody, besides what is said of jobs to those who run creditd.
+    is_proved: bool,
 }
 
 impl Tally {
@@ -323,12 +331,14 @@ struct Foreman {
 
 impl Foreman {
     /// What a result says about the server. True when it is to be left alone from now on.
-    fn heeds(&self, recipient: &Email, result: &Result<String, MailError>) -> bool {
+    fn heeds(&self, key: &NoticeKey, result: &Result<String, MailError>) -> bool {
         let (mut breaker, now) = (self.kit.breaker(), self.kit.app.now());
         let halts = match result.as_ref().map_err(MailError::fault) {
             Ok(_) => {
                 breaker.answered();
-                self.refused().clear();
+                if !key.kind().is_about_a_job() {
+                    self.refused().clear();
+                }
                 false
             }
             Err(Fault::Passing) => {
@@ -338,8 +348,8 @@ impl Foreman {
             Err(Fault::Address | Fault::Message) => {
                 breaker.answered();
                 let mut refused = self.refused();
-                refused.insert(recipient.clone());
-                refused.len() >= REFUSED_ADDRESSES_MAX
+                refused.insert(key.recipient().clone());
+                refuses_everybody(&refused)
             }
             Err(Fault::Server | Fault::Broken | Fault::Unknown) => breaker.failed(now),
             Err(Fault::Settings) => {
@@ -424,7 +434,7 @@ async fn deliver_all(
             Ended { errand, result: None, halts: false }
         } else {
             let result = deliver_one(mailer, &errand.record).await;
-            let halts = foreman.heeds(errand.record.message.key.recipient(), &result);
+            let halts = foreman.heeds(&errand.record.message.key, &result);
             Ended { errand, result: Some(result), halts }
         };
         if tell.send(ended).is_err() {

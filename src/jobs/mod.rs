@@ -26,7 +26,7 @@ mod watched;
 pub mod webhooks;
 
 pub use incidents::tell_missed;
-pub use planner::{Begun, Claiming, Planned, Retries, begun, has_work, plan_due, run_slot};
+pub use planner::{Begun, Claiming, Planned, Retries, begun, has_work, lost, plan_due, run_slot};
 pub use platform::zones_of;
 pub use pulse::{Pulse, RunEnd};
 pub use statements::foresee::{Foresight, GrantMoves, StatementMoves, foresee};
@@ -266,17 +266,18 @@ impl Kit {
         self.at(self.app.with_store(self.app.store.fenced(id, term)))
     }
 
-    /// Why jobs do nothing by themselves at the present instant; none where the clock can be believed. The first time that it is so is
-    /// news to the log, whoever of this process asks.
+    /// Why jobs do nothing by themselves at the present instant; none where the clock can be believed. That it is so, or not any
+    /// more, is news to the log once, whoever of this process asks.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn bad_clock(&self) -> Result<Option<BadClock>, StoreError> {
         let bad = self.app.bad_clock().await?;
-        if self.pulse.clock_is_news(bad.is_some())
-            && let Some(why) = &bad
-        {
-            tracing::error!("no job is run: {why}");
+        if self.pulse.clock_is_news(bad.is_some()) {
+            match &bad {
+                Some(why) => tracing::error!("no job is run: {why}"),
+                None => tracing::info!("the clock can be believed again; jobs are run"),
+            }
         }
         Ok(bad)
     }

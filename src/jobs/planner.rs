@@ -109,6 +109,16 @@ pub async fn begun(app: &App, retries: Retries) -> Result<Begun, StoreError> {
     Ok(begun)
 }
 
+/// The runs of which processes that died have left something, oldest first.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn lost(app: &App) -> Result<Vec<RunId>, StoreError> {
+    let unfinished = app.store.unfinished_runs(app.now()).await?;
+    let lost = unfinished.runs.iter().filter(|record| record.run.is_lost(unfinished.clock));
+    Ok(lost.map(|record| record.id).collect())
+}
+
 impl Begun {
     /// Whether another slot of `schedule` may begin beside those that are under way.
     #[must_use]

@@ -62,9 +62,9 @@ impl Pulse {
         self.counts().rang_at.map(|rang_at| rang_at.elapsed())
     }
 
-    /// Keeps whether the clock is wrong now; true where it is and was not before.
+    /// Keeps whether the clock is wrong now; true where that is not as it was before.
     pub fn clock_is_news(&self, is_bad: bool) -> bool {
-        !std::mem::replace(&mut self.counts().has_bad_clock, is_bad) && is_bad
+        std::mem::replace(&mut self.counts().has_bad_clock, is_bad) != is_bad
     }
 
     /// A run of `job` ended.

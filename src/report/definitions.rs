@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use toml::Spanned;
-use toml::de::{DeString, DeTable};
+use toml::de::{DeString, DeTable, DeValue};
 
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/reports");
 
@@ -239,6 +239,9 @@ impl Definition {
         check(read.formats.span().start, twice.map(|(_, twice)| format!("formats has {twice} twice")));
         check(read.formats.span().start, formats.is_empty().then(|| "formats needs at least one".to_owned()));
         let is_log = read.breakdown == Some(Breakdown::Transaction);
+        let has_no_chart = is_log && formats.contains(&Format::Png);
+        let what = "a log of transactions has no chart, which is what png is";
+        check(read.formats.span().start, has_no_chart.then(|| what.to_owned()));
         let group_by = *read.group_by.get_ref();
         let has_periods = is_log && group_by != Grouping::Range;
         check(read.group_by.span().start, has_periods.then(|| ReportError::LogPeriods(group_by).to_string()));
@@ -281,6 +284,8 @@ impl Definition {
     /// [`DefinitionError`] naming the file, the line and what would be right.
     pub fn read(path: &Path) -> Result<Definition, DefinitionError> {
         let read = std::fs::metadata(path).and_then(|meta| match meta.len() {
+            // A pipe would be waited for.
+            _ if !meta.is_file() => Err(std::io::Error::other("it is no regular file")),
             ..=FILE_BYTES_MAX => std::fs::read_to_string(path),
             _ => Err(std::io::Error::other(format!("it is larger than {FILE_BYTES_MAX} bytes"))),
         });
@@ -432,19 +437,44 @@ fn wrong(text: &str, error: &toml::de::Error) -> Wrong {
 /// A definition in which each key can be looked at by itself.
 const SOUND: &str = "title = \"x\"\ndescription = \"x\"\nscope = \"account\"\nrange = \"today\"\ngroup_by = \"day\"\nformats = [\"csv\"]";
 
-/// What is wrong with each key of a file, and which are missing; nothing where it is no TOML.
+/// What is wrong with each value of a file, and which keys are missing; nothing where it is no TOML.
 fn each_wrong(text: &str) -> Vec<Wrong> {
     let (Ok(table), Ok(sound)) = (DeTable::parse(text), DeTable::parse(SOUND)) else { return Vec::new() };
     let (table, sound) = (table.into_inner(), sound.into_inner());
     let missing = sound.keys().filter(|key| !table.contains_key(*key)).map(|key| (key.clone(), None));
-    let there = table.iter().map(|(key, value)| (key.clone(), Some(value.clone())));
+    let there = table.iter().flat_map(|(key, value)| values(value).into_iter().map(|value| (key.clone(), Some(value))));
     let alone = |(key, value): (Spanned<DeString<'_>>, Option<_>)| {
         let others = sound.iter().filter(|(other, _)| *other != &key).map(|(key, value)| (key.clone(), value.clone()));
         let alone: DeTable<'_> =
             others.collect::<Vec<_>>().into_iter().chain(value.map(|value| (key.clone(), value))).collect();
         File::deserialize(toml::Deserializer::from(Spanned::new(0..text.len(), alone))).err()
     };
-    there.chain(missing).filter_map(alone).map(|error| wrong(text, &error)).collect()
+    let mut all: Vec<Wrong> = Vec::new();
+    for error in there.chain(missing).filter_map(alone) {
+        // A key that nobody knows is wrong with each of its values.
+        let wrong = wrong(text, &error);
+        if !all.contains(&wrong) {
+            all.push(wrong);
+        }
+    }
+    all
+}
+
+/// `value` with one value at a time of those that it holds.
+fn values<'a>(value: &Spanned<DeValue<'a>>) -> Vec<Spanned<DeValue<'a>>> {
+    let of = |inner| Spanned::new(value.span(), inner);
+    let each: Vec<Spanned<DeValue<'a>>> = match value.get_ref() {
+        DeValue::Array(all) => all.iter().map(|one| of(DeValue::Array([one.clone()].into_iter().collect()))).collect(),
+        DeValue::Table(all) => {
+            let one = |(key, value): (&Spanned<DeString<'a>>, _)| {
+                let alone = |value| of(DeValue::Table([(key.clone(), value)].into_iter().collect()));
+                values(value).into_iter().map(alone).collect::<Vec<_>>()
+            };
+            all.iter().flat_map(one).collect()
+        }
+        _ => Vec::new(),
+    };
+    if each.is_empty() { vec![value.clone()] } else { each }
 }
 
 fn filters_of(read: &FiltersRead, check: &mut impl FnMut(usize, Option<String>)) -> Filters {

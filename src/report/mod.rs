@@ -126,6 +126,9 @@ pub enum Unfit {
         /// What they do not fit into.
         place: &'static str,
     },
+    /// There is nothing to draw in a list.
+    #[error("a log of transactions has no chart, which is what png is: write it in another form")]
+    Log,
     /// A figure that a spreadsheet would round.
     #[error("{column} is {figure} on a line of the report and a spreadsheet keeps 15 digits: write it as csv")]
     Digits {
@@ -195,6 +198,7 @@ pub fn write(model: &ReportModel, format: Format, width: u16, out: &mut dyn Writ
         Format::Ndjson => return json::write_lines(model, out).map_err(broken),
         Format::Html => html::render(model),
         Format::Parquet => parquet::render(model),
+        Format::Png if model.is_log() => return Err(Unfit::Log.into()),
         Format::Png => {
             let drawn = chart::charts(model, chart::Frame::Page).into_iter().next();
             let drawn = drawn.ok_or_else(|| RenderError::NoChart { title: model.spec.title().to_owned() })?;

@@ -22,8 +22,8 @@ pub const LEASE_SECONDS: u32 = 300;
 /// The time over which a limit per minute counts.
 const MINUTE_SECONDS: i64 = 60;
 
-/// Candidates, oldest first, and whether their addresses are suppressed.
-const CANDIDATES: Sql = due!(
+/// Candidates, alerts first and then the oldest, and whether their addresses are suppressed.
+const CANDIDATES: [Sql; 2] = due!(
     "SELECT o.account_id, o.key, s.address IS NOT NULL FROM outbox AS o LEFT JOIN suppressions AS s ON s.address = o.recipient"
 );
 /// Those who lease take turns, or two would choose the same messages. On SQLite whoever writes has the turn.
@@ -38,7 +38,7 @@ pub(super) const END_OF_LEASE: Sql = Sql {
 /// Messages that are one deliverer's for [`LEASE_SECONDS`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leased {
-    /// They, oldest first.
+    /// They, alerts first and then the oldest.
     pub records: Vec<OutboxRecord>,
     /// Messages that were due and will not be delivered, because their addresses are on the suppression list.
     pub suppressed: u64,
@@ -86,6 +86,14 @@ impl DeliveryRow<'_> {
         let (account_id, key) = (key.account_text(), key.to_string());
         DeliveryRow { account_id, key, lease, state, tried, due_at, delivered_to, error }
     }
+}
+
+/// A message with its place among those that are leased.
+#[derive(Serialize)]
+struct Turn<'a> {
+    at: usize,
+    #[serde(flatten)]
+    wanted: Wanted<'a>,
 }
 
 #[derive(Serialize)]
@@ -174,10 +182,11 @@ impl Store {
     }
 }
 
-/// A message that was given up although its time was not over was refused for good.
+/// A message that was given up although its time was not over was refused for good. What operators are told of jobs is no sign that
+/// a server takes mail for others.
 const REFUSED: &str = "SELECT o.key FROM outbox AS o
      WHERE o.tried_at > coalesce((SELECT s.tried_at FROM outbox AS s WHERE s.state = 'sent' AND s.tried_at > $1
-                                   ORDER BY s.tried_at DESC LIMIT 1), $1)
+                                   AND s.kind NOT IN ('job-failed', 'job-well') ORDER BY s.tried_at DESC LIMIT 1), $1)
        AND CASE o.state WHEN 'failed' THEN o.attempts <= $2 OR o.tried_at < o.pending_since + $3
                         WHEN 'pending' THEN substr(o.last_error, 1, length($4)) = $4
                         ELSE false END
@@ -253,11 +262,14 @@ async fn tried_in_the_last_minute(tx: &mut Tx, now: Instant) -> Result<i64> {
 
 async fn take(tx: &mut Tx, lease: &str, now: Instant, room: i64, is_limited: bool) -> Result<Leased> {
     // One more than there is room for tells whether the limit keeps any back.
-    let found = tx.query(CANDIDATES).bind(now.micros()).bind(room + 1);
-    let found = found.fetch_all().await.while_("looking for messages to deliver")?;
-    let is_more = i64::try_from(found.len()).unwrap_or(i64::MAX) > room;
+    let (mut found, room) = (Vec::new(), usize::try_from(room).unwrap_or(0));
+    for some in CANDIDATES {
+        let some = tx.query(some).bind(now.micros()).bind(limit_of(room + 1 - found.len()));
+        found.extend(some.fetch_all().await.while_("looking for messages to deliver")?);
+    }
+    let is_more = found.len() > room;
     let (mut wanted, mut suppressed) = (Vec::new(), Vec::new());
-    for row in found.iter().take(usize::try_from(room).unwrap_or(usize::MAX)) {
+    for row in found.iter().take(room) {
         let key: NoticeKey = super::outbox::read_key(row.get(1))?;
         if row.get::<bool>(2) { suppressed.push(key) } else { wanted.push(key) }
     }
@@ -275,7 +287,8 @@ async fn take(tx: &mut Tx, lease: &str, now: Instant, room: i64, is_limited: boo
     if !wanted.is_empty() {
         let until = tx.query(END_OF_LEASE).bind(i64::from(LEASE_SECONDS));
         let until: i64 = until.fetch_one().await.while_("asking for the database's time")?.get(0);
-        let wanted = json(wanted.iter().map(Wanted::of).collect::<Vec<_>>())?;
+        let at = |(at, key)| Turn { at, wanted: Wanted::of(key) };
+        let wanted = json(wanted.iter().enumerate().map(at).collect::<Vec<_>>())?;
         tx.query(set!(account_id text, key text =>
             "UPDATE outbox SET lease = $2, leased_until = $3, tried_at = $4
                FROM v WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND outbox.state = 'pending'"
@@ -288,9 +301,9 @@ async fn take(tx: &mut Tx, lease: &str, now: Instant, room: i64, is_limited: boo
         .await
         .while_("leasing messages")?;
         let rows = tx
-            .query(set!(account_id text, key text =>
+            .query(set!(at bigint, account_id text, key text =>
                 "SELECT o.* FROM v CROSS JOIN outbox AS o
-                  WHERE o.account_id = v.account_id AND o.key = v.key AND o.lease = $2 ORDER BY o.due_at, o.account_id, o.key"
+                  WHERE o.account_id = v.account_id AND o.key = v.key AND o.lease = $2 ORDER BY v.at"
             ))
             .bind(wanted.as_str())
             .bind(lease.to_owned())

@@ -201,29 +201,37 @@ struct WantedPart<'a> {
     sha256: &'a str,
 }
 
-/// What a deliverer looks for: messages that wait and that nobody is delivering by the clock of the database.
+/// What a deliverer looks for, in this order: alerts that wait and that nobody is delivering by the clock of the database, and what
+/// else does. The kinds are those of the index `outbox_alerts`.
 macro_rules! due {
-    ($select:literal, $clock:literal) => {
+    ($select:literal, $is:literal, $clock:literal) => {
         concat!(
             $select,
-            " WHERE o.state = 'pending' AND o.due_at <= $1 AND (o.leased_until IS NULL OR o.leased_until <= ",
+            " WHERE o.state = 'pending' AND o.kind ",
+            $is,
+            " ('low-credit', 'resolved', 'lapse-soon', 'job-failed', 'job-well') AND o.due_at <= $1
+               AND (o.leased_until IS NULL OR o.leased_until <= ",
             $clock,
             ") ORDER BY o.due_at, o.account_id, o.key LIMIT $2"
         )
     };
-    ($select:literal) => {
+    ($select:literal, $is:literal) => {
         $crate::store::sql::Sql {
-            sqlite: $crate::store::outbox::due!($select, "CAST(unixepoch('subsec') * 1000000 AS INTEGER)"),
+            sqlite: $crate::store::outbox::due!($select, $is, "CAST(unixepoch('subsec') * 1000000 AS INTEGER)"),
             postgres: $crate::store::outbox::due!(
                 $select,
+                $is,
                 "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
             ),
         }
     };
+    ($select:literal) => {
+        [$crate::store::outbox::due!($select, "IN"), $crate::store::outbox::due!($select, "NOT IN")]
+    };
 }
 pub(super) use due;
 
-const DUE: Sql = due!("SELECT o.* FROM outbox AS o");
+const DUE: [Sql; 2] = due!("SELECT o.* FROM outbox AS o");
 
 impl Store {
     /// Adds messages whose keys are new; returns how many those were.
@@ -252,14 +260,17 @@ impl Store {
         rows.iter().map(|row| read_key(row.get(0))).collect()
     }
 
-    /// Up to `limit` messages that are due and that nobody is delivering, oldest first, without the content of what is
-    /// attached to them.
+    /// Up to `limit` messages that are due and that nobody is delivering, alerts first and then the oldest, without the content of
+    /// what is attached to them.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn due_messages(&self, now: Instant, limit: usize) -> Result<Vec<OutboxRecord>> {
-        let due = self.query(DUE).bind(now.micros()).bind(limit_of(limit));
-        let rows = due.fetch_all().await.while_("looking for messages to deliver")?;
+        let mut rows = Vec::new();
+        for some in DUE {
+            let due = self.query(some).bind(now.micros()).bind(limit_of(limit - rows.len()));
+            rows.extend(due.fetch_all().await.while_("looking for messages to deliver")?);
+        }
         rows.iter().map(|row| Ok(read_record(row)?.0)).collect()
     }
 

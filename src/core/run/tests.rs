@@ -34,6 +34,26 @@ fn a_batch_is_ones_until_the_lease_ends_and_then_under_a_greater_term() {
 }
 
 #[test]
+fn what_a_process_has_left_is_lost_until_another_takes_it() {
+    let mut run = Run::begin(at(0));
+    let (span, rest) = (|n: &str| End::At(n.to_owned()), End::Rest);
+    let first = taken(&mut run, "ann", 0, span("m")).expect("the first half");
+    let second = taken(&mut run, "bob", 5, rest).expect("the second half");
+    assert!(!run.is_lost(at(19)) && run.is_lost(at(20)), "Ann's lease is over, Bob's is not");
+    let again = taken(&mut run, "bob", 20, End::Nothing).expect("what Bob has");
+    assert_eq!(again.term, second.term);
+    run.finish(second.term, &Tally::default(), &[]);
+    let left = taken(&mut run, "bob", 21, End::Nothing).expect("what Ann left");
+    assert_eq!(left.span, first.span);
+    assert!(!run.is_lost(at(22)));
+    run.hand_back(left.term);
+    assert!(run.is_lost(at(22)));
+    let last = taken(&mut run, "joe", 22, End::Nothing).expect("what Bob gave back");
+    run.finish(last.term, &Tally::default(), &[]);
+    assert!(!run.is_lost(at(99)) && run.is_all_done());
+}
+
+#[test]
 fn what_was_handed_back_or_failed_is_no_death() {
     let mut run = Run::begin(at(0));
     let batch = taken(&mut run, "ann", 0, End::Rest).expect("all of it");

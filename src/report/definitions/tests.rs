@@ -112,6 +112,38 @@ fn a_breakdown_is_checked_with_its_columns() {
 }
 
 #[test]
+fn each_value_that_is_wrong_is_named() {
+    let wrong = "columns = [\"accuont\", \"frm\", \"from\"]\nbreakdown = \"action\"\n";
+    let text = format!(
+        "{wrong}{}\n[filters]\naction = [3, \"x\"]\nstatus = \"failed\"\nuser = 5\nbogus = 1",
+        MINE.replace("[\"csv\"]", "[\"htm\", \"cvs\"]")
+    );
+    let Err(DefinitionError::Invalid { mistakes, .. }) = parse(&text) else { panic!("it is wrong") };
+    let said: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+    for what in ["`accuont`", "`frm`", "`htm`", "`cvs`", "integer `3`", "string \"failed\"", "integer `5`", "`bogus`"] {
+        assert_eq!(said.iter().filter(|line| line.contains(what)).count(), 1, "{what} in {said:#?}");
+    }
+    assert_eq!(said.len(), 8, "{said:#?}");
+}
+
+/// To read a pipe would be to wait for whoever writes to it.
+#[test]
+fn only_a_regular_file_is_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("pipe.toml");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo runs").success());
+    let Err(DefinitionError::Read { source, .. }) = Definition::read(&path) else { panic!("it is a pipe") };
+    assert_eq!(source.to_string(), "it is no regular file");
+}
+
+#[test]
+fn a_log_is_no_picture() {
+    let log = MINE.replace("\"day\"", "\"range\"").replace("[\"csv\"]", "[\"png\"]");
+    let said = parse(&format!("breakdown = \"transaction\"\n{log}")).expect_err("nothing to draw").to_string();
+    assert!(said.ends_with("a log of transactions has no chart, which is what png is"), "{said}");
+}
+
+#[test]
 fn filters_and_comparisons_are_checked_and_go_over_what_is_defined() {
     let with = |by: &str, filters: &str| parse(&format!("{by}\n{MINE}{filters}"));
     let refused = |by: &str, filters: &str| with(by, filters).expect_err("it is wrong").to_string();

@@ -112,8 +112,8 @@ both_databases! {
         };
         // What came later and is about the same tables is not there either.
         let undo = format!(
-            "{references} DROP TABLE incidents; DROP INDEX outbox_stuck; DROP INDEX outbox_content;
-             ALTER TABLE accounts DROP COLUMN locale; DELETE FROM _sqlx_migrations WHERE version IN (8, 9, 11)"
+            "{references} DROP TABLE incidents; DROP INDEX outbox_stuck; DROP INDEX outbox_content; DROP INDEX outbox_alerts;
+             ALTER TABLE accounts DROP COLUMN locale; DELETE FROM _sqlx_migrations WHERE version IN (8, 9, 11, 15)"
         );
         sandbox.execute(&undo).await.expect("a ledger of before");
         let store = Store::open(sandbox.url()).await.expect("the ledger, up to date");
@@ -135,7 +135,7 @@ both_databases! {
                   WHERE tablename = 'outbox' AND indexname <> 'outbox_pkey' ORDER BY 1"
             }
         };
-        assert_eq!(sandbox.texts(indexes).await, ["outbox_content", "outbox_due", "outbox_stuck", "outbox_tried"]);
+        assert_eq!(sandbox.texts(indexes).await, ["outbox_alerts", "outbox_content", "outbox_due", "outbox_stuck", "outbox_tried"]);
     }
 
     async fn a_schema_of_another_build_is_left_as_it_is(sandbox: Sandbox) {

@@ -68,6 +68,8 @@ pub struct Manner {
     pub login: Option<(&'static str, &'static str)>,
     /// What goes wrong.
     pub wrong: Option<(At, Does)>,
+    /// The one recipient for whom nothing does while the recipient is named.
+    pub but_for: Option<&'static str>,
     /// Messages, taken or not, after which it says that it goes away; as many as come when there is none.
     pub messages_max: Option<usize>,
 }
@@ -302,6 +304,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     if self.answer(At::Mail, "250 2.1.0 ok\r\n").await? {
                         from = path();
                     }
+                }
+                "RCPT" if self.manner.but_for.is_some_and(|to| path().as_deref() == Some(to)) => {
+                    self.say("250 2.1.5 ok\r\n").await?;
+                    to = path();
                 }
                 "RCPT" => {
                     if self.answer(At::Rcpt, "250 2.1.5 ok\r\n").await? {
