@@ -149,16 +149,15 @@ pub enum NoticeError {
         bytes: usize,
     },
     /// What comes from outside could be markup, and links.
-    #[error(
-        "the HTML template of {0} does not escape what comes from outside, such as the name of an account; take the filter \"safe\" \
-         out of it"
-    )]
+    #[error("the HTML template of {0} does not escape what comes from outside, such as the name of an account")]
     Unescaped(&'static str),
     /// Mails load nothing and run nothing.
-    #[error("the HTML that the templates of {kind} give has, in line {line}, what a mail may not have: {what}")]
+    #[error(
+        "the mail template {template}, or one that it takes in, gave HTML that has in line {line} what a mail may not have: {what}"
+    )]
     Markup {
-        /// Which mail.
-        kind: &'static str,
+        /// The name of the template.
+        template: String,
         /// The line of what they gave, from 1.
         line: usize,
         /// What.
@@ -191,6 +190,8 @@ pub struct Templates {
     unsubscribing: Option<Unsubscribing>,
     pages: Option<Pages>,
     is_test: bool,
+    /// Whether the operator replaces any, so that no test of ours has seen what they give.
+    is_replaced: bool,
 }
 
 /// How links are made by which mails are ended.
@@ -215,15 +216,17 @@ impl Templates {
     /// [`BadTemplates`] when a file cannot be read, replaces nothing or does not work.
     pub fn load(dir: Option<&Path>, sender: Sender) -> Result<Templates, BadTemplates> {
         let mut sources: BTreeMap<String, String> = EMBEDDED.files().filter_map(embedded).collect();
-        if let Some(dir) = dir {
-            replace(&mut sources, dir)?;
-        }
+        let is_replaced = match dir {
+            Some(dir) => replace(&mut sources, dir)?,
+            None => false,
+        };
         let mut tera = Tera::new();
         words::register(&mut tera);
         let dir = || dir.map(Path::to_owned);
         tera.add_raw_templates(&sources)
             .map_err(|error| BadTemplates::Broken { dir: dir(), reason: error.to_string() })?;
-        let templates = Templates { tera: Arc::new(tera), sender, unsubscribing: None, pages: None, is_test: false };
+        let tera = Arc::new(tera);
+        let templates = Templates { tera, sender, unsubscribing: None, pages: None, is_test: false, is_replaced };
         templates.render_samples().map_err(|source| BadTemplates::Sample { dir: dir(), source })?;
         Ok(templates)
     }
@@ -278,13 +281,9 @@ impl Templates {
     /// which no HTML may take for its own.
     fn render_samples(&self) -> Result<(), NoticeError> {
         let markup = || MARKUP.to_owned();
-        let escaped = |message: Message| {
-            let kind = message.key.kind().as_str();
-            match (message.html.contains(MARKUP), markup::of_html(&message.html)) {
-                (true, _) => Err(NoticeError::Unescaped(kind)),
-                (false, Some(markup::Fault { line, what })) => Err(NoticeError::Markup { kind, line, what }),
-                (false, None) => Ok(()),
-            }
+        let escaped = |message: Message| match message.html.contains(MARKUP) {
+            true => Err(NoticeError::Unescaped(message.key.kind().as_str())),
+            false => Ok(()),
         };
         let to = Mailbox { name: "Ann Example".to_owned(), address: self.sender.mailbox.address.clone() };
         for sample in low_credit::samples() {
@@ -362,6 +361,11 @@ impl Templates {
         if html.len() > HTML_BYTES_MAX {
             return Err(NoticeError::TooLarge { template, bytes: html.len() });
         }
+        if self.is_replaced
+            && let Some(markup::Fault { line, what }) = markup::of_html(&html)
+        {
+            return Err(NoticeError::Markup { template, line, what });
+        }
         let text = tidy(&text);
         let message_id = key.message_id(&subject, &text, address.domain());
         let recipient_name = one_line(recipient_name);
@@ -410,8 +414,9 @@ fn template_within(folder: &Path, depth: u32) -> std::io::Result<Option<PathBuf>
 }
 
 /// Puts the operator's files in the place of the embedded ones. Files that are no templates by their ending are passed over; a
-/// template that replaces nothing, or lies where nobody looks, is refused.
-fn replace(sources: &mut BTreeMap<String, String>, dir: &Path) -> Result<(), BadTemplates> {
+/// template that replaces nothing, or lies where nobody looks, is refused. Whether there is any.
+fn replace(sources: &mut BTreeMap<String, String>, dir: &Path) -> Result<bool, BadTemplates> {
+    let mut is_any = false;
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| BadTemplates::Read { path, source }
@@ -437,14 +442,14 @@ fn replace(sources: &mut BTreeMap<String, String>, dir: &Path) -> Result<(), Bad
             return Err(BadTemplates::TooLarge { path, bytes });
         }
         let source = std::fs::read_to_string(&path).map_err(failed(&path))?;
-        if name.ends_with(".html")
-            && let Some(markup::Fault { line, what }) = markup::of_template(&source)
-        {
+        let of_html = || name.ends_with(".html").then(|| markup::of_template(&source)).flatten();
+        if let Some(markup::Fault { line, what }) = markup::unescaped(&source).or_else(of_html) {
             return Err(BadTemplates::Markup { path, line, what });
         }
         sources.insert(name, source);
+        is_any = true;
     }
-    Ok(())
+    Ok(is_any)
 }
 
 /// Plain text as mail wants it: no control characters but line ends, no blank at a line's end, at most one empty line
