@@ -50,7 +50,7 @@ impl Mailer {
         }
     }
 
-    /// Whether mail could leave now; delivers nothing.
+    /// Whether mail could leave now, as far as that is known without a recipient; delivers nothing.
     ///
     /// # Errors
     /// [`MailError`], as the next delivery would have it.

@@ -120,6 +120,11 @@ impl fmt::Display for Trouble {
                 "the mail server refused the login with {code}; check mail.smtp.username and the password (CREDITD_SMTP_PASSWORD, \
                  mail.smtp.password_file)"
             ),
+            Wrong::Refused { code: code @ 530, words } if self.step == Step::Sender => write!(
+                f,
+                "the mail server takes no mail yet: {code} {words}; give it a login (mail.smtp.username and the password) or \
+                 encryption (mail.smtp.tls), whichever it asks for"
+            ),
             Wrong::Refused { code, words } if self.step == Step::Sender && self.fault() == Fault::Settings => {
                 write!(f, "the mail server refused the sender: {code} {words}; check mail.from and mail.smtp.username")
             }

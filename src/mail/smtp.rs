@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, crypto};
 
 /// Behind STARTTLS a server does not greet again, and lettre begins with a greeting.
 const GREETING: &[u8] = b"220 encrypted\r\n";
@@ -93,6 +93,12 @@ impl Progress {
     fn failed(&self, error: &lettre::transport::smtp::Error) -> Trouble {
         self.trouble(wrong(error))
     }
+
+    /// An answer to something else is none: what follows would be taken for the answer to what follows.
+    fn expect(&self, response: Response, first: u16) -> Result<Response, Trouble> {
+        let code = u16::from(response.code());
+        if code / 100 == first { Ok(response) } else { Err(self.trouble(Wrong::Nonsense)) }
+    }
 }
 
 impl SmtpMailer {
@@ -146,13 +152,20 @@ impl SmtpMailer {
         self.within_time(&progress, self.send(&recipient, &bytes, &progress)).await
     }
 
-    /// Connects and logs in, and sends nothing.
+    /// Connects, logs in and names the sender, which many a server refuses only then; takes that back and sends nothing.
     ///
     /// # Errors
     /// [`MailError`].
     pub async fn check(&self) -> Result<(), MailError> {
         let progress = Progress::new();
-        let connection = self.within_time(&progress, self.connect(&progress)).await?;
+        let work = async {
+            let mut connection = self.connect(&progress).await?;
+            self.name_sender(&mut connection, &progress).await?;
+            let undone = connection.smtp.command(Rset).await.map_err(|error| progress.failed(&error))?;
+            progress.expect(undone, 2)?;
+            Ok(connection)
+        };
+        let connection = self.within_time(&progress, work).await?;
         self.put_back(connection);
         self.finish().await;
         Ok(())
@@ -223,20 +236,13 @@ impl SmtpMailer {
         bytes: &[u8],
         progress: &Progress,
     ) -> Result<String, Trouble> {
-        let Connection { smtp, budget } = connection;
-        budget.renew();
+        self.name_sender(connection, progress).await?;
+        let smtp = &mut connection.smtp;
         let failed = |error| progress.failed(&error);
-        // An answer to something else is none: what follows would be taken for the answer to what follows.
-        let expect = |response: Response, first: u16| {
-            let code = u16::from(response.code());
-            if code / 100 == first { Ok(response) } else { Err(progress.trouble(Wrong::Nonsense)) }
-        };
-        progress.at(Step::Sender);
-        expect(smtp.command(Mail::new(Some(self.sender.clone()), Vec::new())).await.map_err(failed)?, 2)?;
         progress.at(Step::Recipient);
-        expect(smtp.command(Rcpt::new(recipient.clone(), Vec::new())).await.map_err(failed)?, 2)?;
+        progress.expect(smtp.command(Rcpt::new(recipient.clone(), Vec::new())).await.map_err(failed)?, 2)?;
         progress.at(Step::Data);
-        expect(smtp.command(Data).await.map_err(failed)?, 3)?;
+        progress.expect(smtp.command(Data).await.map_err(failed)?, 3)?;
         progress.at(Step::Content);
         // lettre asks for the next part when the last one is written, and on hearing that there is none ends the message.
         let end = std::iter::from_fn(|| {
@@ -244,9 +250,18 @@ impl SmtpMailer {
             None
         });
         let response = smtp.message_iter(std::iter::once(bytes).chain(end)).await.map_err(failed)?;
-        let response = expect(response, 2)?;
+        let response = progress.expect(response, 2)?;
         let said = response.message().collect::<Vec<_>>().join(" ");
         Ok(shown(&format!("{} {said}", response.code())))
+    }
+
+    /// The first words of every message.
+    async fn name_sender(&self, connection: &mut Connection, progress: &Progress) -> Result<(), Trouble> {
+        progress.at(Step::Sender);
+        connection.budget.renew();
+        let from = Mail::new(Some(self.sender.clone()), Vec::new());
+        let response = connection.smtp.command(from).await.map_err(|error| progress.failed(&error))?;
+        progress.expect(response, 2).map(drop)
     }
 
     async fn connect(&self, progress: &Progress) -> Result<Connection, Trouble> {
@@ -329,14 +344,27 @@ async fn encrypt(stream: TcpStream, tls: &(TlsConnector, ServerName<'static>)) -
     let (connector, name) = tls;
     let stream = connector.connect(name.clone(), stream).await.map_err(|error| {
         // What is wrong with a certificate is said by rustls, and is not the network's fault.
-        let is_tls = error.get_ref().is_some_and(|error| error.is::<tokio_rustls::rustls::Error>());
-        match is_tls {
-            true => Wrong::Unsafe(format!(
-                "the mail server cannot be trusted: {}; nothing was sent. Check mail.smtp.host and mail.smtp.tls, and name \
-                 a private authority in mail.smtp.ca_file",
-                shown(&error.to_string())
+        let why = shown(&error.to_string());
+        match error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
+            Some(rustls::Error::InvalidMessage(_)) => Wrong::Unsafe(
+                "what answers does not speak TLS where TLS is to begin; nothing was sent. Check mail.smtp.port and mail.smtp.tls: \
+                 \"implicit\" is TLS from the first byte (port 465), \"starttls\" begins in the clear (ports 587 and 25)"
+                    .to_owned(),
+            ),
+            // rustls has no name of its own for it.
+            Some(rustls::Error::InvalidCertificate(why)) if format!("{why:?}").contains("CaUsedAsEndEntity") => {
+                Wrong::Unsafe(
+                    "the mail server cannot be trusted: it shows the certificate of an authority (CA:TRUE) where its own is needed; \
+                     nothing was sent. Give it one that an authority in mail.smtp.ca_file has signed, or make its own with `openssl req \
+                     -x509 -addext basicConstraints=critical,CA:FALSE` and name that"
+                        .to_owned(),
+                )
+            }
+            Some(_) => Wrong::Unsafe(format!(
+                "the mail server cannot be trusted: {why}; nothing was sent. Check mail.smtp.host and mail.smtp.tls, and name \
+                 a private authority in mail.smtp.ca_file"
             )),
-            false => Wrong::Broke(format!("while agreeing on TLS: {error}")),
+            None => Wrong::Broke(format!("while agreeing on TLS: {error}")),
         }
     })?;
     Ok(Channel::Tls(Box::new(stream)))

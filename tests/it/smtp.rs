@@ -1,7 +1,7 @@
 //! Deliveries to a mail server that does everything wrong that one can do wrong, each way at each step: whose fault it is,
 //! whether the message may have arrived, and that no server keeps us longer than it may.
 
-use crate::support::smtp::{At, Does, Encryption, Manner, SmtpServer, certificate};
+use crate::support::smtp::{At, Does, Encryption, Manner, SmtpServer, certificate, certificate_of_authority};
 use crate::support::{account_id, alert, attachments, python_with};
 use creditd::core::delivery::{Fault, Tls};
 use creditd::core::ids::Email;
@@ -235,6 +235,49 @@ async fn the_way_is_encrypted_and_the_server_is_who_it_says() {
         assert!(new.iter().all(|line| line.starts_with("EHLO") || line == "STARTTLS"), "{new:?}");
         assert_eq!(server.taken().len(), 2);
     }
+}
+
+/// As `openssl req -x509` makes them, and as a server answers that knows nothing of TLS at that port.
+#[tokio::test]
+async fn what_is_wrong_with_tls_is_said_with_what_to_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (acceptor, pem) = certificate_of_authority("localhost");
+    let ca_file = folder.path().join("ca.pem");
+    std::fs::write(&ca_file, pem).expect("written");
+    let encryption = Encryption { acceptor, at_once: true };
+    let of_authority = SmtpServer::start(move |_| Manner { tls: Some(encryption.clone()), ..Manner::default() }).await;
+    let plain = SmtpServer::start(|_| Manner::default()).await;
+    for (server, said) in [
+        (&of_authority, "-addext basicConstraints=critical,CA:FALSE"),
+        (
+            &plain,
+            "what answers does not speak TLS where TLS is to begin; nothing was sent. Check mail.smtp.port and mail.smtp.tls",
+        ),
+    ] {
+        let ca_file = Some(ca_file.clone());
+        let with = SmtpOptions { host: "localhost".into(), tls: Tls::Implicit, ca_file, ..options(server, LONG) };
+        let error = mailer(with).check().await.expect_err(said);
+        assert!(error.fault() == Fault::Server && error.to_string().contains(said), "{error}");
+    }
+}
+
+/// Many a server takes a conversation with anybody, and says only to the sender that it takes no mail from there.
+#[tokio::test]
+async fn a_check_finds_that_the_sender_is_refused_and_sends_nothing() {
+    for (says, fault, said) in [
+        ("530 5.7.0 log in first\r\n", Fault::Settings, "takes no mail yet: 530 5.7.0 log in first; give it a login"),
+        ("550 5.7.1 not from you\r\n", Fault::Settings, "refused the sender: 550 5.7.1 not from you; check mail.from"),
+        ("451 4.3.0 busy\r\n", Fault::Passing, "refused while naming the sender: 451 4.3.0 busy"),
+    ] {
+        let server = SmtpServer::start(move |_| Manner::wrong(At::Mail, Does::Say(says))).await;
+        let error = mailer(options(&server, LONG)).check().await.expect_err(says);
+        assert!(error.fault() == fault && error.to_string().contains(said), "{error}");
+    }
+    let server = SmtpServer::start(|_| Manner::default()).await;
+    mailer(options(&server, LONG)).check().await.expect("it takes mail");
+    let said = server.commands();
+    assert_eq!(said[1..], ["MAIL FROM:<credits@platform.example>", "RSET", "QUIT"]);
+    assert!(server.taken().is_empty());
 }
 
 #[tokio::test]

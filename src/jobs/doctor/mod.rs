@@ -271,7 +271,7 @@ fn reports(settings: &Settings) -> Finding {
     }
 }
 
-/// Whether mail would leave: a server is connected to and logged in at, and nothing is sent.
+/// Whether mail would leave: a server is connected to, logged in at and told the sender, and nothing is sent.
 async fn mail(settings: &Settings) -> Finding {
     let mail = &settings.mail;
     let checked: Result<(), MailError> = match mailer(mail) {
@@ -288,7 +288,10 @@ async fn mail(settings: &Settings) -> Finding {
         (Err(error), _) => Finding::fail("mail", error.to_string(), "see [mail]; `creditd email check` tries again"),
         (Ok(()), TransportKind::Smtp) => {
             let host = mail.smtp.host.as_deref().unwrap_or_default();
-            Finding::ok("mail", format!("{host}:{} takes the login ({})", mail.smtp.port(), mail.smtp.tls.as_str()))
+            Finding::ok(
+                "mail",
+                format!("{host}:{} takes the login and the sender ({})", mail.smtp.port(), mail.smtp.tls.as_str()),
+            )
         }
         (Ok(()), TransportKind::File) => Finding::warn(
             "mail",

@@ -23,6 +23,16 @@ fn mails_to_operators_are_shown_and_written() {
     place.run("email preview job-failed --account acme").fails_with(2, "job-failed is about no account");
     place.run("email preview low-credit").fails_with(2, "low-credit is about an account: name one by --account");
     place.run("email preview test").fails_with(2, "platform-monthly");
+    place
+        .run("email preview job-failed --month 2013-01")
+        .fails_with(2, "job-failed is about no month that one could choose");
+    place.run("email preview monthly-statement --account acme --day 2013-01-01").fails_with(2, "leave --day out");
+    place
+        .run("email send low-credit --account acme --month 2013-01 --to a@b.example")
+        .fails_with(2, "leave --month out");
+    place
+        .run("email preview job-failed --out creditd.toml")
+        .fails_with(2, "creditd.toml: is a file; name a folder with --out");
 
     place.ok("run monthly-report --month 2012-12");
     assert_eq!(place.rows("outbox list").len(), 0, "there are no operators");

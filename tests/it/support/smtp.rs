@@ -3,6 +3,7 @@
 //! Each session has a number, and a function says by it how the session goes. A session that goes wrong does so at one step
 //! and in one way. What was taken is kept as it came, whether or not the client was told.
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
@@ -95,13 +96,25 @@ impl fmt::Debug for Encryption {
 
 /// A certificate for `name` that only who is told trusts; and as PEM, for telling.
 pub fn certificate(name: &str) -> (TlsAcceptor, String) {
-    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("a certificate");
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-    let chain: Vec<CertificateDer<'static>> = vec![made.cert.der().clone()];
+    certificate_of(CertificateParams::new(vec![name.to_owned()]).expect("a name"))
+}
+
+/// The same as authorities have it, which is how many a server of one's own has it, too.
+pub fn certificate_of_authority(name: &str) -> (TlsAcceptor, String) {
+    let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    certificate_of(params)
+}
+
+fn certificate_of(params: CertificateParams) -> (TlsAcceptor, String) {
+    let key = KeyPair::generate().expect("a key");
+    let cert = params.self_signed(&key).expect("a certificate");
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let chain: Vec<CertificateDer<'static>> = vec![cert.der().clone()];
     let config = ServerConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()));
     let config = config.with_safe_default_protocol_versions().expect("versions").with_no_client_auth();
     let config = config.with_single_cert(chain, key).expect("key and certificate");
-    (TlsAcceptor::from(Arc::new(config)), made.cert.pem())
+    (TlsAcceptor::from(Arc::new(config)), cert.pem())
 }
 
 /// A message as it was taken.
