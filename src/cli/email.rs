@@ -11,6 +11,7 @@ use crate::core::outbox::{Message, NoticeKey};
 use crate::jobs::preview::{Look, OperatorPreview, Preview, preview, preview_for_operators};
 use crate::jobs::{JobError, Kit};
 use crate::mail::as_file;
+use anyhow::Context as _;
 use chrono::{Days, NaiveDate};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -34,7 +35,7 @@ pub enum EmailCommand {
         #[arg(long, value_name = "EMAIL")]
         to: Email,
     },
-    /// Check that mail would leave: connect, encrypt and log in, or write to the folder, and send nothing
+    /// Check that mail would leave: connect, encrypt, log in and name the sender, or write to the folder, and send nothing
     Check,
 }
 
@@ -61,6 +62,14 @@ impl What {
     /// The mail, worded as the jobs word it.
     async fn word(&self, kit: &Kit) -> Result<Message, Failure> {
         let What { kind, account, month, day } = self;
+        let has_month = matches!(kind, Look::MonthlyStatement | Look::CorrectedStatement | Look::PlatformMonthly);
+        let has_day = matches!(kind, Look::DailyStatement);
+        for (is_given, is_taken, what) in [(month.is_some(), has_month, "month"), (day.is_some(), has_day, "day")] {
+            if is_given && !is_taken {
+                let why = format!("{kind} is about no {what} that one could choose: leave --{what} out");
+                return Err(Failure::message(Exit::Usage, why));
+            }
+        }
         let app = &kit.app;
         let last_month = |zone| month.unwrap_or_else(|| Month::of(app.now().in_zone(zone).date_naive()).previous());
         if !kind.notice().is_of_an_account() {
@@ -122,7 +131,11 @@ impl EmailCommand {
             EmailCommand::Check => return check(context, &kit).await,
         };
         let message = what.word(&kit).await?;
-        std::fs::create_dir_all(&out)?;
+        if out.exists() && !out.is_dir() {
+            let why = format!("{}: is a file; name a folder with --out", out.display());
+            return Err(Failure::message(Exit::Usage, why));
+        }
+        std::fs::create_dir_all(&out).with_context(|| format!("{}: the folder cannot be made", out.display()))?;
         let name = match &what.account {
             Some(account) => format!("{}-{account}", what.kind),
             None => what.kind.to_string(),
@@ -191,7 +204,9 @@ async fn check(context: &Context, kit: &Kit) -> Result<(), Failure> {
                 ("tls", smtp.tls.as_str().into()),
                 ("username", smtp.username.as_deref().into()),
             ]);
-            context.say("The server can be reached and takes the login. `creditd email send` sends a test.");
+            context.say(
+                "The server can be reached, and takes the login and the sender. `creditd email send` sends a test.",
+            );
         }
     }
     fields.push(("from", mail.from.address.as_str().into()));

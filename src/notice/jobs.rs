@@ -223,10 +223,14 @@ pub fn sample_job_failed() -> JobFailed {
 /// A notice to look at.
 #[must_use]
 pub fn sample_job_missed() -> JobFailed {
+    // The newest one that was older than the window when the others were made up.
+    let newest = Month::new(2011, 12).unwrap_or_else(|_| unreachable!("a valid month"));
+    let slot = Slot::Month(newest, Tz::UTC);
     JobFailed {
         job: Job::MonthlyReport,
-        slot: Slot::Month(Month::of(chrono::NaiveDate::default()), Tz::UTC),
-        why: "they are older than the window of 400 days".to_owned(),
+        slot,
+        failed_at: slot.due_at(),
+        why: "creditd did not run then, and they are older than the window of 400 days".to_owned(),
         missed: 3,
         ..sample_job_failed()
     }

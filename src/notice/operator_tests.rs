@@ -69,12 +69,12 @@ fn a_job_that_is_well_again_reads_well() {
 fn a_job_that_has_caught_up_reads_well() {
     let message = templates().job_well(&sample_job_caught_up(), &ops()).expect("a message");
     insta::assert_snapshot!(shown(&message), @r#"
-    job-well//monthly-report@2013-03-01T03:30:04Z/ops@example.com/1
+    job-well//monthly-report@2012-01-01T00:00:00Z/ops@example.com/1
     Subject: Job monthly-report has caught up
 
-    The job monthly-report has caught up: none of the periods that were missed is left. The newest was January 1970 in UTC.
+    The job monthly-report has caught up: none of the periods that were missed is left. The newest was December 2011 in UTC.
 
-    They were not run in their time: they are older than the window of 400 days
+    They were not run in their time: creditd did not run then, and they are older than the window of 400 days
 
     There is nothing to do. `creditd jobs runs --job monthly-report` shows its runs.
 
@@ -184,8 +184,8 @@ fn what_was_missed_is_said_to_be_for_a_person() {
     assert_eq!(message.subject, "Job monthly-report missed 3 periods");
     for said in [
         "missed 3 periods",
-        "January 1970 in UTC",
-        "creditd backfill create --job monthly-report --from 1970-01 --to 1970-02 --email",
+        "December 2011 in UTC",
+        "creditd backfill create --job monthly-report --from 2011-12 --to 2012-01 --email",
         "No other mail comes about this until none of them is left; then one says so.",
     ] {
         assert!(message.text.contains(said) && message.html.contains(said), "{said}: {}", message.text);

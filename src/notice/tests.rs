@@ -288,6 +288,20 @@ fn a_page_to_buy_at_is_linked() {
     assert!(message.html.contains("href=\"https://platform.example/buy?a=1&amp;b=2\""));
 }
 
+/// Zones without letters are told by how far they are from UTC.
+#[test]
+fn a_zone_is_told_as_people_write_it() {
+    for (zone, said) in [
+        ("Asia/Kathmandu", "5 March 2013, 16:00 UTC+05:45"),
+        ("Asia/Dubai", "5 March 2013, 14:15 UTC+04"),
+        ("America/Caracas", "5 March 2013, 05:45 UTC-04:30"),
+        ("America/New_York", "5 March 2013, 05:15 EST"),
+    ] {
+        let at = Instant::parse("2013-03-05T10:15:00Z").expect("an instant");
+        assert_eq!(words::moment(at, zone.parse().expect("a zone"), crate::core::locale::Locale::default()), said);
+    }
+}
+
 /// Loads the embedded templates with one file replaced.
 fn load_with(name: &str, content: &str) -> Result<Templates, String> {
     let dir = tempfile::tempdir().expect("a directory");

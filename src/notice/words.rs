@@ -40,10 +40,16 @@ pub(super) fn month_name(month: Month) -> String {
     month.first_day().format("%B").to_string()
 }
 
-/// `EDT`; where the zone has no letters for it, `UTC+03`.
+/// `EDT`; where the zone has no letters for it, `UTC+03` or `UTC+05:45`.
 fn zone_at(at: Instant, zone: Tz) -> String {
     let short = at.in_zone(zone).format("%Z").to_string();
-    if short.starts_with(['+', '-']) { format!("UTC{short}") } else { short }
+    match short.split_at_checked("+05".len()) {
+        Some((hours, minutes)) if hours.starts_with(['+', '-']) && !minutes.is_empty() => {
+            format!("UTC{hours}:{minutes}")
+        }
+        Some((hours, _)) if hours.starts_with(['+', '-']) => format!("UTC{hours}"),
+        _ => short,
+    }
 }
 
 /// `$25`, `25,50 €`, `JPY 2,500`.
