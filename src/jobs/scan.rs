@@ -251,6 +251,11 @@ async fn look(kit: &Kit, ids: &[AccountId], now: Instant, is_of_all: bool) -> Re
         // Of an account that is not open yet, or closed, nobody can do anything about the credits (R18). Where there never were any,
         // none are low or gone.
         let has_had = !balance.available.total().is_zero() || !never_had.contains(&account);
+        if balance.status == AccountStatus::Closed {
+            // Nobody is told: that it is closed says more.
+            let open = states.get(&account).into_iter().flat_map(|state| &state.open);
+            plan.resolved = open.map(|a| Crossing { level: a.level.clone(), crossing: a.crossing }).collect();
+        }
         if balance.status == AccountStatus::Open && ledger.account.opened_at <= now && has_had {
             let mut state = states.get(&account).cloned().unwrap_or_default();
             plan = plan_alerts(kit.levels(&record), balance.allowance, balance.available.total(), &state, now);

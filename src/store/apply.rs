@@ -307,6 +307,14 @@ impl Written<'_> {
                 .await
                 .while_("writing the closing of an account")?;
             }
+            if !changes.closures.is_empty() {
+                // Its alerts end with it, also where no credits move.
+                tx.query("INSERT INTO alerts_due (account_id) VALUES ($1) ON CONFLICT (account_id) DO NOTHING")
+                    .bind(id.as_str())
+                    .execute()
+                    .await
+                    .while_("marking an account for the next scan")?;
+            }
             if let Some(month) = changes.reopened_through {
                 tx.query("UPDATE accounts SET reopened_through = $2 WHERE account_id = $1")
                     .bind(id.as_str())

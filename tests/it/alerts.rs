@@ -7,7 +7,7 @@ use creditd::core::alert::{AlertState, Levels, plan_alerts};
 use creditd::core::calendar::{Calendar, Instant, Terms};
 use creditd::core::credits::{CreditType, Credits};
 use creditd::core::ids::{AccountId, Email, Key};
-use creditd::core::ledger::{Bonus, Call, NewTerms, Usage};
+use creditd::core::ledger::{Bonus, Call, Closing, NewTerms, Usage};
 use creditd::core::run::Span;
 use creditd::core::schedule::{Job, Slot};
 use creditd::jobs::{Done, Kit, Run, execute};
@@ -75,6 +75,26 @@ both_databases! {
         assert_eq!(job(&app, Job::Scan).await.summary, "1 account: 1 alert opened, 0 resolved, 2 notices written");
         let next_day = sandbox.at("2013-01-06T00:00:10Z");
         assert_eq!(job(&next_day, Job::Scan).await.summary, "2 accounts: 0 alerts opened, 0 resolved, 0 notices written", "once a day, all");
+        sandbox.assert_verified().await;
+    }
+
+    /// Nobody can do anything about its credits; opened again, it is told of what is so then.
+    async fn an_account_that_is_closed_has_no_open_alert(sandbox: Sandbox) {
+        let acme = open(&sandbox, "acme").await;
+        let ann = Admin { resolved: true, ..Admin::with_defaults(Email::new("ann@acme.example").expect("an address")) };
+        sandbox.store().set_admin(&acme, &ann).await.expect("she wishes");
+        let app = sandbox.at("2013-01-05T10:00:00Z");
+        job(&app, Job::Reset).await;
+        charge(&app, &acme, 1_500, "all").await;
+        assert_eq!(job(&app, Job::Scan).await.summary, "1 account: 3 alerts opened, 0 resolved, 2 notices written");
+        let closing = |key, reopen| Call::Closing(Closing { key: Key::new(key).expect("a key"), reopen, comment: "unpaid".into() });
+        app.call(&acme, closing("close", false)).await.expect("closed");
+        assert_eq!(job(&app, Job::Scan).await.summary, "1 account: 0 alerts opened, 3 resolved, 0 notices written");
+        assert_eq!(sandbox.store().alerts(Some(&acme), false, 10).await.expect("alerts").len(), 0, "of those that are open");
+        assert_eq!(job(&app, Job::Scan).await.summary, "0 accounts: 0 alerts opened, 0 resolved, 0 notices written");
+        let later = sandbox.at("2013-01-05T11:00:00Z");
+        later.call(&acme, closing("open", true)).await.expect("opened again");
+        assert_eq!(job(&later, Job::Scan).await.summary, "1 account: 3 alerts opened, 0 resolved, 2 notices written");
         sandbox.assert_verified().await;
     }
 
