@@ -25,7 +25,7 @@ const RETRY_SECONDS_MIN: i64 = 30;
 /// The longest pause before a retry.
 const RETRY_SECONDS_MAX: i64 = 3_600;
 
-/// What a run is called that was begun and that nobody is at ([`Run::is_handed_back`]). It is kept as one that is running.
+/// What a run is called that its last process left because it was told to stop ([`Run::is_handed_back`]). It is kept as one that is running.
 pub const HANDED_BACK_WORD: &str = "handed back";
 
 words! {
@@ -147,6 +147,9 @@ enum Ahead {
 struct Progress {
     ahead: Ahead,
     leases: Vec<Lease>,
+    /// Whether the last that was heard of it is that a process stops.
+    #[serde(default)]
+    is_left: bool,
     last_term: u32,
     tally: Tally,
     problems: u64,
@@ -161,6 +164,7 @@ impl Progress {
         Progress {
             ahead: Ahead::Behind(None),
             leases,
+            is_left: false,
             last_term,
             tally,
             problems: 0,
@@ -222,7 +226,7 @@ impl Run {
         if self.state != RunState::Failed {
             self.progress = Progress::new(self.progress.last_term);
         }
-        self.state = RunState::Running;
+        (self.state, self.progress.is_left) = (RunState::Running, false);
         self.attempts = self.attempts.saturating_add(1);
         (self.started_at, self.finished_at, self.retry_at, self.outcome) = (now, None, None, None);
     }
@@ -250,12 +254,12 @@ impl Run {
         self.progress.leases.iter().any(|lease| lease.until <= clock)
     }
 
-    /// Whether nobody is at it: a process was told to stop and has handed it back, for whoever comes next.
+    /// Whether nobody is at it because a process was told to stop, and has handed it back for whoever comes next. Nobody holds a part
+    /// either while whoever is at it is between two batches.
     #[must_use]
     pub fn is_handed_back(&self) -> bool {
-        let Progress { leases, last_term, .. } = &self.progress;
-        // Of one that has only just begun, nothing was handed out.
-        self.state == RunState::Running && *last_term > 0 && leases.iter().all(|lease| lease.until == HANDED_BACK)
+        let Progress { leases, is_left, .. } = &self.progress;
+        self.state == RunState::Running && *is_left && leases.iter().all(|lease| lease.until == HANDED_BACK)
     }
 
     /// Where it stands, in a word.
@@ -275,7 +279,8 @@ impl Run {
         if self.state != RunState::Running {
             return Take::Over;
         }
-        let Progress { ahead, leases, last_term, .. } = &mut self.progress;
+        let Progress { ahead, leases, is_left, last_term, .. } = &mut self.progress;
+        *is_left = false;
         let until = clock.plus_seconds(lease_seconds);
         // What it was given already, when it did not hear that it was; else what was left lying.
         let own = leases.iter().position(|lease| lease.holder == holder && lease.until > clock);
@@ -345,8 +350,9 @@ impl Run {
 
     /// The batch of `term` is done. Nothing happens when somebody else has it by now: it will be theirs to say.
     pub fn finish(&mut self, term: u32, tally: &Tally, problems: &[String]) {
-        let Progress { leases, tally: sum, problems: count, first_problem, .. } = &mut self.progress;
+        let Progress { leases, is_left, tally: sum, problems: count, first_problem, .. } = &mut self.progress;
         let Some(at) = leases.iter().position(|lease| lease.term == term) else { return };
+        *is_left = false;
         leases.remove(at);
         sum.extend(tally);
         *count = count.saturating_add(problems.len() as u64);
@@ -371,6 +377,12 @@ impl Run {
     pub fn hand_back(&mut self, term: u32) {
         let own = self.progress.leases.iter_mut().filter(|lease| lease.term == term);
         own.for_each(|lease| lease.until = HANDED_BACK);
+        self.leave();
+    }
+
+    /// Whoever was at it stops, and asks for no further batch.
+    pub fn leave(&mut self) {
+        self.progress.is_left = true;
     }
 
     /// Whether everything was handed out and done, so that [`Run::end`] is due.

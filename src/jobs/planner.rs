@@ -192,12 +192,13 @@ pub(super) async fn share(kit: &Kit, id: RunId, is_new: bool, run: &mut Run<'_>)
         };
         has_done = true;
         let result = do_batch(kit, id, &batch, run).await;
-        end_batch(kit, id, batch.term, &result).await?;
+        let is_stopping = run.stop.is_cancelled();
+        end_batch(kit, id, batch.term, &result, is_stopping).await?;
         match result {
             Ok(done) => all.extend(done),
             Err(error) => return Ok(Planned::Ran(Err(error))),
         }
-        if run.stop.is_cancelled() {
+        if is_stopping {
             break;
         }
     }
@@ -306,8 +307,14 @@ async fn beat(kit: &Kit, id: RunId, term: u32) {
     }
 }
 
-/// Records how a batch ended, and with the last one how the run did.
-async fn end_batch(kit: &Kit, id: RunId, term: u32, result: &Result<Done, JobError>) -> Result<(), StoreError> {
+/// Records how a batch ended, and with the last one how the run did; and that the process asks for no other, where it `is_stopping`.
+async fn end_batch(
+    kit: &Kit,
+    id: RunId,
+    term: u32,
+    result: &Result<Done, JobError>,
+    is_stopping: bool,
+) -> Result<(), StoreError> {
     let news = incidents::news(kit, id, result).await?;
     let now = kit.app.now();
     let change = |run: &mut SharedRun, _| match result {
@@ -318,6 +325,9 @@ async fn end_batch(kit: &Kit, id: RunId, term: u32, result: &Result<Done, JobErr
                 run.note(&done.lines);
             }
             if !run.is_all_done() {
+                if is_stopping {
+                    run.leave();
+                }
                 return ((), None);
             }
             let outcome = summary(kit, id.job, run.tally()).unwrap_or_else(|| done.summary.clone());

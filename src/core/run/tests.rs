@@ -70,6 +70,26 @@ fn what_was_handed_back_or_failed_is_no_death() {
 }
 
 #[test]
+fn only_what_somebody_left_is_handed_back() {
+    let mut run = Run::begin(at(0));
+    let batch = taken(&mut run, "ann", 0, End::At("m".into())).expect("a batch");
+    run.finish(batch.term, &Tally::default(), &[]);
+    assert_eq!(run.standing(), "running", "Ann asks for the next batch");
+    run.leave();
+    assert_eq!(run.standing(), "handed back");
+    let batch = taken(&mut run, "bob", 1, End::At("p".into())).expect("the next");
+    let other = taken(&mut run, "joe", 1, End::Rest).expect("the rest");
+    run.hand_back(batch.term);
+    assert_eq!(run.standing(), "running", "Joe is at it");
+    run.finish(other.term, &Tally::default(), &[]);
+    assert_eq!(run.standing(), "running", "Joe looks for more");
+    run.leave();
+    assert_eq!(run.standing(), "handed back");
+    assert!(taken(&mut run, "joe", 2, End::Rest).is_some());
+    assert_eq!(run.standing(), "running");
+}
+
+#[test]
 fn whoever_dies_of_a_batch_again_and_again_is_counted() {
     let mut run = Run::begin(at(0));
     let deaths = (0..=DEATHS_MAX).map(|n| taken(&mut run, &n.to_string(), i64::from(n) * 20, End::Rest));
