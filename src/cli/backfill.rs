@@ -3,6 +3,7 @@
 use super::Context;
 use super::args::{self, FirstDay};
 use super::exit::{Exit, Failure, OrExit};
+use super::jobs;
 use super::output::{Cell, Column};
 use crate::core::backfill::{ACCOUNTS_MAX, Asked, Decision, PARALLEL_MAX, Planned, Reprocess};
 use crate::core::calendar::Instant;
@@ -247,18 +248,11 @@ async fn work(context: &Context, kit: &Kit, record: BackfillRecord) -> Result<()
     }
 }
 
-/// The slots that others are at. One that died is believed to be at it until its lease is over.
+/// The slots that others are at.
 async fn held(kit: &Kit, number: i64) -> Result<Vec<String>, Failure> {
     let (begun, clock) = kit.app.store.begun_backfill_runs(number).await?;
     let running = begun.iter().filter(|record| record.run.state == RunState::Running);
-    let held = running.flat_map(|record| record.run.holders().map(|(holder, until)| (record.id.slot, holder, until)));
-    Ok(held
-        .filter(|(_, _, until)| *until > clock)
-        .map(|(slot, holder, until)| {
-            let process = holder.split('/').next().unwrap_or(holder);
-            format!("{slot} is held by process {process}, until {until} if it is not heard of any more")
-        })
-        .collect())
+    Ok(running.flat_map(|record| jobs::held(record.id.slot, &record.run, clock)).collect())
 }
 
 async fn list(context: &Context, limit: usize) -> Result<(), Failure> {

@@ -5,8 +5,8 @@ use super::exit::{Exit, Failure, OrExit};
 use super::output::{Cell, Column, print_document};
 use crate::config::schedules;
 use crate::core::calendar::Instant;
-use crate::core::run::{Run, RunState};
-use crate::core::schedule::{Job, Schedule, schedule_schema};
+use crate::core::run::{HANDED_BACK_WORD, Run, RunState};
+use crate::core::schedule::{Job, Schedule, Slot, schedule_schema};
 use crate::daemon::by_hand;
 use crate::jobs::{has_work, plan_due};
 use crate::store::{NO_BACKFILL, RunRecord};
@@ -16,6 +16,16 @@ const NEXT: &str = "creditd.jobs-next/1";
 const RUNS: &str = "creditd.runs/1";
 /// Most rings shown per job.
 const RINGS_MAX: u16 = 100;
+
+/// How a run may stand: the states, and the word for those that are running although nobody is at them.
+const STANDINGS: &[&str] = &[
+    RunState::Waiting.as_str(),
+    RunState::Running.as_str(),
+    HANDED_BACK_WORD,
+    RunState::Done.as_str(),
+    RunState::Failed.as_str(),
+    RunState::Cancelled.as_str(),
+];
 
 /// Jobs: their schedules, what comes next, what was run
 #[derive(Debug, clap::Subcommand)]
@@ -36,8 +46,8 @@ pub enum Jobs {
         #[arg(long, value_parser = super::args::word(Job::ALL, Job::as_str))]
         job: Option<Job>,
         /// Only in this state; running has those, too, that were handed back and that nobody is at
-        #[arg(long, value_parser = super::args::word(RunState::ALL, RunState::as_str))]
-        state: Option<RunState>,
+        #[arg(long, value_parser = super::args::word(STANDINGS, |word| word))]
+        state: Option<&'static str>,
         /// At most so many
         #[arg(long, default_value_t = 20)]
         limit: usize,
@@ -114,17 +124,29 @@ async fn next(context: &Context, count: usize) -> Result<(), Failure> {
     Ok(list.finish()?)
 }
 
+/// What others hold of the run of `slot` that is under way. One that died is believed to be at it until its lease is over.
+pub(super) fn held(slot: Slot, run: &Run, clock: Instant) -> impl Iterator<Item = String> {
+    run.holders().filter(move |(_, until)| *until > clock).map(move |(holder, until)| {
+        format!("{slot} is held by process {}, until {until} if it is not heard of any more", process(holder))
+    })
+}
+
+/// The number of the process in the name of a holder.
+fn process(holder: &str) -> &str {
+    holder.split('/').next().unwrap_or(holder)
+}
+
 /// Who is at a run, and who was when they were last heard of.
 fn at_it(run: &Run, clock: Instant) -> Cell {
     let who = run.holders().map(|(holder, until)| {
-        let process = holder.split('/').next().unwrap_or(holder);
+        let process = process(holder);
         if until > clock { format!("process {process}") } else { format!("process {process}, not heard of any more") }
     });
     let who: Vec<String> = if run.state == RunState::Running { who.collect() } else { Vec::new() };
     if who.is_empty() { Cell::Null } else { Cell::Text(who.join("; ")) }
 }
 
-async fn runs(context: &Context, job: Option<Job>, state: Option<RunState>, limit: usize) -> Result<(), Failure> {
+async fn runs(context: &Context, job: Option<Job>, standing: Option<&str>, limit: usize) -> Result<(), Failure> {
     let app = context.app().await?;
     let columns = [
         Column::text("job"),
@@ -139,7 +161,17 @@ async fn runs(context: &Context, job: Option<Job>, state: Option<RunState>, limi
     ];
     let clock = app.store.clock().await?;
     let mut list = context.list(RUNS, &columns)?;
-    for RunRecord { id, run } in app.store.runs(job, state, limit).await? {
+    let found = match standing {
+        // They are kept as running, and of those there are few.
+        Some(HANDED_BACK_WORD) => {
+            let mut found = app.store.runs(job, Some(RunState::Running), usize::MAX).await?;
+            found.retain(|record| record.run.is_handed_back());
+            found.truncate(limit);
+            found
+        }
+        _ => app.store.runs(job, standing.and_then(RunState::from_word), limit).await?,
+    };
+    for RunRecord { id, run } in found {
         list.row(vec![
             Cell::Text(id.job.to_string()),
             Cell::Text(id.slot.to_string()),

@@ -2,13 +2,17 @@
 
 use super::Context;
 use super::exit::{Exit, Failure, OrExit};
+use super::jobs::held;
 use super::output::{Cell, Column};
+use crate::app::App;
 use crate::config::schedules;
 use crate::core::calendar::{Month, parse_date};
+use crate::core::run::{Run as SharedRun, RunState};
 use crate::core::schedule::{Covers, Job, Slot};
 use crate::jobs::{
     Claiming, Done, JobError, Kit, Planned, Retries, Run as JobRun, begun, plan_due, run_slot, zones_of,
 };
+use crate::store::RunId;
 use chrono::NaiveDate;
 
 const SCHEMA: &str = "creditd.run/1";
@@ -70,10 +74,16 @@ impl Run {
                     Planned::Ran(result) => result,
                     Planned::Taken => Ok(Done { summary: "done already, or being done".into(), ..Done::default() }),
                 };
+            let left = self.left(app, slot).await?;
             let (state, outcome) = match result {
                 Ok(done) => {
                     self.explain(context, &done);
                     problems.extend(done.problems.iter().map(ToString::to_string));
+                    match &left {
+                        Some(_) if context.stop.is_cancelled() => failure = Some(JobError::Stopped),
+                        Some((_, held)) => problems.extend(held.iter().cloned()),
+                        None => {}
+                    }
                     (if self.dry_run { "planned" } else { "done" }, done.summary)
                 }
                 Err(error) => {
@@ -82,6 +92,7 @@ impl Run {
                     ("failed", text)
                 }
             };
+            let state = left.map_or(state, |(standing, _)| standing);
             let cells = [self.job.to_string(), slot.to_string(), state.to_owned(), outcome];
             list.row(cells.into_iter().map(Cell::Text).collect())?;
             if failure.is_some() {
@@ -132,6 +143,24 @@ impl Run {
                 }
             }
         }
+    }
+
+    /// How the run of `slot` stands where it is not over although this process has no more to do for it, and what is to be known
+    /// about that.
+    async fn left(&self, app: &App, slot: Slot) -> Result<Option<(&'static str, Vec<String>)>, Failure> {
+        if self.dry_run {
+            return Ok(None);
+        }
+        let look = |run: &mut SharedRun, clock| {
+            let is_left = run.state == RunState::Running;
+            (is_left.then(|| (run.standing(), held(slot, run, clock).collect::<Vec<_>>())), None)
+        };
+        let mut left = app.store.change_run(RunId::of(self.job, slot), look).await?.flatten();
+        if let Some((_, held)) = &mut left {
+            let job = self.job;
+            held.push(format!("{job}: {slot} is not done yet; this command, run again, or `creditd serve` goes on."));
+        }
+        Ok(left)
     }
 
     fn explain(&self, context: &Context, done: &Done) {

@@ -6,7 +6,7 @@ use creditd::core::backfill::{Asked, Reprocess};
 use creditd::core::calendar::parse_date;
 use creditd::core::ids::{AccountId, Email};
 use creditd::core::ledger::Usage;
-use creditd::core::run::RunState;
+use creditd::core::run::{End, Run, RunState};
 use creditd::core::schedule::{Job, Slot};
 use creditd::jobs::backfill::{create_backfill, plan_backfill, run_next};
 use creditd::jobs::{Done, Kit, Retries};
@@ -50,6 +50,19 @@ async fn run_all(app: App, asked: &Asked) -> (i64, Vec<(String, Done)>) {
     let ended = kit.app.store.backfills(Some(number), false, 1).await.expect("read").remove(0);
     assert_eq!((ended.state, ended.count(RunState::Done)), (BackfillState::Done, all.len() as u64));
     (number, all)
+}
+
+/// The program on the ledger, one account a batch, by its arguments (`_` is a space within one): its exit code, and what it writes and says.
+async fn creditd(sandbox: &Sandbox, args: &str) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_creditd"));
+    command
+        .args(args.split(' ').map(|arg| arg.replace('_', " ")))
+        .args(["--database-url", sandbox.url()])
+        .current_dir(sandbox.path(""));
+    command.env_clear().env("CREDITD_NOW", NOW).env("CREDITD__JOBS__BATCH_ACCOUNTS", "1");
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it runs");
+    let [rows, said] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    (output.status.code(), rows, said)
 }
 
 fn summaries(all: &[(String, Done)]) -> Vec<String> {
@@ -142,13 +155,35 @@ both_databases! {
         let number = create_backfill(&kit, &asked, &planned).await.expect("a backfill");
         let id = RunId { backfill: number, job: asked.job, slot: Slot::Month(month("2013-01"), chrono_tz::UTC) };
         take_run(sandbox.store(), id, instant(NOW)).await;
-        let resume = ["backfill", "resume", &number.to_string(), "--database-url", sandbox.url()].map(str::to_owned);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_creditd"));
-        command.args(resume).current_dir(sandbox.path("")).env_clear().env("CREDITD_NOW", NOW);
-        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it runs");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(3), "{said}");
+        let (code, _, said) = creditd(&sandbox, &format!("backfill resume {number}")).await;
+        assert_eq!(code, Some(3), "{said}");
         assert!(said.contains("2013-01@UTC is held by process a test, until 20") && said.contains("1 slot is left of 4;"), "{said}");
+    }
+
+    /// The same of a run of the schedule: what is left is not taken for done.
+    async fn whoever_runs_a_job_is_told_what_others_hold(sandbox: Sandbox) {
+        open_two(&sandbox).await;
+        let dora = sandbox.open_account("dora", "UTC", "2013-01-01").await;
+        let admin = Admin::with_defaults(Email::new("dora@dora.example").expect("an address"));
+        sandbox.store().set_admin(&dora, &admin).await.expect("an admin");
+        let id = RunId::of(Job::MonthlyReport, Slot::Month(month("2013-02"), chrono_tz::UTC));
+        sandbox.store().begin_run(id, instant(NOW)).await.expect("a run");
+        let take = |run: &mut Run, clock| (run.hand_out(None, End::At("b".into()), "4711/a test", clock, 600).map(drop), None);
+        sandbox.store().change_run(id, take).await.expect("a run").flatten().expect("a part of it");
+        for outcome in ["1 statement written, 0 there already", "done already, or being done"] {
+            let (code, rows, said) = creditd(&sandbox, "run monthly-report --month 2013-02 -o csv").await;
+            assert_eq!(code, Some(3), "{said}");
+            assert!(rows.contains(&format!("monthly-report,2013-02@UTC,running,\"{outcome}\"")), "{rows}");
+            assert!(rows.contains("monthly-report,2013-02@Asia/Tokyo,done,"), "{rows}");
+            assert!(said.contains("2013-02@UTC is held by process 4711, until 20"), "{said}");
+            assert!(said.contains("2013-02@UTC is not done yet; this command, run again, or `creditd serve` goes on."), "{said}");
+        }
+        let back = |run: &mut Run, _| (run.hand_back(1), None);
+        sandbox.store().change_run(id, back).await.expect("a run");
+        let (_, rows, said) = creditd(&sandbox, "jobs runs --state=handed_back -o csv").await;
+        assert!(rows.contains("2013-02@UTC,handed back,") && !rows.contains(",done,"), "{rows}{said}");
+        let (code, rows, said) = creditd(&sandbox, "run monthly-report --month 2013-02 -o csv").await;
+        assert!(code == Some(0) && rows.contains("2013-02@UTC,done,\"1 statement written, 0 there already\""), "{rows}{said}");
     }
 
     /// A slot that failed is run again by the next backfill that asks for it, and only then.
