@@ -9,11 +9,12 @@ use crate::core::backfill::{ACCOUNTS_MAX, Asked, Decision, PARALLEL_MAX, Planned
 use crate::core::calendar::Instant;
 use crate::core::counting::counted_are;
 use crate::core::ids::AccountId;
-use crate::core::run::{HANDED_BACK_WORD, RunState};
-use crate::core::schedule::Job;
+use crate::core::run::RunState;
+use crate::core::schedule::{Job, Slot};
 use crate::jobs::backfill::{BackfillError, Slotted, create_backfill, plan_backfill, run_next};
 use crate::jobs::{JobError, Kit, Retries};
-use crate::store::{BackfillRecord, BackfillState};
+use crate::store::{BackfillRecord, BackfillState, RunRecord};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const PLAN: &str = "creditd.backfill-plan/1";
@@ -201,25 +202,24 @@ async fn work(context: &Context, kit: &Kit, record: BackfillRecord) -> Result<()
     let mut ran: Vec<Slotted> = ran.into_iter().flatten().collect();
     ran.sort_by_key(|ran| (ran.slot.due_at(), ran.slot));
     let (mut problems, mut failure) = (Vec::<String>::new(), None);
-    for Slotted { slot, result } in ran {
-        let (state, outcome) = match result {
+    let slots: BTreeSet<Slot> = ran.iter().map(|ran| ran.slot).collect();
+    for Slotted { result, .. } in ran {
+        match result {
             Ok(done) => {
                 done.lines.iter().for_each(|line| context.say(line));
                 if done.more_lines > 0 {
                     context.say(format!("... and {} more", done.more_lines));
                 }
                 problems.extend(done.problems.iter().map(ToString::to_string));
-                ("done", done.summary)
             }
-            Err(error) => {
-                let text = error.to_string();
-                let state =
-                    if matches!(error, JobError::Stopped) { HANDED_BACK_WORD } else { RunState::Failed.as_str() };
-                failure = Some(error);
-                (state, text)
-            }
-        };
-        list.row([slot.to_string(), state.to_owned(), outcome].map(Cell::Text).into())?;
+            Err(error) => failure = Some(error),
+        }
+    }
+    // Several may have done a slot together, here and elsewhere: what became of it is in the ledger.
+    let (runs, _) = kit.app.store.backfill_runs(number).await?;
+    for RunRecord { id, run } in runs.into_iter().filter(|record| slots.contains(&record.id.slot)) {
+        let outcome = run.outcome.clone().map_or(Cell::Null, Cell::Text);
+        list.row(vec![Cell::Text(id.slot.to_string()), run.standing().into(), outcome])?;
     }
     list.finish()?;
     let (left, mut left_over) = (find(kit, number).await?, Vec::new());

@@ -186,6 +186,24 @@ both_databases! {
         assert!(code == Some(0) && rows.contains("2013-02@UTC,done,\"1 statement written, 0 there already\""), "{rows}{said}");
     }
 
+    /// However many are at a slot, it is one row with all that came of it.
+    async fn a_slot_that_is_done_by_several_is_one_row(sandbox: Sandbox) {
+        open_two(&sandbox).await;
+        for n in 0..6 {
+            let id = sandbox.open_account(&format!("more-{n}"), "UTC", "2013-01-01").await;
+            let admin = Admin::with_defaults(Email::new("ann@more.example").expect("an address"));
+            sandbox.store().set_admin(&id, &admin).await.expect("an admin");
+        }
+        let create = "backfill create --job monthly-report --from 2013-01 --to 2013-02 --max-parallel 4 -o csv";
+        let (code, rows, said) = creditd(&sandbox, create).await;
+        assert_eq!(code, Some(0), "{said}");
+        assert_eq!(rows.lines().collect::<Vec<_>>(), [
+            "slot,state,outcome",
+            "2013-01@Asia/Tokyo,done,\"1 statement to write, 0 there already\"",
+            "2013-01@UTC,done,\"7 statements to write, 0 there already\"",
+        ]);
+    }
+
     /// A slot that failed is run again by the next backfill that asks for it, and only then.
     async fn slots_that_failed_are_for_who_asks_for_them(sandbox: Sandbox) {
         open_two(&sandbox).await;
