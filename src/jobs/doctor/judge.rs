@@ -1,10 +1,11 @@
 //! What the doctor makes of what was found: pure functions of plain values.
 
-use super::{Finding, State};
+use super::{BROKEN, Finding, State};
+use crate::app::AppError;
 use crate::core::calendar::{Instant, parse_zone};
 use crate::core::counting::{counted, grouped};
 use crate::core::schedule::{Due, Schedule};
-use crate::store::{Figures, JobFigures, Schema};
+use crate::store::{Figures, JobFigures, Schema, StoreError};
 use std::path::Path;
 
 /// Below this a day's work may not fit any more.
@@ -21,6 +22,32 @@ const MAIL_LATE_SECONDS_WARN: i64 = 3_600;
 const MAIL_LATE_SECONDS_FAIL: i64 = 86_400;
 /// Sealing is done every night, of the day that is over.
 const UNSEALED_DAYS_WARN: u64 = 2;
+
+/// Why there is no ledger to look at, each with what helps against that.
+pub(super) fn no_ledger(error: &StoreError) -> Finding {
+    let fix = match error {
+        StoreError::Missing { .. } => {
+            "let `creditd init` make it; `creditd config show --origin` says which ledger is meant and why"
+        }
+        StoreError::Unreachable { .. } | StoreError::NoConnection => {
+            "start the database's server, or mend the way to it; nothing is wrong with the ledger for all that is known"
+        }
+        StoreError::Credentials { .. } => "set the user and password of database_url; the ledger's server is there",
+        StoreError::NoDatabase { .. } => "make the database (createdb) and let `creditd init` make the ledger in it",
+        StoreError::Newer { .. } => {
+            "install the creditd that brought the ledger up to date, or a newer one; nothing is wrong with the ledger"
+        }
+        StoreError::Changed { .. } => "use the creditd that made the ledger; this one leaves it alone",
+        StoreError::NotALedger { .. } | StoreError::Url { .. } => {
+            "name the ledger in database_url; `creditd config show --origin` says where that is set. What is there was left alone"
+        }
+        StoreError::File { .. } => {
+            "give the user that runs creditd the ledger's file and folder, on a disk that works; restore nothing before"
+        }
+        _ => "see what it says; `creditd config show --origin` says which ledger is meant and why",
+    };
+    Finding::fail("ledger", error.to_string(), fix)
+}
 
 pub(super) fn schema(schema: Schema) -> Finding {
     let Schema { found, known, due } = schema;
@@ -158,6 +185,18 @@ pub(super) fn suppressed(count: u64) -> Finding {
 
 fn counted_get(count: u64) -> String {
     if count == 1 { "1 address gets".to_owned() } else { format!("{} addresses get", grouped(count)) }
+}
+
+/// Sealed files that cannot be looked at. The ledger has all that they hold.
+pub(super) fn not_sealed(error: &AppError) -> Finding {
+    let fix = match error {
+        AppError::Sealed(_) => {
+            "nothing is wrong with the ledger: let the user that runs creditd read what is named, a folder of its own; what is in its place, \
+             move away, and put the folder back from a backup, or see `sealed files` in the README"
+        }
+        _ => BROKEN,
+    };
+    Finding::fail("sealed", error.to_string(), fix)
 }
 
 pub(super) fn sealed(unsealed_days: Option<u64>, lacking: &[String], outside: &[String]) -> Finding {

@@ -114,10 +114,9 @@ pub async fn examine(
     let mut of_ledger = match opened {
         Ok((store, found)) => ledger(&settings, store, found, clock, sample, stop).await,
         Err(error) => {
-            let fix = "see what it says; `creditd config show --origin` says which ledger is meant and why";
             let others = std::iter::once("schema").chain(OF_LEDGER);
             let others = others.map(|check| Finding::not_looked_at(check, "the ledger comes first"));
-            std::iter::once(Finding::fail("ledger", error.to_string(), fix)).chain(others).collect()
+            std::iter::once(judge::no_ledger(&error)).chain(others).collect()
         }
     };
     let split = of_ledger.len().min(2);
@@ -199,7 +198,7 @@ async fn ledger(
             }
             findings.extend(judge::outbox(figures, now));
             findings.push(judge::suppressed(figures.suppressed));
-            findings.push(asked("sealed", sealed(&app, health.unsealed_days).await));
+            findings.push(sealed(&app, health.unsealed_days).await.unwrap_or_else(|error| judge::not_sealed(&error)));
         }
         Err(error) => {
             findings.push(Finding::fail("clock", error.to_string(), BROKEN));
@@ -225,7 +224,9 @@ async fn sealed(app: &App, unsealed_days: Option<u64>) -> Result<Finding, AppErr
     if unsealed_days.is_none() {
         return Ok(judge::sealed(None, &[], &[]));
     }
-    Ok(judge::sealed(unsealed_days, &app.files_lacking().await?, &app.files_outside().await?))
+    // The folder first: of one that cannot be read, no file is there.
+    let outside = app.files_outside().await?;
+    Ok(judge::sealed(unsealed_days, &app.files_lacking().await?, &outside))
 }
 
 async fn job(app: &App, schedule: &Schedule, figures: &crate::store::Figures) -> Finding {
@@ -271,9 +272,20 @@ fn reports(settings: &Settings) -> Finding {
     }
 }
 
-/// Whether mail would leave: a server is connected to, logged in at and told the sender, and nothing is sent.
+/// Whether mail would leave: a server is connected to, logged in at and told the sender, and nothing is sent; a folder is not made for it.
 async fn mail(settings: &Settings) -> Finding {
-    let mail = &settings.mail;
+    let (mail, fix) = (&settings.mail, "see [mail]; `creditd email check` tries again");
+    if mail.transport == TransportKind::File {
+        let dir = mail.dir.display();
+        return match try_to_write(&mail.dir) {
+            Err(error) => Finding::fail("mail", format!("{dir} cannot be written to: {error}"), fix),
+            Ok(()) => Finding::warn(
+                "mail",
+                format!("written to files in {dir}, which nobody sends"),
+                "set transport = \"smtp\" in [mail] when admins shall get them",
+            ),
+        };
+    }
     let checked: Result<(), MailError> = match mailer(mail) {
         Err(error) => Err(error),
         Ok(mailer) => match tokio::time::timeout(MAIL_TIME_MAX, mailer.check()).await {
@@ -284,20 +296,15 @@ async fn mail(settings: &Settings) -> Finding {
             }
         },
     };
-    match (checked, mail.transport) {
-        (Err(error), _) => Finding::fail("mail", error.to_string(), "see [mail]; `creditd email check` tries again"),
-        (Ok(()), TransportKind::Smtp) => {
+    match checked {
+        Err(error) => Finding::fail("mail", error.to_string(), fix),
+        Ok(()) => {
             let host = mail.smtp.host.as_deref().unwrap_or_default();
             Finding::ok(
                 "mail",
                 format!("{host}:{} takes the login and the sender ({})", mail.smtp.port(), mail.smtp.tls.as_str()),
             )
         }
-        (Ok(()), TransportKind::File) => Finding::warn(
-            "mail",
-            format!("written to files in {}, which nobody sends", mail.dir.display()),
-            "set transport = \"smtp\" in [mail] when admins shall get them",
-        ),
     }
 }
 

@@ -18,6 +18,11 @@ fn doctor(place: &Place, code: i32) -> Vec<Value> {
     done.json()["rows"].as_array().expect("a list").clone()
 }
 
+/// What helps against what a check found.
+fn fix<'a>(rows: &'a [Value], check: &str) -> &'a str {
+    rows.iter().find(|row| row["check"] == check).and_then(|row| row["fix"].as_str()).expect("something helps")
+}
+
 /// Whatever is broken is one line, and says what to do.
 #[test]
 fn the_doctor_finds_what_is_broken_and_looks_at_the_rest() {
@@ -74,8 +79,40 @@ fn the_doctor_finds_what_is_broken_and_looks_at_the_rest() {
     let elsewhere = place.run("doctor -o json --database-url sqlite://elsewhere.db");
     let found = elsewhere.json()["rows"].as_array().expect("a list").clone();
     assert!(of(&found, "ledger")[0].1.contains("there is no ledger at"), "{found:?}");
+    assert!(fix(&found, "ledger").contains("`creditd init`"), "{found:?}");
     assert_eq!((of(&found, "templates")[0].0, of(&found, "verify")[0].0), ("ok", "not looked at"), "{found:?}");
     assert!(!place.path("elsewhere.db").exists());
+}
+
+/// Looking changes nothing: not even a folder is made.
+#[test]
+fn the_doctor_leaves_an_empty_folder_empty() {
+    let place = Place::empty();
+    assert_eq!(of(&doctor(&place, 1), "mail")[0].0, "warn");
+    assert_eq!(place.names(), Vec::<String>::new());
+    place.write("mail", "no folder");
+    let found = doctor(&place, 1);
+    assert!(of(&found, "mail")[0].1.contains("mail cannot be written to"), "{found:?}");
+}
+
+/// What keeps a ledger from being opened is told apart by what helps.
+#[test]
+fn the_doctor_names_what_helps_against_what_is_wrong() {
+    let place = Place::with_acme();
+    place.write("none.db", "not a database");
+    for (url, helps) in [
+        ("sqlite://none.db", "name the ledger in database_url"),
+        ("postgres://nobody@127.0.0.1:9/none", "start the database's server"),
+    ] {
+        let found = place.run(&format!("doctor -o json --database-url {url}")).json()["rows"].clone();
+        assert!(fix(found.as_array().expect("a list"), "ledger").starts_with(helps), "{found}");
+    }
+    place.write("sealed", "no folder");
+    let found = doctor(&place, 1);
+    assert!(fix(&found, "sealed").starts_with("nothing is wrong with the ledger"), "{found:?}");
+    place.sql("INSERT INTO _sqlx_migrations SELECT 9999, description, installed_on, success, checksum, execution_time FROM _sqlx_migrations LIMIT 1");
+    let found = doctor(&place, 1);
+    assert!(fix(&found, "ledger").starts_with("install the creditd"), "{found:?}");
 }
 
 /// What `verify` would find in a sample is found, and a job that fails is said to.
