@@ -65,7 +65,7 @@ pub struct Create {
     /// The first day or month: 2013-03-05 or 2013-03
     #[arg(long, value_name = "DATE")]
     from: FirstDay,
-    /// The day or month behind the last one
+    /// The day or month behind the last one; of months, only whole ones are reported
     #[arg(long, value_name = "DATE")]
     to: FirstDay,
     /// Of this account only; may be given several times

@@ -6,7 +6,7 @@ use super::ids::AccountId;
 use super::run::RunState;
 use super::schedule::{Covers, Job, Slot};
 use super::transaction::words;
-use chrono::NaiveDate;
+use chrono::{Datelike, NaiveDate};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -68,6 +68,23 @@ pub enum BadBackfill {
         /// The day behind the last.
         to: NaiveDate,
     },
+    /// A month is reported whole.
+    #[error(
+        "{job} reports whole months, and --from {from} --to {to} begins or ends within one; all months that it is about are --from {first} \
+         --to {behind}"
+    )]
+    NotMonths {
+        /// The job.
+        job: Job,
+        /// The first day.
+        from: NaiveDate,
+        /// The day behind the last.
+        to: NaiveDate,
+        /// The month of the first day.
+        first: Month,
+        /// The month behind that of the last.
+        behind: Month,
+    },
     /// Too much at once.
     #[error("{from} to {to} has more than {SLOTS_MAX} slots; ask for shorter ranges, one after the other")]
     TooMany {
@@ -120,6 +137,11 @@ pub fn plan(
     }
     if from >= to {
         return Err(BadBackfill::NoDays { from, to });
+    }
+    if job.covers() == Covers::Month && (from.day() != 1 || to.day() != 1) {
+        let last = Month::of(to);
+        let behind = if to.day() == 1 { last } else { last.next() };
+        return Err(BadBackfill::NotMonths { job, from, to, first: Month::of(from), behind });
     }
     let mut slots = Vec::new();
     let mut day = from;
@@ -209,6 +231,13 @@ mod tests {
         assert!(says.contains("`creditd run reset`"), "{says}");
         let says = refused(&asked(Job::DailyReport, "2013-01-01", "2013-01-01", Reprocess::All), &zones);
         assert!(says.contains("is not before --to"), "{says}");
+        for (from, to, meant) in [
+            ("2013-01-01", "2013-01-15", "--from 2013-01 --to 2013-02"),
+            ("2013-01-09", "2013-03-01", "--from 2013-01 --to 2013-03"),
+        ] {
+            let says = refused(&asked(Job::MonthlyReport, from, to, Reprocess::All), &zones);
+            assert!(says.ends_with(meant), "{says}");
+        }
         let says = refused(&asked(Job::DailyReport, "1970-01-01", "2199-01-01", Reprocess::All), &zones);
         assert!(says.contains("more than 20000 slots"), "{says}");
     }
