@@ -333,7 +333,7 @@ async fn events(kit: &Kit, records: &[AccountRecord], month: Month, now: Instant
 fn changes(record: &AccountRecord, reported: Reported, before: &Said, said: &Said) -> String {
     let change = |Changed { column, credit_type, before, after }: Changed| {
         let of = credit_type.map(|credit_type| format!("{credit_type} ")).unwrap_or_default();
-        format!("{of}{} {before} -> {after}", column.as_str())
+        format!("{of}{} {} -> {}", column.as_str(), grouped(before), grouped(after))
     };
     let changes: Vec<String> = said.changes_since(before).into_iter().map(change).collect();
     let period = match reported {

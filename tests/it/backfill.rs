@@ -109,7 +109,7 @@ both_databases! {
         let late = Usage { occurred_at: Some(instant("2013-01-20T12:00:00Z")), ..usage("erase", "late") };
         sandbox.at(NOW).charge(&acme, &late).await.expect("late usage");
         let (_, said) = run_all(sandbox.at(NOW), &january_to_march(Reprocess::All, false)).await;
-        let change = "acme 2013-01 was told otherwise: free consumed 7 -> 14, free lapsed 1493 -> 1486, succeeded 1 -> 2";
+        let change = "acme 2013-01 was told otherwise: free consumed 7 -> 14, free lapsed 1,493 -> 1,486, succeeded 1 -> 2";
         assert_eq!(said[1].1.lines.last().map(String::as_str), Some(change));
         assert_eq!(said[0].1.lines, Vec::<String>::new(), "the zoo was told what is so");
         assert_eq!(keys(&sandbox).await.len(), 4);
