@@ -17,7 +17,7 @@ pub(super) enum Outbox {
     /// Show a message with all that is known of it
     Show {
         /// Its key: kind/account/about/recipient/version, as in `creditd outbox list -o csv`; or its name as in the log, or the
-        /// beginning of that
+        /// beginning of that, with at least kind/account/
         key: Named,
     },
     /// Send messages again that failed, were cancelled or suppressed, or perhaps arrived; or at once what waits
