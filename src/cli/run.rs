@@ -56,6 +56,14 @@ impl Run {
         if slots.is_empty() {
             context.say(format!("{}: nothing is due", self.job));
         }
+        // Where a period is named, or all is done that there is to do, the runs of others are not what is asked for.
+        if self.claiming(false) == Claiming::OnceOnly {
+            for id in begun.under_way.iter().filter(|id| id.job == self.job && !slots.contains(&id.slot)) {
+                let job = self.job;
+                let who = format!("`creditd jobs runs --job {job} --state running` says who is at it");
+                context.say(format!("{job}: {} is under way; {who}", id.slot));
+            }
+        }
         for slot in slots.iter().filter(|slot| slot.due_at() > app.now()) {
             context.say(format!("{}: {slot} has not ended yet", self.job));
         }

@@ -13,7 +13,6 @@ use crate::core::schedule::{Covers, Due, Job, Overlap, Schedule, Slot};
 use crate::store::{RunId, StoreError};
 use futures_util::FutureExt;
 use std::any::Any;
-use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -67,8 +66,8 @@ pub async fn has_work(app: &App, job: Job, resting: &[String]) -> Result<bool, S
 pub struct Begun {
     /// Those that this process can join: more is to be done than others are at, a process died, or a retry is due.
     pub open: Vec<RunId>,
-    /// Jobs of which a run is under way.
-    pub under_way: BTreeSet<Job>,
+    /// Those that are under way, whether there is something to join or not.
+    pub under_way: Vec<RunId>,
 }
 
 /// When runs that failed are run again.
@@ -94,7 +93,7 @@ pub async fn begun(app: &App, retries: Retries) -> Result<Begun, StoreError> {
     for record in &unfinished.runs {
         let RunId { job, slot, .. } = record.id;
         if record.run.state == RunState::Running {
-            begun.under_way.insert(job);
+            begun.under_way.push(record.id);
         } else if job.covers() == Covers::Tick {
             // One that came later does what this one did not.
             let newest = app.store.recorded_slots(job, slot.due_at()).await?;
@@ -123,7 +122,7 @@ impl Begun {
     /// Whether another slot of `schedule` may begin beside those that are under way.
     #[must_use]
     pub fn leaves_room_for(&self, schedule: &Schedule) -> bool {
-        schedule.overlap == Overlap::Allow || !self.under_way.contains(&schedule.job)
+        schedule.overlap == Overlap::Allow || !self.under_way.iter().any(|id| id.job == schedule.job)
     }
 }
 

@@ -178,6 +178,8 @@ both_databases! {
             assert!(said.contains("2013-02@UTC is held by process 4711, until 20"), "{said}");
             assert!(said.contains("2013-02@UTC is not done yet; this command, run again, or `creditd serve` goes on."), "{said}");
         }
+        let (_, _, said) = creditd(&sandbox, "run monthly-report").await;
+        assert!(said.contains("monthly-report: 2013-02@UTC is under way; `creditd jobs runs"), "{said}");
         let back = |run: &mut Run, _| (run.hand_back(1), None);
         sandbox.store().change_run(id, back).await.expect("a run");
         let (_, rows, said) = creditd(&sandbox, "jobs runs --state=handed_back -o csv").await;
