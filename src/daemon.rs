@@ -288,7 +288,7 @@ pub async fn ring(
         let begun = begun(&kit.app, Retries::InTheirTime).await?;
         let mut slots: Vec<Slot> = begun.open.iter().filter(|id| id.job == job).map(|id| id.slot).collect();
         // A month that is just being reported is not to be told that nobody reported it.
-        let is_early = job == Job::Close && begun.under_way.contains(&Job::MonthlyReport);
+        let is_early = job == Job::Close && begun.under_way.iter().any(|id| id.job == Job::MonthlyReport);
         if begun.leaves_room_for(schedule) && !is_early {
             slots.extend(due(kit, schedule, looked).await?);
         }
