@@ -1,9 +1,10 @@
 //! Where HTTP is answered, and who has a place there.
 //!
 //! There are only so many places. When all are taken, whoever comes gets that of the connection that has been idle longest among
-//! those of the address with the most, so neither a crowd of idle connections nor one address holds up the others. Nobody
-//! loses a place while a request of theirs is being answered; one whose body has yet to come is not, so whoever sends slowly holds up
-//! nobody either.
+//! those of the address with the most, and gets it at once: so neither a crowd of idle connections nor one address holds up the
+//! others. Nobody loses a place while a request of theirs is being answered; one whose body has yet to come is not, so whoever sends
+//! slowly holds up nobody either, and is closed where they stand. Some that were just answered may stay a moment longer than their
+//! place, to write what is left.
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
@@ -20,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 use tokio::time::Instant as Moment;
 use tokio_util::sync::CancellationToken;
@@ -37,8 +38,10 @@ const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How long answers under way may take when the process is told to stop.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// How long what is still to be written may take on a connection whose place somebody else needs.
+/// How long what is still to be written may take on a connection whose place somebody else has.
 const LEAVING: Duration = Duration::from_millis(250);
+/// Connections that may take this time at once. They are beyond the places, so that nobody waits for them; the others are closed.
+const LEAVING_AT_ONCE: usize = 64;
 /// The pause after a connection could not be taken: too many files are open, and some will be closed.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -78,6 +81,10 @@ impl Arrival {
     /// Waits for the last of it.
     pub(super) async fn whole(&self) {
         self.0.cancelled().await;
+    }
+
+    fn is_whole(&self) -> bool {
+        self.0.is_cancelled()
     }
 }
 
@@ -131,6 +138,7 @@ impl HttpBody for Arriving {
 pub struct Listener {
     socket: TcpListener,
     at: SocketAddr,
+    places: usize,
 }
 
 impl Listener {
@@ -145,7 +153,14 @@ impl Listener {
         };
         let socket = TcpListener::bind(at).await.map_err(failed)?;
         let at = socket.local_addr().map_err(failed)?;
-        Ok(Listener { socket, at })
+        Ok(Listener { socket, at, places: connections_max() })
+    }
+
+    /// The same with so many connections at once.
+    #[must_use]
+    pub const fn with_places(mut self, places: usize) -> Listener {
+        self.places = places;
+        self
     }
 
     /// Where it is, with the port that the system gave.
@@ -156,7 +171,7 @@ impl Listener {
 
     /// Answers until `stop` is cancelled; what is being answered then is finished.
     pub async fn serve(self, router: Router, stop: CancellationToken) {
-        let places = Arc::new(Places::new(connections_max()));
+        let places = Arc::new(Places::new(self.places));
         let mut connections = JoinSet::new();
         loop {
             let (stream, peer) = match stop.run_until_cancelled(self.socket.accept()).await {
@@ -208,14 +223,17 @@ async fn answer(stream: TcpStream, peer: SocketAddr, router: Router, place: Plac
         async move {
             let mut answering = pin!(answering);
             place.set_idle_since(Some(Moment::now()));
-            tokio::select! {
+            place.set_stage(Stage::Asked(arrival.clone()));
+            let answer = tokio::select! {
                 biased;
                 () = arrival.whole() => {
                     let _busy = place.busy();
                     answering.await
                 }
                 answer = &mut answering => answer,
-            }
+            };
+            place.set_stage(Stage::Answered);
+            answer
         }
     });
     let connection = http1::Builder::new()
@@ -231,8 +249,9 @@ async fn answer(stream: TcpStream, peer: SocketAddr, router: Router, place: Plac
             connection.await
         }
         () = place.leave.cancelled() => {
+            let (time, _leaving) = place.farewell();
             connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(LEAVING, connection).await.unwrap_or(Ok(()))
+            tokio::time::timeout(time, connection).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = done {
@@ -245,6 +264,7 @@ struct Places {
     max: usize,
     taken: Mutex<Taken>,
     freed: Notify,
+    leaving: Semaphore,
 }
 
 #[derive(Default)]
@@ -265,8 +285,8 @@ struct Holder {
 enum Turn {
     /// There is room.
     Now,
-    /// Somebody leaves for it.
-    After(u64),
+    /// It gets the place of this one.
+    For(u64),
     /// All places are busy.
     Later,
     /// Its address has half of all places, and all of them are busy.
@@ -275,39 +295,43 @@ enum Turn {
 
 impl Places {
     fn new(max: usize) -> Places {
-        Places { max, taken: Mutex::default(), freed: Notify::new() }
+        let (taken, freed) = (Mutex::default(), Notify::new());
+        Places { max, taken, freed, leaving: Semaphore::new(LEAVING_AT_ONCE) }
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place, as soon as there is one; `None` where its address has enough.
+    /// A place, which takes time only while all of them are busy; `None` where its address has enough.
     async fn take(self: &Arc<Places>, peer: IpAddr) -> Option<Place> {
         loop {
             let freed = self.freed.notified();
-            {
-                let mut taken = self.taken();
-                match taken.turn(peer, self.max) {
-                    Turn::Now => {
-                        let number = taken.next;
-                        taken.next += 1;
-                        let leave = CancellationToken::new();
-                        let idle_since = Some(Moment::now());
-                        taken.by.insert(number, Holder { peer, idle_since, leave: leave.clone() });
-                        return Some(Place { number, leave, places: Arc::clone(self) });
-                    }
-                    Turn::After(number) => {
-                        if let Some(holder) = taken.by.get(&number) {
-                            holder.leave.cancel();
-                        }
-                    }
-                    Turn::Later => {}
-                    Turn::Never => return None,
-                }
+            if let Some(taken) = self.try_take(peer) {
+                return taken;
             }
             freed.await;
         }
+    }
+
+    /// The same; `None` where all places are busy.
+    fn try_take(self: &Arc<Places>, peer: IpAddr) -> Option<Option<Place>> {
+        let mut taken = self.taken();
+        match taken.turn(peer, self.max) {
+            Turn::Now => {}
+            Turn::For(number) => {
+                if let Some(holder) = taken.by.remove(&number) {
+                    holder.leave.cancel();
+                }
+            }
+            Turn::Later => return None,
+            Turn::Never => return Some(None),
+        }
+        let number = taken.next;
+        taken.next += 1;
+        let leave = CancellationToken::new();
+        taken.by.insert(number, Holder { peer, idle_since: Some(Moment::now()), leave: leave.clone() });
+        Some(Some(Place { number, leave, stage: Mutex::default(), places: Arc::clone(self) }))
     }
 }
 
@@ -324,25 +348,55 @@ impl Taken {
             idle.filter_map(since).min().map(|(_, number)| number)
         };
         if counts.get(&peer).copied().unwrap_or(0) >= max / 2 {
-            return idle_longest(Some(peer)).map_or(Turn::Never, Turn::After);
+            return idle_longest(Some(peer)).map_or(Turn::Never, Turn::For);
         }
         if self.by.len() < max {
             return Turn::Now;
         }
         let most = counts.iter().max_by_key(|(_, count)| **count).map(|(peer, _)| *peer);
-        idle_longest(most).or_else(|| idle_longest(None)).map_or(Turn::Later, Turn::After)
+        idle_longest(most).or_else(|| idle_longest(None)).map_or(Turn::Later, Turn::For)
     }
 }
 
 /// A place that a connection has.
 struct Place {
     number: u64,
-    /// Somebody else needs it.
+    /// Somebody else has it now.
     leave: CancellationToken,
+    stage: Mutex<Stage>,
     places: Arc<Places>,
 }
 
+/// How far a connection is.
+#[derive(Default)]
+enum Stage {
+    /// No request has come.
+    #[default]
+    New,
+    /// One has, but for its body perhaps.
+    Asked(Arrival),
+    /// It is answered, though not all of it may be written.
+    Answered,
+}
+
 impl Place {
+    fn set_stage(&self, stage: Stage) {
+        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = stage;
+    }
+
+    /// How long the connection may stay when somebody else has its place: not at all where nobody misses anything.
+    fn farewell(&self) -> (Duration, Option<SemaphorePermit<'_>>) {
+        match &*self.stage.lock().unwrap_or_else(PoisonError::into_inner) {
+            // The rest came just when the place went to somebody else. What was begun is finished.
+            Stage::Asked(arrival) if arrival.is_whole() => (FAREWELL, None),
+            Stage::Answered => match self.places.leaving.try_acquire() {
+                Ok(leaving) => (LEAVING, Some(leaving)),
+                Err(_) => (Duration::ZERO, None),
+            },
+            Stage::New | Stage::Asked(_) => (Duration::ZERO, None),
+        }
+    }
+
     fn set_idle_since(&self, since: Option<Moment>) {
         if let Some(holder) = self.places.taken().by.get_mut(&self.number) {
             holder.idle_since = since;
@@ -376,6 +430,7 @@ impl Drop for Busy<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn peer(last: u8) -> IpAddr {
         IpAddr::from([10, 0, 0, last])
@@ -399,11 +454,11 @@ mod tests {
             (&full[..2], 9, Turn::Now),
             (&full[..5], 9, Turn::Now),
             // The address with the most gives one up, though another is idle for longer.
-            (&full, 9, Turn::After(1)),
-            (&[(1, None), (1, None), (2, Some(3)), (3, None), (4, None), (5, None)], 9, Turn::After(2)),
+            (&full, 9, Turn::For(1)),
+            (&[(1, None), (1, None), (2, Some(3)), (3, None), (4, None), (5, None)], 9, Turn::For(2)),
             (&[(1, None); 6], 9, Turn::Later),
             // Half of all places are enough for one address.
-            (&[(1, Some(1)), (1, None), (1, Some(2))], 1, Turn::After(2)),
+            (&[(1, Some(1)), (1, None), (1, Some(2))], 1, Turn::For(2)),
             (&[(1, None), (1, None), (1, None)], 1, Turn::Never),
             (&[(1, None), (1, None), (1, None)], 2, Turn::Now),
         ] {
@@ -412,21 +467,62 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_place_is_given_on_when_it_is_left() {
+    async fn whoever_comes_waits_only_while_all_places_are_busy() {
         let places = Arc::new(Places::new(2));
         let first = places.take(peer(1)).await.expect("a place");
         let second = places.take(peer(2)).await.expect("a place");
-        let busy = second.busy();
+        let (busy, _busy) = (first.busy(), second.busy());
+        assert!(places.try_take(peer(3)).is_none());
         let waiting = tokio::spawn({
             let places = Arc::clone(&places);
             async move { places.take(peer(3)).await.is_some() }
         });
-        // The idle one is asked to go, and goes.
-        first.leave.cancelled().await;
-        drop(first);
-        assert!(waiting.await.expect("no panic"));
-        assert!(!second.leave.is_cancelled());
         drop(busy);
+        assert!(waiting.await.expect("no panic"));
+        assert!(first.leave.is_cancelled() && !second.leave.is_cancelled());
+    }
+
+    /// The place of an idle one is had at once, though the connection is still there.
+    #[test]
+    fn nobody_waits_for_one_that_leaves() {
+        let places = Arc::new(Places::new(4));
+        let take = |last| places.try_take(peer(last)).flatten();
+        let slow: Vec<Place> = (0..100).map(|_| take(1).expect("a place")).collect();
+        assert_eq!(slow.iter().filter(|place| !place.leave.is_cancelled()).count(), 2);
+        let others: Vec<Place> = (2..9).map(|last| take(last).expect("a place")).collect();
+        let has_place = |place: &&Place| !place.leave.is_cancelled();
+        assert_eq!(slow.iter().chain(&others).filter(has_place).count(), 4);
+        assert_eq!(places.taken().by.len(), 4);
+        drop((slow, others));
+        assert_eq!(places.taken().by.len(), 0);
+    }
+
+    #[test]
+    fn only_what_was_answered_may_take_its_time_to_leave() {
+        let places = Arc::new(Places::new(500));
+        let place = |stage| {
+            let place = places.try_take(peer(1)).flatten().expect("a place");
+            place.set_stage(stage);
+            place
+        };
+        let whole = Arrival::default();
+        whole.0.cancel();
+        assert_eq!(place(Stage::New).farewell().0, Duration::ZERO);
+        assert_eq!(place(Stage::Asked(Arrival::default())).farewell().0, Duration::ZERO);
+        assert_eq!(place(Stage::Asked(whole)).farewell().0, FAREWELL);
+        let answered: Vec<Place> = (0..=LEAVING_AT_ONCE).map(|_| place(Stage::Answered)).collect();
+        let leaving: Vec<_> = answered.iter().map(Place::farewell).collect();
+        let (last, first) = leaving.split_last().expect("some");
+        assert!(first.iter().all(|(time, _)| *time == LEAVING));
+        assert_eq!(last.0, Duration::ZERO);
+    }
+
+    /// A connection on which `router` answers, on this place; and the client's side of it.
+    async fn connected(router: Router, place: Place) -> (TcpStream, tokio::task::JoinHandle<()>) {
+        let socket = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+        let client = TcpStream::connect(socket.local_addr().expect("an address")).await.expect("it listens");
+        let (stream, at) = socket.accept().await.expect("a connection");
+        (client, tokio::spawn(answer(stream, at, router, place, CancellationToken::new())))
     }
 
     /// Whoever sends a body slowly has a place until somebody needs it, though their request is being read.
@@ -435,24 +531,46 @@ mod tests {
         let begun = Arc::new(Notify::new());
         let reads = {
             let begun = Arc::clone(&begun);
-            async move |request: axum::extract::Request| {
+            async move |request: Request| {
                 begun.notify_one();
                 axum::body::to_bytes(request.into_body(), 100).await.map(|_| ()).map_err(|error| error.to_string())
             }
         };
         let router = Router::new().route("/", axum::routing::post(reads));
-        let socket = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
-        let mut slow = TcpStream::connect(socket.local_addr().expect("an address")).await.expect("it listens");
-        let (stream, at) = socket.accept().await.expect("a connection");
         let places = Arc::new(Places::new(2));
         let place = places.take(peer(1)).await.expect("a place");
         let other = places.take(peer(2)).await.expect("a place");
         let _busy = other.busy();
-        let answering = tokio::spawn(answer(stream, at, router, place, CancellationToken::new()));
-        let sent = b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n{";
-        tokio::io::AsyncWriteExt::write_all(&mut slow, sent).await.expect("it reads");
+        let (mut slow, answering) = connected(router, place).await;
+        slow.write_all(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\n{").await.expect("it reads");
         begun.notified().await;
-        assert!(places.take(peer(3)).await.is_some());
+        assert!(places.try_take(peer(3)).flatten().is_some());
+        answering.await.expect("no panic");
+    }
+
+    /// Its body came just before its place went to somebody else.
+    #[tokio::test]
+    async fn what_was_begun_is_answered_without_a_place() {
+        let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let reads = {
+            let (begun, go_on) = (Arc::clone(&begun), Arc::clone(&go_on));
+            async move |body: Bytes| {
+                begun.notify_one();
+                go_on.notified().await;
+                body
+            }
+        };
+        let router = Router::new().route("/", axum::routing::post(reads));
+        let place = Arc::new(Places::new(2)).take(peer(1)).await.expect("a place");
+        let leave = place.leave.clone();
+        let (mut client, answering) = connected(router, place).await;
+        client.write_all(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\n\r\nsome").await.expect("it reads");
+        begun.notified().await;
+        leave.cancel();
+        go_on.notify_one();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.expect("it answers");
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("some"), "{answer}");
         answering.await.expect("no panic");
     }
 }
