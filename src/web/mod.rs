@@ -10,6 +10,7 @@ mod listener;
 mod metrics;
 mod pages;
 mod problem;
+mod turns;
 mod visit;
 
 pub use api::document;
@@ -29,13 +30,13 @@ use problem::{Fault, Problem};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use turns::Turns;
 
 /// The largest body of a request, where its route does not say otherwise.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// How long the body of a request may take to come, and how long its answer may take from then on.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
-/// Statements that are made at once.
+/// Statements that are made at once, of one account one.
 const STATEMENTS_AT_ONCE: usize = 2;
 
 /// What answers are made of.
@@ -47,7 +48,7 @@ struct Inner {
     ready: health::Readiness,
     metrics: metrics::Metrics,
     bearers: bearer::Bearers,
-    statements: Semaphore,
+    statements: Turns,
     answer_time_max: Duration,
 }
 
@@ -66,7 +67,7 @@ impl State {
             ready: health::Readiness::default(),
             metrics: metrics::Metrics::default(),
             bearers: bearer::Bearers::default(),
-            statements: Semaphore::new(STATEMENTS_AT_ONCE),
+            statements: Turns::new(STATEMENTS_AT_ONCE),
             answer_time_max,
         }))
     }

@@ -63,8 +63,8 @@ pub(super) struct Statement {
 #[utoipa::path(get, path = "/v1/accounts/{account}/statement", tag = "reads", operation_id = "statement",
     params(super::AccountPath,
         ("month" = Option<String>, Query, description = "This month", example = "2026-03"),
-        ("from" = Option<String>, Query, description = "From this local day or time on", example = "2026-03-01"),
-        ("to" = Option<String>, Query, description = "Up to and without this local day or time"),
+        ("from" = Option<String>, Query, min_length = 10, description = "From this local day or time on, 1970-01-01 or later", example = "2026-03-01"),
+        ("to" = Option<String>, Query, min_length = 10, description = "Up to and without this local day or time; only with `from`"),
         ("by" = Option<String>, Query, description = "`range`, `day`, `week` or `month`, and `action`, `user`, `type` or `status`, separated by a comma", example = "day,action"),
         ("as_of" = Option<String>, Query, format = DateTime, description = "As it read at this instant"),
         ("If-None-Match" = Option<String>, Header, description = "The ETag of a statement that you have")),
@@ -120,7 +120,7 @@ async fn answer(
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     // Each takes memory and a core, and charges come first.
-    let place = state.0.statements.acquire().await.map_err(|error| internal(&error))?;
+    let turn = state.0.statements.turn(Some(account)).await;
     let reading = state.0.kit.app.read_report(Some(std::slice::from_ref(account)), spec, as_of, &mut |_, _| {}).await?;
     let spec = spec.clone();
     let written = tokio::task::spawn_blocking(move || {
@@ -128,7 +128,7 @@ async fn answer(
         written(&model, if is_csv { Format::Csv } else { Format::Json })
     });
     let (bytes, etag) = written.await.map_err(|error| internal(&error))??;
-    drop(place);
+    drop(turn);
     let is_known = matches_etag(headers, &etag);
     let tagged = [(header::ETAG, etag), (header::VARY, "Accept".to_owned()), (header::CACHE_CONTROL, KEPT.to_owned())];
     if is_known {

@@ -190,7 +190,7 @@ pub(super) async fn export(
         .and_then(|spec| spec.with_filters(ask.filters.clone()))
         .map_err(|error| Shut::Asked(error.to_string()))?;
     let spec = if format.has_lines_only() { spec.bare() } else { spec };
-    let _turn = pages.0.reports.acquire().await;
+    let _turn = pages.0.reports.turn(Some(&account.id)).await;
     let mut reading = app.read_report(Some(std::slice::from_ref(&account.id)), &spec, None, &mut |_, _| {}).await?;
     reading.log.retain(|row| ask.admits(&row.row));
     let made = tokio::task::spawn_blocking(move || {

@@ -19,6 +19,7 @@ mod wishes;
 
 pub(super) use shut::Shut;
 
+use super::turns::Turns;
 use super::visit::Gate;
 use super::{Needs, Served};
 use crate::app::{App, Lately, Standing};
@@ -34,9 +35,9 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::OnceCell;
 
-/// Reports and exports that are made at once; whoever asks then waits for a turn.
+/// Reports and exports that are made at once, of one account one; whoever asks then waits for a turn.
 const REPORTS_AT_ONCE: usize = 2;
 /// Sums of what happened lately that are kept, over all accounts: some twenty megabytes.
 const LATELY_SUMS_MAX: usize = 200_000;
@@ -48,7 +49,7 @@ pub(super) struct Pages(Arc<Inner>);
 struct Inner {
     web: web::State,
     gate: OnceCell<Gate>,
-    reports: Semaphore,
+    reports: Turns,
     lately: Mutex<BTreeMap<AccountId, Lately>>,
     dashboard: platform::Kept,
     policy: HeaderValue,
@@ -66,7 +67,7 @@ impl Pages {
         );
         Pages(Arc::new(Inner {
             gate: OnceCell::new(),
-            reports: Semaphore::new(REPORTS_AT_ONCE),
+            reports: Turns::new(REPORTS_AT_ONCE),
             lately: Mutex::default(),
             dashboard: platform::Kept::default(),
             policy: HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'")),

@@ -253,7 +253,7 @@ async fn sums(pages: &Pages, locale: Locale) -> Result<Sums, Shut> {
     let range = DateRange::new(today - Days::new(TREND_DAYS - 1), next_day(today));
     let spec = range.and_then(|range| ReportSpec::new("The platform", range, Grouping::Day, Scope::Platform, now));
     let spec = spec.map(ReportSpec::bare).map_err(|error| Shut::Asked(error.to_string()))?;
-    let _turn = pages.0.reports.acquire().await;
+    let _turn = pages.0.reports.turn(None).await;
     let reading = app.read_report(None, &spec, None, &mut |_, _| {}).await?;
     let made = tokio::task::spawn_blocking(move || make(&spec, reading)).await;
     let made = made.map_err(|error| Shut::Broken(Box::new(error)))?;

@@ -144,7 +144,7 @@ pub(super) async fn show(
     let range = DateRange::of_month(month).map_err(|_| Shut::NotFound)?;
     let spec = ReportSpec::new("Statement", range, Grouping::Range, Scope::Account, now).map(ReportSpec::bare);
     let spec = spec.map_err(|error| Shut::Asked(error.to_string()))?;
-    let turn = pages.0.reports.acquire().await;
+    let turn = pages.0.reports.turn(Some(&account.id)).await;
     let reading = app.read_report(Some(ids), &spec, None, &mut |_, _| {}).await?;
     let made = tokio::task::spawn_blocking(move || make(&spec, reading)).await;
     drop(turn);

@@ -140,7 +140,7 @@ pub(super) async fn show(
     let today = calendar.day_of(now);
     let asked = SummaryAsked::of(&query, today);
     let spec = spec(&asked, asked.by, now)?;
-    let turn = pages.0.reports.acquire().await;
+    let turn = pages.0.reports.turn(Some(at.id())).await;
     let model = read(&pages, at.id(), spec, true).await?;
     drop(turn);
     let locale = locale_of(&pages, &at.record);
@@ -222,7 +222,7 @@ pub(super) async fn export(
     }
     let spec = spec(&asked, asked.asked_by, now)?;
     let spec = if format.has_lines_only() { spec.bare() } else { spec };
-    let _turn = pages.0.reports.acquire().await;
+    let _turn = pages.0.reports.turn(Some(at.id())).await;
     let model = read(&pages, at.id(), spec, format.has_charts()).await?;
     let made = tokio::task::spawn_blocking(move || render(&model, format, WIDTH));
     let bytes = made.await.map_err(|error| Shut::Broken(Box::new(error)))??;
