@@ -297,6 +297,13 @@ both_databases! {
         }
         let csv = site.get("/accounts/acme/transactions/export?form=csv&user=user-1&action=erase", &ann).await;
         assert_eq!(csv.body.lines().count(), 21, "{}", csv.body);
+        // Before the account was opened there is nothing, in a file of the days that were asked for.
+        for (query, days) in [("through=1999-05-05", "1999-05-05-to-1999-05-05"), ("from=1999-05-01&through=1999-05-05", "1999-05-01-to-1999-05-05")] {
+            let csv = site.get(&format!("/accounts/acme/transactions/export?form=csv&{query}"), &ann).await;
+            assert_eq!((csv.status, csv.body.lines().count()), (200, 1), "{query}: {}", csv.body);
+            let name = csv.header("content-disposition").expect("a name");
+            assert!(name.contains(days), "{query}: {name}");
+        }
         site.close().await;
     }
 

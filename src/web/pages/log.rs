@@ -182,8 +182,10 @@ pub(super) async fn export(
         return Err(Shut::Asked(problem));
     }
     let now = app.now();
-    let first = from.unwrap_or_else(|| account.calendar.day_of(account.opened_at.min(now)));
-    let end = through.unwrap_or_else(|| account.calendar.day_of(now)).max(first);
+    let [opened, today] = [account.opened_at.min(now), now].map(|at| account.calendar.day_of(at));
+    // The end stays as it was asked, also where nothing had begun.
+    let end = through.unwrap_or_else(|| from.unwrap_or(today).max(today));
+    let first = from.unwrap_or_else(|| opened.min(end));
     let range = DateRange::new(first, next_day(end)).map_err(|error| Shut::Asked(error.to_string()))?;
     let spec = ReportSpec::new("Transaction log", range, Grouping::Range, Scope::Account, now)
         .map(|spec| spec.with_breakdown(Some(Breakdown::Transaction)))
