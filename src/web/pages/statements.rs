@@ -7,10 +7,11 @@ use super::{Pages, Shut};
 use crate::core::calendar::Month;
 use crate::core::locale::Locale;
 use crate::core::outbox::{Attachment, NoticeKey, NoticeKind};
-use crate::core::signed::token_len;
+use crate::core::signed::first_lines;
 use crate::core::statement::{
     Column, DateRange, FIGURES, Figures, Grouping, LineType, ReportModel, ReportSpec, Said, Scope,
 };
+use crate::core::unsubscribe::Wish;
 use crate::notice::words::month_title;
 use crate::report::make;
 use crate::store::{OutboxRecord, SaidTo};
@@ -28,9 +29,6 @@ const MONTHS_MAX: usize = 120;
 const MESSAGES_MAX: usize = 2_000;
 /// Versions of one statement that are shown beside each other, the newest of them.
 const VERSIONS_SHOWN: usize = 3;
-
-/// What is signed stands behind 32 bytes of signature: no token is shorter, and no word of a mail is so long.
-const TOKEN_LEN_MIN: usize = token_len(0);
 
 #[derive(Serialize)]
 struct List {
@@ -281,7 +279,12 @@ fn without_links(html: &str) -> String {
     let is_of_token = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
     let words = page.split_inclusive(|letter| !is_of_token(letter));
     let ends_at = |word: &str| word.trim_end_matches(|letter| !is_of_token(letter)).len();
-    words.map(|word| if ends_at(word) < TOKEN_LEN_MIN { word } else { &word[ends_at(word)..] }).collect()
+    words.map(|word| if has_token(word) { &word[ends_at(word)..] } else { word }).collect()
+}
+
+/// Whether a token of ours is in it: what it signs begins with which mails it ends, or with the instant until which it lets in.
+fn has_token(word: &str) -> bool {
+    first_lines(word).any(|line| Wish::from_word(&line).is_some() || line.parse::<i64>().is_ok())
 }
 
 /// `GET /accounts/{account}/statements/{month}/sent/{version}`: the mail, to whom it was sent to the letter.
@@ -330,14 +333,27 @@ pub(super) async fn workbook(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::access::Reach;
+    use crate::core::calendar::Instant;
+    use crate::core::ids::{AccountId, Email};
+    use crate::core::signed::{Purpose, SigningKey};
+    use crate::core::unsubscribe::Unsubscribe;
+    use crate::core::visit::{Visit, Visitor};
 
     #[test]
     fn a_mail_of_another_lets_nobody_in() {
-        let token = "Aa0-_".repeat(12);
-        let mail = format!(
-            "<p class=\"a\">Ann <a class=\"b\" href=\"https://x.example/enter/{token}\" style=\"c\">in</a> \
-             <a href='https://x.example/unsubscribe?t={token}&amp;x'>out</a> https://x.example/enter/{token}"
+        let key = SigningKey::new([7; 32]);
+        let (account, address) = (
+            AccountId::new(&"a-B_9".repeat(13)[..64]).expect("an id"),
+            Email::new("ann@a.example").expect("an address"),
         );
-        insta::assert_snapshot!(without_links(&mail), @r#"<p class="a">Ann <a class="b" style="c">in</a> <a href='https://x.example/unsubscribe?t=&amp;x'>out</a> https://x.example/enter/"#);
+        let visitor = Visitor { reach: Reach::Account(account.clone()), address: Some(address.clone()) };
+        let link = Visit { visitor, until: Instant::from_micros(1_361_000_000_000_000) }.token(Purpose::Link, &key);
+        let end = Unsubscribe { account: account.clone(), address, wish: Wish::MonthlyReport }.token(&key);
+        let mail = format!(
+            "<p class=\"a\">Ann of {account} <a class=\"b\" href=\"https://x.example/enter/{link}\" style=\"c\">in</a> \
+             <a href='https://x.example/unsubscribe?t={end}&amp;x'>out</a> https://x.example/enter/{link} _{link}_ see-{end}-{account}"
+        );
+        insta::assert_snapshot!(without_links(&mail), @r#"<p class="a">Ann of a-B_9a-B_9a-B_9a-B_9a-B_9a-B_9a-B_9a-B_9a-B_9a-B_9a-B_9a-B_9a-B_ <a class="b" style="c">in</a> <a href='https://x.example/unsubscribe?t=&amp;x'>out</a> https://x.example/enter/  "#);
     }
 }
