@@ -8,7 +8,7 @@
 use super::State;
 use crate::app::Health;
 use crate::core::calendar::Instant;
-use crate::core::run::{HANDED_BACK_WORD, RunState};
+use crate::core::run::RunState;
 use crate::core::schedule::Job;
 use crate::jobs::Kit;
 use axum::extract;
@@ -31,6 +31,8 @@ const HOLDS: Duration = Duration::from_secs(30);
 const TIME_MAX: Duration = Duration::from_secs(8);
 /// What the exposition says that it is.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// Of runs in hand those that nobody is at, as a label, which has no spaces.
+const HANDED_BACK: &str = "handed_back";
 
 type Labels = Vec<(&'static str, String)>;
 type Gauges = Family<Labels, Gauge<f64, AtomicU64>>;
@@ -132,14 +134,18 @@ fn of_ledger(registry: &mut Registry, health: &Health, now: Instant) {
             set(&took, &labels, seconds(micros));
         }
     }
-    let runs = gauge(registry, "runs_recorded", "Runs that the ledger has on record, by state");
+    let runs = gauge(
+        registry,
+        "runs_recorded",
+        "Runs that the ledger has on record, by state; handed_back are running ones that nobody is at",
+    );
     for (job, state) in Job::ALL.iter().flat_map(|job| RunState::ALL.iter().map(move |state| (job, state))) {
         let count = figures.runs.get(&(*job, *state)).copied().unwrap_or(0);
         let handed_back = figures.handed_back.get(job).copied().unwrap_or(0);
         let count = if *state == RunState::Running { count.saturating_sub(handed_back) } else { count };
         set(&runs, &[("job_name", job.as_str()), ("state", state.as_str())], number(count));
         if *state == RunState::Running {
-            set(&runs, &[("job_name", job.as_str()), ("state", HANDED_BACK_WORD)], number(handed_back));
+            set(&runs, &[("job_name", job.as_str()), ("state", HANDED_BACK)], number(handed_back));
         }
     }
     let messages = gauge(
