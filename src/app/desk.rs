@@ -9,6 +9,7 @@ use super::caps::cap_of;
 use super::{Answer, AppError, Balance, balance_of};
 use crate::clock::Clock;
 use crate::core::calendar::Instant;
+use crate::core::credits::Credits;
 use crate::core::ids::AccountId;
 use crate::core::ledger::{Call, Ledger, Receipt, Refusal};
 use crate::store::{BATCHES_AT_ONCE, Store, StoreError};
@@ -167,8 +168,12 @@ async fn apply(store: &Store, batch: &[Asked]) -> Result<Vec<Result<Answer, AppE
 }
 
 pub(super) fn answer(ledger: &Ledger, Receipt { row, replayed }: Receipt, now: Instant) -> Result<Answer, Refusal> {
-    let Balance { available, next_reset_at, .. } = balance_of(ledger, now)?;
+    let Balance { available, next_reset_at, lapsing, month, opened_at, .. } = balance_of(ledger, now)?;
+    let next_month = if now < opened_at { month } else { month.next() };
+    let stays = available.total().get().saturating_sub(lapsing.get());
+    let comes = ledger.account.calendar.terms_in(next_month).allowance;
+    let available_then = Credits::new(stays.saturating_add(comes.get()));
     let cap = row.user.as_ref().and_then(|user| cap_of(ledger, user, row.occurred_at));
     let about = row.corrects.and_then(|seq| ledger.known.values().find(|known| known.seq == seq).cloned());
-    Ok(Answer { row, replayed, available, next_reset_at, about, cap })
+    Ok(Answer { row, replayed, available, next_reset_at, available_then, about, cap })
 }

@@ -102,6 +102,8 @@ pub struct Answer {
     pub available: Split,
     /// When the account's next free credits come; `None` while it is closed.
     pub next_reset_at: Option<Instant>,
+    /// What will be available then if nothing else happens: the next free credits, and what is left now and does not lapse.
+    pub available_then: Credits,
     /// The earlier row that the call is about: the hold captured or voided, the charge refunded, the purchase returned.
     pub about: Option<Transaction>,
     /// The cap of the row's user, where there is one, in the month of the row (R17).

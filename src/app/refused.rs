@@ -16,7 +16,7 @@ impl Answer {
     /// Why the action was refused and what helps, in words that begin with the reason; `None` where it was not.
     #[must_use]
     pub fn refusal(&self, account: &AccountId) -> Option<String> {
-        let Answer { row, replayed, available, next_reset_at, cap, .. } = self;
+        let Answer { row, replayed, available, next_reset_at, available_then, cap, .. } = self;
         let reason = row.reason?;
         let available = available.total().get();
         let needed = self.needed().get();
@@ -44,7 +44,11 @@ impl Answer {
                 "{are_needed} needed, {} available, {} missing; nothing was taken. Purchase credits{}",
                 are(available),
                 are(needed.saturating_sub(available)),
-                next_reset_at.map(|at| format!(", or wait for the next reset at {at}")).unwrap_or_default()
+                match next_reset_at {
+                    Some(at) if self.needed() <= *available_then => format!(", or wait for the next reset at {at}"),
+                    // That brings too few.
+                    Some(_) | None => String::new(),
+                }
             ),
         };
         Some(format!("{reason}: account {account}: {what}"))

@@ -77,7 +77,7 @@ both_databases! {
           "available_free": 1500,
           "available_purchased": 0,
           "code": "insufficient_credits",
-          "detail": "insufficient_credits: account acme: 2,100 credits are needed, 1,500 are available, 600 are missing; nothing was taken. Purchase credits, or wait for the next reset at 2013-03-01T05:00:00Z",
+          "detail": "insufficient_credits: account acme: 2,100 credits are needed, 1,500 are available, 600 are missing; nothing was taken. Purchase credits",
           "key": "big",
           "missing": 600,
           "needed": 2100,
@@ -88,6 +88,14 @@ both_databases! {
           "title": "the credits are not there; a charge or hold, unless only tried, leaves a failed row",
           "type": "/problems/insufficient-credits"
         }));
+        // Waiting helps where the next free credits are enough.
+        api.post(CHARGES, "most", json!({"action": "erase", "quantity": 200})).await.ok();
+        for (quantity, helps) in [(214, true), (215, false)] {
+            let tried = api.post(CHARGES, "tried", json!({"action": "erase", "quantity": quantity, "dry_run": true})).await;
+            let told = tried.problem(402, "insufficient_credits");
+            let waits = "Purchase credits, or wait for the next reset at 2013-03-01T05:00:00Z";
+            assert_eq!(told["detail"].as_str().expect("a detail").ends_with(waits), helps, "{told}");
+        }
         let again = api.post(CHARGES, "big", json!({"action": "erase", "quantity": 300})).await;
         assert_eq!(again.header("idempotency-replayed"), Some("true"));
         assert_eq!(again.problem(402, "insufficient_credits")["replayed"], true);
@@ -96,7 +104,7 @@ both_databases! {
         assert!(tried.get("seq").is_none() && tried["key"] == "more", "there is no row: {tried}");
         let tried = api.post(CHARGES, "big", json!({"action": "erase", "quantity": 300, "dry_run": true})).await;
         assert_eq!(tried.problem(402, "insufficient_credits")["seq"], 4, "but of a call that came before there is one");
-        assert_eq!(sandbox.log(&account_id("acme")).await.len(), 4, "the refusal is logged once (R7)");
+        assert_eq!(sandbox.log(&account_id("acme")).await.len(), 5, "the refusal is logged once (R7)");
     }
 
     async fn a_hold_is_captured_or_given_back_and_a_charge_refunded(sandbox: Sandbox) {
