@@ -2,7 +2,7 @@
 
 use super::answers;
 use super::calls::{ChargeAsked, make};
-use super::input::{Object, body, object};
+use super::input::{Asked, Object, body, item};
 use crate::core::ids::{AccountId, Key};
 use crate::core::ledger::Call;
 use crate::web::State;
@@ -42,6 +42,14 @@ pub(super) struct ItemAsked {
     /// What is charged, as in a call of its own.
     #[schema(value_type = ChargeAsked)]
     charge: Object<ChargeAsked>,
+}
+
+impl Asked for BatchAsked {
+    const EXAMPLE: &str = r#"{"charges": [{"account": "acme", "key": "job-1", "charge": {"action": "erase"}}]}"#;
+}
+
+impl Asked for ItemAsked {
+    const EXAMPLE: &str = r#"{"account": "acme", "key": "job-1", "charge": {"action": "erase"}}"#;
 }
 
 impl ItemAsked {
@@ -104,9 +112,9 @@ pub(super) async fn charges(
         return Err(Problem::invalid(format!("charges: at most {ITEMS_MAX} are taken at once, not {}", charges.len()))
             .at(["charges"]));
     }
-    let one = async |at: usize, item: Box<RawValue>| {
+    let one = async |at: usize, text: Box<RawValue>| {
         let place = ["charges".to_owned(), at.to_string()];
-        let read = object::<ItemAsked>(item.get().as_bytes()).and_then(|item| item.call(&caller));
+        let read = item::<ItemAsked>("the item", text.get().as_bytes()).and_then(|item| item.call(&caller));
         let (account, call, dry_run) = read.map_err(|problem| problem.within(place))?;
         charge_one(&state, &account, call, dry_run).await
     };

@@ -1,7 +1,7 @@
 //! Calls that change something, each under its key (R9): charge, hold, capture, void, refund, purchase.
 
 use super::answers;
-use super::input::{self, body, call_key, comment};
+use super::input::{self, Asked, body, call_key, comment};
 use crate::app::{Answer, AppError};
 use crate::config::AMOUNT_MAX;
 use crate::core::calendar::Instant;
@@ -38,7 +38,7 @@ pub(super) struct ChargeAsked {
     pub(super) quantity: i64,
     /// What the log shall say about it.
     #[serde(default)]
-    #[schema(max_length = 500, default = "")]
+    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F\\u2028\\u2029]*$", default = "")]
     pub(super) comment: String,
     /// When it happened, for usage that is told later; left out for now.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -119,7 +119,7 @@ pub(super) struct HoldAsked {
     ttl_seconds: i64,
     /// What the log shall say about it.
     #[serde(default)]
-    #[schema(max_length = 500, default = "")]
+    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F\\u2028\\u2029]*$", default = "")]
     comment: String,
 }
 
@@ -136,7 +136,7 @@ pub(super) struct CaptureAsked {
     credits: Option<i64>,
     /// What the log shall say; left out for what it says about the hold.
     #[serde(default)]
-    #[schema(max_length = 500, default = "")]
+    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F\\u2028\\u2029]*$", default = "")]
     comment: String,
 }
 
@@ -146,7 +146,7 @@ pub(super) struct CaptureAsked {
 pub(super) struct VoidAsked {
     /// What the log shall say; left out for what it says about the hold.
     #[serde(default)]
-    #[schema(max_length = 500, default = "")]
+    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F\\u2028\\u2029]*$", default = "")]
     comment: String,
 }
 
@@ -159,7 +159,7 @@ pub(super) struct RefundAsked {
     credits: Option<i64>,
     /// Why; the log keeps it.
     #[serde(default)]
-    #[schema(max_length = 500, default = "")]
+    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F\\u2028\\u2029]*$", default = "")]
     comment: String,
 }
 
@@ -175,8 +175,32 @@ pub(super) struct PurchaseAsked {
     occurred_at: Option<Instant>,
     /// What the log shall say about it.
     #[serde(default)]
-    #[schema(max_length = 500, default = "")]
+    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F\\u2028\\u2029]*$", default = "")]
     comment: String,
+}
+
+impl Asked for ChargeAsked {
+    const EXAMPLE: &str = r#"{"action": "erase"}"#;
+}
+
+impl Asked for HoldAsked {
+    const EXAMPLE: &str = r#"{"action": "erase"}"#;
+}
+
+impl Asked for CaptureAsked {
+    const EXAMPLE: &str = r#"{"credits": 7}, or {} for all"#;
+}
+
+impl Asked for VoidAsked {
+    const EXAMPLE: &str = r#"{"comment": "no images"}, or {}"#;
+}
+
+impl Asked for RefundAsked {
+    const EXAMPLE: &str = r#"{"credits": 7, "comment": "blurred"}, or {} for all"#;
+}
+
+impl Asked for PurchaseAsked {
+    const EXAMPLE: &str = r#"{"packs": 1}"#;
 }
 
 /// Credits of a body: not negative, and not a slip of the keyboard. Whether they are too few or too many is for the ledger to say.
@@ -319,7 +343,7 @@ pub(super) async fn refund(
 /// The reference of the payment is the key, unique over all accounts: a payment adds its packs once, however often it is told.
 /// What a pack holds and costs is what the settings say.
 #[utoipa::path(post, path = "/v1/accounts/{account}/purchases", tag = "calls", operation_id = "purchase",
-    params(super::AccountPath, super::KeyHeader), request_body = PurchaseAsked,
+    params(super::AccountPath, super::PaymentHeader), request_body = PurchaseAsked,
     responses((status = 200, body = answers::Purchase, headers(("Idempotency-Replayed" = String, description = "`true` where the call came before"))), super::CallProblems))]
 pub(super) async fn purchase(
     extract::State(state): extract::State<State>,

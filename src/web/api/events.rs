@@ -7,7 +7,7 @@
 use super::answers;
 use super::batch::{BATCH_BYTES_MAX, BatchAnswer, ITEMS_MAX, ItemAnswer, charge_one};
 use super::calls::{ChargeAsked, Ended, called};
-use super::input::{JSON, Object, bytes, json, media_type, object, unsupported};
+use super::input::{Asked, JSON, Object, bytes, item, json, media_type, object, unsupported};
 use crate::core::calendar::Instant;
 use crate::core::ids::{AccountId, ActionCode, Key, UserId};
 use crate::core::ledger::Call;
@@ -54,8 +54,8 @@ pub(super) struct Event {
     /// Which one of that source.
     #[schema(min_length = 1)]
     id: String,
-    /// The account whose credits they are; a token of one account needs none.
-    #[schema(value_type = Option<String>)]
+    /// The account whose credits they are. A token of the platform needs it; left out, it is the account of the token.
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$")]
     subject: Option<AccountId>,
     /// When the action happened; left out for now.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -83,12 +83,20 @@ pub(super) struct UsageData {
     quantity: i64,
     /// What the log shall say about it.
     #[serde(default)]
-    #[schema(max_length = 500, default = "")]
+    #[schema(max_length = 500, pattern = "^[^\\u0000-\\u001F\\u007F-\\u009F\\u2028\\u2029]*$", default = "")]
     comment: String,
     /// Usage of a month that is closed counts at the beginning of the first open one, instead of being refused.
     #[serde(default)]
     #[schema(default = false)]
     post_to_open: bool,
+}
+
+impl Asked for Event {
+    const EXAMPLE: &str = r#"{"specversion": "1.0", "type": "creditd.usage", "source": "/gateway", "id": "e-1", "subject": "acme", "data": {"action": "erase"}}"#;
+}
+
+impl Asked for UsageData {
+    const EXAMPLE: &str = r#"{"action": "erase"}"#;
 }
 
 /// The key of an event. `source` and `id` may be longer than keys are and have other characters, so it is a hash of both.
@@ -123,7 +131,9 @@ impl Event {
             }
         }
         let account = subject.or_else(|| caller.own_account().cloned());
-        let account = account.ok_or_else(|| Problem::invalid("subject: the account is expected"))?;
+        let account = account.ok_or_else(|| {
+            Problem::invalid("subject: the account is expected, as the token is of none").at(["subject"])
+        })?;
         caller.covers(&account)?;
         let Object(UsageData { action, user, quantity, comment, post_to_open }) =
             data.ok_or_else(|| Problem::invalid("data: what was done is expected, such as {\"action\": \"erase\"}"))?;
@@ -184,7 +194,7 @@ async fn many(state: &State, caller: &Caller, body: &[u8]) -> Result<Response, P
         return Err(Problem::invalid(format!("at most {ITEMS_MAX} events are taken at once, not {}", events.len())));
     }
     let one = async |at: usize, event: Box<RawValue>| {
-        let read = object::<Event>(event.get().as_bytes()).and_then(|event| event.call(caller));
+        let read = item::<Event>("the event", event.get().as_bytes()).and_then(|event| event.call(caller));
         let (account, call) = read.map_err(|problem| problem.within([at]))?;
         charge_one(state, &account, call, false).await
     };

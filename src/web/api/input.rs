@@ -51,8 +51,14 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
     Some(essence.to_ascii_lowercase())
 }
 
+/// What stands in bodies as an object.
+pub(super) trait Asked: DeserializeOwned {
+    /// A right one, for whoever sent something else.
+    const EXAMPLE: &str;
+}
+
 /// A body that must be one JSON object and say so.
-pub(super) async fn body<T: DeserializeOwned>(request: Request, bytes_max: usize) -> Result<T, Problem> {
+pub(super) async fn body<T: Asked>(request: Request, bytes_max: usize) -> Result<T, Problem> {
     let found = media_type(request.headers());
     if found.as_deref() != Some(JSON) {
         return Err(unsupported(found.as_deref(), &[JSON]));
@@ -61,15 +67,23 @@ pub(super) async fn body<T: DeserializeOwned>(request: Request, bytes_max: usize
 }
 
 /// A body that is an object.
-pub(super) fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+pub(super) fn object<T: Asked>(bytes: &[u8]) -> Result<T, Problem> {
     json::<Object<T>>(bytes).map(|Object(value)| value)
+}
+
+/// One of many in a body. Lines and columns would be its own, so there are none.
+pub(super) fn item<T: Asked>(what: &str, bytes: &[u8]) -> Result<T, Problem> {
+    let read = read::<Object<T>>(&mut serde_json::Deserializer::from_slice(bytes), what, |said| {
+        said.rsplit_once(" at line ").map_or(said, |(said, _)| said)
+    });
+    read.map(|Object(value)| value)
 }
 
 /// A value whose fields have names: of a list, which serde would read as if it had them in order, it is nothing.
 #[derive(Debug)]
 pub(super) struct Object<T>(pub T);
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+impl<'de, T: Asked> Deserialize<'de> for Object<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Object<T>, D::Error> {
         deserializer.deserialize_map(ByName(PhantomData)).map(Object)
     }
@@ -77,11 +91,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 
 struct ByName<T>(PhantomData<T>);
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ByName<T> {
+impl<'de, T: Asked> Visitor<'de> for ByName<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an object, such as {\"action\": \"erase\"}")
+        write!(f, "an object, such as {}", T::EXAMPLE)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
@@ -117,9 +131,20 @@ pub(super) async fn bytes(body: Body, bytes_max: usize) -> Result<Bytes, Problem
 /// A value of JSON, with the place of what is wrong.
 pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let read: Result<T, _> = serde_path_to_error::deserialize(&mut reader);
-    let value = read.map_err(|error| {
+    let value = read(&mut reader, "the body", |said| said)?;
+    reader.end().map_err(|error| Problem::invalid(format!("the body: {error}")))?;
+    Ok(value)
+}
+
+/// Reads `what`; of what is wrong with it `shown` is said.
+fn read<'a, T: Deserialize<'a>>(
+    reader: &mut serde_json::Deserializer<serde_json::de::SliceRead<'a>>,
+    what: &str,
+    shown: fn(&str) -> &str,
+) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(reader).map_err(|error| {
         let said = error.inner().to_string();
+        let said = shown(&said);
         // What is there twice is told of the object that it is in.
         let twice = said.strip_prefix("duplicate field `").and_then(|rest| rest.split('`').next()).map(str::to_owned);
         let parts = error.path().iter().filter_map(|part| match part {
@@ -128,11 +153,9 @@ pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
             Segment::Unknown => None,
         });
         let names: Vec<String> = parts.chain(twice).collect();
-        let place = if names.is_empty() { "the body".to_owned() } else { names.join(".") };
-        Problem::invalid(format!("{place}: {}", suggested(&said))).at(names)
-    })?;
-    reader.end().map_err(|error| Problem::invalid(format!("the body: {error}")))?;
-    Ok(value)
+        let place = if names.is_empty() { what.to_owned() } else { names.join(".") };
+        Problem::invalid(format!("{place}: {}", suggested(said))).at(names)
+    })
 }
 
 /// serde names the wrong word and the right ones in backticks.
@@ -304,6 +327,10 @@ mod tests {
         _quantity: i64,
     }
 
+    impl Asked for Two {
+        const EXAMPLE: &str = "{\"action\": \"erase\"}";
+    }
+
     fn said<T: std::fmt::Debug>(read: Result<T, Problem>) -> String {
         let problem = serde_json::to_value(read.expect_err("a problem")).expect("JSON");
         problem["detail"].as_str().expect("a detail").to_owned()
@@ -319,6 +346,8 @@ mod tests {
             read(&"[".repeat(100_000)).starts_with("the body: invalid type: sequence, expected an object, such as ")
         );
         let deep = format!("{{\"action\": {}", "[".repeat(100_000));
+        insta::assert_snapshot!(said(item::<Two>("the item", b"null")), @r#"the item: invalid type: null, expected an object, such as {"action": "erase"}"#);
+        insta::assert_snapshot!(said(item::<Two>("the item", b"{\"acton\": 1}")), @"acton: unknown field `acton`, expected `action` or `quantity`; did you mean `action`?");
         insta::assert_snapshot!(read(&deep), @"action: invalid type: sequence, expected a string at line 1 column 11");
     }
 

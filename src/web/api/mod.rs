@@ -148,6 +148,22 @@ struct KeyHeader {
     key: String,
 }
 
+/// The key of a purchase.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it is only described")]
+struct PaymentHeader {
+    /// The reference of the payment; printable ASCII without spaces.
+    #[param(
+        rename = "Idempotency-Key",
+        min_length = 1,
+        max_length = 191,
+        pattern = "^[!-~]+$",
+        example = "pi_3Nq4711"
+    )]
+    key: String,
+}
+
 /// Pools of credits that a transaction touched.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]

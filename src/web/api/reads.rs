@@ -82,8 +82,8 @@ pub(super) async fn balance(
 /// go on while there is a `next_cursor`. What is written meanwhile moves no row from one page to another.
 #[utoipa::path(get, path = "/v1/accounts/{account}/transactions", tag = "reads", operation_id = "transactions",
     params(super::AccountPath,
-        ("from" = Option<String>, Query, description = "From this instant or local day of the account on", example = "2026-03-01"),
-        ("to" = Option<String>, Query, description = "Before this instant or local day"),
+        ("from" = Option<String>, Query, min_length = 10, description = "From this instant or local day of the account on, 1970-01-01 or later; without it, from the first row on", example = "2026-03-01"),
+        ("to" = Option<String>, Query, min_length = 10, description = "Before this instant or local day; without it, up to the newest row"),
         ("user" = Option<String>, Query, description = "Only by this user"),
         ("action" = Option<String>, Query, description = "Only of this action"),
         ("type" = Option<super::TypeWord>, Query, description = "Only what touched these pools"),

@@ -168,6 +168,8 @@ both_databases! {
             "400 invalid_request #/charges/10/charge/comment",
             "200 replayed false",
         ]);
+        let told = api.post("/v1/charges", "-", json!([])).await.problem(400, "invalid_request");
+        assert!(told["detail"].as_str().expect("a detail").contains("{\"charges\": [{\"account\": \"acme\", \"key\": "), "{told}");
         for whole in [json!([]), json!({"charges": {}}), json!({"charges": [], "key": "x"}), json!({})] {
             api.post("/v1/charges", "-", whole).await.problem(400, "invalid_request");
         }
