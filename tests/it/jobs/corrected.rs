@@ -3,6 +3,7 @@
 use super::close::{by_hand, close, report, told_late};
 use super::{NEW_YORK, mails, open_acme, run};
 use crate::support::{Sandbox, account_id, both_databases, instant, month, purchase, usage};
+use creditd::core::counting::grouped;
 use creditd::core::ids::{AccountId, Email};
 use creditd::core::ledger::{Call, Purchase, Usage};
 use creditd::core::outbox::NoticeKind;
@@ -75,7 +76,7 @@ both_databases! {
         assert_eq!((foreseen.told, sandbox.log(&id).await.len()), (1, rows), "nothing is written");
         let change = |change: &Changed| {
             let of = change.credit_type.map(|of| format!("{of} ")).unwrap_or_default();
-            format!("{of}{} {} -> {}", change.column, change.before, change.after)
+            format!("{of}{} {} -> {}", change.column, grouped(change.before), grouped(change.after))
         };
         let changes: Vec<String> = moves.changes.iter().map(change).collect();
 
@@ -122,7 +123,7 @@ both_databases! {
                 "acme: close 2013-01",
                 "monthly-statement/acme/2013-01/ann@acme.example/2: Corrected: 14 AI credits used in January 2013, 1,500 for \
                  February (Account acme)",
-                "acme 2013-01 was told otherwise: free consumed 7 -> 14, free lapsed 1493 -> 1486, succeeded 1 -> 2",
+                "acme 2013-01 was told otherwise: free consumed 7 -> 14, free lapsed 1,493 -> 1,486, succeeded 1 -> 2",
             ]
         );
         assert_eq!(done.summary, "1 account closed to late usage, 1 corrected statement");
