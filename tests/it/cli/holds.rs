@@ -97,7 +97,10 @@ fn a_hold_is_refused_as_a_charge_is() {
     let place = Place::with_acme();
     let refused = place.run("hold --account acme --action text-to-image --quantity 1000 --key h-1 -o json");
     refused.fails_with(6, "8,000 credits are needed, 1,500 are available, 6,500 are missing; nothing was taken");
-    refused.fails_with(6, "the next reset at 2013-03-01T05:00:00Z");
+    place.ok("charge --account acme --action erase --key c-1");
+    place
+        .run("hold --account acme --action text-to-image --quantity 187 --key h-2")
+        .fails_with(6, "Purchase credits, or wait for the next reset at 2013-03-01T05:00:00Z");
     assert_eq!(
         figures(&refused.json(), ["status", "reason", "credits", "expires_at"]),
         [json!("failed"), json!("insufficient_credits"), json!(0), Value::Null]
