@@ -55,6 +55,13 @@ pub fn judge(now: Instant, newest: Instant) -> Option<BadClock> {
     }
 }
 
+/// What was recorded last, as it was known when that was asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NewestRow {
+    asked_at: Instant,
+    recorded_at: Option<Instant>,
+}
+
 impl App {
     /// Why jobs do nothing by themselves at the present instant; none where it can be believed, as on a sandbox, where it may be
     /// any. When the newest row was recorded is asked every few minutes: whoever runs jobs also leaves newer marks, but charges come from
@@ -74,14 +81,14 @@ impl App {
     async fn newest_row(&self) -> Result<Option<Instant>, StoreError> {
         let now = self.now();
         let mut known = self.newest_row.lock().await;
-        if let Some((asked_at, newest)) = *known
+        if let Some(NewestRow { asked_at, recorded_at }) = *known
             && (asked_at..=asked_at.plus_seconds(NEWEST_ROW_SECONDS)).contains(&now)
         {
-            return Ok(newest);
+            return Ok(recorded_at);
         }
-        let newest = self.store.newest_recorded_at().await?;
-        *known = Some((now, newest));
-        Ok(newest)
+        let recorded_at = self.store.newest_recorded_at().await?;
+        *known = Some(NewestRow { asked_at: now, recorded_at });
+        Ok(recorded_at)
     }
 }
 

@@ -152,8 +152,7 @@ pub struct App {
     /// Where calls of this process meet to be done together.
     desk: Desk,
     tally: Tally,
-    /// When the newest row had been recorded, and when that was asked.
-    newest_row: Arc<Mutex<Option<(Instant, Option<Instant>)>>>,
+    newest_row: Arc<Mutex<Option<clocks::NewestRow>>>,
 }
 
 impl App {
