@@ -1,12 +1,14 @@
 //! Many calls as one batch: loaded, planned and written together (DESIGN 8), each with an answer of its own.
 
+use super::retention::Recalled;
 use super::{Answer, App, AppError, desk};
 use crate::clock::Clock;
 use crate::core::calendar::Instant;
 use crate::core::ids::AccountId;
 use crate::core::ledger::{Account, Call, Grant, Ledger, Purchase, Receipt, Refusal};
 use crate::core::transaction::Transaction;
-use crate::store::{Batch, Load, Store, StoreError};
+use crate::sealed::Folder;
+use crate::store::{Batch, Store, StoreError};
 
 /// A call in a batch: on which account, what, and by which clock. It happens when its turn comes, not when it was sent:
 /// so no ledger is asked about an instant before its newest row.
@@ -42,7 +44,7 @@ impl App {
     /// [`StoreError`]; nothing was written then.
     pub async fn apply(&self, calls: &[(AccountId, Call)]) -> Result<Vec<Result<Receipt, AppError>>, StoreError> {
         let calls = self.in_turn(calls);
-        apply(&self.store, &calls, |_, receipt, _| Ok(receipt)).await
+        apply(&self.store, &self.sealed_folder(), &calls, |_, receipt, _| Ok(receipt)).await
     }
 
     /// What [`App::apply`] would answer. Nothing is written.
@@ -51,7 +53,7 @@ impl App {
     /// [`StoreError`].
     pub async fn plan(&self, calls: &[(AccountId, Call)]) -> Result<Vec<Result<Receipt, AppError>>, StoreError> {
         let calls = self.in_turn(calls);
-        let mut batch = self.store.load(&load(&calls)).await?;
+        let mut batch = self.loaded(&calls).await?;
         let one = |(account, call, clock): &InTurn<'_>| Ok(apply_one(&mut batch, account, call, clock.now())?.1);
         Ok(calls.iter().map(one).collect())
     }
@@ -62,7 +64,7 @@ impl App {
     /// [`AppError`], for the first account that does not exist or cannot be brought up to date.
     pub async fn foresee(&self, calls: &[(AccountId, Call)]) -> Result<Vec<Foreseen>, AppError> {
         let calls = self.in_turn(calls);
-        let mut batch = self.store.load(&load(&calls)).await?;
+        let mut batch = self.loaded(&calls).await?;
         let now = self.now();
         // Whether time has passed in the ledger or not changes nothing (R3), and so nothing that it does is taken for a call's.
         for ledger in batch.ledgers.values_mut() {
@@ -83,9 +85,8 @@ impl App {
     /// # Errors
     /// As [`App::call`].
     pub async fn dry_run(&self, account: &AccountId, call: &Call) -> Result<Answer, AppError> {
-        let (now, mut load) = (self.now(), Load::default());
-        load.call(account, call, now);
-        let mut batch = self.store.load(&load).await?;
+        let now = self.now();
+        let mut batch = self.loaded(&[(account, call, Clock::Fixed(now))]).await?;
         let (ledger, receipt) = apply_one(&mut batch, account, call, now)?;
         Ok(desk::answer(ledger, receipt, now)?)
     }
@@ -95,7 +96,7 @@ impl App {
     /// # Errors
     /// [`StoreError`].
     pub async fn check(&self, calls: &[(AccountId, Call)]) -> Result<Vec<Result<(), AppError>>, StoreError> {
-        let batch = self.store.load(&load(&self.in_turn(calls))).await?;
+        let batch = self.loaded(&self.in_turn(calls)).await?;
         let now = self.now();
         let check = |(account, call): &(AccountId, Call)| {
             let ledger = batch.ledgers.get(account).ok_or_else(|| AppError::UnknownAccount(account.clone()))?;
@@ -104,28 +105,52 @@ impl App {
         Ok(calls.iter().map(check).collect())
     }
 
+    /// All that `calls` need, to look at.
+    async fn loaded(&self, calls: &[InTurn<'_>]) -> Result<Batch, StoreError> {
+        let mut recalled = Recalled::default();
+        loop {
+            let mut batch = self.store.load(&recalled.load(calls)).await?;
+            let lacking = recalled.lend(&mut batch, calls);
+            if lacking.is_empty() {
+                return Ok(batch);
+            }
+            recalled.recall(&self.store, &self.sealed_folder(), lacking).await?;
+        }
+    }
+
     fn in_turn<'a>(&self, calls: &'a [(AccountId, Call)]) -> Vec<InTurn<'a>> {
         calls.iter().map(|(account, call)| (account, call, self.clock)).collect()
     }
 }
 
-/// Does `calls` in one database transaction; `answer` makes of each receipt, and the ledger after it, what is asked for.
+/// Does `calls` in one database transaction; `answer` makes of each receipt, and the ledger after it, what is asked for. Rows that
+/// they need and that have left the database come from the sealed files in `folder`.
 pub(super) async fn apply<T>(
     store: &Store,
+    folder: &Folder,
     calls: &[InTurn<'_>],
     mut answer: impl FnMut(&Ledger, Receipt, Instant) -> Result<T, Refusal>,
 ) -> Result<Vec<Result<T, AppError>>, StoreError> {
-    let mut ours = Ours::default();
-    let plan = |batch: &mut Batch| {
-        let may_be_written = batch.may_be_written;
-        let one = |(at, (account, call, clock)): (usize, &InTurn<'_>)| {
-            let now = clock.now();
-            let (ledger, receipt) = apply_one(batch, account, call, now)?;
-            Ok(answer(ledger, ours.judged(at, receipt, may_be_written), now)?)
+    let (mut ours, mut recalled) = (Ours::default(), Recalled::default());
+    loop {
+        let plan = |batch: &mut Batch| {
+            let lacking = recalled.lend(batch, calls);
+            if !lacking.is_empty() {
+                return Err(lacking);
+            }
+            let may_be_written = batch.may_be_written;
+            let one = |(at, (account, call, clock)): (usize, &InTurn<'_>)| {
+                let now = clock.now();
+                let (ledger, receipt) = apply_one(batch, account, call, now)?;
+                Ok(answer(ledger, ours.judged(at, receipt, may_be_written), now)?)
+            };
+            Ok(calls.iter().enumerate().map(one).collect())
         };
-        calls.iter().enumerate().map(one).collect()
-    };
-    store.update(&load(calls), plan).await
+        match store.update(&recalled.load(calls), plan).await? {
+            Ok(answers) => return Ok(answers),
+            Err(lacking) => recalled.recall(store, folder, lacking).await?,
+        }
+    }
 }
 
 /// The rows that this process has planned for a batch. The plan may be made again, and after a connection was lost it is not
@@ -146,12 +171,6 @@ impl Ours {
         }
         receipt
     }
-}
-
-fn load(calls: &[InTurn<'_>]) -> Load {
-    let mut load = Load::default();
-    calls.iter().for_each(|(account, call, clock)| load.call(account, call, clock.now()));
-    load
 }
 
 fn apply_one<'a>(

@@ -12,6 +12,7 @@ use crate::core::calendar::Instant;
 use crate::core::credits::Credits;
 use crate::core::ids::AccountId;
 use crate::core::ledger::{Call, Ledger, Receipt, Refusal};
+use crate::sealed::Folder;
 use crate::store::{BATCHES_AT_ONCE, Store, StoreError};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,6 +31,8 @@ pub(super) struct Desk(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     store: Store,
+    /// Of the sealed files.
+    folder: Folder,
     queue: Mutex<Queue>,
 }
 
@@ -52,8 +55,8 @@ struct Asked {
 }
 
 impl Desk {
-    pub(super) fn new(store: Store) -> Desk {
-        Desk(Arc::new(Inner { store, queue: Mutex::default() }))
+    pub(super) fn new(store: Store, folder: Folder) -> Desk {
+        Desk(Arc::new(Inner { store, folder, queue: Mutex::default() }))
     }
 
     /// Asks, and waits for the answer. Whoever stops waiting does not stop the call.
@@ -87,7 +90,7 @@ impl Inner {
 async fn serve(desk: Arc<Inner>) {
     let mut clerk = Clerk { desk, accounts: BTreeSet::new() };
     while let Some(batch) = clerk.take() {
-        do_batch(&clerk.desk.store, batch).await;
+        do_batch(&clerk.desk, batch).await;
         // Whoever was just answered and has another call at once makes it now, and is in the next batch, not in the one
         // behind it: fewer commits for as many calls. Where nobody has, this costs nothing.
         tokio::task::yield_now().await;
@@ -137,8 +140,8 @@ impl Drop for Clerk {
     }
 }
 
-async fn do_batch(store: &Store, batch: Vec<Asked>) {
-    match apply(store, &batch).await {
+async fn do_batch(desk: &Inner, batch: Vec<Asked>) {
+    match apply(desk, &batch).await {
         Ok(answers) => {
             for (asked, answer) in batch.into_iter().zip(answers) {
                 // A caller that left has no use for it.
@@ -148,7 +151,7 @@ async fn do_batch(store: &Store, batch: Vec<Asked>) {
         // One of them may be what the database cannot take or read: alone, it spoils no other.
         Err(error) if batch.len() > 1 && error.is_about_data() => {
             for asked in batch {
-                Box::pin(do_batch(store, vec![asked])).await;
+                Box::pin(do_batch(desk, vec![asked])).await;
             }
         }
         Err(error) => {
@@ -161,10 +164,10 @@ async fn do_batch(store: &Store, batch: Vec<Asked>) {
 }
 
 /// Does a batch: one answer for each call, in order.
-async fn apply(store: &Store, batch: &[Asked]) -> Result<Vec<Result<Answer, AppError>>, StoreError> {
+async fn apply(desk: &Inner, batch: &[Asked]) -> Result<Vec<Result<Answer, AppError>>, StoreError> {
     let calls: Vec<InTurn<'_>> =
         batch.iter().map(|Asked { account, call, clock, .. }| (account, call, *clock)).collect();
-    batch::apply(store, &calls, answer).await
+    batch::apply(&desk.store, &desk.folder, &calls, answer).await
 }
 
 pub(super) fn answer(ledger: &Ledger, Receipt { row, replayed }: Receipt, now: Instant) -> Result<Answer, Refusal> {

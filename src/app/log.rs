@@ -1,11 +1,12 @@
 //! The log of one account, page by page, to older rows or to newer ones: all of it, or what passes filters and has a text in it.
 
+use super::retention::on_whole;
 use super::{App, AppError};
 use crate::core::calendar::Instant;
 use crate::core::ids::{AccountId, ActionCode, Key, Reference, UserId};
 use crate::core::statement::Filters;
 use crate::core::transaction::Transaction;
-use crate::store::{LogPlace, LogStretch, LogWay};
+use crate::store::{LogFilter, LogPlace, LogStretch, LogWay, Opening};
 
 /// Rows that the database sifts for one page of what is filtered: some tens of milliseconds.
 const SIFTED_MAX: usize = 50_000;
@@ -65,6 +66,31 @@ fn has_text(row: &Transaction, text: &str) -> bool {
 }
 
 impl App {
+    /// The newest `limit` rows of the log that `filter` lets pass, newest first.
+    ///
+    /// # Errors
+    /// [`AppError`] when the store or the sealed files fail.
+    pub async fn log_newest(
+        &self,
+        filter: &LogFilter,
+        limit: usize,
+    ) -> Result<Vec<(AccountId, Transaction)>, AppError> {
+        let accounts = filter.account.as_ref().map(std::slice::from_ref);
+        on_whole!(self, accounts, |app| app.read_newest(filter, limit).await)
+    }
+
+    async fn read_newest(&self, filter: &LogFilter, limit: usize) -> Result<Vec<(AccountId, Transaction)>, AppError> {
+        let rows = self.store.log_newest(filter, limit).await?;
+        let openings = self.store.openings(filter.account.as_ref().map(std::slice::from_ref)).await?;
+        let is_full = rows.len() >= limit;
+        let newest = openings.into_iter().max_by_key(|opening| opening.recorded_at);
+        let reaches = |opening: &Opening| {
+            let last = rows.last().map_or(Instant::MIN, |(_, row)| row.occurred_at);
+            filter.from.is_none_or(|from| from <= opening.recorded_at) && !(is_full && last > opening.recorded_at)
+        };
+        newest.filter(reaches).map_or(Ok(rows), |opening| Err(AppError::Dropped(opening.account)))
+    }
+
     /// Up to `size` rows of the log of `account` that `ask` admits behind the row `behind`, seen that way, in its order.
     ///
     /// # Errors
@@ -77,8 +103,27 @@ impl App {
         behind: Option<LogPlace>,
         size: usize,
     ) -> Result<LogPage, AppError> {
+        on_whole!(self, Some(std::slice::from_ref(account)), |app| app.read_log(account, ask, way, behind, size).await)
+    }
+
+    async fn read_log(
+        &self,
+        account: &AccountId,
+        ask: &LogAsk,
+        way: LogWay,
+        behind: Option<LogPlace>,
+        size: usize,
+    ) -> Result<LogPage, AppError> {
         let (mut place, mut page) = (behind, LogPage::default());
-        let of = |behind, through| LogStretch { from: ask.from, to: ask.to, way, behind, through };
+        // Behind its opening all rows of the account are there. What is behind that in the log is looked up elsewhere, once a page
+        // comes to it.
+        let opening = self.store.openings(Some(std::slice::from_ref(account))).await?.into_iter().next();
+        let begin = opening.as_ref().map_or(ask.from, |opening| ask.from.max(opening.recorded_at.plus_micros(1)));
+        let is_cut = begin > ask.from;
+        if is_cut && way == LogWay::Forth && behind.is_none_or(|place| place.occurred_at < begin) {
+            return Err(AppError::Dropped(account.clone()));
+        }
+        let of = |behind, through| LogStretch { from: begin, to: ask.to, way, behind, through };
         let looked_at_max = if ask.text.is_empty() { SIFTED_MAX } else { LOOKED_AT_MAX };
         // Where the looking ends, as nobody waits for ever; without filters each row is one of the page.
         let through = match ask.is_plain() {
@@ -98,6 +143,9 @@ impl App {
                 if ask.admits(&row) {
                     page.rows.push(row);
                 }
+            }
+            if is_end && through.is_none() && is_cut && way == LogWay::Back {
+                return Err(AppError::Dropped(account.clone()));
             }
             if is_end {
                 (page.next, page.looked_at) = (through, through.map(|_| looked_at_max));

@@ -1,5 +1,6 @@
 //! What the charts of one account show beside the figures: its allowance, its levels, and how long its credits last.
 
+use super::retention::on_whole;
 use super::{App, AppError, balance_of};
 use crate::core::calendar::{Instant, Month, next_day};
 use crate::core::forecast::{DailyUse, ForecastInput};
@@ -24,9 +25,18 @@ impl App {
         if spec.grouping() != Grouping::Day || spec.scope() != Scope::Account {
             return Ok(None);
         }
+        on_whole!(self, Some(std::slice::from_ref(id)), |app| app.read_marks(id, spec, as_of).await)
+    }
+
+    async fn read_marks(
+        &self,
+        id: &AccountId,
+        spec: &ReportSpec,
+        as_of: Option<Instant>,
+    ) -> Result<Option<Marks>, AppError> {
         let one = std::slice::from_ref(id);
         let mut ledgers = match as_of {
-            Some(at) => self.store.load_as_of(one, at).await?,
+            Some(at) => self.load_as_of(one, at).await?,
             None => self.store.load(&Load::accounts(one, self.now())).await?.ledgers,
         };
         let record = self.store.accounts(one).await?.into_iter().next();

@@ -14,6 +14,7 @@ mod marks;
 mod reading;
 mod refused;
 mod report;
+mod retention;
 mod sealing;
 mod standing;
 mod stated;
@@ -27,6 +28,7 @@ pub use clocks::BadClock;
 pub use desk::DESK_BATCH_MAX;
 pub use health::{Health, free_bytes};
 pub use log::{LogAsk, LogPage};
+pub use retention::Dropping;
 pub use sealing::{NextSealing, SealedProof, Sealing};
 pub use standing::{Lately, Standing};
 pub use stated::Stated;
@@ -42,9 +44,10 @@ use crate::core::ids::AccountId;
 use crate::core::ledger::{AccountStatus, Call, Grant, Ledger, Purchase, Refusal, Usage};
 use crate::core::transaction::Transaction;
 use crate::core::unsubscribe::BadToken;
-use crate::sealed::SealedError;
+use crate::sealed::{Folder, SealedError};
 use crate::store::{Load, Store, StoreError};
 use desk::Desk;
+use retention::on_whole;
 use std::borrow::Cow;
 use std::sync::Arc;
 use tally::Tally;
@@ -86,6 +89,27 @@ pub enum AppError {
     /// The sealed files failed.
     #[error(transparent)]
     Sealed(#[from] SealedError),
+    /// A row is not in the sealed files as it is in the database, so it does not leave it.
+    #[error(
+        "row {seq} of {account} is not in the sealed files as it is in the database; it was not dropped, nor what comes behind \
+         it. `creditd verify --sealed` shows what differs"
+    )]
+    NotSealed {
+        /// Whose.
+        account: AccountId,
+        /// Its number.
+        seq: i64,
+    },
+    /// Something needs rows that have left the database: whoever reads does so on a whole copy.
+    #[error(
+        "old rows of {0} are in the sealed files alone, and this reads the database; this is a defect of creditd, please report it"
+    )]
+    Dropped(AccountId),
+    /// A whole copy cannot be made.
+    #[error(
+        "old rows are in the sealed files alone, and there is no folder to lay them out in: {0}. Look at the disk of temporary files (TMPDIR)"
+    )]
+    Copy(std::io::Error),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -153,6 +177,8 @@ pub struct App {
     desk: Desk,
     tally: Tally,
     newest_row: Arc<Mutex<Option<clocks::NewestRow>>>,
+    /// The folder of a whole copy, on which this one reads; removed with it.
+    _copy: Option<Arc<tempfile::TempDir>>,
 }
 
 impl App {
@@ -173,8 +199,8 @@ impl App {
         if clock.is_set() && !store.meta().sandbox {
             return Err(AppError::NotASandbox);
         }
-        let desk = Desk::new(store.clone());
-        Ok(App { settings, desk, tally: Tally::default(), newest_row: Arc::default(), store, clock })
+        let desk = Desk::new(store.clone(), Folder::new(settings.sealed.dir.clone()));
+        Ok(App { settings, desk, tally: Tally::default(), newest_row: Arc::default(), _copy: None, store, clock })
     }
 
     /// The present instant.
@@ -254,7 +280,11 @@ impl App {
     /// [`AppError::AsOfFuture`] for an instant to come, others when the store fails.
     pub async fn balances_as_of(&self, accounts: &[AccountId], at: Instant) -> Result<Vec<Balance>, AppError> {
         self.check_as_of(Some(at))?;
-        let ledgers = self.store.load_as_of(accounts, at).await?;
+        on_whole!(self, Some(accounts), |app| app.read_balances_as_of(accounts, at).await)
+    }
+
+    async fn read_balances_as_of(&self, accounts: &[AccountId], at: Instant) -> Result<Vec<Balance>, AppError> {
+        let ledgers = self.load_as_of(accounts, at).await?;
         ledgers.values().map(|ledger| Ok(balance_of(ledger, at)?)).collect()
     }
 

@@ -1,5 +1,6 @@
 //! What reports are made of: the rows of some accounts over a range of local days.
 
+use super::retention::on_whole;
 use super::sealing::blocking_sealed;
 use super::{App, AppError};
 use crate::core::calendar::Instant;
@@ -13,8 +14,8 @@ use crate::core::statement::{
 };
 use crate::core::transaction::Transaction;
 use crate::sealed::{SealedError, SealedRange, sum_range};
-use crate::store::{BegunRead, Load, ReportAsk, ReportRange, ReportRead, StoreError, StoredAccount, Way};
-use std::collections::VecDeque;
+use crate::store::{BegunRead, Load, Opening, ReportAsk, ReportRange, ReportRead, StoreError, StoredAccount, Way};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -62,6 +63,8 @@ pub(super) struct Pinned {
     last_seqs: Vec<i64>,
     /// By the number of the account, the rows that a reset would write by now (R3).
     unwritten: Vec<(usize, Vec<Transaction>)>,
+    /// By the number of the account, with what its rows begin where some have left the database.
+    openings: BTreeMap<usize, Opening>,
     is_chosen: bool,
     /// At which moment, where that is past.
     as_of: Option<Instant>,
@@ -79,14 +82,29 @@ impl Pinned {
     /// The rows of `range` of each account that were written behind `after_seqs`, by the number of the account.
     pub(super) fn ranges(&self, range: DateRange, after_seqs: Option<&[i64]>) -> Vec<(usize, ReportRange)> {
         let of = |(at, account): (usize, &ReportAccount)| {
-            let (after_seq, last_seq) = (after_seqs.map_or(0, |seqs| seqs[at]), self.last_seqs[at]);
+            let (after_seq, last_seq) = (after_seqs.map_or(self.opening(at).0, |seqs| seqs[at]), self.last_seqs[at]);
             // Most accounts have nothing that is not sealed, and a range in a calendar takes a while to find.
-            (after_seq < last_seq).then(|| {
+            let has_more = if after_seqs.is_some() { after_seq < last_seq } else { last_seq > 0 };
+            has_more.then(|| {
                 let (from, to) = range.instants_in(&account.calendar);
                 (at, ReportRange { account: account.id.clone(), from, to, after_seq, last_seq })
             })
         };
         self.accounts.iter().enumerate().filter_map(of).collect()
+    }
+
+    /// The row with which the rows of account number `at` begin, and the balance with it.
+    pub(super) fn opening(&self, at: usize) -> (i64, Split) {
+        self.openings.get(&at).map_or((0, Split::ZERO), |opening| (opening.seq, opening.balance))
+    }
+
+    /// Refuses where rows that have left the database may count in `range`.
+    pub(super) fn check_there(&self, range: DateRange) -> Result<(), AppError> {
+        let reaches = |(at, opening): &(&usize, &Opening)| {
+            range.instants_in(&self.accounts[**at].calendar).0 <= opening.recorded_at
+        };
+        let first = self.openings.iter().find(reaches);
+        first.map_or(Ok(()), |(_, opening)| Err(AppError::Dropped(opening.account.clone())))
     }
 
     /// The rows of account number `at` that a reset would write by now.
@@ -113,8 +131,14 @@ impl App {
         as_of: Option<Instant>,
         progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
     ) -> Result<(Vec<ReportAccount>, Rows), AppError> {
-        let pinned = self.pin(accounts, as_of).await?;
-        self.rows_of(&pinned, &wanted.into(), progress).await
+        let wanted = wanted.into();
+        on_whole!(self, accounts, |app| {
+            let pinned = app.pin(accounts, as_of).await;
+            match pinned {
+                Ok(pinned) => app.rows_of(&pinned, &wanted, progress).await,
+                Err(error) => Err(error),
+            }
+        })
     }
 
     /// The rows of what is `wanted`, of accounts as they were at one moment.
@@ -136,12 +160,20 @@ impl App {
             None => None,
         };
         let known = match sealed {
-            None if pinned.accounts.len() <= ACCOUNTS_ENTERED => {
-                Some(self.enter(&mut reading, pinned, wanted.range).await?)
+            None => {
+                pinned.check_there(wanted.range)?;
+                self.enter(&mut reading, pinned, wanted.range).await?
             }
-            sealed => sealed,
+            Some(known) => {
+                // As it read before rows left: none of the parts of then has them all.
+                let lacks = |(at, opening): &(&usize, &Opening)| known[**at] < opening.seq;
+                if let Some((_, opening)) = pinned.openings.iter().find(lacks) {
+                    return Err(AppError::Dropped(opening.account.clone()));
+                }
+                known
+            }
         };
-        let ranges = pinned.ranges(wanted.range, known.as_deref());
+        let ranges = pinned.ranges(wanted.range, Some(&known));
         let has_openings = wanted.spec.is_none_or(ReportSpec::has_balances);
         let way = self.store.way_to_rows(&ranges, !pinned.is_chosen).await?;
         let asked = ReportAsk { breakdown: wanted.breakdown, has_openings, way };
@@ -153,20 +185,23 @@ impl App {
 
     /// Adds the balance with which the range of each account begins, and returns the row that left it. No row counts before it was
     /// recorded, so what that one and those before it changed is in the balance, and none of them is in the range. Where most
-    /// rows are behind it, 0: to walk over these would cost more than to look up those of the range.
+    /// rows are behind it, or of many accounts, that is the opening: to walk over these would cost more than to look up those
+    /// of the range.
     async fn enter(&self, reading: &mut Reading, pinned: &Pinned, range: DateRange) -> Result<Vec<i64>, AppError> {
-        let mut known = vec![0; pinned.accounts.len()];
-        for ((account, last_seq), known) in reading.accounts.iter_mut().zip(&pinned.last_seqs).zip(&mut known) {
-            if *last_seq > ROWS_ENTERED {
+        let mut known = Vec::with_capacity(pinned.accounts.len());
+        let are_few = pinned.accounts.len() <= ACCOUNTS_ENTERED;
+        for (at, (account, last_seq)) in reading.accounts.iter_mut().zip(&pinned.last_seqs).enumerate() {
+            let (mut seq, mut balance) = pinned.opening(at);
+            if are_few && *last_seq > ROWS_ENTERED {
                 let (from, _) = range.instants_in(&account.calendar);
-                let (seq, balance) = self.store.recorded_before(&account.id, from, *last_seq).await?;
-                if seq < *last_seq / 2 {
-                    continue;
+                let entered = self.store.recorded_before(&account.id, from, *last_seq).await?;
+                if entered.0 >= *last_seq / 2 {
+                    (seq, balance) = entered;
                 }
-                let sum = account.opening.plus(balance);
-                account.opening = sum.map_err(|source| Refusal::Overflow { account: account.id.clone(), source })?;
-                *known = seq;
             }
+            let sum = account.opening.plus(balance);
+            account.opening = sum.map_err(|source| Refusal::Overflow { account: account.id.clone(), source })?;
+            known.push(seq);
         }
         Ok(known)
     }
@@ -178,6 +213,7 @@ impl App {
         spec: &ReportSpec,
         progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
     ) -> Result<(Vec<ReportAccount>, Rows), AppError> {
+        pinned.check_there(spec.range())?;
         let mut reading = Reading { accounts: pinned.accounts.clone(), rows: Rows::default() };
         let ranges = pinned.ranges(spec.range(), None);
         let begin = |page: &_| self.store.begin_uses(page, spec.breakdown(), spec.filters(), ROWS_PER_PIECE);
@@ -258,8 +294,8 @@ impl App {
         }
         let is_chosen = chosen.is_some();
         let (accounts, last_seqs, unwritten) = (Vec::new(), Vec::new(), Vec::new());
-        let without_files = AtomicBool::new(false);
-        let mut pinned = Pinned { accounts, last_seqs, unwritten, is_chosen, as_of, without_files };
+        let (openings, without_files) = (BTreeMap::new(), AtomicBool::new(false));
+        let mut pinned = Pinned { accounts, last_seqs, unwritten, openings, is_chosen, as_of, without_files };
         let found = self.store.report_accounts(chosen.as_deref()).await?;
         // At `as_of` there was no account of which creditd learned later.
         let is_known_then = |account: &StoredAccount| as_of.is_none_or(|at| account.created_at <= at);
@@ -283,10 +319,20 @@ impl App {
             pinned.accounts.push(ReportAccount { id, calendar, opening: Split::ZERO });
             pinned.last_seqs.push(last_seq);
         }
+        // Both are in the order of the ids.
+        let mut at = 0;
+        for opening in self.store.openings(chosen.as_deref()).await? {
+            while pinned.accounts.get(at).is_some_and(|account| account.id < opening.account) {
+                at += 1;
+            }
+            if pinned.accounts.get(at).is_some_and(|account| account.id == opening.account) {
+                pinned.openings.insert(at, opening);
+            }
+        }
         for page in others.chunks(ACCOUNTS_PER_READ) {
             let ids: Vec<AccountId> = page.iter().map(|(_, id)| id.clone()).collect();
             let mut ledgers = match as_of {
-                Some(at) => self.store.load_as_of(&ids, at).await?,
+                Some(at) => self.load_as_of(&ids, at).await?,
                 None => self.store.load(&Load::accounts(&ids, now)).await?.ledgers,
             };
             for (at, id) in page {
@@ -378,7 +424,7 @@ impl App {
     }
 
     /// The same rows of ledgers that are loaded, as of their last row: what was written since does not count, and what a
-    /// reset at `now` would write does. They come in the order of `ledgers`.
+    /// reset at `now` would write does. They come in the order of `ledgers`. No row of them has left the database.
     ///
     /// # Errors
     /// [`AppError`] when the store fails or a sum leaves the range of credits.

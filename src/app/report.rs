@@ -2,6 +2,7 @@
 //! meanwhile.
 
 use super::reading::{ACCOUNTS_PER_READ, Pinned, Wanted, row_of};
+use super::retention::on_whole;
 use super::{App, AppError};
 use crate::core::calendar::Instant;
 use crate::core::credits::Overflow;
@@ -24,6 +25,16 @@ impl App {
     /// [`AppError::UnknownAccount`] for the first of `accounts` that does not exist; [`AppError::AsOfFuture`]; others
     /// when the store fails or there is more than a report holds.
     pub async fn read_report(
+        &self,
+        accounts: Option<&[AccountId]>,
+        spec: &ReportSpec,
+        as_of: Option<Instant>,
+        progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
+    ) -> Result<Reading, AppError> {
+        on_whole!(self, accounts, |app| app.read(accounts, spec, as_of, progress).await)
+    }
+
+    async fn read(
         &self,
         accounts: Option<&[AccountId]>,
         spec: &ReportSpec,
@@ -93,6 +104,7 @@ impl App {
 
     /// The transactions themselves, in order.
     async fn log_of(&self, pinned: &Pinned, spec: &ReportSpec) -> Result<Vec<LogRow>, AppError> {
+        pinned.check_there(spec.range())?;
         let mut log = Vec::new();
         let add = |log: &mut Vec<LogRow>, at: usize, row: Transaction| {
             if let Some(ReportAccount { id, calendar, .. }) = pinned.accounts.get(at) {
@@ -117,6 +129,7 @@ impl App {
 
     /// Money and accounts.
     async fn facts_of(&self, pinned: &Pinned, spec: &ReportSpec) -> Result<Facts, AppError> {
+        pinned.check_there(spec.range())?;
         let mut facts = Facts { accounts: pinned.accounts.len() as u64, ..Facts::default() };
         let mut unwritten: BTreeMap<usize, Vec<&Transaction>> = BTreeMap::new();
         for (at, row) in pinned.unwritten() {

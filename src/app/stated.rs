@@ -1,6 +1,7 @@
 //! What the statements of many accounts are made of, a batch at a time.
 
 use super::reading::ACCOUNTS_PER_READ;
+use super::retention::on_whole;
 use super::{App, AppError};
 use crate::core::calendar::Instant;
 use crate::core::credits::{Credits, Overflow};
@@ -31,7 +32,12 @@ impl App {
     /// [`AppError::UnknownAccount`] for the first of `accounts` that does not exist; others when the store fails or a sum
     /// leaves the range of credits.
     pub async fn statements(&self, accounts: &[AccountId], range: DateRange) -> Result<Vec<Stated>, AppError> {
+        on_whole!(self, Some(accounts), |app| app.read_statements(accounts, range).await)
+    }
+
+    async fn read_statements(&self, accounts: &[AccountId], range: DateRange) -> Result<Vec<Stated>, AppError> {
         let pinned = self.pin(Some(accounts), None).await?;
+        pinned.check_there(range)?;
         let none = (StatementRows::default(), Facts { accounts: 1, ..Facts::default() });
         let mut stated: Vec<(StatementRows, Facts)> = vec![none; pinned.accounts.len()];
         let mut unwritten: BTreeMap<usize, Vec<&Transaction>> = BTreeMap::new();
@@ -44,7 +50,9 @@ impl App {
             for (((at, range), rows), holdings) in page.iter().zip(rows).zip(holdings) {
                 let facts = facts_of(range, holdings, &rows, unwritten.get(at).map_or(&[], Vec::as_slice));
                 let overflow = |source: Overflow| Refusal::Overflow { account: range.account.clone(), source };
-                stated[*at] = (rows, facts.map_err(overflow)?);
+                let facts = facts.map_err(overflow)?;
+                let opening = rows.opening.plus(pinned.opening(*at).1).map_err(overflow)?;
+                stated[*at] = (StatementRows { opening, ..rows }, facts);
             }
         }
         for (at, row) in pinned.unwritten() {

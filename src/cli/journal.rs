@@ -60,6 +60,8 @@ pub(super) async fn write(
 
 /// All about one account at `now`, with what is due by then and not written yet (R3); none where it was not known then.
 async fn read(app: &App, id: &AccountId, as_of: Option<Instant>, now: Instant) -> Result<Option<Book>, Failure> {
+    let whole = app.whole_if_dropped(Some(std::slice::from_ref(id))).await?;
+    let app = whole.as_ref().unwrap_or(app);
     let mut ledgers = match as_of {
         Some(at) => app.store.load_as_of(std::slice::from_ref(id), at).await?,
         None => app.store.load(&Load::accounts([id], now)).await?.ledgers,

@@ -14,12 +14,14 @@ use crate::core::counting::counted_are;
 use crate::core::ids::{AccountId, ActionCode, Key, Reference, UserId};
 use crate::core::transaction::{Kind, Reason, Status, Transaction, touched, words};
 use crate::report::journal::JournalFormat;
-use crate::store::{Cursor, LogFilter};
+use crate::store::{Cursor, LogFilter, Store};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Rows read at once.
 const PAGE_ROWS: usize = 5_000;
+/// Accounts whose old rows are laid out at once.
+const PAGE_ACCOUNTS: usize = 1_000;
 const SCHEMA: &str = "creditd.transactions/1";
 
 /// The transaction log: list, export, import
@@ -106,7 +108,7 @@ impl List {
             return Err(Failure::message(Exit::Usage, what));
         }
         let filter = LogFilter { account, from, to, user, action, kind, status, recorded_until: as_of };
-        let rows = app.store.log_newest(&filter, limit.saturating_add(1)).await?;
+        let rows = app.log_newest(&filter, limit.saturating_add(1)).await?;
 
         // A table has room for what people look at; every other form has everything.
         let has_room_for = |name: &str| match name {
@@ -242,23 +244,45 @@ impl Export {
         mode: OutputMode,
         progress: &mut dyn FnMut(u64),
     ) -> Result<u64, Failure> {
-        let filter = LogFilter { account: self.account.clone(), recorded_until: self.as_of, ..LogFilter::default() };
         let columns: Vec<Column> = FIELDS.iter().map(Field::column).collect();
         let mut list = RecordWriter::new(out, Layout { mode, width: None }, SCHEMA, &columns)?;
-        let mut after: Option<Cursor> = None;
         let mut written = 0_u64;
+        let chosen = self.account.as_ref().map(std::slice::from_ref);
+        if app.store.openings(chosen).await?.is_empty() {
+            written = self.write_rows(&app.store, self.account.as_ref(), &mut list, written, progress).await?;
+        } else {
+            // Of old rows that are in sealed files alone, those of some accounts at a time are laid out.
+            let mut pages = app.store.pages(chosen, PAGE_ACCOUNTS);
+            while let Some(ids) = pages.next().await? {
+                let whole = app.whole(Some(&ids)).await?;
+                written = self.write_rows(&whole.store, None, &mut list, written, progress).await?;
+            }
+        }
+        list.finish()?;
+        Ok(written)
+    }
+
+    /// Writes the rows in `store` of `account`, or of all, behind those that are `written`; returns how many these are then.
+    async fn write_rows(
+        &self,
+        store: &Store,
+        account: Option<&AccountId>,
+        list: &mut RecordWriter<impl Write>,
+        mut written: u64,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<u64, Failure> {
+        let filter = LogFilter { account: account.cloned(), recorded_until: self.as_of, ..LogFilter::default() };
+        let mut after: Option<Cursor> = None;
         loop {
-            let page = app.store.log_page(&filter, after.as_ref(), PAGE_ROWS).await?;
+            let page = store.log_page(&filter, after.as_ref(), PAGE_ROWS).await?;
             for (account, row) in &page {
                 list.row(FIELDS.iter().map(|field| (field.cell)(account, row)).collect())?;
             }
             written += page.len() as u64;
             progress(written);
-            let Some((account, row)) = page.into_iter().next_back() else { break };
+            let Some((account, row)) = page.into_iter().next_back() else { return Ok(written) };
             after = Some(Cursor { account, seq: row.seq });
         }
-        list.finish()?;
-        Ok(written)
     }
 }
 

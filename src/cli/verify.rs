@@ -102,9 +102,10 @@ async fn sealed(context: &Context, app: &App) -> Result<(), Failure> {
         }
         list.finish()?;
     }
+    let left = if app.settings.sealed.keep_months.is_some() { " or dropped there" } else { "" };
     let what = format!("{}, {}", counted(found.parts, "sealed part"), counted(found.rows, "row"));
     if found.problems.is_empty() {
-        context.say(format_args!("{what}: every file is as its manifest says, every row as in the database."));
+        context.say(format_args!("{what}: every file is as its manifest says, every row as in the database{left}."));
         return Ok(());
     }
     Err(anyhow!(

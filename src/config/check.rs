@@ -21,6 +21,8 @@ const LATE_USAGE_DAYS_MAX: i64 = 366;
 const LAPSE_SOON_DAYS_MAX: i64 = 28;
 /// Not before whoever has a question has seen the next statement; a hundred years are for ever.
 const KEEP_DAYS: RangeInclusive<i64> = 40..=36_525;
+/// Forecasts, statements and late usage read the last months; a hundred years are for ever.
+const KEEP_MONTHS: RangeInclusive<i64> = 3..=1_200;
 /// Of events for webhooks: longer than they are tried, and no archive.
 const WEBHOOK_KEEP_DAYS: RangeInclusive<i64> = 7..=3_650;
 /// A receiver takes an event and looks at it later.
@@ -94,11 +96,12 @@ const LEASE_SECONDS_MAX: i64 = 300;
 const SCHEME_LEN_MAX: usize = 20;
 
 /// The whole numbers that are allowed, by setting: for the check, and for the schema that editors read.
-pub(super) const RANGES: [(&str, RangeInclusive<i64>); 18] = [
+pub(super) const RANGES: [(&str, RangeInclusive<i64>); 19] = [
     ("credits.monthly_allowance", 0..=AMOUNT_MAX),
     ("credits.pack_credits", 1..=AMOUNT_MAX),
     ("credits.pack_price_minor", 0..=AMOUNT_MAX),
     ("credits.late_usage_days", 0..=LATE_USAGE_DAYS_MAX),
+    ("sealed.keep_months", KEEP_MONTHS),
     ("alerts.lapse_soon_days", 1..=LAPSE_SOON_DAYS_MAX),
     ("alerts.lapse_soon_credits", 1..=AMOUNT_MAX),
     ("mail.keep_days", KEEP_DAYS),

@@ -225,6 +225,8 @@ pub struct SealedSettings {
     pub enabled: bool,
     /// The folder of the files.
     pub dir: PathBuf,
+    /// For how many months that are over rows of actions stay in the database once they are sealed; for ever where there is none.
+    pub keep_months: Option<u32>,
 }
 
 /// `[alerts]`

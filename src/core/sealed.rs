@@ -28,6 +28,12 @@ pub struct RecordedDays {
 }
 
 impl RecordedDays {
+    /// The instant at which they begin.
+    #[must_use]
+    pub fn begin(self) -> Instant {
+        Instant::from_micros(self.from.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros())
+    }
+
     /// The instant at which they are over.
     #[must_use]
     pub fn end(self) -> Instant {

@@ -98,6 +98,13 @@ impl Kind {
             _ => occurred_at,
         }
     }
+
+    /// Whether it comes of an AI action. These rows are nearly all of a ledger, and may leave the database once they are sealed
+    /// (DESIGN 8).
+    #[must_use]
+    pub const fn is_of_action(self) -> bool {
+        matches!(self, Kind::Charge | Kind::Hold | Kind::Release | Kind::Refund)
+    }
 }
 
 words! {

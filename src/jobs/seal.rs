@@ -1,10 +1,11 @@
 //! `seal`: writes what was recorded on days that are over to files (DESIGN 8), and joins the days of a month that is over.
 //!
 //! Reports are the same without it, only slower. A step that was cut short leaves files that nobody reads, and is done
-//! again; what is left of it then is removed.
+//! again; what is left of it then is removed. Where the operator keeps rows of actions for some months only, those that are sealed
+//! longer leave the database.
 
 use super::{Done, JobError, Kit, Run};
-use crate::app::Sealing;
+use crate::app::{App, Sealing};
 use crate::core::counting::counted;
 use crate::sealed::Tidied;
 
@@ -49,7 +50,25 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         (run.progress)(parts, None);
     }
     done.summary = format!("{} sealed in {}", counted(rows, "row"), counted(parts, "part")) + &said(&tidied);
+    if app.settings.sealed.keep_months.is_some() && !run.dry_run {
+        let dropped = drop_rows(app, run).await?;
+        if dropped > 0 {
+            let more = format!("; {} that were sealed long ago left the database", counted(dropped, "row"));
+            done.summary.push_str(&more);
+        }
+    }
     Ok(done)
+}
+
+/// Drops what is sealed and older than the operator keeps, a bounded batch at a time.
+async fn drop_rows(app: &App, run: &mut Run<'_>) -> Result<u64, JobError> {
+    let Some(mut dropping) = app.dropping().await? else { return Ok(0) };
+    let mut dropped = 0;
+    while let Some(rows) = app.drop_next(&mut dropping).await? {
+        run.check_stop()?;
+        dropped += rows;
+    }
+    Ok(dropped)
 }
 
 /// Adds what was done to the folder.

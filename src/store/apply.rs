@@ -18,7 +18,7 @@ use sqlx::postgres::PgConnection;
 use std::sync::LazyLock;
 
 #[rustfmt::skip]
-const TRANSACTIONS: Columns = Columns { table: "transactions", keys: 2, expected: 0, checked: None, columns: &[
+pub(super) const TRANSACTIONS: Columns = Columns { table: "transactions", keys: 2, expected: 0, checked: None, columns: &[
     ("account_id", Text), ("seq", Int), ("kind", Text), ("occurred_at", Int), ("recorded_at", Int), ("user_id", Text),
     ("action", Text), ("quantity", Int), ("unit_price", Int), ("status", Text), ("reason", Text), ("comment", Text),
     ("key", Text), ("content", Int), ("corrects", Int), ("expires_at", Int), ("money_minor", Int), ("currency", Text),
@@ -48,17 +48,20 @@ const GRANTS: Columns = Columns { table: "grants", keys: 2, expected: 0, checked
 /// What moves in grants that were there: the beginning of [`GRANTS`].
 const GRANTS_MOVED: Columns = Columns { columns: GRANTS.columns.split_at(12).0, ..GRANTS };
 /// Accounts whose next month, lapse or expiry is another now. Each must stand where it stood when its rows were planned: no
-/// further, as where another process has gone on, and no less far, as where the database was set back to an earlier state.
+/// further, as where another process has gone on, and no less far, as where the database was set back to an earlier state. And
+/// no rows may have left it meanwhile.
 #[rustfmt::skip]
-const ACCOUNTS: Columns = Columns { table: "accounts", keys: 1, expected: 2, columns: &[
-    ("account_id", Text), ("stood_at", Int), ("stood_since", Int), ("opened_through", Text), ("closed_through", Text),
-    ("last_seq", Int), ("last_recorded_at", Int), ("balance_free", Int), ("balance_purchased", Int), ("due_at", Int),
+const ACCOUNTS: Columns = Columns { table: "accounts", keys: 1, expected: 3, columns: &[
+    ("account_id", Text), ("stood_at", Int), ("stood_since", Int), ("stood_on", Int), ("opened_through", Text),
+    ("closed_through", Text), ("last_seq", Int), ("last_recorded_at", Int), ("balance_free", Int),
+    ("balance_purchased", Int), ("due_at", Int),
 ], checked: Some((
-    "last_seq", "CASE WHEN t.last_seq = v.stood_at AND t.last_recorded_at = v.stood_since THEN v.last_seq END",
+    "last_seq", "CASE WHEN t.last_seq = v.stood_at AND t.last_recorded_at = v.stood_since AND t.opening_seq = v.stood_on
+          THEN v.last_seq END",
 )) };
 /// The others: the beginning of [`ACCOUNTS`]. SQLite would move the entry in the index of `due_at`, and write its page,
 /// also where it stays the same.
-const ACCOUNTS_NOT_DUE: Columns = Columns { columns: ACCOUNTS.columns.split_at(9).0, ..ACCOUNTS };
+const ACCOUNTS_NOT_DUE: Columns = Columns { columns: ACCOUNTS.columns.split_at(10).0, ..ACCOUNTS };
 
 /// The statements that write a batch, for each database. Their texts are made once.
 struct Statements {
@@ -121,7 +124,8 @@ impl Projected {
                 cells.push(Cell::Int(due_at.micros()));
                 accounts.push(cells);
             }
-            if is_charges && batch.plain.contains(&id) {
+            // Where rows have left, the unique keys of those that are there do not tell a key that was used (R9).
+            if is_charges && batch.plain.contains(&id) && stood.opening == 0 {
                 kept.extend(KeptLedger::of(&ledger, due_at));
             }
             changes.push((id, ledger.into_changes()));
@@ -389,7 +393,7 @@ async fn write_caps(tx: &mut Tx, id: &AccountId, changes: &Changes) -> Result<()
     Ok(())
 }
 
-fn transaction_cells<'a>(account: &'a AccountId, row: &'a Transaction) -> Result<Vec<Cell<'a>>> {
+pub(super) fn transaction_cells<'a>(account: &'a AccountId, row: &'a Transaction) -> Result<Vec<Cell<'a>>> {
     let mut cells = Vec::with_capacity(TRANSACTIONS.columns.len());
     cells.extend([
         Cell::Text(account.as_str()),
@@ -468,6 +472,7 @@ fn account_cells(ledger: &Ledger, stood: &Stood) -> Vec<Cell<'static>> {
         Cell::Own(ledger.account.id.to_string()),
         Cell::Int(stood.last_seq),
         Cell::Int(stood.last_recorded_at.micros()),
+        Cell::Int(stood.opening),
         month(ledger.opened_through),
         month(ledger.closed_through),
         Cell::Int(ledger.last_seq),

@@ -4,7 +4,7 @@ use super::place::Place;
 use super::sql::Failed;
 use super::sqlite::BUSY_TIMEOUT;
 use crate::core::calendar::BadTime;
-use crate::core::ids::BadName;
+use crate::core::ids::{AccountId, BadName};
 use crate::core::outbox::BadMessage;
 use crate::core::schedule::{Job, Slot};
 use crate::core::statement::ReportError;
@@ -170,6 +170,16 @@ pub enum StoreError {
     /// The task that did the work ended without an answer. By its key, the call finds what was done.
     #[error("the work on the ledger was interrupted; repeat the call under the same key")]
     Interrupted,
+    /// A call is about a row that is in the sealed files alone, and they do not have it.
+    #[error(
+        "the call is about a row of {account} that is in the sealed files alone, and these cannot be read: {why}. Nothing was written"
+    )]
+    Recall {
+        /// Whose.
+        account: AccountId,
+        /// Why not.
+        why: String,
+    },
     /// One cause for several calls.
     #[error(transparent)]
     Shared(#[from] std::sync::Arc<StoreError>),
@@ -321,7 +331,7 @@ impl StoreError {
     #[must_use]
     pub fn is_about_data(&self) -> bool {
         match self {
-            StoreError::Corrupt(_) | StoreError::Encode(_) => true,
+            StoreError::Corrupt(_) | StoreError::Encode(_) | StoreError::Recall { .. } => true,
             StoreError::Sql { source, .. } => source.as_database_error().is_some() && !self.is_passing(),
             _ => false,
         }

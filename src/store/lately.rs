@@ -64,21 +64,22 @@ const LOOKED_UP: &str = sums!("t.occurred_at >= $2 AND t.occurred_at <= $3 AND +
 /// By number, which on SQLite costs half as much for each row.
 const WALKED: &str = sums!("+t.occurred_at >= $2 AND +t.occurred_at <= $3 AND t.seq > $4 AND t.seq <= $5");
 
-/// Halves the rows until one is left: the last that was recorded before `$2`, or 0. Numbers and times of recording go the same way.
-/// With it comes the balance that it left.
+/// Halves the rows until one is left: the last that was recorded before `$2`, or the account's opening. Numbers and times of
+/// recording go the same way. With it comes the balance that it left.
 const RECORDED_BEFORE: &str = "
     WITH RECURSIVE s (lo, hi) AS (
-        SELECT CAST(0 AS BIGINT), CAST($3 AS BIGINT)
+        SELECT a.opening_seq, CAST($3 AS BIGINT) FROM accounts AS a WHERE a.account_id = $1
         UNION ALL
         SELECT CASE WHEN t.recorded_at < $2 THEN t.seq ELSE s.lo END, CASE WHEN t.recorded_at < $2 THEN s.hi ELSE t.seq - 1 END
           FROM s CROSS JOIN transactions AS t
          WHERE s.lo < s.hi AND t.account_id = $1 AND t.seq = (s.lo + s.hi + 1) / 2)
-    SELECT l.lo, t.free_balance, t.purchased_balance
-      FROM (SELECT max(lo) AS lo FROM s) AS l LEFT JOIN transactions AS t ON t.account_id = $1 AND t.seq = l.lo";
+    SELECT l.lo, coalesce(t.free_balance, a.opening_free), coalesce(t.purchased_balance, a.opening_purchased)
+      FROM (SELECT max(lo) AS lo FROM s) AS l CROSS JOIN accounts AS a
+      LEFT JOIN transactions AS t ON t.account_id = $1 AND t.seq = l.lo WHERE a.account_id = $1";
 
 impl Store {
     /// The number of the last row of `account`, up to `last_seq`, that was recorded before `at`, and the balance with it; 0 where
-    /// none was.
+    /// none was, and the opening where that was recorded before.
     ///
     /// # Errors
     /// [`StoreError`].

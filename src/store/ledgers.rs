@@ -8,7 +8,8 @@
 
 use super::apply::Projected;
 use super::backend::{Loader, Tries, Tx};
-use super::load::{self, LOAD, LOAD_PLAIN};
+use super::load;
+use super::loading::{LOAD, LOAD_PLAIN};
 use super::sql::{Row, Sql, set};
 use super::stored::{columns, read_transaction};
 use super::{Batch, Load, Result, Store, StoreError, While, accounts, json};

@@ -3,8 +3,8 @@
 //! One row comes back per account, with its terms, grants, holds and earlier rows as JSON beside it. So a batch costs one
 //! statement to load, whatever is in it, and all of it was true at one instant.
 
-use super::batch::{Batch, Stood};
-use super::sql::{Row, Sql};
+use super::batch::{Batch, Gone, Stood};
+use super::sql::Row;
 use super::stored::StoredTransaction;
 use super::{Result, StoreError, json};
 use crate::core::calendar::{Calendar, Instant, Month, Terms, parse_zone};
@@ -171,241 +171,6 @@ struct AskedRow {
     prices: bool,
 }
 
-/// One row of `transactions AS t` as an object.
-macro_rules! row_of_sqlite {
-    () => {
-        "json_object('seq', t.seq, 'kind', t.kind, 'occurred_at', t.occurred_at, 'recorded_at', t.recorded_at,
-                     'user_id', t.user_id, 'action', t.action, 'quantity', t.quantity, 'unit_price', t.unit_price,
-                     'status', t.status, 'reason', t.reason, 'comment', t.comment, 'key', t.key, 'content', t.content,
-                     'corrects', t.corrects, 'expires_at', t.expires_at, 'money_minor', t.money_minor,
-                     'currency', t.currency, 'reference', t.reference, 'free_delta', t.free_delta,
-                     'purchased_delta', t.purchased_delta, 'free_balance', t.free_balance,
-                     'purchased_balance', t.purchased_balance, 'entries', t.entries)"
-    };
-}
-
-/// The columns of a grant, as [`StoredGrant`] reads them.
-macro_rules! grant {
-    () => {
-        "g.grant_id, g.label, g.credit_type, g.source, g.amount, g.starts_at, g.expires_at, g.consumed, g.refunded,
-         g.lapsed, g.lapsed_at_once, g.returned, g.adjusted, g.held, g.remaining, g.lapsed_by, g.came_back"
-    };
-}
-
-/// Something of the row of hold `h` or under key `k`, on Postgres: looked up one by one, which its planner, that knows
-/// little of what comes in a parameter, would not do for a join. By the order it asks for, the right index is never worse
-/// than another that begins with the account.
-macro_rules! row_of_hold {
-    ($what:literal) => {
-        concat!(
-            "(SELECT ",
-            $what,
-            " FROM transactions AS t WHERE t.account_id = h.account_id AND t.seq = h.hold_id ORDER BY t.seq LIMIT 1)"
-        )
-    };
-}
-macro_rules! row_of_key {
-    ($what:literal) => {
-        concat!(
-            "(SELECT ",
-            $what,
-            " FROM transactions AS t WHERE t.account_id = a.account_id AND t.key = k.key ORDER BY t.key LIMIT 1)"
-        )
-    };
-}
-
-/// When the credits of row `t` were used: what gives some back counts when they were (R17).
-macro_rules! used_at {
-    () => {
-        "coalesce((SELECT o.occurred_at FROM transactions AS o
-                    WHERE o.account_id = t.account_id AND o.seq = t.corrects), t.occurred_at)"
-    };
-}
-
-/// Of the payments asked about, those that other accounts have, with whose they are (R12).
-macro_rules! payments_sqlite {
-    () => {
-        "CASE WHEN v.payments IS NOT NULL THEN
-             (SELECT json_group_array(json_array(p.reference, p.account_id)) FROM json_each(v.payments) AS k
-               CROSS JOIN payments AS p WHERE p.reference = k.value AND p.account_id <> a.account_id) END"
-    };
-}
-macro_rules! payments_postgres {
-    () => {
-        "CASE WHEN v.payments IS NOT NULL THEN
-             (SELECT jsonb_agg(k.row) FILTER (WHERE k.row IS NOT NULL) FROM (
-                  SELECT (SELECT jsonb_build_array(p.reference, p.account_id) FROM payments AS p
-                           WHERE p.reference = k.reference AND p.account_id <> a.account_id) AS row
-                    FROM jsonb_array_elements_text(v.payments) AS k (reference)) AS k)::text END"
-    };
-}
-
-/// Loads ledgers: `$1` is [`Load::parameter`]. The two texts say the same in the words of each database.
-///
-/// Open grants are found by their own index. Grants that are used up or over matter only to what happened before the
-/// newest row, and to refunds.
-pub(super) const LOAD: Sql = Sql {
-    sqlite: concat!(
-        "WITH v AS MATERIALIZED (
-             SELECT value ->> 'account_id' AS account_id, value ->> 'since' AS since,
-                    value ->> 'everything' AS everything,
-                    value ->> 'keys' AS keys, value ->> 'about' AS about, value ->> 'users' AS users,
-                    value ->> 'history' AS history, value ->> 'payments' AS payments, value ->> 'prices' AS prices
-               FROM jsonb_each($1))
-         SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
-                a.balance_free, a.balance_purchased, a.due_at,
-                (SELECT json_group_array(json_array(t.from_month, t.zone, t.allowance)) FROM terms AS t
-                  WHERE t.account_id = a.account_id),
-                (SELECT json_group_array(json_array(c.closed_at, c.reopened_at)) FROM closures AS c
-                  WHERE c.account_id = a.account_id),
-                (SELECT json_group_array(json_array(", grant!(), ")) FROM grants AS g INDEXED BY grants_open
-                  WHERE g.account_id = a.account_id AND (g.remaining > 0 OR g.held > 0)),
-                CASE WHEN v.everything OR v.since < a.last_recorded_at THEN
-                    (SELECT json_group_array(json_array(", grant!(), ")) FROM grants AS g
-                      WHERE g.account_id = a.account_id AND g.remaining = 0 AND g.held = 0
-                        AND (v.everything OR (g.lapsed > 0 AND g.expires_at > v.since))) END,
-                (SELECT json_group_array(", row_of_sqlite!(), ") FROM holds AS h CROSS JOIN transactions AS t
-                  WHERE h.account_id = a.account_id AND t.account_id = h.account_id AND t.seq = h.hold_id),
-                (SELECT json_group_array(", row_of_sqlite!(), ") FROM json_each(v.keys) AS k
-                  CROSS JOIN transactions AS t INDEXED BY transactions_key
-                  WHERE t.account_id = a.account_id AND t.key = k.value),
-                CASE WHEN v.about IS NOT NULL THEN
-                    (SELECT json_group_array(", row_of_sqlite!(), ") FROM json_each(v.about) AS k
-                      CROSS JOIN transactions AS o INDEXED BY transactions_key
-                      CROSS JOIN transactions AS t INDEXED BY transactions_corrects
-                      WHERE o.account_id = a.account_id AND o.key = k.value
-                        AND t.account_id = o.account_id AND t.corrects = o.seq) END,
-                (SELECT json_group_array(json_array(c.user_id, c.credits,
-                            (SELECT json_group_array(json_array(m.month, m.used)) FROM cap_months AS m
-                              WHERE m.account_id = c.account_id AND m.user_id = c.user_id)))
-                   FROM caps AS c WHERE c.account_id = a.account_id
-                    AND (c.user_id IN (SELECT value FROM json_each(v.users))
-                         OR c.user_id IN (SELECT t.user_id FROM holds AS h CROSS JOIN transactions AS t
-                                           WHERE h.account_id = a.account_id AND t.account_id = h.account_id
-                                             AND t.seq = h.hold_id)
-                         OR c.user_id IN (SELECT t.user_id FROM json_each(v.about) AS k
-                                           CROSS JOIN transactions AS t INDEXED BY transactions_key
-                                           WHERE t.account_id = a.account_id AND t.key = k.value))),
-                CASE WHEN v.history IS NOT NULL THEN
-                    (SELECT json_group_array(json_array(t.user_id, ", used_at!(), ", t.free_delta + t.purchased_delta))
-                       FROM transactions AS t WHERE t.account_id = a.account_id
-                        AND t.user_id IN (SELECT value FROM json_each(v.history))
-                        AND (t.free_delta <> 0 OR t.purchased_delta <> 0)) END,
-                CASE WHEN v.prices THEN
-                    (SELECT json_group_array(json_array(p.action, p.effective_from, p.credits)) FROM prices AS p) END,
-                a.reopened_through, ", payments_sqlite!(), "
-           FROM v LEFT JOIN accounts AS a ON a.account_id = v.account_id"
-    ),
-    postgres: concat!(
-        "WITH v AS MATERIALIZED (
-             SELECT * FROM jsonb_to_recordset($1::jsonb) AS j (account_id text, since bigint, everything bool, keys jsonb,
-                                                               about jsonb, users jsonb, history jsonb, payments jsonb,
-                                                               prices bool))
-         SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
-                a.balance_free, a.balance_purchased, a.due_at,
-                (SELECT jsonb_agg(jsonb_build_array(t.from_month, t.zone, t.allowance)) FROM terms AS t
-                  WHERE t.account_id = a.account_id)::text,
-                (SELECT jsonb_agg(jsonb_build_array(c.closed_at, c.reopened_at)) FROM closures AS c
-                  WHERE c.account_id = a.account_id)::text,
-                (SELECT jsonb_agg(jsonb_build_array(", grant!(), ")) FROM grants AS g
-                  WHERE g.account_id = a.account_id AND (g.remaining > 0 OR g.held > 0))::text,
-                CASE WHEN v.everything OR v.since < a.last_recorded_at THEN
-                    (SELECT jsonb_agg(jsonb_build_array(", grant!(), ")) FROM grants AS g
-                      WHERE g.account_id = a.account_id AND g.remaining = 0 AND g.held = 0
-                        AND (v.everything OR (g.lapsed > 0 AND g.expires_at > v.since)))::text END,
-                (SELECT jsonb_agg(", row_of_hold!("to_jsonb(t)"), ") FROM holds AS h
-                  WHERE h.account_id = a.account_id)::text,
-                CASE WHEN v.keys IS NOT NULL THEN
-                    (SELECT jsonb_agg(k.row) FILTER (WHERE k.row IS NOT NULL) FROM (
-                         SELECT ", row_of_key!("to_jsonb(t)"), " AS row FROM jsonb_array_elements_text(v.keys) AS k (key)
-                     ) AS k)::text END,
-                CASE WHEN v.about IS NOT NULL THEN
-                    (SELECT jsonb_agg(to_jsonb(t)) FROM jsonb_array_elements_text(v.about) AS k (key)
-                      CROSS JOIN LATERAL (SELECT ", row_of_key!("t.seq"), " AS seq OFFSET 0) AS o
-                      CROSS JOIN LATERAL (SELECT * FROM transactions AS t
-                                           WHERE t.account_id = a.account_id AND t.corrects = o.seq OFFSET 0) AS t)::text END,
-                (SELECT jsonb_agg(jsonb_build_array(c.user_id, c.credits,
-                            (SELECT jsonb_agg(jsonb_build_array(m.month, m.used)) FROM cap_months AS m
-                              WHERE m.account_id = c.account_id AND m.user_id = c.user_id)))
-                   FROM caps AS c WHERE c.account_id = a.account_id
-                    AND (c.user_id IN (SELECT jsonb_array_elements_text(v.users))
-                         OR c.user_id IN (SELECT ", row_of_hold!("t.user_id"), " FROM holds AS h
-                                           WHERE h.account_id = a.account_id)
-                         OR c.user_id IN (SELECT ", row_of_key!("t.user_id"), "
-                                            FROM jsonb_array_elements_text(v.about) AS k (key))))::text,
-                CASE WHEN v.history IS NOT NULL THEN
-                    (SELECT jsonb_agg(jsonb_build_array(t.user_id, ", used_at!(), ", t.free_delta + t.purchased_delta))
-                       FROM transactions AS t WHERE t.account_id = a.account_id
-                        AND t.user_id IN (SELECT jsonb_array_elements_text(v.history))
-                        AND (t.free_delta <> 0 OR t.purchased_delta <> 0))::text END,
-                CASE WHEN v.prices THEN
-                    (SELECT jsonb_agg(jsonb_build_array(p.action, p.effective_from, p.credits)) FROM prices AS p)::text END,
-                a.reopened_through, ", payments_postgres!(), "
-           FROM v LEFT JOIN accounts AS a ON a.account_id = v.account_id"
-    ),
-};
-
-/// The same for accounts as most are: without closures, holds, caps, and calls that are about earlier ones. It costs half.
-/// Its last column says whether the account has more.
-pub(super) const LOAD_PLAIN: Sql = Sql {
-    sqlite: concat!(
-        "WITH v AS MATERIALIZED (
-             SELECT value ->> 'account_id' AS account_id, value ->> 'since' AS since, value ->> 'keys' AS keys,
-                    value ->> 'payments' AS payments, value ->> 'prices' AS prices FROM jsonb_each($1))
-         SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
-                a.balance_free, a.balance_purchased, a.due_at,
-                (SELECT json_group_array(json_array(t.from_month, t.zone, t.allowance)) FROM terms AS t
-                  WHERE t.account_id = a.account_id),
-                NULL,
-                (SELECT json_group_array(json_array(",
-        grant!(),
-        ")) FROM grants AS g INDEXED BY grants_open
-                  WHERE g.account_id = a.account_id AND (g.remaining > 0 OR g.held > 0)),
-                NULL, NULL,
-                (SELECT json_group_array(",
-        row_of_sqlite!(),
-        ") FROM json_each(v.keys) AS k
-                  CROSS JOIN transactions AS t INDEXED BY transactions_key
-                  WHERE t.account_id = a.account_id AND t.key = k.value),
-                NULL, NULL, NULL,
-                CASE WHEN v.prices THEN
-                    (SELECT json_group_array(json_array(p.action, p.effective_from, p.credits)) FROM prices AS p) END,
-                a.reopened_through, ", payments_sqlite!(), ",
-                v.since < a.last_recorded_at OR EXISTS (SELECT 1 FROM holds AS h WHERE h.account_id = a.account_id)
-                    OR EXISTS (SELECT 1 FROM caps AS c WHERE c.account_id = a.account_id)
-                    OR EXISTS (SELECT 1 FROM closures AS c WHERE c.account_id = a.account_id)
-           FROM v LEFT JOIN accounts AS a ON a.account_id = v.account_id"
-    ),
-    postgres: concat!(
-        "WITH v AS MATERIALIZED (
-             SELECT * FROM jsonb_to_recordset($1::jsonb) AS j (account_id text, since bigint, keys jsonb, payments jsonb,
-                                                               prices bool))
-         SELECT a.account_id, a.name, a.opened_at, a.opened_through, a.closed_through, a.last_seq, a.last_recorded_at,
-                a.balance_free, a.balance_purchased, a.due_at,
-                (SELECT jsonb_agg(jsonb_build_array(t.from_month, t.zone, t.allowance)) FROM terms AS t
-                  WHERE t.account_id = a.account_id)::text,
-                NULL,
-                (SELECT jsonb_agg(jsonb_build_array(",
-        grant!(),
-        ")) FROM grants AS g
-                  WHERE g.account_id = a.account_id AND (g.remaining > 0 OR g.held > 0))::text,
-                NULL, NULL,
-                (SELECT jsonb_agg(k.row) FILTER (WHERE k.row IS NOT NULL) FROM (
-                     SELECT ",
-        row_of_key!("to_jsonb(t)"),
-        " AS row FROM jsonb_array_elements_text(v.keys) AS k (key)
-                 ) AS k)::text,
-                NULL, NULL, NULL,
-                (SELECT jsonb_agg(jsonb_build_array(p.action, p.effective_from, p.credits)) FROM prices AS p
-                  WHERE v.prices)::text,
-                a.reopened_through, ", payments_postgres!(), ",
-                v.since < a.last_recorded_at OR EXISTS (SELECT 1 FROM holds AS h WHERE h.account_id = a.account_id)
-                    OR EXISTS (SELECT 1 FROM caps AS c WHERE c.account_id = a.account_id)
-                    OR EXISTS (SELECT 1 FROM closures AS c WHERE c.account_id = a.account_id)
-           FROM v LEFT JOIN accounts AS a ON a.account_id = v.account_id"
-    ),
-};
-
 /// Where the columns of [`LOAD`] stand.
 mod at {
     pub const ID: usize = 0;
@@ -430,7 +195,9 @@ mod at {
     pub const PRICES: usize = 19;
     pub const REOPENED_THROUGH: usize = 20;
     pub const PAYMENTS: usize = 21;
-    pub const HAS_MORE: usize = 22;
+    pub const OPENING: usize = 22;
+    pub const GONE: usize = 23;
+    pub const HAS_MORE: usize = 24;
 }
 
 /// Reads what [`LOAD_PLAIN`] returned, without the accounts of which it says that [`LOAD`] must be asked.
@@ -442,12 +209,19 @@ pub(super) fn read_plain(mut rows: Vec<Row>) -> Result<Batch> {
 
 /// Reads what [`LOAD`] returned.
 pub(super) fn read_batch(rows: &[Row]) -> Result<Batch> {
-    let (mut ledgers, mut stood, mut prices) = (BTreeMap::new(), BTreeMap::new(), Arc::default());
+    let (mut ledgers, mut stood, mut gone) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut prices = Arc::default();
     for row in rows {
         if row.get::<Option<&str>>(at::ID).is_some() {
-            let ledger = read_ledger(row)?;
+            let mut ledger = read_ledger(row)?;
             let due_at = Instant::from_micros(row.get(at::DUE_AT));
-            stood.insert(ledger.account.id.clone(), Stood::of(&ledger, due_at));
+            let id = &ledger.account.id;
+            let opening = row.get(at::OPENING);
+            stood.insert(id.clone(), Stood { opening, ..Stood::of(&ledger, due_at) });
+            let late = read_history(row, &mut ledger.history)?;
+            if opening > 0 {
+                gone.insert(ledger.account.id.clone(), Gone { opening, rows: column(row, at::GONE)?, late });
+            }
             ledgers.insert(ledger.account.id.clone(), ledger);
         }
         let versions: Vec<StoredPrice> = column(row, at::PRICES)?;
@@ -455,7 +229,7 @@ pub(super) fn read_batch(rows: &[Row]) -> Result<Batch> {
             prices = Arc::new(read_prices(versions));
         }
     }
-    Ok(Batch { ledgers, prices, stood, ..Batch::default() })
+    Ok(Batch { ledgers, prices, stood, gone, ..Batch::default() })
 }
 
 /// A column of JSON; NULL is what an aggregate over nothing is on one of the databases.
@@ -508,10 +282,22 @@ fn read_ledger(row: &Row) -> Result<Ledger> {
         ledger.caps.insert(user, CapUse { limit, used: used.unwrap_or_default().into_iter().collect() });
     }
     ledger.payments = column::<(Reference, AccountId)>(row, at::PAYMENTS)?.into_iter().collect();
-    for (user, at, delta) in column::<(UserId, i64, Credits)>(row, at::HISTORY)? {
-        ledger.history.entry(user).or_default().push((Instant::from_micros(at), delta));
-    }
     Ok(ledger)
+}
+
+/// Adds what users moved to `history`, and returns what corrects rows that have left: only these say when it was used.
+fn read_history(
+    row: &Row,
+    history: &mut BTreeMap<UserId, Vec<(Instant, Credits)>>,
+) -> Result<Vec<(UserId, i64, Credits)>> {
+    let mut late = Vec::new();
+    for (user, at, delta, gone) in column::<(UserId, i64, Credits, Option<i64>)>(row, at::HISTORY)? {
+        match gone {
+            Some(seq) => late.push((user, seq, delta)),
+            None => history.entry(user).or_default().push((Instant::from_micros(at), delta)),
+        }
+    }
+    Ok(late)
 }
 
 pub(super) fn read_calendar(id: &AccountId, terms: Vec<StoredTerms>) -> Result<Calendar> {

@@ -34,11 +34,13 @@ mod kept;
 mod lately;
 mod ledgers;
 mod load;
+mod loading;
 mod log;
 mod outbox;
 mod place;
 mod postgres;
 mod report;
+mod retention;
 mod runs;
 mod said;
 mod schema;
@@ -55,13 +57,14 @@ mod tokens;
 mod transactions;
 mod verify;
 mod webhooks;
+mod whole;
 
 pub use accounts::{AccountRecord, NewAccount, NewFacts, Opened, Pages};
 pub use admins::Admin;
 pub use alerts::{AlertRecord, Looked, Scanned, Watched};
 pub use asked::Holdings;
 pub use backfills::{BackfillRecord, BackfillState};
-pub use batch::Batch;
+pub use batch::{Batch, Gone};
 pub use delivery::{Delivery, LEASE_SECONDS, Leased};
 pub use error::{Result, StoreError, Trouble};
 pub use figures::{Figures, JobFigures};
@@ -74,6 +77,7 @@ pub use log::{LogPlace, LogStretch, LogWay};
 pub use outbox::{Asked, OutboxRecord};
 pub use place::Place;
 pub use report::{BegunRead, RANGES_PER_READ, ReportAsk, ReportRange, ReportRead, StoredAccount, Way};
+pub use retention::{Droppable, Opening};
 pub use runs::{NO_BACKFILL, RunId, RunRecord, Unfinished};
 pub use said::{ClosedStatement, Statements, Version};
 pub use schema::Schema;
@@ -131,6 +135,16 @@ impl Store {
             Place::File(path) => sqlite::create(path).await?,
             Place::Server { .. } => postgres::connect(url).await?,
         };
+        schema::create(&backend, &place, meta).await?;
+        Ok(Store { backend, place, meta, kept: Kept::default(), fence: None, turns: turns() })
+    }
+
+    /// Makes an empty ledger in the new file `path` for a copy that is thrown away.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be written.
+    pub async fn create_for_now(path: &Path, meta: Meta) -> Result<Store> {
+        let (backend, place) = (sqlite::create_for_now(path).await?, Place::File(path.to_owned()));
         schema::create(&backend, &place, meta).await?;
         Ok(Store { backend, place, meta, kept: Kept::default(), fence: None, turns: turns() })
     }

@@ -27,13 +27,22 @@ const WAL_PAGES_MAX: u32 = 8_000;
 
 /// Makes an empty file for a ledger.
 pub(super) async fn create(path: &Path) -> Result<Backend> {
+    create_as(path, SqliteSynchronous::Full).await
+}
+
+/// Makes one for a ledger that is thrown away: nobody waits for the disk.
+pub(super) async fn create_for_now(path: &Path) -> Result<Backend> {
+    create_as(path, SqliteSynchronous::Off).await
+}
+
+async fn create_as(path: &Path, synchronous: SqliteSynchronous) -> Result<Backend> {
     let place = || Place::File(path.to_owned());
     // Of two who make it at once, the file itself says who was first.
     create_private(path).map_err(|source| match source.kind() {
         std::io::ErrorKind::AlreadyExists => StoreError::Exists { place: place() },
         _ => StoreError::Create { place: place(), source },
     })?;
-    connect(path, true).await
+    connect(path, true, synchronous).await
 }
 
 /// Opens the file of a ledger.
@@ -44,7 +53,7 @@ pub(super) async fn open(path: &Path) -> Result<Backend> {
         Err(source) => return Err(Failed::at(path, source.into())).while_("looking for the ledger"),
     }
     refuse_other_files(path).await?;
-    connect(path, false).await
+    connect(path, false, SqliteSynchronous::Full).await
 }
 
 /// Looks before anything is written: opening a ledger sets the file's journal mode and migrates its schema, and neither
@@ -81,12 +90,12 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     options.open(path).map(|_| ())
 }
 
-async fn connect(path: &Path, create: bool) -> Result<Backend> {
+async fn connect(path: &Path, create: bool, synchronous: SqliteSynchronous) -> Result<Backend> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(create)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
+        .synchronous(synchronous)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
         // Without it, REPLACE would delete a row past the trigger that forbids it.

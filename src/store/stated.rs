@@ -85,25 +85,25 @@ impl Reading {
 }
 
 impl Store {
-    /// What the statements of `ranges` are made of, in their order: each as of its `last_seq`, from its first row on.
+    /// What the statements of `ranges` are made of, in their order: each as of its `last_seq`, from the row behind `after_seq` on.
     ///
     /// # Errors
     /// [`StoreError`], also when there are more than [`REPORT_ROWS_MAX`] rows.
     pub async fn statement_rows(&self, ranges: &[(usize, ReportRange)]) -> Result<Vec<StatementRows>> {
         let asked = asked_of(ranges)?;
-        let openings = set!(at bigint, account_id text, from_at bigint, last_seq bigint =>
+        let openings = set!(at bigint, account_id text, from_at bigint, after_seq bigint, last_seq bigint =>
             "SELECT v.at, CAST(sum(t.free_delta) AS BIGINT), CAST(sum(t.purchased_delta) AS BIGINT)
                FROM v CROSS JOIN transactions AS t
-              WHERE t.account_id = v.account_id AND t.seq <= v.last_seq
+              WHERE t.account_id = v.account_id AND t.seq > v.after_seq AND t.seq <= v.last_seq
                 AND t.occurred_at - CASE t.kind WHEN 'expiry' THEN 1 ELSE 0 END < v.from_at
               GROUP BY v.at"
         );
         // The + keeps SQLite from walking the whole account by seq instead of the range by time.
-        let rows = set!(at bigint, account_id text, from_at bigint, to_at bigint, last_seq bigint =>
+        let rows = set!(at bigint, account_id text, from_at bigint, to_at bigint, after_seq bigint, last_seq bigint =>
             "SELECT v.at, t.kind, t.occurred_at, t.status, t.reason, t.free_delta, t.purchased_delta, t.action, t.user_id
                FROM v CROSS JOIN transactions AS t
               WHERE t.account_id = v.account_id AND t.occurred_at >= v.from_at AND t.occurred_at <= v.to_at
-                AND +t.seq <= v.last_seq");
+                AND +t.seq > v.after_seq AND +t.seq <= v.last_seq");
         let bounds = ranges.iter().map(|(_, range)| (range.from, range.to)).collect();
         let reading = Reading { bounds, found: vec![StatementRows::default(); ranges.len()], rows: 0 };
         let bulk = self.bulk(reading).await?;

@@ -365,7 +365,11 @@ impl From<AppError> for Problem {
             AppError::Sealed(crate::sealed::SealedError::Report(error)) => {
                 Problem::new(Fault::TooMuch, error.to_string())
             }
-            AppError::Sealed(_) | AppError::NotASandbox => internal(&error),
+            AppError::Sealed(_)
+            | AppError::NotSealed { .. }
+            | AppError::Dropped(_)
+            | AppError::Copy(_)
+            | AppError::NotASandbox => internal(&error),
         }
     }
 }

@@ -32,6 +32,7 @@ mod races;
 mod readme;
 mod replicas;
 mod reports;
+mod retention;
 mod sample_mails;
 mod schemas;
 mod sealed;

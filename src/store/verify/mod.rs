@@ -20,6 +20,7 @@ mod attachments;
 mod came_back;
 mod facts;
 mod grants;
+mod openings;
 mod platform;
 mod reading;
 mod rows;
@@ -180,6 +181,8 @@ pub struct Audit<'a> {
     only: Option<AccountId>,
     /// Where the next slice begins; `None` when all is done.
     from: Option<String>,
+    /// The last slice, if rows of it have left the database: what they are part of is still to be looked at.
+    left: Option<Slice>,
     findings: Findings,
 }
 
@@ -188,7 +191,7 @@ impl Store {
     #[must_use]
     pub fn audit(&self, only: Option<&AccountId>) -> Audit<'_> {
         let from = only.map_or_else(String::new, |account| account.as_str().to_owned());
-        Audit { store: self, only: only.cloned(), from: Some(from), findings: Findings::default() }
+        Audit { store: self, only: only.cloned(), from: Some(from), left: None, findings: Findings::default() }
     }
 }
 
@@ -207,18 +210,33 @@ impl Audit<'_> {
             platform::check(&mut tx, &mut self.findings).await?;
         }
         let (slice, accounts, next) = self.slice(&mut tx, from).await?;
-        let are_readable = reading::check(&mut tx, &slice, &mut self.findings).await?;
+        reading::check_beside(&mut tx, &slice, &mut self.findings).await?;
         attachments::check(&mut tx, &slice, &mut self.findings).await?;
-        // The latter look into the entries of rows.
-        let groups =
-            if are_readable { [rows::GROUPS, grants::GROUPS, about::GROUPS] } else { [rows::GROUPS, &[], &[]] };
-        for group in groups.into_iter().flatten() {
-            if !check_group(&mut tx, group, &slice, &mut self.findings).await? {
-                break;
-            }
+        let are_all_there = check_groups(&mut tx, &[rows::GROUPS_BESIDE], &slice, &mut self.findings).await?
+            && !openings::have_left(&mut tx, &slice).await?;
+        if are_all_there {
+            check_rows(&mut tx, &slice, &mut self.findings).await?;
         }
-        self.from = next;
+        (self.from, self.left) = (next, (!are_all_there).then_some(slice));
         Ok(Some(accounts))
+    }
+
+    /// Whether rows of the last slice have left the database, so that [`Audit::look_into`] is to follow.
+    #[must_use]
+    pub const fn have_left(&self) -> bool {
+        self.left.is_some()
+    }
+
+    /// Checks what the last step could not: the rows of the slice, on a whole copy of its accounts, and what stands in the database for
+    /// those that have left.
+    ///
+    /// # Errors
+    /// [`super::StoreError`].
+    pub async fn look_into(&mut self, whole: &Store) -> Result<()> {
+        let Some(slice) = self.left.take() else { return Ok(()) };
+        let mut tx = whole.read().await?;
+        check_rows(&mut tx, &slice, &mut self.findings).await?;
+        openings::check(&mut self.store.read().await?, &mut tx, &slice, &mut self.findings).await
     }
 
     /// Notes a check that was done elsewhere, with what it found.
@@ -264,6 +282,24 @@ impl Audit<'_> {
     }
 }
 
+/// Checks everything that needs the rows of the slice.
+async fn check_rows(tx: &mut Tx, slice: &Slice, findings: &mut Findings) -> Result<()> {
+    let are_readable = reading::check_rows(tx, slice, findings).await?;
+    // The latter look into the entries of rows.
+    let groups = if are_readable { [rows::GROUPS, grants::GROUPS, about::GROUPS] } else { [rows::GROUPS, &[], &[]] };
+    check_groups(tx, &groups, slice, findings).await.map(drop)
+}
+
+/// False when nothing more can be asked in the transaction.
+async fn check_groups(tx: &mut Tx, groups: &[&[Group]], slice: &Slice, findings: &mut Findings) -> Result<bool> {
+    for group in groups.iter().flat_map(|groups| groups.iter()) {
+        if !check_group(tx, group, slice, findings).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// False when nothing more can be asked in the transaction.
 async fn check_group(tx: &mut Tx, group: &Group, slice: &Slice, findings: &mut Findings) -> Result<bool> {
     findings.does(group.checks.iter().copied());
@@ -305,7 +341,12 @@ mod tests {
         let meta = Meta { created_at: Instant::from_micros(0), sandbox: true };
         let store = Store::create(&url, meta).await.expect("a new ledger");
         let Tx::Sqlite(mut tx, ..) = store.read().await.expect("a connection") else { panic!("this is SQLite") };
-        let groups = rows::GROUPS.iter().chain(grants::GROUPS).chain(about::GROUPS).map(|group| group.sql);
+        let groups = rows::GROUPS
+            .iter()
+            .chain(rows::GROUPS_BESIDE)
+            .chain(grants::GROUPS)
+            .chain(about::GROUPS)
+            .map(|group| group.sql);
         let mut walked = Vec::new();
         for sql in groups.chain(reading::statements()).chain(attachments::statements()).chain([account::REFUNDED]) {
             let plan = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", sql.sqlite));

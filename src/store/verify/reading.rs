@@ -189,11 +189,9 @@ struct Sums {
     seen: Seen,
 }
 
-/// Reads the slice. False when there are entries that cannot be read, so that nothing else may try to.
-pub(super) async fn check(tx: &mut Tx, slice: &Slice, findings: &mut Findings) -> Result<bool> {
-    findings.does([WRITTEN, ENTRIES, BALANCE, RECORDED, ACTION]);
+/// Reads what stands beside the rows of the slice.
+pub(super) async fn check_beside(tx: &mut Tx, slice: &Slice, findings: &mut Findings) -> Result<()> {
     findings.does(TABLES.iter().map(|(check, ..)| *check));
-    findings.does(super::account::CHECKS.iter().copied());
     for (check, what, (count, later), sql) in TABLES {
         let mut rows = tx.query(*sql).bind(slice.from.as_str()).bind(slice.to.as_str()).fetch();
         while let Some(row) = rows.try_next().await.while_("reading what stands beside the transactions")? {
@@ -204,6 +202,13 @@ pub(super) async fn check(tx: &mut Tx, slice: &Slice, findings: &mut Findings) -
             }
         }
     }
+    Ok(())
+}
+
+/// Reads the rows of the slice. False when there are entries that cannot be read, so that nothing else may try to.
+pub(super) async fn check_rows(tx: &mut Tx, slice: &Slice, findings: &mut Findings) -> Result<bool> {
+    findings.does([WRITTEN, ENTRIES, BALANCE, RECORDED, ACTION]);
+    findings.does(super::account::CHECKS.iter().copied());
     let mut pass = Pass {
         actions: read_actions(tx).await?,
         accounts: super::account::read(tx, slice, findings).await?,

@@ -2,7 +2,9 @@
 
 use super::{Group, group, slice};
 
-pub(super) const GROUPS: &[Group] = &[SHAPES, TOTALS, BESIDE];
+pub(super) const GROUPS: &[Group] = &[SHAPES, TOTALS];
+/// What is beside the rows, of which none leaves that is needed here.
+pub(super) const GROUPS_BESIDE: &[Group] = &[BESIDE];
 
 /// Quantity times price, which must not overflow where somebody has changed them.
 macro_rules! cost {
