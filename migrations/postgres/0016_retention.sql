@@ -38,3 +38,13 @@ CREATE TABLE drops (
     times BIGINT NOT NULL
 );
 INSERT INTO drops (one, times) VALUES (1, 0);
+
+-- From then on they are the only place where these rows are.
+CREATE FUNCTION refuse_to_forget() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM accounts WHERE opening_seq > 0) THEN
+        RAISE EXCEPTION 'rows have left the database that are in the sealed files alone: their manifests stay';
+    END IF;
+    RETURN OLD;
+END $$;
+CREATE TRIGGER sealed_is_needed BEFORE DELETE ON sealed FOR EACH ROW EXECUTE FUNCTION refuse_to_forget();

@@ -29,3 +29,8 @@ CREATE TABLE drops (
     times INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 INSERT INTO drops (one, times) VALUES (1, 0);
+
+-- From then on they are the only place where these rows are.
+CREATE TRIGGER sealed_is_needed BEFORE DELETE ON sealed
+WHEN EXISTS (SELECT 1 FROM accounts WHERE opening_seq > 0)
+BEGIN SELECT RAISE(ABORT, 'rows have left the database that are in the sealed files alone: their manifests stay'); END;

@@ -132,6 +132,12 @@ async fn backup(context: &Context, path: &Path) -> Result<(), Failure> {
         Err(error) => return Err(anyhow::Error::from(error.error).context(not_made()).into()),
     }
     sync_folder_of(path);
+    if settings.sealed.keep_months.is_some() {
+        context.say(format_args!(
+            "Rows that have left the ledger (keep_months) are in {} alone: back that folder up, too, after this file.",
+            settings.sealed.dir.display()
+        ));
+    }
     context.show(
         "creditd.db-backup/1",
         &[

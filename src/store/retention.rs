@@ -73,7 +73,8 @@ const DROPPABLE: Sql = set!(account_id text, after bigint, through bigint =>
 /// How many openings are where they are to be moved from.
 const STAND: Sql = set!(account_id text, after bigint, through bigint =>
     "SELECT count(*) FROM v CROSS JOIN accounts AS a WHERE a.account_id = v.account_id AND a.opening_seq = v.after");
-const COUNT: &str = "UPDATE drops SET times = times + 1";
+const COUNT: &str =
+    "INSERT INTO drops (one, times) VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET times = drops.times + 1";
 const OPEN: Sql = set!(account_id text, after bigint, through bigint =>
     "UPDATE accounts SET opening_seq = t.seq, opening_recorded_at = t.recorded_at, opening_free = t.free_balance,
                          opening_purchased = t.purchased_balance
@@ -112,7 +113,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`](super::StoreError).
     pub async fn drops(&self) -> Result<i64> {
-        let row = self.query("SELECT times FROM drops").fetch_one().await;
+        let row = self.query("SELECT coalesce(max(times), 0) FROM drops").fetch_one().await;
         Ok(row.while_("asking whether rows were dropped")?.get(0))
     }
 

@@ -4,8 +4,9 @@ pub mod history;
 mod raw;
 mod scripts;
 
-use crate::support::{Backend, Sandbox, account_id, both_databases, drifts, usage};
+use crate::support::{Backend, Sandbox, account_id, both_databases, drifts, seal, usage};
 use creditd::app::App;
+use creditd::core::sealed::SeqRange;
 use creditd::jobs::verify::prove;
 use creditd::jobs::{Kit, Run};
 use history::NOW;
@@ -132,6 +133,7 @@ both_databases! {
     /// Every column of every table there is, one at a time; and every table with a row more or less.
     async fn r16_verify_finds_a_change_of_any_column_of_any_table(sandbox: Sandbox) {
         history::play(&sandbox).await;
+        lose_rows(&sandbox).await;
         let app = sandbox.at(NOW);
         let mut raw = Raw::new(&sandbox).await;
         let columns = raw.columns().await;
@@ -173,6 +175,20 @@ both_databases! {
     }
 }
 
+/// Lets rows of an account of its own leave the database, which are sealed since.
+async fn lose_rows(sandbox: &Sandbox) {
+    let left = sandbox.open_account("left", "UTC", "2013-01-01").await;
+    let app = sandbox.at("2013-06-18T12:10:00Z");
+    for n in 0..3 {
+        app.charge(&left, &usage("translation", &format!("left-{n}"))).await.expect("charged");
+    }
+    let app = sandbox.at(NOW);
+    seal(&app).await;
+    let last = sandbox.log(&left).await.last().expect("rows").seq;
+    let range = SeqRange { account_id: left, after: 0, through: last };
+    assert_eq!(sandbox.store().drop_rows(&[range]).await.expect("dropped"), Some(3));
+}
+
 /// What nothing can prove: a table, a column of it or what is done to its rows, and why.
 const UNPROVED: &[(&str, &[&str], &str)] = &[
     ("_sqlx_migrations", &["installed_on"], "the clock of the machine, which nothing repeats"),
@@ -185,6 +201,11 @@ const UNPROVED: &[(&str, &[&str], &str)] = &[
         "backfills",
         &["asked", "created_at", "ended_at", "state", "a row more"],
         "what a person wants to be run again, which changes nothing that is so",
+    ),
+    (
+        "drops",
+        &["one", "times", "a row less", "a row more"],
+        "how often rows have left, which matters only while somebody reads",
     ),
     ("runs", &["a row less"], "old runs are forgotten, and a period without a run is run again: its effects have keys"),
     (

@@ -213,7 +213,7 @@ impl Audit<'_> {
         reading::check_beside(&mut tx, &slice, &mut self.findings).await?;
         attachments::check(&mut tx, &slice, &mut self.findings).await?;
         let are_all_there = check_groups(&mut tx, &[rows::GROUPS_BESIDE], &slice, &mut self.findings).await?
-            && !openings::have_left(&mut tx, &slice).await?;
+            && !openings::have_left(&mut tx, &slice, &mut self.findings).await?;
         if are_all_there {
             check_rows(&mut tx, &slice, &mut self.findings).await?;
         }

@@ -9,8 +9,21 @@ use futures_util::TryStreamExt;
 
 const OPENING: &str = "an opening is the balance of the row it names";
 const KEYS: &str = "the keys of rows that have left are kept";
+const NONE: &str = "an account of which no row has left has no opening";
 
-const HAVE_LEFT: &str = concat!("SELECT count(*) FROM accounts AS a WHERE ", slice!("a"), " AND a.opening_seq > 0");
+const HAVE_LEFT: &str = concat!(
+    "SELECT (SELECT count(*) FROM accounts AS a WHERE ",
+    slice!("a"),
+    " AND a.opening_seq <> 0) + (SELECT count(*) FROM dropped_keys AS d WHERE ",
+    slice!("d"),
+    ")"
+);
+const OPENED: &str = concat!(
+    "SELECT a.account_id FROM accounts AS a WHERE ",
+    slice!("a"),
+    " AND a.opening_seq <= 0 AND (a.opening_seq <> 0 OR a.opening_recorded_at <> -9223372036854775807 - 1
+                                  OR a.opening_free <> 0 OR a.opening_purchased <> 0)"
+);
 const OPENINGS: &str = concat!(
     "SELECT a.account_id, a.opening_seq, a.opening_recorded_at, a.opening_free, a.opening_purchased FROM accounts AS a WHERE ",
     slice!("a"),
@@ -27,8 +40,13 @@ const USED: &str = "SELECT t.account_id, t.key, t.seq FROM transactions AS t
       WHERE t.account_id = $1 AND t.seq <= $2 AND t.key IS NOT NULL AND t.kind IN ('charge', 'hold', 'release', 'refund')
       ORDER BY t.seq";
 
-/// Whether there are such rows of the slice.
-pub(super) async fn have_left(tx: &mut Tx, slice: &Slice) -> Result<bool> {
+/// Whether there are such rows of the slice, or something says so.
+pub(super) async fn have_left(tx: &mut Tx, slice: &Slice, findings: &mut Findings) -> Result<bool> {
+    findings.does([NONE]);
+    let opened = tx.query(OPENED).bind(slice.from.as_str()).bind(slice.to.as_str()).fetch_all().await;
+    for row in &opened.while_("looking for openings")? {
+        findings.add(drift(NONE, row.get(0), "opening_recorded_at, opening_free, opening_purchased", "none", "some"));
+    }
     let found = tx.query(HAVE_LEFT).bind(slice.from.as_str()).bind(slice.to.as_str()).fetch_one().await;
     Ok(found.while_("looking for rows that have left")?.get::<i64>(0) > 0)
 }

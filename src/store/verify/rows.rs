@@ -149,9 +149,15 @@ const TOTALS: Group = group! {
     "nothing happened before the account opened" =>
         "SELECT account_id, 'the earliest occurred_at', opened_at || ' or later', CAST(first_at AS TEXT) FROM totals
           WHERE first_at < opened_at";
-    "what belongs to an account has one" => concat!(
+};
+
+const BESIDE: Group = group! {
+    sqlite: "", postgres: "";
+"what belongs to an account has one" => concat!(
         "SELECT DISTINCT owned.account_id, 'a row of ' || owned.of_table, 'an account', 'none' FROM (
-             SELECT account_id, 'transactions' AS of_table FROM logged UNION ALL SELECT account_id, 'grants' FROM granted
+             SELECT x.account_id, 'transactions' AS of_table FROM transactions AS x WHERE ", slice!("x"), "
+             UNION ALL SELECT x.account_id, 'grants' FROM grants AS x WHERE ", slice!("x"), "
+             UNION ALL SELECT x.account_id, 'dropped_keys' FROM dropped_keys AS x WHERE ", slice!("x"), "
              UNION ALL SELECT x.account_id, 'terms' FROM terms AS x WHERE ", slice!("x"), "
              UNION ALL SELECT x.account_id, 'closures' FROM closures AS x WHERE ", slice!("x"), "
              UNION ALL SELECT x.account_id, 'admins' FROM admins AS x WHERE ", slice!("x"), "
@@ -166,10 +172,6 @@ const TOTALS: Group = group! {
              UNION ALL SELECT x.account_id, 'outbox_parts' FROM outbox_parts AS x
                         WHERE x.account_id <> '' AND ", slice!("x"), ") AS owned
           WHERE NOT EXISTS (SELECT 1 FROM accounts AS z WHERE ", slice!("z"), " AND z.account_id = owned.account_id)");
-};
-
-const BESIDE: Group = group! {
-    sqlite: "", postgres: "";
     "a purchase has its payment to itself" => concat!(
         "SELECT bought.* FROM (
              SELECT t.account_id, 'row ' || t.seq || ': payment ' || t.reference, t.account_id || ', row ' || t.seq AS expected, (

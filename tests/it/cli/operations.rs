@@ -156,7 +156,13 @@ fn the_status_of_the_database_is_asked_without_changing_it() {
     assert!(status["file_bytes"].as_i64().is_some_and(|bytes| bytes > 10_000), "{status}");
     // As a ledger looks that an older creditd made.
     let newest = status["schema"].as_i64().expect("a number");
-    place.sql(&format!("DELETE FROM _sqlx_migrations WHERE version = {newest}; DROP INDEX outbox_alerts"));
+    let columns = ["opening_seq", "opening_recorded_at", "opening_free", "opening_purchased"];
+    let columns = columns.map(|column| format!("ALTER TABLE accounts DROP COLUMN {column};")).concat();
+    place.sql(&format!(
+        "DELETE FROM _sqlx_migrations WHERE version = {newest}; DROP TRIGGER sealed_is_needed; DROP TABLE drops; DROP TABLE dropped_keys;
+         DROP INDEX accounts_opening; DROP TRIGGER transactions_are_never_deleted; {columns}
+         CREATE TRIGGER transactions_are_never_deleted BEFORE DELETE ON transactions BEGIN SELECT RAISE(ABORT, 'no'); END"
+    ));
     let old = place.json("db status");
     assert_eq!((&old["migrations_due"], &old["schema_known"]), (&Value::from(1), &Value::from(newest)));
     let found = doctor(&place, 0);
