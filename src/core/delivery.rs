@@ -55,7 +55,7 @@ pub enum Fault {
     Settings,
     /// One that may pass: the same message may be taken later.
     Passing,
-    /// The connection's: it broke off, or took longer than it may. As [`Fault::Passing`], and perhaps the server is down.
+    /// The connection's: it broke off, took longer than it may, or the server went away. As [`Fault::Passing`], and perhaps the server is down.
     Broken,
     /// The address's: nobody gets mail there.
     Address,

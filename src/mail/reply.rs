@@ -76,15 +76,17 @@ impl Trouble {
     ///   this one.
     /// - A refused recipient is one that gets no mail, unless the code says that something else is the matter: X.7 policy, X.2.2
     ///   a full mailbox, X.1.7 and X.1.8 the sender, and so on. Some servers tell only once they have the message.
-    /// - 421 means at every step that the server goes away, whatever was asked.
+    /// - 421 means that the server goes away. Once the recipient is named it may be about the message all the same, as some servers
+    ///   say it to one recipient too many: one that were as if untried would come first again and again, and hold up all others.
+    /// - So may what is said of a login from then on: it is about everybody only where others get the same answer.
     /// - Before the recipient is named, nothing is about this message.
     pub fn fault(&self) -> Fault {
         match (&self.wrong, self.step) {
             (Wrong::NoLogin, _) => Fault::Settings,
             (Wrong::Unsafe(_), _) => Fault::Server,
-            (Wrong::Refused { code: 530 | 534 | 535 | 538, .. }, step) if step > Step::Connect => Fault::Settings,
             (Wrong::Refused { code, words }, step) => match (code, step) {
-                (421, _) | (_, Step::Connect) => Fault::Server,
+                (_, Step::Connect) | (421, Step::Login | Step::Sender) => Fault::Server,
+                (421, _) => Fault::Broken,
                 (400..=499, Step::Login) => Fault::Server,
                 (400..=499, _) => Fault::Passing,
                 (_, Step::Login | Step::Sender) => Fault::Settings,
@@ -142,12 +144,16 @@ impl fmt::Display for Trouble {
     }
 }
 
-/// The enhanced status code with which a refusal begins (RFC 3463): `5.1.1` is (1, 1).
+/// The enhanced status code of a refusal (RFC 3463), with which it should begin and which some servers put elsewhere: `5.1.1` and
+/// `(5.1.1)` are (1, 1).
 fn enhanced(words: &str) -> Option<(u16, u16)> {
-    let mut numbers = words.split(' ').next()?.split('.');
-    let (class, subject, detail) = (numbers.next()?, numbers.next()?, numbers.next()?);
-    (class == "5" && numbers.next().is_none()).then_some(())?;
-    Some((subject.parse().ok()?, detail.parse().ok()?))
+    let code = |word: &str| {
+        let mut numbers = word.trim_matches(|c: char| !c.is_ascii_digit()).split('.');
+        let (class, subject, detail) = (numbers.next()?, numbers.next()?, numbers.next()?);
+        (class == "5" && numbers.next().is_none()).then_some(())?;
+        Some((subject.parse().ok()?, detail.parse().ok()?))
+    };
+    words.split(' ').find_map(code)
 }
 
 /// X.1: the address is none, but for the sender's (7, 8). X.2.1: the mailbox takes no mail.
@@ -178,6 +184,7 @@ mod tests {
             (Connect, 421, "too many", Fault::Server),
             (Login, 535, "5.7.8 no", Fault::Settings),
             (Login, 454, "4.7.0 later", Fault::Server),
+            (Login, 421, "4.3.2 going down", Fault::Server),
             (Sender, 530, "5.7.0 log in first", Fault::Settings),
             (Sender, 553, "5.7.1 not your address", Fault::Settings),
             (Sender, 451, "4.3.0 busy", Fault::Passing),
@@ -187,17 +194,23 @@ mod tests {
             (Recipient, 550, "5.1.10 who?", Fault::Address),
             (Recipient, 550, "5.2.1 disabled", Fault::Address),
             (Recipient, 550, "no such user", Fault::Address),
+            (Recipient, 550, "mailbox unavailable (5.2.2) over quota", Fault::Message),
+            (Recipient, 550, "#5.1.0 Address rejected.", Fault::Address),
+            (Recipient, 550, "no such user at 5.1.1.7", Fault::Address),
             (Recipient, 553, "5.1.8 bad sender", Fault::Message),
             (Recipient, 554, "5.7.1 relay access denied", Fault::Message),
             (Recipient, 552, "5.2.2 full", Fault::Message),
             (Recipient, 501, "syntax", Fault::Message),
-            (Recipient, 535, "5.7.8 log in", Fault::Settings),
+            (Recipient, 535, "5.7.8 log in", Fault::Message),
+            (Recipient, 530, "log in first", Fault::Message),
+            (Recipient, 421, "4.7.0 too many for you", Fault::Broken),
+            (Data, 421, "4.3.2 going down", Fault::Broken),
             (Data, 554, "no valid recipients", Fault::Message),
             (End, 550, "5.1.1 who?", Fault::Address),
             (End, 550, "5.7.1 spam", Fault::Message),
             (End, 550, "spam", Fault::Message),
             (End, 452, "4.3.1 disk full", Fault::Passing),
-            (End, 421, "4.3.0 going down", Fault::Server),
+            (End, 421, "4.3.0 going down", Fault::Broken),
         ] {
             let trouble = Trouble { step, wrong: refused(code, words) };
             assert_eq!(trouble.fault(), expected, "{step:?} {code} {words}");

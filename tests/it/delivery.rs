@@ -251,6 +251,39 @@ both_databases! {
         sandbox.assert_verified().await;
     }
 
+    /// What a server says to a few, and not to everybody, holds up nobody else, and is given up in the end.
+    async fn a_few_recipients_who_are_refused_hold_up_nobody_else(sandbox: Sandbox) {
+        for (round, says) in ["421 4.7.0 too many for you\r\n", "535 5.7.8 log in\r\n"].into_iter().enumerate() {
+            let manner = Manner { only_for: Some("odd"), ..Manner::wrong(At::Rcpt, Does::Say(says)) };
+            let server = SmtpServer::start(move |_| manner.clone()).await;
+            let acme = sandbox.open_account(&format!("acme{round}"), "UTC", "2013-01-01").await;
+            // Those that are refused come first. Of the ones that are refused for good there are fewer than make a server doubted.
+            let odd = if round == 0 { 12 } else { 4 };
+            let to = |n: u32| {
+                let name = if n <= odd { "odd" } else { "even" };
+                let at = instant(WRITTEN).plus_micros(n.into());
+                alert(&acme, n, &format!("{name}{n}@acme{round}.example"), &at.to_string())
+            };
+            let messages: Vec<Message> = (1..=40).map(to).collect();
+            sandbox.store().write_messages(&messages).await.expect("written");
+            let kit = kit(sandbox.at(WRITTEN), &server);
+            let mut now = instant(WRITTEN).plus_seconds(1);
+            while server.taken().len() < 40 - odd as usize {
+                assert!(now < instant(WRITTEN).plus_seconds(3_600), "{} of {} in an hour", server.taken().len(), 40 - odd);
+                let done = run(&kit.at(sandbox.at_instant(now)), false).await;
+                assert!(done.is_ok() || says.starts_with("421"), "{done:?}");
+                now = now.plus_seconds(60);
+            }
+            for message in &messages[..odd as usize] {
+                let record = find(&sandbox, &message.key).await;
+                let expected = if round == 0 { OutboxState::Pending } else { OutboxState::Failed };
+                assert!(record.attempts > 0 && record.state == expected, "{record:?}");
+            }
+            assert_eq!(sandbox.store().suppressions(10).await.expect("the list"), []);
+        }
+        sandbox.assert_verified().await;
+    }
+
     /// A customer who is gone is no reason to doubt the server: up to a number of addresses of one domain are believed to be dead.
     async fn many_dead_addresses_of_one_domain_are_believed(sandbox: Sandbox) {
         let server = SmtpServer::start(|_| Manner::wrong(At::Rcpt, Does::Say("550 5.1.1 who?\r\n"))).await;

@@ -95,7 +95,7 @@ async fn each_thing_that_goes_wrong_is_told_from_the_others() {
         (&[At::Greeting, At::Ehlo, At::Mail], &silent, Fault::Server, false),
         (&[At::Rcpt, At::Data], &silent, Fault::Broken, false),
         (&[At::Data], &[Does::Say("250 2.0.0 got it already\r\n")], Fault::Broken, false),
-        (&[At::Rcpt, At::Data, At::End], &[away], Fault::Server, false),
+        (&[At::Rcpt, At::Data, At::End], &[away], Fault::Broken, false),
         (&[At::Mail, At::Rcpt, At::Data, At::End], &[busy], Fault::Passing, false),
         (&[At::Mail], &[never], Fault::Settings, false),
         (&[At::Rcpt, At::Data, At::End], &[never], Fault::Message, false),

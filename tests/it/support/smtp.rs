@@ -71,6 +71,8 @@ pub struct Manner {
     pub wrong: Option<(At, Does)>,
     /// The one recipient for whom nothing does while the recipient is named.
     pub but_for: Option<&'static str>,
+    /// What the recipients begin with for whom alone it goes wrong while they are named; everybody where there is none.
+    pub only_for: Option<&'static str>,
     /// Messages, taken or not, after which it says that it goes away; as many as come when there is none.
     pub messages_max: Option<usize>,
 }
@@ -318,7 +320,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                         from = path();
                     }
                 }
-                "RCPT" if self.manner.but_for.is_some_and(|to| path().as_deref() == Some(to)) => {
+                "RCPT"
+                    if self.manner.but_for.is_some_and(|to| path().as_deref() == Some(to))
+                        || self.manner.only_for.is_some_and(|to| path().is_some_and(|path| !path.starts_with(to))) =>
+                {
                     self.say("250 2.1.5 ok\r\n").await?;
                     to = path();
                 }
