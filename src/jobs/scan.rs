@@ -350,6 +350,7 @@ fn resolved(kit: &Kit, record: &AccountRecord, balance: &Balance, alert: &OpenAl
         crossing: Crossing { level: alert.level.clone(), crossing: alert.crossing },
         opened_at: alert.opened_at,
         available: balance.available,
+        lapsing: balance.lapsing,
         next_reset_at: balance.month_ends_at,
     }
 }
@@ -364,8 +365,12 @@ fn lapsing(kit: &Kit, record: &AccountRecord, balance: &Balance) -> LapseSoon {
         lapses_at: balance.month_ends_at,
         lapsing: balance.lapsing,
         purchased: balance.available.purchased,
-        next_allowance: record.account.calendar.terms_in(balance.month.next()).allowance,
+        next_allowance: next_allowance(record, balance),
     }
+}
+
+fn next_allowance(record: &AccountRecord, balance: &Balance) -> Credits {
+    record.account.calendar.terms_in(balance.month.next()).allowance
 }
 
 fn facts_of(kit: &Kit, finding: &Finding, daily: &DailyUse, prices: &PriceMatrix, now: Instant) -> Option<LowCredit> {
@@ -373,10 +378,12 @@ fn facts_of(kit: &Kit, finding: &Finding, daily: &DailyUse, prices: &PriceMatrix
     let crossing = plan.notice.clone()?;
     let threshold = plan.opened.iter().find(|opened| opened.level == crossing.level)?.threshold;
     let next_reset_at = balance.month_ends_at;
-    let stops = prices.iter().filter(|action| {
-        let price = action.version_at(now).and_then(|version| version.credits);
-        price.is_some_and(|credits| credits > Credits::ZERO)
+    let costs = prices.iter().filter_map(|action| {
+        let price = action.version_at(now)?.credits?;
+        (price > Credits::ZERO).then(|| (price, action.title.clone()))
     });
+    let (stopped, stops): (Vec<_>, Vec<_>) = costs.partition(|(price, _)| *price > balance.available.total());
+    let titles = |costs: Vec<(Credits, String)>| costs.into_iter().map(|(_, title)| title).collect();
     let credits = &kit.app.settings.credits;
     let price = Money { minor: credits.pack_price_minor, currency: credits.currency.clone() };
     Some(LowCredit {
@@ -387,7 +394,10 @@ fn facts_of(kit: &Kit, finding: &Finding, daily: &DailyUse, prices: &PriceMatrix
         crossing,
         threshold,
         available: balance.available,
+        lapsing: balance.lapsing,
+        held: balance.held.total(),
         allowance: balance.allowance,
+        next_allowance: next_allowance(record, balance),
         forecast: forecast(&ForecastInput {
             calendar: &record.account.calendar,
             daily,
@@ -398,7 +408,8 @@ fn facts_of(kit: &Kit, finding: &Finding, daily: &DailyUse, prices: &PriceMatrix
             pack_credits: Some(credits.pack_credits),
         }),
         next_reset_at,
-        stops: stops.map(|action| action.title.clone()).collect(),
+        stopped: titles(stopped),
+        stops: titles(stops),
         pack: Some(Pack { credits: credits.pack_credits, price }),
     })
 }

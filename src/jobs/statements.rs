@@ -459,6 +459,7 @@ impl Wording {
     /// The same statement for each admin of one account who does not know it, with one chart and one workbook for all.
     fn of(&self, wanted: &Wanted, stated: Stated) -> Result<Worded, JobError> {
         let Stated { reading, refused, next_allocated } = stated;
+        let on_hold = reading.rows.on_hold(self.reported.bounds(&wanted.record.account.calendar));
         let mut model = report::make(&self.spec, reading)?;
         model.marks = self.marks(&wanted.record);
         let said = said(&model);
@@ -472,8 +473,10 @@ impl Wording {
         }
         let told_before = readers.iter().find_map(|(_, told)| told.as_ref());
         let changes = told_before.map(|before| changes(&wanted.record, self.reported, before, &said));
-        let mut facts =
-            StatementMail { version: number, ..self.facts(&wanted.record, &model, (refused, next_allocated))? };
+        let mut facts = StatementMail {
+            version: number,
+            ..self.facts(&wanted.record, &model, (on_hold, refused, next_allocated))?
+        };
         let message = |(admin, told): (Admin, Option<Said>)| {
             facts.corrects = told;
             let mailbox = Mailbox { name: admin.name, address: admin.email };
@@ -502,7 +505,7 @@ impl Wording {
         &self,
         record: &AccountRecord,
         model: &ReportModel,
-        (refused, next_allocated): (BTreeMap<Reason, u64>, Credits),
+        (on_hold, refused, next_allocated): (i128, BTreeMap<Reason, u64>, Credits),
     ) -> Result<StatementMail, JobError> {
         let account = &record.account;
         let (period, next) = match self.reported {
@@ -526,6 +529,7 @@ impl Wording {
             locale,
             period,
             said,
+            on_hold,
             refused,
             bought: sales.map(bought).collect(),
             top_actions: self.tops(model, Breakdown::Action),

@@ -42,13 +42,21 @@ pub struct LowCredit {
     pub threshold: Credits,
     /// What is left.
     pub available: Split,
-    /// Free credits of a month.
+    /// Those of the free ones that lapse when the month ends.
+    pub lapsing: Credits,
+    /// What is on hold beside these.
+    pub held: Credits,
+    /// Free credits of this month.
     pub allowance: Credits,
+    /// Those of the next, which come when this one ends.
+    pub next_allowance: Credits,
     /// How long it lasts.
     pub forecast: Forecast,
     /// When the next free credits are allocated.
     pub next_reset_at: Instant,
-    /// The titles of the actions that cost something now: what stops at 0.
+    /// The titles of the actions that cost more than is left: what has stopped.
+    pub stopped: Vec<String>,
+    /// The titles of the others that cost something: what stops at 0.
     pub stops: Vec<String>,
     /// What can be bought, where packs are sold.
     pub pack: Option<Pack>,
@@ -64,7 +72,10 @@ struct View<'a> {
     free: Credits,
     purchased: Credits,
     total: Credits,
+    lapsing: Credits,
+    held: Credits,
     allowance: Credits,
+    next_allowance: Credits,
     pace: Option<Credits>,
     pace28: Option<Credits>,
     pace_window: String,
@@ -72,6 +83,7 @@ struct View<'a> {
     free_runs_out_at: Option<String>,
     runs_out_at: Option<String>,
     next_reset_at: String,
+    stopped: String,
     stops: String,
     pack: Option<PackView>,
     packs_needed: Option<i64>,
@@ -105,7 +117,10 @@ impl Templates {
 
 fn view(facts: &LowCredit) -> View<'_> {
     let LowCredit { zone, locale, forecast, available, .. } = *facts;
-    let stops: Vec<String> = facts.stops.iter().map(|title| shorten(title, TITLE_CHARS_MAX)).collect();
+    let actions = |titles: &[String]| {
+        let titles: Vec<String> = titles.iter().map(|title| shorten(title, TITLE_CHARS_MAX)).collect();
+        listed(&titles, STOPS_SHOWN_MAX)
+    };
     View {
         about: About::of(&facts.account, &facts.account_name, zone, locale),
         level: &facts.crossing.level,
@@ -113,7 +128,10 @@ fn view(facts: &LowCredit) -> View<'_> {
         free: available.free,
         purchased: available.purchased,
         total: available.total(),
+        lapsing: facts.lapsing,
+        held: facts.held,
         allowance: facts.allowance,
+        next_allowance: facts.next_allowance,
         pace: forecast.pace_per_day,
         pace28: forecast.pace28_per_day,
         pace_window: forecast.pace_window(),
@@ -121,7 +139,8 @@ fn view(facts: &LowCredit) -> View<'_> {
         free_runs_out_at: forecast.free_runs_out_at.map(|at| hour(at, zone, locale)),
         runs_out_at: forecast.runs_out_at.map(|at| hour(at, zone, locale)),
         next_reset_at: moment(facts.next_reset_at, zone, locale),
-        stops: listed(&stops, STOPS_SHOWN_MAX),
+        stopped: actions(&facts.stopped),
+        stops: actions(&facts.stops),
         pack: facts.pack.as_ref().map(|pack| PackView { credits: pack.credits, price: price(&pack.price, locale) }),
         packs_needed: forecast.packs_needed,
         share: share(available, facts.allowance),
@@ -172,6 +191,9 @@ fn sample_after(history_days: i64, used: i64, free: i64, purchased: i64) -> LowC
     let mut daily = DailyUse::unused(&calendar, now.plus_days(-history_days), now);
     daily.add(now, Credits::new(used - used / 7 * 6));
     (1..history_days).for_each(|day| daily.add(now.plus_days(-day).plus_micros(-1), Credits::new(used / 7)));
+    let actions =
+        ["Summarise document", "Draft reply", "Translate page", "Analyse image", "Transcribe call", "Plan meeting"];
+    let actions = actions.map(str::to_owned).to_vec();
     let pack = Pack { credits: Credits::new(2_500), price: Money { minor: 2_500, currency: "USD".to_owned() } };
     let pack_credits = Some(pack.credits);
     let input =
@@ -187,19 +209,14 @@ fn sample_after(history_days: i64, used: i64, free: i64, purchased: i64) -> LowC
         },
         threshold: Credits::new(300),
         available,
+        lapsing: available.free,
+        held: Credits::ZERO,
         allowance,
+        next_allowance: allowance,
         forecast: forecast(&input),
         next_reset_at,
-        stops: [
-            "Summarise document",
-            "Draft reply",
-            "Translate page",
-            "Analyse image",
-            "Transcribe call",
-            "Plan meeting",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
+        stopped: if available.total().is_zero() { actions.clone() } else { Vec::new() },
+        stops: if available.total().is_zero() { Vec::new() } else { actions },
         pack: Some(pack),
     }
 }
@@ -216,8 +233,16 @@ pub(super) fn samples() -> Vec<LowCredit> {
         sample(280, 0, 0),
         sample(0, 0, 0),
         LowCredit { pack: None, stops: Vec::new(), ..sample_after(0, 0, 80, 200) },
-        LowCredit { allowance: Credits::ZERO, threshold: Credits::ZERO, ..sample(0, 0, 0) },
+        LowCredit {
+            allowance: Credits::ZERO,
+            next_allowance: Credits::ZERO,
+            threshold: Credits::ZERO,
+            ..sample(0, 0, 0)
+        },
         sample_after(3, 280, 280, 0),
+        LowCredit { next_allowance: Credits::ZERO, held: Credits::new(1), ..sample(280, 80, 0) },
+        LowCredit { held: Credits::new(1_500), next_allowance: Credits::new(1), ..sample(0, 0, 0) },
+        LowCredit { lapsing: Credits::ZERO, stopped: vec!["Write a book".to_owned()], ..sample(280, 80, 200) },
         sample_after(28, 7_000, 280, 0),
     ]
 }

@@ -287,12 +287,15 @@ impl Templates {
         };
         let to = Mailbox { name: "Ann Example".to_owned(), address: self.sender.mailbox.address.clone() };
         for sample in low_credit::samples() {
-            let stops = sample.stops.iter().map(|_| markup()).collect();
-            let sample = LowCredit { account_name: markup(), stops, ..sample };
+            let all = |titles: &[String]| titles.iter().map(|_| markup()).collect();
+            let (stopped, stops) = (all(&sample.stopped), all(&sample.stops));
+            let sample = LowCredit { account_name: markup(), stopped, stops, ..sample };
             escaped(self.low_credit(&sample, &to, Instant::from_micros(0))?)?;
         }
-        let over = Resolved { account_name: markup(), ..sample_resolved() };
-        escaped(self.resolved(&over, &to, Instant::from_micros(0))?)?;
+        for sample in resolved::samples() {
+            let sample = Resolved { account_name: markup(), ..sample };
+            escaped(self.resolved(&sample, &to, Instant::from_micros(0))?)?;
+        }
         for sample in lapse_soon::samples() {
             let sample = LapseSoon { account_name: markup(), ..sample };
             escaped(self.lapse_soon(&sample, &to, Instant::from_micros(0))?)?;

@@ -28,7 +28,9 @@ pub struct Resolved {
     pub opened_at: Instant,
     /// What is available now.
     pub available: Split,
-    /// When the next free credits are allocated.
+    /// Those of the free ones that lapse when the month ends.
+    pub lapsing: Credits,
+    /// When the month ends, and the next free credits are allocated.
     pub next_reset_at: Instant,
 }
 
@@ -42,6 +44,7 @@ struct View<'a> {
     free: Credits,
     purchased: Credits,
     total: Credits,
+    lapsing: Credits,
     next_reset_at: String,
 }
 
@@ -59,10 +62,16 @@ impl Templates {
             free: facts.available.free,
             purchased: facts.available.purchased,
             total: facts.available.total(),
+            lapsing: facts.lapsing,
             next_reset_at: moment(facts.next_reset_at, facts.zone, facts.locale),
         };
         self.message("resolved", &view, key, &to.name, created_at)
     }
+}
+
+/// One sample for each thing the templates distinguish.
+pub(super) fn samples() -> [Resolved; 2] {
+    [sample_resolved(), Resolved { lapsing: Credits::new(20), ..sample_resolved() }]
 }
 
 /// A notice to look at: what `email preview` shows and the load check renders.
@@ -79,6 +88,7 @@ pub fn sample_resolved() -> Resolved {
         },
         opened_at: Instant::from_micros(1_362_502_800_000_000), // 2013-03-05T12:00:00-05:00
         available: Split { free: Credits::new(80), purchased: Credits::new(2_700) },
+        lapsing: Credits::new(80),
         next_reset_at: Instant::from_micros(1_364_788_800_000_000), // 2013-04-01T00:00:00-04:00
     }
 }

@@ -90,6 +90,8 @@ pub struct StatementMail {
     pub period: Period,
     /// What it says of each type of credits, and how actions ended.
     pub said: Said,
+    /// Credits of those consumed that are on hold for actions that are not settled yet (R10).
+    pub on_hold: i128,
     /// Actions that were refused, by reason.
     pub refused: BTreeMap<Reason, u64>,
     /// What was bought, by currency.
@@ -120,6 +122,7 @@ struct View<'a> {
     during: String,
     quiet: bool,
     consumed: i128,
+    on_hold: i128,
     lapsed_free: Credits,
     #[serde(flatten)]
     equation: Equation,
@@ -242,6 +245,7 @@ fn view(facts: &StatementMail) -> Result<View<'_>, NoticeError> {
         title,
         quiet: facts.said.is_quiet(),
         consumed: i128::from(free.consumed.get()) + i128::from(purchased.consumed.get()),
+        on_hold: facts.on_hold,
         lapsed_free: free.lapsed,
         equation,
         succeeded: counts.succeeded,
@@ -346,6 +350,7 @@ pub fn sample_statement() -> StatementMail {
         locale: Locale::default(),
         period: Period::Month(month(3)),
         said: Said { free, purchased, counts: Counts { succeeded: 212, failed: 2, refused: 8 } },
+        on_hold: 0,
         refused: BTreeMap::from([(Reason::InsufficientCredits, 7), (Reason::UserCap, 1)]),
         bought: vec![PacksBought {
             packs: 1,
@@ -401,7 +406,7 @@ pub(super) fn samples() -> Vec<StatementMail> {
     };
     vec![
         StatementMail { version: 2, corrects: Some(told_before), ..month.clone() },
-        StatementMail { period: day(31), chart: None, ..month.clone() },
+        StatementMail { period: day(31), chart: None, on_hold: 80, ..month.clone() },
         StatementMail { period: day(5), next: None, ..quiet.clone() },
         quiet,
         month,

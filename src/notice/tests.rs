@@ -82,6 +82,12 @@ fn the_first_line_answers_in_every_case() {
 
     280 AI credits left: 280 free and 0 purchased. At the pace of the 3 days since the account was opened (40 a day) they run out around 12 March 2013, 13:00 EDT, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; there are no purchased credits to cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
 
+    80 AI credits left: 80 free and 0 purchased. 1 more is on hold for actions under way. At the pace of the last 7 days (40 a day) they run out around 7 March 2013, 12:00 EST, before the next month begins on 1 April 2013, 00:00 EDT, which brings none; there are no purchased credits to cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+
+    No AI credits left, neither free nor purchased. 1,500 are on hold for actions under way. Unless more are bought or some of those on hold come back, there are none until the next free credit arrives on 1 April 2013, 00:00 EDT. These actions have stopped: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+
+    280 AI credits left: 80 free and 200 purchased. At the pace of the last 7 days (40 a day) they run out around 12 March 2013, 13:00 EDT, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; the purchased credits do not cover the gap. These actions have stopped: Write a book. At 0 these actions stop, too: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+
     280 AI credits left: 280 free and 0 purchased. At the pace of the last 7 days (1,000 a day), each weekday as usual, they run out around 5 March 2013, 18:00 EST, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; there are no purchased credits to cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
     "#);
 }
@@ -100,6 +106,48 @@ fn the_longer_pace_and_the_packs_are_said_where_they_help() {
         assert!(!said(facts, "to the end of the month") && !said(facts, "28 days"), "{why}");
     }
     assert!(!said(&LowCredit { pack: None, ..samples[1].clone() }, "to the end of the month"), "none are sold");
+}
+
+/// Of free credits that never lapse, or lapse at another time than the month's own, nothing else is said.
+#[test]
+fn what_becomes_of_free_credits_is_said_of_those_alone_of_which_it_is_true() {
+    let facts = sample_low_credit();
+    let bonus = LowCredit { lapsing: Credits::new(30), threshold: Credits::new(1), ..facts.clone() };
+    for (facts, said) in [
+        (
+            facts,
+            "300 credits or fewer. Free credits are used first, and what is left of them lapses at the end of the month.",
+        ),
+        (
+            bonus,
+            "1 credit or fewer. Free credits are used first, and what is left of those of the month lapses at its end.",
+        ),
+    ] {
+        let message = low_credit(&facts);
+        let said = format!("which is {said} Purchased credits never lapse.\n");
+        assert!(message.text.contains(&said), "{}", message.text);
+        assert!(message.html.contains(said.trim_end()), "{}", message.html);
+    }
+    for (facts, said) in resolved::samples()
+        .iter()
+        .zip(["what is left of them lapses on", "what is left of those of the month lapses on"])
+    {
+        let message = TEMPLATES.resolved(facts, &mailbox("Ann", "ann@example.com"), at()).expect("a message");
+        let said =
+            format!("Free credits are used first, and {said} 1 April 2013, 00:00 EDT. Purchased credits never lapse.");
+        assert!(message.text.contains(&said) && message.html.contains(&said), "{}", message.text);
+    }
+}
+
+#[test]
+fn a_statement_says_what_of_it_is_on_hold() {
+    let mut facts = StatementMail { on_hold: 1_265, ..sample_statement() };
+    facts.said.counts.succeeded = 0;
+    let message = statement(&facts);
+    let first = message.text.lines().next().unwrap_or_default();
+    assert_eq!(first, "1,305 AI credits used in March 2013. April began with 4,380: 1,500 free and 2,880 purchased.");
+    let said = "1,265 of the credits used are on hold for actions under way; what those do not take is given back.";
+    assert!(message.text.contains(&format!("\n{said}\n")) && message.html.contains(said), "{}", message.text);
 }
 
 #[test]
@@ -173,6 +221,12 @@ fn a_daily_statement_and_a_correction_say_so() {
     "#);
     let corrected = statement(&samples[0]);
     assert_eq!(corrected.subject, "Corrected: 1,305 AI credits used in March 2013, 4,380 for April (Acme)");
+    assert!(
+        corrected.text.starts_with("Corrected: 1,305 AI credits used in March 2013 in 212 actions."),
+        "{}",
+        corrected.text
+    );
+    assert!(corrected.html.contains(">Corrected: 1,305 AI credits used in March 2013</h1>"), "{}", corrected.html);
     let last_day = statement(&samples[1]);
     assert_eq!(last_day.subject, "1,305 AI credits used on 31 March 2013, 4,380 for April (Acme)");
     let changes = corrected.text.split("\n\n").nth(1).unwrap_or_default();

@@ -7,7 +7,7 @@ use creditd::core::alert::{AlertState, Levels, plan_alerts};
 use creditd::core::calendar::{Calendar, Instant, Terms};
 use creditd::core::credits::{CreditType, Credits};
 use creditd::core::ids::{AccountId, Email, Key};
-use creditd::core::ledger::{Bonus, Call, Closing, NewTerms, Usage};
+use creditd::core::ledger::{Bonus, Call, Closing, Hold, NewTerms, Usage};
 use creditd::core::run::Span;
 use creditd::core::schedule::{Job, Slot};
 use creditd::jobs::{Done, Kit, Run, execute};
@@ -191,6 +191,47 @@ both_databases! {
         assert_eq!(job(&february, Job::Scan).await.summary, "0 accounts: 0 alerts opened, 0 resolved, 0 notices written");
         charge(&february, &acme, 8_001, "february").await;
         assert_eq!(job(&february, Job::Scan).await.summary, "1 account: 1 alert opened, 0 resolved, 2 notices written");
+    }
+
+    /// What comes with the next month, what is on hold, and what does not lapse with this one.
+    async fn an_alert_says_what_is_true_of_the_account(sandbox: Sandbox) {
+        let [none, more, held, bonus] = ["none", "more", "held", "bonus"];
+        let (app, mut ids) = (sandbox.at("2013-01-30T10:00:00Z"), Vec::new());
+        for id in [none, more, held, bonus] {
+            ids.push(open(&sandbox, id).await);
+        }
+        job(&app, Job::Reset).await;
+        for (at, allowance) in [(0, Credits::ZERO), (1, Credits::new(2_000))] {
+            let terms = NewTerms { key: Key::new("terms").expect("a key"), zone: None, allowance: Some(allowance) };
+            app.call(&ids[at], Call::Terms(terms)).await.expect("terms from the next month on");
+        }
+        let grant = Bonus {
+            key: Key::new("grant").expect("a key"),
+            credit_type: CreditType::Free,
+            credits: Credits::new(10),
+            expires_at: None,
+            comment: "lapses never".into(),
+        };
+        app.call(&ids[3], Call::Bonus(grant)).await.expect("granted");
+        for at in [0, 1, 3] {
+            charge(&app, &ids[at], 1_450, "much").await;
+        }
+        let Usage { key, user, action, comment, .. } = usage("translation", "hold");
+        let hold = Call::Hold(Hold { key, user, action, quantity: 1_500, ttl_seconds: 1_800, comment });
+        app.call(&ids[2], hold).await.expect("a hold");
+        job(&app, Job::Scan).await;
+        let month = "1 February 2013, 00:00 UTC";
+        for (id, said) in ids.iter().zip([
+            format!("before the next month begins on {month}, which brings none"),
+            format!("before the next 2,000 free credits arrive on {month}"),
+            format!("No AI credits left, neither free nor purchased. 1,500 are on hold for actions under way. Unless more are bought or \
+                     some of those on hold come back, there are none until the next 1,500 free credits arrive on {month}."),
+            "Free credits are used first, and what is left of those of the month lapses at its end.".to_owned(),
+        ]) {
+            let told = &sandbox.store().messages(Some(id), None, 10).await.expect("the outbox")[0].message;
+            assert!(told.text.contains(&said), "{id}: {}", told.text);
+        }
+        sandbox.assert_verified().await;
     }
 
     /// Who writes while a scan looks is looked at in the next one.

@@ -232,6 +232,15 @@ impl Rows {
         })
     }
 
+    /// Credits, of both types, that are on hold for actions that are not settled: what the holds between these instants took, but for
+    /// what was released of them, which counts where the hold does (R10).
+    #[must_use]
+    pub fn on_hold(&self, (from, to): (Instant, Instant)) -> i128 {
+        let is_held =
+            |row: &Row| matches!(row.kind, Kind::Hold | Kind::Release) && from <= row.counts_at && row.counts_at < to;
+        self.iter().filter(is_held).map(|row| -i128::from(row.delta.total().get())).sum()
+    }
+
     /// The signed changes of free credits, row by row.
     #[must_use]
     pub fn free(&self) -> &[i64] {
