@@ -74,6 +74,18 @@ pub enum JobError {
     /// A message could not be worded.
     #[error(transparent)]
     Notice(#[from] NoticeError),
+    /// Messages of some accounts could not be worded. Of these nothing was written; of all others everything was.
+    #[error(
+        "of {accounts}: {source}. What is due to them waits until the template works, `creditd email preview` shows it; {summary}"
+    )]
+    NotWorded {
+        /// Which: a few of them by name.
+        accounts: String,
+        /// Why not, of the first.
+        source: NoticeError,
+        /// What was done of the others.
+        summary: String,
+    },
     /// The templates cannot be used.
     #[error(transparent)]
     Templates(#[from] BadTemplates),

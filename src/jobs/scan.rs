@@ -14,9 +14,13 @@ use crate::core::outbox::{Mailbox, Message, NoticeKey};
 use crate::core::price::PriceMatrix;
 use crate::core::transaction::Money;
 use crate::core::webhook::{Event, EventKind, Facts};
-use crate::notice::{LapseSoon, LowCredit, Pack, Resolved};
+use crate::notice::words::listed;
+use crate::notice::{LapseSoon, LowCredit, NoticeError, Pack, Resolved};
 use crate::store::{AccountRecord, Admin, Load, Looked, Scanned};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Most accounts named whose notices could not be worded; the rest are counted.
+const UNWORDED_SHOWN_MAX: usize = 5;
 
 /// An account whose alerts need something.
 struct Finding {
@@ -39,11 +43,31 @@ struct Page {
     problems: Vec<Problem>,
 }
 
+/// The notices of accounts, and why those of others could not be worded: whoever has a template of their own may see it fail on what
+/// no sample comes to.
+#[derive(Default)]
+struct Worded {
+    messages: Vec<Message>,
+    failed: BTreeMap<AccountId, NoticeError>,
+}
+
+impl Worded {
+    fn add(&mut self, account: &AccountId, worded: Result<Message, NoticeError>) {
+        match worded {
+            Ok(message) => self.messages.push(message),
+            Err(error) => drop(self.failed.entry(account.clone()).or_insert(error)),
+        }
+    }
+}
+
 /// Scans the accounts that have changed: those whose balance has left where their alerts need nothing, as the database has
 /// marked them. All of them are looked at on the first scan of a day (UTC), and when the platform's levels have changed.
 ///
+/// An account of which a notice cannot be worded is left as it is, and is looked at again by every scan until it can; all others are
+/// told.
+///
 /// # Errors
-/// [`JobError`].
+/// [`JobError`]; [`JobError::NotWorded`] once all others are told.
 pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
     let app = &kit.app;
     let size = app.settings.jobs.batch_accounts;
@@ -60,6 +84,7 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         opened: 0,
         resolved: 0,
         notices: 0,
+        unworded: BTreeMap::new(),
     };
     let (mut scanned, mut after) = (0_u64, None::<AccountId>);
     loop {
@@ -79,10 +104,11 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         (run.progress)(scanned, total);
         after = Some(last.clone());
     }
-    if is_of_all && !run.dry_run {
+    // Who could not be told of something may be found in no other way than by looking at all.
+    if is_of_all && !run.dry_run && scan.unworded.is_empty() {
         app.store.write_scanned(&all).await?;
     }
-    let Scan { mut done, opened, resolved, notices, .. } = scan;
+    let Scan { mut done, opened, resolved, notices, unworded, .. } = scan;
     done.problems.sort();
     done.problems.dedup();
     done.summary = format!(
@@ -91,7 +117,14 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         counted(opened, "alert"),
         counted(notices, "notice")
     );
-    Ok(done)
+    let accounts: Vec<String> = unworded.keys().map(ToString::to_string).collect();
+    match unworded.into_values().next() {
+        Some(source) => {
+            let accounts = listed(&accounts, UNWORDED_SHOWN_MAX);
+            Err(JobError::NotWorded { accounts, source, summary: done.summary })
+        }
+        None => Ok(done),
+    }
 }
 
 /// A scan, and what it came to so far.
@@ -104,6 +137,8 @@ struct Scan<'a> {
     opened: u64,
     resolved: usize,
     notices: u64,
+    /// Why accounts were left as they are.
+    unworded: BTreeMap<AccountId, NoticeError>,
 }
 
 impl Scan<'_> {
@@ -113,9 +148,18 @@ impl Scan<'_> {
             return Ok(());
         }
         let (kit, now) = (self.kit, self.kit.app.now());
-        let page = look(kit, ids, now, self.is_of_all).await?;
-        let mut messages = word(kit, &page.findings, &self.prices, now).await?;
-        let asked_for = word_opted_in(kit, &page.findings, now).await?;
+        let mut page = look(kit, ids, now, self.is_of_all).await?;
+        let Worded { mut messages, mut failed } = word(kit, &page.findings, &self.prices, now).await?;
+        let Worded { messages: mut asked_for, failed: others } = word_opted_in(kit, &page.findings, now).await?;
+        failed.extend(others);
+        if !failed.is_empty() {
+            let is_worded = |message: &Message| !message.key.account().is_some_and(|id| failed.contains_key(id));
+            messages.retain(is_worded);
+            asked_for.retain(is_worded);
+            page.looked.retain(|looked| !failed.contains_key(&looked.account));
+            page.findings.retain(|finding| !failed.contains_key(&finding.record.account.id));
+            self.unworded.append(&mut failed);
+        }
         for message in &asked_for {
             let line = format!("{}: tell an admin who asked for it: {}", message.key.account_text(), message.subject);
             self.done.line(line);
@@ -180,7 +224,11 @@ pub(super) async fn preview(
     let record = AccountRecord { admins: vec![Admin { alerts: true, ..reader }], ..record };
     let prices = kit.app.store.prices().await?;
     let finding = Finding { record, balance, plan, is_over: None, lapses_soon: false };
-    Ok(word(kit, &[finding], &prices, now).await?.pop())
+    let Worded { mut messages, mut failed } = word(kit, &[finding], &prices, now).await?;
+    match failed.pop_first() {
+        Some((_, error)) => Err(error.into()),
+        None => Ok(messages.pop()),
+    }
 }
 
 /// The balance of an account that has come down to `left`: free credits are used first (R5). A mail that said that it has, beside
@@ -278,7 +326,7 @@ async fn look(kit: &Kit, ids: &[AccountId], now: Instant, is_of_all: bool) -> Re
 }
 
 /// The notices: one per crossing to tell and admin who wants alerts.
-async fn word(kit: &Kit, findings: &[Finding], prices: &PriceMatrix, now: Instant) -> Result<Vec<Message>, JobError> {
+async fn word(kit: &Kit, findings: &[Finding], prices: &PriceMatrix, now: Instant) -> Result<Worded, JobError> {
     let telling: Vec<&Finding> = findings.iter().filter(|finding| finding.plan.notice.is_some()).collect();
     let unused = |finding: &&Finding| {
         let account = &finding.record.account;
@@ -286,36 +334,37 @@ async fn word(kit: &Kit, findings: &[Finding], prices: &PriceMatrix, now: Instan
     };
     let mut used: Vec<(AccountId, DailyUse)> = telling.iter().map(unused).collect();
     kit.app.store.daily_use(&mut used).await?;
-    let mut messages = Vec::new();
+    let mut worded = Worded::default();
     for (finding, (_, daily)) in telling.into_iter().zip(&used) {
         let Some(facts) = facts_of(kit, finding, daily, prices, now) else { continue };
         for admin in finding.record.admins.iter().filter(|admin| admin.alerts) {
-            messages.push(kit.templates.low_credit(&facts, &mailbox(admin), now)?);
+            worded.add(&facts.account, kit.templates.low_credit(&facts, &mailbox(admin), now));
         }
     }
-    Ok(messages)
+    Ok(worded)
 }
 
 /// The notices that admins asked for: that an alert is over, and that free credits lapse soon.
-async fn word_opted_in(kit: &Kit, findings: &[Finding], now: Instant) -> Result<Vec<Message>, JobError> {
-    let mut messages = Vec::new();
-    let mut lapses = Vec::new();
+async fn word_opted_in(kit: &Kit, findings: &[Finding], now: Instant) -> Result<Worded, JobError> {
+    let (mut overs, mut lapses) = (Worded::default(), Worded::default());
     for Finding { record, balance, is_over, lapses_soon, .. } in findings {
         if let Some(alert) = is_over {
             let facts = resolved(kit, record, balance, alert);
             for admin in record.admins.iter().filter(|admin| admin.resolved) {
-                messages.push(kit.templates.resolved(&facts, &mailbox(admin), now)?);
+                overs.add(&facts.account, kit.templates.resolved(&facts, &mailbox(admin), now));
             }
         }
         for admin in record.admins.iter().filter(|admin| *lapses_soon && admin.lapse_soon) {
-            lapses.push(kit.templates.lapse_soon(&lapsing(kit, record, balance), &mailbox(admin), now)?);
+            let notice = kit.templates.lapse_soon(&lapsing(kit, record, balance), &mailbox(admin), now);
+            lapses.add(&record.account.id, notice);
         }
     }
     // All accounts are looked at again on each day until then.
-    let keys: Vec<NoticeKey> = lapses.iter().map(|message| message.key.clone()).collect();
+    let keys: Vec<NoticeKey> = lapses.messages.iter().map(|message| message.key.clone()).collect();
     let known: BTreeSet<NoticeKey> = kit.app.store.known_messages(&keys).await?.into_iter().collect();
-    messages.extend(lapses.into_iter().filter(|message| !known.contains(&message.key)));
-    Ok(messages)
+    overs.messages.extend(lapses.messages.into_iter().filter(|message| !known.contains(&message.key)));
+    overs.failed.extend(lapses.failed);
+    Ok(overs)
 }
 
 /// What the platform's own programs are told: the alert that admins are told of, or that all are over.

@@ -4,10 +4,11 @@ use crate::support::{Sandbox, both_databases, end_run, instant, month, purchase,
 use chrono_tz::Tz;
 use creditd::app::App;
 use creditd::core::ids::Email;
+use creditd::core::ledger::Usage;
 use creditd::core::outbox::{Mailbox, NoticeKey, NoticeKind};
 use creditd::core::schedule::{Job, Schedule, Slot};
 use creditd::jobs::{Claiming, JobError, Kit, Planned, Run, plan_due, run_slot, tell_missed};
-use creditd::store::{Incident, OutboxRecord, RunId, Telling, Wrong};
+use creditd::store::{Admin, Incident, OutboxRecord, RunId, Telling, Wrong};
 use tokio_util::sync::CancellationToken;
 
 const LAST_ZONE: Tz = Tz::Etc__GMTPlus12;
@@ -94,6 +95,53 @@ both_databases! {
         let now = "2013-01-16T03:31:00Z";
         let delivered = run(at(&sandbox, now), Job::Deliver, Slot::Tick(instant(now)), CancellationToken::new()).await;
         assert_eq!(delivered.expect("delivered").summary, "6 messages delivered, 0 failed");
+        sandbox.assert_verified().await;
+    }
+
+    /// A template of the operator's that fails on what no sample comes to: all others are told, the job fails with file and account,
+    /// and once the template works, whoever was left out is told, and nobody twice.
+    async fn a_template_that_fails_for_one_account_silences_no_other(sandbox: Sandbox) {
+        let now = |minute: u32| format!("2013-01-10T12:{minute:02}:00Z");
+        for (id, left) in [("a", 50), ("b", 50), ("c", 53), ("d", 50), ("e", 50)] {
+            let id = sandbox.open_account(id, "UTC", "2013-01-01").await;
+            let admin = Admin::with_defaults(Email::new(&format!("ann@{id}.example")).expect("an address"));
+            sandbox.store().set_admin(&id, &admin).await.expect("an admin");
+            let usage = Usage { quantity: 1_500 - left, ..usage("translation", "much") };
+            sandbox.at(&now(0)).charge(&id, &usage).await.expect("a charge");
+        }
+        let folder = sandbox.path("templates");
+        std::fs::create_dir(&folder).expect("a folder");
+        let run_with = async |template: &str, minute: u32, job: Job| {
+            std::fs::write(folder.join("low-credit.txt"), template).expect("a template");
+            let mut app = at(&sandbox, &now(minute));
+            app.settings.templates.dir = Some(folder.clone());
+            let slot = Slot::Tick(app.now());
+            run(app, job, slot, CancellationToken::new()).await
+        };
+        let alerts = async || -> Vec<String> {
+            let mut all = sandbox.store().messages(None, None, 1_000).await.expect("the outbox");
+            all.retain(|record| record.message.key.kind() == NoticeKind::LowCredit);
+            let mut accounts: Vec<String> = all.iter().filter_map(|record| Some(record.message.key.account()?.to_string())).collect();
+            accounts.sort();
+            accounts
+        };
+        let faulty = "{% if total == 53 %}{{ nope }}{% endif %}{{ total }} left";
+        for minute in [1, 2] {
+            let error = run_with(faulty, minute, Job::Scan).await.expect_err("it cannot tell c").to_string();
+            assert!(error.starts_with("of c: the mail template low-credit.txt failed: "), "{error}");
+            assert_eq!(alerts().await, ["a", "b", "d", "e"]);
+            let open = sandbox.store().alerts(None, false, 10).await.expect("alerts");
+            assert_eq!(open.len(), 8, "two of each but c: {open:?}");
+        }
+        assert_eq!(keys(&sandbox).await.len(), 2, "each operator is told once");
+        let mail = told(&sandbox).await.remove(0).message;
+        assert!(mail.text.contains("of c: the mail template low-credit.txt failed"), "{}", mail.text);
+
+        run_with("{{ total }} left", 3, Job::Scan).await.expect("it can tell c");
+        assert_eq!(alerts().await, ["a", "b", "c", "d", "e"]);
+        run_with("{{ total }} left", 4, Job::Scan).await.expect("nothing is left to tell");
+        let delivered = run_with("{{ total }} left", 5, Job::Deliver).await.expect("delivered").summary;
+        assert_eq!(delivered, "9 messages delivered, 0 failed", "five alerts, and to two operators that it failed and is well");
         sandbox.assert_verified().await;
     }
 
