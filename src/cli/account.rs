@@ -83,7 +83,7 @@ pub(super) struct Create {
     #[arg(long)]
     locale: Option<Locale>,
     /// Who receives its alerts and reports; may be given several times
-    #[arg(long = "admin", value_name = "EMAIL")]
+    #[arg(long = "admin", value_name = "EMAIL", value_parser = args::address)]
     admins: Vec<Email>,
 }
 

@@ -38,6 +38,7 @@ pub(super) struct Add {
     /// Of which account
     account: AccountId,
     /// The address
+    #[arg(value_parser = args::address)]
     email: Email,
     /// How mail greets
     #[arg(long, value_parser = args::name)]
@@ -169,14 +170,20 @@ impl Remove {
 /// Repeating it changes nothing. `creditd admin set ACCOUNT EMAIL` wishes them again.
 #[derive(Debug, clap::Args)]
 pub(super) struct Unsubscribe {
-    /// What stands behind ?t= in the link
+    /// The link, or what stands behind ?t= in it
     #[arg(allow_hyphen_values = true)]
-    token: String,
+    link: String,
+}
+
+/// What stands behind `?t=` in a link; what is no link is taken for that.
+fn token_of(link: &str) -> &str {
+    let behind = link.trim().rsplit_once("?t=").or_else(|| link.trim().rsplit_once("&t="));
+    behind.map_or(link.trim(), |(_, token)| token).split(['&', '#']).next().unwrap_or_default()
 }
 
 impl Unsubscribe {
     async fn run(self, context: &Context) -> Result<(), Failure> {
-        let (ended, admin) = context.app().await?.unsubscribe(&self.token).await?;
+        let (ended, admin) = context.app().await?.unsubscribe(token_of(&self.link)).await?;
         let CoreUnsubscribe { account, address, wish } = ended;
         let Some(admin) = admin else {
             context.say(format_args!("Account {account} has no admin {address} any more, who receives nothing."));

@@ -2,7 +2,7 @@
 
 use crate::core::calendar::{BadTime, Calendar, Instant, Month, first_instant_of, parse_date};
 use crate::core::credits::Credits;
-use crate::core::ids::{BadName, Key, clean_text};
+use crate::core::ids::{BadName, Email, Key, clean_text};
 use crate::core::ledger::HOLD_TTL_SECONDS_MAX;
 use chrono::NaiveDate;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser, ValueParser};
@@ -152,6 +152,11 @@ pub(super) fn limit(text: &str) -> Result<usize, String> {
 /// The name of an account or a person.
 pub(super) fn name(text: &str) -> Result<String, BadName> {
     clean_text("the name", text)
+}
+
+/// An address that mail is to go to.
+pub(super) fn address(text: &str) -> Result<Email, BadName> {
+    Email::new(text)?.deliverable()
 }
 
 /// What is said about a charge or a purchase.

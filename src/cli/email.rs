@@ -1,9 +1,9 @@
 //! `creditd email`: what the mails look like, and whether they leave.
 
-use super::Context;
 use super::exit::{Exit, Failure, OrExit};
 use super::files::WholeFile;
 use super::output::Cell;
+use super::{Context, args};
 use crate::config::TransportKind;
 use crate::core::calendar::{Month, parse_date};
 use crate::core::ids::{AccountId, Email, LevelName};
@@ -32,7 +32,7 @@ pub enum EmailCommand {
         #[command(flatten)]
         what: What,
         /// To whom
-        #[arg(long, value_name = "EMAIL")]
+        #[arg(long, value_name = "EMAIL", value_parser = args::address)]
         to: Email,
     },
     /// Check that mail would leave: connect, encrypt, log in and name the sender, or write to the folder, and send nothing

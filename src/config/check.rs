@@ -309,7 +309,7 @@ fn mailbox(text: &str) -> Result<Mailbox, BadName> {
         Some((name, address)) => (name.trim(), address),
         None => ("", text),
     };
-    Ok(Mailbox { name: clean_text("the name", name)?, address: Email::new(address)? })
+    Ok(Mailbox { name: clean_text("the name", name)?, address: Email::new(address)?.deliverable()? })
 }
 
 /// Printable and without what would end an attribute or a line: it is put into mail.

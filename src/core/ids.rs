@@ -4,7 +4,9 @@
 //! free text (account names, comments) is separate, see [`clean_text`].
 
 use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// Longest account id or action code, in bytes.
@@ -19,6 +21,10 @@ pub const CLOSE_KEY_PREFIX: &str = "close:";
 pub const REFERENCE_LEN_MAX: usize = OPAQUE_LEN_MAX - PURCHASE_KEY_PREFIX.len();
 /// Longest free text (account name, comment), in characters.
 pub const TEXT_CHARS_MAX: usize = 500;
+/// Longest part of an e-mail address before its `@`, in bytes (RFC 5321, 4.5.3.1.1).
+const EMAIL_LOCAL_LEN_MAX: usize = 64;
+/// Longest part between two dots of a domain, in bytes (RFC 1035, 2.3.4).
+const DOMAIN_LABEL_LEN_MAX: usize = 63;
 /// Longest e-mail address, in bytes (RFC 5321, 4.5.3.1.3: a path of 256 with its brackets).
 pub const EMAIL_LEN_MAX: usize = 254;
 
@@ -52,6 +58,11 @@ pub enum BadName {
     /// Not an e-mail address.
     #[error("{0:?} is not an e-mail address (name@domain)")]
     Email(String),
+    /// An e-mail address whose domain is not spelt as mail servers know it.
+    #[error(
+        "the domain of {0:?} has letters other than a to z; write it as mail servers know it, in ASCII: it begins with xn--"
+    )]
+    Domain(String),
 }
 
 fn check(
@@ -178,7 +189,9 @@ impl Key {
 }
 
 /// The e-mail address of an admin: one `@`, a domain with a dot or `localhost`, no space, control or list character.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+///
+/// It is kept as it was written. Two that differ in nothing but small and capital letters are the same: no server gives them to two people.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Email(Box<str>);
 
@@ -193,6 +206,9 @@ impl Email {
             return Err(BadName::TooLong { what: "the e-mail address", max: EMAIL_LEN_MAX });
         }
         let (local, domain) = text.rsplit_once('@').ok_or_else(bad)?;
+        if !domain.is_ascii() && domain.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '.')) {
+            return Err(BadName::Domain(text.to_owned()));
+        }
         let local_ok = !local.is_empty()
             && !local.starts_with('.')
             && !local.ends_with('.')
@@ -216,10 +232,55 @@ impl Email {
         &self.0
     }
 
+    /// The same, where mail programs take it: what is longer in one of its parts is refused only when it is to be sent to.
+    ///
+    /// # Errors
+    /// [`BadName::TooLong`].
+    pub fn deliverable(self) -> Result<Email, BadName> {
+        let local = self.0.rsplit_once('@').map_or("", |(local, _)| local);
+        if local.len() > EMAIL_LOCAL_LEN_MAX {
+            return Err(BadName::TooLong { what: "the e-mail address before its @", max: EMAIL_LOCAL_LEN_MAX });
+        }
+        if self.domain().split('.').any(|label| label.len() > DOMAIN_LABEL_LEN_MAX) {
+            return Err(BadName::TooLong { what: "a part of the e-mail address's domain", max: DOMAIN_LABEL_LEN_MAX });
+        }
+        Ok(self)
+    }
+
+    fn folded(&self) -> impl Iterator<Item = u8> {
+        self.0.bytes().map(|byte| byte.to_ascii_lowercase())
+    }
+
     /// What stands after the `@`.
     #[must_use]
     pub fn domain(&self) -> &str {
         self.0.rsplit_once('@').map_or("", |(_, domain)| domain)
+    }
+}
+
+impl PartialEq for Email {
+    fn eq(&self, other: &Email) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for Email {}
+
+impl PartialOrd for Email {
+    fn partial_cmp(&self, other: &Email) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Email {
+    fn cmp(&self, other: &Email) -> Ordering {
+        self.folded().cmp(other.folded())
+    }
+}
+
+impl Hash for Email {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.folded().for_each(|byte| byte.hash(state));
     }
 }
 
@@ -321,6 +382,11 @@ mod tests {
         ] {
             assert!(Email::new(bad).is_err(), "{bad:?}");
         }
+        let said = Email::new("jorg@exämple.de").expect_err("not ASCII").to_string();
+        assert!(said.contains("exämple.de") && said.ends_with("it begins with xn--"), "{said}");
+        assert!(Email::new("jorg@xn--exmple-cua.de").is_ok());
+        let [ann, same] = ["ANN@example.com", "ann@example.com"].map(|text| Email::new(text).expect("valid"));
+        assert_eq!((ann.as_str(), &ann, ann.cmp(&same)), ("ANN@example.com", &same, Ordering::Equal));
     }
 
     #[test]

@@ -203,3 +203,18 @@ impl MailError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::core::ids::Email;
+
+    /// What is refused where an address is given is what lettre would refuse when mail is to leave.
+    #[test]
+    fn every_address_that_is_taken_is_one_that_mail_goes_to() {
+        for (local, label) in [(64, 63), (65, 63), (64, 64), (1, 1)] {
+            let text = format!("{}@{}.example", "a".repeat(local), "b".repeat(label));
+            let is_taken = text.parse::<lettre::Address>().is_ok();
+            assert_eq!(Email::new(&text).and_then(Email::deliverable).is_ok(), is_taken, "{local} {label}");
+        }
+    }
+}

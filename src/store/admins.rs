@@ -4,7 +4,7 @@ use super::accounts::lock;
 use super::backend::{Tx, in_write};
 use super::digest::digest;
 use super::sql::{Row, Sql, set};
-use super::{Result, Store, While, json};
+use super::{Result, Store, StoreError, While, json};
 use crate::core::ids::{AccountId, Email};
 use crate::core::unsubscribe::{Unsubscribe, Wish};
 use serde::Serialize;
@@ -70,10 +70,10 @@ impl Admin {
 }
 
 impl Store {
-    /// Adds an admin, or replaces what is known of that address.
+    /// Adds an admin, or replaces what is known of that address, however it was spelt.
     ///
     /// # Errors
-    /// [`StoreError`](super::StoreError); nothing was written then.
+    /// [`StoreError`]; nothing was written then.
     pub async fn set_admin(&self, account: &AccountId, admin: &Admin) -> Result<()> {
         in_write!(self, "committing an admin", |tx| write_admins(tx, &[(account, admin)]).await)
     }
@@ -82,7 +82,7 @@ impl Store {
     /// the account has no such admin.
     ///
     /// # Errors
-    /// [`StoreError`](super::StoreError); nothing was written then.
+    /// [`StoreError`]; nothing was written then.
     pub async fn end_wish(&self, asked: &Unsubscribe) -> Result<Option<Admin>> {
         let Unsubscribe { account, address, wish } = asked;
         let ids = json([account])?;
@@ -102,7 +102,7 @@ impl Store {
     /// when the account has none with that address.
     ///
     /// # Errors
-    /// [`StoreError`](super::StoreError); nothing was written then.
+    /// [`StoreError`]; nothing was written then.
     pub async fn set_wishes(
         &self,
         account: &AccountId,
@@ -125,17 +125,17 @@ impl Store {
     /// Removes an admin; false when there was none with that address.
     ///
     /// # Errors
-    /// [`StoreError`](super::StoreError); nothing was written then.
+    /// [`StoreError`]; nothing was written then.
     pub async fn remove_admin(&self, account: &AccountId, email: &Email) -> Result<bool> {
         in_write!(self, "committing an admin", |tx| {
-            tx.query("DELETE FROM opt_ins WHERE account_id = $1 AND email = $2")
+            tx.query("DELETE FROM opt_ins WHERE account_id = $1 AND lower(email) = lower($2)")
                 .bind(account.as_str())
                 .bind(email.as_str())
                 .execute()
                 .await
                 .while_("forgetting what an admin wished")?;
             let done = tx
-                .query("DELETE FROM admins WHERE account_id = $1 AND email = $2")
+                .query("DELETE FROM admins WHERE account_id = $1 AND lower(email) = lower($2)")
                 .bind(account.as_str())
                 .bind(email.as_str())
                 .execute()
@@ -146,7 +146,8 @@ impl Store {
     }
 }
 
-/// The admins of the accounts in `ids` (a JSON array), in order of account and address.
+/// The admins of the accounts in `ids` (a JSON array), in order of account and address. What was written under several spellings of one
+/// address, as could be done once, is one admin, who gets what any of them wishes; whoever writes of that admin leaves one.
 pub(super) async fn read_admins(tx: &mut Tx, ids: &str) -> Result<Vec<(String, Admin)>> {
     let rows = tx
         .query(set!(account_id =>
@@ -171,9 +172,18 @@ pub(super) async fn read_admins(tx: &mut Tx, ids: &str) -> Result<Vec<(String, A
             resolved: row.get::<i64>(6) > 0,
             lapse_soon: row.get::<i64>(7) > 0,
         };
-        Ok((row.get(0), admin))
+        Ok::<_, StoreError>((row.get(0), admin))
     };
-    rows.iter().map(read).collect()
+    let mut admins: Vec<(String, Admin)> = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let (account, admin) = read(row)?;
+        let of_account = admins.iter_mut().rev().take_while(|(of, _)| *of == account);
+        match of_account.map(|(_, other)| other).find(|other| other.email == admin.email) {
+            Some(other) => Wish::ALL.iter().filter(|wish| admin.wishes(**wish)).for_each(|wish| other.set(*wish, true)),
+            None => admins.push((account, admin)),
+        }
+    }
+    Ok(admins)
 }
 
 #[derive(Serialize)]
@@ -217,6 +227,15 @@ pub(super) async fn write_admins(tx: &mut Tx, admins: &[(&AccountId, &Admin)]) -
     let all = || last.iter().map(|((account, _), admin)| (*account, *admin));
     let rows = json(all().map(|(account, admin)| AdminRow::of(account, admin)).collect::<Vec<_>>())?;
     let opt_ins = json(all().flat_map(|(account, admin)| OptIn::all_of(account, admin)).collect::<Vec<_>>())?;
+    const OLD: Sql = set!(account_id text, email text =>
+        "DELETE FROM opt_ins WHERE account_id IN (SELECT account_id FROM v)
+            AND EXISTS (SELECT 1 FROM v WHERE v.account_id = opt_ins.account_id AND lower(v.email) = lower(opt_ins.email))");
+    const SPELT_OTHERWISE: Sql = set!(account_id text, email text =>
+        "DELETE FROM admins WHERE account_id IN (SELECT account_id FROM v)
+            AND EXISTS (SELECT 1 FROM v WHERE v.account_id = admins.account_id AND lower(v.email) = lower(admins.email)
+                                          AND v.email <> admins.email)");
+    tx.query(OLD).bind(rows.as_str()).execute().await.while_("forgetting what admins wished")?;
+    tx.query(SPELT_OTHERWISE).bind(rows.as_str()).execute().await.while_("forgetting other spellings of admins")?;
     tx.query(set!(
         account_id text, email text, name text, alerts boolean, monthly_report boolean, daily_report boolean, digest bigint =>
         "INSERT INTO admins (account_id, email, name, alerts, monthly_report, daily_report, digest)
@@ -229,11 +248,8 @@ pub(super) async fn write_admins(tx: &mut Tx, admins: &[(&AccountId, &Admin)]) -
     .execute()
     .await
     .while_("writing admins")?;
-    const OLD: Sql = set!(account_id text, email text =>
-        "DELETE FROM opt_ins WHERE (account_id, email) IN (SELECT account_id, email FROM v)");
     const NEW: Sql = set!(account_id text, email text, mail text, digest bigint =>
         "INSERT INTO opt_ins (account_id, email, mail, digest) SELECT account_id, email, mail, digest FROM v");
-    tx.query(OLD).bind(rows).execute().await.while_("forgetting what admins wished")?;
     tx.query(NEW).bind(opt_ins).execute().await.while_("writing what admins wish")?;
     Ok(())
 }

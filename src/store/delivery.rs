@@ -24,7 +24,7 @@ const MINUTE_SECONDS: i64 = 60;
 
 /// Candidates, alerts first and then the oldest, and whether their addresses are suppressed.
 const CANDIDATES: [Sql; 2] = due!(
-    "SELECT o.account_id, o.key, s.address IS NOT NULL FROM outbox AS o LEFT JOIN suppressions AS s ON s.address = o.recipient"
+    "SELECT o.account_id, o.key, lower(o.recipient) IN (SELECT lower(address) FROM suppressions) FROM outbox AS o"
 );
 /// Those who lease take turns, or two would choose the same messages. On SQLite whoever writes has the turn.
 pub(super) const TAKE_TURNS: Sql =
@@ -231,7 +231,7 @@ impl Store {
             tx.query(set!(account_id text, key text =>
                 "UPDATE outbox SET state = 'pending', due_at = $2, pending_since = $2
                   WHERE state = 'suppressed' AND body_html <> '' AND pending_since > $3
-                    AND recipient IN (SELECT s.address FROM v CROSS JOIN suppressions AS s WHERE s.message = v.key)"
+                    AND lower(recipient) IN (SELECT lower(s.address) FROM v CROSS JOIN suppressions AS s WHERE s.message = v.key)"
             ))
             .bind(rows.as_str())
             .bind(due_at)

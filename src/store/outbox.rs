@@ -371,7 +371,7 @@ impl Store {
 
 async fn suppressed_since(tx: &mut Tx, key: &NoticeKey) -> Result<Option<Instant>> {
     let rows = tx
-        .query("SELECT since FROM suppressions WHERE address = $1")
+        .query("SELECT since FROM suppressions WHERE lower(address) = lower($1)")
         .bind(key.recipient().as_str().to_owned())
         .fetch_all()
         .await

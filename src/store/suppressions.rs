@@ -52,7 +52,8 @@ impl Store {
     pub async fn suppress(&self, address: &Email, reason: &str, now: Instant) -> Result<bool> {
         let done = in_write!(self, "committing a suppressed address", |tx| {
             tx.query(
-                "INSERT INTO suppressions (address, reason, since) VALUES ($1, $2, $3) ON CONFLICT (address) DO NOTHING",
+                "INSERT INTO suppressions (address, reason, since) SELECT $1, $2, $3
+                  WHERE NOT EXISTS (SELECT 1 FROM suppressions WHERE lower(address) = lower($1))",
             )
             .bind(address.as_str())
             .bind(reason)
@@ -71,7 +72,7 @@ impl Store {
     /// [`StoreError`]; nothing was written then.
     pub async fn unsuppress(&self, address: &Email) -> Result<bool> {
         let done = in_write!(self, "committing an address that is mailed again", |tx| {
-            tx.query("DELETE FROM suppressions WHERE address = $1")
+            tx.query("DELETE FROM suppressions WHERE lower(address) = lower($1)")
                 .bind(address.as_str())
                 .execute()
                 .await

@@ -173,6 +173,25 @@ both_databases! {
         sandbox.assert_verified().await;
     }
 
+    /// Two spellings of one address, as could be written once, are one admin, who is told once; and whoever is written leaves one.
+    async fn an_admin_of_two_spellings_is_told_once(sandbox: Sandbox) {
+        let acme = open(&sandbox, "acme").await;
+        let spelt = "INSERT INTO admins (account_id, email, name, alerts, monthly_report, daily_report, digest)
+                     SELECT account_id, 'ANN@acme.example', name, alerts, monthly_report, daily_report, digest FROM admins
+                      WHERE email = 'ann@acme.example'";
+        assert_eq!(sandbox.execute(spelt).await, Ok(1));
+        let app = sandbox.at("2013-01-05T10:00:00Z");
+        job(&app, Job::Reset).await;
+        charge(&app, &acme, 1_500, "all").await;
+        assert_eq!(job(&app, Job::Scan).await.summary, "1 account: 3 alerts opened, 0 resolved, 2 notices written");
+        let ann = Admin { alerts: false, ..Admin::with_defaults(Email::new("Ann@acme.example").expect("an address")) };
+        sandbox.store().set_admin(&acme, &ann).await.expect("written");
+        let texts = sandbox.texts("SELECT email FROM admins ORDER BY lower(email)").await;
+        assert_eq!(texts, ["Ann@acme.example", "bob@acme.example"]);
+        assert!(sandbox.store().remove_admin(&acme, &Email::new("ANN@acme.example").expect("an address")).await.expect("removed"));
+        sandbox.assert_verified().await;
+    }
+
     async fn levels_in_percent_follow_the_allowance(sandbox: Sandbox) {
         let acme = open(&sandbox, "acme").await;
         let app = sandbox.at("2013-01-31T10:00:00Z");

@@ -30,7 +30,7 @@ impl Import for AccountImport {
         let opened_on = fields.read("opened_on", parse_date)?;
         let email = match fields.text("admin_email")? {
             "" => None,
-            _ => Some(fields.read("admin_email", Email::new)?),
+            _ => Some(fields.read("admin_email", |text| Email::new(text).and_then(Email::deliverable))?),
         };
         let locale = match fields.text("locale")? {
             "" => None,

@@ -107,6 +107,35 @@ fn token(message: &serde_json::Value) -> String {
     url.strip_prefix("https://credits.example/unsubscribe?t=").expect("the page of the settings").to_owned()
 }
 
+/// Whoever spells an address otherwise means the same person.
+#[test]
+fn addresses_are_the_same_whatever_their_letters() {
+    let place = Place::with_acme();
+    place.ok("admin add acme ann@acme.example");
+    place.ok("admin add acme ANN@Acme.example --daily-report yes");
+    let admins = place.rows("admin list acme");
+    assert_eq!(
+        (admins.len(), &admins[0]["email"], &admins[0]["daily_report"]),
+        (1, &"ann@acme.example".into(), &true.into())
+    );
+    let long = format!("admin add acme {}@acme.example", "a".repeat(65));
+    place.run(&long).fails_with(2, "the e-mail address before its @ is longer than 64 characters");
+    place.run("admin add acme jorg@ex\u{e4}mple.de").fails_with(2, "it begins with xn--");
+
+    place.ok("suppressions add ANN@ACME.example --reason asked");
+    place.ok("suppressions add Ann@acme.example --reason again");
+    assert_eq!(place.rows("suppressions list").len(), 1);
+    place.ok("charge --account acme --action erase --quantity 214 --key all");
+    place.ok("run scan");
+    place.ok("run deliver");
+    assert_eq!(place.rows("outbox list")[0]["state"], "suppressed");
+    place.ok("suppressions remove ann@acme.example");
+    assert_eq!(place.rows("suppressions list").len(), 0);
+    place.ok("admin remove acme Ann@acme.example");
+    assert_eq!(place.rows("admin list acme").len(), 0);
+    place.ok("verify");
+}
+
 #[test]
 fn a_mail_is_ended_by_its_link() {
     let place = Place::with_acme();
@@ -123,8 +152,8 @@ fn a_mail_is_ended_by_its_link() {
     assert!(message["text"].as_str().is_some_and(|text| text.ends_with(&link)), "{message}");
     assert!(message["html"].as_str().is_some_and(|html| html.contains(&format!("?t={token}\""))));
 
-    for _ in 0..2 {
-        let done = place.json(&format!("admin unsubscribe {token}"));
+    for link in [token.clone(), format!("https://credits.example/unsubscribe?t={token}&from=mail")] {
+        let done = place.json(&format!("admin unsubscribe {link}"));
         assert_eq!(
             (&done["account"], &done["email"], &done["ended"], &done["receives"]),
             (
