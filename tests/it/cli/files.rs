@@ -261,3 +261,42 @@ fn a_report_has_the_form_on_which_flags_and_file_agree() {
     }
     assert!(!place.names().iter().any(|name| name.starts_with("new")), "{:?}", place.names());
 }
+
+/// What somebody names by `--out` keeps what it is: a link, a pipe, the mode of a file.
+#[test]
+fn an_export_goes_to_what_out_names() {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+    let place = Place::with_acme();
+    let report = "report export statement-monthly --month 2013-01 --format csv --out";
+    let whole = place.ok(&format!("{report} -")).stdout;
+    let log = place.ok("transactions export").stdout;
+    let commands = [(report, &whole), ("transactions export --format csv --out", &log)];
+
+    assert!(std::process::Command::new("mkfifo").arg(place.path("pipe")).status().expect("it runs").success());
+    place.write("kept.csv", "old");
+    std::fs::set_permissions(place.path("kept.csv"), std::fs::Permissions::from_mode(0o600)).expect("ours");
+    for (link, target) in [("link", "kept.csv"), ("link-to-pipe", "pipe"), ("stdout", "/proc/self/fd/1")] {
+        symlink(target, place.path(link)).expect("a link");
+    }
+    for (command, expected) in commands {
+        place.write("kept.csv", "old");
+        place.ok(&format!("{command} link"));
+        assert_eq!(&place.read("kept.csv"), expected, "{command}");
+        let mode = place.path("kept.csv").metadata().expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{command}");
+        for name in ["pipe", "link-to-pipe"] {
+            let pipe = place.path("pipe");
+            // It opens at both ends, so that it waits for nobody: what a pipe holds is more than what is written.
+            let mut held = std::fs::File::options().read(true).write(true).open(&pipe).expect("a pipe");
+            place.ok(&format!("{command} {name}"));
+            assert!(pipe.metadata().expect("there").file_type().is_fifo(), "{command} {name}");
+            let mut read = vec![0; expected.len()];
+            std::io::Read::read_exact(&mut held, &mut read).expect("it is in the pipe");
+            assert_eq!(&String::from_utf8_lossy(&read), expected, "{command} {name}");
+        }
+        assert_eq!(&place.ok(&format!("{command} stdout")).stdout, expected, "{command}");
+        for name in ["link", "link-to-pipe", "stdout"] {
+            assert!(place.path(name).is_symlink(), "{command} {name}");
+        }
+    }
+}
