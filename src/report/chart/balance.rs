@@ -1,5 +1,6 @@
 //! What was there at the end of each period, free below and purchased above it, as steps, with purchases and lapses. In a
-//! report of one account the allowance and the alert levels are lines across.
+//! report of one account the allowance and the alert levels are lines across. Where neighbours share a step it is drawn at the
+//! least of them, so that no shortage is hidden; the words are about every period.
 
 use super::drawing::{Anchor, Chart, Frame, Key, Paint, Plot, ROW, Shape, letters, points};
 use super::{before_lapse, per_bar, short, when};
@@ -15,7 +16,7 @@ const FIGURES_MAX: usize = 8;
 /// Signs at all; beyond it they would hide what they stand on.
 const SIGNS_MAX: usize = 60;
 
-/// What was there at the end of one period, or of a few neighbours, and what came and went at once.
+/// What was there at the end of one period, or at the least of a few neighbours, and what came and went.
 #[derive(Clone, Copy)]
 pub(super) struct Step {
     pub(super) range: DateRange,
@@ -37,10 +38,18 @@ impl Step {
     const fn total_after(&self) -> i64 {
         self.free_after.saturating_add(self.purchased_after)
     }
+
+    /// What lapses with a period is gone at its end.
+    fn least(&self) -> i64 {
+        self.total().min(self.total_after())
+    }
 }
 
 pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
-    let steps = steps(model)?;
+    let every = model.spec.periods();
+    let per_step = per_bar(every.len());
+    let known = steps(model)?;
+    let steps: Vec<Step> = known.chunks(per_step).map(joined).collect();
     let most = steps.iter().map(|step| step.total().max(step.total_after())).max().filter(|most| *most > 0)?;
     if steps.len() < 2 {
         return None;
@@ -48,26 +57,28 @@ pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
     // A row above for the figures of signs.
     let mut plot = Plot::new(frame, most, 1);
     // The periods to come have room, so that the chart is that of the range.
-    let (whole, count) = (model.spec.periods().len().div_ceil(per_bar(model.spec.periods().len())), steps.len());
+    let (whole, count) = (every.len().div_ceil(per_step), steps.len());
     let number = |of: usize| i64::try_from(of).unwrap_or(i64::MAX);
     let edges: Vec<i64> = (0..=count).map(|at| plot.x(number(at), number(whole))).collect();
     areas(&mut plot, &steps, &edges);
     let words = model.marks.as_ref().map(|marks| levels(&mut plot, marks)).unwrap_or_default();
     let has_signs = signs(&mut plot, &steps, &edges, &words);
-    let every = model.spec.periods();
     let names: Vec<String> =
-        every.chunks(per_bar(every.len())).map(|of| short(of[0], model.spec.grouping(), Locale::default())).collect();
+        every.chunks(per_step).map(|of| short(of[0], model.spec.grouping(), Locale::default())).collect();
     plot.names(&names);
     let mut notes = Vec::new();
+    if per_step > 1 {
+        notes.push(format!("Each step is {per_step} {}s, drawn at the least of them.", model.spec.grouping()));
+    }
     if !has_signs {
-        notes.push("Purchases and lapses are too many to be marked.");
+        notes.push("Purchases and lapses are too many to be marked.".to_owned());
     }
     if model.marks.as_ref().and_then(|marks| marks.ahead.as_ref()).is_some_and(|ahead| ahead.forecast.left.is_none()) {
-        notes.push("There is not enough history for a forecast: the account is less than a day old.");
+        notes.push("There is not enough history for a forecast: the account is less than a day old.".to_owned());
     }
     let note = (!notes.is_empty()).then(|| notes.join(" "));
     let title = format!("Balance by {}", model.spec.grouping());
-    Some(plot.finish("balance", title, description(&steps, model), note, &legend()))
+    Some(plot.finish("balance", title, description(&known, model), note, &legend()))
 }
 
 pub(super) fn legend() -> [(Key, String); 2] {
@@ -105,17 +116,19 @@ pub(super) fn steps(model: &ReportModel) -> Option<Vec<Step>> {
     let now = model.marks.as_ref().and_then(|marks| marks.ahead.as_ref()).map(|ahead| ahead.now.date());
     let today = now.unwrap_or(model.spec.as_of().to_utc().date_naive() + Days::new(1));
     steps.retain(|step| step.range.from().date() <= today);
-    let joined = |of: &[Step]| {
-        let (first, last) = (of[0], of[of.len() - 1]);
-        let sum = |what: fn(&Step) -> i64| of.iter().fold(0_i64, |sum, step| sum.saturating_add(what(step)));
-        Step {
-            range: DateRange::new(first.range.from(), last.range.to()).unwrap_or(last.range),
-            bought: sum(|step| step.bought),
-            lapsed: sum(|step| step.lapsed),
-            ..last
-        }
-    };
-    Some(steps.chunks(per_bar(periods.len())).map(joined).collect())
+    Some(steps)
+}
+
+/// Neighbours in one step: that of them with the least, and what came and went in all.
+fn joined(of: &[Step]) -> Step {
+    let (first, last) = (of[0], of[of.len() - 1]);
+    let sum = |what: fn(&Step) -> i64| of.iter().fold(0_i64, |sum, step| sum.saturating_add(what(step)));
+    Step {
+        range: DateRange::new(first.range.from(), last.range.to()).unwrap_or(last.range),
+        bought: sum(|step| step.bought),
+        lapsed: sum(|step| step.lapsed),
+        ..of.iter().copied().min_by_key(Step::least).unwrap_or(last)
+    }
 }
 
 /// Free credits, purchased ones on them, and the edge of both. Step `at` lies between the edges `at` and `at + 1`.
@@ -208,9 +221,7 @@ fn signs(plot: &mut Plot, steps: &[Step], edges: &[i64], taken: &[(i64, i64)]) -
 
 fn description(steps: &[Step], model: &ReportModel) -> String {
     let (first, last) = (&steps[0], &steps[steps.len() - 1]);
-    // What lapses with a period is gone at its end.
-    let least_of = |step: &Step| step.total().min(step.total_after());
-    let least = steps.iter().min_by_key(|step| least_of(step)).unwrap_or(first);
+    let least = steps.iter().min_by_key(|step| step.least()).unwrap_or(first);
     let mut said = format!(
         "What was there at the end of each {}, {}: {} at first, {} at last ({} free and {} purchased), and the least {} {}.",
         model.spec.grouping(),
@@ -219,7 +230,7 @@ fn description(steps: &[Step], model: &ReportModel) -> String {
         grouped(last.total_after()),
         grouped(last.free_after),
         grouped(last.purchased_after),
-        grouped(least_of(least)),
+        grouped(least.least()),
         when(least.range, Locale::default()),
     );
     for (what, of) in [("purchased", (|step| step.bought) as fn(&Step) -> i64), ("lapsed", |step| step.lapsed)] {
@@ -256,6 +267,23 @@ mod tests {
         let chart = chart(&model, Subject::Balance, Frame::Page).expect("there were credits");
         insta::assert_snapshot!(chart.description, @"What was there at the end of each day, March 2026: 4,250 at first, 5,000 at last (0 free and 5,000 purchased), and the least 2,950 on 9 March 2026. 5,000 purchased on 11 March 2026. 360 lapsed on 31 March 2026.");
         insta::assert_snapshot!(texts(&chart, "signed").join(" "), @"+5,000 −360");
+    }
+
+    /// Whatever the width of a step is, the words are those of the days, and what is drawn goes as low as they do.
+    #[test]
+    fn what_shares_a_step_hides_no_shortage() {
+        let model = report("t", "2026-03-01", "2026-08-01", Grouping::Day, Scope::Account, &["a"]);
+        let known = steps(&model).expect("a statement");
+        let chart = chart(&model, Subject::Balance, Frame::Page).expect("there were credits");
+        assert_eq!(chart.note.as_deref(), Some("Each step is 2 days, drawn at the least of them."));
+        let least = known.iter().map(Step::least).min().expect("days");
+        assert!(chart.description.contains(&format!("and the least {} ", grouped(least))), "{}", chart.description);
+        let drawn: Vec<Step> = known.chunks(2).map(joined).collect();
+        for (pair, step) in known.chunks(2).zip(&drawn) {
+            assert_eq!(Some(step.least()), pair.iter().map(Step::least).min(), "{:?}", step.range);
+            assert_eq!(step.bought, pair.iter().map(|step| step.bought).sum::<i64>());
+        }
+        insta::assert_snapshot!(chart.description, @"What was there at the end of each day, 1 March – 3 April 2026: 4,250 at first, 5,000 at last (0 free and 5,000 purchased), and the least 2,950 on 9 March 2026. 5,000 purchased on 11 March 2026. 360 lapsed on 31 March 2026.");
     }
 
     #[test]
