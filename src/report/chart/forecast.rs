@@ -40,7 +40,7 @@ pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
     let (at, anchor) = if fits { (now + 60, Anchor::Start) } else { (now - 60, Anchor::End) };
     plot.text((at, plot.top() - 60), anchor, "signed", label);
     if let Some(out) = ahead.runs_out.filter(|_| ahead.forecast.outlook != Outlook::Empty) {
-        let (at, label) = (x(&plot, out), format!("used up {}", reckoned(out)));
+        let (at, label) = (x(&plot, out), format!("used up {}", reckoned(out, ahead.now, "")));
         plot.mark((at, plot.top() + 200), (at, plot.bottom()));
         let fits = at + 60 + letters(&label) <= plot.frame.right();
         let (at, anchor) = if fits { (at + 60, Anchor::Start) } else { (at - 60, Anchor::End) };
@@ -87,9 +87,14 @@ fn told(at: LocalTime) -> String {
     format!("{}, {}", at.date().format("%-d %B"), at.time().format("%H:%M"))
 }
 
-/// `21 March, 12:00` for half past twelve, too: what is only reckoned is told to the hour, as in the sentences beside the chart.
-fn reckoned(at: LocalTime) -> String {
-    format!("{}, {}", at.date().format("%-d %B"), at.time().format("%H:00"))
+/// `on 21 March, 12:00` for half past twelve, too: what is only reckoned is told to the hour, as in the sentences beside the chart.
+/// The hour that it is began in the past.
+fn reckoned(at: LocalTime, now: LocalTime, on: &str) -> String {
+    let is_this_hour = at.date() == now.date() && at.time().hour() == now.time().hour();
+    if is_this_hour {
+        return "within the hour".to_owned();
+    }
+    format!("{on}{}, {}", at.date().format("%-d %B"), at.time().format("%H:00"))
 }
 
 fn description(ahead: &Ahead, left: Split, month: Month) -> String {
@@ -104,16 +109,27 @@ fn description(ahead: &Ahead, left: Split, month: Month) -> String {
         (Outlook::Empty, ..) => said += " Nothing is left to foresee until new credits come.",
         (_, _, Some(out)) => {
             said += &format!(
-                " At the pace of the {window}, {} a day, all are used up on {}.",
+                " At the pace of the {window}, {} a day, all are used up {}.",
                 grouped(pace),
-                reckoned(out)
+                reckoned(out, ahead.now, "on ")
+            );
+        }
+        (Outlook::Unknown, ..) if left.free.is_zero() => {
+            said += &format!(
+                " Nothing was used in the {window}: if that stays so, {purchased} purchased ones are left at the end of {end}."
+            );
+        }
+        (_, Some(_), None) if there.free.is_zero() => {
+            said += &format!(
+                " At the pace of the {window}, {} a day, {purchased} purchased ones are left at the end of {end}.",
+                grouped(pace)
             );
         }
         (_, Some(out), None) => {
             said += &format!(
-                " At the pace of the {window}, {} a day, the free ones are used up on {}, and {purchased} purchased are left at the end of {end}.",
+                " At the pace of the {window}, {} a day, the free ones are used up {}, and {purchased} purchased are left at the end of {end}.",
                 grouped(pace),
-                reckoned(out)
+                reckoned(out, ahead.now, "on ")
             );
         }
         (Outlook::Unknown, ..) => {
@@ -161,6 +177,23 @@ mod tests {
         insta::assert_snapshot!(said(0, 7, 360, 0), @"
         On 20 March, 12:00 there are 360 credits, 360 free and 0 purchased. Nothing was used in the last 7 days: if that stays so, 360 free ones lapse at the end of March.
         ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500
+        ");
+        // What is not there does not run out, and nothing runs out in the past.
+        insta::assert_snapshot!(said(700, 7, 0, 5_000), @"
+        On 20 March, 12:00 there are 5,000 credits, 0 free and 5,000 purchased. At the pace of the last 7 days, 100 a day, 3,855 purchased ones are left at the end of March.
+        ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500
+        ");
+        insta::assert_snapshot!(said(0, 7, 0, 5_000), @"
+        On 20 March, 12:00 there are 5,000 credits, 0 free and 5,000 purchased. Nothing was used in the last 7 days: if that stays so, 5,000 purchased ones are left at the end of March.
+        ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500
+        ");
+        insta::assert_snapshot!(said(700, 7, 2, 5_000), @"
+        On 20 March, 12:00 there are 5,002 credits, 2 free and 5,000 purchased. At the pace of the last 7 days, 100 a day, the free ones are used up within the hour, and 3,857 purchased are left at the end of March.
+        ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500
+        ");
+        insta::assert_snapshot!(said(700, 7, 2, 1), @"
+        On 20 March, 12:00 there are 3 credits, 2 free and 1 purchased. At the pace of the last 7 days, 100 a day, all are used up within the hour.
+        ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500 | used up within the hour
         ");
         insta::assert_snapshot!(said(700, 7, 0, 0), @"
         On 20 March, 12:00 there are 0 credits, 0 free and 0 purchased. Nothing is left to foresee until new credits come.

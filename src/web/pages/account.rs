@@ -188,6 +188,9 @@ pub(super) fn said(forecast: &Forecast, standing: &Standing, locale: Locale) -> 
         (Outlook::RunsOut, Some(out), _) => {
             format!("At this pace everything is used up around {out}, before new free credits come on {reset}.")
         }
+        (Outlook::PurchasedCover, ..) if balance.available.free.is_zero() => format!(
+            "The free credits are used up. At this pace the purchased ones cover the rest of the month, until new free credits come on {reset}."
+        ),
         (Outlook::PurchasedCover, _, Some(free)) => format!(
             "At this pace the free credits are used up around {free}. The purchased ones cover the rest of the month, until new free credits come on {reset}."
         ),
