@@ -6,6 +6,7 @@
 use super::Format;
 use crate::core::calendar::{Instant, Month, next_day};
 use crate::core::ids::{BadName, clean_text};
+use crate::core::near::nearest;
 use crate::core::statement::{
     Breakdown, Column, DateRange, Ending, Filters, Grouping, LocalTime, ReportError, ReportSpec, Scope,
 };
@@ -51,8 +52,16 @@ words! {
 /// Why a report definition cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DefinitionError {
-    /// The operator's directory or a file in it.
+    /// The operator's directory.
     #[error("cannot read {path}: {source}; it holds the report definitions you configured", path = path.display())]
+    Folder {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why it could not be read.
+        source: std::io::Error,
+    },
+    /// A file.
+    #[error("cannot read {path}: {source}", path = path.display())]
     Read {
         /// What was read.
         path: PathBuf,
@@ -286,15 +295,20 @@ impl Definition {
         let read = std::fs::metadata(path).and_then(|meta| match meta.len() {
             // A pipe would be waited for.
             _ if !meta.is_file() => Err(std::io::Error::other("it is no regular file")),
-            ..=FILE_BYTES_MAX => std::fs::read_to_string(path),
+            ..=FILE_BYTES_MAX => std::fs::read(path),
             _ => Err(std::io::Error::other(format!("it is larger than {FILE_BYTES_MAX} bytes"))),
         });
-        let text = read.map_err(|source| DefinitionError::Read { path: path.to_owned(), source })?;
+        let bytes = read.map_err(|source| DefinitionError::Read { path: path.to_owned(), source })?;
         let (name, file) = (name_of(path), path.display().to_string());
         if name.is_empty() || !name.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-')) {
             return Err(DefinitionError::Name { file });
         }
-        Definition::parse(&name, &file, &text)
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            let line = 1 + bytes.iter().take(error.valid_up_to()).filter(|byte| **byte == b'\n').count();
+            let message = "what stands there is not UTF-8: save the file as UTF-8".to_owned();
+            DefinitionError::Invalid { file: file.clone(), mistakes: vec![Mistake { line, message }] }
+        })?;
+        Definition::parse(&name, &file, text)
     }
 
     /// The report as asked for: this definition with `asked` over it, seen from `today`, as the ledger read at `as_of`.
@@ -354,7 +368,7 @@ impl Definitions {
     /// meant to override gets no other report in its place.
     ///
     /// # Errors
-    /// [`DefinitionError::Read`] when the directory cannot be read.
+    /// [`DefinitionError::Folder`] when the directory cannot be read.
     pub fn load(dir: Option<&Path>) -> Result<Definitions, DefinitionError> {
         let (mut all, mut bad) = (BTreeMap::new(), BTreeMap::new());
         for file in BUILT_IN.files() {
@@ -381,9 +395,9 @@ impl Definitions {
     /// The operator's files in `dir`, sorted, so that the first error is always the same one.
     ///
     /// # Errors
-    /// [`DefinitionError::Read`] when the directory cannot be read.
+    /// [`DefinitionError::Folder`] when the directory cannot be read.
     pub fn files(dir: &Path) -> Result<Vec<PathBuf>, DefinitionError> {
-        let failed = |source| DefinitionError::Read { path: dir.to_owned(), source };
+        let failed = |source| DefinitionError::Folder { path: dir.to_owned(), source };
         let entries = std::fs::read_dir(dir).map_err(failed)?;
         let mut paths =
             entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>().map_err(failed)?;
@@ -511,27 +525,6 @@ fn did_you_mean(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
     let nearest = quoted.next().and_then(|wrong| nearest(wrong, quoted));
     nearest.map(|word| format!("; did you mean `{word}`?")).unwrap_or_default()
-}
-
-/// The candidate with the fewest edits from `word`, if at most half of its letters differ.
-fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let nearest = candidates.map(|candidate| (edits(word, candidate), candidate)).min()?;
-    (nearest.0 * 2 <= nearest.1.chars().count()).then_some(nearest.1)
-}
-
-/// Levenshtein's distance.
-fn edits(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (at, letter) in from.chars().take(64).enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
-        for (place, other) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != *other);
-            diagonal = row[place + 1];
-            row[place + 1] = replaced.min(diagonal + 1).min(row[place] + 1);
-        }
-    }
-    row[to.len()]
 }
 
 #[cfg(test)]

@@ -99,6 +99,17 @@ fn a_bad_file_takes_only_its_own_name_along() {
 }
 
 #[test]
+fn a_file_that_is_no_text_is_named_with_its_line() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("mine.toml");
+    std::fs::write(&path, [MINE.as_bytes(), b"# caf\xe9\n"].concat()).expect("written");
+    let error = Definition::read(&path).expect_err("no UTF-8").to_string();
+    assert!(error.ends_with("mine.toml, line 8: what stands there is not UTF-8: save the file as UTF-8"), "{error}");
+    let error = Definition::read(&dir.path().join("none.toml")).expect_err("absent").to_string();
+    assert!(!error.contains("configured"), "{error}");
+}
+
+#[test]
 fn a_breakdown_is_checked_with_its_columns() {
     let by = |rest: &str| format!("breakdown = \"user\"\n{rest}scope");
     insta::assert_snapshot!(refused("scope", &by("columns = [\"user\", \"remaining\"]\n")), @"reports/mine.toml, line 5: a breakdown by user has no column remaining: by user there are consumed, refunded and the counts");
@@ -256,7 +267,7 @@ fn an_operators_file_adds_or_overrides_a_report() {
     assert_eq!(all.iter().count(), own.iter().count() + 1);
     assert_eq!(all.get("statement-daily").expect("overridden").title, "Mine");
     std::fs::write(dir.path().join("bad.toml"), "title = 1").expect("writable");
-    assert!(matches!(Definitions::load(Some(&dir.path().join("none"))), Err(DefinitionError::Read { .. })));
+    assert!(matches!(Definitions::load(Some(&dir.path().join("none"))), Err(DefinitionError::Folder { .. })));
 }
 
 #[test]
