@@ -4,14 +4,17 @@ use super::Context;
 use super::exit::{Exit, Failure};
 use super::output::{Cell, Column, print_document};
 use crate::config::{FILE_NAME, schedules, settings_schema};
+use crate::core::counting::counted;
 use crate::notice::{Sender, Templates};
+use crate::report::Definitions;
 use crate::store::Place;
 use std::path::{Path, PathBuf};
 
 /// Settings: check, show, schema
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Config {
-    /// Check settings, the place of the ledger, alert levels, schedules and mail templates; exit code 4 when something is wrong
+    /// Check settings, the place of the ledger, alert levels, schedules, report definitions and mail templates; exit code 4 when
+    /// something is wrong
     Check,
     Show(Show),
     /// Print the JSON Schema of creditd.toml, for editors
@@ -83,6 +86,8 @@ fn check(context: &Context) -> Result<(), Failure> {
     let cron = settings.cron.dir.as_deref();
     let loaded = schedules::load(cron).map(|all| format!("{} jobs", all.len())).map_err(|error| error.to_string());
     part("schedules", from_dir(cron), loaded);
+    let reports = settings.reports.dir.as_deref();
+    part("report definitions", from_dir(reports), definitions(reports));
     let templates = settings.templates.dir.as_deref();
     let sender = Sender { mailbox: settings.mail.from.clone(), buy_url: settings.credits.buy_url.clone() };
     let loaded = Templates::load(templates, sender).map(|_| "samples of every notice could be made".to_owned());
@@ -93,4 +98,11 @@ fn check(context: &Context) -> Result<(), Failure> {
     rows.into_iter().try_for_each(|row| list.row(row))?;
     list.finish()?;
     if problems.is_empty() { Ok(()) } else { Err(Failure::message(Exit::Config, problems.join("\n"))) }
+}
+
+/// How many reports there are, or what is wrong with each definition that cannot be used.
+fn definitions(dir: Option<&Path>) -> Result<String, String> {
+    let all = Definitions::load(dir).map_err(|error| error.to_string())?;
+    let bad: Vec<&str> = all.bad().map(|(_, why)| why).collect();
+    if bad.is_empty() { Ok(counted(all.iter().count() as u64, "report")) } else { Err(bad.join("\n")) }
 }

@@ -7,6 +7,7 @@ use crate::config::{DATABASE_URL, FILE_NAME, schedules};
 use crate::core::schedule::Job;
 use crate::daemon;
 use crate::jobs::Kit;
+use crate::report::Definitions;
 use crate::store::Place;
 use crate::web::{self, Listener};
 use std::path::{Path, PathBuf};
@@ -30,6 +31,10 @@ impl Serve {
             ));
         }
         let schedules = schedules::load(app.settings.cron.dir.as_deref()).or_exit(Exit::Config)?;
+        // Jobs need none of them.
+        if let Err(error) = Definitions::load(app.settings.reports.dir.as_deref()) {
+            tracing::warn!(reason = %error, "`creditd report` can make no report");
+        }
         let listener = match app.settings.web.listen {
             Some(at) => Some(Listener::bind(at).await.or_exit(Exit::Config)?),
             None => None,

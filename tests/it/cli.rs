@@ -396,14 +396,20 @@ fn one_check_finds_everything_that_is_wrong() {
     std::fs::create_dir_all(place.path("templates")).expect("a folder");
     place.write("cron/scan.toml", "cron = \"61 * * * *\"\n");
     place.write("templates/low-credit.txt", "{{ no_such_thing }}");
-    place.write("creditd.toml", "[cron]\ndir = \"cron\"\n[templates]\ndir = \"templates\"\n");
+    std::fs::create_dir_all(place.path("reports")).expect("a folder");
+    place.write("reports/mine.toml", "group_by = \"dya\"\n");
+    let folders = ["cron", "templates", "reports"].map(|name| format!("[{name}]\ndir = \"{name}\"\n"));
+    place.write("creditd.toml", folders.concat());
     let wrong = place.run("config check -o json");
     wrong.fails_with(4, "scan.toml");
     wrong.fails_with(4, "no_such_thing");
+    wrong.fails_with(4, "mine.toml, line 1: ");
     let rows = wrong.json()["rows"].as_array().expect("rows").clone();
     let parts: Vec<&str> =
         rows.iter().filter(|row| row["ok"] == false).filter_map(|row| row["part"].as_str()).collect();
-    assert_eq!(parts, ["schedules", "mail templates"]);
+    assert_eq!(parts, ["schedules", "report definitions", "mail templates"]);
+    place.write("creditd.toml", "[reports]\ndir = \"nowhere\"\n");
+    place.run("config check").fails_with(4, "nowhere: ");
 
     // A url that is no url is found, and nothing of it is repeated but its scheme.
     for url in ["postgres://u:secret@h:port/db", "postgres://u:secret@h/db?sslmode=sure", "postgres://u:se/cret@h/db"] {
