@@ -8,6 +8,7 @@ use crate::core::calendar::Instant;
 use crate::core::counting::grouped;
 use crate::core::credits::Credits;
 use crate::core::ids::printable;
+use crate::report::neutral;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, TableComponent, Width, presets};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::io::{self, BufWriter, Write};
@@ -123,10 +124,10 @@ impl Cell {
 
     fn for_csv(&self) -> String {
         match self {
-            Cell::Text(text) => neutralised(text),
+            Cell::Text(text) => neutral(text).into_owned(),
             Cell::Int(number) => number.to_string(),
             Cell::Bool(truth) => truth.to_string(),
-            Cell::Json(value) => neutralised(&value.to_string()),
+            Cell::Json(value) => neutral(&value.to_string()).into_owned(),
             Cell::Null => String::new(),
         }
     }
@@ -142,11 +143,6 @@ impl Serialize for Cell {
             Cell::Null => serializer.serialize_none(),
         }
     }
-}
-
-/// A spreadsheet would run text that begins like a formula; an apostrophe in front keeps it text.
-fn neutralised(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() }
 }
 
 /// A named column: the same name in every form.

@@ -123,8 +123,11 @@ impl Dates {
     }
 }
 
-pub(super) fn neutral(text: &str) -> Cow<'_, str> {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+/// `text` so that no spreadsheet takes it for a formula: with an apostrophe before what would be one, and one more before what has
+/// some already, so that no two texts become one.
+#[must_use]
+pub fn neutral(text: &str) -> Cow<'_, str> {
+    if text.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r']) {
         Cow::Owned(format!("'{text}"))
     } else {
         Cow::Borrowed(text)
@@ -247,5 +250,6 @@ mod tests {
         ");
         assert_eq!(neutral("=1"), "'=1");
         assert_eq!(neutral("a-1"), "a-1");
+        assert_eq!((neutral("'=1"), neutral("'a"), neutral("''-")), ("''=1".into(), "'a".into(), "'''-".into()));
     }
 }

@@ -23,6 +23,7 @@ mod table;
 mod wording;
 mod xlsx;
 
+pub use csv::neutral;
 pub use definitions::{DefaultRange, Definition, DefinitionError, Definitions, Mistake, Overrides, filter_name};
 pub use frames::aggregate;
 pub use made::make;
