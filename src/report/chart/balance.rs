@@ -162,14 +162,17 @@ pub(super) fn levels(plot: &mut Plot, marks: &Marks) -> Vec<(i64, i64)> {
     lines.extend(marks.levels.iter().map(|(name, level)| (level.get(), format!("{name} {}", grouped(level.get())))));
     lines.retain(|(credits, _)| *credits > 0 && plot.y(*credits) >= plot.top());
     lines.sort_by_key(|(credits, _)| Reverse(*credits));
+    // Words stand on the first line of those that they are about; the next line below the last of them has room for its own.
     let mut words: Vec<(i64, Vec<String>)> = Vec::new();
+    let mut last_y = i64::MIN;
     for (credits, word) in lines {
         let y = plot.y(credits);
         plot.mark((plot.frame.left(), y), (plot.frame.right(), y));
         match words.last_mut() {
-            Some((last, said)) if y - *last < ROW * 3 / 4 => said.push(word),
+            Some((_, said)) if y - last_y < ROW * 3 / 4 => said.push(word),
             _ => words.push((y, vec![word])),
         }
+        last_y = y;
     }
     let mut taken = Vec::new();
     for (y, said) in words {
@@ -303,5 +306,36 @@ mod tests {
     fn levels_are_lines_across() {
         let chart = chart(&marked(), Subject::Balance, Frame::Page).expect("there were credits");
         insta::assert_snapshot!(texts(&chart, "marked").join(" | "), @"ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500");
+    }
+
+    #[test]
+    fn no_level_runs_through_words() {
+        let mut marks = marked().marks.expect("one account");
+        let most = 100_000;
+        let mut plot = Plot::new(Frame::Page, most, 1);
+        let step = most * ROW / 2 / plot.height(most);
+        let level = |times: i64| ("low".parse().expect("a name"), crate::core::credits::Credits::new(times * step));
+        (marks.levels, marks.month) = ((4..8).map(level).chain([level(20)]).collect(), None);
+        levels(&mut plot, &marks);
+        let lines: Vec<i64> = plot
+            .shapes
+            .iter()
+            .filter_map(|shape| match shape {
+                Shape::Line { y1, class: "mark", .. } => Some(*y1),
+                _ => None,
+            })
+            .collect();
+        let words: Vec<i64> = plot
+            .shapes
+            .iter()
+            .filter_map(|shape| match shape {
+                Shape::Text { y, class: "marked", .. } => Some(*y),
+                _ => None,
+            })
+            .collect();
+        assert_eq!((lines.len(), words.len()), (5, 2));
+        for word in words {
+            assert!(!lines.iter().any(|line| (word - 90..word + 20).contains(line)), "through {word}: {lines:?}");
+        }
     }
 }
