@@ -16,7 +16,7 @@ use crate::core::statement::{
 use crate::core::transaction::Touched;
 use crate::report::{
     Definition, DefinitionError, Definitions, Format, Overrides, RenderError, definition_schema, filter_name, make,
-    write,
+    shown_of, write,
 };
 use anyhow::Context as _;
 use std::io::{BufWriter, Write};
@@ -49,7 +49,8 @@ pub enum Report {
         #[command(flatten)]
         asked: Asked,
         /// The form of the file: table, csv, json, ndjson, html, parquet, png or xlsx. --output and the file's ending say it,
-        /// too, and must not say another one; else it is html
+        /// too, and must not say another one; a file without such an ending, and stdout, need one of them. Where --out is left
+        /// out, it is the first form that the report is made for and that is one for files, else html
         #[arg(long, value_name = "FORM")]
         format: Option<Format>,
         /// The file; - is stdout [default: named for report, account and range, in `out` of [reports] in the settings]
@@ -282,7 +283,7 @@ impl Asked {
 
     /// What is asked of `format`, seen from `now`.
     fn spec(&self, context: &Context, now: Instant, format: Format) -> Result<ReportSpec, Failure> {
-        let definitions = definitions(context)?;
+        let definitions = Definitions::load(context.settings()?.reports.dir.as_deref()).or_exit(Exit::Config)?;
         let definition = definitions.get(&self.name).map_err(|error| match error {
             DefinitionError::Bad { .. } => Failure::new(Exit::Config, error),
             error => Failure::new(Exit::Usage, error),
@@ -309,10 +310,6 @@ impl Asked {
         let app = context.app().await?;
         app.check_as_of(self.as_of)?;
         let spec = self.spec(context, self.as_of.unwrap_or(app.now()), format)?;
-        if self.compare && format.has_lines_only() {
-            context
-                .say(format_args!("{format} has lines and nothing beside them: --compare is left out; json has both"));
-        }
         let chosen = (!self.account.is_empty()).then_some(self.account.as_slice());
         let count = match chosen {
             Some(chosen) => chosen.len() as u64,
@@ -322,7 +319,13 @@ impl Asked {
         spec.check_size(usize::try_from(count).unwrap_or(usize::MAX)).or_exit(Exit::Usage)?;
         known_actions(app, spec.filters()).await?;
         let progress = context.progress("reading");
-        Ok(read(app, chosen, &spec, self.as_of, format, &mut progress.report()).await?)
+        let model = read(app, chosen, &spec, self.as_of, format, &mut progress.report()).await?;
+        drop(progress);
+        if self.compare && format.has_lines_only() {
+            context
+                .say(format_args!("{format} has lines and nothing beside them: --compare is left out; json has both"));
+        }
+        Ok(model)
     }
 }
 
@@ -420,12 +423,26 @@ async fn export(context: &Context, asked: &Asked, format: Option<Format>, out: O
         }
     };
     // Given up meanwhile, the file disappears with its name, whoever still writes to it.
-    let file = WholeFile::create(&path)?;
+    // A pipe opens when somebody reads it.
+    let begun = path.clone();
+    let file = away(move || WholeFile::create(&begun)).await??;
     let mut out = BufWriter::new(file.handle()?);
     away(move || written(&mut out)).await??;
     file.replace()?;
-    let what = if model.is_log() { "transactions" } else { "lines" };
-    context.say(format!("{}: {} {what}", path.display(), model.record_count()));
+    let what = if model.is_log() { "transaction" } else { "line" };
+    let count = counted(model.record_count() as u64, what);
+    context.say(match shown_of(&model, format) {
+        None => format!("{}: {count}", path.display()),
+        Some(0) => {
+            format!(
+                "{}: only the sums of {count}, which are too many for a page; --format csv has each",
+                path.display()
+            )
+        }
+        Some(some) => {
+            format!("{}: the first {} of {count}; --format csv has them all", path.display(), grouped(some as u64))
+        }
+    });
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 use super::Rendered;
 use super::chart::{self, Chart, Frame, View, charts};
 use super::html_more::{CSS, CSS_NAME, MORE, MORE_NAME, MoreView, more_view};
+use super::table::use_columns;
 use super::wording::{EQUATION, account_name, days, listed, period, section_name, story, whom, zones};
 use crate::core::counting::grouped;
 use crate::core::statement::{Breakdown, Cell, Column, DateRange, Group, LINES_PER_PERIOD, Line, ReportModel, Section};
@@ -47,6 +48,12 @@ struct Page<'a> {
     more: MoreView,
     /// The word for the groups of a breakdown.
     breakdown: Option<&'static str>,
+    /// The names of the columns of figures of its groups.
+    usage_columns: Vec<String>,
+    /// Whether they are all there are.
+    has_all_usage: bool,
+    /// Whether they are what the bars compare, too.
+    has_usage_bars: bool,
     usage: Vec<UsageView>,
     notes: Vec<String>,
 }
@@ -151,17 +158,24 @@ pub(super) fn render(model: &ReportModel) -> Rendered {
     Ok(tera.render(TEMPLATE_NAME, &Context::from_serialize(&page(model, &charts))?)?.into_bytes())
 }
 
+/// Whether the page has the lines of `model`, and not their sums alone.
+pub(super) fn has_detail(model: &ReportModel) -> bool {
+    model.sections().len() <= SECTIONS_MAX && model.lines.len() <= DETAIL_LINES_MAX
+}
+
 fn page<'a>(model: &'a ReportModel, charts: &'a [Chart]) -> Page<'a> {
     let spec = &model.spec;
     let sections: Vec<Section> = model.sections().collect();
-    let has_detail = sections.len() <= SECTIONS_MAX && model.lines.len() <= DETAIL_LINES_MAX;
+    let has_detail = has_detail(model);
     // One period of one account is the equation at the top; its section would say the same again.
     let breakdown = spec.breakdown();
-    let has_sections = has_detail && breakdown.is_none() && model.lines.len() > LINES_PER_PERIOD;
+    let is_told = has_detail && breakdown.is_none() && model.lines.len() > LINES_PER_PERIOD;
     let has_usage = has_detail && breakdown.is_some() && !model.is_log();
     let figures = spec.columns().iter().copied().filter(|column| column.is_figure());
     let (zeros, columns): (Vec<Column>, Vec<Column>) = figures.partition(|column| model.is_blank(*column));
-    let has_columns = breakdown.is_none() && (has_sections || sections.len() > 1);
+    // Without figures, every period would say the same.
+    let has_sections = is_told && !columns.is_empty();
+    let has_columns = breakdown.is_none() && (is_told || sections.len() > 1);
     let views = sections.iter().filter(|_| has_sections).map(|section| section_view(section, &columns));
     let most_used = model.lines.iter().map(|line| line.figures.consumed.get()).max().unwrap_or(0);
     let usage = sections.iter().filter(|_| has_usage).map(|section| usage_view(section, model, most_used));
@@ -183,6 +197,11 @@ fn page<'a>(model: &'a ReportModel, charts: &'a [Chart]) -> Page<'a> {
             .then(|| accounts(model, &sections, &columns, has_sections || has_usage)),
         sections: views.collect(),
         breakdown: breakdown.map(|breakdown| breakdown.as_str()),
+        usage_columns: use_columns(spec.columns()).iter().map(|figure| headed(figure.name)).collect(),
+        has_all_usage: Column::all_of(breakdown)
+            .iter()
+            .all(|column| spec.columns().contains(column) || !column.is_figure()),
+        has_usage_bars: spec.columns().contains(&Column::Consumed),
         usage: usage.collect(),
         notes: notes(sections.len(), has_detail, if has_columns { &zeros } else { &[] }),
     }
@@ -275,14 +294,15 @@ fn section_view(section: &Section, columns: &[Column]) -> SectionView {
     SectionView { name: section_name(section), periods: periods.chain(all).collect() }
 }
 
-/// The figures of a use, both types side by side.
-fn usage_cells(triple: &[Line]) -> Vec<String> {
-    let by_type = triple.iter().take(2).map(|line| shown(line.cell(Column::Consumed)));
-    let columns = [Column::Consumed, Column::Refunded, Column::Succeeded, Column::Failed, Column::Refused];
-    by_type.chain(cells(triple.last(), &columns)).collect()
+/// `Free` for `free`.
+fn headed(name: &str) -> String {
+    let mut letters = name.chars();
+    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
 }
 
 fn usage_view(section: &Section, model: &ReportModel, most: i64) -> UsageView {
+    let columns = use_columns(model.spec.columns());
+    let cells = |triple: &[Line]| columns.iter().map(|figure| shown(figure.cell(triple))).collect::<Vec<_>>();
     let row = |triple: &[Line]| {
         let [free, total] = [0, 2].map(|at| triple[at].figures.consumed.get());
         let (name, is_unnamed) = match triple[0].group {
@@ -292,8 +312,13 @@ fn usage_view(section: &Section, model: &ReportModel, most: i64) -> UsageView {
                 (format!("(no {})", model.spec.breakdown().unwrap_or(Breakdown::User)), true)
             }
         };
-        let cells = usage_cells(triple);
-        UsageRow { name, is_unnamed, cells, free_permille: permille(free, most), permille: permille(total, most) }
+        UsageRow {
+            name,
+            is_unnamed,
+            cells: cells(triple),
+            free_permille: permille(free, most),
+            permille: permille(total, most),
+        }
     };
     let mut periods: Vec<(DateRange, UsagePeriod)> = Vec::new();
     for triple in section.triples() {
@@ -307,7 +332,7 @@ fn usage_view(section: &Section, model: &ReportModel, most: i64) -> UsageView {
         }
     }
     let periods = periods.into_iter().map(|(_, period)| period).collect();
-    UsageView { name: section_name(section), periods, totals: usage_cells(&section.subtotal) }
+    UsageView { name: section_name(section), periods, totals: cells(&section.subtotal) }
 }
 
 fn cells(line: Option<&Line>, columns: &[Column]) -> Vec<String> {

@@ -14,7 +14,7 @@ pub(super) const CSS_NAME: &str = "report-more.css";
 pub(super) const CSS: &str = include_str!("../../templates/report-more.css");
 
 /// Most transactions on a page: about 1 MB of it.
-const LOG_ROWS_MAX: usize = 2_000;
+pub(super) const LOG_ROWS_MAX: usize = 2_000;
 
 /// What the template of these sections shows.
 #[derive(Serialize)]

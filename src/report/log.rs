@@ -4,14 +4,15 @@ use super::table::{Head, Keep, align, fitted, new_table, shortened, shown, wrapp
 use super::wording::story;
 use crate::core::counting::{counted, grouped};
 use crate::core::ids::printable;
-use crate::core::statement::{Cell, Column, LINES_PER_PERIOD, ReportModel, Scope};
+use crate::core::statement::{Cell, Column, LINES_PER_PERIOD, LOG_COLUMNS, ReportModel, Scope};
 
 /// Most rows in a table: as many as somebody scrolls through.
-const ROWS_MAX: usize = 1_000;
+pub(super) const ROWS_MAX: usize = 1_000;
 /// Characters of a text, of which tables show the beginning.
 const TEXT_MAX: usize = 40;
 
-/// The columns in which transactions say something that the heading does not say of all, those for machines last.
+/// The columns in which transactions say something that the heading does not say of all, those for machines last where no order was
+/// chosen.
 pub(super) fn columns(model: &ReportModel) -> Vec<Column> {
     let has_one = model.subtotals.len() == LINES_PER_PERIOD && model.spec.scope() == Scope::Account;
     let is_said = |column: &Column| {
@@ -19,7 +20,9 @@ pub(super) fn columns(model: &ReportModel) -> Vec<Column> {
         (has_one && *column == Column::Account) || is_empty()
     };
     let mut columns: Vec<Column> = model.spec.columns().iter().copied().filter(|column| !is_said(column)).collect();
-    columns.sort_by_key(|column| matches!(column, Column::OccurredAt | Column::Key));
+    if model.spec.columns() == LOG_COLUMNS {
+        columns.sort_by_key(|column| matches!(column, Column::OccurredAt | Column::Key));
+    }
     columns
 }
 
@@ -162,5 +165,15 @@ mod tests {
         assert!(made(&none, Format::Table, 80).contains("There are no such transactions."));
         assert!(made(&none, Format::Html, 0).contains("There are no such transactions."));
         assert_eq!(made(&none, Format::Csv, 0).lines().count(), 1);
+    }
+
+    #[test]
+    fn a_log_has_its_columns_in_the_order_that_was_chosen() {
+        let mut model = log(&["x".to_owned()], Scope::Account);
+        model.spec = model.spec.clone().with_columns(vec![Column::Key, Column::Credits]).expect("of a log");
+        let (table, page) = (made(&model, Format::Table, 80), made(&model, Format::Html, 0));
+        assert!(table.contains("key     credits"), "{table}");
+        let at = |head: &str| page.rfind(&format!(">{head}</th>"));
+        assert!(at("Key").is_some() && at("Key") < at("Credits"), "{page}");
     }
 }

@@ -213,6 +213,18 @@ pub fn write(model: &ReportModel, format: Format, width: u16, out: &mut dyn Writ
     Ok(out.write_all(&rendered.map_err(broken)?)?)
 }
 
+/// How many of its lines or transactions `format` shows where it has no room for all of them; `None` where it has.
+#[must_use]
+pub fn shown_of(model: &ReportModel, format: Format) -> Option<usize> {
+    let shown = match format {
+        Format::Html if model.is_log() => html_more::LOG_ROWS_MAX,
+        Format::Html if !html::has_detail(model) => 0,
+        Format::Table if model.is_log() => log::ROWS_MAX,
+        _ => return None,
+    };
+    (shown < model.record_count()).then_some(shown)
+}
+
 /// The picture of a chart of `model` that was drawn for `frame`.
 ///
 /// # Errors

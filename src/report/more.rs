@@ -96,12 +96,11 @@ fn in_sum(model: &ReportModel) -> Option<Block> {
     })
 }
 
-/// The figures that a comparison compares: those of a statement, or of a use.
+/// The figures that a comparison compares: those that the report has.
 fn compared(model: &ReportModel) -> Vec<Column> {
-    let is_statement = model.spec.breakdown().is_none_or(|_| model.is_log()) && model.spec.filters().is_empty();
     let figures = EQUATION.into_iter().map(|(column, ..)| column);
     let counts = [Column::Succeeded, Column::Failed, Column::Refused];
-    figures.chain(counts).filter(|column| is_statement || column.is_of_use()).collect()
+    figures.chain(counts).filter(|column| total_columns(model).contains(column)).collect()
 }
 
 fn comparison(model: &ReportModel) -> Option<Block> {

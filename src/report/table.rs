@@ -20,6 +20,9 @@ const LINES_MAX: usize = 50_000;
 /// As much of an account's name as the heading has room for.
 const NAME_CHARS_MAX: usize = 60;
 
+/// In place of a table whose figures would all be zero.
+const NOTHING: &str = "No credits were there, came or went in any of its periods: all figures are zero.";
+
 /// Spaces between two columns.
 const GAP: u16 = 2;
 
@@ -58,6 +61,10 @@ fn grid(model: &ReportModel, width: u16) -> Option<String> {
         _ => false,
     };
     let columns: Vec<Column> = model.spec.columns().iter().copied().filter(|column| !in_subtitle(column)).collect();
+    let mut figures = Column::all_of(None).into_iter().filter(|column| column.is_figure());
+    if figures.all(|column| model.is_blank(column)) {
+        return Some(wrapped(NOTHING, width));
+    }
     let mut table = new_table(columns.iter().map(|column| column.as_str()));
     for triple in model.lines.triples() {
         add_triple(&mut table, &triple, &columns, None);
@@ -124,72 +131,86 @@ pub(super) fn fitted(table: &mut Table, heads: &[Head], width: u16, must: bool) 
     Some([finished(table), notes].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n"))
 }
 
-/// What uses of credits have, as a table shows it: both types side by side.
-const USE_HEADS: [(&str, Keep); 7] = [
-    ("free", Keep::Third),
-    ("purchased", Keep::Third),
-    ("consumed", Keep::Always),
-    ("refunded", Keep::Second),
-    ("succeeded", Keep::Second),
-    ("failed", Keep::Second),
-    ("refused", Keep::Second),
-];
+/// A column of figures of uses, whose groups have a row each: credits of both types side by side.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UseColumn {
+    pub(super) name: &'static str,
+    pub(super) column: Column,
+    /// Of the three lines of a group.
+    pub(super) of: usize,
+    keep: Keep,
+}
+
+impl UseColumn {
+    pub(super) fn cell<'a>(&self, triple: &[Line<'a>]) -> Cell<'a> {
+        triple.get(self.of).map_or(Cell::Blank, |line| line.cell(self.column))
+    }
+}
+
+/// The figures among `columns`, as uses show them.
+pub(super) fn use_columns(columns: &[Column]) -> Vec<UseColumn> {
+    let of = |column: &Column| -> Vec<UseColumn> {
+        let of_type = |name, of, keep| UseColumn { name, column: *column, of, keep };
+        match column {
+            Column::Consumed => vec![
+                of_type("free", 0, Keep::Third),
+                of_type("purchased", 1, Keep::Third),
+                of_type(column.as_str(), 2, Keep::Always),
+            ],
+            column if column.is_figure() => vec![of_type(column.as_str(), 2, Keep::Second)],
+            _ => Vec::new(),
+        }
+    };
+    columns.iter().flat_map(of).collect()
+}
 
 /// A row per group: what it took of each type and of both, and how its actions ended.
 fn usage(model: &ReportModel, breakdown: Breakdown, width: u16) -> String {
     let has_accounts = model.sections().len() > 1;
     let has_periods = model.spec.grouping() != Grouping::Range;
-    let mut heads: Vec<Head> = Vec::new();
-    heads.extend(has_accounts.then_some(("account", Keep::Always)));
-    heads.extend(has_periods.then_some(("from", Keep::Always)));
-    heads.extend(has_periods.then_some(("to", Keep::Second)));
-    heads.push((breakdown.as_str(), Keep::Always));
-    let first_figure = heads.len();
-    let figures = |triple: &[Line]| -> Vec<Cell<'static>> {
-        let of = |at: usize| triple.get(at);
-        let credits = |line: Option<&Line>, column| match line.map(|line| line.cell(column)) {
-            Some(Cell::Credits(credits)) => Cell::Credits(credits),
-            Some(Cell::Count(count)) => Cell::Count(count),
-            _ => Cell::Blank,
-        };
-        let total = [Column::Consumed, Column::Refunded, Column::Succeeded, Column::Failed, Column::Refused];
-        let by_type = [credits(of(0), Column::Consumed), credits(of(1), Column::Consumed)];
-        by_type.into_iter().chain(total.into_iter().map(|column| credits(of(2), column))).collect()
+    let in_subtitle = |column: &Column| match column {
+        Column::Account => !has_accounts,
+        Column::From | Column::To => !has_periods,
+        // Types stand side by side.
+        column => *column == Column::CreditType || column.is_figure(),
     };
-    let totals = figures(&model.totals);
-    for ((name, keep), total) in USE_HEADS.into_iter().zip(&totals) {
+    let texts: Vec<Column> = model.spec.columns().iter().copied().filter(|column| !in_subtitle(column)).collect();
+    let figures = use_columns(model.spec.columns());
+    let text_head =
+        |column: &Column| (column.as_str(), if *column == Column::To { Keep::Second } else { Keep::Always });
+    let mut heads: Vec<Head> = texts.iter().map(text_head).collect();
+    for figure in &figures {
+        let total = figure.cell(&model.totals);
         // How many there were of each is what a breakdown by status is asked for.
         let is_count = matches!(total, Cell::Count(_)) && breakdown == Breakdown::Status;
-        let keep = if is_count { Keep::Fourth } else { keep };
-        heads.push((name, if total.is_nothing() && keep != Keep::Always { Keep::Zero } else { keep }));
+        let keep = if is_count { Keep::Fourth } else { figure.keep };
+        heads.push((figure.name, if total.is_nothing() && keep != Keep::Always { Keep::Zero } else { keep }));
     }
 
     let mut table = new_table(heads.iter().map(|(name, _)| *name));
     let name_max = usize::from(width / 2).max(16);
     for triple in model.lines.triples() {
         let line = &triple[0];
-        let mut cells = Vec::new();
-        cells.extend(has_accounts.then(|| shown(line.cell(Column::Account))));
-        cells.extend(has_periods.then(|| line.range.from().to_string()));
-        cells.extend(has_periods.then(|| line.range.to().to_string()));
-        cells.push(match line.group {
-            Some(Group::Named(name)) => shortened(name, name_max),
-            Some(Group::Word(word)) => (*word).to_owned(),
-            Some(Group::Unnamed) | None => format!("(no {breakdown})"),
-        });
-        cells.extend(figures(&triple).into_iter().map(shown));
-        table.add_row(cells);
+        let text = |column: &Column| match (column.breakdown(), line.group) {
+            (None, _) => shown(line.cell(*column)),
+            (Some(_), Some(Group::Named(name))) => shortened(name, name_max),
+            (Some(_), Some(Group::Word(word))) => (*word).to_owned(),
+            (Some(_), Some(Group::Unnamed) | None) => format!("(no {breakdown})"),
+        };
+        let texts = texts.iter().map(text);
+        table.add_row(texts.chain(figures.iter().map(|figure| shown(figure.cell(&triple)))).collect::<Vec<_>>());
     }
     if model.lines.is_empty() {
         return "No credits were used.\n".to_owned();
     }
     table.add_row([""]);
-    let mut all = vec!["all".to_owned()];
-    all.resize(first_figure, String::new());
-    all.extend(totals.into_iter().map(shown));
+    let mut all: Vec<String> = texts.iter().map(|_| String::new()).collect();
+    // Only a text has room for a word.
+    all.iter_mut().take(1).for_each(|first| "all".clone_into(first));
+    all.extend(figures.iter().map(|figure| shown(figure.cell(&model.totals))));
     table.add_row(all);
     for at in 0..heads.len() {
-        align(&mut table, at, at >= first_figure);
+        align(&mut table, at, at >= texts.len());
     }
     fitted(&mut table, &heads, width, true).unwrap_or_default()
 }
@@ -505,5 +526,37 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Forms for people show the columns that were chosen, in their order, as those for programs do.
+    #[test]
+    fn uses_have_the_columns_that_were_chosen() {
+        let march = ("2026-03-01", "2026-04-01");
+        let mut model = broken_down("Refusals", march, Grouping::Range, Some(Breakdown::User), Scope::Account, &["a"]);
+        let columns = vec![Column::User, Column::CreditType, Column::Refused, Column::Refunded];
+        model.spec = model.spec.clone().with_columns(columns).expect("of a breakdown");
+        insta::assert_snapshot!(render(&model, 80), @"
+        Refusals
+        a, March 2026, as of 2026-04-02T06:00:00Z
+
+        user        refused  refunded
+        ─────────────────────────────
+        =ann              1         0
+        שרה 🦊            0         0
+        <b>eve</b>        0         0
+        (no user)         0        60
+
+        all               1        60
+        ");
+        assert!(!render(&model, 40).contains("No room for"));
+        let page =
+            String::from_utf8(crate::report::render(&model, crate::report::Format::Html, 0).expect("it renders"));
+        let page = page.expect("UTF-8");
+        let (_, table) = page.split_once("<table class=\"usage\">").expect("a table");
+        let (head, _) = table.split_once("</thead>").expect("a head");
+        let heads: Vec<&str> =
+            head.split("<th scope=\"col\">").skip(1).filter_map(|rest| rest.split('<').next()).collect();
+        assert_eq!(heads, ["User", "Refused", "Refunded"]);
+        assert!(!table.contains("class=\"bar\""), "consumption was not asked for");
     }
 }

@@ -53,6 +53,7 @@ pub use spec::{
 pub use tally::{Adding, Sum, SumKey, Tally};
 
 use super::calendar::{Calendar, Instant};
+use super::counting::grouped;
 use super::credits::{Credits, Overflow, Split};
 use super::ids::AccountId;
 use super::transaction::words;
@@ -217,7 +218,11 @@ pub enum ReportError {
     #[error("the range cannot be reported: {0}")]
     Year(#[from] super::calendar::BadTime),
     /// More periods than one report has.
-    #[error("{found} {unit}s in one report; the most is {max}: ask for a shorter range or group by a longer period")]
+    #[error(
+        "{} {unit}s in one report; the most is {}: ask for a shorter range or group by a longer period",
+        grouped(*found),
+        grouped(*max)
+    )]
     TooManyPeriods {
         /// Periods in the range.
         found: u64,
@@ -228,8 +233,10 @@ pub enum ReportError {
     },
     /// More lines than one report has.
     #[error(
-        "the report would have {found} lines; the most is {max}: choose fewer accounts, a shorter range, longer periods or \
-         --scope platform"
+        "the report would have {} lines; the most is {}: choose fewer accounts, a shorter range, longer periods or --scope \
+         platform",
+        grouped(*found),
+        grouped(*max)
     )]
     TooManyLines {
         /// Lines the spec gives for the accounts.
@@ -238,15 +245,16 @@ pub enum ReportError {
         max: u64,
     },
     /// More transactions than one report adds up.
-    #[error("the report would read more than {max} transactions: choose fewer accounts or a shorter range")]
+    #[error("the report would read more than {} transactions: choose fewer accounts or a shorter range", grouped(*max as u64))]
     TooManyRows {
         /// The bound.
         max: usize,
     },
     /// More transactions than a log has.
     #[error(
-        "the log would have more than {max} transactions: choose fewer accounts, a shorter range or a filter; `creditd \
-         transactions export` writes any number"
+        "the log would have more than {} transactions: choose fewer accounts, a shorter range or a filter; `creditd \
+         transactions export` writes any number",
+        grouped(*max as u64)
     )]
     TooManyLogRows {
         /// The bound.

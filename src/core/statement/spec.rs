@@ -322,7 +322,7 @@ mod tests {
         assert!(matches!(spec("2026-03-02", "2026-03-02", Grouping::Range), Err(ReportError::EmptyRange { .. })));
         assert!(spec("2020-01-01", "2025-01-01", Grouping::Day).is_ok());
         let error = spec("2020-01-01", "2026-01-01", Grouping::Day).expect_err("six years");
-        insta::assert_snapshot!(error, @"2192 days in one report; the most is 1830: ask for a shorter range or group by a longer period");
+        insta::assert_snapshot!(error, @"2,192 days in one report; the most is 1,830: ask for a shorter range or group by a longer period");
         assert!(spec("2020-01-01", "2069-12-31", Grouping::Month).is_ok());
         assert!(spec("2020-01-01", "2070-01-02", Grouping::Month).is_err());
         assert!(spec("2020-01-01", "2040-01-01", Grouping::Week).is_ok());

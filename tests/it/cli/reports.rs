@@ -91,7 +91,7 @@ fn definitions_are_checked_each_by_itself() {
         listed.stderr
     );
     let shown = place.ok("report show usage-by-user --month 2013-01");
-    assert!(shown.stderr.contains("mine/c.toml, line 6: "), "{}", shown.stderr);
+    assert!(!shown.stderr.contains(".toml"), "it was not asked for: {}", shown.stderr);
     place
         .run("report show usage-by-action --month 2013-01")
         .fails_with(4, "usage-by-action.toml, line 1: missing field");
@@ -126,7 +126,7 @@ fn weeks_begin_on_monday_and_ranges_within_a_day() {
         ("--from 2013-01-05T06:00Z", "without a zone"),
         ("--from 20211-01-01", "20211"),
         ("--from 2013-01-05T12:00 --to 2013-01-05T12:00", "is empty"),
-        ("--from 1970-01-01 --to 2199-12-31 --by user,day", "84005 days in one report"),
+        ("--from 1970-01-01 --to 2199-12-31 --by user,day", "84,005 days in one report"),
     ] {
         place.run(&format!("report show statement-custom {range}")).fails_with(2, what);
     }
@@ -341,4 +341,22 @@ fn a_missing_sealed_file_is_told_once() {
     }
     let done = place.ok("report show platform-monthly --month 2013-01 --compare --now 2013-02-12T12:00:00Z");
     assert_eq!(done.stderr.matches("reading the database instead").count(), 1, "{}", done.stderr);
+}
+
+#[test]
+fn what_has_no_room_or_no_figures_says_so() {
+    let place = Place::with_acme();
+    place.ok("account create other --name Other --zone Asia/Tokyo --opened-on 2013-01-01");
+    let long = "report export statement-custom --from 2010-01-01 --to 2014-12-31 --by day --out";
+    assert_eq!(
+        place.ok(&format!("{long} long.html")).stderr,
+        "long.html: only the sums of 10,950 lines, which are too many for a page; --format csv has each\n"
+    );
+    assert_eq!(place.ok(&format!("{long} long.csv")).stderr, "long.csv: 10,950 lines\n");
+    let idle = "--account acme --from 2012-01-01 --to 2012-01-10 --by day";
+    let shown = place.ok(&format!("report show statement-custom {idle}")).stdout;
+    assert!(shown.contains("No credits were there, came or went in any of its periods"), "{shown}");
+    place.ok(&format!("report export statement-custom {idle} --out idle.html"));
+    let page = place.read("idle.html");
+    assert!(!page.contains("Period by period") && page.contains("Zero throughout"), "a table without figures");
 }
