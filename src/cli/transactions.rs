@@ -213,7 +213,10 @@ impl Export {
             self.write(context, app, stdout(), form).await?;
             return Ok(());
         }
-        let mut file = WholeFile::create(&self.out)?;
+        // A pipe opens when somebody reads it; whoever is told to stop meanwhile does so.
+        let out = self.out.clone();
+        let begun = tokio::task::spawn_blocking(move || WholeFile::create(&out)).await;
+        let mut file = begun.map_err(anyhow::Error::from)??;
         let rows = self.write(context, app, &mut file, form).await?;
         file.replace()?;
         context.say(format_args!("{} in {}.", counted_are(rows, "transaction"), self.out.display()));
