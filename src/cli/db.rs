@@ -7,7 +7,7 @@ use super::output::Cell;
 use crate::app::{App, free_bytes};
 use crate::clock::Clock;
 use crate::config::Settings;
-use crate::core::counting::{counted, grouped};
+use crate::core::counting::{counted, counted_do, grouped};
 use crate::jobs::verify::{Proof, prove};
 use crate::jobs::{JobError, Run, plan_due};
 use crate::store::{Place, Schema, Store, StoreError};
@@ -244,8 +244,8 @@ async fn look_into(
         }
         Some(drift) => {
             let what = format!(
-                "{} figures differ from what the transactions say, first {}: {}: {}",
-                drifts.len(),
+                "{} from what the transactions say, first {}: {}: {}",
+                counted_do(drifts.len() as u64, "figure", "differ"),
                 drift.check,
                 drift.account,
                 drift.what

@@ -5,7 +5,7 @@ use super::account::find;
 use super::exit::{Exit, Failure};
 use super::output::Column;
 use crate::app::App;
-use crate::core::counting::counted;
+use crate::core::counting::{counted, counted_do};
 use crate::core::ids::AccountId;
 use crate::jobs::verify::{Proof, prove};
 use crate::jobs::{JobError, Run};
@@ -82,9 +82,9 @@ impl Verify {
             return Ok(());
         }
         Err(anyhow!(
-            "{ledger}: {} figures differ from what the transactions say. Keep the ledger's file as it is, restore a backup \
+            "{ledger}: {} from what the transactions say. Keep the ledger's file as it is, restore a backup \
              beside it and compare; charges go on meanwhile by the figures found",
-            drifts.len()
+            counted_do(drifts.len() as u64, "figure", "differ")
         )
         .into())
     }

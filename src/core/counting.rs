@@ -22,6 +22,13 @@ pub fn counted_are(number: impl Into<i128>, noun: &str) -> String {
     format!("{} {}", counted(number, noun), if number == 1 { "is" } else { "are" })
 }
 
+/// `1 figure differs`, `2,000 figures differ`.
+#[must_use]
+pub fn counted_do(number: impl Into<i128>, noun: &str, verb: &str) -> String {
+    let number = number.into();
+    format!("{} {verb}{}", counted(number, noun), if number == 1 { "s" } else { "" })
+}
+
 /// `1 is`, `2,000 are`: of things that were named before.
 #[must_use]
 pub fn are(number: impl Into<i128>) -> String {
@@ -48,6 +55,10 @@ mod tests {
     fn one_thing_is_not_several() {
         assert_eq!([counted(1, "row"), counted(0, "row"), counted(2_000, "row")], ["1 row", "0 rows", "2,000 rows"]);
         assert_eq!([counted_are(1, "credit"), counted_are(1_600, "credit")], ["1 credit is", "1,600 credits are"]);
+        assert_eq!(
+            [counted_do(1, "row", "differ"), counted_do(2, "row", "differ")],
+            ["1 row differs", "2 rows differ"]
+        );
         assert_eq!([are(1), are(0), are(-2_000)], ["1 is", "0 are", "-2,000 are"]);
     }
 }

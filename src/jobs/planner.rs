@@ -43,7 +43,12 @@ pub async fn plan_due(app: &App, schedule: &Schedule) -> Result<Due, StoreError>
         Covers::Tick => Vec::new(),
         Covers::Day | Covers::Month => platform::zones(app, schedule.job, schedule.window_start(now)).await?,
     };
-    Ok(schedule.due(&recorded, &zones, now))
+    let mut due = schedule.due(&recorded, &zones, now);
+    // Days of which nobody wants to hear are missed by nobody.
+    if schedule.job == Job::DailyReport && due.expired > 0 && !app.store.is_daily_report_wanted().await? {
+        (due.expired, due.expired_last) = (0, None);
+    }
+    Ok(due)
 }
 
 /// Whether a job has anything to do, of those that look often and seldom find something: a run for every ten seconds or minute in which

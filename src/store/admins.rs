@@ -144,6 +144,15 @@ impl Store {
             Ok(done.rows_affected() > 0)
         })
     }
+
+    /// Whether any admin wishes daily reports.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError).
+    pub async fn is_daily_report_wanted(&self) -> Result<bool> {
+        let rows = self.query("SELECT 1 FROM admins WHERE daily_report LIMIT 1").fetch_all().await;
+        Ok(!rows.while_("asking whether anybody wishes daily reports")?.is_empty())
+    }
 }
 
 /// The admins of the accounts in `ids` (a JSON array), in order of account and address. What was written under several spellings of one

@@ -43,6 +43,12 @@ impl Incident {
             Wrong::Missed => format!("{job} {wrong}"),
         }
     }
+
+    /// Of which job the one is that is kept at `place`; none where there can be none.
+    pub(super) fn job_at(place: &str) -> Option<Job> {
+        let is_of = |job: &Job| Wrong::ALL.iter().any(|wrong| Incident::place(*job, *wrong) == place);
+        Job::ALL.iter().copied().find(is_of)
+    }
 }
 
 /// What is news to the operators. The messages are written where it is so, in the same database transaction.

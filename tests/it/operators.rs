@@ -6,7 +6,7 @@ use creditd::app::App;
 use creditd::core::ids::Email;
 use creditd::core::ledger::Usage;
 use creditd::core::outbox::{Mailbox, NoticeKey, NoticeKind};
-use creditd::core::schedule::{Job, Schedule, Slot};
+use creditd::core::schedule::{Covers, Job, Schedule, Slot};
 use creditd::jobs::{Claiming, JobError, Kit, Planned, Run, plan_due, run_slot, tell_missed};
 use creditd::store::{Admin, Incident, OutboxRecord, RunId, Telling, Wrong};
 use tokio_util::sync::CancellationToken;
@@ -196,11 +196,36 @@ both_databases! {
         assert_eq!(recipients, ["f@example.com", "a@example.com"].map(str::to_owned));
     }
 
+    /// Whatever is wrong with whichever job, the ledger adds up all the same.
+    async fn an_incident_of_any_kind_is_no_difference(sandbox: Sandbox) {
+        let began_at = instant("2013-02-01T00:00:00Z");
+        for (job, wrong) in Job::ALL.iter().flat_map(|job| Wrong::ALL.iter().map(move |wrong| (*job, *wrong))) {
+            let slot = match job.covers() {
+                Covers::Tick => Slot::Tick(began_at),
+                Covers::Day => Slot::Day("2013-01-31".parse().expect("a day"), Tz::UTC),
+                Covers::Month => Slot::Month(month("2013-01"), Tz::UTC),
+            };
+            let incident = Incident { job, wrong, slot, began_at, why: "no disk".to_owned() };
+            sandbox.store().tell(&Telling::Begins(incident.clone(), Vec::new())).await.expect("told");
+            assert_eq!(sandbox.store().incident(job, wrong).await.expect("an incident"), Some(incident));
+        }
+        sandbox.assert_verified().await;
+        sandbox.execute("UPDATE incidents SET job = 'reset lost' WHERE job = 'reset missed'").await.expect("done");
+        assert_eq!(sandbox.drifts().await.len(), 1);
+    }
+
     /// Periods that left the window unrun are told once, however often they are found.
     async fn what_was_missed_is_told_once(sandbox: Sandbox) {
-        sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
         let text = include_str!("../../cron/daily-report.toml").replace("window_days = 90", "window_days = 7");
         let schedule = Schedule::parse(Job::DailyReport, "daily-report.toml", &text).expect("a schedule");
+        // Where nobody wishes to hear of days, none is missed.
+        let ann = Admin::with_defaults(Email::new("ann@acme.example").expect("an address"));
+        sandbox.store().set_admin(&acme, &ann).await.expect("an admin");
+        let due = plan_due(&at(&sandbox, "2013-01-10T12:00:00Z"), &schedule).await.expect("a plan");
+        assert_eq!((due.slots.len(), due.expired, due.expired_last), (7, 0, None));
+        let ann = Admin { daily_report: true, ..ann };
+        sandbox.store().set_admin(&acme, &ann).await.expect("an admin");
         for now in ["2013-01-10T12:00:00Z", "2013-01-10T12:15:00Z"] {
             let app = at(&sandbox, now);
             let due = plan_due(&app, &schedule).await.expect("a plan");
@@ -216,6 +241,7 @@ both_databases! {
         assert_eq!(first.message.created_at, instant("2013-01-10T12:00:00Z"));
         let app = at(&sandbox, "2013-01-10T12:20:00Z");
         assert_eq!(app.store.due_messages(app.now(), 10).await.expect("the outbox").len(), 2, "they are due");
+        sandbox.assert_verified().await;
 
         // More are missed, and one of them is run, and then all: that there is none left is told once.
         let look = async |now: &str| {

@@ -8,7 +8,7 @@ use crate::core::run::RunState;
 use crate::core::schedule::{Job, Slot};
 use crate::store::backend::Tx;
 use crate::store::sql::{Row as Stored, Sql};
-use crate::store::{Result, While};
+use crate::store::{Incident, Result, While};
 use futures_util::TryStreamExt;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -160,10 +160,10 @@ async fn check_tokens(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
 async fn check_incidents(tx: &mut Tx, findings: &mut Findings) -> Result<()> {
     let rows = tx.query("SELECT job, slot FROM incidents ORDER BY job").fetch_all().await;
     for row in &rows.while_("reading which jobs fail")? {
-        let [job, slot] = [0, 1].map(|at| text(row, at).unwrap_or_default());
+        let [place, slot] = [0, 1].map(|at| text(row, at).unwrap_or_default());
         let covered = slot.parse::<Slot>().ok().map(Slot::covers);
-        if covered.is_none() || Job::from_word(&job).map(Job::covers) != covered {
-            let found = format!("{job}, {slot}");
+        if covered.is_none() || Incident::job_at(&place).map(Job::covers) != covered {
+            let found = format!("{place}, {slot}");
             findings.add(drift(INCIDENT, NO_ACCOUNT, "job, slot", "what there is", found));
         }
     }

@@ -197,6 +197,11 @@ fn a_backup_is_whole_and_checked() {
     assert_eq!(std::fs::read(place.path("backup.db")).expect("a file"), whole, "looking changes nothing");
     place.sql_in("backup.db", "UPDATE accounts SET balance_free = balance_free + 1");
     place.run("db restore-check backup.db").fails_with(1, "figures differ from what the transactions say");
+    place.sql_in(
+        "backup.db",
+        "UPDATE accounts SET balance_free = balance_free - 1; INSERT INTO incidents VALUES ('reset lost', '-', 0, '')",
+    );
+    place.run("db restore-check backup.db").fails_with(1, "1 figure differs from what the transactions say");
 }
 
 /// The ledger as it was at a backup takes the place of one that went on: what is done again has the keys that it had.
