@@ -109,7 +109,11 @@ async fn work(kit: &Kit, run: &mut Run<'_>, crew: &mut Crew, tally: &mut Tally) 
         if crew.in_hand == 0 {
             return Ok(());
         }
-        let ended = crew.ended().await;
+        let ended = tokio::select! {
+            ended = crew.ended() => ended,
+            // Whoever is at a message ends it; the next one is not begun.
+            () = run.stop.cancelled(), if !is_over => continue,
+        };
         record(kit, ended, tally).await?;
         (run.progress)(tally.sent + tally.failed, None);
     }

@@ -14,6 +14,7 @@ use crate::store::{RunId, StoreError};
 use futures_util::FutureExt;
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::time::Duration;
 
 /// How often a lease is extended before it would end.
@@ -279,17 +280,20 @@ async fn do_batch(kit: &Kit, id: RunId, batch: &Batch, run: &mut Run<'_>) -> Res
     if batch.deaths >= DEATHS_MAX {
         return Err(JobError::Killed { deaths: batch.deaths });
     }
-    // Mail and events are delivered under leases of its own, and what was delivered is recorded whoever runs the job by then.
+    // Mail and events are delivered under leases of their own, and what was delivered is recorded whoever runs the job by then.
     let (working, is_fenced) = match id.job {
         Job::Deliver | Job::Webhooks => (None, false),
         _ => (Some(kit.fenced(id, batch.term)), true),
     };
     let work = execute(working.as_ref().unwrap_or(kit), id.job, id.slot, &batch.span, run);
-    let work = AssertUnwindSafe(work).catch_unwind();
+    let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
     let done = tokio::select! {
-        done = work => done,
-        () = beat(kit, id, batch.term), if is_fenced => {
-            return Err(StoreError::LeaseLost { job: id.job, slot: id.slot }.into());
+        done = &mut work => done,
+        () = beat(kit, id, batch.term) => {
+            if is_fenced {
+                return Err(StoreError::LeaseLost { job: id.job, slot: id.slot }.into());
+            }
+            work.await
         }
     };
     done.unwrap_or_else(|panic| Err(JobError::Panic(said(&*panic))))

@@ -5,15 +5,16 @@ use crate::support::smtp::{At, Does, Manner, SmtpServer};
 use crate::support::{Sandbox, alert, attachments, both_databases, instant, message, statement};
 use creditd::app::App;
 use creditd::config::TransportKind;
+use creditd::core::calendar::Instant;
 use creditd::core::delivery::{Fault, Tls};
 use creditd::core::ids::{AccountId, Email};
 use creditd::core::outbox::{Mailbox, Message, NoticeKey, NoticeKind, OutboxState};
-use creditd::core::run::RunState;
+use creditd::core::run::{Batch, Run as SharedRun, RunState, Take};
 use creditd::core::schedule::{Job, Slot};
 use creditd::core::secret::Secret;
 use creditd::jobs::{Claiming, Done, JobError, Kit, Planned, Run, deliver, run_slot};
 use creditd::mail::{Mailer, SmtpMailer, SmtpOptions};
-use creditd::store::{OutboxRecord, Wrong};
+use creditd::store::{OutboxRecord, RunId, Wrong};
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -355,6 +356,61 @@ both_databases! {
         assert_eq!(told.iter().map(|key| key.kind()).collect::<Vec<_>>(), [NoticeKind::JobFailed, NoticeKind::JobWell]);
         sandbox.assert_verified().await;
     }
+}
+
+both_databases! {
+    /// However long a delivery takes, it is its process's while that lives. Where another has taken it over all the same, what was
+    /// delivered is recorded, and nothing else is written of the run.
+    async fn a_long_delivery_stays_its_processes(sandbox: Sandbox) {
+        let server = SmtpServer::start(|_| Manner::wrong(At::Rcpt, Does::Tell)).await;
+        let keys = open_and_write(&sandbox, |acme| vec![alert(acme, 1, "ann@acme.example", WRITTEN)]).await;
+        let mut app = sandbox.at(WRITTEN);
+        app.settings.jobs.lease_seconds = 1;
+        let kit = kit_with(app, SmtpOptions { timeout: Duration::from_secs(3), ..options(server.port) });
+        let id = RunId::of(Job::Deliver, Slot::Tick(instant(WRITTEN)));
+        let until = async || {
+            let runs = sandbox.store().runs(Some(Job::Deliver), None, 1).await.expect("runs");
+            runs[0].run.holders().map(|(_, until)| until).collect::<Vec<_>>()
+        };
+        let watch = async {
+            server.told().await;
+            let first = until().await;
+            while until().await == first {
+                tokio::task::yield_now().await;
+            }
+            let take = |run: &mut SharedRun, clock: Instant| (run.take("another", clock.plus_seconds(60), 60), None);
+            sandbox.store().change_run(id, take).await.expect("a run").expect("it is there")
+        };
+        let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop: CancellationToken::new() };
+        let (ran, taken) = tokio::join!(run_slot(&kit, Job::Deliver, id.slot, Claiming::Anyway, &mut run), watch);
+        assert!(matches!(taken, Take::Batch(Batch { term: 2, .. })), "{taken:?}");
+        let Planned::Ran(Ok(done)) = ran.expect("recorded") else { panic!("it went on to its end") };
+        assert_eq!(done.summary, "0 messages delivered, 0 failed, 1 to be tried again");
+        assert_eq!(find(&sandbox, &keys[0]).await.attempts, 1);
+        let record = sandbox.store().runs(Some(Job::Deliver), None, 1).await.expect("runs").remove(0);
+        assert_eq!(record.run.state, RunState::Running, "it is the other's to say");
+    }
+}
+
+/// Told to stop, a delivery ends what it is at, and begins nothing more.
+#[tokio::test]
+async fn whoever_is_to_stop_begins_no_message() {
+    let sandbox = Sandbox::new().await;
+    let stop = CancellationToken::new();
+    let at_it = stop.clone();
+    let server = SmtpServer::start(move |_| {
+        at_it.cancel();
+        Manner::default()
+    })
+    .await;
+    open_and_write(&sandbox, |acme| (1..=9).map(|n| alert(acme, n, "ann@acme.example", WRITTEN)).collect()).await;
+    let kit = kit_with(sandbox.at(WRITTEN), SmtpOptions { connections: 1, ..options(server.port) });
+    let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop };
+    let ran = deliver::run(&kit, &mut run).await;
+    assert!(matches!(ran, Err(JobError::Stopped)), "{ran:?}");
+    assert_eq!(server.taken().len(), 1, "the one that was on its way");
+    let left = sandbox.store().messages(None, Some(OutboxState::Pending), 100).await.expect("messages");
+    assert_eq!(left.len(), 8);
 }
 
 /// Nobody knows whether it arrived: an alert goes out again, a statement waits for the operator.
