@@ -13,11 +13,11 @@ mod systemd;
 
 use crate::core::calendar::Instant;
 use crate::core::schedule::{Covers, Job, Schedule, Slot};
-use crate::jobs::backfill::{Slotted, run_next};
+use crate::jobs::backfill::{self, Slotted, run_next};
 use crate::jobs::{
     Claiming, Done, JobError, Kit, Planned, Retries, Run, begun, has_work, lost, plan_due, run_slot, tell_missed,
 };
-use crate::store::{RunId, StoreError};
+use crate::store::{NO_BACKFILL, RunId, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -225,7 +225,7 @@ async fn attend_lost(kit: Arc<Kit>, jobs: BTreeSet<Job>, rung: Arc<Notify>, stop
             () = rung.notified() => {}
         }
         let taken_up = match kit.bad_clock().await {
-            Ok(None) => take_up_lost(&kit, &jobs, &stop).await,
+            Ok(None) => take_up_lost(&kit, &jobs, &stop, &mut |ran| log(&ran)).await,
             Ok(Some(_)) => continue,
             Err(error) => Err(error),
         };
@@ -235,13 +235,34 @@ async fn attend_lost(kit: Arc<Kit>, jobs: BTreeSet<Job>, rung: Arc<Notify>, stop
     }
 }
 
-async fn take_up_lost(kit: &Arc<Kit>, jobs: &BTreeSet<Job>, stop: &CancellationToken) -> Result<(), StoreError> {
-    for RunId { job, slot, .. } in lost(&kit.app).await? {
-        if !stop.is_cancelled()
-            && jobs.contains(&job)
-            && let Planned::Ran(result) = guarded(kit, job, slot, stop).await?
-        {
-            log(&Ran { job, slot, result });
+/// Takes up what processes that died have left of runs, the oldest first: of those of schedules where the job is one of `jobs`, and of
+/// those of backfills. Tells `watch` of each.
+///
+/// # Errors
+/// [`StoreError`] when the ledger cannot be asked, or a run cannot be recorded.
+pub async fn take_up_lost(
+    kit: &Arc<Kit>,
+    jobs: &BTreeSet<Job>,
+    stop: &CancellationToken,
+    watch: &mut (dyn FnMut(Ran) + Send),
+) -> Result<(), StoreError> {
+    for id in lost(&kit.app).await? {
+        let RunId { backfill, job, slot } = id;
+        if stop.is_cancelled() {
+            break;
+        }
+        let result = if backfill != NO_BACKFILL {
+            backfill::take_up(kit, id, stop).await?.map(|slotted| slotted.result)
+        } else if jobs.contains(&job) {
+            match guarded(kit, job, slot, stop).await? {
+                Planned::Ran(result) => Some(result),
+                Planned::Taken => None,
+            }
+        } else {
+            None
+        };
+        if let Some(result) = result {
+            watch(Ran { job, slot, result });
         }
     }
     Ok(())

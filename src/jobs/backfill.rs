@@ -117,24 +117,44 @@ pub async fn run_next(
             (was == RunState::Waiting, None)
         };
         let was_waiting = app.store.change_run(id, begin).await? == Some(true);
-        let kit = kit.for_backfill(Arc::new(record.asked.clone()));
-        let mut run = Run { dry_run: false, progress: &mut *progress, stop: stop.clone() };
-        let work = share(&kit, id, false, &mut run);
-        match watched(&kit, id, was_waiting, work).await? {
-            Ran::Ran(result) => {
-                let is_done = kit.app.store.change_run(id, |run, _| (run.state == RunState::Done, None)).await?;
-                if is_done == Some(true) && record.asked.email && record.asked.accounts.is_empty() {
-                    record_reported(&kit, id, now).await?;
-                }
-                return Ok(Some(Slotted { slot: id.slot, result }));
-            }
-            // Others were faster.
-            Ran::Taken => {}
-        }
-        if stop.is_cancelled() {
-            return Ok(None);
+        // Others may be faster.
+        let slotted = run_share(kit, record, id, was_waiting, stop, progress).await?;
+        if slotted.is_some() || stop.is_cancelled() {
+            return Ok(slotted);
         }
     }
+}
+
+/// Does this process's share of the slot `id` of a backfill, which is under way, and tells what came of it; `None` when others are at
+/// all that is left of it, or nobody wants it any more.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn take_up(kit: &Kit, id: RunId, stop: &CancellationToken) -> Result<Option<Slotted>, StoreError> {
+    match kit.app.store.backfills(Some(id.backfill), true, 1).await?.pop() {
+        Some(record) => run_share(kit, &record, id, false, stop, &mut |_, _| {}).await,
+        None => Ok(None),
+    }
+}
+
+async fn run_share(
+    kit: &Kit,
+    record: &BackfillRecord,
+    id: RunId,
+    is_new: bool,
+    stop: &CancellationToken,
+    progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
+) -> Result<Option<Slotted>, StoreError> {
+    let now = kit.app.now();
+    let kit = kit.for_backfill(Arc::new(record.asked.clone()));
+    let mut run = Run { dry_run: false, progress, stop: stop.clone() };
+    let work = share(&kit, id, false, &mut run);
+    let Ran::Ran(result) = watched(&kit, id, is_new, work).await? else { return Ok(None) };
+    let is_done = kit.app.store.change_run(id, |run, _| (run.state == RunState::Done, None)).await?;
+    if is_done == Some(true) && record.asked.email && record.asked.accounts.is_empty() {
+        record_reported(&kit, id, now).await?;
+    }
+    Ok(Some(Slotted { slot: id.slot, result }))
 }
 
 /// What was mailed to everybody was reported, whoever asked for it: months can be closed.

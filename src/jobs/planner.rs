@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::core::calendar::Instant;
 use crate::core::run::{Batch, DEATHS_MAX, End, Run as SharedRun, RunState, Span, Take, Tally, retry_seconds};
 use crate::core::schedule::{Covers, Due, Job, Overlap, Schedule, Slot};
-use crate::store::{RunId, StoreError};
+use crate::store::{NO_BACKFILL, RunId, StoreError};
 use futures_util::FutureExt;
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -85,7 +85,7 @@ pub enum Retries {
     AtOnce,
 }
 
-/// Looks at the runs that are not over.
+/// Looks at the runs of schedules that are not over.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -96,7 +96,7 @@ pub async fn begun(app: &App, retries: Retries) -> Result<Begun, StoreError> {
     };
     let unfinished = app.store.unfinished_runs(now).await?;
     let mut begun = Begun::default();
-    for record in &unfinished.runs {
+    for record in unfinished.runs.iter().filter(|record| record.id.backfill == NO_BACKFILL) {
         let RunId { job, slot, .. } = record.id;
         if record.run.state == RunState::Running {
             begun.under_way.push(record.id);
@@ -114,7 +114,7 @@ pub async fn begun(app: &App, retries: Retries) -> Result<Begun, StoreError> {
     Ok(begun)
 }
 
-/// The runs of which processes that died have left something, oldest first.
+/// The runs of which processes that died have left something, those of backfills included; oldest first.
 ///
 /// # Errors
 /// [`StoreError`].

@@ -188,7 +188,7 @@ impl Store {
         Ok(row.while_("looking for the newest run")?.get::<Option<i64>>(0).map(Instant::from_micros))
     }
 
-    /// The runs of schedules that are under way, and those that failed and are tried again at `now`.
+    /// The runs that are under way, those of backfills included, and those of schedules that failed and are tried again at `now`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -196,7 +196,7 @@ impl Store {
         const UNFINISHED: &str = concat!(
             "SELECT ",
             columns!(),
-            " FROM runs WHERE backfill = 0 AND state IN ('running', 'failed') AND (state = 'running' OR retry_at <= $1)
+            " FROM runs WHERE state IN ('running', 'failed') AND (state = 'running' OR (backfill = 0 AND retry_at <= $1))
                ORDER BY slot_at, job, slot LIMIT $2"
         );
         let clock = self.clock().await?;

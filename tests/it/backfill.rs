@@ -3,15 +3,18 @@
 use crate::support::{Sandbox, account_id, both_databases, end_run, instant, month, take_run, usage};
 use creditd::app::App;
 use creditd::core::backfill::{Asked, Reprocess};
-use creditd::core::calendar::parse_date;
+use creditd::core::calendar::{Instant, parse_date};
 use creditd::core::ids::{AccountId, Email};
 use creditd::core::ledger::Usage;
 use creditd::core::run::{End, Run, RunState};
 use creditd::core::schedule::{Job, Slot};
+use creditd::daemon::{Ran, take_up_lost};
 use creditd::jobs::backfill::{create_backfill, plan_backfill, run_next};
-use creditd::jobs::{Done, Kit, Retries};
+use creditd::jobs::{Begun, Done, Kit, Retries, begun, lost};
 use creditd::store::{Admin, BackfillState, RunId, StoreError};
+use std::collections::BTreeSet;
 use std::process::Command;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 const NOW: &str = "2013-03-05T12:00:00Z";
@@ -143,6 +146,34 @@ both_databases! {
         let ran = run_next(&kit, &record, Retries::AtOnce, &CancellationToken::new(), &mut |_, _| {}).await.expect("an answer");
         assert!(ran.is_none());
         assert_eq!((record.state, record.count(RunState::Cancelled)), (BackfillState::Cancelled, 4));
+        sandbox.assert_verified().await;
+    }
+
+    /// What a process that died has left of a slot is taken up whatever else there is to do, as it is of a run of the schedule.
+    async fn what_was_left_of_a_slot_is_taken_up(sandbox: Sandbox) {
+        open_two(&sandbox).await;
+        let kit = Arc::new(Kit::new(sandbox.at(NOW)).expect("templates and a mail folder"));
+        let asked = january_to_march(Reprocess::Missing, true);
+        let planned = plan_backfill(&kit, &asked).await.expect("a plan");
+        let number = create_backfill(&kit, &asked, &planned).await.expect("a backfill");
+        let id = RunId { backfill: number, job: asked.job, slot: Slot::Month(month("2013-02"), chrono_tz::UTC) };
+        let die = |run: &mut Run, clock: Instant| {
+            run.begin_again(instant(NOW));
+            (run.hand_out(None, End::Rest, "who died", clock.plus_seconds(-60), 60).map(drop), None)
+        };
+        sandbox.store().change_run(id, die).await.expect("a run").flatten().expect("all of it");
+        assert_eq!(lost(&kit.app).await.expect("an answer"), [id]);
+        let begun = begun(&kit.app, Retries::AtOnce).await.expect("an answer");
+        assert_eq!(begun, Begun::default(), "no slot of the schedule is begun");
+
+        let (mut ran, stop) = (Vec::new(), CancellationToken::new());
+        let mut watch = |one: Ran| ran.push((one.slot, one.result.expect("done").summary));
+        take_up_lost(&kit, &BTreeSet::new(), &stop, &mut watch).await.expect("taken up");
+        take_up_lost(&kit, &BTreeSet::new(), &stop, &mut watch).await.expect("nothing is left");
+        assert_eq!(ran, [(id.slot, "1 statement written, 0 there already".to_owned())]);
+        let record = sandbox.store().backfills(Some(number), true, 1).await.expect("read").remove(0);
+        assert_eq!((record.count(RunState::Done), record.count(RunState::Waiting)), (1, 3));
+        assert_eq!(keys(&sandbox).await, ["monthly-statement/acme/2013-02/ann@acme.example/1"]);
         sandbox.assert_verified().await;
     }
 
