@@ -28,6 +28,9 @@ const RETRY_SECONDS_MAX: i64 = 3_600;
 /// What a run is called that its last process left because it was told to stop ([`Run::is_handed_back`]). It is kept as one that is running.
 pub const HANDED_BACK_WORD: &str = "handed back";
 
+/// What is said with the outcome of a run of which a part was taken up.
+const NOT_COUNTED: &str = "not counted is what was done of a part before whoever was at it ended, stopped or failed";
+
 words! {
     /// Where a run stands.
     RunState {
@@ -150,6 +153,9 @@ struct Progress {
     /// Whether the last that was heard of it is that a process stops.
     #[serde(default)]
     is_left: bool,
+    /// Whether a part was taken up that somebody had left unfinished: what they did of it is in no tally.
+    #[serde(default)]
+    is_taken_up: bool,
     last_term: u32,
     tally: Tally,
     problems: u64,
@@ -165,6 +171,7 @@ impl Progress {
             ahead: Ahead::Behind(None),
             leases,
             is_left: false,
+            is_taken_up: false,
             last_term,
             tally,
             problems: 0,
@@ -279,7 +286,7 @@ impl Run {
         if self.state != RunState::Running {
             return Take::Over;
         }
-        let Progress { ahead, leases, is_left, last_term, .. } = &mut self.progress;
+        let Progress { ahead, leases, is_left, is_taken_up, last_term, .. } = &mut self.progress;
         *is_left = false;
         let until = clock.plus_seconds(lease_seconds);
         // What it was given already, when it did not hear that it was; else what was left lying.
@@ -290,6 +297,7 @@ impl Run {
         }
         if let Some(lease) = leases.iter_mut().find(|lease| lease.until <= clock) {
             *last_term = last_term.saturating_add(1);
+            *is_taken_up = true;
             if lease.until != HANDED_BACK {
                 lease.deaths = lease.deaths.saturating_add(1);
             }
@@ -398,13 +406,16 @@ impl Run {
         &self.progress.tally
     }
 
-    /// It is done. `outcome` says what it came to.
-    pub fn end(&mut self, outcome: String, now: Instant) {
-        let Progress { problems, first_problem, .. } = &self.progress;
-        let outcome = match first_problem {
-            None => outcome,
-            Some(first) => format!("{outcome}; {problems} problems, first: {first}"),
-        };
+    /// It is done. `outcome` says what it came to, as far as it is known.
+    pub fn end(&mut self, mut outcome: String, now: Instant) {
+        let Progress { problems, first_problem, is_taken_up, .. } = &self.progress;
+        if *is_taken_up {
+            outcome.push_str("; ");
+            outcome.push_str(NOT_COUNTED);
+        }
+        if let Some(first) = first_problem {
+            outcome.push_str(&format!("; {problems} problems, first: {first}"));
+        }
         (self.state, self.finished_at, self.retry_at, self.outcome) = (RunState::Done, Some(now), None, Some(outcome));
     }
 

@@ -69,6 +69,33 @@ fn what_was_handed_back_or_failed_is_no_death() {
     assert_eq!((batch.span, batch.deaths, run.attempts), (Span::WHOLE, 0, 2));
 }
 
+/// What whoever ended, stopped or failed had done of a part is in no tally, and that is said; of parts that were done there is no doubt.
+#[test]
+fn an_outcome_says_where_what_was_done_is_not_counted() {
+    let outcome = |leave: fn(&mut Run, u32)| {
+        let mut run = Run::begin(at(0));
+        let first = taken(&mut run, "ann", 0, End::At("m".into())).expect("the first half");
+        run.finish(first.term, &Tally::default(), &["no zone".to_owned()]);
+        let second = taken(&mut run, "ann", 0, End::Rest).expect("the second half");
+        leave(&mut run, second.term);
+        if run.state == RunState::Failed {
+            run.begin_again(at(30));
+        }
+        if let Some(left) = taken(&mut run, "bob", 30, End::Nothing) {
+            run.finish(left.term, &Tally::default(), &[]);
+        }
+        assert!(run.is_all_done());
+        run.end("2 months".into(), at(31));
+        run.outcome.unwrap_or_default()
+    };
+    assert_eq!(outcome(|run, term| run.finish(term, &Tally::default(), &[])), "2 months; 1 problems, first: no zone");
+    let unknown = "2 months; not counted is what was done of a part before whoever was at it ended, stopped or failed; \
+                   1 problems, first: no zone";
+    assert_eq!(outcome(|_, _| ()), unknown, "Ann's lease is over");
+    assert_eq!(outcome(|run, term| run.hand_back(term)), unknown);
+    assert_eq!(outcome(|run, term| assert!(run.fail(term, "no disk".into(), at(1), Some(at(30))))), unknown);
+}
+
 #[test]
 fn only_what_somebody_left_is_handed_back() {
     let mut run = Run::begin(at(0));
