@@ -252,6 +252,8 @@ pub enum Trouble {
     Full,
     /// The disk failed.
     Disk,
+    /// What stands in it is not what SQLite wrote.
+    Damaged,
 }
 
 impl Trouble {
@@ -265,6 +267,7 @@ impl Trouble {
         match (code, code & 0xff) {
             (READONLY_DBMOVED, _) => Some(Trouble::Moved),
             (_, 8) => Some(Trouble::ReadOnly),
+            (_, 11) => Some(Trouble::Damaged),
             (_, 10) => Some(Trouble::Disk),
             (_, 13) => Some(Trouble::Full),
             (_, 14) => Some(Trouble::NotOpened),
@@ -279,6 +282,7 @@ impl Trouble {
             Trouble::Moved => "was moved or deleted while it was open",
             Trouble::Full => "has no room left",
             Trouble::Disk => "could not be read or written",
+            Trouble::Damaged => "is damaged",
         }
     }
 
@@ -301,6 +305,10 @@ impl Trouble {
                               ledger is whole"
                     .to_owned()
             }
+            Trouble::Damaged => format!(
+                "Stop creditd, keep the file as it is with {file}-wal and {file}-shm, and put a backup in its place that \
+                 `creditd db restore-check` finds well"
+            ),
         }
     }
 }
@@ -332,6 +340,8 @@ impl StoreError {
     pub fn is_about_data(&self) -> bool {
         match self {
             StoreError::Corrupt(_) | StoreError::Encode(_) | StoreError::Recall { .. } => true,
+            // Not every page is damaged.
+            StoreError::File { trouble: Trouble::Damaged, .. } => true,
             StoreError::Sql { source, .. } => source.as_database_error().is_some() && !self.is_passing(),
             _ => false,
         }
@@ -459,7 +469,8 @@ mod tests {
             (10, Some(Trouble::Disk)),
             (778, Some(Trouble::Disk)),
             (4874, Some(Trouble::Disk)),
-            (11, None),
+            (11, Some(Trouble::Damaged)),
+            (267, Some(Trouble::Damaged)),
             (2067, None),
         ] {
             assert_eq!(Trouble::of(&sqlx::Error::Database(Box::new(Code(code)))), trouble, "{code}");

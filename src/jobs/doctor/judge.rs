@@ -5,7 +5,7 @@ use crate::app::AppError;
 use crate::core::calendar::{Instant, parse_zone};
 use crate::core::counting::{counted, grouped};
 use crate::core::schedule::{Due, Schedule};
-use crate::store::{Figures, JobFigures, Schema, StoreError};
+use crate::store::{Figures, JobFigures, Schema, StoreError, Trouble};
 use std::path::Path;
 
 /// Below this a day's work may not fit any more.
@@ -40,6 +40,10 @@ pub(super) fn no_ledger(error: &StoreError) -> Finding {
         StoreError::Changed { .. } => "use the creditd that made the ledger; this one leaves it alone",
         StoreError::NotALedger { .. } | StoreError::Url { .. } => {
             "name the ledger in database_url; `creditd config show --origin` says where that is set. What is there was left alone"
+        }
+        StoreError::File { trouble: Trouble::Damaged, .. } => {
+            "stop creditd, keep the ledger's file as it is, and put a backup in its place: `creditd db restore-check` says \
+             which is well; docs/operations.md says what follows"
         }
         StoreError::File { .. } => {
             "give the user that runs creditd the ledger's file and folder, on a disk that works; restore nothing before"

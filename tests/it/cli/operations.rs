@@ -107,6 +107,12 @@ fn the_doctor_names_what_helps_against_what_is_wrong() {
         let found = place.run(&format!("doctor -o json --database-url {url}")).json()["rows"].clone();
         assert!(fix(found.as_array().expect("a list"), "ledger").starts_with(helps), "{found}");
     }
+    let whole = std::fs::read(place.path("creditd.db")).expect("a file");
+    place.write("cut.db", &whole[..40_000]);
+    let found = place.run("doctor -o json --database-url sqlite://cut.db").json()["rows"].clone();
+    let found = found.as_array().expect("a list");
+    assert!(of(found, "ledger")[0].1.contains("cut.db is damaged"), "{found:?}");
+    assert!(fix(found, "ledger").starts_with("stop creditd, keep the ledger's file as it is"), "{found:?}");
     place.write("sealed", "no folder");
     let found = doctor(&place, 1);
     assert!(fix(&found, "sealed").starts_with("nothing is wrong with the ledger"), "{found:?}");
