@@ -11,6 +11,7 @@
 
 mod systemd;
 
+use crate::app::BadClock;
 use crate::core::calendar::Instant;
 use crate::core::schedule::{Covers, Job, Schedule, Slot};
 use crate::jobs::backfill::{self, Slotted, run_next};
@@ -45,12 +46,13 @@ pub enum DaemonError {
     /// The bell cannot be rung.
     #[error("the scheduler failed: {0}")]
     Bell(#[from] JobSchedulerError),
-    /// The bell is not heard any more.
+    /// The bell is not heard any more; because of the clock, where that cannot be believed.
     #[error(
-        "the scheduler has not rung for {} seconds; ending, so that whatever supervises creditd starts it again",
-        SILENCE_MAX.as_secs()
+        "the scheduler has not rung for {} seconds; ending, so that whatever supervises creditd starts it again{}",
+        SILENCE_MAX.as_secs(),
+        .0.as_ref().map_or_else(String::new, |why| format!(". No job was run: {why}"))
     )]
-    Silent,
+    Silent(Option<BadClock>),
     /// Jobs are not looked at any more.
     #[error("looking for due jobs ended in a panic: {0}; this is a defect of creditd, please report it")]
     Panic(String),
@@ -142,7 +144,8 @@ pub async fn serve(kit: Arc<Kit>, schedules: Vec<Schedule>, stop: CancellationTo
     });
     let ended = tokio::select! {
         ended = all(&mut running) => ended,
-        () = silence(&rings) => Err(DaemonError::Silent),
+        // A clock that was set back rings no bell until it is as late as it was.
+        () = silence(&rings) => Err(DaemonError::Silent(kit.bad_clock().await.ok().flatten())),
         () = overtime(&stop) => {
             tracing::warn!("stopping with work under way; it is left to other processes, or to the next start");
             Ok(())
@@ -398,6 +401,19 @@ fn log(ran: &Ran) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_silent_bell_is_blamed_on_the_clock_where_that_is_wrong() {
+        let at = |text: &str| Instant::parse(text).expect("an instant");
+        let bad = BadClock::Behind { now: at("2013-03-01T10:00:00Z"), newest: at("2013-03-01T12:00:00Z") };
+        assert_eq!(
+            DaemonError::Silent(Some(bad)).to_string(),
+            "the scheduler has not rung for 150 seconds; ending, so that whatever supervises creditd starts it again. No job was \
+             run: the clock says 2013-03-01T10:00:00Z, but something was recorded at 2013-03-01T12:00:00Z. Set the clock right; \
+             or, where it was wrong then, wait until it is later than that"
+        );
+        assert!(DaemonError::Silent(None).to_string().ends_with(" starts it again"));
+    }
 
     #[test]
     fn a_job_is_looked_at_once_per_ring_of_its_own() {
