@@ -7,7 +7,7 @@ use super::jobs;
 use super::output::{Cell, Column};
 use crate::core::backfill::{ACCOUNTS_MAX, Asked, Decision, PARALLEL_MAX, Planned, Reprocess};
 use crate::core::calendar::Instant;
-use crate::core::counting::counted_are;
+use crate::core::counting::{counted_are, grouped};
 use crate::core::ids::AccountId;
 use crate::core::run::RunState;
 use crate::core::schedule::{Job, Slot};
@@ -20,6 +20,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const PLAN: &str = "creditd.backfill-plan/1";
 const LIST: &str = "creditd.backfills/1";
 const SHOW: &str = "creditd.backfill/1";
+
+/// Lines about single statements that are said of a backfill: it may write ten thousands, and what came of each slot has a row.
+const LINES_MAX: usize = 100;
 
 /// Backfills: run past days and months of the report jobs again, or for the first time
 ///
@@ -203,17 +206,21 @@ async fn work(context: &Context, kit: &Kit, record: BackfillRecord) -> Result<()
     ran.sort_by_key(|ran| (ran.slot.due_at(), ran.slot));
     let (mut problems, mut failure) = (Vec::<String>::new(), None);
     let slots: BTreeSet<Slot> = ran.iter().map(|ran| ran.slot).collect();
+    let (mut shown, mut more) = (0, 0);
     for Slotted { result, .. } in ran {
         match result {
             Ok(done) => {
-                done.lines.iter().for_each(|line| context.say(line));
-                if done.more_lines > 0 {
-                    context.say(format!("... and {} more", done.more_lines));
-                }
+                let room = LINES_MAX - shown;
+                done.lines.iter().take(room).for_each(|line| context.say(line));
+                shown += done.lines.len().min(room);
+                more += done.lines.len().saturating_sub(room) as u64 + done.more_lines;
                 problems.extend(done.problems.iter().map(ToString::to_string));
             }
             Err(error) => failure = Some(error),
         }
+    }
+    if more > 0 {
+        context.say(format!("... and {} more", grouped(more)));
     }
     // Several may have done a slot together, here and elsewhere: what became of it is in the ledger.
     let (runs, _) = kit.app.store.backfill_runs(number).await?;

@@ -248,3 +248,19 @@ both_databases! {
         assert_eq!(summaries(&failed), ["2013-01@UTC: 1 statement written, 0 there already"]);
     }
 }
+
+/// However many statements a backfill writes, the first hundred are named.
+#[tokio::test]
+async fn a_backfill_names_a_hundred_statements() {
+    let sandbox = Sandbox::new().await;
+    for n in 0..51 {
+        let id = sandbox.open_account(&format!("account-{n}"), "UTC", "2013-01-01").await;
+        let admin = Admin::with_defaults(Email::new("ann@more.example").expect("an address"));
+        sandbox.store().set_admin(&id, &admin).await.expect("an admin");
+    }
+    let (code, _, said) =
+        creditd(&sandbox, "backfill create --job monthly-report --from 2013-01 --to 2013-03 --email -o csv").await;
+    assert_eq!(code, Some(0), "{said}");
+    let named = said.lines().filter(|line| line.starts_with("monthly-statement/")).count();
+    assert!(named == 100 && said.contains("\n... and 2 more\n"), "{said}");
+}
