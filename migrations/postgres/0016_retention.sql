@@ -32,18 +32,25 @@ CREATE TRIGGER transactions_are_never_changed BEFORE UPDATE ON transactions
 CREATE TRIGGER transactions_are_never_deleted BEFORE DELETE ON transactions
     FOR EACH ROW EXECUTE FUNCTION refuse_drop();
 
--- How often rows were dropped: whoever reads in several steps sees by it that none went away between them. One row.
-CREATE TABLE drops (
-    one   BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
-    times BIGINT NOT NULL
-);
-INSERT INTO drops (one, times) VALUES (1, 0);
+-- A key is used once (R9), also where the row that used it has left, and whoever writes. Off until rows leave for the first time: it
+-- looks at each row that is written.
+CREATE FUNCTION refuse_used_key() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM dropped_keys WHERE account_id = NEW.account_id AND key = NEW.key) THEN
+        RAISE EXCEPTION 'the key was used by a row that has left the database' USING ERRCODE = 'unique_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER keys_are_used_once BEFORE INSERT ON transactions
+    FOR EACH ROW WHEN (NEW.key IS NOT NULL) EXECUTE FUNCTION refuse_used_key();
+ALTER TABLE transactions DISABLE TRIGGER keys_are_used_once;
 
--- From then on they are the only place where these rows are.
+-- Where rows have left, the manifests of the parts that they may be in stay. Later ones may go, and be made anew.
 CREATE FUNCTION refuse_to_forget() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF EXISTS (SELECT 1 FROM accounts WHERE opening_seq > 0) THEN
-        RAISE EXCEPTION 'rows have left the database that are in the sealed files alone: their manifests stay';
+    IF EXISTS (SELECT 1 FROM accounts WHERE opening_seq > 0 AND opening_recorded_at >=
+                   extract(epoch FROM (OLD.manifest::jsonb #>> '{days,from}')::timestamp)::bigint * 1000000) THEN
+        RAISE EXCEPTION 'rows have left the database that are in this part of the sealed ledger alone: it stays';
     END IF;
     RETURN OLD;
 END $$;

@@ -23,14 +23,16 @@ WHEN OLD.kind NOT IN ('charge', 'hold', 'release', 'refund')
           SELECT 1 FROM dropped_keys WHERE account_id = OLD.account_id AND key = OLD.key AND seq = OLD.seq))
 BEGIN SELECT RAISE(ABORT, 'transactions are append-only: correct a row by a new one'); END;
 
--- How often rows were dropped: whoever reads in several steps sees by it that none went away between them. One row.
-CREATE TABLE drops (
-    one   INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
-    times INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-INSERT INTO drops (one, times) VALUES (1, 0);
+-- A key is used once (R9), also where the row that used it has left, and whoever writes.
+DROP TRIGGER transactions_are_never_replaced;
+CREATE TRIGGER transactions_are_never_replaced BEFORE INSERT ON transactions
+WHEN EXISTS (SELECT 1 FROM transactions WHERE account_id = NEW.account_id AND seq = NEW.seq)
+  OR EXISTS (SELECT 1 FROM transactions WHERE account_id = NEW.account_id AND key = NEW.key)
+  OR EXISTS (SELECT 1 FROM dropped_keys WHERE account_id = NEW.account_id AND key = NEW.key)
+BEGIN SELECT RAISE(ABORT, 'transactions are append-only: correct a row by a new one'); END;
 
--- From then on they are the only place where these rows are.
+-- Where rows have left, the manifests of the parts that they may be in stay. Later ones may go, and be made anew.
 CREATE TRIGGER sealed_is_needed BEFORE DELETE ON sealed
-WHEN EXISTS (SELECT 1 FROM accounts WHERE opening_seq > 0)
-BEGIN SELECT RAISE(ABORT, 'rows have left the database that are in the sealed files alone: their manifests stay'); END;
+WHEN EXISTS (SELECT 1 FROM accounts WHERE opening_seq > 0
+                AND opening_recorded_at >= unixepoch(OLD.manifest ->> '$.days.from') * 1000000)
+BEGIN SELECT RAISE(ABORT, 'rows have left the database that are in this part of the sealed ledger alone: it stays'); END;

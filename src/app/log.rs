@@ -117,7 +117,7 @@ impl App {
         let (mut place, mut page) = (behind, LogPage::default());
         // Behind its opening all rows of the account are there. What is behind that in the log is looked up elsewhere, once a page
         // comes to it.
-        let opening = self.store.openings(Some(std::slice::from_ref(account))).await?.into_iter().next();
+        let opening = self.opening_of(account).await?;
         let begin = opening.as_ref().map_or(ask.from, |opening| ask.from.max(opening.recorded_at.plus_micros(1)));
         let is_cut = begin > ask.from;
         if is_cut && way == LogWay::Forth && behind.is_none_or(|place| place.occurred_at < begin) {
@@ -137,7 +137,7 @@ impl App {
             for row in rows {
                 if page.rows.len() == size {
                     page.next = page.rows.last().map(LogPlace::of);
-                    return Ok(page);
+                    return self.unless_moved(account, opening.as_ref(), page).await;
                 }
                 place = Some(LogPlace::of(&row));
                 if ask.admits(&row) {
@@ -149,8 +149,23 @@ impl App {
             }
             if is_end {
                 (page.next, page.looked_at) = (through, through.map(|_| looked_at_max));
-                return Ok(page);
+                return self.unless_moved(account, opening.as_ref(), page).await;
             }
         }
+    }
+
+    async fn opening_of(&self, account: &AccountId) -> Result<Option<Opening>, AppError> {
+        Ok(self.store.openings(Some(std::slice::from_ref(account))).await?.into_iter().next())
+    }
+
+    /// The page, unless rows have left since its account had this opening.
+    async fn unless_moved(
+        &self,
+        account: &AccountId,
+        opening: Option<&Opening>,
+        page: LogPage,
+    ) -> Result<LogPage, AppError> {
+        let is_same = self.opening_of(account).await?.as_ref() == opening;
+        if is_same { Ok(page) } else { Err(AppError::Moved(account.clone())) }
     }
 }

@@ -51,7 +51,7 @@ use retention::on_whole;
 use std::borrow::Cow;
 use std::sync::Arc;
 use tally::Tally;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 /// Why a call was not done. Nothing was written then.
 #[derive(Debug, thiserror::Error)]
@@ -105,9 +105,17 @@ pub enum AppError {
         "old rows of {0} are in the sealed files alone, and this reads the database; this is a defect of creditd, please report it"
     )]
     Dropped(AccountId),
+    /// Rows left the database while something was read: whoever reads does so again.
+    #[error("old rows of {0} left the database while it was read; try again")]
+    Moved(AccountId),
+    /// Rows are nowhere.
+    #[error(
+        "rows of {0} are neither in the database nor in the sealed files; put the files of the folder `dir` of [sealed] back from a backup"
+    )]
+    Lacking(AccountId),
     /// A whole copy cannot be made.
     #[error(
-        "old rows are in the sealed files alone, and there is no folder to lay them out in: {0}. Look at the disk of temporary files (TMPDIR)"
+        "old rows are in the sealed files alone, and they cannot be laid out there: {0}. The folder `dir` of [sealed] must be writable, with room for them"
     )]
     Copy(std::io::Error),
     /// The store failed.
@@ -179,6 +187,8 @@ pub struct App {
     newest_row: Arc<Mutex<Option<clocks::NewestRow>>>,
     /// The folder of a whole copy, on which this one reads; removed with it.
     _copy: Option<Arc<tempfile::TempDir>>,
+    /// Whose turn it is to make one.
+    copies: Arc<Semaphore>,
 }
 
 impl App {
@@ -200,7 +210,16 @@ impl App {
             return Err(AppError::NotASandbox);
         }
         let desk = Desk::new(store.clone(), Folder::new(settings.sealed.dir.clone()));
-        Ok(App { settings, desk, tally: Tally::default(), newest_row: Arc::default(), _copy: None, store, clock })
+        Ok(App {
+            settings,
+            desk,
+            tally: Tally::default(),
+            newest_row: Arc::default(),
+            _copy: None,
+            copies: Arc::new(Semaphore::new(1)),
+            store,
+            clock,
+        })
     }
 
     /// The present instant.
@@ -216,7 +235,8 @@ impl App {
     pub fn at(&self, now: Instant) -> Result<App, AppError> {
         let app = App::new(self.settings.clone(), self.store.clone(), Clock::Fixed(now))?;
         let newest_row = Arc::clone(&self.newest_row);
-        Ok(App { desk: self.desk.clone(), tally: self.tally.clone(), newest_row, ..app })
+        let copies = Arc::clone(&self.copies);
+        Ok(App { desk: self.desk.clone(), tally: self.tally.clone(), newest_row, copies, ..app })
     }
 
     /// The same on `store`, which is the same ledger under some condition. Calls are not under it.

@@ -3,7 +3,8 @@
 use super::retention::on_whole;
 use super::sealing::blocking_sealed;
 use super::{App, AppError};
-use crate::core::calendar::Instant;
+use crate::config::KEEP_MONTHS_MIN;
+use crate::core::calendar::{Instant, Month};
 use crate::core::credits::{Overflow, Split};
 use crate::core::ids::AccountId;
 use crate::core::ledger::{Account, Ledger, Refusal};
@@ -98,6 +99,10 @@ impl Pinned {
         self.openings.get(&at).map_or((0, Split::ZERO), |opening| (opening.seq, opening.balance))
     }
 
+    fn has(&self, account: &AccountId) -> bool {
+        self.accounts.binary_search_by(|one| one.id.cmp(account)).is_ok()
+    }
+
     /// Refuses where rows that have left the database may count in `range`.
     pub(super) fn check_there(&self, range: DateRange) -> Result<(), AppError> {
         let reaches = |(at, opening): &(&usize, &Opening)| {
@@ -159,6 +164,7 @@ impl App {
             Some(spec) => self.sum_sealed(&mut reading, pinned, spec).await?,
             None => None,
         };
+        let is_from_database = sealed.is_none();
         let known = match sealed {
             None => {
                 pinned.check_there(wanted.range)?;
@@ -180,6 +186,9 @@ impl App {
         let pages = ranges.chunks(self.store.ranges_per_read(way));
         let begin = |page: &_| Ok(self.store.begin_report_rows(page, asked, ROWS_PER_PIECE));
         self.add_pages(&mut reading, wanted.spec, pages, begin, progress).await?;
+        if is_from_database {
+            self.check_still(pinned, None).await?;
+        }
         Ok((reading.accounts, reading.rows))
     }
 
@@ -206,6 +215,26 @@ impl App {
         Ok(known)
     }
 
+    /// Refuses what was read of the database where rows that may count in it have left since `pinned` was. Of a `range` of the last months
+    /// none does; `None` where what was there before counts, too.
+    pub(super) async fn check_still(&self, pinned: &Pinned, range: Option<DateRange>) -> Result<(), AppError> {
+        let settled =
+            (0..KEEP_MONTHS_MIN).fold(Month::of(self.now().to_utc().date_naive()), |month, _| month.previous());
+        if range.is_some_and(|range| range.from().date() > settled.first_day()) {
+            return Ok(());
+        }
+        let ids =
+            pinned.is_chosen.then(|| pinned.accounts.iter().map(|account| account.id.clone()).collect::<Vec<_>>());
+        let mut before = pinned.openings.values().peekable();
+        for opening in self.store.openings(ids.as_deref()).await? {
+            while before.next_if(|earlier| earlier.account < opening.account).is_some() {}
+            if before.next_if(|earlier| **earlier == opening).is_none() && pinned.has(&opening.account) {
+                return Err(AppError::Moved(opening.account));
+            }
+        }
+        Ok(())
+    }
+
     /// The uses of credits of `spec`, which has filters, of accounts as they were at one moment; only what is written.
     pub(super) async fn filtered_rows_of(
         &self,
@@ -218,6 +247,7 @@ impl App {
         let ranges = pinned.ranges(spec.range(), None);
         let begin = |page: &_| self.store.begin_uses(page, spec.breakdown(), spec.filters(), ROWS_PER_PIECE);
         self.add_pages(&mut reading, Some(spec), ranges.chunks(ACCOUNTS_PER_READ), begin, progress).await?;
+        self.check_still(pinned, Some(spec.range())).await?;
         Ok((reading.accounts, reading.rows))
     }
 

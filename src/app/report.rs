@@ -124,6 +124,7 @@ impl App {
             return Err(StoreError::from(ReportError::TooManyLogRows { max: LOG_ROWS_MAX }).into());
         }
         sort_log(&mut log, spec.scope());
+        self.check_still(pinned, Some(spec.range())).await?;
         Ok(log)
     }
 
@@ -149,6 +150,7 @@ impl App {
                 facts.add(&bought, &left, (*from, *to)).map_err(overflow)?;
             }
         }
+        self.check_still(pinned, Some(spec.range())).await?;
         Ok(facts)
     }
 }

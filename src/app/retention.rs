@@ -12,7 +12,7 @@ use super::{App, AppError};
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, UserId};
-use crate::core::ledger::{Call, Ledger};
+use crate::core::ledger::{Call, Cap, Ledger};
 use crate::core::sealed::{Chain, Manifest, SeqRange};
 use crate::core::transaction::Transaction;
 use crate::sealed::{Balances, Folder, read_balances, read_rows};
@@ -28,6 +28,9 @@ const DROPPED_AT_ONCE: i64 = 5_000;
 /// Rows of files that are held in memory at once.
 const ROWS_AT_ONCE: i64 = 100_000;
 
+/// How often something is read again, as rows left meanwhile, before that is done on a copy of which none leaves.
+pub(super) const TRIES_MAX: u32 = 3;
+
 /// Reads with `$app`, which is `$on`: again where rows left the database meanwhile, and where it needs some that have, on a whole copy
 /// of `$accounts` (`None` for all).
 ///
@@ -35,20 +38,21 @@ const ROWS_AT_ONCE: i64 = 100_000;
 macro_rules! on_whole {
     ($on:expr, $accounts:expr, |$app:ident| $read:expr) => {{
         let on: &$crate::app::App = $on;
+        let mut tries = 0;
         loop {
-            let drops = on.store.drops().await?;
             let read = {
                 let $app = on;
                 $read
             };
+            tries += 1;
             match read {
-                Err($crate::app::AppError::Dropped(_)) => {
+                Err($crate::app::AppError::Moved(_)) if tries < $crate::app::retention::TRIES_MAX => {}
+                Err($crate::app::AppError::Moved(_) | $crate::app::AppError::Dropped(_)) => {
                     let whole = on.whole($accounts).await?;
                     let $app = &whole;
                     break $read;
                 }
-                done if on.store.drops().await? == drops => break done,
-                _ => {}
+                done => break done,
             }
         }
     }};
@@ -164,10 +168,11 @@ impl App {
             loop {
                 let chain = self.store.sealed_chain().await?;
                 match self.copied(accounts, &chain).await {
-                    // Parts may have been joined while they were read.
+                    // Parts may have been joined while they were read, or more been sealed and dropped.
                     Err(AppError::Sealed(error)) if error.is_of_files() && before.as_ref() != Some(&chain) => {
                         before = Some(chain);
                     }
+                    Err(AppError::Lacking(_)) if before.as_ref() != Some(&chain) => before = Some(chain),
                     done => return done,
                 }
             }
@@ -176,7 +181,10 @@ impl App {
     }
 
     async fn copied(&self, accounts: Option<&[AccountId]>, chain: &Chain) -> Result<App, AppError> {
-        let folder = tempfile::tempdir().map_err(AppError::Copy)?;
+        // One at a time: each takes a processor and much of the disk.
+        let turn = Arc::clone(&self.copies).acquire_owned().await;
+        let _turn = turn.unwrap_or_else(|_| unreachable!("nobody closes it"));
+        let folder = self.sealed_folder().temporary().map_err(AppError::Copy)?;
         let store = Store::create_for_now(&folder.path().join("whole.db"), self.store.meta()).await?;
         let mut pages = self.store.pages(accounts, ACCOUNTS_PER_READ);
         while let Some(ids) = pages.next().await? {
@@ -198,7 +206,10 @@ impl App {
                 }
             }
         }
-        Ok(App { _copy: Some(Arc::new(folder)), ..self.with_store(store) })
+        match store.lacking_account().await? {
+            Some(account) => Err(AppError::Lacking(account)),
+            None => Ok(App { _copy: Some(Arc::new(folder)), ..self.with_store(store) }),
+        }
     }
 
     /// A whole copy of `accounts`, or of all, where rows of one of them have left the database; else `None`, and this one has all of them.
@@ -218,9 +229,11 @@ impl App {
         accounts: &[AccountId],
         at: Instant,
     ) -> Result<BTreeMap<AccountId, Ledger>, AppError> {
+        let ledgers = self.store.load_as_of(accounts, at).await?;
+        // Behind it: whatever has left since, has not before.
         match self.store.openings(Some(accounts)).await?.into_iter().next() {
             Some(opening) => Err(AppError::Dropped(opening.account)),
-            None => Ok(self.store.load_as_of(accounts, at).await?),
+            None => Ok(ledgers),
         }
     }
 }
@@ -272,7 +285,14 @@ impl Recalled {
         }
         let mut users: BTreeMap<&AccountId, BTreeSet<UserId>> = BTreeMap::new();
         for (account, call, _) in calls {
-            if let Call::Cap(cap) = call {
+            // What was used so far matters only where there is no cap yet.
+            let is_new = |cap: &&Cap| {
+                let ledger = batch.ledgers.get(*account);
+                cap.credits.is_some() && ledger.is_some_and(|ledger| !ledger.caps.contains_key(&cap.user))
+            };
+            if let Call::Cap(cap) = call
+                && is_new(&cap)
+            {
                 users.entry(account).or_default().insert(cap.user.clone());
             }
         }
@@ -298,7 +318,8 @@ impl Recalled {
                     ledger.about.push(row.clone());
                 }
             }
-            for (user, at, credits) in past.moved.values().filter(|(user, ..)| users.contains(user)) {
+            let moved = past.moved.values().filter(|(user, _, credits)| users.contains(user) && !credits.is_zero());
+            for (user, at, credits) in moved {
                 ledger.history.entry(user.clone()).or_default().push((*at, *credits));
             }
             for (user, seq, credits) in &gone.late {

@@ -55,6 +55,7 @@ impl App {
                 stated[*at] = (StatementRows { opening, ..rows }, facts);
             }
         }
+        self.check_still(&pinned, None).await?;
         for (at, row) in pinned.unwritten() {
             let ReportAccount { id, calendar, .. } = &pinned.accounts[at];
             let (from, to) = range.instants_in(calendar);

@@ -119,6 +119,8 @@ async fn backup(context: &Context, path: &Path) -> Result<(), Failure> {
     let (copied, _) = Store::open_as_it_is(&url).await?;
     let broken = copied.broken_pages(BROKEN_LINES_MAX).await;
     let newest = copied.newest_row_at().await;
+    // An older schema knows of none.
+    let has_dropped = copied.openings(None).await.is_ok_and(|openings| !openings.is_empty());
     copied.close().await;
     let broken = broken?;
     if !broken.is_empty() {
@@ -132,9 +134,9 @@ async fn backup(context: &Context, path: &Path) -> Result<(), Failure> {
         Err(error) => return Err(anyhow::Error::from(error.error).context(not_made()).into()),
     }
     sync_folder_of(path);
-    if settings.sealed.keep_months.is_some() {
+    if has_dropped {
         context.say(format_args!(
-            "Rows that have left the ledger (keep_months) are in {} alone: back that folder up, too, after this file.",
+            "Rows that have left the ledger are in {} alone: back that folder up, too, after this file.",
             settings.sealed.dir.display()
         ));
     }

@@ -130,9 +130,12 @@ impl From<&AppError> for Exit {
             | AppError::NotASandbox
             | AppError::BadToken(_) => Exit::Refused,
             AppError::AsOfFuture { .. } => Exit::Usage,
-            AppError::Sealed(_) | AppError::NotSealed { .. } | AppError::Dropped(_) | AppError::Copy(_) => {
-                Exit::Failure
-            }
+            AppError::Sealed(_)
+            | AppError::NotSealed { .. }
+            | AppError::Dropped(_)
+            | AppError::Moved(_)
+            | AppError::Lacking(_)
+            | AppError::Copy(_) => Exit::Failure,
             AppError::Store(error) => Exit::from(error),
         }
     }

@@ -102,16 +102,19 @@ async fn sealed(context: &Context, app: &App) -> Result<(), Failure> {
         }
         list.finish()?;
     }
-    let left = if app.settings.sealed.keep_months.is_some() { " or dropped there" } else { "" };
+    let has_dropped = !app.store.openings(None).await?.is_empty();
+    let left = if has_dropped { " or dropped there" } else { "" };
     let what = format!("{}, {}", counted(found.parts, "sealed part"), counted(found.rows, "row"));
     if found.problems.is_empty() {
         context.say(format_args!("{what}: every file is as its manifest says, every row as in the database{left}."));
         return Ok(());
     }
-    Err(anyhow!(
-        "{what}: {} found. Reports read the database as long as a file they need is not as it was written; put the file back \
-         from a backup of the folder, or if there is none, see `sealed files` in the README",
-        counted(found.problems.len() as u64, "problem")
-    )
-    .into())
+    let meanwhile = if has_dropped {
+        "Put the file back from a backup of the folder: rows that have left the database are in it alone, and what needs them fails \
+         meanwhile; see `sealed files` in the README"
+    } else {
+        "Reports read the database as long as a file they need is not as it was written; put the file back from a backup of the folder, \
+         or if there is none, see `sealed files` in the README"
+    };
+    Err(anyhow!("{what}: {} found. {meanwhile}", counted(found.problems.len() as u64, "problem")).into())
 }

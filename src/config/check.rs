@@ -22,7 +22,9 @@ const LAPSE_SOON_DAYS_MAX: i64 = 28;
 /// Not before whoever has a question has seen the next statement; a hundred years are for ever.
 const KEEP_DAYS: RangeInclusive<i64> = 40..=36_525;
 /// Forecasts, statements and late usage read the last months; a hundred years are for ever.
-const KEEP_MONTHS: RangeInclusive<i64> = 3..=1_200;
+const KEEP_MONTHS: RangeInclusive<i64> = KEEP_MONTHS_MIN as i64..=1_200;
+/// Months that are over whose rows never leave the database.
+pub const KEEP_MONTHS_MIN: u32 = 3;
 /// Of events for webhooks: longer than they are tried, and no archive.
 const WEBHOOK_KEEP_DAYS: RangeInclusive<i64> = 7..=3_650;
 /// A receiver takes an event and looks at it later.

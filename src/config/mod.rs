@@ -11,7 +11,7 @@ mod layers;
 pub mod schedules;
 mod schema;
 
-pub use check::AMOUNT_MAX;
+pub use check::{AMOUNT_MAX, KEEP_MONTHS_MIN};
 pub use schema::settings_schema;
 
 use crate::core::alert::Levels;

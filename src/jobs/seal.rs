@@ -50,6 +50,12 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         (run.progress)(parts, None);
     }
     done.summary = format!("{} sealed in {}", counted(rows, "row"), counted(parts, "part")) + &said(&tidied);
+    if let (Some(months), true) = (app.settings.sealed.keep_months, run.dry_run) {
+        done.line(format!(
+            "rows of actions that were sealed more than {} before this month leave the database",
+            counted(months, "month")
+        ));
+    }
     if app.settings.sealed.keep_months.is_some() && !run.dry_run {
         let dropped = drop_rows(app, run).await?;
         if dropped > 0 {

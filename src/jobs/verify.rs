@@ -14,6 +14,7 @@ use crate::core::transaction::{Kind, Status, Transaction};
 use crate::report::aggregate;
 use crate::store::{Drift, Load, StatementSums};
 use chrono::NaiveDate;
+use std::collections::BTreeSet;
 
 /// Differing rows named in the error; `creditd verify` shows them all.
 const DRIFTS_NAMED: usize = 3;
@@ -81,12 +82,15 @@ pub async fn prove(app: &App, account: Option<&AccountId>, run: &mut Run<'_>) ->
             Ok(whole) => whole,
             // Something that no ledger takes was written past creditd, or a file is not as it was.
             Err(error) if is_about_rows(&error) => {
-                audit.note(
-                    WHOLE,
-                    accounts
-                        .first()
-                        .map(|first| drift_of(WHOLE, first, "its rows and those behind it", "can be laid out", error)),
-                );
+                audit.note(WHOLE, [unproved(&accounts, &error)]);
+                // Those of which no row has left are proved all the same.
+                for id in complete(app, &accounts).await? {
+                    run.check_stop()?;
+                    let mut one = app.store.audit(Some(&id));
+                    one.step().await?;
+                    audit.absorb(one);
+                    audit.note(STATEMENTS, check_statements(app, &[id]).await?);
+                }
                 continue;
             }
             Err(error) => return Err(error.into()),
@@ -96,11 +100,11 @@ pub async fn prove(app: &App, account: Option<&AccountId>, run: &mut Run<'_>) ->
         }
         for some in accounts.chunks(ACCOUNTS_AT_ONCE) {
             run.check_stop()?;
-            let drops = app.store.drops().await?;
             let mut drifts = check_statements(whole.as_ref().unwrap_or(app), some).await?;
-            if whole.is_none() && app.store.drops().await? != drops {
-                // Some have left meanwhile.
-                let whole = app.whole(Some(some)).await?;
+            // Where some have left meanwhile, what was found may be these.
+            if whole.is_none()
+                && let Some(whole) = app.whole_if_dropped(Some(some)).await?
+            {
                 drifts = check_statements(&whole, some).await?;
             }
             audit.note(STATEMENTS, drifts);
@@ -132,10 +136,34 @@ async fn check_statements(app: &App, accounts: &[AccountId]) -> Result<Vec<Drift
     }
 }
 
+/// That rows of some of `accounts`, which have left the database, cannot be laid out.
+fn unproved(accounts: &[AccountId], error: &AppError) -> Drift {
+    let account = match (error, accounts) {
+        (AppError::Lacking(account), _) => account.to_string(),
+        (_, [only]) => only.to_string(),
+        _ => "-".to_owned(),
+    };
+    Drift {
+        check: WHOLE,
+        account,
+        what: "rows that have left the database".to_owned(),
+        expected: "in the sealed files, as they were written".to_owned(),
+        found: error.to_string(),
+    }
+}
+
+/// Those of `accounts` of which no row has left the database.
+async fn complete(app: &App, accounts: &[AccountId]) -> Result<Vec<AccountId>, AppError> {
+    let left: BTreeSet<AccountId> =
+        app.store.openings(Some(accounts)).await?.into_iter().map(|opening| opening.account).collect();
+    Ok(accounts.iter().filter(|id| !left.contains(*id)).cloned().collect())
+}
+
 fn is_about_rows(error: &AppError) -> bool {
     match error {
         AppError::Store(error) => error.is_about_data(),
         AppError::Sealed(error) => error.is_of_files(),
+        AppError::Lacking(_) => true,
         _ => false,
     }
 }
@@ -254,18 +282,8 @@ fn differences(account: &AccountId, lines: [Line; LINES_PER_PERIOD], sums: &Stat
 }
 
 fn drift(account: &AccountId, what: impl Into<String>, expected: impl ToString, found: impl ToString) -> Drift {
-    drift_of(STATEMENTS, account, what, expected, found)
-}
-
-fn drift_of(
-    check: &'static str,
-    account: &AccountId,
-    what: impl Into<String>,
-    expected: impl ToString,
-    found: impl ToString,
-) -> Drift {
     Drift {
-        check,
+        check: STATEMENTS,
         account: account.to_string(),
         what: what.into(),
         expected: expected.to_string(),

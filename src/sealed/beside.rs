@@ -60,7 +60,8 @@ impl Folder {
                 Entry::Joined => tidied.joined += 1,
                 Entry::LeftBehind => tidied.removed.push(shown(&path)),
             }
-            match fs::remove_file(&path) {
+            let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            match removed {
                 // Another process tidies at the same time.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 removed => removed.on(&path, "cannot be removed")?,

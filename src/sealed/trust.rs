@@ -59,6 +59,16 @@ impl Folder {
         &self.0
     }
 
+    /// A folder in it for what is removed with the value, and otherwise a day later. Only its owner looks into it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn temporary(&self) -> io::Result<tempfile::TempDir> {
+        let mut folder = tempfile::Builder::new();
+        folder.prefix(TEMPORARY).permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+        folder.tempdir_in(&self.0)
+    }
+
     pub(super) fn make(&self) -> Result<()> {
         // As the ledger's file, for its owner only; who shares them says so.
         let mut builder = fs::DirBuilder::new();

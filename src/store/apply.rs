@@ -124,9 +124,8 @@ impl Projected {
                 cells.push(Cell::Int(due_at.micros()));
                 accounts.push(cells);
             }
-            // Where rows have left, the unique keys of those that are there do not tell a key that was used (R9).
-            if is_charges && batch.plain.contains(&id) && stood.opening == 0 {
-                kept.extend(KeptLedger::of(&ledger, due_at));
+            if is_charges && batch.plain.contains(&id) {
+                kept.extend(KeptLedger::of(&ledger, due_at, stood.opening));
             }
             changes.push((id, ledger.into_changes()));
         }

@@ -50,9 +50,8 @@ pub(super) struct Stood {
 }
 
 impl Stood {
-    /// Of one of which no row has left.
-    pub const fn of(ledger: &Ledger, due_at: Instant) -> Stood {
-        Stood { last_seq: ledger.last_seq, last_recorded_at: ledger.last_recorded_at, due_at, opening: 0 }
+    pub const fn of(ledger: &Ledger, due_at: Instant, opening: i64) -> Stood {
+        Stood { last_seq: ledger.last_seq, last_recorded_at: ledger.last_recorded_at, due_at, opening }
     }
 }
 

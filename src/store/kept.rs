@@ -2,7 +2,7 @@
 //!
 //! What is kept may be stale: other processes write, too. So it serves only what the database itself checks as it is
 //! written: charges that happen now, each of which becomes a row. Whatever changes a ledger is a row, and the account must
-//! stand at the row that was planned on; a key is there once; a charge's price is compared with the matrix. What is refused
+//! stand at the row that was planned on; a key is there once, also one whose row has left; a charge's price is compared with the matrix. What is refused
 //! there is planned again on what is loaded, and so is a batch in which some call became no row: a refusal or a replay.
 //!
 //! Only ledgers without closures, holds and caps are kept. They are taken out to be planned on, and put back once it is known
@@ -54,11 +54,13 @@ pub(super) struct KeptLedger {
     balance: Split,
     grants: Box<[Grant]>,
     due_at: Instant,
+    /// The row up to which rows have left the database.
+    opening: i64,
 }
 
 impl KeptLedger {
-    /// Of a ledger that was planned on, and has nothing that is not kept.
-    pub fn of(ledger: &Ledger, due_at: Instant) -> Option<KeptLedger> {
+    /// Of a ledger that was planned on, and has nothing that is not kept. Rows up to `opening` have left the database.
+    pub fn of(ledger: &Ledger, due_at: Instant, opening: i64) -> Option<KeptLedger> {
         let open = || ledger.grants.values().filter(|grant| !grant.remaining.is_zero());
         let is_small = open().nth(GRANTS_MAX).is_none()
             && ledger.account.calendar.terms().len() <= GRANTS_MAX
@@ -74,6 +76,7 @@ impl KeptLedger {
             balance: ledger.balance,
             grants: open().cloned().collect(),
             due_at,
+            opening,
         })
     }
 
@@ -104,8 +107,8 @@ impl Kept {
             let Some(kept) = inner.ledgers.remove(id) else { continue };
             // What happened before the newest row may need grants that are over.
             if prices.is_some() && kept.last_recorded_at <= since {
-                let (due_at, ledger) = (kept.due_at, kept.ledger());
-                batch.stood.insert(id.clone(), Stood::of(&ledger, due_at));
+                let (due_at, opening, ledger) = (kept.due_at, kept.opening, kept.ledger());
+                batch.stood.insert(id.clone(), Stood::of(&ledger, due_at, opening));
                 batch.plain.insert(id.clone());
                 batch.ledgers.insert(id.clone(), ledger);
             }
@@ -168,7 +171,7 @@ mod tests {
         let calendar = Calendar::new(Terms { from, zone: chrono_tz::Tz::UTC, allowance: Credits::ZERO });
         let opened_at = calendar.month_start(from);
         let ledger = Ledger::new(Account { id: id(n), name: String::new(), opened_at, calendar });
-        KeptLedger::of(&ledger, Instant::MAX).expect("it has nothing")
+        KeptLedger::of(&ledger, Instant::MAX, 0).expect("it has nothing")
     }
 
     fn charge(n: usize) -> Load {

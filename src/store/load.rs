@@ -217,7 +217,7 @@ pub(super) fn read_batch(rows: &[Row]) -> Result<Batch> {
             let due_at = Instant::from_micros(row.get(at::DUE_AT));
             let id = &ledger.account.id;
             let opening = row.get(at::OPENING);
-            stood.insert(id.clone(), Stood { opening, ..Stood::of(&ledger, due_at) });
+            stood.insert(id.clone(), Stood::of(&ledger, due_at, opening));
             let late = read_history(row, &mut ledger.history)?;
             if opening > 0 {
                 gone.insert(ledger.account.id.clone(), Gone { opening, rows: column(row, at::GONE)?, late });

@@ -5,7 +5,7 @@
 //! stay as they are. An account is dropped up to before its first open hold at most, so exactly those rows are gone.
 
 use super::accounts::lock;
-use super::backend::in_write;
+use super::backend::{Tx, in_write};
 use super::sql::{Row, Sql, set};
 use super::{Result, Store, While, json};
 use crate::core::calendar::Instant;
@@ -73,8 +73,12 @@ const DROPPABLE: Sql = set!(account_id text, after bigint, through bigint =>
 /// How many openings are where they are to be moved from.
 const STAND: Sql = set!(account_id text, after bigint, through bigint =>
     "SELECT count(*) FROM v CROSS JOIN accounts AS a WHERE a.account_id = v.account_id AND a.opening_seq = v.after");
-const COUNT: &str =
-    "INSERT INTO drops (one, times) VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET times = drops.times + 1";
+/// Whether keys of rows that have left are refused where they come again; and that they are. On Postgres this is looked at for
+/// each row that is written, and so begins with the first that leaves.
+const IS_GUARDED: &str =
+    "SELECT count(*) FROM pg_trigger WHERE tgname = 'keys_are_used_once' AND tgrelid = 'transactions'::regclass
+      AND tgenabled <> 'D'";
+const GUARD: &str = "ALTER TABLE transactions ENABLE TRIGGER keys_are_used_once";
 const OPEN: Sql = set!(account_id text, after bigint, through bigint =>
     "UPDATE accounts SET opening_seq = t.seq, opening_recorded_at = t.recorded_at, opening_free = t.free_balance,
                          opening_purchased = t.purchased_balance
@@ -108,15 +112,6 @@ impl Store {
         rows.while_("reading with what accounts begin")?.iter().map(Opening::read).collect()
     }
 
-    /// How often rows have left: while it is the same, none has.
-    ///
-    /// # Errors
-    /// [`StoreError`](super::StoreError).
-    pub async fn drops(&self) -> Result<i64> {
-        let row = self.query("SELECT coalesce(max(times), 0) FROM drops").fetch_one().await;
-        Ok(row.while_("asking whether rows were dropped")?.get(0))
-    }
-
     /// Which rows of accounts may leave that are sealed up to these numbers.
     ///
     /// # Errors
@@ -145,7 +140,11 @@ impl Store {
                 return Ok(None);
             }
             tx.query(OPEN).bind(asked.as_str()).execute().await.while_("moving openings")?;
-            tx.query(COUNT).execute().await.while_("counting drops")?;
+            if let Tx::Postgres(_) = tx
+                && tx.query(IS_GUARDED).fetch_one().await.while_("asking how keys are guarded")?.get::<i64>(0) == 0
+            {
+                tx.query(GUARD).execute().await.while_("guarding keys of rows that leave")?;
+            }
             tx.query(KEEP_KEYS).bind(asked.as_str()).execute().await.while_("keeping the keys of rows that leave")?;
             let dropped =
                 tx.query(DROP).bind(asked.as_str()).execute().await.while_("dropping rows that are sealed")?;

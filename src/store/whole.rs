@@ -152,6 +152,17 @@ impl Store {
         openings.while_("reading with what accounts begin")?.iter().map(Opening::read).collect()
     }
 
+    /// An account of a copy that has not all its rows, if there is one: they are numbered without gaps.
+    ///
+    /// # Errors
+    /// [`StoreError`](super::StoreError).
+    pub async fn lacking_account(&self) -> Result<Option<AccountId>> {
+        const LACKING: &str = "SELECT a.account_id FROM accounts AS a WHERE a.last_seq <>
+            (SELECT count(*) FROM transactions AS t WHERE t.account_id = a.account_id) LIMIT 1";
+        let rows = self.query(LACKING).fetch_all().await.while_("counting the rows of a copy")?;
+        rows.first().map(|row| Ok(AccountId::new(row.get(0))?)).transpose()
+    }
+
     /// Adds rows to a copy that left the ledger it was made of.
     ///
     /// # Errors

@@ -368,6 +368,8 @@ impl From<AppError> for Problem {
             AppError::Sealed(_)
             | AppError::NotSealed { .. }
             | AppError::Dropped(_)
+            | AppError::Moved(_)
+            | AppError::Lacking(_)
             | AppError::Copy(_)
             | AppError::NotASandbox => internal(&error),
         }

@@ -245,6 +245,68 @@ both_databases! {
         assert_eq!(drifts(&app).await, []);
     }
 
+    /// Whoever writes, as an older creditd that runs beside this one: the database knows the keys of rows that have left.
+    async fn a_key_is_used_once_whoever_writes(sandbox: Sandbox) {
+        history::play(&sandbox).await;
+        let app = sandbox.at("2013-08-02T12:00:00Z");
+        let (acme, busy) = (account_id("acme"), sandbox.open_account("busy", "UTC", "2013-06-01").await);
+        let charge = |name: &str, quantity| Call::Charge(Usage { quantity, ..usage("erase", name) });
+        // Its ledger is kept in memory from here on.
+        for name in ["n-1", "n-2"] {
+            app.call(&busy, charge(name, 1)).await.expect("charged");
+        }
+        assert!(drop_rows(&app).await > 20);
+        let last = sandbox.log(&acme).await.last().expect("rows").seq;
+        let copy = format!(
+            "INSERT INTO transactions SELECT account_id, seq + 1, kind, occurred_at, recorded_at, user_id, action, quantity, unit_price, status,
+                    reason, comment, 'a', content, corrects, expires_at, money_minor, currency, reference, free_delta, purchased_delta,
+                    free_balance, purchased_balance, entries, digest FROM transactions WHERE account_id = 'acme' AND seq = {last}"
+        );
+        sandbox.execute(&copy).await.expect_err("the key of a row that has left");
+        let row = app.call(&busy, charge("n-3", 1)).await.expect("charged").row;
+        assert!(app.call(&busy, charge("n-3", 1)).await.expect("a replay").row == row);
+        app.call(&acme, charge("a", 99)).await.expect_err("other content under a key of a row that has left");
+        assert_eq!(drifts(&app).await, []);
+    }
+
+    /// A backup from before the days of a month were joined, beside the files of afterwards: what is missing is made anew.
+    async fn parts_behind_every_opening_can_be_made_anew(sandbox: Sandbox) {
+        history::play(&sandbox).await;
+        let app = sandbox.at("2013-08-02T12:00:00Z");
+        assert!(drop_rows(&app).await > 20);
+        let chain = sandbox.store().sealed_chain().await.expect("a chain");
+        let opened = sandbox.texts("SELECT CAST(max(opening_recorded_at) AS TEXT) FROM accounts").await;
+        let opened = Instant::from_micros(opened[0].parse().expect("an instant"));
+        let (needed, behind): (Vec<_>, Vec<_>) = chain.parts().into_iter().partition(|part| part.days.begin() <= opened);
+        let needed = needed.iter().map(|part| part.number).max().expect("parts");
+        let behind: Vec<_> = behind.into_iter().filter(|part| part.number > needed).collect();
+        for part in &behind {
+            std::fs::remove_file(app.sealed_folder().path().join(&part.log.name)).expect("removed");
+        }
+        let refused = sandbox.execute(&format!("DELETE FROM sealed WHERE number = {needed}")).await;
+        assert!(refused.expect_err("rows are in it alone").contains("it stays"));
+        let first = behind.iter().map(|part| part.number).min().expect("some");
+        sandbox.execute(&format!("DELETE FROM sealed WHERE number >= {first}")).await.expect("their rows are in the database");
+        seal(&app).await;
+        assert_eq!(app.verify_sealed(&mut |_, _| {}).await.expect("looked at").problems, Vec::<String>::new());
+        assert_eq!(drifts(&app).await, []);
+    }
+
+    /// Accounts of which no row has left are proved also where a file is missing.
+    async fn a_missing_file_hides_no_difference_elsewhere(sandbox: Sandbox) {
+        history::play(&sandbox).await;
+        let late = sandbox.open_account("late", "UTC", "2013-06-01").await;
+        let app = sandbox.at("2013-08-02T12:00:00Z");
+        app.call(&late, Call::Charge(usage("erase", "l"))).await.expect("charged");
+        assert!(drop_rows(&app).await > 20);
+        let chain = sandbox.store().sealed_chain().await.expect("a chain");
+        std::fs::remove_file(app.sealed_folder().path().join(&chain.parts()[0].log.name)).expect("removed");
+        sandbox.execute("UPDATE accounts SET balance_free = balance_free + 1 WHERE account_id = 'late'").await.expect("past creditd");
+        let found = drifts(&app).await;
+        assert!(found.iter().any(|drift| drift.account == "late"), "{found:#?}");
+        assert!(found.iter().any(|drift| drift.found.contains("is missing")), "{found:#?}");
+    }
+
     /// What is written past creditd in their place is found.
     async fn an_opening_or_a_key_that_was_changed_is_found(sandbox: Sandbox) {
         history::play(&sandbox).await;

@@ -202,11 +202,6 @@ const UNPROVED: &[(&str, &[&str], &str)] = &[
         &["asked", "created_at", "ended_at", "state", "a row more"],
         "what a person wants to be run again, which changes nothing that is so",
     ),
-    (
-        "drops",
-        &["one", "times", "a row less", "a row more"],
-        "how often rows have left, which matters only while somebody reads",
-    ),
     ("runs", &["a row less"], "old runs are forgotten, and a period without a run is run again: its effects have keys"),
     (
         "outbox",

@@ -245,6 +245,13 @@ impl Audit<'_> {
         drifts.into_iter().for_each(|drift| self.findings.add(drift));
     }
 
+    /// Adds what another one has found.
+    pub fn absorb(&mut self, other: Audit<'_>) {
+        for (check, drifts) in other.findings.by_check {
+            self.note(check, drifts);
+        }
+    }
+
     /// How many checks were done, and the first drifts that each found.
     #[must_use]
     pub fn finish(self) -> (usize, Vec<Drift>) {

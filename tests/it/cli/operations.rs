@@ -165,9 +165,10 @@ fn the_status_of_the_database_is_asked_without_changing_it() {
     let columns = ["opening_seq", "opening_recorded_at", "opening_free", "opening_purchased"];
     let columns = columns.map(|column| format!("ALTER TABLE accounts DROP COLUMN {column};")).concat();
     place.sql(&format!(
-        "DELETE FROM _sqlx_migrations WHERE version = {newest}; DROP TRIGGER sealed_is_needed; DROP TABLE drops; DROP TABLE dropped_keys;
+        "DELETE FROM _sqlx_migrations WHERE version = {newest}; DROP TRIGGER sealed_is_needed; DROP TRIGGER transactions_are_never_replaced; DROP TABLE dropped_keys;
          DROP INDEX accounts_opening; DROP TRIGGER transactions_are_never_deleted; {columns}
-         CREATE TRIGGER transactions_are_never_deleted BEFORE DELETE ON transactions BEGIN SELECT RAISE(ABORT, 'no'); END"
+         CREATE TRIGGER transactions_are_never_deleted BEFORE DELETE ON transactions BEGIN SELECT RAISE(ABORT, 'no'); END;
+         CREATE TRIGGER transactions_are_never_replaced BEFORE INSERT ON transactions WHEN FALSE BEGIN SELECT RAISE(ABORT, 'no'); END"
     ));
     let old = place.json("db status");
     assert_eq!((&old["migrations_due"], &old["schema_known"]), (&Value::from(1), &Value::from(newest)));
