@@ -81,7 +81,7 @@ pub struct Event {
     pub kind: EventKind,
     /// Which of its kind: two events of one account, kind and subject-matter are one.
     pub about: String,
-    /// When.
+    /// When: by it receivers tell which of an account's alerts is the newest, in whatever order they arrive.
     pub at: Instant,
     /// What there is to know.
     pub facts: Facts,

@@ -1,7 +1,7 @@
 //! `webhooks`: posts events to the addresses that want them, and records what came of each (Standard Webhooks).
 //!
 //! Events for one address are posted one after the other, in the order in which they happened as far as all goes well; those
-//! for others go on beside it. An address that does not answer a few times is left alone for a while, and holds up nobody
+//! for others go on beside it. One that failed comes later than younger ones: what is newer, `timestamp` in an event says. An address that does not answer a few times is left alone for a while, and holds up nobody
 //! else. What a process that dies had posted and not recorded is posted again when its lease is over, with the same id.
 
 use super::{Done, JobError, Kit, Problem, Run};
@@ -132,7 +132,7 @@ impl Queue {
         for event in events {
             is_over |= Moment::now() + longest > self.until;
             let next = if is_over { HookNext::Untried } else { self.post(&event).await };
-            // Whoever comes behind what failed waits, too: first things first.
+            // Whoever comes behind what failed is not posted now either: it would fail as well, most of the time.
             is_over |= !matches!(next, HookNext::Sent(_));
             tries.push(HookTry { event, lease: Arc::clone(&self.lease), next });
         }

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use creditd::app::App;
+use creditd::core::calendar::Instant;
 use creditd::core::ids::AccountId;
 use creditd::core::ledger::Usage;
 use creditd::core::schedule::{Job, Slot};
@@ -195,6 +196,34 @@ both_databases! {
         assert_eq!(post_due(&kit(sandbox.at("2013-01-10T00:11:00Z"))).await, "1 event posted, 0 given up");
         assert_eq!(failing.kinds(&secret()).len(), 2);
         assert_eq!(states(&sandbox).await, [("wh_a".to_owned(), EventState::Sent, 3), ("wh_b".to_owned(), EventState::Sent, 1)]);
+    }
+
+    /// Whoever goes by the newest `timestamp` of an account, as the README says, is right in whatever order events arrive.
+    async fn what_comes_late_says_when_it_happened(sandbox: Sandbox) {
+        let receiver = Receiver::start().await;
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        sandbox.store().add_webhook(&hook("wh_a", &receiver.url, None, &[])).await.expect("added").expect("there is room");
+        receiver.says(StatusCode::SERVICE_UNAVAILABLE, Some("600"));
+        let now = "2013-01-31T23:55:00Z";
+        spend(&sandbox.at(now), &acme, 1_500, "a").await;
+        scan(&sandbox, now).await;
+        assert_eq!(post_due(&kit(sandbox.at(now))).await, "0 events posted, 0 given up, 1 to be tried again");
+        assert_eq!(receiver.kinds(&secret()), ["credits.exhausted acme"], "it is refused");
+        receiver.says(StatusCode::OK, None);
+        let now = "2013-02-01T00:00:00.25Z";
+        scan(&sandbox, now).await;
+        post_due(&kit(sandbox.at(now))).await;
+        post_due(&kit(sandbox.at("2013-02-01T00:06:00Z"))).await;
+        let came = receiver.came.lock().expect("no panic").clone();
+        let mut happened: Vec<(Instant, String)> = came
+            .iter()
+            .map(|(_, body)| serde_json::from_str::<Value>(body).expect("JSON"))
+            .map(|body| (body["timestamp"].as_str().expect("a time").parse().expect("a time"), body["type"].as_str().expect("a type").to_owned()))
+            .collect();
+        let (recovered, exhausted) = ((instant(now), "credits.recovered".to_owned()), (instant("2013-01-31T23:55:00Z"), "credits.exhausted".to_owned()));
+        assert_eq!(happened, [recovered.clone(), exhausted.clone()], "the older one comes last");
+        happened.sort();
+        assert_eq!(happened, [exhausted, recovered]);
     }
 
     /// Four days of an address that fails, then the operator; and one that wants no more.
