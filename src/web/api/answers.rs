@@ -376,7 +376,8 @@ pub(super) struct Transaction {
     quantity: i64,
     /// Credits of one action, or of one pack.
     unit_price: i64,
-    /// What a charge took; the signed change of all else.
+    /// What a `charge` took or a `hold` reserved, as a positive number, 0 where it failed; of all else the signed change: what a
+    /// `release`, a `refund` or a `purchase` gave is positive, what an `expiry` took is negative.
     credits: i64,
     /// Of them, free ones.
     free: i64,

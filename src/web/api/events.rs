@@ -7,7 +7,7 @@
 use super::answers;
 use super::batch::{BATCH_BYTES_MAX, BatchAnswer, ITEMS_MAX, ItemAnswer, charge_one};
 use super::calls::{ChargeAsked, Ended, called};
-use super::input::{Asked, JSON, Object, bytes, item, json, media_type, object, unsupported};
+use super::input::{Asked, JSON, Object, bytes, essence, item, json, media_type, object, unsupported};
 use crate::core::calendar::Instant;
 use crate::core::ids::{AccountId, ActionCode, Key, UserId};
 use crate::core::ledger::Call;
@@ -60,7 +60,7 @@ pub(super) struct Event {
     /// When the action happened; left out for now.
     #[schema(value_type = Option<String>, format = DateTime)]
     time: Option<Instant>,
-    /// `application/json`, where it is there.
+    /// `application/json`, in any case of letters and with any parameters, where it is there.
     datacontenttype: Option<String>,
     /// What was done.
     #[schema(value_type = Option<UsageData>)]
@@ -120,7 +120,9 @@ impl Event {
         };
         expect("specversion", &specversion, VERSION)?;
         expect("type", &event_type, TYPE)?;
-        expect("datacontenttype", datacontenttype.as_deref().unwrap_or(JSON), JSON)?;
+        if let Some(found) = datacontenttype.filter(|found| essence(found) != JSON) {
+            expect("datacontenttype", &found, JSON)?;
+        }
         for (name, text) in [("source", &source), ("id", &id)] {
             if text.is_empty() || text.len() > NAME_LEN_MAX {
                 return Err(Problem::invalid(format!(
@@ -205,7 +207,12 @@ async fn many(state: &State, caller: &Caller, body: &[u8]) -> Result<Response, P
 /// An event whose attributes are headers and whose data is the body.
 fn binary(headers: &HeaderMap, body: &[u8]) -> Result<Event, Problem> {
     let attribute = |name: &str| {
-        let value = headers.get(format!("ce-{name}"))?;
+        let mut values = headers.get_all(format!("ce-{name}")).iter();
+        let value = values.next()?;
+        // Which of two was meant, nobody knows.
+        if values.next().is_some() {
+            return Some(Err(Problem::invalid(format!("ce-{name}: the header is there more than once"))));
+        }
         let text = value.to_str().ok().and_then(percent_decoded);
         Some(text.ok_or_else(|| {
             Problem::invalid(format!(

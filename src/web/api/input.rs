@@ -46,9 +46,12 @@ pub(super) fn key<T: FromStr<Err: Display>>(headers: &HeaderMap) -> Result<T, Pr
 
 /// The media type of a body, without its parameters, in lower case.
 pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    let essence = value.split(';').next().unwrap_or_default().trim();
-    Some(essence.to_ascii_lowercase())
+    Some(essence(headers.get(header::CONTENT_TYPE)?.to_str().ok()?))
+}
+
+/// A media type without its parameters, in lower case.
+pub(super) fn essence(media_type: &str) -> String {
+    media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// What stands in bodies as an object.

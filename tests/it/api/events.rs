@@ -43,6 +43,24 @@ both_databases! {
         send(&api, ONE, &event("1", None)).await.problem(422, "idempotency_conflict");
         assert_eq!(sandbox.log(&account_id("acme")).await.iter().filter(|row| row.action.is_some()).count(), 1);
 
+        for content_type in ["application/json; charset=utf-8", "application/JSON"] {
+            let mut same = event("1", Some("2013-02-09T08:00:00Z"));
+            same["datacontenttype"] = content_type.into();
+            assert_eq!(send(&api, ONE, &same).await.ok()["replayed"], json!(true), "{content_type}");
+            let results = send(&api, MANY, &json!([same])).await.ok()["results"].clone();
+            assert_eq!(results[0]["status"], json!(200), "{content_type}: {results}");
+        }
+        // Of two ids, none is taken.
+        for (name, value) in attributes {
+            let mut request = api.request("POST", "/v1/events").header("content-type", "application/json");
+            for (name, value) in attributes {
+                request = request.header(format!("ce-{name}"), value);
+            }
+            let request = request.header(format!("ce-{name}"), value).body(Body::from(json!({"action": "erase"}).to_string()));
+            let problem = api.send(request.expect("a request")).await.problem(400, "invalid_request");
+            assert_eq!(problem["detail"], json!(format!("ce-{name}: the header is there more than once")));
+        }
+
         let batch = json!([event("1", Some("2013-02-09T08:00:00Z")), event("2", None), {"id": "3"}, event("4", Some("2012-12-31T00:00:00Z"))]);
         let results = send(&api, MANY, &batch).await.ok()["results"].clone();
         let codes: Vec<(i64, Option<&str>)> = results.as_array().expect("a list").iter().map(|one| (one["status"].as_i64().expect("a status"), one["problem"]["code"].as_str())).collect();
