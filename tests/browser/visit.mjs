@@ -33,6 +33,7 @@ const pages = {
   ],
   nobody: [
     ["shut", here],
+    ["nowhere", "/nope/"],
     ["enter", new URL(adminLink).pathname],
     ["unsubscribe", new URL(endLink).pathname + new URL(endLink).search],
   ],
@@ -82,6 +83,13 @@ for (const [width, height] of [[1280, 900], [360, 740]]) {
         }
         const wider = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
         expect(where, wider <= 0, `the page is ${wider} px wider than the screen`);
+        if (width < 400) {
+          // The narrowest that people have (WCAG 1.4.10).
+          await page.setViewportSize({ width: 320, height });
+          const at320 = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+          expect(where, at320 <= 0, `the page is ${at320} px wider than a screen of 320 px`);
+          await page.setViewportSize({ width, height });
+        }
         await page.evaluate(axe);
         const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
         const found = await page.evaluate((runOnly) => window.axe.run(document, { runOnly }), tags);
