@@ -48,7 +48,7 @@ impl Link {
         let app = context.app().await?;
         if self.end_all {
             app.store.renew_visit_key(random_bytes().or_exit(Exit::Failure)?).await?;
-            context.say("All links and visits have ended once each creditd serve was started anew: until then it goes by those it knows.");
+            context.say("All links and visits have ended; a creditd serve that runs knows it within five seconds.");
             return Ok(());
         }
         let Some(url) = &app.settings.web.public_url else {

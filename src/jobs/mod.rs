@@ -259,6 +259,20 @@ impl Kit {
         }
     }
 
+    /// The same kit, whose mail has links signed by the key of visits that the ledger has now.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn of_today(&self) -> Result<Kit, StoreError> {
+        let kit = self.at(self.app.clone());
+        let key = match kit.app.store.visit_key().await? {
+            Some(key) => key,
+            // That of all else, which never changes.
+            None => return Ok(kit),
+        };
+        Ok(Kit { templates: kit.templates.clone().with_pages_key(key), ..kit })
+    }
+
     /// The same kit for a slot of a backfill.
     fn for_backfill(&self, asked: Arc<Asked>) -> Kit {
         Kit { asked: Some(asked), ..self.at(self.app.clone()) }

@@ -253,6 +253,12 @@ impl Templates {
         Ok(templates)
     }
 
+    /// The same, whose links to the pages, where it has any, are signed under `key`.
+    #[must_use]
+    pub fn with_pages_key(self, key: SigningKey) -> Templates {
+        Templates { pages: self.pages.map(|pages| Pages { key, ..pages }), ..self }
+    }
+
     /// The same for mails that somebody wants to see arrive. Each says that it is a test, and has no link that would end
     /// the mails of another, or let in as another.
     #[must_use]

@@ -95,6 +95,7 @@ use kept::Kept;
 use runs::Fence;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// What `creditd init` recorded once.
@@ -177,6 +178,14 @@ impl Store {
     /// [`StoreError::Newer`] when a newer creditd was there meanwhile; others when it does not answer.
     pub async fn check(&self) -> Result<()> {
         schema::check(&self.backend, &self.place).await
+    }
+
+    /// Whether the database's server can be connected to within `time_max`, whatever it has to do; a file always can.
+    pub async fn is_reachable(&self, time_max: Duration) -> bool {
+        match &self.backend {
+            Backend::Sqlite { .. } => true,
+            Backend::Postgres { reader, .. } => postgres::is_reachable(reader, time_max).await,
+        }
     }
 
     /// What `creditd init` recorded.

@@ -10,13 +10,14 @@ use super::place::{Place, postgres_options};
 use super::sql::Query;
 use super::{Result, StoreError, While};
 use sqlx::Connection;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use std::time::Duration;
 
 /// Connections of one process that write, and that read. A server takes a hundred by default, so several processes fit
 /// with room for people; more would not charge faster, since what comes together is one batch.
 const CONNECTIONS_MAX: u32 = 6;
-/// How long a call waits for a connection, new or given back, before it says that there is none.
+/// How long a call waits for a connection, new or given back, before it says that there is none. Whoever asks over HTTP hears
+/// sooner that the server is down.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the first connection may take: a server that is there answers in a fraction of it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -93,6 +94,22 @@ async fn connect_once(options: &PgConnectOptions) -> std::result::Result<PgConne
     match tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options)).await {
         Ok(connected) => connected,
         Err(_) => Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())),
+    }
+}
+
+/// Whether the server of a pool takes a new connection within `time_max`. One that has no room for it is there: what it is asked by
+/// those who are connected, it answers. A pool cannot tell that from a server that is down: to it, both are no connection.
+pub(super) async fn is_reachable(pool: &PgPool, time_max: Duration) -> bool {
+    match tokio::time::timeout(time_max, PgConnection::connect_with(&pool.connect_options())).await {
+        Ok(Ok(connection)) => {
+            // That it says good-bye matters to nobody who waits.
+            tokio::spawn(connection.close());
+            true
+        }
+        Ok(Err(source)) => {
+            source.as_database_error().is_some() && !StoreError::Sql { doing: "connecting", source }.is_passing()
+        }
+        Err(_) => false,
     }
 }
 

@@ -23,8 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant as Moment;
 
-/// For how long what the ledger said of a token is believed.
-const BELIEVED: Duration = Duration::from_secs(5);
+/// For how long what the ledger said of a token is believed, or of the key of visits.
+pub(super) const BELIEVED: Duration = Duration::from_secs(5);
 /// Most tokens that are remembered, those that open nothing among them.
 const REMEMBERED_MAX: usize = 10_000;
 /// How old the note of a token's last use may be before it is written anew.

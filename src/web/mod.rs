@@ -19,11 +19,11 @@ pub use listener::{Listener, Peer, WebError};
 use crate::core::access::Scope;
 use crate::jobs::Kit;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::{self, DefaultBodyLimit, Request};
 use axum::handler::Handler;
-use axum::http::{HeaderValue, StatusCode, Uri, header};
-use axum::middleware::{Next, from_fn};
-use axum::response::{Html, IntoResponse, Response};
+use axum::http::{HeaderValue, Uri, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{self, MethodRouter};
 use listener::Arrival;
 use problem::{Fault, Problem};
@@ -46,6 +46,7 @@ pub struct State(Arc<Inner>);
 struct Inner {
     kit: Arc<Kit>,
     ready: health::Readiness,
+    reach: health::Reach,
     metrics: metrics::Metrics,
     bearers: bearer::Bearers,
     statements: Turns,
@@ -65,6 +66,7 @@ impl State {
         State(Arc::new(Inner {
             kit,
             ready: health::Readiness::default(),
+            reach: health::Reach::default(),
             metrics: metrics::Metrics::default(),
             bearers: bearer::Bearers::default(),
             statements: Turns::new(STATEMENTS_AT_ONCE),
@@ -137,36 +139,46 @@ fn health() -> Vec<Served<State>> {
 /// All that is answered, and how.
 pub fn router(state: State) -> Router {
     let own = health().into_iter().fold(Router::new(), |router, served| router.route(served.route.path, served.by));
-    let (pages, answer_time_max) = (pages::router(state.clone()), state.0.answer_time_max);
-    own.merge(api::router(&state))
+    // Those who look after the process are told of a database that is down in the form that they ask for.
+    own.merge(api::router(&state).layer(from_fn_with_state(state.clone(), in_time::<Problem>)))
         .method_not_allowed_fallback(other_methods)
-        .fallback(nothing)
-        .with_state(state)
-        .merge(pages)
+        .with_state(state.clone())
+        .merge(pages::router(state))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(from_fn(move |request, next| in_time(answer_time_max, request, next)))
         .layer(from_fn(with_manners))
 }
 
-/// Programs are told in their form, people in theirs.
+/// What has no route. Programs are told in their form, people in theirs.
 async fn nothing(uri: Uri) -> Response {
     if uri.path().starts_with("/v1") {
         return Problem::new(Fault::NotFound, "there is nothing at this address; /v1/openapi.json says what there is")
             .into_response();
     }
-    let page = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-                <title>There is nothing here</title><h1>There is nothing here</h1>\
-                <p>No page has this address: check it, or open the link once more that you were sent. Programs find \
-                /v1/openapi.json, /healthz, /readyz and /metrics.</p></html>\n";
-    (StatusCode::NOT_FOUND, Html(page)).into_response()
+    pages::Shut::NotFound.into_response()
 }
 
 async fn other_methods() -> Problem {
     Problem::new(Fault::MethodNotAllowed, "this address takes other methods, which the header Allow names")
 }
 
+/// Why an answer is not waited for any longer. What it says is for whoever asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Late {
+    /// The body of the request did not come within so long.
+    Body(Duration),
+    /// The answer did not.
+    Answer,
+    /// The database cannot be reached.
+    Database,
+}
+
 /// Whatever an answer waits for, its asker does not wait for ever, and is not waited for.
-async fn in_time(answer_time_max: Duration, request: Request, next: Next) -> Response {
+async fn in_time<L: From<Late> + IntoResponse>(
+    extract::State(state): extract::State<State>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let answer_time_max = state.0.answer_time_max;
     let arrival = request.extensions().get::<Arrival>().cloned();
     let mut answering = pin!(next.run(request));
     // Some are answered before their body has come: they may not ask.
@@ -180,19 +192,13 @@ async fn in_time(answer_time_max: Duration, request: Request, next: Next) -> Res
         match tokio::time::timeout(answer_time_max, first).await {
             Ok(Some(answer)) => return answer,
             Ok(None) => {}
-            Err(_) => {
-                let seconds = answer_time_max.as_secs();
-                let what =
-                    format!("the body did not come within {seconds} seconds; nothing was done: send the request again");
-                return Problem::new(Fault::RequestTimeout, what).into_response();
-            }
+            Err(_) => return L::from(Late::Body(answer_time_max)).into_response(),
         }
     }
-    match tokio::time::timeout(answer_time_max, answering).await {
-        Ok(answer) => answer,
-        Err(_) => {
-            Problem::new(Fault::Unavailable, "no answer in time; repeat the call under the same key").into_response()
-        }
+    tokio::select! {
+        answer = answering => answer,
+        () = health::database_is_gone(&state) => L::from(Late::Database).into_response(),
+        () = tokio::time::sleep(answer_time_max) => L::from(Late::Answer).into_response(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! refusals keep the code that they have everywhere (`creditd help refusals`). The detail is the sentence that the command line
 //! says: what happened, to what, and what to do next.
 
+use super::Late;
 use crate::app::{Answer, AppError};
 use crate::core::credits::Split;
 use crate::core::ids::{AccountId, Reference};
@@ -19,7 +20,7 @@ use utoipa::ToSchema;
 /// What the body of a problem says that it is.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 /// After how many seconds it is worth asking again when the ledger could not answer.
-const AGAIN_AFTER_SECONDS: u64 = 5;
+pub(super) const AGAIN_AFTER_SECONDS: u64 = 5;
 /// What stands before the code of a kind.
 const PAGES: &str = "/problems/";
 
@@ -347,6 +348,24 @@ impl Problem {
     /// Whether it is about a call that came before.
     fn is_replayed(&self) -> bool {
         self.members.replayed == Some(true)
+    }
+}
+
+impl From<Late> for Problem {
+    fn from(late: Late) -> Problem {
+        match late {
+            Late::Body(time_max) => {
+                let seconds = time_max.as_secs();
+                let what =
+                    format!("the body did not come within {seconds} seconds; nothing was done: send the request again");
+                Problem::new(Fault::RequestTimeout, what)
+            }
+            Late::Answer => Problem::new(Fault::Unavailable, "no answer in time; repeat the call under the same key"),
+            Late::Database => {
+                let what = "the ledger's database cannot be reached now; repeat the call under the same key";
+                Problem::new(Fault::Unavailable, what)
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The API, through the router that `serve` answers with: who gets in, what calls do, and what is made of nonsense.
 
 mod access;
+mod away;
 mod calls;
 mod document;
 mod events;
@@ -23,6 +24,7 @@ use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Noon of a day in the second month of the accounts.
 pub const NOW: &str = "2013-02-10T12:00:00Z";
@@ -49,6 +51,12 @@ impl Api {
 
     pub fn of_kit(kit: Kit, token: &str) -> Api {
         let router = TowerToHyperService::new(router(State::new(Arc::new(kit))));
+        Api { router, token: token.to_owned() }
+    }
+
+    /// Each answer within so long.
+    pub fn within(kit: Kit, token: &str, answer_time_max: Duration) -> Api {
+        let router = TowerToHyperService::new(router(State::within(Arc::new(kit), answer_time_max)));
         Api { router, token: token.to_owned() }
     }
 

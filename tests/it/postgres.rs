@@ -24,7 +24,7 @@ async fn with_room() -> Option<(Sandbox, AccountId)> {
     Some((sandbox, acme))
 }
 
-async fn on_server() -> Option<Sandbox> {
+pub async fn on_server() -> Option<Sandbox> {
     if Backend::Postgres.is_there() { Some(Sandbox::on(Backend::Postgres).await) } else { None }
 }
 
@@ -329,7 +329,7 @@ async fn r9_broken_connections_lose_nothing_and_do_nothing_twice() {
 const COMMIT: &str = "COMMIT\0";
 
 /// The ledger at the end of a wire that can break.
-async fn on_a_wire(sandbox: &Sandbox) -> (Wire, App) {
+pub async fn on_a_wire(sandbox: &Sandbox) -> (Wire, App) {
     let wire = Wire::to(sandbox.url());
     let app = sandbox.at("2013-01-10T00:00:00Z");
     let mut settings = app.settings.clone();

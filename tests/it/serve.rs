@@ -1,13 +1,13 @@
 //! A real `creditd serve` and who listens to it: over HTTP, as a service manager, as a monitoring, and in its log.
 
 use crate::api::{ALL, Made, token};
-use crate::pages::{admin_of, visit_token};
+use crate::pages::{OPERATOR, admin_of, visit_token};
 use crate::support::{Backend, Sandbox, Watchers, account_id, both_databases, instant, program};
 use creditd::core::credits::{CreditType, Credits};
 use creditd::core::ids::{Email, Key};
 use creditd::core::ledger::{Bonus, Call, NewTerms};
 use creditd::core::schedule::Job;
-use creditd::core::signed::Purpose;
+use creditd::core::signed::{Purpose, SigningKey};
 use creditd::core::token::TokenHash;
 use creditd::jobs::{Kit, signing_key};
 use creditd::store::Admin;
@@ -331,6 +331,29 @@ both_databases! {
         let clock = format!("@{}", sandbox.write("now", NOW).display());
         let serving: Vec<Served> =
             (0..processes).map(|_| Served::start(&sandbox, &[("CREDITD_NOW", &clock)])).collect();
+        let status = |served: &Served, at: usize| get_with(served.at, paths[at], &heads[at]).0;
+        for served in &serving {
+            assert_eq!([status(served, 0), status(served, 1)], [200, 200]);
+        }
+        // All visits end at once, and a link made then lets in.
+        let operator = |purpose, key: &SigningKey| visit_token(OPERATOR, "2013-03-20T20:00:00Z", purpose, key);
+        let platform = format!("Cookie: creditd={}\r\n", operator(Purpose::Cookie, &key));
+        for served in &serving {
+            assert_eq!(get_with(served.at, "/platform", &platform).0, 200);
+        }
+        assert!(store.renew_visit_key([5; 32]).await.is_ok());
+        let enter = format!("/enter/{}", operator(Purpose::Link, &SigningKey::new([5; 32])));
+        for served in &serving {
+            let ended = async {
+                while get_with(served.at, "/platform", &platform).0 != 403 {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, ended).await.expect("it opens nothing any more");
+            assert_eq!(get_with(served.at, &enter, "").0, 200);
+        }
+        let cookie = visit_token(admin_of("acme", ann.as_str()), "2013-03-20T20:00:00Z", Purpose::Cookie, &SigningKey::new([5; 32]));
+        let heads = [heads[0].clone(), format!("Cookie: creditd={cookie}\r\n")];
         let status = |served: &Served, at: usize| get_with(served.at, paths[at], &heads[at]).0;
         for served in &serving {
             assert_eq!([status(served, 0), status(served, 1)], [200, 200]);

@@ -19,6 +19,7 @@ mod wishes;
 
 pub(super) use shut::Shut;
 
+use super::bearer::BELIEVED;
 use super::turns::Turns;
 use super::visit::Gate;
 use super::{Needs, Served};
@@ -35,7 +36,7 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::OnceCell;
+use tokio::time::Instant as Moment;
 
 /// Reports and exports that are made at once, of one account one; whoever asks then waits for a turn.
 const REPORTS_AT_ONCE: usize = 2;
@@ -48,7 +49,7 @@ pub(super) struct Pages(Arc<Inner>);
 
 struct Inner {
     web: web::State,
-    gate: OnceCell<Gate>,
+    gate: Mutex<Option<(Moment, Arc<Gate>)>>,
     reports: Turns,
     lately: Mutex<BTreeMap<AccountId, Lately>>,
     dashboard: platform::Kept,
@@ -66,7 +67,7 @@ impl Pages {
              frame-ancestors {frames}"
         );
         Pages(Arc::new(Inner {
-            gate: OnceCell::new(),
+            gate: Mutex::default(),
             reports: Turns::new(REPORTS_AT_ONCE),
             lately: Mutex::default(),
             dashboard: platform::Kept::default(),
@@ -85,10 +86,15 @@ impl Pages {
         &self.0.web.0.kit.app
     }
 
-    /// What tells visitors from others.
-    pub async fn gate(&self) -> Result<&Gate, Shut> {
-        let made = async || Ok(Gate::new(visit_key(self.app()).await?, self.app().settings.web.clone()));
-        self.0.gate.get_or_try_init(made).await
+    /// What tells visitors from others, by the key that the ledger has now, or had a moment ago.
+    pub async fn gate(&self) -> Result<Arc<Gate>, Shut> {
+        let kept = || self.0.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, gate)) = kept().as_ref().filter(|(at, _)| at.elapsed() < BELIEVED) {
+            return Ok(Arc::clone(gate));
+        }
+        let gate = Arc::new(Gate::new(visit_key(self.app()).await?, self.app().settings.web.clone()));
+        *kept() = Some((Moment::now(), Arc::clone(&gate)));
+        Ok(gate)
     }
 
     /// How an account stands, by what is kept of it and what came since.
@@ -152,7 +158,8 @@ pub(super) fn served() -> Vec<Served<Pages>> {
 pub(super) fn router(state: web::State) -> Router {
     let pages = Pages::new(state);
     let router = served().into_iter().fold(Router::new(), |router, Served { route, by }| router.route(route.path, by));
-    let router = router.method_not_allowed_fallback(async || Shut::OtherMethod);
+    let router = router.method_not_allowed_fallback(async || Shut::OtherMethod).fallback(web::nothing);
+    let router = router.layer(from_fn_with_state(pages.web().clone(), web::in_time::<Shut>));
     router.layer(from_fn_with_state(pages.clone(), guarded)).with_state(pages)
 }
 
@@ -161,7 +168,10 @@ async fn guarded(State(pages): State<Pages>, request: Request, next: Next) -> Re
     let mut answer = next.run(request).await;
     if let Some(told) = answer.extensions_mut().remove::<shut::Told>() {
         let shell = look::Shell::of_nobody(&pages, told.heading);
-        answer = look::page(answer.status(), "shut.html", &shell, &told);
+        // What came with the status stays: when to ask again, which methods there are.
+        let (shown, body) = look::page(answer.status(), "shut.html", &shell, &told).into_parts();
+        answer.headers_mut().extend(shown.headers);
+        *answer.body_mut() = body;
     }
     let headers = answer.headers_mut();
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert_with(|| pages.0.policy.clone());

@@ -6,7 +6,9 @@ use crate::core::visit::BadVisit;
 use crate::jobs::JobError;
 use crate::report::RenderError;
 use crate::store::StoreError;
-use axum::http::StatusCode;
+use crate::web::Late;
+use crate::web::problem::AGAIN_AFTER_SECONDS;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -32,6 +34,8 @@ pub(in crate::web) enum Shut {
     Asked(String),
     /// What is asked for is too much at once, or cannot be drawn.
     Unfit(String),
+    /// It took too long.
+    Late(Late),
     /// The ledger or creditd failed.
     Broken(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -42,6 +46,12 @@ pub(super) struct Told {
     pub heading: &'static str,
     what: Cow<'static, str>,
     next: &'static str,
+}
+
+impl From<Late> for Shut {
+    fn from(late: Late) -> Shut {
+        Shut::Late(late)
+    }
 }
 
 impl From<StoreError> for Shut {
@@ -87,6 +97,8 @@ impl From<RenderError> for Shut {
 impl IntoResponse for Shut {
     fn into_response(self) -> Response {
         const LINK: &str = "Open the link “Credits and log” in a newer mail about your credits, or ask whoever runs the platform for a link.";
+        const OUT_OF_ORDER: &str = "This page is out of order";
+        const AGAIN: &str = "Try again in a minute; if it stays so, tell whoever runs the platform.";
         let (status, heading, what, next) = match &self {
             Shut::Nobody => (
                 StatusCode::FORBIDDEN,
@@ -145,19 +157,34 @@ impl IntoResponse for Shut {
                 what.as_str(),
                 "Choose another form or range.",
             ),
+            Shut::Late(Late::Body(_)) => (
+                StatusCode::REQUEST_TIMEOUT,
+                "Nothing was changed",
+                "What you sent did not come in time.",
+                "Go back, load the page again, and send it once more.",
+            ),
+            Shut::Late(Late::Answer | Late::Database) => {
+                (StatusCode::SERVICE_UNAVAILABLE, OUT_OF_ORDER, "It could not be made in time.", AGAIN)
+            }
             Shut::Broken(error) => {
                 tracing::error!(error = %with_causes(&**error), "a page could not be made");
                 (
                     StatusCode::SERVICE_UNAVAILABLE,
-                    "This page is out of order",
+                    OUT_OF_ORDER,
                     "Something went wrong at our end, and was written down.",
-                    "Try again in a minute; if it stays so, tell whoever runs the platform.",
+                    AGAIN,
                 )
             }
         };
         let told = Told { heading, what: Cow::Owned(what.to_owned()), next };
         let mut answer = status.into_response();
         answer.extensions_mut().insert(told);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(AGAIN_AFTER_SECONDS));
+        }
+        if status == StatusCode::REQUEST_TIMEOUT {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         answer
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
 
 /// One of so many requests or answers breaks the wire: a unit of work has some thirty, and must come through in a few tries.
 const BREAKS_ONE_IN: u32 = 120;
@@ -17,6 +18,7 @@ pub struct Wire {
     _folder: tempfile::TempDir,
     url: String,
     state: Arc<State>,
+    serving: tokio::task::AbortHandle,
 }
 
 #[derive(Default)]
@@ -46,8 +48,8 @@ impl Wire {
         let host = folder.path().to_string_lossy().replace('/', "%2F");
         let listener = UnixListener::bind(folder.path().join(SOCKET)).expect("a socket");
         let state = Arc::<State>::default();
-        tokio::spawn(serve(listener, server, Arc::clone(&state)));
-        Wire { _folder: folder, url: format!("{user}@{host}/{rest}"), state }
+        let serving = tokio::spawn(serve(listener, server, Arc::clone(&state))).abort_handle();
+        Wire { _folder: folder, url: format!("{user}@{host}/{rest}"), state, serving }
     }
 
     /// The url of the database at the other end.
@@ -58,6 +60,11 @@ impl Wire {
     /// From now on it breaks.
     pub fn break_from_now_on(&self) {
         self.state.is_breaking.store(true, Ordering::Relaxed);
+    }
+
+    /// It is cut for good: whoever is connected is cut off, and whoever connects is refused, as by a server that is down.
+    pub fn cut(&self) {
+        self.serving.abort();
     }
 
     /// It breaks once, with the answer to the next request that has `text` in it.
@@ -72,10 +79,12 @@ impl Wire {
 }
 
 async fn serve(listener: UnixListener, server: PathBuf, state: Arc<State>) {
+    // Whoever ends this ends them all.
+    let mut connections = JoinSet::new();
     for seed in 0.. {
         let (client, _) = listener.accept().await.expect("a client");
         let server = UnixStream::connect(&server).await.expect("the server is there");
-        tokio::spawn(pass_on(client, server, fastrand::Rng::with_seed(seed), Arc::clone(&state)));
+        connections.spawn(pass_on(client, server, fastrand::Rng::with_seed(seed), Arc::clone(&state)));
     }
 }
 
