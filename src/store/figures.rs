@@ -51,6 +51,10 @@ pub struct Figures {
     pub events_waiting: u64,
     /// Since when the first of them is due.
     pub events_waiting_since: Option<Instant>,
+    /// Events for webhooks that were given up.
+    pub events_failed: u64,
+    /// Addresses of webhooks that wanted no more.
+    pub webhooks_stopped: u64,
     /// Addresses that get no mail.
     pub suppressed: u64,
     /// Alerts that are open, by level.
@@ -77,6 +81,8 @@ impl Store {
             ambiguous: 0,
             events_waiting: 0,
             events_waiting_since: None,
+            events_failed: 0,
+            webhooks_stopped: 0,
             suppressed: 0,
             alerts: BTreeMap::new(),
             newest_row_at: self.newest_row_at().await?,
@@ -169,6 +175,10 @@ impl Store {
         let events = events.while_("counting events that wait")?;
         figures.events_waiting = count(events.get(0));
         figures.events_waiting_since = events.get::<Option<i64>>(1).map(Instant::from_micros);
+        let failed = self.query("SELECT count(*) FROM webhook_events WHERE state = 'failed'").fetch_one().await;
+        figures.events_failed = count(failed.while_("counting events that were given up")?.get(0));
+        let stopped = self.query("SELECT count(*) FROM webhooks WHERE stopped_at IS NOT NULL").fetch_one().await;
+        figures.webhooks_stopped = count(stopped.while_("counting webhooks that were stopped")?.get(0));
         let suppressed = self.query("SELECT count(*) FROM suppressions").fetch_one().await;
         figures.suppressed = count(suppressed.while_("counting suppressed addresses")?.get(0));
         Ok(())

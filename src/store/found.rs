@@ -40,7 +40,8 @@ impl Store {
         rows.iter().map(read_found).collect()
     }
 
-    /// Up to `limit` accounts whose names begin with `start`, whatever the case of its letters, in order of name.
+    /// Up to `limit` accounts whose names begin with `start`, whatever the case of its ASCII letters, in order of name. Of other
+    /// letters, databases differ.
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError).
@@ -58,15 +59,15 @@ impl Store {
         rows.iter().map(read_found).collect()
     }
 
-    /// Up to `limit` accounts of which `email` is an admin, in order of id.
+    /// Up to `limit` accounts of which `email` is an admin, whatever the case of its ASCII letters, in order of id.
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError).
     pub async fn accounts_of_admin(&self, email: &Email, limit: usize) -> Result<Vec<FoundAccount>> {
         let sql = "SELECT a.account_id, a.name, a.balance_free + a.balance_purchased
                      FROM admins AS p JOIN accounts AS a ON a.account_id = p.account_id
-                    WHERE p.email = $1 ORDER BY p.account_id LIMIT $2";
-        let asked = self.query(sql).bind(email.as_str().to_owned()).bind(limit_of(limit));
+                    WHERE lower(p.email) = $1 ORDER BY p.account_id LIMIT $2";
+        let asked = self.query(sql).bind(email.as_str().to_ascii_lowercase()).bind(limit_of(limit));
         let rows = asked.fetch_all().await.while_("looking for the accounts of an admin")?;
         rows.iter().map(read_found).collect()
     }

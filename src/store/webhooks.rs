@@ -125,6 +125,12 @@ struct TryRow<'a> {
     answer: Option<&'a str>,
 }
 
+#[derive(Serialize)]
+struct GoneRow<'a> {
+    webhook_id: &'a str,
+    answer: &'a str,
+}
+
 /// Writes events for every address that is to get them; an event that it has already stays as it is.
 pub(super) async fn insert(tx: &mut Tx, events: &[Event], now: Instant) -> Result<u64> {
     if events.is_empty() {
@@ -323,7 +329,10 @@ impl Store {
     pub async fn record_tries(&self, tries: &[HookTry], now: Instant) -> Result<()> {
         let rows: Vec<TryRow<'_>> = tries.iter().map(|one| try_row(&one.event, &one.lease, &one.next)).collect();
         let rows = json(rows)?;
-        let gone = tries.iter().filter(|one| matches!(one.next, HookNext::Gone(_))).map(|one| &one.event.webhook);
+        let gone = tries.iter().filter_map(|one| match &one.next {
+            HookNext::Gone(answer) => Some(GoneRow { webhook_id: &one.event.webhook, answer }),
+            _ => None,
+        });
         let gone = json(gone.collect::<Vec<_>>())?;
         in_write!(self, "committing what came of events", |tx| {
             tx.query(set!(
@@ -343,9 +352,10 @@ impl Store {
             .await
             .while_("recording what came of events")?;
             for sql in [
-                set!(webhook_id => "UPDATE webhooks SET stopped_at = $2 FROM v
+                set!(webhook_id text => "UPDATE webhooks SET stopped_at = $2 FROM v
                       WHERE webhooks.webhook_id = v.webhook_id AND webhooks.stopped_at IS NULL"),
-                set!(webhook_id => "UPDATE webhook_events SET state = 'failed', due_at = $2 FROM v
+                // Why they end is not what went wrong with them before.
+                set!(webhook_id text, answer text => "UPDATE webhook_events SET state = 'failed', due_at = $2, answer = v.answer FROM v
                       WHERE webhook_events.webhook_id = v.webhook_id AND webhook_events.state = 'pending'"),
             ] {
                 if gone != "[]" {

@@ -6,6 +6,7 @@
 //! A job's label is `job_name`: `job` is Prometheus's own.
 
 use super::State;
+use super::health::database_is_gone;
 use crate::app::Health;
 use crate::core::calendar::Instant;
 use crate::core::run::RunState;
@@ -48,7 +49,7 @@ pub(super) async fn metrics(extract::State(state): extract::State<State>) -> imp
         match &*found {
             Some((at, health)) if at.elapsed() < HOLDS => health.clone(),
             _ => {
-                let health = ask(kit).await;
+                let health = ask(&state).await;
                 *found = Some((Moment::now(), health.clone()));
                 health
             }
@@ -57,14 +58,19 @@ pub(super) async fn metrics(extract::State(state): extract::State<State>) -> imp
     ([(header::CONTENT_TYPE, TEXT)], text(kit, health.as_deref()))
 }
 
-async fn ask(kit: &Kit) -> Option<Arc<Health>> {
-    match tokio::time::timeout(TIME_MAX, kit.app.health()).await {
-        Ok(Ok(health)) => Some(Arc::new(health)),
-        Ok(Err(error)) => {
+async fn ask(state: &State) -> Option<Arc<Health>> {
+    let answer = tokio::select! {
+        answer = state.0.kit.app.health() => Some(answer),
+        () = database_is_gone(state) => None,
+        () = tokio::time::sleep(TIME_MAX) => None,
+    };
+    match answer {
+        Some(Ok(health)) => Some(Arc::new(health)),
+        Some(Err(error)) => {
             tracing::warn!(%error, "the ledger could not be asked for its metrics");
             None
         }
-        Err(_) => {
+        None => {
             tracing::warn!("the ledger did not answer in time for its metrics");
             None
         }
@@ -170,6 +176,9 @@ fn of_ledger(registry: &mut Registry, health: &Health, now: Instant) {
         "For how long the event for a webhook is due that is due longest",
         figures.events_waiting_since.map_or(0.0, |since| seconds(now.micros() - since.micros())).max(0.0),
     );
+    plain(registry, "webhook_events_failed", "Events for webhooks that were given up", number(figures.events_failed));
+    let stopped = number(figures.webhooks_stopped);
+    plain(registry, "webhooks_stopped", "Addresses of webhooks that get no events, as they answered 410", stopped);
     let alerts = gauge(registry, "open_alerts", "Alerts of accounts that are open, by level");
     for (level, count) in &figures.alerts {
         set(&alerts, &[("level", level)], number(*count));

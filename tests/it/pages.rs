@@ -149,6 +149,55 @@ both_databases! {
         site.close().await;
     }
 
+    /// What has no page looks like ours, and what was told besides the page goes with it.
+    async fn where_there_is_nothing_a_page_of_ours_says_so(sandbox: Sandbox) {
+        let site = Site::open(world(&sandbox).await).await;
+        for path in ["/nope", "/accounts/acme/", "/assets/nothing.css"] {
+            let answer = site.ask(Asked::get(path)).await;
+            assert!(answer.status == 404 && answer.body.contains("<main") && answer.body.contains("There is nothing here"), "{path}: {}", answer.body);
+            assert!(answer.header("content-security-policy").is_some(), "{path}");
+        }
+        let answer = site.ask(Asked::get("/v1/nope")).await;
+        assert_eq!((answer.status, answer.header("content-type")), (404, Some("application/problem+json")));
+        let answer = site.ask(Asked { method: "POST", ..Asked::get("/platform") }).await;
+        assert!(answer.status == 405 && answer.header("allow").is_some_and(|allow| allow.contains("GET")), "{:?}", answer.header("allow"));
+        site.close().await;
+    }
+
+    /// Operators find accounts whatever the case of what they type, and whatever the database.
+    async fn an_account_is_found_in_any_spelling(sandbox: Sandbox) {
+        let app = world(&sandbox).await;
+        for (id, name) in [("uni", "Ökolog"), ("Upper", "éCOLE")] {
+            sandbox.open_account(id, "UTC", "2013-01-01").await;
+            let renamed = format!("UPDATE accounts SET name = '{name}' WHERE account_id = '{id}'");
+            sandbox.execute(&renamed).await.expect("a name");
+        }
+        sandbox.store().set_admin(&account_id("uni"), &Admin::with_defaults(email("Ann.B@Acme.Example"))).await.expect("an admin");
+        let operator = cookie(&app, OPERATOR).await;
+        let site = Site::open(app).await;
+        for (q, id) in [("UNI", "uni"), ("upp", "Upper"), ("UPP", "Upper"), ("%C3%B6k", "uni"), ("%C3%96KO", "uni"), ("ann.b%40acme.example", "uni"), ("ANN%40acme.example", "acme")] {
+            let page = site.get(&format!("/platform/accounts?q={q}"), &operator).await;
+            assert!(page.body.contains(&format!("/accounts/{id}\"")), "{q}: {}", page.body);
+        }
+        site.close().await;
+    }
+
+    /// What operators must see: an address of webhooks that wants no more.
+    async fn a_webhook_that_was_stopped_needs_somebody(sandbox: Sandbox) {
+        let app = world(&sandbox).await;
+        sandbox
+            .execute("INSERT INTO webhooks (account_id, webhook_id, url, wanted, secret, created_at, stopped_at) VALUES ('', 'wh_a', 'https://a.example', '', 'whsec_AAAA', 0, 1)")
+            .await
+            .expect("a webhook");
+        let operator = cookie(&app, OPERATOR).await;
+        let site = Site::open(app).await;
+        let page = site.get("/platform", &operator).await;
+        assert!(page.body.contains("One address of webhooks wants no more events; creditd webhook list shows which"), "{}", page.body);
+        let metrics = site.ask(Asked::get("/metrics")).await;
+        assert!(metrics.body.contains("\ncreditd_webhooks_stopped 1.0\n") && metrics.body.contains("\ncreditd_webhook_events_failed 0.0\n"));
+        site.close().await;
+    }
+
     /// Preferences are changed by the visitor's own form alone.
     async fn a_form_is_taken_from_its_own_page_only(sandbox: Sandbox) {
         let app = world(&sandbox).await;

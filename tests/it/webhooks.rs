@@ -244,16 +244,27 @@ both_databases! {
         let day = (now.micros() - begin.micros()) / 86_400_000_000;
         assert_eq!(day, 4);
         assert_eq!(sandbox.store().retry_events("wh_a", now).await.expect("again"), 1);
-        receiver.says(StatusCode::GONE, None);
+        // Another event waits behind it, for a reason of its own.
+        receiver.says(StatusCode::SERVICE_UNAVAILABLE, None);
+        spend(&sandbox.at_instant(now), &acme, 200, "b").await;
+        tick(sandbox.at_instant(now), Job::Scan, Slot::Tick(now)).await;
         post_due(&kit(sandbox.at_instant(now))).await;
+        receiver.says(StatusCode::GONE, None);
+        post_due(&kit(sandbox.at_instant(now.plus_seconds(3_600)))).await;
+        let events = sandbox.store().hook_events(None, None, None, 100).await.expect("events");
+        let why: Vec<_> = events.iter().map(|event| (event.state, event.answer.as_deref())).collect();
+        assert_eq!(why, [(EventState::Failed, Some("410: it wants no more")); 2]);
+        let figures = sandbox.store().figures().await.expect("figures");
+        assert_eq!((figures.webhooks_stopped, figures.events_failed, figures.events_waiting), (1, 2, 0));
+        let now = now.plus_seconds(3_600);
         let stopped = sandbox.store().webhook("wh_a").await.expect("read").expect("it is there");
         assert_eq!(stopped.stopped_at, Some(now));
         // It is told nothing more.
         let later = "2013-02-01T00:20:00Z";
         scan(&sandbox, later).await;
-        assert_eq!(states(&sandbox).await.len(), 1);
+        assert_eq!(states(&sandbox).await.len(), 2);
         assert!(!sandbox.store().has_webhooks().await.expect("read"));
-        assert_eq!(sandbox.store().forget_events(instant(later), 10).await.expect("forgotten"), 1);
+        assert_eq!(sandbox.store().forget_events(instant(later), 10).await.expect("forgotten"), 2);
         assert!(sandbox.store().remove_webhook("wh_a").await.expect("removed"));
         assert!(!sandbox.store().remove_webhook("wh_a").await.expect("it is gone"));
     }

@@ -183,6 +183,25 @@ pub(super) fn outbox(figures: &Figures, now: Instant) -> Vec<Finding> {
     findings
 }
 
+pub(super) fn webhooks(figures: &Figures) -> Finding {
+    let mut says = Vec::new();
+    if figures.webhooks_stopped > 0 {
+        let want = if figures.webhooks_stopped == 1 { "wants" } else { "want" };
+        let addresses = if figures.webhooks_stopped == 1 { "address" } else { "addresses" };
+        says.push(format!("{} {addresses} {want} no more events (410)", grouped(figures.webhooks_stopped)));
+    }
+    if figures.events_failed > 0 {
+        says.push(format!("{} given up", counted(figures.events_failed, "event")));
+    }
+    if says.is_empty() {
+        let waiting = counted(figures.events_waiting, "event");
+        return Finding::ok("webhooks", format!("{waiting} waiting, none given up"));
+    }
+    let fix = "`creditd webhook list` and `creditd webhook events --state failed` name them; `creditd webhook retry` posts them again, \
+               `creditd webhook remove` drops the address with its events";
+    Finding::warn("webhooks", says.join(", "), fix)
+}
+
 pub(super) fn suppressed(count: u64) -> Finding {
     Finding::ok("suppressed", format!("{} no mail", counted_get(count)))
 }

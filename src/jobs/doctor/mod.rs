@@ -89,7 +89,7 @@ pub struct Sample {
 }
 
 /// What needs the ledger, in the order in which it is said.
-const OF_LEDGER: [&str; 7] = ["clock", "zones", "schedule", "outbox", "suppressed", "sealed", "verify"];
+const OF_LEDGER: [&str; 8] = ["clock", "zones", "schedule", "outbox", "webhooks", "suppressed", "sealed", "verify"];
 
 /// Looks at everything. `settings` are those in force, or what is wrong with them.
 pub async fn examine(
@@ -197,6 +197,7 @@ async fn ledger(
                 }
             }
             findings.extend(judge::outbox(figures, now));
+            findings.push(judge::webhooks(figures));
             findings.push(judge::suppressed(figures.suppressed));
             findings.push(sealed(&app, health.unsealed_days).await.unwrap_or_else(|error| judge::not_sealed(&error)));
         }

@@ -27,6 +27,7 @@ use axum::response::Response;
 use chrono::Days;
 use chrono_tz::Tz;
 use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -328,6 +329,28 @@ fn needs(facts: &Facts, locale: Locale) -> Vec<String> {
             if count == 1 { format!("One message {one}") } else { format!("{} messages {many}", locale.number(count)) };
         needs.push(format!("{what}; creditd outbox list shows them, and retries or cancels them."));
     }
+    let stopped = figures.webhooks_stopped;
+    if stopped > 0 {
+        let what = if stopped == 1 {
+            "One address of webhooks wants".to_owned()
+        } else {
+            format!("{} addresses of webhooks want", locale.number(stopped))
+        };
+        needs.push(format!(
+            "{what} no more events; creditd webhook list shows which, retry lets it get them again, remove drops it."
+        ));
+    }
+    let failed = figures.events_failed;
+    if failed > 0 {
+        let what = if failed == 1 {
+            "One event for webhooks was".to_owned()
+        } else {
+            format!("{} events for webhooks were", locale.number(failed))
+        };
+        needs.push(format!(
+            "{what} given up; creditd webhook events --state failed shows why, creditd webhook retry posts again."
+        ));
+    }
     needs
 }
 
@@ -369,6 +392,15 @@ fn account_row(found: &FoundAccount, locale: Locale) -> AccountRow {
     AccountRow { id: account.to_string(), name: printable(name), balance: locale.number(balance.get()) }
 }
 
+/// What was typed, as it and as ids and names are usually written: indexes are by the letters themselves, and which of them
+/// are the same but for their case, databases see differently beyond ASCII.
+fn spellings(q: &str) -> BTreeSet<String> {
+    let lower = q.to_lowercase();
+    let mut letters = lower.chars();
+    let capital = letters.next().map(|first| first.to_uppercase().chain(letters).collect());
+    [q.to_owned(), q.to_uppercase()].into_iter().chain(capital).chain([lower]).collect()
+}
+
 /// `GET /platform/accounts`: by the beginning of an id or a name, or by an admin's whole address.
 pub(super) async fn accounts(
     State(pages): State<Pages>,
@@ -381,7 +413,14 @@ pub(super) async fn accounts(
     let after = given(&query, "after").and_then(|after| AccountId::new(after).ok());
     let mut found = match Email::new(&q) {
         Ok(address) => store.accounts_of_admin(&address, LONG + 1).await?,
-        Err(_) => store.accounts_by_id(&q, after.as_ref().map_or("", AccountId::as_str), LONG + 1).await?,
+        Err(_) => {
+            let (after, mut all) = (after.as_ref().map_or("", AccountId::as_str), BTreeMap::new());
+            for start in spellings(&q) {
+                let some = store.accounts_by_id(&start, after, LONG + 1).await?;
+                all.extend(some.into_iter().map(|one| (one.account.clone(), one)));
+            }
+            all.into_values().collect()
+        }
     };
     let is_more = found.len() > LONG;
     found.truncate(LONG);
@@ -390,9 +429,11 @@ pub(super) async fn accounts(
         .filter(|_| is_more && !q.contains('@'))
         .map(|last| format!("?{}", query_text([("q", q.as_str()), ("after", last.account.as_str())])));
     if after.is_none() && !q.is_empty() && found.len() < LONG {
-        let by_name = store.accounts_by_name(&q, LONG - found.len()).await?;
-        let new: Vec<FoundAccount> = by_name.into_iter().filter(|one| !found.contains(one)).collect();
-        found.extend(new);
+        for start in spellings(&q) {
+            let by_name = store.accounts_by_name(&start, LONG - found.len()).await?;
+            let new: Vec<FoundAccount> = by_name.into_iter().filter(|one| !found.contains(one)).collect();
+            found.extend(new);
+        }
     }
     let view = Accounts {
         problem: found
