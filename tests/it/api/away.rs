@@ -6,7 +6,8 @@ use crate::postgres::{on_a_wire, on_server};
 use creditd::jobs::Kit;
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// Ten looks at whether the database is there.
 const LONG: Duration = Duration::from_secs(20);
