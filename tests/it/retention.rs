@@ -223,6 +223,10 @@ both_databases! {
         assert!(refused.expect_err("by the database itself").contains("append-only"));
         assert!(drop_rows(&app).await > 20);
 
+        let needed = parts.parts()[0].number;
+        let refused = sandbox.execute(&format!("DELETE FROM sealed WHERE number = {needed}")).await;
+        assert!(refused.expect_err("rows are in it alone").contains("it stays"));
+
         // Once they have left, calls that need them are refused, and all others go on.
         std::fs::remove_file(&january).expect("removed");
         let again = Call::Charge(Usage { quantity: 100, ..usage("erase", "a") });
@@ -266,29 +270,6 @@ both_databases! {
         let row = app.call(&busy, charge("n-3", 1)).await.expect("charged").row;
         assert!(app.call(&busy, charge("n-3", 1)).await.expect("a replay").row == row);
         app.call(&acme, charge("a", 99)).await.expect_err("other content under a key of a row that has left");
-        assert_eq!(drifts(&app).await, []);
-    }
-
-    /// A backup from before the days of a month were joined, beside the files of afterwards: what is missing is made anew.
-    async fn parts_behind_every_opening_can_be_made_anew(sandbox: Sandbox) {
-        history::play(&sandbox).await;
-        let app = sandbox.at("2013-08-02T12:00:00Z");
-        assert!(drop_rows(&app).await > 20);
-        let chain = sandbox.store().sealed_chain().await.expect("a chain");
-        let opened = sandbox.texts("SELECT CAST(max(opening_recorded_at) AS TEXT) FROM accounts").await;
-        let opened = Instant::from_micros(opened[0].parse().expect("an instant"));
-        let (needed, behind): (Vec<_>, Vec<_>) = chain.parts().into_iter().partition(|part| part.days.begin() <= opened);
-        let needed = needed.iter().map(|part| part.number).max().expect("parts");
-        let behind: Vec<_> = behind.into_iter().filter(|part| part.number > needed).collect();
-        for part in &behind {
-            std::fs::remove_file(app.sealed_folder().path().join(&part.log.name)).expect("removed");
-        }
-        let refused = sandbox.execute(&format!("DELETE FROM sealed WHERE number = {needed}")).await;
-        assert!(refused.expect_err("rows are in it alone").contains("it stays"));
-        let first = behind.iter().map(|part| part.number).min().expect("some");
-        sandbox.execute(&format!("DELETE FROM sealed WHERE number >= {first}")).await.expect("their rows are in the database");
-        seal(&app).await;
-        assert_eq!(app.verify_sealed(&mut |_, _| {}).await.expect("looked at").problems, Vec::<String>::new());
         assert_eq!(drifts(&app).await, []);
     }
 
