@@ -148,7 +148,7 @@ impl Store {
     /// Whether any admin wishes daily reports.
     ///
     /// # Errors
-    /// [`StoreError`](super::StoreError).
+    /// [`StoreError`].
     pub async fn is_daily_report_wanted(&self) -> Result<bool> {
         let rows = self.query("SELECT 1 FROM admins WHERE daily_report LIMIT 1").fetch_all().await;
         Ok(!rows.while_("asking whether anybody wishes daily reports")?.is_empty())

@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 const WRITTEN: &str = "2013-02-01T12:00:00Z";
-const LONG: Duration = Duration::from_secs(60); // ample for a server that answers
+const LONG: Duration = Duration::from_secs(60);
 
 fn options(port: u16) -> SmtpOptions {
     SmtpOptions {
