@@ -581,7 +581,6 @@ async fn a_black_hole_delays_no_other_job() {
     let is_done = async |job: Job, state: RunState| {
         !sandbox.store().runs(Some(job), Some(state), 1).await.expect("runs").is_empty()
     };
-    // Of the other jobs, verify comes last, and seal before it.
     let others = async {
         while !(is_done(Job::Verify, RunState::Done).await && is_done(Job::Seal, RunState::Done).await) {
             tokio::task::yield_now().await;
