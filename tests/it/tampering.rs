@@ -302,7 +302,7 @@ const BY_DIGEST_ALONE: &[(&str, &[&str], &str)] = &[
         &["created_at", "digest", "levels", "locale", "name"],
         "what an account is called, and how it is warned and written to",
     ),
-    ("actions", &["code", "digest", "help", "title"], "what an action is called"),
+    ("actions", &["digest", "help", "title"], "what an action is called"),
     (
         "admins",
         &["alerts", "daily_report", "digest", "email", "monthly_report", "name"],
@@ -326,8 +326,7 @@ const BY_DIGEST_ALONE: &[(&str, &[&str], &str)] = &[
         ],
         "a message is frozen as it was worded",
     ),
-    ("prices", &["action", "credits", "digest", "effective_from"], "a price may change; rows keep the one they had"),
-    ("sealed", &["hash", "manifest", "number"], "files say the same as the database, and reports are the same without"),
+    ("prices", &["credits", "digest", "effective_from"], "a price may change; rows keep the one they had"),
     ("statements", &["digest", "figures", "month", "version"], "what was said is frozen, whatever is true now"),
     ("terms", &["digest"], "the digest itself"),
     (
