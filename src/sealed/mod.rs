@@ -12,6 +12,7 @@
 
 mod beside;
 mod columns;
+mod frame;
 mod read;
 mod trust;
 mod write;

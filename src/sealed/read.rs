@@ -1,6 +1,7 @@
 //! Reading parts: polars finds and decodes what a report needs of them, and no more; the core says where each row counts.
 
 use super::columns::log_rows;
+use super::frame::{Columns, Texts, Views};
 use super::{Folder, On, Result, SealedError};
 use crate::core::calendar::Instant;
 use crate::core::credits::{Credits, Split};
@@ -8,11 +9,13 @@ use crate::core::ids::AccountId;
 use crate::core::sealed::{FileFacts, Manifest, SeqRange};
 use crate::core::statement::{Adding, Breakdown, Grid, Name, Outcome, Place, ReportAccount, Rows, SumKey, Tally};
 use crate::core::transaction::{Kind, Reason, Status, Transaction};
+use polars::io::parquet::metadata::{FileMetadata, FileMetadataRef};
 use polars::prelude::*;
 use std::borrow::Cow;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
 /// Frames that wait to be taken: one is worked on while polars decodes the next.
 const FRAMES_AHEAD: usize = 2;
@@ -262,23 +265,23 @@ pub fn sum_range(
         let (balances, mut at) = (balances_of(folder, part, chosen.clone())?, 0);
         Ok(asked.accounts.iter().map(|account| balances.find(&account.id, &mut at)).collect())
     };
+    let pieces = needed.iter().map(|needed| needed.pieces(folder, chosen.as_ref()));
+    let pieces = pieces.collect::<Result<Vec<_>>>()?.concat();
     let (next, names) = (AtomicUsize::new(0), Mutex::new(&mut *rows));
     let add_up = || {
         let mut summing = Summing::new(asked, &names);
-        while let Some(needed) = needed.get(next.fetch_add(1, Ordering::Relaxed)) {
-            summing.part(Begun::of(folder, needed, asked.named(), chosen.clone())?)?;
+        while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
+            summing.piece(piece)?;
         }
         Ok((summing.adding.finish()?, summing.moved))
     };
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX).min(needed.len().max(1));
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX).min(pieces.len().max(1));
     let (balances, done): (_, Vec<Summed>) = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..workers).map(|_| scope.spawn(add_up)).collect();
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(add_up)).collect();
         let died = |_| Err(SealedError::Died("adding up sealed rows".to_owned()));
-        // While the others begin.
+        // While they begin.
         let balances = find(newest).and_then(|newest| Ok((newest, base.map(find).transpose()?)));
-        let mine = add_up();
-        let others = others.into_iter().map(|other| other.join().unwrap_or_else(died));
-        (balances, [mine].into_iter().chain(others).collect())
+        (balances, threads.into_iter().map(|thread| thread.join().unwrap_or_else(died)).collect())
     });
     let (newest, base) = balances?;
     let base = base.unwrap_or_else(|| vec![None; known.len()]);
@@ -326,34 +329,67 @@ impl Needed<'_> {
 /// Days begin in the last zone this long after they do in the first: 26 hours.
 const ZONES_APART_SECONDS: i64 = 26 * 3_600;
 
-/// A part whose rows are on their way.
-struct Begun<F> {
+/// What a thread takes at a time.
+#[derive(Clone)]
+struct Piece {
     path: PathBuf,
     is_in_base: bool,
-    frames: F,
+    rows: Wanted,
 }
 
-impl Begun<()> {
-    fn of(
-        folder: &Folder,
-        Needed { part, is_in_base, time }: &Needed<'_>,
-        named: Option<&'static str>,
-        chosen: Option<Expr>,
-    ) -> Result<Begun<impl Iterator<Item = PolarsResult<DataFrame>> + use<>>> {
-        let path = folder.path_of(&part.log)?;
+/// Which rows of a file.
+#[derive(Clone)]
+enum Wanted {
+    /// All of a group, which is the only one in this copy of what the file says of itself. The thread decodes them itself, and
+    /// adds them up while they are still near; the memory they were in serves the next ones.
+    Group(FileMetadataRef),
+    /// All that pass. polars finds them in threads of its own, and decodes of other columns what it must.
+    Passing(Expr),
+}
+
+impl Needed<'_> {
+    fn pieces(&self, folder: &Folder, chosen: Option<&Expr>) -> Result<Vec<Piece>> {
+        let (path, is_in_base) = (folder.path_of(&self.part.log)?, self.is_in_base);
+        let filter = [chosen, self.time.as_ref()].into_iter().flatten().cloned().reduce(Expr::and);
+        if let Some(filter) = filter {
+            return Ok(vec![Piece { path, is_in_base, rows: Wanted::Passing(filter) }]);
+        }
+        let file = File::open(&path).on(&path, "cannot be read")?;
+        let whole = ParquetReader::new(file).get_metadata().cloned().on(&path, "cannot be read")?;
+        let none = FileMetadata { row_groups: Vec::new(), ..FileMetadata::clone(&whole) };
+        let groups = whole.row_groups.iter().map(|group| {
+            let num_rows = group.num_rows();
+            let only = FileMetadata { row_groups: vec![group.clone()], num_rows, ..none.clone() };
+            Piece { path: path.clone(), is_in_base, rows: Wanted::Group(Arc::new(only)) }
+        });
+        Ok(groups.collect())
+    }
+}
+
+impl Piece {
+    /// Its rows, in order, with the column of names.
+    fn frames(&self, named: Option<&'static str>) -> PolarsResult<Box<dyn Iterator<Item = PolarsResult<DataFrame>>>> {
         let columns = ["account_id", "kind", "occurred_at", "status", "reason", "free_delta", "purchased_delta"];
-        let columns: Vec<&str> = columns.into_iter().chain(named).collect();
-        let filter = [chosen, time.clone()].into_iter().flatten().reduce(Expr::and);
-        let frames = scan(&path, &columns, filter).on(&path, "cannot be read")?;
-        Ok(Begun { path, is_in_base: *is_in_base, frames })
+        let columns = columns.into_iter().chain(named);
+        match &self.rows {
+            Wanted::Passing(filter) => {
+                Ok(Box::new(scan(&self.path, &columns.collect::<Vec<_>>(), Some(filter.clone()))?))
+            }
+            Wanted::Group(group) => {
+                let mut reader = ParquetReader::new(File::open(&self.path)?).read_parallel(ParallelStrategy::None);
+                reader.set_metadata(Arc::clone(group));
+                let frame = reader.with_columns(Some(columns.map(str::to_owned).collect())).finish();
+                Ok(Box::new(std::iter::once(frame)))
+            }
+        }
     }
 }
 
 /// What came of one thread: its sums, and by account what moved between the base and the beginning of the range.
 type Summed = Result<(Tally, Vec<Split>)>;
 
-/// Threads that add up parts. More would wait for disks and memory.
-const WORKERS_MAX: usize = 4;
+/// Threads that add up. More would wait for disks and memory.
+const WORKERS_MAX: usize = 8;
 
 /// What one thread adds up.
 struct Summing<'a, 'b> {
@@ -370,15 +406,12 @@ impl<'a, 'b> Summing<'a, 'b> {
         Summing { asked, names, adding: Adding::default(), moved: vec![Split::ZERO; asked.accounts.len()] }
     }
 
-    fn part(
-        &mut self,
-        Begun { path, is_in_base, frames }: Begun<impl Iterator<Item = PolarsResult<DataFrame>>>,
-    ) -> Result<()> {
+    fn piece(&mut self, piece: &Piece) -> Result<()> {
         let named = self.asked.named();
         let mut at = 0;
-        for frame in frames {
-            let columns = frame.and_then(|frame| Columns::of(&frame, named)).on(&path, "cannot be read")?;
-            self.frame(&columns, is_in_base, &mut at)?.on(&path, "cannot be read")?;
+        for frame in piece.frames(named).on(&piece.path, "cannot be read")? {
+            let columns = frame.and_then(|frame| Columns::of(&frame, named)).on(&piece.path, "cannot be read")?;
+            self.frame(&columns, piece.is_in_base, &mut at)?.on(&piece.path, "cannot be read")?;
         }
         Ok(())
     }
@@ -467,106 +500,4 @@ fn seek(accounts: &[ReportAccount], id: &str, at: &mut usize) -> Option<usize> {
     let rest = accounts.get(*at..(*at + step).min(accounts.len()))?;
     *at += rest.partition_point(|account| account.id.as_str() < id);
     (accounts.get(*at)?.id.as_str() == id).then_some(*at)
-}
-
-/// A frame, taken apart. Each column is one array.
-struct Columns {
-    accounts: StringChunked,
-    kinds: StringChunked,
-    statuses: StringChunked,
-    reasons: StringChunked,
-    names: Option<StringChunked>,
-    occurred_at: Int64Chunked,
-    free: Int64Chunked,
-    purchased: Int64Chunked,
-}
-
-impl Columns {
-    fn of(frame: &DataFrame, named: Option<&str>) -> PolarsResult<Columns> {
-        let text = |name: &str| Ok::<_, PolarsError>(frame.column(name)?.str()?.rechunk().into_owned());
-        let number = |name: &str| -> PolarsResult<Int64Chunked> {
-            Ok(frame.column(name)?.to_physical_repr().i64()?.rechunk().into_owned())
-        };
-        Ok(Columns {
-            accounts: text("account_id")?,
-            kinds: text("kind")?,
-            statuses: text("status")?,
-            reasons: text("reason")?,
-            names: named.map(text).transpose()?,
-            occurred_at: number("occurred_at")?,
-            free: number("free_delta")?,
-            purchased: number("purchased_delta")?,
-        })
-    }
-
-    fn numbers(&self) -> PolarsResult<(&[i64], &[i64], &[i64])> {
-        Ok((self.occurred_at.cont_slice()?, self.free.cont_slice()?, self.purchased.cont_slice()?))
-    }
-}
-
-/// The texts of a column. Each has a view: 16 bytes that hold a short text itself and of a long one where it is.
-#[derive(Clone, Copy)]
-struct Views<'a>(&'a <StringType as PolarsDataType>::Array);
-
-impl<'a> Views<'a> {
-    fn of(column: &'a StringChunked) -> Option<Views<'a>> {
-        column.downcast_iter().next().map(Views)
-    }
-
-    fn view(self, row: usize) -> u128 {
-        self.0.views()[row].as_u128()
-    }
-
-    fn text(self, row: usize) -> &'a str {
-        self.0.value(row)
-    }
-
-    /// The row behind those that follow `row` with the same view.
-    fn end_of_run(self, row: usize) -> usize {
-        let view = self.0.views()[row];
-        let same = self.0.views()[row..].iter().take_while(|other| other.as_u128() == view.as_u128());
-        row + same.count()
-    }
-}
-
-/// A column of texts that come again and again. A text is looked at once, and known afterwards by its view.
-struct Texts<'a, T> {
-    views: Views<'a>,
-    /// The same array where some are NULL.
-    nulls: Option<&'a ArrayRef>,
-    is_all_null: bool,
-    /// The texts that came last, of those that share a slot.
-    known: [Option<(u128, T)>; SLOTS],
-}
-
-/// Slots in which texts are found again: a few times the actions that there are. A power of two.
-const SLOTS: usize = 64;
-
-impl<'a, T: Copy> Texts<'a, T> {
-    fn of(column: &'a StringChunked) -> Option<Texts<'a, T>> {
-        let views = Views::of(column)?;
-        let nulls = column.chunks().first().filter(|_| column.null_count() > 0);
-        let is_all_null = column.null_count() == column.len();
-        Some(Texts { views, nulls, is_all_null, known: [None; SLOTS] })
-    }
-
-    /// What the text of a row stands for; `None` for NULL.
-    fn get(&mut self, row: usize, read: impl FnOnce(&str) -> T) -> Option<T> {
-        if self.is_all_null || self.nulls.is_some_and(|nulls| nulls.is_null(row)) {
-            return None;
-        }
-        let view = self.views.view(row);
-        let known = &mut self.known[slot_of(view)];
-        match known {
-            Some((text, value)) if *text == view => Some(*value),
-            _ => Some(known.insert((view, read(self.views.text(row)))).1),
-        }
-    }
-}
-
-/// One of [`SLOTS`].
-#[expect(clippy::cast_possible_truncation, reason = "halves, and the highest bits alone")]
-const fn slot_of(view: u128) -> usize {
-    let mixed = (view as u64 ^ (view >> u64::BITS) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (mixed >> (u64::BITS - SLOTS.trailing_zeros())) as usize
 }
