@@ -75,7 +75,8 @@ impl Trouble {
     /// - A refused sender is as bad as a refused login: it would be refused with every message, so nothing is held against
     ///   this one.
     /// - A refused recipient is one that gets no mail, unless the code says that something else is the matter: X.7 policy, X.2.2
-    ///   a full mailbox, X.1.7 and X.1.8 the sender, and so on. Some servers tell only once they have the message.
+    ///   a full mailbox, X.1.7 and X.1.8 the sender, and so on; or, where there is no such code, the words name the sender's side.
+    ///   Some servers tell only once they have the message.
     /// - 421 means that the server goes away. Once the recipient is named it may be about the message all the same, as some servers
     ///   say it to one recipient too many: one that were as if untried would come first again and again, and hold up all others.
     /// - So may what is said of a login from then on: it is about everybody only where others get the same answer.
@@ -92,7 +93,7 @@ impl Trouble {
                 (_, Step::Login | Step::Sender) => Fault::Settings,
                 (_, Step::Recipient) => match enhanced(words) {
                     Some(code) if says_nobody_is_there(code) => Fault::Address,
-                    None if matches!(code, 550 | 551 | 553) => Fault::Address,
+                    None if matches!(code, 550 | 551 | 553) && !blames_the_sender(words) => Fault::Address,
                     _ => Fault::Message,
                 },
                 (_, Step::Data | Step::Content | Step::End) => match enhanced(words) {
@@ -161,6 +162,16 @@ fn says_nobody_is_there(code: (u16, u16)) -> bool {
     matches!(code, (1, detail) if !matches!(detail, 7 | 8)) || matches!(code, (2, 0 | 1))
 }
 
+/// Words of which one is enough to tell, where a server gives no enhanced code, that it refuses us and not the address. Wrongly
+/// found, they cost another refusal; wrongly missed, they cost an admin all mail.
+const OURS: &str = "spf dkim dmarc policy spam spamhaus dnsbl rbl blacklist blacklisted blocklist blocklisted blocked reputation \
+                    relay relaying sender";
+
+fn blames_the_sender(words: &str) -> bool {
+    let mut words = words.split(|c: char| !c.is_ascii_alphanumeric());
+    words.any(|word| OURS.split(' ').any(|ours| word.eq_ignore_ascii_case(ours)))
+}
+
 /// What a server says, as it may be kept and shown: one line, not too long, and without addresses.
 pub(super) fn shown(said: &str) -> String {
     let words = one_line(said);
@@ -200,6 +211,14 @@ mod tests {
             (Recipient, 553, "5.1.8 bad sender", Fault::Message),
             (Recipient, 554, "5.7.1 relay access denied", Fault::Message),
             (Recipient, 552, "5.2.2 full", Fault::Message),
+            (Recipient, 550, "SPF check failed", Fault::Message),
+            (Recipient, 550, "Rejected: listed at zen.spamhaus.org", Fault::Message),
+            (Recipient, 550, "(DMARC) see https://x.example/policy", Fault::Message),
+            (Recipient, 553, "sorry, your address is Blocklisted", Fault::Message),
+            (Recipient, 551, "we do not relay", Fault::Message),
+            (Recipient, 550, "5.1.1 who? (SPF passed)", Fault::Address),
+            (Recipient, 550, "who? says mx1.antispam.example", Fault::Address),
+            (Data, 550, "DKIM check failed", Fault::Message),
             (Recipient, 501, "syntax", Fault::Message),
             (Recipient, 535, "5.7.8 log in", Fault::Message),
             (Recipient, 530, "log in first", Fault::Message),
