@@ -5,6 +5,7 @@ use super::args::{self, FirstDay};
 use super::exit::{Exit, Failure, OrExit};
 use super::jobs;
 use super::output::{Cell, Column};
+use crate::app::App;
 use crate::core::backfill::{ACCOUNTS_MAX, Asked, Decision, PARALLEL_MAX, Planned, Reprocess};
 use crate::core::calendar::Instant;
 use crate::core::counting::{counted_are, grouped};
@@ -102,7 +103,7 @@ impl Backfill {
             Backfill::Show { number } => show(context, number).await,
             Backfill::Resume { number } => {
                 let kit = kit(context).await?;
-                let record = find(&kit, number).await?;
+                let record = find(&kit.app, number).await?;
                 if record.state != BackfillState::Open {
                     context.say(format!("Backfill {number} is {} already.", record.state));
                     return Ok(());
@@ -118,8 +119,8 @@ async fn kit(context: &Context) -> Result<Kit, Failure> {
     Kit::open(context.app().await?.clone()).await.or_exit(Exit::Config)
 }
 
-async fn find(kit: &Kit, number: i64) -> Result<BackfillRecord, Failure> {
-    kit.app.store.backfills(Some(number), false, 1).await?.pop().ok_or_else(|| {
+async fn find(app: &App, number: i64) -> Result<BackfillRecord, Failure> {
+    app.store.backfills(Some(number), false, 1).await?.pop().ok_or_else(|| {
         Failure::message(
             Exit::Failure,
             format!("there is no backfill {number}; `creditd backfill list` shows those there are"),
@@ -163,7 +164,7 @@ impl Create {
             context.say(format!("`creditd serve` runs them; `creditd backfill show {number}` shows how far they are."));
             return Ok(());
         }
-        let record = find(&kit, number).await?;
+        let record = find(&kit.app, number).await?;
         work(context, &kit, record).await
     }
 }
@@ -229,7 +230,7 @@ async fn work(context: &Context, kit: &Kit, record: BackfillRecord) -> Result<()
         list.row(vec![Cell::Text(id.slot.to_string()), run.standing().into(), outcome])?;
     }
     list.finish()?;
-    let (left, mut left_over) = (find(kit, number).await?, Vec::new());
+    let (left, mut left_over) = (find(&kit.app, number).await?, Vec::new());
     if left.state == BackfillState::Open {
         let waiting = left.slots.values().sum::<u64>() - left.count(RunState::Done);
         let waiting = counted_are(waiting, "slot");
@@ -304,8 +305,8 @@ async fn list(context: &Context, limit: usize) -> Result<(), Failure> {
 }
 
 async fn show(context: &Context, number: i64) -> Result<(), Failure> {
-    let kit = kit(context).await?;
-    let record = find(&kit, number).await?;
+    let app = context.app().await?;
+    let record = find(app, number).await?;
     let columns = [
         Column::text("slot"),
         Column::text("state"),
@@ -314,7 +315,7 @@ async fn show(context: &Context, number: i64) -> Result<(), Failure> {
         Column::text("outcome"),
     ];
     let mut list = context.list(SHOW, &columns)?;
-    let (mut runs, _) = kit.app.store.backfill_runs(number).await?;
+    let (mut runs, _) = app.store.backfill_runs(number).await?;
     if record.asked.reverse {
         runs.reverse();
     }
@@ -337,9 +338,9 @@ async fn show(context: &Context, number: i64) -> Result<(), Failure> {
 }
 
 async fn cancel(context: &Context, number: i64) -> Result<(), Failure> {
-    let kit = kit(context).await?;
-    let record = find(&kit, number).await?;
-    if kit.app.store.end_backfill(number, BackfillState::Cancelled, kit.app.now()).await? {
+    let app = context.app().await?;
+    let record = find(app, number).await?;
+    if app.store.end_backfill(number, BackfillState::Cancelled, app.now()).await? {
         context.say(format!("Backfill {number} is cancelled; what it had done stays."));
     } else {
         context.say(format!("Backfill {number} is {} already.", record.state));

@@ -42,7 +42,7 @@ pub struct Run {
 impl Run {
     pub(super) async fn run(self, context: &Context) -> Result<(), Failure> {
         let app = context.app().await?;
-        let kit = Kit::open(app.clone()).await.and_then(Kit::with_pings).or_exit(Exit::Config)?;
+        let kit = self.kit(context, app).await?;
         if !self.dry_run
             && !self.clock_is_right
             && let Some(bad) = app.bad_clock().await?
@@ -115,6 +115,21 @@ impl Run {
             None if problems.is_empty() => Ok(()),
             None => Err(Failure::message(Exit::PartlyDone, problems.join("\n"))),
         }
+    }
+
+    /// A job that writes to no admin runs with templates that cannot be used, too: what operators hear of it is in creditd's own
+    /// words then.
+    async fn kit(&self, context: &Context, app: &App) -> Result<Kit, Failure> {
+        let kit = match Kit::open(app.clone()).await {
+            Err(JobError::Templates(bad)) if !self.job.writes_to_admins() => {
+                context.say(format!("{bad}; {} does without, and runs", self.job));
+                let mut app = app.clone();
+                app.settings.templates.dir = None;
+                Kit::open(app).await
+            }
+            kit => kit,
+        };
+        kit.and_then(Kit::with_pings).or_exit(Exit::Config)
     }
 
     /// What is asked for by name, or by calling a job that does all there is to do, is done whatever was recorded: the

@@ -84,6 +84,16 @@ impl Job {
             Job::MonthlyReport => Covers::Month,
         }
     }
+
+    /// Whether it words mails to admins, so that nothing can be done without templates.
+    #[must_use]
+    pub const fn writes_to_admins(self) -> bool {
+        match self {
+            Job::Scan | Job::DailyReport | Job::MonthlyReport => true,
+            Job::Reset | Job::ExpireHolds | Job::Close | Job::Deliver => false,
+            Job::Webhooks | Job::Seal | Job::Verify => false,
+        }
+    }
 }
 
 impl FromStr for Job {

@@ -15,6 +15,7 @@ mod reports;
 mod tokens;
 mod webhook;
 
+use creditd::core::schedule::Job;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -386,6 +387,23 @@ fn settings_show_where_they_come_from() {
     assert_eq!(of("credits.monthly_allowance"), (json!("1500"), json!("default")));
     assert_eq!(of("cron.dir").0, Value::Null);
     assert!(place.rows("config show")[0].get("origin").is_none());
+}
+
+#[test]
+fn templates_that_are_wrong_stop_only_the_jobs_that_write_to_admins() {
+    let place = Place::sandbox();
+    std::fs::create_dir_all(place.path("templates")).expect("a folder");
+    place.write("templates/low-credit.txt", "{{ no_such_thing }}");
+    place.write("creditd.toml", "[templates]\ndir = \"templates\"\n[sealed]\ndir = \"sealed\"\n");
+    for job in Job::ALL {
+        let ran = place.run(&format!("run {job}"));
+        assert!(ran.stderr.contains("no_such_thing"), "{job}: {}", ran.stderr);
+        match job {
+            Job::Scan | Job::DailyReport | Job::MonthlyReport => ran.fails_with(4, "low-credit.txt"),
+            _ => assert_eq!(ran.code, 0, "{job}: {}", ran.stderr),
+        }
+    }
+    place.run("backfill show 1").fails_with(1, "there is no backfill 1");
 }
 
 #[test]
