@@ -199,7 +199,7 @@ struct Worded {
 
 impl Worded {
     fn tell(&self, done: &mut Done) {
-        self.messages.iter().for_each(|message| done.line(format!("{}: {}", message.key, message.subject)));
+        self.messages.iter().for_each(|message| done.line(format!("{}: {}", message.key.name(), message.subject)));
         self.changes.iter().for_each(|change| done.line(change.as_str()));
     }
 

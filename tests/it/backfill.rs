@@ -263,4 +263,8 @@ async fn a_backfill_names_a_hundred_statements() {
     assert_eq!(code, Some(0), "{said}");
     let named = said.lines().filter(|line| line.starts_with("monthly-statement/")).count();
     assert!(named == 100 && said.contains("\n... and 2 more\n"), "{said}");
+    assert!(
+        said.contains("monthly-statement/account-7/2013-01/") && !said.contains('@'),
+        "whom they go to is nobody's: {said}"
+    );
 }

@@ -121,7 +121,7 @@ both_databases! {
             done.lines,
             [
                 "acme: close 2013-01",
-                "monthly-statement/acme/2013-01/ann@acme.example/2: Corrected: 14 AI credits used in January 2013, 1,500 for \
+                "monthly-statement/acme/2013-01/fdda191a0662: Corrected: 14 AI credits used in January 2013, 1,500 for \
                  February (Account acme)",
                 "acme 2013-01 was told otherwise: free consumed 7 -> 14, free lapsed 1,493 -> 1,486, succeeded 1 -> 2",
             ]
