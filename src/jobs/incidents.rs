@@ -11,7 +11,7 @@ use super::{Done, JobError, Kit};
 use crate::core::ids::cut_text;
 use crate::core::outbox::Message;
 use crate::core::schedule::{Covers, Due, Schedule};
-use crate::notice::{JobFailed, JobWell, NoticeError};
+use crate::notice::{CAUGHT_UP, JobFailed, JobWell, NoticeError, why_missed};
 use crate::store::{Incident, NO_BACKFILL, RunId, StoreError, Telling, Wrong};
 
 /// Longest reason kept of an incident, in characters.
@@ -80,10 +80,7 @@ pub async fn tell_missed(kit: &Kit, schedule: &Schedule, due: &Due) -> Result<()
     let (now, locale) = (kit.app.now(), kit.app.settings.mail.locale);
     let telling = match (store.incident(job, Wrong::Missed).await?, due.expired_last) {
         (None, Some(slot)) => {
-            let why = format!(
-                "creditd did not run then, and they are older than the window of {} days",
-                schedule.window_days
-            );
+            let why = why_missed(schedule.window_days);
             // The key of the notice, so that it comes once.
             let began_at = slot.due_at();
             let facts = JobFailed { job, slot, failed_at: began_at, why: why.clone(), missed: due.expired, locale };
@@ -98,7 +95,7 @@ pub async fn tell_missed(kit: &Kit, schedule: &Schedule, due: &Due) -> Result<()
             if !store.recorded_slots(job, began_at).await?.contains(&slot) {
                 return Ok(());
             }
-            let outcome = "none of the periods that were missed is left".to_owned();
+            let outcome = CAUGHT_UP.to_owned();
             let facts = JobWell { job, slot, done_at: now, outcome, began_at, why, missed: true, locale };
             Telling::Ends(incident, to_operators(kit, |to| kit.templates.job_well(&facts, to)))
         }

@@ -17,6 +17,16 @@ const WHY_SHORT_CHARS_MAX: usize = 60;
 /// Blanks between a command and what it does.
 const GAP: usize = 3;
 
+/// What became of periods that were missed, once none of them is left.
+pub const CAUGHT_UP: &str = "none of the periods that were missed is left";
+
+/// Why periods are missed that have left their schedule's window, of so many days.
+#[must_use]
+pub fn why_missed(window_days: i64) -> String {
+    let window = counted(window_days, "day");
+    format!("creditd did not run then, and they are older than the window of {window}")
+}
+
 /// The facts of the notice that a job failed. Its key says since when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobFailed {
@@ -230,7 +240,7 @@ pub fn sample_job_missed() -> JobFailed {
         job: Job::MonthlyReport,
         slot,
         failed_at: slot.due_at(),
-        why: "creditd did not run then, and they are older than the window of 400 days".to_owned(),
+        why: why_missed(400),
         missed: 3,
         ..sample_job_failed()
     }
@@ -256,7 +266,7 @@ pub fn sample_job_well() -> JobWell {
 #[must_use]
 pub fn sample_job_caught_up() -> JobWell {
     let JobFailed { job, slot, failed_at, why, missed: _, locale } = sample_job_missed();
-    let outcome = "none of the periods that were missed is left".to_owned();
+    let outcome = CAUGHT_UP.to_owned();
     JobWell { job, slot, began_at: failed_at, why, missed: true, outcome, locale, ..sample_job_well() }
 }
 

@@ -18,7 +18,10 @@ mod resolved;
 mod statement;
 pub mod words;
 
-pub use jobs::{JobFailed, JobWell, sample_job_caught_up, sample_job_failed, sample_job_missed, sample_job_well};
+pub use jobs::{
+    CAUGHT_UP, JobFailed, JobWell, sample_job_caught_up, sample_job_failed, sample_job_missed, sample_job_well,
+    why_missed,
+};
 pub use lapse_soon::{LapseSoon, sample_lapse_soon};
 pub use low_credit::{LowCredit, Pack, sample_low_credit};
 pub use platform::{PlatformMonth, sample_platform_month};
