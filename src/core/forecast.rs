@@ -216,12 +216,14 @@ pub fn forecast(input: &ForecastInput<'_>) -> Forecast {
     let longer = daily.sum(Instant::MIN, now, PATTERN_DAYS_MIN);
     let course = recent.and_then(|recent| Course::new(input, recent));
     let is_empty = available.total() <= Credits::ZERO;
-    // What will have lapsed by then serves nobody.
-    let available = lasting(course.as_ref(), input, input.next_reset_at);
+    // What will have lapsed by then serves nobody, but is there until then.
+    let Lasting { credits: available, free_until, until } = lasting(course.as_ref(), input, input.next_reset_at);
 
     let to_reset = micros_until(now, input.next_reset_at);
-    let used_up = |credits: Credits| course.as_ref().map(|course| course.used_up_after_micros(credits));
-    let (free_micros, total_micros) = (used_up(available.free), used_up(available.total()));
+    let used_up = |credits: Credits, until: Instant| {
+        course.as_ref().map(|course| course.used_up_after_micros(credits).max(micros_until(now, until)))
+    };
+    let (free_micros, total_micros) = (used_up(available.free, free_until), used_up(available.total(), until));
     let outlook = match (free_micros, total_micros) {
         _ if is_empty => Outlook::Empty,
         (_, Some(total)) if total < to_reset => Outlook::RunsOut,
@@ -261,16 +263,26 @@ pub fn left_by_day(input: &ForecastInput<'_>) -> Vec<(Instant, Split)> {
         ends.push(calendar.day_end(day).min(next_reset_at));
         day = next_day(day);
     }
-    let left = |end| course.left(lasting(Some(&course), input, end), micros_until(now, end));
+    let left = |end| course.left(lasting(Some(&course), input, end).credits, micros_until(now, end));
     ends.into_iter().map(|end| (end, left(end))).collect()
+}
+
+/// What is available without what will have lapsed unused.
+struct Lasting {
+    credits: Split,
+    /// When the last of what lapses does, of free credits: until then some are there. Now, where none does.
+    free_until: Instant,
+    /// The same of free and purchased ones.
+    until: Instant,
 }
 
 /// What is available, without what will have lapsed unused by `until`; without a course, nothing is used.
 ///
 /// A grant is used from where those before it are used up, until it ends: what is expected to be used until then and was not
 /// taken from them comes from it, the rest lapses.
-fn lasting(course: Option<&Course<'_>>, input: &ForecastInput<'_>, until: Instant) -> Split {
+fn lasting(course: Option<&Course<'_>>, input: &ForecastInput<'_>, until: Instant) -> Lasting {
     let mut left = input.available;
+    let (mut free_until, mut some_until) = (input.now, input.now);
     for credit_type in [CreditType::Free, CreditType::Purchased] {
         // Purchased credits are used from where all free ones are used up.
         let mut before = match credit_type {
@@ -283,6 +295,12 @@ fn lasting(course: Option<&Course<'_>>, input: &ForecastInput<'_>, until: Instan
             let taken = (used.get() - before.get()).clamp(0, grant.credits.get().max(0));
             before = Credits::new(before.get() + taken);
             let lapsed = grant.credits.get() - taken;
+            if lapsed > 0 {
+                some_until = some_until.max(grant.ends_at);
+                if credit_type == CreditType::Free {
+                    free_until = free_until.max(grant.ends_at);
+                }
+            }
             let there = match credit_type {
                 CreditType::Free => &mut left.free,
                 CreditType::Purchased => &mut left.purchased,
@@ -290,7 +308,7 @@ fn lasting(course: Option<&Course<'_>>, input: &ForecastInput<'_>, until: Instan
             *there = Credits::new((there.get() - lapsed).max(0));
         }
     }
-    left
+    Lasting { credits: left, free_until, until: some_until }
 }
 
 /// Credits used in some time.

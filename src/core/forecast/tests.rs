@@ -89,6 +89,13 @@ fn what_ends_before_the_reset_does_not_last_until_it() {
     // Purchased ones are not touched while there are free ones: all of these lapse.
     let gift = (CreditType::Purchased, "2013-03-07T12:00:00Z", 400);
     assert_eq!(foresee(10, split(200, 400), &[gift]).outlook, Outlook::RunsOut);
+    // However little is used of what ends, it is there until then.
+    let flash = (CreditType::Free, "2013-03-05T13:00:00Z", 700);
+    for (purchased, outlook, out) in
+        [(0, Outlook::RunsOut, "2013-03-05T13:00:00Z"), (500, Outlook::PurchasedCover, "2013-04-24T12:00:00Z")]
+    {
+        check(foresee(10, split(700, purchased), &[flash]), 10, "2013-03-05T13:00:00Z", out, outlook);
+    }
     // Where nothing is used, all of it lapses.
     assert_eq!(foresee(0, split(1_000, 0), &[bonus]).left, Some(split(300, 0)));
 }
