@@ -179,6 +179,7 @@ both_databases! {
             let page = site.get(&format!("/platform/accounts?q={q}"), &operator).await;
             assert!(page.body.contains(&format!("/accounts/{id}\"")), "{q}: {}", page.body);
         }
+        assert_eq!(site.get("/platform/accounts?query=uni", &operator).await.status, 400);
         site.close().await;
     }
 
@@ -347,6 +348,14 @@ both_databases! {
         let csv = site.get("/accounts/acme/transactions/export?form=csv&user=user-1&action=erase", &ann).await;
         assert_eq!(csv.body.lines().count(), 21, "{}", csv.body);
         // Before the account was opened there is nothing, in a file of the days that were asked for.
+        // A misspelt filter is said; what mail gateways add to links is not.
+        for (path, shown) in [("transactions?", true), ("summary?", true), ("transactions/export?form=csv&", false), ("summary/export?form=csv&", false)] {
+            let asked = async |query: &str| site.get(&format!("/accounts/acme/{path}{query}"), &ann).await;
+            let wrong = asked("usr=user-1").await;
+            assert!(wrong.status == 400 && wrong.body.contains("“usr”"), "{path}: {}", wrong.body);
+            assert_eq!(wrong.body.contains("<form class=\"filters"), shown, "{path}: {}", wrong.body);
+            assert_eq!(asked("utm_source=mail&from=2013-03-01").await.status, 200, "{path}");
+        }
         for (query, days) in [("through=1999-05-05", "1999-05-05-to-1999-05-05"), ("from=1999-05-01&through=1999-05-05", "1999-05-01-to-1999-05-05")] {
             let csv = site.get(&format!("/accounts/acme/transactions/export?form=csv&{query}"), &ann).await;
             assert_eq!((csv.status, csv.body.lines().count()), (200, 1), "{query}: {}", csv.body);

@@ -2,15 +2,28 @@
 
 use crate::app::LogAsk;
 use crate::core::calendar::{Calendar, Instant, Month, next_day, parse_date};
-use crate::core::ids::{ActionCode, UserId, clean_text};
+use crate::core::ids::{ActionCode, UserId, clean_text, printable};
 use crate::core::statement::{Breakdown, DateRange, Ending, Filters, Grouping};
 use crate::core::transaction::Touched;
+use crate::notice::words::shorten;
 use crate::store::{LogPlace, LogWay};
 use chrono::NaiveDate;
 use std::collections::BTreeMap;
 
 /// What stands behind the `?`, each name once.
 pub(super) type Query = BTreeMap<String, String>;
+
+/// The fields of the form above the log, in its order.
+pub(super) const LOG_FIELDS: [&str; 7] = ["from", "through", "user", "action", "type", "status", "q"];
+const SUMMARY_FIELDS: [&str; 4] = ["from", "through", "by", "of"];
+/// Places in the log.
+const PLACES: [&str; 2] = ["before", "after"];
+/// The form of a file.
+const FORM: &str = "form";
+/// What mail gateways and newsletters put into any address begins so; it asks for nothing.
+const TRACKING: &str = "utm_";
+/// Longest name that is said to be unknown, in characters.
+const NAME_SHOWN_MAX: usize = 40;
 
 /// Most periods of a summary: more are read better from a file.
 const PERIODS_MAX: u64 = 400;
@@ -43,9 +56,18 @@ fn parsed<T, E: std::fmt::Display>(
 }
 
 /// With a capital letter.
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// What is said of the first name that asks for nothing here: a misspelt filter would show more than was asked for. `fields` are
+/// those that people fill in, `others` are in our own links.
+pub(super) fn unknown(query: &Query, fields: &[&str], others: &[&str]) -> Option<String> {
+    let is_known = |name: &str| fields.contains(&name) || others.contains(&name) || name.starts_with(TRACKING);
+    let name = query.keys().find(|name| !is_known(name))?;
+    let (name, fields) = (shorten(&printable(name), NAME_SHOWN_MAX), fields.join(", "));
+    Some(format!("Nothing can be asked by the name “{name}” in the address; the names are: {fields}."))
 }
 
 /// What is said of a range that ends before it begins, in the days that were typed.
@@ -75,6 +97,7 @@ impl LogAsked {
                 .into_iter()
                 .collect(),
         };
+        problems.extend(unknown(query, &LOG_FIELDS, &[PLACES[0], PLACES[1], FORM]));
         let text = parsed(query, "q", &mut problems, |text| clean_text("the text to look for", text));
         let before = parsed(query, "before", &mut problems, place).map(|place| (LogWay::Back, place));
         let after = parsed(query, "after", &mut problems, place).map(|place| (LogWay::Forth, place));
@@ -144,6 +167,7 @@ impl SummaryAsked {
             let known = Breakdown::from_word(text).filter(|breakdown| *breakdown != Breakdown::Transaction);
             word("breakdown", known)
         });
+        problems.extend(unknown(query, &SUMMARY_FIELDS, &[FORM]));
         let mut asked = SummaryAsked { range, by, asked_by: by, of, problems, cut: None };
         let periods = asked.periods();
         if periods > PERIODS_MAX {
@@ -224,6 +248,7 @@ mod tests {
         insta::assert_snapshot!(shown(&[("from", "2027-01-01")]), @r#"2026-03-01..2026-04-01 by day ["The range begins on 2027-01-01, which lies ahead: there is nothing to show yet."]"#);
         insta::assert_snapshot!(shown(&[("from", "2026-03-03"), ("through", "2026-03-01")]), @r#"2026-03-01..2026-04-01 by day ["The last day, 2026-03-01, is before the first, 2026-03-03: nothing lies between."]"#);
         assert!(shown(&[("of", "transaction")]).contains("not one of those"));
+        insta::assert_snapshot!(shown(&[("form", "csv"), ("utm_source", "mail"), ("user", "ann"), ("xyz", "")]), @r#"2026-03-01..2026-04-01 by day ["Nothing can be asked by the name “user” in the address; the names are: from, through, by, of."]"#);
         let long = SummaryAsked::of(&query(&[("from", "2020-01-01"), ("through", "2026-03-01")]), day("2026-03-20"));
         assert_eq!((long.asked_by, long.problems.len()), (Grouping::Day, 0), "a file has every day");
     }
@@ -241,7 +266,7 @@ mod tests {
     proptest! {
         /// Nothing that is typed makes a page fail.
         #[test]
-        fn whatever_is_asked_is_read(fields in prop::collection::btree_map("from|through|by|of|user|action|type|status|q|before", any::<String>(), 0..6)) {
+        fn whatever_is_asked_is_read(fields in prop::collection::btree_map("from|through|by|of|user|action|type|status|q|before|.*", any::<String>(), 0..6)) {
             let today = day("2026-03-20");
             let summary = SummaryAsked::of(&fields, today);
             prop_assert!(summary.periods() <= PERIODS_MAX);

@@ -1,7 +1,7 @@
 //! The transactional log of an account: filtered, searched, page by page, and as a file.
 
 use super::super::visit::AtAccount;
-use super::ask::{LogAsked, Query, given, place_text, query_text};
+use super::ask::{LOG_FIELDS, LogAsked, Query, given, place_text, query_text};
 use super::look::{Shell, Tab, locale_of, page};
 use super::summary::{download, format_of};
 use super::tables::{RowView, Teller, When};
@@ -19,8 +19,6 @@ use serde::Serialize;
 
 /// Transactions of a page.
 const PAGE_ROWS: usize = 50;
-/// The fields of the form, in its order.
-const FIELDS: [&str; 7] = ["from", "through", "user", "action", "type", "status", "q"];
 
 #[derive(Serialize)]
 struct View {
@@ -75,7 +73,7 @@ impl Choice {
 
 /// What is asked, as an address has it, without a place.
 fn same(query: &Query) -> String {
-    query_text(FIELDS.iter().map(|field| (*field, query.get(*field).map_or("", String::as_str))))
+    query_text(LOG_FIELDS.iter().map(|field| (*field, query.get(*field).map_or("", String::as_str))))
 }
 
 /// `GET /accounts/{account}/transactions`.

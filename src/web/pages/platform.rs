@@ -4,7 +4,7 @@
 //! monthly report where there are so many accounts that adding them up takes a while.
 
 use super::super::visit::AtPlatform;
-use super::ask::{Query, given, query_text};
+use super::ask::{Query, given, query_text, unknown};
 use super::look::{Shell, page};
 use super::tables::{EquationRow, When, equation};
 use super::{Pages, Shut};
@@ -409,6 +409,9 @@ pub(super) async fn accounts(
 ) -> Result<Response, Shut> {
     let (store, locale) = (&pages.app().store, pages.app().settings.mail.locale);
     // No name is longer, and no database takes a NUL.
+    if let Some(problem) = unknown(&query, &["q"], &["after"]) {
+        return Err(Shut::Asked(problem));
+    }
     let q: String = given(&query, "q").unwrap_or_default().chars().filter(|c| !c.is_control()).take(200).collect();
     let after = given(&query, "after").and_then(|after| AccountId::new(after).ok());
     let mut found = match Email::new(&q) {
