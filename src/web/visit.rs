@@ -19,7 +19,7 @@ use crate::store::{AccountRecord, Admin};
 use axum::RequestExt;
 use axum::extract::{Form, FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -293,7 +293,10 @@ async fn fields(request: Request) -> Result<BTreeMap<String, String>, Shut> {
         return Err(Shut::Form);
     }
     let form: Result<Form<BTreeMap<String, String>>, _> = request.extract().await;
-    form.map(|Form(fields)| fields).map_err(|_| Shut::Form)
+    form.map(|Form(fields)| fields).map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Shut::LongForm,
+        _ => Shut::Form,
+    })
 }
 
 /// A form that nobody needs to be let in for, as the one that lets in: the browser must not say that it came from elsewhere.

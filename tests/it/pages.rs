@@ -224,6 +224,9 @@ both_databases! {
             let asked = Asked { method: "POST", cookie: Some(&ann), body: &body, headers, ..Asked::get(path) };
             assert_eq!(site.ask(asked).await.status, 403, "{body} {headers:?}");
         }
+        let body = format!("token={theirs}&more={}", "x".repeat(70_000));
+        let long = site.ask(Asked { method: "POST", cookie: Some(&ann), body: &body, ..Asked::get(path) }).await;
+        assert!(long.status == 413 && long.body.contains("longer than any form"), "{}", long.body);
         assert_eq!(wishes().await, [Wish::Alerts, Wish::MonthlyReport]);
         for headers in [&[("Origin", "http://credits.example"), ("Sec-Fetch-Site", "same-origin")][..], &[("Origin", "null")], &[]] {
             let body = format!("daily-report=yes&resolved=yes&token={theirs}");
@@ -345,9 +348,6 @@ both_databases! {
             let page = site.get(&format!("/accounts/acme/transactions?{query}"), &ann).await;
             assert_eq!((page.status, rows(&page)), (200, count), "{query}");
         }
-        let csv = site.get("/accounts/acme/transactions/export?form=csv&user=user-1&action=erase", &ann).await;
-        assert_eq!(csv.body.lines().count(), 21, "{}", csv.body);
-        // Before the account was opened there is nothing, in a file of the days that were asked for.
         // A misspelt filter is said; what mail gateways add to links is not.
         for (path, shown) in [("transactions?", true), ("summary?", true), ("transactions/export?form=csv&", false), ("summary/export?form=csv&", false)] {
             let asked = async |query: &str| site.get(&format!("/accounts/acme/{path}{query}"), &ann).await;
@@ -356,6 +356,9 @@ both_databases! {
             assert_eq!(wrong.body.contains("<form class=\"filters"), shown, "{path}: {}", wrong.body);
             assert_eq!(asked("utm_source=mail&from=2013-03-01").await.status, 200, "{path}");
         }
+        let csv = site.get("/accounts/acme/transactions/export?form=csv&user=user-1&action=erase", &ann).await;
+        assert_eq!(csv.body.lines().count(), 21, "{}", csv.body);
+        // Before the account was opened there is nothing, in a file of the days that were asked for.
         for (query, days) in [("through=1999-05-05", "1999-05-05-to-1999-05-05"), ("from=1999-05-01&through=1999-05-05", "1999-05-01-to-1999-05-05")] {
             let csv = site.get(&format!("/accounts/acme/transactions/export?form=csv&{query}"), &ann).await;
             assert_eq!((csv.status, csv.body.lines().count()), (200, 1), "{query}: {}", csv.body);

@@ -26,6 +26,8 @@ pub(in crate::web) enum Shut {
     Proxy,
     /// A form that was not given to the visitor.
     Form,
+    /// A form with more in it than any of ours has.
+    LongForm,
     /// The page is opened another way.
     OtherMethod,
     /// There is nothing here, or nothing for the visitor.
@@ -135,6 +137,12 @@ impl IntoResponse for Shut {
                 "Nothing was changed",
                 "The form did not come from this page, or was opened too long ago.",
                 "Go back, load the page again, and send it once more.",
+            ),
+            Shut::LongForm => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "Nothing was changed",
+                "What you sent is longer than any form of these pages.",
+                "Go back, load the page again, and send it once more with less in it.",
             ),
             Shut::OtherMethod => (
                 StatusCode::METHOD_NOT_ALLOWED,
