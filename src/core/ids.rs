@@ -186,6 +186,12 @@ impl Key {
     pub fn of_purchase(reference: &Reference) -> Key {
         Key(format!("{PURCHASE_KEY_PREFIX}{reference}").into())
     }
+
+    /// The key as callers give it: that of a purchase is the reference of its payment.
+    #[must_use]
+    pub fn as_given(&self) -> &str {
+        self.0.strip_prefix(PURCHASE_KEY_PREFIX).unwrap_or(&self.0)
+    }
 }
 
 /// The e-mail address of an admin: one `@`, a domain with a dot or `localhost`, no space, control or list character.

@@ -23,8 +23,9 @@ pub enum Refusal {
     },
     /// R9: the key was used for something else.
     #[error(
-        "idempotency_conflict: account {account}: the key {key} was used on {first_at} for another call (row {seq}); \
-         use a new key for a new call"
+        "idempotency_conflict: account {account}: the key {} was used on {first_at} for another call (row {seq}); \
+         use a new key for a new call",
+        key.as_given()
     )]
     Conflict {
         /// Whose key.
@@ -170,7 +171,7 @@ pub enum Refusal {
         is_failed: bool,
     },
     /// R12: nothing of the purchase can be returned.
-    #[error("nothing_to_return: account {account}: {key}: {why}")]
+    #[error("nothing_to_return: account {account}: {}: {why}", key.as_given())]
     NothingToReturn {
         /// Which account.
         account: AccountId,

@@ -53,6 +53,8 @@ both_databases! {
         let api = acme(&sandbox).await;
         sandbox.open_account("beta", "UTC", "2013-01-01").await;
         api.post("/v1/accounts/acme/purchases", "inv-1", json!({"packs": 1})).await.ok();
+        let other = api.post("/v1/accounts/acme/purchases", "inv-1", json!({"packs": 2})).await.problem(422, "idempotency_conflict");
+        assert!(other["detail"].as_str().is_some_and(|said| said.contains("the key inv-1 was used on")), "{other}");
         let own = Made { account: Some("beta"), ..ALL };
         let beta = api.with_token(&token(sandbox.store(), own).await);
         let told = beta.post("/v1/accounts/beta/purchases", "inv-1", json!({"packs": 1})).await.problem(409, "payment_used");

@@ -22,7 +22,10 @@ fn a_purchase_is_returned_once_and_only_what_is_unspent() {
         [json!("creditd.return/1"), json!("inv-1"), json!(1900), json!("cancelled"), json!(0)]
     );
     place.run("return inv-1 --account acme --comment again --key r-2").fails_with(5, "it was returned before");
-    place.run("return inv-2 --account acme --comment none").fails_with(5, "nothing_to_return: ");
+    place
+        .run("return inv-2 --account acme --comment none")
+        .fails_with(5, "nothing_to_return: account acme: inv-2: there is no");
+    place.run("purchase --account acme --packs 2 --reference inv-1").fails_with(7, "acme: the key inv-1 was used on");
     place.run("return inv-1 --account acme").fails_with(2, "--comment");
     place.ok("verify");
 }
