@@ -271,6 +271,8 @@ struct Places {
 struct Taken {
     next: u64,
     by: BTreeMap<u64, Holder>,
+    /// How many each address has, so that nobody counts them whenever somebody comes.
+    of: BTreeMap<IpAddr, usize>,
 }
 
 struct Holder {
@@ -320,7 +322,7 @@ impl Places {
         match taken.turn(peer, self.max) {
             Turn::Now => {}
             Turn::For(number) => {
-                if let Some(holder) = taken.by.remove(&number) {
+                if let Some(holder) = taken.remove(number) {
                     holder.leave.cancel();
                 }
             }
@@ -330,30 +332,44 @@ impl Places {
         let number = taken.next;
         taken.next += 1;
         let leave = CancellationToken::new();
-        taken.by.insert(number, Holder { peer, idle_since: Some(Moment::now()), leave: leave.clone() });
+        taken.insert(number, Holder { peer, idle_since: Some(Moment::now()), leave: leave.clone() });
         Some(Some(Place { number, leave, stage: Mutex::default(), places: Arc::clone(self) }))
     }
 }
 
 impl Taken {
+    fn insert(&mut self, number: u64, holder: Holder) {
+        *self.of.entry(holder.peer).or_default() += 1;
+        self.by.insert(number, holder);
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Holder> {
+        let holder = self.by.remove(&number)?;
+        if let Some(count) = self.of.get_mut(&holder.peer) {
+            *count -= 1;
+            if *count == 0 {
+                self.of.remove(&holder.peer);
+            }
+        }
+        Some(holder)
+    }
+
     fn turn(&self, peer: IpAddr, max: usize) -> Turn {
         if self.by.len() < max / 2 {
             return Turn::Now;
         }
-        let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
-        self.by.values().for_each(|holder| *counts.entry(holder.peer).or_default() += 1);
         let idle_longest = |of: Option<IpAddr>| {
             let idle = self.by.iter().filter(|(_, holder)| of.is_none_or(|of| holder.peer == of));
             let since = |(number, holder): (&u64, &Holder)| Some((holder.idle_since?, *number));
             idle.filter_map(since).min().map(|(_, number)| number)
         };
-        if counts.get(&peer).copied().unwrap_or(0) >= max / 2 {
+        if self.of.get(&peer).copied().unwrap_or(0) >= max / 2 {
             return idle_longest(Some(peer)).map_or(Turn::Never, Turn::For);
         }
         if self.by.len() < max {
             return Turn::Now;
         }
-        let most = counts.iter().max_by_key(|(_, count)| **count).map(|(peer, _)| *peer);
+        let most = self.of.iter().max_by_key(|(_, count)| **count).map(|(peer, _)| *peer);
         idle_longest(most).or_else(|| idle_longest(None)).map_or(Turn::Later, Turn::For)
     }
 }
@@ -412,7 +428,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.taken().by.remove(&self.number);
+        self.places.taken().remove(self.number);
         self.places.freed.notify_one();
     }
 }
@@ -444,7 +460,9 @@ mod tests {
             idle_since: idle.map(|seconds| now - Duration::from_secs(seconds)),
             leave: CancellationToken::new(),
         };
-        Taken { next: 100, by: (0..).zip(holders.iter().map(holder)).collect() }
+        let mut taken = Taken { next: 100, ..Taken::default() };
+        (0..).zip(holders.iter().map(holder)).for_each(|(number, holder)| taken.insert(number, holder));
+        taken
     }
 
     #[test]
@@ -493,8 +511,10 @@ mod tests {
         let has_place = |place: &&Place| !place.leave.is_cancelled();
         assert_eq!(slow.iter().chain(&others).filter(has_place).count(), 4);
         assert_eq!(places.taken().by.len(), 4);
+        assert_eq!(places.taken().of.values().sum::<usize>(), 4);
         drop((slow, others));
-        assert_eq!(places.taken().by.len(), 0);
+        let taken = places.taken();
+        assert!(taken.by.is_empty() && taken.of.is_empty());
     }
 
     #[test]
