@@ -42,8 +42,8 @@ pub enum EmailCommand {
 /// A mail to look at.
 #[derive(Debug, clap::Args)]
 pub struct What {
-    /// Which: low-credit (what the account would get next), critical, exhausted, resolved, lapse-soon, monthly-statement,
-    /// corrected-statement or daily-statement, of an account; job-failed, job-missed, job-well, job-caught-up or platform-monthly, to
+    /// Which: low-credit (what the account would get next), critical, exhausted, resolved (as if packs had been bought, where
+    /// too little is left), lapse-soon, monthly-statement, corrected-statement or daily-statement, of an account; job-failed, job-missed, job-well, job-caught-up or platform-monthly, to
     /// operators
     #[arg(value_parser = super::args::word(Look::ALL, Look::as_str), hide_possible_values = true)]
     kind: Look,

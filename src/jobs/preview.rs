@@ -67,7 +67,7 @@ pub enum Preview {
     LowCredit,
     /// The alert at the level of this name.
     AtLevel(LevelName),
-    /// That an alert is over.
+    /// That an alert is over; of an account that is at a level, as if packs had been bought.
     Resolved,
     /// That free credits lapse soon.
     LapseSoon,

@@ -239,6 +239,18 @@ fn with_left(balance: Balance, left: Credits) -> Balance {
     Balance { available: Split { free, purchased }, lapsing: balance.lapsing.min(free), ending: Vec::new(), ..balance }
 }
 
+/// The balance of an account whose alerts are over: where `threshold`, the least advanced, holds still, as many packs were bought as
+/// it takes.
+fn with_more_than(balance: Balance, threshold: Credits, pack: Credits) -> Balance {
+    let missing = threshold.get() - balance.available.total().get();
+    if missing < 0 {
+        return balance;
+    }
+    let bought = (missing / pack.get().max(1) + 1).saturating_mul(pack.get());
+    let purchased = balance.available.purchased.get().saturating_add(bought).min(Credits::LIMIT.get());
+    Balance { available: Split { purchased: Credits::new(purchased), ..balance.available }, ..balance }
+}
+
 /// The notice that an alert is over as `record`'s account would get it now. Nothing is written.
 pub(super) fn preview_resolved(
     kit: &Kit,
@@ -250,7 +262,8 @@ pub(super) fn preview_resolved(
         return Ok(None);
     }
     let levels = kit.levels(record);
-    let Some((level, _)) = levels.ladder(balance.allowance).into_iter().next() else { return Ok(None) };
+    let Some((level, threshold)) = levels.ladder(balance.allowance).into_iter().next() else { return Ok(None) };
+    let balance = &with_more_than(balance.clone(), threshold, kit.app.settings.credits.pack_credits);
     let alert = OpenAlert { level: level.name().clone(), crossing: 1, threshold: Credits::ZERO, opened_at: balance.at };
     Ok(Some(kit.templates.resolved(&resolved(kit, record, balance, &alert), &mailbox(reader), balance.at)?))
 }

@@ -93,6 +93,12 @@ fn each_kind_of_mail_about_an_account_is_shown() {
     none.fails_with(5, "acme gets no such mail: the account was not there yet, or nothing was used in that month");
     place.ok("account set acme --levels low=20%");
     place.run("email preview critical --account acme --out looks").fails_with(5, "has no alert level of that name");
+    // Of an account that is at a level, it is what comes once packs are bought.
+    place.ok("charge --account acme --action erase --quantity 211 --key more");
+    let over = place.json("email preview resolved --account acme --out looks");
+    assert!(over["subject"].as_str().is_some_and(|said| said.contains("again: 2,502 available (")), "{over}");
+    let text = place.read("looks/resolved-acme.txt");
+    assert!(text.starts_with("2,502 AI credits available again: 2 free and 2,500 purchased."), "{text}");
     std::fs::create_dir_all(place.path("full/low-credit-acme.html")).expect("a folder");
     place.run("email preview low-credit --account acme --out full").fails_with(1, "low-credit-acme.html: is a folder");
     let left: Vec<_> = std::fs::read_dir(place.path("full")).expect("a folder").collect();
