@@ -8,7 +8,7 @@ use super::output::{Cell, Column};
 use crate::app::App;
 use crate::core::backfill::{ACCOUNTS_MAX, Asked, Decision, PARALLEL_MAX, Planned, Reprocess};
 use crate::core::calendar::Instant;
-use crate::core::counting::{counted_are, grouped};
+use crate::core::counting::{counted, counted_are, grouped};
 use crate::core::ids::AccountId;
 use crate::core::run::RunState;
 use crate::core::schedule::{Job, Slot};
@@ -151,9 +151,9 @@ impl Create {
             let left = planned.iter().filter(|planned| planned.decision == Decision::Leave).count();
             let ahead = planned.iter().filter(|planned| planned.decision == Decision::NotOver).count();
             context.say(format!(
-                "Nothing is to be done: of {} slots, {left} were run before and {ahead} are not over. --reprocess says which are run \
-                 again; --dry-run shows each.",
-                planned.len()
+                "Nothing is to be done: {}, run before: {left}, not over: {ahead}. --reprocess says which are run again; --dry-run \
+                 shows each.",
+                counted(planned.len() as u64, "slot")
             ));
             return Ok(());
         }

@@ -5,6 +5,7 @@ use super::exit::{Exit, Failure, OrExit};
 use super::output::{Cell, Column, print_document};
 use crate::config::schedules;
 use crate::core::calendar::Instant;
+use crate::core::counting::{counted, counted_are};
 use crate::core::run::{HANDED_BACK_WORD, Run, RunState};
 use crate::core::schedule::{Job, Schedule, Slot, schedule_schema};
 use crate::daemon::by_hand;
@@ -108,10 +109,10 @@ async fn next(context: &Context, count: usize) -> Result<(), Failure> {
         let waiting = i64::try_from(due.slots.len() + due.capped).unwrap_or(i64::MAX);
         if due.expired > 0 {
             context.say(format!(
-                "{}: {} missed slots are older than its window of {} days; `creditd run {} {}` runs them",
+                "{}: {} older than its window of {}; `creditd run {} {}` runs such",
                 schedule.job,
-                due.expired,
-                schedule.window_days,
+                counted_are(due.expired as u64, "missed slot"),
+                counted(schedule.window_days, "day"),
                 schedule.job,
                 by_hand(schedule.job)
             ));

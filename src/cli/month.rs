@@ -7,6 +7,7 @@ use super::output::{Cell, Column};
 use super::{Context, args};
 use crate::app::{Answer, AppError, DESK_BATCH_MAX};
 use crate::core::calendar::Month as CoreMonth;
+use crate::core::counting::counted;
 use crate::core::ids::{AccountId, Key, Reference};
 use crate::core::ledger::{Call, MonthClosing, Refusal};
 
@@ -143,7 +144,7 @@ impl Failures {
         };
         let mut lines: Vec<String> = self.first.iter().map(AppError::to_string).collect();
         if self.more > 0 {
-            lines.push(format!("... and {} more accounts", self.more));
+            lines.push(format!("... and {}", counted(self.more, "more account")));
         }
         Err(Failure::message(exit, lines.join("\n")))
     }

@@ -4,6 +4,7 @@ use super::exit::{Exit, Failure, OrExit};
 use super::output::Column;
 use super::{Context, args};
 use crate::app::AppError;
+use crate::core::counting::counted_are;
 use crate::core::ids::AccountId;
 use crate::core::secret::Secret;
 use crate::core::webhook::{EventKind, SECRET_BYTES, WEBHOOKS_MAX, Wanted, WebhookSecret};
@@ -202,7 +203,7 @@ impl Webhook {
                     return Err(unknown(&id));
                 }
                 let again = store.retry_events(&id, app.now()).await?;
-                context.say(format_args!("{again} events are posted again by the job webhooks."));
+                context.say(format_args!("{} posted again by the job webhooks.", counted_are(again, "event")));
             }
             Webhook::Remove { id } => {
                 if !store.remove_webhook(&id).await? {

@@ -10,6 +10,7 @@
 //! twice in vain, that what was left lying is taken up, and that a person sees what happened.
 
 use super::calendar::Instant;
+use super::counting::counted;
 use super::transaction::words;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -414,7 +415,7 @@ impl Run {
             outcome.push_str(NOT_COUNTED);
         }
         if let Some(first) = first_problem {
-            outcome.push_str(&format!("; {problems} problems, first: {first}"));
+            outcome.push_str(&format!("; {}, first: {first}", counted(*problems, "problem")));
         }
         (self.state, self.finished_at, self.retry_at, self.outcome) = (RunState::Done, Some(now), None, Some(outcome));
     }

@@ -98,7 +98,7 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
     done.problems
         .extend(waiting.iter().take(PERIODS_NAMED_MAX).map(|(slot, accounts)| unreported(*slot, *accounts).into()));
     if more > 0 {
-        done.problems.push(format!("and {more} more periods that were not reported").into());
+        done.problems.push(format!("and {} not reported", counted(more as u64, "more period")).into());
     }
     let reopened = if left > 0 { format!(", {left} left as they were opened again") } else { String::new() };
     let corrected = match statements::correct(kit, run, &mut done).await? {

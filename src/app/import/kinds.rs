@@ -4,6 +4,7 @@ use super::reader::Fields;
 use super::{Applied, Import, Problem};
 use crate::app::{App, AppError};
 use crate::core::calendar::{Calendar, Instant, Month, Terms, first_instant_of, parse_date, parse_zone};
+use crate::core::counting::counted_do;
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, ActionCode, Email, Key, Reference, UserId, clean_text};
 use crate::core::ledger::{Account, Call, Purchase, Receipt, Refusal, Usage};
@@ -96,7 +97,7 @@ impl Import for PurchaseImport {
         let reference = fields.read("reference", Reference::new)?;
         let minor = self.pack_price.minor.checked_mul(packs).ok_or_else(|| Problem {
             column: Some("packs"),
-            reason: format!("{packs} packs cost more than can be counted"),
+            reason: format!("{} more than can be counted", counted_do(packs, "pack", "cost")),
         })?;
         let purchase = Purchase {
             key: Key::of_purchase(&reference),

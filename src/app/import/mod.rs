@@ -12,6 +12,7 @@ pub use kinds::{AccountImport, PurchaseImport, UsageImport};
 pub use reader::Source;
 
 use super::{App, AppError};
+use crate::core::counting::grouped;
 use crate::core::ids::AccountId;
 use crate::core::ledger::Call;
 use reader::{Fields, Header, Reader};
@@ -165,11 +166,11 @@ pub enum ImportError {
 }
 
 fn kept_note(kept: u64) -> String {
+    const NEXT: &str = "mend the file and import it again, which imports the others";
     match kept {
         0 => String::new(),
-        _ => format!(
-            "; {kept} rows before it are imported and stay: mend the file and import it again, which imports the others"
-        ),
+        1 => format!("; 1 row before it is imported and stays: {NEXT}"),
+        _ => format!("; {} rows before it are imported and stay: {NEXT}", grouped(kept)),
     }
 }
 

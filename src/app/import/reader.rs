@@ -1,6 +1,7 @@
 //! A CSV file as a stream of records: plain or gzip, a file or standard input, every record bounded.
 
 use super::{BadRow, ImportError, Problem};
+use crate::core::counting::counted;
 use csv::ByteRecord;
 use flate2::read::MultiGzDecoder;
 use std::cell::{Cell, RefCell};
@@ -239,7 +240,8 @@ impl<'a> Fields<'a> {
     pub(super) fn new(header: &'a Header, record: &'a ByteRecord) -> Result<Fields<'a>, Problem> {
         let (expected, found) = (header.order.len(), record.len());
         if expected != found {
-            return Err(Problem { column: None, reason: format!("has {found} columns, the header has {expected}") });
+            let found = counted(found as u64, "column");
+            return Err(Problem { column: None, reason: format!("has {found}, the header has {expected}") });
         }
         Ok(Fields { header, record })
     }

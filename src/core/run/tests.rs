@@ -88,9 +88,9 @@ fn an_outcome_says_where_what_was_done_is_not_counted() {
         run.end("2 months".into(), at(31));
         run.outcome.unwrap_or_default()
     };
-    assert_eq!(outcome(|run, term| run.finish(term, &Tally::default(), &[])), "2 months; 1 problems, first: no zone");
+    assert_eq!(outcome(|run, term| run.finish(term, &Tally::default(), &[])), "2 months; 1 problem, first: no zone");
     let unknown = "2 months; not counted is what was done of a part before whoever was at it ended, stopped or failed; \
-                   1 problems, first: no zone";
+                   1 problem, first: no zone";
     assert_eq!(outcome(|_, _| ()), unknown, "Ann's lease is over");
     assert_eq!(outcome(|run, term| run.hand_back(term)), unknown);
     assert_eq!(outcome(|run, term| assert!(run.fail(term, "no disk".into(), at(1), Some(at(30))))), unknown);

@@ -142,7 +142,8 @@ pub(super) fn job(schedule: &Schedule, stands: JobFigures, due: &Due, since: Ins
         return Finding::warn("schedule", late, "is `creditd serve` running? It catches up by itself");
     }
     if due.expired > 0 {
-        let lost = format!("{says}; {} missed that are older than {} days", due.expired, schedule.window_days);
+        let (missed, window) = (counted(due.expired as u64, "missed slot"), counted(schedule.window_days, "day"));
+        let lost = format!("{says}; {missed} older than {window}");
         return Finding::warn(
             "schedule",
             lost,

@@ -4,7 +4,7 @@
 use super::balance::{areas, between, legend, levels, steps};
 use super::drawing::{Anchor, Chart, Frame, Paint, Plot, Shape, letters, points};
 use crate::core::calendar::Month;
-use crate::core::counting::grouped;
+use crate::core::counting::{counted, grouped};
 use crate::core::credits::Split;
 use crate::core::forecast::Outlook;
 use crate::core::statement::{Ahead, Grouping, LocalTime, ReportModel};
@@ -99,8 +99,9 @@ fn reckoned(at: LocalTime, now: LocalTime, on: &str) -> String {
 
 fn description(ahead: &Ahead, left: Split, month: Month) -> String {
     let there = ahead.available;
-    let [total, free, purchased] = [there.total(), there.free, there.purchased].map(|credits| grouped(credits.get()));
-    let mut said = format!("On {} there are {total} credits, {free} free and {purchased} purchased.", told(ahead.now));
+    let [free, purchased] = [there.free, there.purchased].map(|credits| grouped(credits.get()));
+    let (are, total) = (if there.total().get() == 1 { "is" } else { "are" }, counted(there.total().get(), "credit"));
+    let mut said = format!("On {} there {are} {total}, {free} free and {purchased} purchased.", told(ahead.now));
     let pace = ahead.forecast.pace_per_day.map_or(0, |pace| pace.get());
     let window = ahead.forecast.pace_window();
     let end = month.first_day().format("%B");

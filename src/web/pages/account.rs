@@ -96,7 +96,7 @@ pub(super) async fn overview(State(pages): State<Pages>, at: AtAccount) -> Resul
     let settings = &app.settings.credits;
     let buy = settings.buy_url.as_ref().map(|url| {
         let money = Money { minor: settings.pack_price_minor, currency: settings.currency.clone() };
-        let text = format!("Buy {} credits for {}", locale.number(settings.pack_credits.get()), price(&money, locale));
+        let text = format!("Buy {} for {}", of_credits(settings.pack_credits, locale), price(&money, locale));
         Buy { url: url.clone(), text }
     });
     let counts = month.totals.iter().filter_map(|line| line.counts).next().unwrap_or_default();
@@ -172,6 +172,11 @@ fn status(standing: &Standing, locale: Locale) -> Option<String> {
     }
 }
 
+/// `1 credit`, `2,500 credits`.
+fn of_credits(credits: Credits, locale: Locale) -> String {
+    format!("{} {}", locale.number(credits.get()), if credits.get() == 1 { "credit" } else { "credits" })
+}
+
 /// How long the credits last, in sentences.
 pub(super) fn said(forecast: &Forecast, standing: &Standing, locale: Locale) -> Vec<String> {
     let balance = &standing.balance;
@@ -200,10 +205,9 @@ pub(super) fn said(forecast: &Forecast, standing: &Standing, locale: Locale) -> 
     sentences.push(first);
     if let Some(pace) = forecast.pace_per_day.filter(|_| forecast.outlook != Outlook::Unknown) {
         let longer = forecast.pace28_per_day.map(|pace| format!(", {} in the last 28 days", locale.number(pace.get())));
-        let credits = if pace.get() == 1 { "credit" } else { "credits" };
-        let pace = locale.number(pace.get());
+        let pace = of_credits(pace, locale);
         let (window, longer) = (forecast.pace_window(), longer.unwrap_or_default());
-        sentences.push(format!("The pace is {pace} {credits} a day in the {window}{longer}."));
+        sentences.push(format!("The pace is {pace} a day in the {window}{longer}."));
     }
     if let (Outlook::RunsOut | Outlook::Empty, Some(packs @ 1..)) = (forecast.outlook, forecast.packs_needed) {
         let packs = if packs == 1 { "One pack".to_owned() } else { format!("{} packs", locale.number(packs)) };
@@ -254,7 +258,7 @@ fn price_rows<'a>(actions: impl Iterator<Item = &'a Action>, now: Instant, zone:
         // What counts from the beginning of time has no date.
         let since = version.map(|version| version.effective_from).filter(|from| *from > Instant::from_micros(0));
         let next = action.versions.iter().filter(|version| version.effective_from > now).map(|version| NextPrice {
-            credits: version.credits.map(|credits| locale.number(credits.get())),
+            credits: version.credits.map(|credits| of_credits(credits, locale)),
             from: When::new(version.effective_from, zone, locale),
         });
         PriceRow {

@@ -317,11 +317,12 @@ fn needs(facts: &Facts, locale: Locale) -> Vec<String> {
         needs.push(format!("The job {} fails.", job.name));
     }
     for job in facts.jobs.iter().filter(|job| job.expired > 0) {
-        let slots = locale.number(job.expired);
-        needs.push(format!(
-            "{}: {slots} missed slots are too old to be caught up; creditd run {} does them.",
-            job.name, job.name
-        ));
+        let what = if job.expired == 1 {
+            "one missed slot is".to_owned()
+        } else {
+            format!("{} missed slots are", locale.number(job.expired))
+        };
+        needs.push(format!("{}: {what} too old to be caught up; creditd run {} does such.", job.name, job.name));
     }
     let mails = [(figures.failed, "was given up", "were given up"), (figures.ambiguous, "is in doubt", "are in doubt")];
     for (count, one, many) in mails.into_iter().filter(|(count, ..)| *count > 0) {
@@ -377,7 +378,8 @@ fn backfill_view(backfill: &BackfillRecord, locale: Locale) -> BackfillView {
     let of = |state| backfill.count(state);
     let all: u64 = RunState::ALL.iter().map(|state| of(*state)).sum();
     let failed = of(RunState::Failed);
-    let mut progress = format!("{} of {} slots done", locale.number(of(RunState::Done)), locale.number(all));
+    let slots = if all == 1 { "slot" } else { "slots" };
+    let mut progress = format!("{} of {} {slots} done", locale.number(of(RunState::Done)), locale.number(all));
     if failed > 0 {
         progress.push_str(&format!(", {} failed", locale.number(failed)));
     }
@@ -407,11 +409,11 @@ pub(super) async fn accounts(
     AtPlatform(guest): AtPlatform,
     Asked(query): Asked<Query>,
 ) -> Result<Response, Shut> {
-    let (store, locale) = (&pages.app().store, pages.app().settings.mail.locale);
-    // No name is longer, and no database takes a NUL.
     if let Some(problem) = unknown(&query, &["q"], &["after"]) {
         return Err(Shut::Asked(problem));
     }
+    let (store, locale) = (&pages.app().store, pages.app().settings.mail.locale);
+    // No name is longer, and no database takes a NUL.
     let q: String = given(&query, "q").unwrap_or_default().chars().filter(|c| !c.is_control()).take(200).collect();
     let after = given(&query, "after").and_then(|after| AccountId::new(after).ok());
     let mut found = match Email::new(&q) {
