@@ -240,6 +240,7 @@ pub(super) fn samples() -> Vec<LowCredit> {
             ..sample(0, 0, 0)
         },
         sample_after(3, 280, 280, 0),
+        LowCredit { allowance: Credits::ZERO, next_allowance: Credits::ZERO, ..sample(70, 0, 5_000) },
         LowCredit { next_allowance: Credits::ZERO, held: Credits::new(1), ..sample(280, 80, 0) },
         LowCredit { held: Credits::new(1_500), next_allowance: Credits::new(1), ..sample(0, 0, 0) },
         LowCredit { lapsing: Credits::ZERO, stopped: vec!["Write a book".to_owned()], ..sample(280, 80, 200) },

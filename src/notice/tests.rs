@@ -82,6 +82,8 @@ fn the_first_line_answers_in_every_case() {
 
     280 AI credits left: 280 free and 0 purchased. At the pace of the 3 days since the account was opened (40 a day) they run out around 12 March 2013, 13:00 EDT, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; there are no purchased credits to cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
 
+    5,000 AI credits left: 0 free and 5,000 purchased. At the pace of the last 7 days (10 a day) they last until the next month begins on 1 April 2013, 00:00 EDT, which brings none. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+
     80 AI credits left: 80 free and 0 purchased. 1 more is on hold for actions under way. At the pace of the last 7 days (40 a day) they run out around 7 March 2013, 12:00 EST, before the next month begins on 1 April 2013, 00:00 EDT, which brings none; there are no purchased credits to cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
 
     No AI credits left, neither free nor purchased. 1,500 are on hold for actions under way. Unless more are bought or some of those on hold come back, there are none until the next free credit arrives on 1 April 2013, 00:00 EDT. These actions have stopped: Summarise document, Draft reply, Translate page, Analyse image and 2 more.

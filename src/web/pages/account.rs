@@ -1,6 +1,7 @@
 //! The first page of an account: what is left, how long it lasts, this month and the newest transactions. And what actions cost.
 
 use super::super::visit::AtAccount;
+use super::ask::sentence;
 use super::look::{Shell, Tab, locale_of, page};
 use super::tables::{EquationRow, RowView, Teller, When, counts_said, equation};
 use super::{Pages, Shut};
@@ -9,7 +10,7 @@ use crate::core::calendar::Instant;
 use crate::core::credits::Credits;
 use crate::core::forecast::{Forecast, Outlook};
 use crate::core::ids::printable;
-use crate::core::ledger::AccountStatus;
+use crate::core::ledger::{Account, AccountStatus};
 use crate::core::locale::Locale;
 use crate::core::price::Action;
 use crate::core::statement::Filters;
@@ -112,7 +113,7 @@ pub(super) async fn overview(State(pages): State<Pages>, at: AtAccount) -> Resul
         ending: ending.collect(),
         purchased: credits(balance.available.purchased),
         held: (!held.is_zero()).then(|| credits(held)),
-        forecast: said(forecast, &standing, locale),
+        forecast: said(forecast, &standing, &at.record.account, locale),
         zone: zone.name(),
         month: month_title(balance.month),
         equation: equation(&month.totals, locale, false),
@@ -178,7 +179,7 @@ fn of_credits(credits: Credits, locale: Locale) -> String {
 }
 
 /// How long the credits last, in sentences.
-pub(super) fn said(forecast: &Forecast, standing: &Standing, locale: Locale) -> Vec<String> {
+pub(super) fn said(forecast: &Forecast, standing: &Standing, account: &Account, locale: Locale) -> Vec<String> {
     let balance = &standing.balance;
     let zone = balance.zone;
     // Whoever is not open uses nothing, and an account that is closed has no reset to come.
@@ -187,20 +188,27 @@ pub(super) fn said(forecast: &Forecast, standing: &Standing, locale: Locale) -> 
         return status(standing, locale).into_iter().collect();
     };
     let at = |at: Option<Instant>| at.map(|at| hour(at, zone, locale));
+    let brings_none = account.calendar.terms_in(balance.month.next()).allowance.is_zero();
+    let fresh = if brings_none {
+        format!("the next month begins on {reset}, which brings no free credits")
+    } else {
+        format!("new free credits come on {reset}")
+    };
     let mut sentences = Vec::new();
     let first = match (forecast.outlook, at(forecast.runs_out_at), at(forecast.free_runs_out_at)) {
-        (Outlook::Empty, ..) => format!("Nothing is left. New free credits come on {reset}."),
+        (Outlook::Empty, ..) => format!("Nothing is left. {}.", sentence(&fresh)),
         (Outlook::RunsOut, Some(out), _) => {
-            format!("At this pace everything is used up around {out}, before new free credits come on {reset}.")
+            format!("At this pace everything is used up around {out}, before {fresh}.")
         }
-        (Outlook::PurchasedCover, ..) if balance.available.free.is_zero() => format!(
-            "The free credits are used up. At this pace the purchased ones cover the rest of the month, until new free credits come on {reset}."
-        ),
+        (Outlook::PurchasedCover, ..) if balance.available.free.is_zero() => {
+            let used_up = if balance.allowance.is_zero() { "" } else { "The free credits are used up. " };
+            format!("{used_up}At this pace the purchased ones cover the rest of the month, until {fresh}.")
+        }
         (Outlook::PurchasedCover, _, Some(free)) => format!(
-            "At this pace the free credits are used up around {free}. The purchased ones cover the rest of the month, until new free credits come on {reset}."
+            "At this pace the free credits are used up around {free}. The purchased ones cover the rest of the month, until {fresh}."
         ),
-        (Outlook::FreeLast, ..) => format!("At this pace the free credits last until new ones come on {reset}."),
-        _ => format!("Too little was used lately to say how long they last. New free credits come on {reset}."),
+        (Outlook::FreeLast, ..) => format!("At this pace the free credits last until {fresh}."),
+        _ => format!("Too little was used lately to say how long they last. {}.", sentence(&fresh)),
     };
     sentences.push(first);
     if let Some(pace) = forecast.pace_per_day.filter(|_| forecast.outlook != Outlook::Unknown) {

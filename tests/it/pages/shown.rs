@@ -4,8 +4,9 @@ use super::http::{Asked, Site};
 use super::{NOW, OPERATOR, admin_of, cookie, email, form_token_of, world};
 use crate::access::state;
 use crate::support::{Sandbox, account_id, both_databases};
+use creditd::core::credits::Credits;
 use creditd::core::ids::Key;
-use creditd::core::ledger::{Call, Closing};
+use creditd::core::ledger::{Call, Closing, NewTerms};
 use creditd::store::Admin;
 
 both_databases! {
@@ -53,6 +54,21 @@ both_databases! {
         app.call(&account_id("acme"), Call::Closing(closing)).await.expect("closed");
         let page = site.get("/accounts/acme", &ann).await;
         assert!(page.status == 200 && page.body.contains(says), "{}", page.body);
+        site.close().await;
+    }
+
+    async fn nobody_is_promised_free_credits_that_do_not_come(sandbox: Sandbox) {
+        let app = world(&sandbox).await;
+        let ann = cookie(&app, admin_of("acme", "ann@acme.example")).await;
+        let terms = NewTerms { key: Key::new("terms").expect("a key"), zone: None, allowance: Some(Credits::ZERO) };
+        let site = Site::open(app.clone()).await;
+        for says in ["New free credits come on 1 April 2013, 00:00 EDT.", "The next month begins on 1 April 2013, 00:00 EDT, which brings no free credits."] {
+            for path in ["/accounts/acme", "/embed/accounts/acme/banner"] {
+                let page = site.get(path, &ann).await;
+                assert!(page.status == 200 && page.body.contains(says), "{path}: {}", page.body);
+            }
+            app.call(&account_id("acme"), Call::Terms(terms.clone())).await.expect("terms of the next month");
+        }
         site.close().await;
     }
 
