@@ -43,7 +43,7 @@ const REQUESTS_PER_SECOND_MAX: i64 = 1_000_000;
 const PORT_MAX: i64 = 65_535;
 /// No mail server likes more of one client.
 const CONNECTIONS_MAX: i64 = 50;
-/// Shorter than the time for which messages are leased, with room for the others of a batch.
+/// A server that takes longer for one message takes none.
 const TIMEOUT_SECONDS_MAX: i64 = 120;
 /// Longer names of headers leave no room for a value on the line.
 const HEADER_LEN_MAX: usize = 60;

@@ -343,7 +343,8 @@ pub struct JobSettings {
     pub batch_accounts: usize,
     /// How often the daemon looks whether anything is due, in seconds.
     pub bell_seconds: u32,
-    /// For how long a process that gives no sign of life is believed to be at its part of a run, in seconds.
+    /// For how long a process that gives no sign of life is believed to be at its part of a run, in seconds; at the mails and events
+    /// that it has in hand for three quarters of that.
     pub lease_seconds: i64,
     /// Who is told of runs over the web.
     #[serde(default)]

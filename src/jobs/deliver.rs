@@ -1,24 +1,24 @@
 //! `deliver`: takes messages from the outbox to where they go, and records what came of each (DESIGN 6).
 //!
 //! A few deliverers work side by side on messages that were leased; what each of them did is recorded as soon as the
-//! database is free, whatever has come together until then in one go. What a process that dies had delivered and not recorded
-//! is delivered again when its lease is over, with the same Message-ID.
+//! database is free, whatever has come together until then in one go. What a process that dies, or is held up for longer than a
+//! lease, had delivered and not recorded is delivered again, with the same Message-ID.
 //!
 //! What a server refuses for good is believed once it has taken another message, or when the run is over. Where several addresses
 //! were refused since it last took one, the server is at fault, and none of them.
 
+use super::in_hand::InHand;
 use super::{Done, JobError, Kit, PLAN_LINES_MAX, Problem, Run};
 use crate::core::calendar::Instant;
 use crate::core::counting::counted;
 use crate::core::delivery::{Fault, Next, Tried, after_failure, after_refusing_everybody, refuses_everybody};
 use crate::core::ids::Email;
 use crate::core::outbox::{Message, NoticeKey};
-use crate::mail::{MailError, Mailer};
-use crate::store::{Delivery, LEASE_SECONDS, OutboxRecord};
+use crate::mail::MailError;
+use crate::store::{Delivery, OutboxRecord};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
@@ -39,11 +39,14 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         return plan(kit).await;
     }
     let mut crew = Crew::hire(kit);
-    let mut tally = Tally::default();
-    let done = work(kit, run, &mut crew, &mut tally).await;
-    // Whatever went wrong, what was delivered meanwhile is recorded if it can be.
-    crew.halt();
-    let rest = record_rest(kit, &mut crew, &mut tally).await;
+    let (mut tally, in_hand) = (Tally::default(), Arc::clone(&crew.foreman.in_hand));
+    let all = async {
+        let done = work(kit, run, &mut crew, &mut tally).await;
+        // Whatever went wrong, what was delivered meanwhile is recorded if it can be.
+        crew.halt();
+        (done, record_rest(kit, &mut crew, &mut tally).await)
+    };
+    let (done, rest) = in_hand.extended(&kit.app.store, all).await;
     crew.go().await;
     kit.mailer.finish().await;
     if tally.refuses_everybody {
@@ -87,9 +90,8 @@ async fn work(kit: &Kit, run: &mut Run<'_>, crew: &mut Crew, tally: &mut Tally) 
     loop {
         let is_over = tally.halted.is_some() || run.stop.is_cancelled();
         if more && !is_over && crew.in_hand <= LEASE_MESSAGES / 2 {
-            let lease: Arc<str> = format!("{:032x}", fastrand::u128(..)).into();
-            let until = Moment::now() + Duration::from_secs(LEASE_SECONDS.into());
-            let leased = store.lease_messages(&lease, kit.app.now(), LEASE_MESSAGES, kit.per_minute()).await?;
+            let (asked, lease) = (Moment::now(), &crew.foreman.in_hand.lease);
+            let leased = store.lease_messages(lease, kit.app.now(), LEASE_MESSAGES, kit.per_minute()).await?;
             more = leased.more && !leased.limited;
             tally.suppressed += leased.suppressed;
             tally.is_limited |= leased.limited;
@@ -97,10 +99,7 @@ async fn work(kit: &Kit, run: &mut Run<'_>, crew: &mut Crew, tally: &mut Tally) 
                 let before = store.refused_since_delivery(kit.app.now(), TAKEN_BACK_MAX).await?;
                 crew.foreman.refused().extend(before.iter().map(|key| key.recipient().clone()));
             }
-            leased
-                .records
-                .into_iter()
-                .for_each(|record| crew.give(Errand { record, lease: Arc::clone(&lease), until }));
+            leased.records.into_iter().for_each(|record| crew.give(record, asked));
             continue;
         }
         if is_over {
@@ -114,7 +113,7 @@ async fn work(kit: &Kit, run: &mut Run<'_>, crew: &mut Crew, tally: &mut Tally) 
             // Whoever is at a message ends it; the next one is not begun.
             () = run.stop.cancelled(), if !is_over => continue,
         };
-        record(kit, ended, tally).await?;
+        record(kit, &crew.foreman.in_hand, ended, tally).await?;
         (run.progress)(tally.sent + tally.failed, None);
     }
 }
@@ -122,14 +121,14 @@ async fn work(kit: &Kit, run: &mut Run<'_>, crew: &mut Crew, tally: &mut Tally) 
 async fn record_rest(kit: &Kit, crew: &mut Crew, tally: &mut Tally) -> Result<(), JobError> {
     while crew.in_hand > 0 {
         let ended = crew.ended().await;
-        record(kit, ended, tally).await?;
+        record(kit, &crew.foreman.in_hand, ended, tally).await?;
     }
     // Too few to blame the server.
     let known = tally.believe(kit.app.now());
-    Ok(kit.app.store.record_deliveries(&known, kit.app.now()).await?)
+    settle(kit, &crew.foreman.in_hand, &known).await
 }
 
-async fn record(kit: &Kit, ended: Vec<Ended>, tally: &mut Tally) -> Result<(), JobError> {
+async fn record(kit: &Kit, in_hand: &InHand<NoticeKey>, ended: Vec<Ended>, tally: &mut Tally) -> Result<(), JobError> {
     let now = kit.app.now();
     let mut known = Vec::with_capacity(ended.len());
     for Ended { errand, result, halts } in ended {
@@ -162,7 +161,12 @@ async fn record(kit: &Kit, ended: Vec<Ended>, tally: &mut Tally) -> Result<(), J
         known.push(tally.end(errand, next));
     }
     doubt(kit, tally, &mut known).await?;
-    Ok(kit.app.store.record_deliveries(&known, now).await?)
+    settle(kit, in_hand, &known).await
+}
+
+async fn settle(kit: &Kit, in_hand: &InHand<NoticeKey>, known: &[Delivery]) -> Result<(), JobError> {
+    let keys = known.iter().map(|delivery| delivery.key.clone());
+    Ok(in_hand.settle(keys, kit.app.store.record_deliveries(known, kit.app.now())).await?)
 }
 
 /// Blames the server for what it refused for good, where the deliverers found that it refuses everybody: in this run, and in those
@@ -305,8 +309,6 @@ impl Tally {
 struct Errand {
     record: OutboxRecord,
     lease: Arc<str>,
-    /// When the lease ends at the earliest.
-    until: Moment,
 }
 
 impl Errand {
@@ -327,6 +329,7 @@ struct Ended {
 /// What the deliverers of a run know of each other.
 struct Foreman {
     kit: Kit,
+    in_hand: Arc<InHand<NoticeKey>>,
     is_halted: AtomicBool,
     /// Addresses refused for good since a message was taken, in the runs before as well once those are told.
     refused: std::sync::Mutex<BTreeSet<Email>>,
@@ -386,6 +389,7 @@ impl Crew {
         let errands = Arc::new(Mutex::new(errands));
         let foreman = Arc::new(Foreman {
             kit: kit.at(kit.app.clone()),
+            in_hand: Arc::new(InHand::nothing(kit)),
             is_halted: AtomicBool::new(false),
             refused: std::sync::Mutex::default(),
             is_told: AtomicBool::new(false),
@@ -397,9 +401,12 @@ impl Crew {
         Crew { give, ended, in_hand: 0, foreman, deliverers }
     }
 
-    fn give(&mut self, errand: Errand) {
+    /// Gives a message that was leased, for which was asked at `asked`, to whoever is free.
+    fn give(&mut self, record: OutboxRecord, asked: Moment) {
+        let in_hand = &self.foreman.in_hand;
+        let errand = Errand { record, lease: Arc::clone(&in_hand.lease.name) };
         // Deliverers end only when the crew does.
-        if self.give.send(errand).is_ok() {
+        if in_hand.take(errand.record.message.key.clone(), asked) && self.give.send(errand).is_ok() {
             self.in_hand += 1;
         }
     }
@@ -430,26 +437,24 @@ async fn deliver_all(
     errands: Arc<Mutex<UnboundedReceiver<Errand>>>,
     tell: UnboundedSender<Ended>,
 ) {
-    let mailer = &foreman.kit.mailer;
     loop {
         let Some(errand) = errands.lock().await.recv().await else { return };
-        let is_over = foreman.is_halted.load(Ordering::Relaxed) || Moment::now() + mailer.time_max() > errand.until;
-        let ended = if is_over {
-            Ended { errand, result: None, halts: false }
-        } else {
-            let result = deliver_one(mailer, &errand.record).await;
-            let halts = foreman.heeds(&errand.record.message.key, &result);
-            Ended { errand, result: Some(result), halts }
+        let result = match foreman.is_halted.load(Ordering::Relaxed) {
+            true => None,
+            false => deliver_one(&foreman, &errand.record).await.transpose(),
         };
+        let halts = result.as_ref().is_some_and(|result| foreman.heeds(&errand.record.message.key, result));
+        let ended = Ended { errand, result, halts };
         if tell.send(ended).is_err() {
             return;
         }
     }
 }
 
-/// In a task of its own, so that a panic ends the delivery and not the deliverer.
-async fn deliver_one(mailer: &Mailer, record: &OutboxRecord) -> Result<String, MailError> {
-    let (mailer, message) = (mailer.clone(), record.message.clone());
-    let result = tokio::spawn(async move { mailer.deliver(&message).await }).await;
+/// In a task of its own, so that a panic ends the delivery and not the deliverer. Nothing where the message is another's by now.
+async fn deliver_one(foreman: &Foreman, record: &OutboxRecord) -> Result<Option<String>, MailError> {
+    let (mailer, message) = (foreman.kit.mailer.clone(), record.message.clone());
+    let in_hand = Arc::clone(&foreman.in_hand);
+    let result = tokio::spawn(async move { mailer.deliver(&message, &|| in_hand.is_ours(&message.key)).await }).await;
     result.unwrap_or_else(|error| Err(MailError::Panic { why: error.to_string() }))
 }

@@ -10,6 +10,7 @@ pub mod daily_report;
 pub mod deliver;
 pub mod doctor;
 pub mod expire_holds;
+mod in_hand;
 mod incidents;
 pub mod monthly_report;
 mod planner;

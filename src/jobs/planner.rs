@@ -18,7 +18,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 /// How often a lease is extended before it would end.
-const BEATS_A_LEASE: u32 = 4;
+pub(super) const BEATS_A_LEASE: u32 = 4;
 /// How often a run of a tick job is tried again: the next tick does all there is to do anyway.
 const TICK_ATTEMPTS_MAX: u32 = 4;
 /// How often a run of a period is: for weeks, once an hour.

@@ -1,9 +1,11 @@
 //! `webhooks`: posts events to the addresses that want them, and records what came of each (Standard Webhooks).
 //!
 //! Events for one address are posted one after the other, in the order in which they happened as far as all goes well; those
-//! for others go on beside it. One that failed comes later than younger ones: what is newer, `timestamp` in an event says. An address that does not answer a few times is left alone for a while, and holds up nobody
-//! else. What a process that dies had posted and not recorded is posted again when its lease is over, with the same id.
+//! for others go on beside it. One that failed comes later than younger ones: what is newer, `timestamp` in an event says. An address
+//! that does not answer a few times is left alone for a while, and holds up nobody else. What a process that dies, or is held up for
+//! longer than a lease, had posted and not recorded is posted again, with the same id.
 
+use super::in_hand::InHand;
 use super::{Done, JobError, Kit, Problem, Run};
 use crate::config::WebhookSettings;
 use crate::core::calendar::Instant;
@@ -11,15 +13,19 @@ use crate::core::counting::counted;
 use crate::core::delivery::{Breaker, retry_at};
 use crate::core::webhook::{Event, EventKind, Facts};
 use crate::post::{Posted, Poster};
-use crate::store::{EVENT_LEASE_SECONDS, HookEvent, HookNext, HookTry, Webhook};
+use crate::store::{EventKey, HookEvent, HookNext, HookTry, Webhook};
+use futures_util::{StreamExt, stream};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::time::Instant as Moment;
+use tokio_util::sync::CancellationToken;
 
 /// Events leased at once.
 const LEASE_EVENTS: usize = 200;
+/// For how long of those that were leased at once new ones are begun: then whoever else has events due has a turn.
+const ROUND: Duration = Duration::from_secs(60);
 /// Addresses that are posted to at once.
 const AT_ONCE: usize = 16;
 /// Old events that are forgotten at once, and how often in a run.
@@ -66,40 +72,10 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         return Ok(done);
     }
     let poster = poster(&kit.app.settings.webhooks)?;
-    let mut tally = Tally::default();
-    while !run.stop.is_cancelled() {
-        let lease: Arc<str> = format!("{:032x}", fastrand::u128(..)).into();
-        let until = Moment::now() + Duration::from_secs(EVENT_LEASE_SECONDS.into());
-        let now = kit.app.now();
-        let leased = store.lease_events(&lease, now, &kit.breakers.resting(now), LEASE_EVENTS).await?;
-        if leased.is_empty() {
-            break;
-        }
-        let mut queues: BTreeMap<String, (Webhook, Vec<HookEvent>)> = BTreeMap::new();
-        for (event, webhook) in leased {
-            queues.entry(webhook.id.clone()).or_insert_with(|| (webhook, Vec::new())).1.push(event);
-        }
-        let (mut queues, mut posting) = (queues.into_values(), JoinSet::new());
-        let mut begin = |posting: &mut JoinSet<Vec<HookTry>>| {
-            let Some((webhook, events)) = queues.next() else { return };
-            let queue = Queue {
-                kit: kit.at(kit.app.clone()),
-                poster: poster.clone(),
-                webhook,
-                lease: Arc::clone(&lease),
-                until,
-            };
-            posting.spawn(queue.post_all(events));
-        };
-        (0..AT_ONCE).for_each(|_| begin(&mut posting));
-        while let Some(ended) = posting.join_next().await {
-            let tries = ended.map_err(|error| JobError::Panic(error.to_string()))?;
-            tries.iter().for_each(|one| tally.add(one));
-            store.record_tries(&tries, kit.app.now()).await?;
-            (run.progress)(tally.sent, None);
-            begin(&mut posting);
-        }
-    }
+    let (mut tally, in_hand) = (Tally::default(), InHand::nothing(kit));
+    in_hand.extended(store, post_due(kit, run, &poster, &in_hand, &mut tally)).await?;
+    // Others go on with what is left.
+    run.check_stop()?;
     let before = kit.app.now().plus_days(-kit.app.settings.webhooks.keep_days);
     for _ in 0..FORGOTTEN_ROUNDS {
         if run.stop.is_cancelled() || store.forget_events(before, FORGOTTEN_AT_ONCE).await? == 0 {
@@ -109,6 +85,53 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
     Ok(tally.done())
 }
 
+/// Leases, posts and records until nothing is due, or the process is to stop.
+async fn post_due(
+    kit: &Kit,
+    run: &mut Run<'_>,
+    poster: &Poster,
+    in_hand: &InHand<EventKey>,
+    tally: &mut Tally,
+) -> Result<(), JobError> {
+    let store = &kit.app.store;
+    while !run.stop.is_cancelled() {
+        let (asked, now) = (Moment::now(), kit.app.now());
+        let leased = store.lease_events(&in_hand.lease, now, &kit.breakers.resting(now), LEASE_EVENTS).await?;
+        if leased.is_empty() {
+            break;
+        }
+        let mut queues: BTreeMap<String, (Webhook, Vec<HookEvent>)> = BTreeMap::new();
+        for (event, webhook) in leased {
+            in_hand.take(event.key(), asked);
+            queues.entry(webhook.id.clone()).or_insert_with(|| (webhook, Vec::new())).1.push(event);
+        }
+        let (tell, mut told) = unbounded_channel();
+        let stop = run.stop.clone();
+        let posting = async {
+            let post_all = |(webhook, events)| {
+                let queue = Queue { kit, poster, webhook, in_hand, until: asked + ROUND, stop: &stop };
+                queue.post_all(events, tell.clone())
+            };
+            stream::iter(queues.into_values()).for_each_concurrent(AT_ONCE, post_all).await;
+            drop(tell);
+            Ok(())
+        };
+        let recording = async {
+            // As soon as the database is free, whatever has come together until then.
+            let mut tries = Vec::new();
+            while told.recv_many(&mut tries, LEASE_EVENTS).await > 0 {
+                let keys = tries.iter().map(|one: &HookTry| one.event.key());
+                in_hand.settle(keys, store.record_tries(&tries, kit.app.now())).await?;
+                tries.drain(..).for_each(|one| tally.add(&one));
+                (run.progress)(tally.sent, None);
+            }
+            Ok::<(), JobError>(())
+        };
+        tokio::try_join!(posting, recording)?;
+    }
+    Ok(())
+}
+
 /// What posts, as the settings say.
 fn poster(settings: &WebhookSettings) -> Result<Poster, JobError> {
     let timeout = Duration::from_secs(settings.timeout_seconds);
@@ -116,27 +139,29 @@ fn poster(settings: &WebhookSettings) -> Result<Poster, JobError> {
 }
 
 /// The events of one address.
-struct Queue {
-    kit: Kit,
-    poster: Poster,
+struct Queue<'a> {
+    kit: &'a Kit,
+    poster: &'a Poster,
     webhook: Webhook,
-    lease: Arc<str>,
+    in_hand: &'a InHand<EventKey>,
     until: Moment,
+    stop: &'a CancellationToken,
 }
 
-impl Queue {
-    /// Posts them in turn, until the address does not answer or the lease may end.
-    async fn post_all(self, events: Vec<HookEvent>) -> Vec<HookTry> {
-        let (mut tries, mut is_over) = (Vec::with_capacity(events.len()), false);
-        let longest = Duration::from_secs(self.kit.app.settings.webhooks.timeout_seconds);
+impl Queue<'_> {
+    /// Posts them in turn, until the address does not answer, others have a turn, or the process is to stop. Tells of each.
+    async fn post_all(self, events: Vec<HookEvent>, tell: UnboundedSender<HookTry>) {
+        let mut is_over = false;
         for event in events {
-            is_over |= Moment::now() + longest > self.until;
+            is_over |= self.stop.is_cancelled() || Moment::now() >= self.until || !self.in_hand.is_ours(&event.key());
             let next = if is_over { HookNext::Untried } else { self.post(&event).await };
             // Whoever comes behind what failed is not posted now either: it would fail as well, most of the time.
             is_over |= !matches!(next, HookNext::Sent(_));
-            tries.push(HookTry { event, lease: Arc::clone(&self.lease), next });
+            let told = HookTry { event, lease: self.in_hand.lease.name.clone(), next };
+            if tell.send(told).is_err() {
+                return;
+            }
         }
-        tries
     }
 
     async fn post(&self, event: &HookEvent) -> HookNext {

@@ -17,12 +17,12 @@ use crate::core::delivery::Fault;
 use crate::core::outbox::Message;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Files that are written at once: each waits for the disk.
 const FILES_AT_ONCE: usize = 4;
-/// A disk that takes longer for a file is broken.
-const FILE_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Says whether a message is still to be delivered by whoever asks.
+pub type IsOurs<'a> = &'a (dyn Fn() -> bool + Send + Sync);
 
 /// The way that mail leaves by.
 #[derive(Clone)]
@@ -34,19 +34,23 @@ pub enum Mailer {
 }
 
 impl Mailer {
-    /// Delivers `message`; returns the file it was written to, or what the server said.
+    /// Delivers `message`; returns the file it was written to, or what the server said. Asks `is_ours` before it begins, and as
+    /// late as it can: `None` where the message did not leave, because it is somebody else's by then.
     ///
     /// # Errors
     /// [`MailError`].
-    pub async fn deliver(&self, message: &Message) -> Result<String, MailError> {
+    pub async fn deliver(&self, message: &Message, is_ours: IsOurs<'_>) -> Result<Option<String>, MailError> {
+        if !is_ours() {
+            return Ok(None);
+        }
         match self {
             Mailer::File(mailer) => {
                 let (mailer, message) = (mailer.clone(), message.clone());
                 let written = tokio::task::spawn_blocking(move || mailer.deliver(&message)).await;
                 let path = written.map_err(|error| MailError::Panic { why: error.to_string() })??;
-                Ok(path.display().to_string())
+                Ok(Some(path.display().to_string()))
             }
-            Mailer::Smtp(mailer) => mailer.deliver(message).await,
+            Mailer::Smtp(mailer) => mailer.deliver(message, is_ours).await,
         }
     }
 
@@ -71,15 +75,6 @@ impl Mailer {
         match self {
             Mailer::File(_) => FILES_AT_ONCE,
             Mailer::Smtp(mailer) => mailer.connections(),
-        }
-    }
-
-    /// The longest that a delivery takes.
-    #[must_use]
-    pub fn time_max(&self) -> Duration {
-        match self {
-            Mailer::File(_) => FILE_TIME_MAX,
-            Mailer::Smtp(mailer) => mailer.timeout(),
         }
     }
 

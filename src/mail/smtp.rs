@@ -6,7 +6,7 @@
 
 use super::reply::{Step, Trouble, Wrong, shown};
 use super::wire::{Budget, Channel, Wire};
-use super::{MailError, eml};
+use super::{IsOurs, MailError, eml};
 use crate::core::delivery::Tls;
 use crate::core::outbox::{Mailbox, Message};
 use crate::core::secret::Secret;
@@ -131,17 +131,12 @@ impl SmtpMailer {
         self.options.connections
     }
 
-    /// The longest that a delivery may take.
-    #[must_use]
-    pub const fn timeout(&self) -> Duration {
-        self.options.timeout
-    }
-
-    /// Delivers `message`, and returns what the server said to it.
+    /// Delivers `message`, and returns what the server said to it. `None` where `is_ours` says no when the server waits for the
+    /// message: it gets nothing of it then.
     ///
     /// # Errors
     /// [`MailError`], which says whose fault it is and whether the message may have been delivered all the same.
-    pub async fn deliver(&self, message: &Message) -> Result<String, MailError> {
+    pub async fn deliver(&self, message: &Message, is_ours: IsOurs<'_>) -> Result<Option<String>, MailError> {
         let name = message.key.name();
         let header = self.options.idempotency_header.as_deref().map(|name| (name, message.key.fingerprint()));
         let mail = eml::compose(&self.from, message, header, &name)?;
@@ -149,7 +144,7 @@ impl SmtpMailer {
         let recipient =
             recipient.map_err(|source| MailError::Address { whose: "recipient's", mail: name.clone(), source })?;
         let (bytes, progress) = (mail.formatted(), Progress::new());
-        self.within_time(&progress, self.send(&recipient, &bytes, &progress)).await
+        self.within_time(&progress, self.send(&recipient, &bytes, &progress, is_ours)).await
     }
 
     /// Connects, logs in and names the sender, which many a server refuses only then; takes that back and sends nothing.
@@ -205,18 +200,26 @@ impl SmtpMailer {
 
     /// Delivers on a connection that is there, or on a new one when those that are there have gone stale: a server may
     /// close them whenever it likes, which one learns with the next word.
-    async fn send(&self, recipient: &Address, bytes: &[u8], progress: &Progress) -> Result<String, Trouble> {
+    async fn send(
+        &self,
+        recipient: &Address,
+        bytes: &[u8],
+        progress: &Progress,
+        is_ours: IsOurs<'_>,
+    ) -> Result<Option<String>, Trouble> {
         loop {
             progress.at(Step::Connect);
             let (mut connection, is_used) = match self.take_idle() {
                 Some(connection) => (connection, true),
                 None => (self.connect(progress).await?, false),
             };
-            match self.converse(&mut connection, recipient, bytes, progress).await {
-                Ok(said) => {
+            match self.converse(&mut connection, recipient, bytes, progress, is_ours).await {
+                Ok(Some(said)) => {
                     self.put_back(connection);
-                    return Ok(said);
+                    return Ok(Some(said));
                 }
+                // A server that waits for a message can only be left.
+                Ok(None) => return Ok(None),
                 Err(trouble) if is_used && trouble.step == Step::Sender && !trouble.is_an_answer() => {}
                 Err(trouble) => {
                     // What was begun is undone, so that the connection can be used again.
@@ -235,7 +238,8 @@ impl SmtpMailer {
         recipient: &Address,
         bytes: &[u8],
         progress: &Progress,
-    ) -> Result<String, Trouble> {
+        is_ours: IsOurs<'_>,
+    ) -> Result<Option<String>, Trouble> {
         self.name_sender(connection, progress).await?;
         let smtp = &mut connection.smtp;
         let failed = |error| progress.failed(&error);
@@ -243,6 +247,9 @@ impl SmtpMailer {
         progress.expect(smtp.command(Rcpt::new(recipient.clone(), Vec::new())).await.map_err(failed)?, 2)?;
         progress.at(Step::Data);
         progress.expect(smtp.command(Data).await.map_err(failed)?, 3)?;
+        if !is_ours() {
+            return Ok(None);
+        }
         progress.at(Step::Content);
         // lettre asks for the next part when the last one is written, and on hearing that there is none ends the message.
         let end = std::iter::from_fn(|| {
@@ -252,7 +259,7 @@ impl SmtpMailer {
         let response = smtp.message_iter(std::iter::once(bytes).chain(end)).await.map_err(failed)?;
         let response = progress.expect(response, 2)?;
         let said = response.message().collect::<Vec<_>>().join(" ");
-        Ok(shown(&format!("{} {said}", response.code())))
+        Ok(Some(shown(&format!("{} {said}", response.code()))))
     }
 
     /// The first words of every message.

@@ -1,9 +1,9 @@
 //! Who delivers which messages, and what came of it.
 //!
 //! A deliverer leases a few messages for a while by the clock of the database, so that any number of processes share the
-//! work whatever their own clocks say; what a process that died had leased comes back when its lease is over. A lease has
-//! a name that nobody else uses, and what is recorded under another one changes nothing but for one thing: what was
-//! delivered was delivered.
+//! work whatever their own clocks say. While it lives it extends its lease; what a process that died had leased comes back
+//! when that is over. A lease has a name that nobody else uses, and what is recorded under another one changes nothing but
+//! for one thing: what was delivered was delivered.
 
 use super::backend::{Tx, in_write};
 use super::ledgers::limit_of;
@@ -15,10 +15,8 @@ use crate::core::delivery::{GIVE_UP_DAYS, Next, REFUSES_EVERYBODY, TRIES_MIN};
 use crate::core::outbox::NoticeKey;
 use serde::Serialize;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// How long a lease lasts. A deliverer begins nothing that could last longer, so this bounds how late messages of a
-/// process that died are.
-pub const LEASE_SECONDS: u32 = 300;
 /// The time over which a limit per minute counts.
 const MINUTE_SECONDS: i64 = 60;
 
@@ -29,13 +27,31 @@ const CANDIDATES: [Sql; 2] = due!(
 /// Those who lease take turns, or two would choose the same messages. On SQLite whoever writes has the turn.
 pub(super) const TAKE_TURNS: Sql =
     Sql { sqlite: "SELECT 1", postgres: "SELECT 1 FROM meta WHERE name = 'created_at' FOR UPDATE" };
-/// The end of a lease that begins now.
-pub(super) const END_OF_LEASE: Sql = Sql {
-    sqlite: "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER) + $1 * 1000000",
-    postgres: "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) + $1 * 1000000",
+/// The end of a lease that begins now, or is extended.
+const END_OF_LEASE: Sql = Sql {
+    sqlite: "SELECT CAST(unixepoch('subsec') * 1000000 AS INTEGER) + $1",
+    postgres: "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT) + $1",
 };
 
-/// Messages that are one deliverer's for [`LEASE_SECONDS`].
+/// Whose messages or events are, and for how long they are if that is not extended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// A name that nobody else uses.
+    pub name: Arc<str>,
+    /// How long it lasts, by the clock of the database, from when it is asked for or extended.
+    pub lasts: Duration,
+}
+
+impl Lease {
+    /// When it ends if it begins, or is extended, now.
+    pub(super) async fn end(&self, tx: &mut Tx) -> Result<i64> {
+        let lasts = i64::try_from(self.lasts.as_micros()).unwrap_or(i64::MAX / 2);
+        let end = tx.query(END_OF_LEASE).bind(lasts).fetch_one().await;
+        Ok(end.while_("asking for the database's time")?.get(0))
+    }
+}
+
+/// Messages that are one deliverer's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leased {
     /// They, alerts first and then the oldest.
@@ -105,14 +121,14 @@ struct SuppressedRow<'a> {
 }
 
 impl Store {
-    /// Leases up to `limit` messages that are due, under a name that nobody else uses, and with `per_minute` no more than
-    /// that are given to deliverers in any minute before `now`. Messages to suppressed addresses are put aside.
+    /// Leases up to `limit` messages that are due, and with `per_minute` no more than that are given to deliverers in any
+    /// minute before `now`. Messages to suppressed addresses are put aside.
     ///
     /// # Errors
     /// [`super::StoreError`]; nothing is leased then, or what is comes back when the lease is over.
     pub async fn lease_messages(
         &self,
-        lease: &str,
+        lease: &Lease,
         now: Instant,
         limit: usize,
         per_minute: Option<u32>,
@@ -125,6 +141,30 @@ impl Store {
                 None => limit,
             };
             take(tx, lease, now, room, room < limit).await
+        })
+    }
+
+    /// Extends the lease of those of `keys` that nobody else has leased since, whether or not it had ended. Which those are.
+    ///
+    /// # Errors
+    /// [`super::StoreError`]; nothing is extended then.
+    pub async fn extend_messages(&self, lease: &Lease, keys: &[NoticeKey]) -> Result<Vec<NoticeKey>> {
+        let wanted = json(keys.iter().map(Wanted::of).collect::<Vec<_>>())?;
+        in_write!(self, "committing who goes on delivering", |tx| {
+            let until = lease.end(tx).await?;
+            let rows = tx
+                .query(set!(account_id text, key text =>
+                    "UPDATE outbox SET leased_until = $3 FROM v
+                      WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND outbox.lease = $2
+                  RETURNING outbox.key"
+                ))
+                .bind(wanted.as_str())
+                .bind(&*lease.name)
+                .bind(until)
+                .fetch_all()
+                .await
+                .while_("extending the lease of messages")?;
+            rows.iter().map(|row| super::outbox::read_key(row.get(0))).collect()
         })
     }
 
@@ -260,7 +300,7 @@ async fn tried_in_the_last_minute(tx: &mut Tx, now: Instant) -> Result<i64> {
     Ok(counted.get(0))
 }
 
-async fn take(tx: &mut Tx, lease: &str, now: Instant, room: i64, is_limited: bool) -> Result<Leased> {
+async fn take(tx: &mut Tx, lease: &Lease, now: Instant, room: i64, is_limited: bool) -> Result<Leased> {
     // One more than there is room for tells whether the limit keeps any back.
     let (mut found, room) = (Vec::new(), usize::try_from(room).unwrap_or(0));
     for some in CANDIDATES {
@@ -285,8 +325,7 @@ async fn take(tx: &mut Tx, lease: &str, now: Instant, room: i64, is_limited: boo
     }
     let mut records = Vec::new();
     if !wanted.is_empty() {
-        let until = tx.query(END_OF_LEASE).bind(i64::from(LEASE_SECONDS));
-        let until: i64 = until.fetch_one().await.while_("asking for the database's time")?.get(0);
+        let until = lease.end(tx).await?;
         let at = |(at, key)| Turn { at, wanted: Wanted::of(key) };
         let wanted = json(wanted.iter().enumerate().map(at).collect::<Vec<_>>())?;
         tx.query(set!(account_id text, key text =>
@@ -294,7 +333,7 @@ async fn take(tx: &mut Tx, lease: &str, now: Instant, room: i64, is_limited: boo
                FROM v WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND outbox.state = 'pending'"
         ))
         .bind(wanted.as_str())
-        .bind(lease.to_owned())
+        .bind(&*lease.name)
         .bind(until)
         .bind(now.micros())
         .execute()
@@ -306,7 +345,7 @@ async fn take(tx: &mut Tx, lease: &str, now: Instant, room: i64, is_limited: boo
                   WHERE o.account_id = v.account_id AND o.key = v.key AND o.lease = $2 ORDER BY v.at"
             ))
             .bind(wanted.as_str())
-            .bind(lease.to_owned())
+            .bind(&*lease.name)
             .fetch_all()
             .await
             .while_("reading messages to deliver")?;

@@ -65,7 +65,7 @@ pub use alerts::{AlertRecord, Looked, Scanned, Watched};
 pub use asked::Holdings;
 pub use backfills::{BackfillRecord, BackfillState};
 pub use batch::{Batch, Gone};
-pub use delivery::{Delivery, LEASE_SECONDS, Leased};
+pub use delivery::{Delivery, Lease, Leased};
 pub use error::{Result, StoreError, Trouble};
 pub use figures::{Figures, JobFigures};
 pub use found::{FoundAccount, SaidTo};
@@ -86,7 +86,7 @@ pub use suppressions::Suppression;
 pub use tokens::TokenRecord;
 pub use transactions::{Cursor, LogFilter};
 pub use verify::{Audit, Drift, StatementSums};
-pub use webhooks::{EVENT_LEASE_SECONDS, EventState, HookEvent, HookNext, HookTry, Webhook};
+pub use webhooks::{EventKey, EventState, HookEvent, HookNext, HookTry, Webhook};
 
 use crate::core::calendar::Instant;
 use backend::Backend;

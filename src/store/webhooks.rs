@@ -1,7 +1,7 @@
 //! Webhooks and their events: written with the fact that caused them, leased by whoever sends them, and what came of each.
 
 use super::backend::{Tx, in_write};
-use super::delivery::{END_OF_LEASE, TAKE_TURNS};
+use super::delivery::{Lease, TAKE_TURNS};
 use super::ledgers::limit_of;
 use super::sql::{Row, Sql, set};
 use super::{Result, Store, StoreError, While, json};
@@ -11,9 +11,6 @@ use crate::core::secret::Secret;
 use crate::core::webhook::{Event, EventKind, WEBHOOKS_MAX, Wanted, WebhookSecret};
 use serde::Serialize;
 use std::sync::Arc;
-
-/// How long a lease of events lasts: longer than sending all of them may take.
-pub const EVENT_LEASE_SECONDS: u32 = 120;
 
 /// An address that is told what happens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +56,26 @@ pub struct HookEvent {
     pub since: Instant,
     /// What came of the last try.
     pub answer: Option<String>,
+}
+
+/// An event for one address, by what tells it from all others.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct EventKey {
+    /// Whose event it is.
+    pub account_id: AccountId,
+    /// For which address.
+    pub webhook_id: String,
+    /// The event.
+    pub event_id: String,
+}
+
+impl HookEvent {
+    /// What tells it from all others.
+    #[must_use]
+    pub fn key(&self) -> EventKey {
+        let HookEvent { account, webhook, id, .. } = self;
+        EventKey { account_id: account.clone(), webhook_id: webhook.clone(), event_id: id.clone() }
+    }
 }
 
 crate::core::transaction::words! {
@@ -270,13 +287,13 @@ impl Store {
         rows.iter().map(read_event).collect()
     }
 
-    /// Leases them, under a name that nobody else uses, each with its address.
+    /// Leases them, each with its address.
     ///
     /// # Errors
     /// [`StoreError`]; nothing is leased then, or what is comes back when the lease is over.
     pub async fn lease_events(
         &self,
-        lease: &str,
+        lease: &Lease,
         now: Instant,
         resting: &[String],
         limit: usize,
@@ -290,18 +307,15 @@ impl Store {
             if events.is_empty() {
                 return Ok(Vec::new());
             }
-            let until = tx.query(END_OF_LEASE).bind(i64::from(EVENT_LEASE_SECONDS));
-            let until: i64 = until.fetch_one().await.while_("asking for the database's time")?.get(0);
-            let wanted: Vec<TryRow<'_>> =
-                events.iter().map(|event| try_row(event, lease, &HookNext::Untried)).collect();
-            let wanted = json(wanted)?;
+            let until = lease.end(tx).await?;
+            let wanted = json(events.iter().map(HookEvent::key).collect::<Vec<_>>())?;
             tx.query(set!(account_id text, webhook_id text, event_id text =>
                 "UPDATE webhook_events SET lease = $2, leased_until = $3 FROM v
                   WHERE webhook_events.account_id = v.account_id AND webhook_events.webhook_id = v.webhook_id
                     AND webhook_events.event_id = v.event_id"
             ))
             .bind(wanted.clone())
-            .bind(lease.to_owned())
+            .bind(&*lease.name)
             .bind(until)
             .execute()
             .await
@@ -318,6 +332,35 @@ impl Store {
                 Some((event, hook.clone()))
             };
             Ok(events.into_iter().filter_map(with_hook).collect())
+        })
+    }
+
+    /// Extends the lease of those of `keys` that nobody else has leased since, whether or not it had ended. Which those are.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing is extended then.
+    pub async fn extend_events(&self, lease: &Lease, keys: &[EventKey]) -> Result<Vec<EventKey>> {
+        let wanted = json(keys)?;
+        in_write!(self, "committing who goes on sending events", |tx| {
+            let until = lease.end(tx).await?;
+            let rows = tx
+                .query(set!(account_id text, webhook_id text, event_id text =>
+                    "UPDATE webhook_events SET leased_until = $3 FROM v
+                      WHERE webhook_events.account_id = v.account_id AND webhook_events.webhook_id = v.webhook_id
+                        AND webhook_events.event_id = v.event_id AND webhook_events.lease = $2
+                  RETURNING webhook_events.account_id, webhook_events.webhook_id, webhook_events.event_id"
+                ))
+                .bind(wanted.as_str())
+                .bind(&*lease.name)
+                .bind(until)
+                .fetch_all()
+                .await
+                .while_("extending the lease of events")?;
+            let key = |row: &Row| {
+                let (webhook_id, event_id) = (row.get(1), row.get(2));
+                Ok(EventKey { account_id: AccountId::new(row.get::<&str>(0))?, webhook_id, event_id })
+            };
+            rows.iter().map(key).collect()
         })
     }
 

@@ -2,7 +2,7 @@
 //! time comes in as an argument.
 
 use crate::support::smtp::{At, Does, Manner, SmtpServer};
-use crate::support::{Sandbox, alert, attachments, both_databases, instant, message, statement};
+use crate::support::{Sandbox, alert, attachments, both_databases, instant, lease_of, message, statement};
 use creditd::app::App;
 use creditd::config::TransportKind;
 use creditd::core::calendar::Instant;
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 const WRITTEN: &str = "2013-02-01T12:00:00Z";
 const LONG: Duration = Duration::from_secs(60);
 
-fn options(port: u16) -> SmtpOptions {
+pub fn options(port: u16) -> SmtpOptions {
     SmtpOptions {
         host: "127.0.0.1".into(),
         port,
@@ -77,7 +77,7 @@ fn operator(address: &str) -> Mailbox {
     Mailbox { name: String::new(), address: Email::new(address).expect("an address") }
 }
 
-async fn open_and_write(sandbox: &Sandbox, messages: impl FnOnce(&AccountId) -> Vec<Message>) -> Vec<NoticeKey> {
+pub async fn open_and_write(sandbox: &Sandbox, messages: impl FnOnce(&AccountId) -> Vec<Message>) -> Vec<NoticeKey> {
     let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
     let messages = messages(&acme);
     sandbox.store().write_messages(&messages).await.expect("written");
@@ -304,7 +304,7 @@ both_databases! {
         sandbox.store().write_messages(std::slice::from_ref(&alert)).await.expect("written");
         let due = sandbox.store().due_messages(later, 3).await.expect("messages");
         assert_eq!(due[0].message.key, alert.key);
-        let leased = sandbox.store().lease_messages("a lease", later, 3, Some(2)).await.expect("leased");
+        let leased = sandbox.store().lease_messages(&lease_of("a lease"), later, 3, Some(2)).await.expect("leased");
         assert_eq!(leased.records.iter().map(|record| &record.message.key).collect::<Vec<_>>(), [&alert.key, &due[1].message.key]);
         assert!(leased.more && leased.limited);
     }
@@ -574,7 +574,7 @@ async fn a_black_hole_delays_no_other_job() {
     command.args(["serve", "--database-url", sandbox.url()]).current_dir(sandbox.path(""));
     command.env("CREDITD__MAIL__TRANSPORT", "smtp").env("CREDITD__MAIL__SMTP__HOST", "127.0.0.1");
     command.env("CREDITD__MAIL__SMTP__PORT", server.port.to_string()).env("CREDITD__MAIL__SMTP__TLS", "none");
-    command.env("CREDITD__MAIL__SMTP__TIMEOUT_SECONDS", "120");
+    command.env("CREDITD__MAIL__SMTP__TIMEOUT_SECONDS", "120").env("CREDITD__WEB__LISTEN", "off");
     let daemon = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the daemon starts");
     let _daemon = Killed(daemon);
     tokio::time::timeout(LONG, server.told()).await.expect("the daemon delivers");

@@ -19,6 +19,7 @@ mod import;
 mod jobs;
 mod journal;
 mod kept;
+mod leases;
 mod ledger;
 mod logged;
 mod marks;

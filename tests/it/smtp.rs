@@ -7,7 +7,7 @@ use creditd::core::delivery::{Fault, Tls};
 use creditd::core::ids::Email;
 use creditd::core::outbox::{Mailbox, Message};
 use creditd::core::secret::Secret;
-use creditd::mail::{MailError, SmtpMailer, SmtpOptions};
+use creditd::mail::{IsOurs, MailError, SmtpMailer, SmtpOptions};
 use mail_parser::{MessageParser, MimeHeaders};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
@@ -18,6 +18,9 @@ use std::time::Duration;
 const LONG: Duration = Duration::from_secs(30);
 /// For servers that do not: this long is waited for each.
 const SHORT: Duration = Duration::from_millis(300);
+
+/// Nobody else delivers.
+const OURS: IsOurs<'static> = &|| true;
 
 const READ: &str = include_str!("smtp/read.py");
 
@@ -48,7 +51,7 @@ fn message(number: u32) -> Message {
     Message { attachments: attachments(), ..message }
 }
 
-fn fault(result: &Result<String, MailError>) -> Option<Fault> {
+fn fault<T>(result: &Result<T, MailError>) -> Option<Fault> {
     result.as_ref().err().map(MailError::fault)
 }
 
@@ -57,10 +60,10 @@ async fn a_message_arrives_as_it_was_written() {
     let server = SmtpServer::start(|_| Manner::default()).await;
     let options = SmtpOptions { idempotency_header: Some("X-Idempotency-Key".into()), ..options(&server, LONG) };
     let mailer = mailer(options);
-    let said = mailer.deliver(&message(1)).await.expect("delivered");
-    assert_eq!(said, "250 2.0.0 queued as 1");
-    mailer.deliver(&message(1)).await.expect("delivered again");
-    mailer.deliver(&message(2)).await.expect("delivered");
+    let said = mailer.deliver(&message(1), OURS).await.expect("delivered");
+    assert_eq!(said.as_deref(), Some("250 2.0.0 queued as 1"));
+    mailer.deliver(&message(1), OURS).await.expect("delivered again");
+    mailer.deliver(&message(2), OURS).await.expect("delivered");
     mailer.finish().await;
     assert_eq!(server.sessions(), 1, "the connection is used again");
     assert_eq!(server.commands().last().map(String::as_str), Some("QUIT"));
@@ -108,7 +111,7 @@ async fn each_thing_that_goes_wrong_is_told_from_the_others() {
             let timeout = if matches!(does, Does::Silence | Does::Drip) { SHORT } else { LONG };
             let server = SmtpServer::start(move |_| Manner::wrong(at, does)).await;
             let mailer = mailer(options(&server, timeout));
-            let result = mailer.deliver(&message(1)).await;
+            let result = mailer.deliver(&message(1), OURS).await;
             assert_eq!(fault(&result), Some(*expected), "{at:?} {does:?}: {result:?}");
             let said = result.expect_err("it went wrong").to_string();
             assert!(!said.contains("ann@") && !said.contains('\u{1b}'), "{at:?} {does:?}: {said}");
@@ -118,13 +121,26 @@ async fn each_thing_that_goes_wrong_is_told_from_the_others() {
     }
 }
 
+/// Whoever finds that somebody else has the message by the time the server waits for it gives it nothing, and leaves.
+#[tokio::test]
+async fn a_message_that_is_somebody_elses_by_now_does_not_leave() {
+    let server = SmtpServer::start(|_| Manner::default()).await;
+    let mailer = mailer(options(&server, LONG));
+    let said = mailer.deliver(&message(1), &|| false).await.expect("nothing went wrong");
+    assert_eq!((said, server.commands().last().map(String::as_str)), (None, Some("DATA")));
+    mailer.deliver(&message(2), OURS).await.expect("delivered").expect("it is ours");
+    assert_eq!((server.sessions(), server.taken().len()), (2, 1), "on a connection of its own");
+    let name = server.taken()[0].header("Message-ID");
+    assert_eq!(name, Some(message(2).message_id));
+}
+
 /// What a server that closes in the middle has of the message is not all of it. Of a short one all may be on its way by then.
 #[tokio::test]
 async fn a_message_that_was_cut_in_the_middle_did_not_arrive() {
     let server = SmtpServer::start(|_| Manner::wrong(At::Content, Does::Close)).await;
     let mut long = message(1);
     long.attachments[1].bytes = vec![b'x'; 4_500_000].into();
-    assert_eq!(fault(&mailer(options(&server, LONG)).deliver(&long).await), Some(Fault::Broken));
+    assert_eq!(fault(&mailer(options(&server, LONG)).deliver(&long, OURS).await), Some(Fault::Broken));
     assert_eq!(server.taken(), []);
 }
 
@@ -138,7 +154,7 @@ async fn a_refused_message_does_not_take_its_connection_with_it() {
         let server = SmtpServer::start(move |_| Manner::wrong(at, Does::Say(refusal))).await;
         let mailer = mailer(options(&server, LONG));
         for number in 1..=3 {
-            mailer.deliver(&message(number)).await.expect_err("refused");
+            mailer.deliver(&message(number), OURS).await.expect_err("refused");
         }
         assert_eq!((server.sessions(), server.taken().len()), (1, 0), "{at:?}");
     }
@@ -150,7 +166,7 @@ async fn a_stale_connection_is_replaced() {
     let server = SmtpServer::start(|_| Manner { messages_max: Some(1), ..Manner::default() }).await;
     let mailer = mailer(options(&server, LONG));
     for number in 1..=4 {
-        mailer.deliver(&message(number)).await.expect("delivered");
+        mailer.deliver(&message(number), OURS).await.expect("delivered");
     }
     assert_eq!((server.sessions(), server.taken().len()), (4, 4));
 }
@@ -160,11 +176,12 @@ async fn nobody_there_is_the_servers_fault() {
     let server = SmtpServer::start(|_| Manner::default()).await;
     let options = options(&server, LONG);
     drop(server);
-    let result = mailer(options.clone()).deliver(&message(1)).await;
+    let result = mailer(options.clone()).deliver(&message(1), OURS).await;
     assert_eq!(fault(&result), Some(Fault::Server));
     let said = result.expect_err("nobody is there").to_string();
     assert!(said.starts_with("the mail server cannot be reached: "), "{said}");
-    let result = mailer(SmtpOptions { host: "no-such-host.invalid".into(), ..options }).deliver(&message(1)).await;
+    let result =
+        mailer(SmtpOptions { host: "no-such-host.invalid".into(), ..options }).deliver(&message(1), OURS).await;
     assert_eq!(fault(&result), Some(Fault::Server));
 }
 
@@ -178,14 +195,14 @@ async fn who_logs_in_is_let_in_and_no_password_is_told() {
     };
     mailer(with(login)).check().await.expect("it lets us in");
     assert_eq!(server.taken(), []);
-    mailer(with(login)).deliver(&message(1)).await.expect("delivered");
-    let refused = mailer(with(Some(("credits", "wr0ng")))).deliver(&message(1)).await;
+    mailer(with(login)).deliver(&message(1), OURS).await.expect("delivered");
+    let refused = mailer(with(Some(("credits", "wr0ng")))).deliver(&message(1), OURS).await;
     assert_eq!(fault(&refused), Some(Fault::Settings));
     let said = format!("{:?} {}", refused, refused.as_ref().expect_err("refused"));
     assert!(said.contains("535") && said.contains("CREDITD_SMTP_PASSWORD") && !said.contains("AUTH"), "{said}");
-    assert_eq!(fault(&mailer(with(None)).deliver(&message(1)).await), Some(Fault::Settings), "it wants a login");
+    assert_eq!(fault(&mailer(with(None)).deliver(&message(1), OURS).await), Some(Fault::Settings), "it wants a login");
     let open = SmtpServer::start(|_| Manner::default()).await;
-    let result = mailer(SmtpOptions { port: open.port, ..with(login) }).deliver(&message(1)).await;
+    let result = mailer(SmtpOptions { port: open.port, ..with(login) }).deliver(&message(1), OURS).await;
     assert_eq!(fault(&result), Some(Fault::Settings), "it wants none");
     assert_eq!(server.taken().len(), 1);
 }
@@ -214,8 +231,8 @@ async fn the_way_is_encrypted_and_the_server_is_who_it_says() {
             ..options(&server, LONG)
         };
         let good = mailer(with("localhost", mine.clone()));
-        good.deliver(&message(1)).await.expect("delivered");
-        good.deliver(&message(2)).await.expect("delivered");
+        good.deliver(&message(1), OURS).await.expect("delivered");
+        good.deliver(&message(2), OURS).await.expect("delivered");
         assert_eq!((server.sessions(), server.taken().len()), (1, 2), "{tls}");
         let before = server.commands();
         // Another's certificate, one for another name, and one that the system does not know.
@@ -226,7 +243,7 @@ async fn the_way_is_encrypted_and_the_server_is_who_it_says() {
             );
             // A system without any certificates says so sooner.
             let Ok(mailer) = mailer else { continue };
-            let result = mailer.deliver(&message(3)).await;
+            let result = mailer.deliver(&message(3), OURS).await;
             assert_eq!(fault(&result), Some(Fault::Server), "{tls} {host}");
             let said = result.expect_err("refused").to_string();
             assert!(said.starts_with("the mail server cannot be trusted: "), "{said}");
@@ -307,7 +324,7 @@ async fn where_starttls_is_hidden_or_refused_nothing_is_sent() {
             ca_file: Some(ca_file.clone()),
             ..options(&server, LONG)
         };
-        let result = mailer(options).deliver(&message(1)).await;
+        let result = mailer(options).deliver(&message(1), OURS).await;
         let expected = if number == 3 { Fault::Settings } else { Fault::Server };
         assert_eq!(fault(&result), Some(expected), "{number}: {result:?}");
         let commands = server.commands();
@@ -368,8 +385,8 @@ async fn a_server_and_a_parser_that_are_not_ours_read_every_mail_back() {
     let port = line().parse().expect("a port");
     let mailer = mailer(options_of(port, LONG));
     for message in &messages {
-        let said = mailer.deliver(message).await.expect("delivered");
-        assert_eq!(said, "250 2.0.0 taken");
+        let said = mailer.deliver(message, OURS).await.expect("delivered");
+        assert_eq!(said.as_deref(), Some("250 2.0.0 taken"));
     }
     let found: Vec<Value> = serde_json::from_str(&line()).expect("JSON");
     child.wait().expect("it ends");

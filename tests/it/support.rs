@@ -32,9 +32,10 @@ use creditd::core::price::{Action, DEFAULT_ACTIONS, PriceMatrix, PriceVersion};
 use creditd::core::transaction::{Money, Status, Transaction};
 use creditd::jobs::Run;
 use creditd::jobs::verify::{Proof, prove};
-use creditd::store::{Drift, LogFilter, NewAccount, Opened, Store};
+use creditd::store::{Drift, Lease, LogFilter, NewAccount, Opened, Store};
 use sqlx::{AssertSqlSafe, Row};
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Free credits a month of accounts in tests.
@@ -315,6 +316,11 @@ pub async fn drifts(app: &App) -> Vec<Drift> {
 async fn new_database(empty: bool) -> cluster::Database {
     let cluster = cluster::cluster().expect("a test on Postgres asks first whether it is there");
     cluster.create_database(empty).await
+}
+
+/// A lease that outlasts a test.
+pub fn lease_of(name: &str) -> Lease {
+    Lease { name: name.into(), lasts: Duration::from_secs(300) }
 }
 
 /// An instant such as `2013-01-31T00:00:00Z`.

@@ -1,6 +1,7 @@
 //! Webhooks against a real receiver: who is told what, once, signed, whatever the receiver does.
 
-use crate::support::{Sandbox, both_databases, instant, month, usage};
+use crate::leases::outlast;
+use crate::support::{Sandbox, both_databases, instant, lease_of, month, usage};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -13,9 +14,11 @@ use creditd::core::ledger::Usage;
 use creditd::core::schedule::{Job, Slot};
 use creditd::core::secret::Secret;
 use creditd::core::webhook::{EventKind, WEBHOOKS_MAX, Wanted, WebhookSecret};
-use creditd::jobs::{Claiming, Done, Kit, Planned, Run, run_slot, webhooks};
+use creditd::jobs::{Claiming, Done, JobError, Kit, Planned, Run, run_slot, webhooks};
 use creditd::post::Posted;
-use creditd::store::{EventState, Webhook};
+use creditd::store::{EventState, HookEvent, Webhook};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
@@ -27,16 +30,23 @@ struct Receiver {
     url: String,
     came: Arc<Mutex<Vec<(HeaderMap, String)>>>,
     says: Arc<Mutex<(StatusCode, Option<&'static str>)>>,
+    /// What happens when the first comes; it waits for that.
+    first: Arc<Mutex<Option<BoxFuture<'static, ()>>>>,
 }
 
 impl Receiver {
     async fn start() -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/events", listener.local_addr().expect("an address"));
-        let receiver = Receiver { url, came: Arc::default(), says: Arc::new(Mutex::new((StatusCode::OK, None))) };
+        let says = Arc::new(Mutex::new((StatusCode::OK, None)));
+        let receiver = Receiver { url, came: Arc::default(), says, first: Arc::default() };
         let take = async |State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes| {
             let body = String::from_utf8(body.to_vec()).expect("text");
             receiver.came.lock().expect("no panic").push((headers, body));
+            let first = receiver.first.lock().expect("no panic").take();
+            if let Some(first) = first {
+                first.await;
+            }
             let (status, wait) = *receiver.says.lock().expect("no panic");
             let mut headers = HeaderMap::new();
             if let Some(wait) = wait {
@@ -51,6 +61,10 @@ impl Receiver {
 
     fn says(&self, status: StatusCode, wait: Option<&'static str>) {
         *self.says.lock().expect("no panic") = (status, wait);
+    }
+
+    fn when_the_first_comes(&self, first: impl Future<Output = ()> + Send + 'static) {
+        *self.first.lock().expect("no panic") = Some(first.boxed());
     }
 
     /// The kinds of what came since the last time, each checked against the secret.
@@ -269,6 +283,61 @@ both_databases! {
         assert!(!sandbox.store().remove_webhook("wh_a").await.expect("it is gone"));
     }
 
+    /// An answer that takes longer than a lease is waited for all the same. What another has taken over is not posted.
+    async fn events_in_hand_are_kept_and_what_is_anothers_is_left_alone(sandbox: Sandbox) {
+        let receiver = Receiver::start().await;
+        three_events(&sandbox, &receiver).await;
+        let kept = Arc::new(sandbox);
+        let held = Arc::clone(&kept);
+        receiver.when_the_first_comes(async move {
+            let taken = "UPDATE webhook_events SET lease = 'another', leased_until = 9000000000000000 WHERE kind = 'credits.exhausted'";
+            held.execute(taken).await.expect("taken");
+            outlast(&held, "webhook_events").await;
+        });
+        let mut app = kept.at("2013-02-01T00:00:00Z");
+        app.settings.jobs.lease_seconds = 1;
+        assert_eq!(post_due(&kit(app)).await, "2 events posted, 0 given up");
+        assert_eq!(receiver.kinds(&secret()), ["credits.low acme", "credits.recovered acme"]);
+        assert_eq!(states_and_leases(&kept).await, ["exhausted pending another", "low sent nobody", "recovered sent nobody"]);
+    }
+
+    /// Told to stop, it posts nothing more, and leaves what it had in hand to others.
+    async fn whoever_is_to_stop_posts_nothing_more(sandbox: Sandbox) {
+        let receiver = Receiver::start().await;
+        three_events(&sandbox, &receiver).await;
+        let stop = CancellationToken::new();
+        let at_it = stop.clone();
+        receiver.when_the_first_comes(async move { at_it.cancel() });
+        let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop };
+        let ran = webhooks::run(&kit(sandbox.at("2013-02-01T00:00:00Z")), &mut run).await;
+        assert!(matches!(ran, Err(JobError::Stopped)), "{ran:?}");
+        assert_eq!(receiver.kinds(&secret()).len(), 1, "the one that was on its way");
+        assert_eq!(states_and_leases(&sandbox).await, ["exhausted pending nobody", "low sent nobody", "recovered pending nobody"]);
+    }
+
+    /// Whoever lives keeps what it has in hand, and nothing of what is another's by now or was recorded.
+    async fn a_lease_of_events_is_extended_while_nobody_else_has_them(sandbox: Sandbox) {
+        let store = sandbox.store();
+        three_events(&sandbox, &Receiver::start().await).await;
+        let now = instant("2013-02-01T00:00:00Z");
+        let lease = async |name: &str, limit: usize| {
+            let leased = store.lease_events(&lease_of(name), now, &[], limit).await.expect("leased");
+            leased.into_iter().map(|(event, _)| event).collect::<Vec<_>>()
+        };
+        let mut keys: Vec<_> = lease("one", 2).await.iter().map(HookEvent::key).collect();
+        keys.sort();
+        let extended = async |name: &str| {
+            let mut kept = store.extend_events(&lease_of(name), &keys).await.expect("extended");
+            kept.sort();
+            kept
+        };
+        assert_eq!((extended("two").await, extended("one").await), (vec![], keys.clone()));
+        sandbox.execute("UPDATE webhook_events SET leased_until = 1 WHERE lease IS NOT NULL").await.expect("time has passed");
+        let taken = lease("two", 1).await[0].key();
+        let left: Vec<_> = keys.iter().filter(|key| **key != taken).cloned().collect();
+        assert_eq!((extended("one").await, left.len()), (left, 1));
+    }
+
     /// Any number of processes share the work; and there is an end to addresses.
     async fn an_event_is_one_process_s(sandbox: Sandbox) {
         let receiver = Receiver::start().await;
@@ -287,6 +356,26 @@ both_databases! {
         assert_eq!(receiver.kinds(&secret()).len(), WEBHOOKS_MAX);
         assert!(states(&sandbox).await.iter().all(|(_, state, attempts)| (*state, *attempts) == (EventState::Sent, 1)));
     }
+}
+
+/// Low and exhausted credits and recovery, all of which wait for one address.
+async fn three_events(sandbox: &Sandbox, receiver: &Receiver) {
+    let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+    let kinds = [EventKind::Low, EventKind::Exhausted, EventKind::Recovered];
+    let hook = hook("wh_a", &receiver.url, None, &kinds);
+    sandbox.store().add_webhook(&hook).await.expect("added").expect("there is room");
+    for (now, quantity) in [("2013-01-10T00:00:00Z", 1_300), ("2013-01-11T00:00:00Z", 200)] {
+        spend(&sandbox.at(now), &acme, quantity, now).await;
+        scan(sandbox, now).await;
+    }
+    scan(sandbox, "2013-02-01T00:00:00Z").await;
+}
+
+/// What came of each kind of event, and who has it.
+async fn states_and_leases(sandbox: &Sandbox) -> Vec<String> {
+    let sql =
+        "SELECT substr(kind, 9) || ' ' || state || ' ' || coalesce(lease, 'nobody') FROM webhook_events ORDER BY kind";
+    sandbox.texts(sql).await
 }
 
 /// Whoever can add an address cannot have creditd ask machines that trust it.

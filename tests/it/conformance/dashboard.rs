@@ -1,6 +1,6 @@
 //! What the page of the platform asks: the newest alerts, runs and messages, a few at a time.
 
-use crate::support::{Sandbox, both_databases, end_run, instant, message, month};
+use crate::support::{Sandbox, both_databases, end_run, instant, lease_of, message, month};
 use creditd::core::alert::{AlertPlan, Crossing, Opened};
 use creditd::core::credits::Credits;
 use creditd::core::delivery::Next;
@@ -104,7 +104,7 @@ both_databases! {
         ];
         for (key, at, next) in outcomes {
             // One after the other: whoever is due first is leased first.
-            let leased = store.lease_messages("one", instant(at), 1, None).await.expect("leased").records;
+            let leased = store.lease_messages(&lease_of("one"), instant(at), 1, None).await.expect("leased").records;
             assert_eq!(keys(&leased), [key.to_string()]);
             let delivery = Delivery { key: key.clone(), lease: "one".into(), next };
             store.record_deliveries(&[delivery], instant(at)).await.expect("recorded");

@@ -1,6 +1,6 @@
 //! Messages, from the fact that caused them to the ways in which they end.
 
-use crate::support::{Sandbox, account_id, alert, attachments, both_databases, instant, statement};
+use crate::support::{Sandbox, account_id, alert, attachments, both_databases, instant, lease_of, statement};
 use creditd::core::calendar::Instant;
 use creditd::core::delivery::Next;
 use creditd::core::ids::Email;
@@ -22,7 +22,7 @@ fn email(address: &str) -> Email {
 }
 
 async fn lease(store: &Store, name: &str, now: &str, limit: usize) -> Vec<OutboxRecord> {
-    store.lease_messages(name, instant(now), limit, None).await.expect("leased").records
+    store.lease_messages(&lease_of(name), instant(now), limit, None).await.expect("leased").records
 }
 
 async fn record(store: &Store, lease: &str, now: &str, outcomes: &[(&NoticeKey, Next)]) {
@@ -246,13 +246,37 @@ both_databases! {
         sandbox.assert_verified().await;
     }
 
+    /// Whoever lives keeps what it has in hand, and nothing of what is another's by now or was recorded.
+    async fn a_lease_is_extended_while_nobody_else_has_the_message(sandbox: Sandbox) {
+        let store = sandbox.store();
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        let messages = ["a", "b", "c", "d"].map(|name| statement(&acme, &format!("{name}@example.com"), WRITTEN));
+        store.write_messages(&messages).await.expect("written");
+        let keys = messages.map(|message| message.key);
+        assert_eq!(lease(store, "one", NOON, 3).await.len(), 3);
+        let extended = async |name: &str| {
+            let mut kept = store.extend_messages(&lease_of(name), &keys).await.expect("extended");
+            kept.sort();
+            kept
+        };
+        assert_eq!(extended("two").await, []);
+        assert_eq!(extended("one").await, keys[..3], "one more was never leased");
+        // One of them ended in the meantime: it goes on, but where another came first.
+        sandbox.execute("UPDATE outbox SET leased_until = 1 WHERE lease IS NOT NULL").await.expect("time has passed");
+        assert_eq!(names(&lease(store, "two", NOON, 1).await), ["acme a@example.com"]);
+        record(store, "one", NOON, &[(&keys[1], Next::Untried)]).await;
+        assert_eq!(extended("one").await, keys[2..3]);
+        assert_eq!(names(&lease(store, "three", NOON, 10).await), ["acme b@example.com", "acme d@example.com"]);
+        assert_eq!(store.extend_messages(&lease_of("one"), &[]).await.expect("extended"), []);
+    }
+
     async fn a_limit_per_minute_counts_what_everybody_was_given(sandbox: Sandbox) {
         let store = sandbox.store();
         let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
         let messages: Vec<Message> = (1..=8).map(|n| alert(&acme, n, "a@example.com", WRITTEN)).collect();
         store.write_messages(&messages).await.expect("written");
         let leased = async |name: &str, now: &str, limit: usize| {
-            let leased = store.lease_messages(name, instant(now), limit, Some(5)).await.expect("leased");
+            let leased = store.lease_messages(&lease_of(name), instant(now), limit, Some(5)).await.expect("leased");
             (leased.records.len(), leased.more, leased.limited)
         };
         assert_eq!(leased("a", "2013-02-01T12:00:00Z", 3).await, (3, true, false));
@@ -281,7 +305,7 @@ both_databases! {
         assert_eq!(shown, [("z@example.com", "asked to", None), ("b@example.com", "550 5.1.1 unknown", Some(b1))]);
         assert_eq!((list[1].since, store.suppressions(1).await.expect("the list").len()), (instant(NOON), 1));
 
-        let leased = store.lease_messages("two", instant(NOON), 10, None).await.expect("leased");
+        let leased = store.lease_messages(&lease_of("two"), instant(NOON), 10, None).await.expect("leased");
         assert_eq!((leased.records.len(), leased.suppressed), (0, 1));
         assert_eq!(state(store, b2).await, OutboxState::Suppressed);
         assert_eq!(store.retry_message(b2, instant(NOON)).await.expect("asked"), Asked::Suppressed(instant(NOON)));

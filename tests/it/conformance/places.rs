@@ -1,6 +1,6 @@
 //! Making, opening and closing ledgers, and what is said of places where there is none.
 
-use crate::support::{Backend, Sandbox, account, attachments, both_databases, instant, message, statement};
+use crate::support::{Backend, Sandbox, account, attachments, both_databases, instant, lease_of, message, statement};
 use creditd::core::ids::Email;
 use creditd::core::outbox::{Message, NoticeKey};
 use creditd::core::schedule::Job;
@@ -98,7 +98,7 @@ both_databases! {
         let messages = [whole, statement(&acme, "bob@example.com", now)];
         let store = sandbox.store();
         store.write_messages(&messages).await.expect("written");
-        store.lease_messages("a lease", instant(now), 1, None).await.expect("leased");
+        store.lease_messages(&lease_of("a lease"), instant(now), 1, None).await.expect("leased");
         let rows = "SELECT account_id || key || digest || state || due_at || coalesce(lease, '') || coalesce(leased_until, 0)
                            || coalesce(tried_at, 0) FROM outbox ORDER BY key";
         let before = sandbox.texts(rows).await;

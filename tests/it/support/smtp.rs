@@ -51,6 +51,8 @@ pub enum Does {
     Flood,
     /// Whoever waits for it is told, and nothing is said any more.
     Tell,
+    /// Whoever waits for it is told, and it goes on as if nothing were the matter when it is let go on.
+    Hold,
 }
 
 impl Does {
@@ -142,6 +144,7 @@ struct Shared {
     commands: Mutex<Vec<String>>,
     sessions: AtomicU64,
     told: Notify,
+    goes_on: Notify,
 }
 
 /// The server; it ends with this value.
@@ -188,9 +191,14 @@ impl SmtpServer {
         self.shared.commands.lock().expect("a lock").clone()
     }
 
-    /// Waits until a session [`Does::Tell`].
+    /// Waits until a session [`Does::Tell`] or [`Does::Hold`].
     pub async fn told(&self) {
         self.shared.told.notified().await;
+    }
+
+    /// Lets a session go on that [`Does::Hold`].
+    pub fn go_on(&self) {
+        self.shared.goes_on.notify_one();
     }
 }
 
@@ -250,6 +258,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Does::Tell => {
                 self.shared.told.notify_one();
                 self.wait_for_the_end().await
+            }
+            Does::Hold => {
+                self.manner.wrong = None;
+                self.shared.told.notify_one();
+                self.shared.goes_on.notified().await;
+                self.say(text).await.map(|()| true)
             }
             Does::Drip => {
                 for byte in text.chars() {

@@ -1,7 +1,8 @@
 //! A ledger in which everything has happened: a row of every kind, in every table, in every state that it can have.
 
 use crate::support::{
-    Sandbox, account, account_id, alert, attachments, end_run, instant, message, month, purchase, seal, take_run, usage,
+    Sandbox, account, account_id, alert, attachments, end_run, instant, lease_of, message, month, purchase, seal,
+    take_run, usage,
 };
 use creditd::app::App;
 use creditd::core::access::{Reach, Scope};
@@ -314,7 +315,7 @@ async fn mail(sandbox: &Sandbox, acme: &AccountId) {
         let deliveries: Vec<Delivery> = both.map(delivery).collect();
         store.record_deliveries(&deliveries, now).await.expect("recorded");
     };
-    let leased = store.lease_messages("a lease", now, 10, None).await.expect("messages").records;
+    let leased = store.lease_messages(&lease_of("a lease"), now, 10, None).await.expect("messages").records;
     let again = Next::Again { error: "the disk is full".into(), at: instant("2013-06-12T13:00:00Z") };
     record(&leased, vec![again, Next::Failed { error: "no such address".into(), suppress: true }]).await;
     let gone = leased[1].message.key.recipient().as_str();
@@ -326,7 +327,7 @@ async fn mail(sandbox: &Sandbox, acme: &AccountId) {
     };
     let messages = [with_parts, written(91, "ann@acme.example"), written(92, gone), written(93, "bob@acme.example")];
     store.write_messages(&messages).await.expect("written");
-    let leased = store.lease_messages("a lease", now, 10, None).await.expect("messages");
+    let leased = store.lease_messages(&lease_of("a lease"), now, 10, None).await.expect("messages");
     assert_eq!(leased.suppressed, 1);
     record(&leased.records[1..2], vec![Next::Ambiguous { error: "cut".into() }]).await;
     store.cancel_message(&messages[3].key).await.expect("cancelled");

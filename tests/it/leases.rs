@@ -1,0 +1,136 @@
+//! What a process has in hand: it is its own while the process lives, and free for others soon after it died or was held up.
+//!
+//! The processes that die or are stopped are real. What holds one up is a server that says nothing until the test lets it go on.
+
+use crate::delivery::{kit_with, open_and_write, options, run};
+use crate::support::smtp::{At, Does, Manner, SmtpServer};
+use crate::support::{Sandbox, alert, both_databases, instant};
+use creditd::core::outbox::OutboxState;
+use creditd::jobs::Kit;
+use creditd::mail::SmtpOptions;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+const WRITTEN: &str = "2013-02-01T12:00:00Z";
+const NOW: &str = "2013-02-01T13:00:00Z";
+
+/// A server that holds up the first message of its first session at a step of its delivery.
+async fn holding(at: At) -> SmtpServer {
+    SmtpServer::start(move |n| match n {
+        0 => Manner::wrong(at, Does::Hold),
+        _ => Manner::default(),
+    })
+    .await
+}
+
+/// What jobs work with, with short leases; one message at a time.
+fn kit(sandbox: &Sandbox, server: &SmtpServer) -> Kit {
+    let mut app = sandbox.at(NOW);
+    app.settings.jobs.lease_seconds = 1;
+    kit_with(app, SmtpOptions { connections: 1, ..options(server.port) })
+}
+
+/// Waits until the lease of whatever is in hand in `table` was extended by more than it lasts.
+pub async fn outlast(sandbox: &Sandbox, table: &str) {
+    let sql = format!("SELECT CAST(min(leased_until) AS TEXT) FROM {table} WHERE lease <> 'another'");
+    let until = async || sandbox.texts(&sql).await[0].parse::<i64>().expect("it is in hand");
+    let first = until().await;
+    while until().await < first + 1_000_000 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A process of its own that delivers what is due, to `server`, one message at a time.
+struct Deliverer(Child);
+
+impl Deliverer {
+    fn start(sandbox: &Sandbox, server: &SmtpServer) -> Deliverer {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_creditd"));
+        command.args(["run", "deliver", "--database-url", sandbox.url()]).current_dir(sandbox.path(""));
+        command.env("CREDITD_NOW", NOW).env("CREDITD__JOBS__LEASE_SECONDS", "1");
+        command.env("CREDITD__MAIL__TRANSPORT", "smtp").env("CREDITD__MAIL__SMTP__HOST", "127.0.0.1");
+        command.env("CREDITD__MAIL__SMTP__PORT", server.port.to_string()).env("CREDITD__MAIL__SMTP__TLS", "none");
+        command.env("CREDITD__MAIL__SMTP__CONNECTIONS", "1").env("CREDITD__MAIL__SMTP__TIMEOUT_SECONDS", "120");
+        Deliverer(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts"))
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.0.id().to_string()]).status().expect("a signal");
+        assert!(sent.success(), "it lives");
+    }
+
+    async fn ended(mut self) -> ExitStatus {
+        tokio::task::spawn_blocking(move || self.0.wait()).await.expect("waited").expect("it ends")
+    }
+}
+
+impl Drop for Deliverer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Delivers as soon as nobody else has what is due, until nothing is left.
+async fn deliver_the_rest(sandbox: &Sandbox, kit: &Kit) {
+    let left = async || sandbox.store().messages(None, Some(OutboxState::Pending), 1).await.expect("messages");
+    while !left().await.is_empty() {
+        run(kit, false).await.expect("it ends well");
+    }
+}
+
+both_databases! {
+    /// A message that takes longer than a lease stays its process's. What another has taken over all the same is not begun, and
+    /// nothing is written of it.
+    async fn what_is_in_hand_is_kept_and_what_is_anothers_is_left_alone(sandbox: Sandbox) {
+        let server = holding(At::Rcpt).await;
+        let keys = open_and_write(&sandbox, |acme| {
+            (1..=3).map(|n| alert(acme, n, "ann@acme.example", &instant(WRITTEN).plus_micros(n.into()).to_string())).collect()
+        })
+        .await;
+        let kit = kit(&sandbox, &server);
+        let watch = async {
+            server.told().await;
+            let taken = format!("UPDATE outbox SET lease = 'another' WHERE key = '{}'", keys[1]);
+            sandbox.execute(&taken).await.expect("taken");
+            outlast(&sandbox, "outbox").await;
+            let due = sandbox.store().due_messages(kit.app.now(), 10).await.expect("messages");
+            assert_eq!(due.iter().map(|record| &record.message.key).collect::<Vec<_>>(), [&keys[1]]);
+            server.go_on();
+        };
+        let (done, ()) = tokio::join!(run(&kit, false), watch);
+        assert_eq!(done.expect("it ends well").summary, "2 messages delivered, 0 failed, 1 not tried");
+        assert_eq!(server.taken().len(), 2);
+        assert_eq!(sandbox.texts("SELECT key FROM outbox WHERE lease = 'another' AND state = 'pending'").await, [keys[1].to_string()]);
+    }
+
+    /// A process that is killed leaves what it had in hand to the next one, when its short leases are over.
+    async fn what_a_killed_process_had_in_hand_is_delivered_by_another(sandbox: Sandbox) {
+        let server = holding(At::Rcpt).await;
+        open_and_write(&sandbox, |acme| (1..=9).map(|n| alert(acme, n, "ann@acme.example", WRITTEN)).collect()).await;
+        let killed = Deliverer::start(&sandbox, &server);
+        server.told().await;
+        killed.signal("-KILL");
+        killed.ended().await;
+        deliver_the_rest(&sandbox, &kit(&sandbox, &server)).await;
+        assert_eq!(server.taken().len(), 9);
+        sandbox.assert_verified().await;
+    }
+
+    /// A process that was stopped for longer than its leases sends nothing when it goes on: not the message whose words the server
+    /// waits for, and none of those behind it.
+    async fn a_process_that_was_stopped_sends_nothing_that_is_anothers(sandbox: Sandbox) {
+        let server = holding(At::Data).await;
+        open_and_write(&sandbox, |acme| (1..=9).map(|n| alert(acme, n, "ann@acme.example", WRITTEN)).collect()).await;
+        let stopped = Deliverer::start(&sandbox, &server);
+        server.told().await;
+        stopped.signal("-STOP");
+        deliver_the_rest(&sandbox, &kit(&sandbox, &server)).await;
+        let before = sandbox.store().messages(None, None, 10).await.expect("messages");
+        server.go_on();
+        stopped.signal("-CONT");
+        assert!(stopped.ended().await.success());
+        assert_eq!((server.taken().len(), server.sessions()), (9, 2));
+        assert_eq!(sandbox.store().messages(None, None, 10).await.expect("messages"), before);
+        sandbox.assert_verified().await;
+    }
+}
