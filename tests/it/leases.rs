@@ -9,8 +9,11 @@ use creditd::core::outbox::OutboxState;
 use creditd::jobs::Kit;
 use creditd::mail::SmtpOptions;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 const WRITTEN: &str = "2013-02-01T12:00:00Z";
+/// Ample for what takes a second.
+const LONG: Duration = Duration::from_secs(60);
 const NOW: &str = "2013-02-01T13:00:00Z";
 
 /// A server that holds up the first message of its first session at a step of its delivery.
@@ -33,10 +36,13 @@ fn kit(sandbox: &Sandbox, server: &SmtpServer) -> Kit {
 pub async fn outlast(sandbox: &Sandbox, table: &str) {
     let sql = format!("SELECT CAST(min(leased_until) AS TEXT) FROM {table} WHERE lease <> 'another'");
     let until = async || sandbox.texts(&sql).await[0].parse::<i64>().expect("it is in hand");
-    let first = until().await;
-    while until().await < first + 1_000_000 {
-        tokio::task::yield_now().await;
-    }
+    let is_extended = async {
+        let first = until().await;
+        while until().await < first + 1_000_000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, is_extended).await.expect("it is extended");
 }
 
 /// A process of its own that delivers what is due, to `server`, one message at a time.
