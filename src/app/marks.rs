@@ -82,7 +82,7 @@ impl App {
             daily: &daily,
             now,
             available: balance.available,
-            ending: &balance.ending,
+            ending: &balance.ending(),
             next_reset_at: balance.month_ends_at,
             pack_credits: Some(self.settings.credits.pack_credits),
         };

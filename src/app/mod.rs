@@ -142,6 +142,17 @@ pub struct Answer {
     pub cap: Option<UserCap>,
 }
 
+/// What is left of bonuses of one end: free credits that do not lapse with the month, or purchased ones that lapse (R13).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BonusLeft {
+    /// Of which type.
+    pub credit_type: CreditType,
+    /// When the rest of it lapses; `None` never.
+    pub ends_at: Option<Instant>,
+    /// What is left of it.
+    pub credits: Credits,
+}
+
 /// What an account has at an instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Balance {
@@ -165,12 +176,26 @@ pub struct Balance {
     pub month_ends_at: Instant,
     /// Free credits that lapse then, if they are not used.
     pub lapsing: Credits,
-    /// What ends before then, in the order in which it would be used.
-    pub ending: Vec<EndingGrant>,
+    /// What is left of bonuses that end otherwise than their type, those that end first before those that never do.
+    pub bonuses: Vec<BonusLeft>,
     /// When the next ones come; `None` while the account is closed.
     pub next_reset_at: Option<Instant>,
+    /// How many come then; 0 where none do.
+    pub next_allowance: Credits,
     /// The zone that decides that.
     pub zone: chrono_tz::Tz,
+}
+
+impl Balance {
+    /// What ends before the month does, in the order in which it would be used.
+    #[must_use]
+    pub fn ending(&self) -> Vec<EndingGrant> {
+        let ending = |bonus: &BonusLeft| {
+            let ends_at = bonus.ends_at.filter(|end| *end < self.month_ends_at)?;
+            Some(EndingGrant { credit_type: bonus.credit_type, ends_at, credits: bonus.credits })
+        };
+        self.bonuses.iter().filter_map(ending).collect()
+    }
 }
 
 /// Settings, store and clock.
@@ -337,12 +362,19 @@ pub fn balance_of(ledger: &Ledger, now: Instant) -> Result<Balance, Refusal> {
     let is_of_month = |grant: &&Grant| grant.credit_type == CreditType::Free && grant.expires_at == Some(month_ends_at);
     let mut lapsing = open().filter(is_of_month).map(|grant| grant.remaining);
     let lapsing = lapsing.try_fold(Credits::ZERO, Credits::plus).map_err(overflow)?;
-    let ending = open().filter_map(|grant| {
-        let ends_at = grant.expires_at.filter(|end| *end < month_ends_at)?;
-        Some(EndingGrant { credit_type: grant.credit_type, ends_at, credits: grant.remaining })
-    });
-    let mut ending: Vec<EndingGrant> = ending.collect();
-    ending.sort_by_key(|grant| grant.ends_at);
+    let is_bonus =
+        |grant: &&Grant| !is_of_month(grant) && (grant.credit_type == CreditType::Free || grant.expires_at.is_some());
+    let mut bonuses: Vec<BonusLeft> = Vec::new();
+    for grant in open().filter(is_bonus) {
+        let (credit_type, ends_at, credits) = (grant.credit_type, grant.expires_at, grant.remaining);
+        match bonuses.iter_mut().find(|bonus| (bonus.credit_type, bonus.ends_at) == (credit_type, ends_at)) {
+            Some(bonus) => bonus.credits = bonus.credits.plus(credits).map_err(overflow)?,
+            None => bonuses.push(BonusLeft { credit_type, ends_at, credits }),
+        }
+    }
+    bonuses.sort_by_key(|bonus| bonus.ends_at.unwrap_or(Instant::MAX));
+    let next_reset_at = ledger.next_reset_at(now);
+    let next_month = if now < ledger.account.opened_at { month } else { month.next() };
     Ok(Balance {
         account: ledger.account.id.clone(),
         at: now,
@@ -354,8 +386,9 @@ pub fn balance_of(ledger: &Ledger, now: Instant) -> Result<Balance, Refusal> {
         allowance: calendar.terms_in(month).allowance,
         month_ends_at,
         lapsing,
-        ending,
-        next_reset_at: ledger.next_reset_at(now),
+        bonuses,
+        next_reset_at,
+        next_allowance: next_reset_at.map_or(Credits::ZERO, |_| calendar.terms_in(next_month).allowance),
         zone: calendar.terms_in(month).zone,
     })
 }

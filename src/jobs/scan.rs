@@ -236,7 +236,7 @@ pub(super) async fn preview(
 fn with_left(balance: Balance, left: Credits) -> Balance {
     let purchased = balance.available.purchased.min(left);
     let free = Credits::new(left.get() - purchased.get());
-    Balance { available: Split { free, purchased }, lapsing: balance.lapsing.min(free), ending: Vec::new(), ..balance }
+    Balance { available: Split { free, purchased }, lapsing: balance.lapsing.min(free), bonuses: Vec::new(), ..balance }
 }
 
 /// The balance of an account whose alerts are over: where `threshold`, the least advanced, holds still, as many packs were bought as
@@ -465,7 +465,7 @@ fn facts_of(kit: &Kit, finding: &Finding, daily: &DailyUse, prices: &PriceMatrix
             daily,
             now,
             available: balance.available,
-            ending: &balance.ending,
+            ending: &balance.ending(),
             next_reset_at,
             pack_credits: Some(credits.pack_credits),
         }),

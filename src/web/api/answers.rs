@@ -299,6 +299,8 @@ pub(super) struct Balance {
     /// When the next free credits come; null while the account is closed.
     #[schema(format = DateTime)]
     next_reset_at: Option<String>,
+    /// How many come then; 0 where none do.
+    next_allowance: i64,
     /// The IANA time zone that decides that.
     zone: &'static str,
 }
@@ -319,6 +321,7 @@ impl Balance {
             lapsing: balance.lapsing.get(),
             month_ends_at: balance.month_ends_at.to_string(),
             next_reset_at: text(balance.next_reset_at.as_ref()),
+            next_allowance: balance.next_allowance.get(),
             zone: balance.zone.name(),
         }
     }

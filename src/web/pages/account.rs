@@ -7,7 +7,7 @@ use super::tables::{EquationRow, RowView, Teller, When, counts_said, equation};
 use super::{Pages, Shut};
 use crate::app::{LogAsk, Standing};
 use crate::core::calendar::Instant;
-use crate::core::credits::Credits;
+use crate::core::credits::{CreditType, Credits};
 use crate::core::forecast::{Forecast, Outlook};
 use crate::core::ids::printable;
 use crate::core::ledger::{Account, AccountStatus};
@@ -44,13 +44,17 @@ struct View {
     status: Option<String>,
     total: String,
     free: String,
-    allowance: String,
+    /// That the free ones are those of the month alone, where they are: how many those are at its beginning.
+    allowance: Option<String>,
+    /// How many of the free ones are those of the month, where there are bonuses beside them.
+    of_month: Option<String>,
     /// Thousandths of the allowance, for a bar.
-    free_permille: i64,
+    free_permille: Option<i64>,
     lapses: When,
-    lapsing: String,
-    ending: Vec<Ending>,
+    has_lapsing: bool,
+    free_bonuses: Vec<Bonus>,
     purchased: String,
+    purchased_bonuses: Vec<Bonus>,
     held: Option<String>,
     forecast: Vec<String>,
     zone: &'static str,
@@ -64,10 +68,11 @@ struct View {
 }
 
 #[derive(Serialize)]
-struct Ending {
+struct Bonus {
     credits: String,
-    credit_type: &'static str,
-    at: When,
+    is_one: bool,
+    /// When it lapses; none never.
+    ends: Option<When>,
 }
 
 #[derive(Serialize)]
@@ -88,11 +93,21 @@ pub(super) async fn overview(State(pages): State<Pages>, at: AtAccount) -> Resul
     let Standing { balance, forecast, month, .. } = &standing;
     let (zone, allowance) = (balance.zone, balance.allowance);
     let credits = |credits: Credits| teller.credits(credits);
-    let ending = balance.ending.iter().map(|grant| Ending {
-        credits: credits(grant.credits),
-        credit_type: grant.credit_type.as_str(),
-        at: When::new(grant.ends_at, zone, locale),
-    });
+    let bonuses = |of: CreditType| -> Vec<Bonus> {
+        let bonuses = balance.bonuses.iter().filter(|bonus| bonus.credit_type == of).map(|bonus| Bonus {
+            credits: credits(bonus.credits),
+            is_one: bonus.credits.get() == 1,
+            ends: bonus.ends_at.map(|at| When::new(at, zone, locale)),
+        });
+        bonuses.collect()
+    };
+    let free_bonuses = bonuses(CreditType::Free);
+    let (has_allowance, has_bonuses) = (!allowance.is_zero(), !free_bonuses.is_empty());
+    let of_month = if has_allowance {
+        format!("{} of the month’s {}", credits(balance.lapsing), credits(allowance))
+    } else {
+        format!("{} of the month", credits(balance.lapsing))
+    };
     let held = balance.held.total();
     let settings = &app.settings.credits;
     let buy = settings.buy_url.as_ref().map(|url| {
@@ -106,14 +121,17 @@ pub(super) async fn overview(State(pages): State<Pages>, at: AtAccount) -> Resul
         status: status(&standing, locale),
         total: credits(balance.available.total()),
         free: credits(balance.available.free),
-        allowance: credits(allowance),
-        free_permille: permille(balance.available.free, allowance.max(balance.available.free)),
+        allowance: (has_allowance && !has_bonuses).then(|| credits(allowance)),
+        of_month: has_bonuses.then_some(of_month),
+        free_permille: (has_allowance || !balance.available.free.is_zero())
+            .then(|| permille(balance.available.free, allowance.max(balance.available.free))),
         lapses: When::new(balance.month_ends_at, zone, locale),
-        lapsing: credits(balance.lapsing),
-        ending: ending.collect(),
+        has_lapsing: !balance.lapsing.is_zero(),
+        free_bonuses,
         purchased: credits(balance.available.purchased),
+        purchased_bonuses: bonuses(CreditType::Purchased),
         held: (!held.is_zero()).then(|| credits(held)),
-        forecast: said(forecast, &standing, &at.record.account, locale),
+        forecast: said(forecast, &standing, locale),
         zone: zone.name(),
         month: month_title(balance.month),
         equation: equation(&month.totals, locale, false),
@@ -146,7 +164,8 @@ pub(super) fn banner(standing: &Standing, stops: &[String], locale: Locale) -> O
     let total = standing.balance.available.total();
     let stops = if stops.is_empty() { "Actions that cost credits".to_owned() } else { listed(stops, STOPS_SHOWN) };
     if total <= Credits::ZERO {
-        let next = standing.balance.next_reset_at.map(|at| moment(at, standing.balance.zone, locale));
+        let next = standing.balance.next_reset_at.filter(|_| !standing.balance.next_allowance.is_zero());
+        let next = next.map(|at| moment(at, standing.balance.zone, locale));
         let next = next.map(|next| format!(" or new free ones come on {next}")).unwrap_or_default();
         let text = format!("{stops} are refused until credits are bought{next}.");
         return Some(Banner { tone: "empty", title: "No credits are left".to_owned(), text });
@@ -179,7 +198,7 @@ fn of_credits(credits: Credits, locale: Locale) -> String {
 }
 
 /// How long the credits last, in sentences.
-pub(super) fn said(forecast: &Forecast, standing: &Standing, account: &Account, locale: Locale) -> Vec<String> {
+pub(super) fn said(forecast: &Forecast, standing: &Standing, locale: Locale) -> Vec<String> {
     let balance = &standing.balance;
     let zone = balance.zone;
     // Whoever is not open uses nothing, and an account that is closed has no reset to come.
@@ -188,13 +207,12 @@ pub(super) fn said(forecast: &Forecast, standing: &Standing, account: &Account, 
         return status(standing, locale).into_iter().collect();
     };
     let at = |at: Option<Instant>| at.map(|at| hour(at, zone, locale));
-    let brings_none = account.calendar.terms_in(balance.month.next()).allowance.is_zero();
-    let fresh = if brings_none {
+    let mut sentences = Vec::new();
+    let fresh = if balance.next_allowance.is_zero() {
         format!("the next month begins on {reset}, which brings no free credits")
     } else {
         format!("new free credits come on {reset}")
     };
-    let mut sentences = Vec::new();
     let first = match (forecast.outlook, at(forecast.runs_out_at), at(forecast.free_runs_out_at)) {
         (Outlook::Empty, ..) => format!("Nothing is left. {}.", sentence(&fresh)),
         (Outlook::RunsOut, Some(out), _) => {
@@ -219,7 +237,7 @@ pub(super) fn said(forecast: &Forecast, standing: &Standing, account: &Account, 
     }
     if let (Outlook::RunsOut | Outlook::Empty, Some(packs @ 1..)) = (forecast.outlook, forecast.packs_needed) {
         let packs = if packs == 1 { "One pack".to_owned() } else { format!("{} packs", locale.number(packs)) };
-        sentences.push(format!("{packs} would carry to the reset."));
+        sentences.push(format!("{packs} would carry to the end of the month."));
     }
     sentences
 }
@@ -237,7 +255,6 @@ struct PriceRow {
     help: String,
     /// What it costs now; none where it cannot be done now.
     credits: Option<String>,
-    is_free: bool,
     since: Option<When>,
     /// What it will cost, and from when on.
     next: Vec<NextPrice>,
@@ -274,7 +291,6 @@ fn price_rows<'a>(actions: impl Iterator<Item = &'a Action>, now: Instant, zone:
             code: action.code.to_string(),
             help: printable(&action.help),
             credits: credits.map(|credits| locale.number(credits.get())),
-            is_free: credits.is_some_and(Credits::is_zero),
             since: since.map(|from| When::new(from, zone, locale)),
             next: next.collect(),
         }

@@ -45,7 +45,7 @@ pub(super) async fn html(State(pages): State<Pages>, AtEmbed(record): AtEmbed) -
         account: record.account.id.to_string(),
         free: locale.number(standing.balance.available.free.get()),
         purchased: locale.number(standing.balance.available.purchased.get()),
-        forecast: said(&standing.forecast, &standing, &record.account, locale).into_iter().next().unwrap_or_default(),
+        forecast: said(&standing.forecast, &standing, locale).into_iter().next().unwrap_or_default(),
         page: page_of(&pages, &record),
     };
     let html = rendered("banner.html", &Shell::of_nobody(&pages, ""), &view);
@@ -69,6 +69,7 @@ pub(super) async fn json(State(pages): State<Pages>, AtEmbed(record): AtEmbed) -
         "allowance": balance.allowance.get(),
         "status": balance.status.as_str(),
         "next_reset_at": balance.next_reset_at.map(|at| at.to_string()),
+        "next_allowance": balance.next_allowance.get(),
         "free_runs_out_at": forecast.free_runs_out_at.map(|at| at.to_string()),
         "runs_out_at": forecast.runs_out_at.map(|at| at.to_string()),
         "zone": balance.zone.name(),

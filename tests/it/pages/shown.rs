@@ -1,12 +1,13 @@
 //! What pages show of statements that were sent, of ranges and of accounts that are closed, and how they say no.
 
 use super::http::{Asked, Site};
-use super::{NOW, OPERATOR, admin_of, cookie, email, form_token_of, world};
+use super::{NOW, OPERATOR, admin_of, cookie, email, form_token_of, visit_token, world};
 use crate::access::state;
-use crate::support::{Sandbox, account_id, both_databases};
-use creditd::core::credits::Credits;
+use crate::support::{Sandbox, account_id, both_databases, instant};
+use creditd::core::credits::{CreditType, Credits};
 use creditd::core::ids::Key;
-use creditd::core::ledger::{Call, Closing, NewTerms};
+use creditd::core::ledger::{Adjust, Bonus, Call, Closing, NewTerms};
+use creditd::core::signed::Purpose;
 use creditd::store::Admin;
 
 both_databases! {
@@ -72,15 +73,81 @@ both_databases! {
         site.close().await;
     }
 
+    /// No free credits are promised where none come, and bonuses stand apart from what lapses with the month.
+    async fn what_comes_and_what_lapses_is_said_as_it_is(sandbox: Sandbox) {
+        let app = world(&sandbox).await;
+        let acme = account_id("acme");
+        let key = creditd::jobs::signing_key(&app).await.expect("a key");
+        let ann = visit_token(admin_of("acme", "ann@acme.example"), "2013-04-20T20:00:00Z", Purpose::Cookie, &key);
+        let ann = format!("creditd={ann}");
+        let say = async |at: &str, path: &str| {
+            let site = Site::open(sandbox.at(at)).await;
+            let page = site.get(path, &ann).await;
+            site.close().await;
+            assert_eq!(page.status, 200, "{}", page.body);
+            page.body
+        };
+        let page = say(NOW, "/accounts/acme").await;
+        for says in [" of 1,500", "What is unused lapses on <time datetime=\"2013-04-01T04:00:00Z\"", "free credits come on 1 April 2013"] {
+            assert!(page.contains(says), "{says}: {page}");
+        }
+        let terms = NewTerms { key: Key::new("terms").expect("a key"), zone: None, allowance: Some(Credits::ZERO) };
+        app.call(&acme, Call::Terms(terms)).await.expect("from April on");
+        let gift = Bonus {
+            key: Key::new("kept").expect("a key"),
+            credit_type: CreditType::Free,
+            credits: Credits::new(1),
+            expires_at: None,
+            comment: "sorry".to_owned(),
+        };
+        let [key, later] = [Key::new("later").expect("a key"), Key::new("lapses").expect("a key")];
+        let until = Some(instant("2013-06-01T04:00:00Z"));
+        app.call(&acme, Call::Bonus(gift.clone())).await.expect("granted");
+        app.call(&acme, Call::Bonus(Bonus { key, credits: Credits::new(250), expires_at: until, ..gift.clone() })).await.expect("granted");
+        let purchased = Bonus { key: later, credit_type: CreditType::Purchased, credits: Credits::new(80), expires_at: until, ..gift };
+        app.call(&acme, Call::Bonus(purchased)).await.expect("granted");
+        let page = say(NOW, "/accounts/acme").await;
+        let june = "<time datetime=\"2013-06-01T04:00:00Z\">1 June 2013, 00:00 EDT</time>";
+        for says in [
+            "of the month’s 1,500; what is unused of them lapses on",
+            "1 is from a bonus and never lapses.",
+            &format!("250 are from a bonus and lapse on {june}."),
+            &format!("80 are from a bonus and lapse on {june}."),
+            "The others never lapse.",
+            "1 April 2013, 00:00 EDT, which brings no free credits.",
+        ] {
+            assert!(page.contains(says), "{says}: {page}");
+        }
+        let then = "2013-04-20T12:00:00Z";
+        let page = say(then, "/accounts/acme").await;
+        assert!(page.contains("0 of the month.") && !page.contains("free credits come on"), "{page}");
+        let all = Adjust { key: Key::new("all").expect("a key"), credit_type: CreditType::Free, credits: Credits::new(251), comment: "ended".to_owned() };
+        let bought = Adjust { key: Key::new("bought").expect("a key"), credit_type: CreditType::Purchased, credits: Credits::new(2_580), ..all.clone() };
+        for adjust in [all, bought] {
+            sandbox.at(then).call(&acme, Call::Adjust(adjust)).await.expect("taken");
+        }
+        let page = say(then, "/accounts/acme").await;
+        for says in ["This month brought none.", "are refused until credits are bought.", "Nothing is left. The next month begins on 1 May 2013, 00:00 EDT, which brings no free credits."] {
+            assert!(page.contains(says), "{says}: {page}");
+        }
+        for false_now in ["lapses on", "come on", " of 0"] {
+            assert!(!page.contains(false_now), "{false_now}: {page}");
+        }
+        let json = say(then, "/embed/accounts/acme/banner.json").await;
+        let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        assert_eq!((&json["allowance"], &json["next_allowance"], &json["level"]), (&0.into(), &0.into(), &"exhausted".into()), "{json}");
+        assert!(json["text"].as_str().is_some_and(|text| text.ends_with("are refused until credits are bought.")), "{json}");
+        sandbox.assert_verified().await;
+    }
+
     /// From the new key on, what was signed before lets nobody in; mails are ended by their links as before.
     async fn all_visits_are_ended_at_once(sandbox: Sandbox) {
-        use creditd::core::signed::Purpose;
         use creditd::jobs::{signing_key, visit_key};
         let app = world(&sandbox).await;
         let before = visit_key(&app).await.expect("a key");
         let to_end_mails = signing_key(&app).await.expect("a key");
         assert!(before == to_end_mails, "there is one key at first");
-        let link = super::visit_token(OPERATOR, "2013-03-20T20:00:00Z", Purpose::Link, &before);
+        let link = visit_token(OPERATOR, "2013-03-20T20:00:00Z", Purpose::Link, &before);
         let ops = cookie(&app, OPERATOR).await;
         for bytes in [[1; 32], [2; 32]] {
             sandbox.store().renew_visit_key(bytes).await.expect("renewed");
@@ -91,7 +158,7 @@ both_databases! {
         assert_eq!(site.get("/platform", &ops).await.status, 403);
         assert_eq!(site.ask(Asked::get(&format!("/enter/{link}"))).await.status, 403);
         let key = visit_key(&app).await.expect("a key");
-        let link = super::visit_token(OPERATOR, "2013-03-20T20:00:00Z", Purpose::Link, &key);
+        let link = visit_token(OPERATOR, "2013-03-20T20:00:00Z", Purpose::Link, &key);
         assert_eq!(site.ask(Asked::get(&format!("/enter/{link}"))).await.status, 200);
         site.close().await;
         sandbox.assert_verified().await;
