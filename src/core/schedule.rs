@@ -253,6 +253,8 @@ pub struct Due {
     pub overdue: usize,
     /// Missed periods that have left the window (counted as far back as one more window): only a person runs them.
     pub expired: usize,
+    /// The oldest of those.
+    pub expired_first: Option<Slot>,
     /// The newest of those.
     pub expired_last: Option<Slot>,
 }
@@ -430,8 +432,10 @@ impl Schedule {
         let overdue = slots.iter().filter(late).count();
         let capped = slots.len().saturating_sub(SLOTS_MAX);
         slots.truncate(SLOTS_MAX);
-        let expired_last = expired.iter().copied().max_by_key(|slot: &Slot| (slot.due_at(), *slot));
-        Due { slots, capped, overdue, expired: expired.len(), expired_last }
+        let by_time = |slot: &Slot| (slot.due_at(), *slot);
+        let expired_first = expired.iter().copied().min_by_key(by_time);
+        let expired_last = expired.iter().copied().max_by_key(by_time);
+        Due { slots, capped, overdue, expired: expired.len(), expired_first, expired_last }
     }
 
     /// The newest ring is due unless it, or a later one before the clock stepped back, is recorded.

@@ -59,7 +59,7 @@ pub(super) async fn news(kit: &Kit, id: RunId, result: &Result<Done, JobError>) 
         (None, Err(_)) if kit.app.settings.mail.operators.is_empty() => None,
         (None, Err(error)) => {
             let why = error.to_string();
-            let facts = JobFailed { job, slot, failed_at: now, why: why.clone(), missed: 0, locale };
+            let facts = JobFailed { job, slot, failed_at: now, why: why.clone(), missed: 0, oldest: slot, locale };
             let messages = to_operators(kit, |to| kit.templates.job_failed(&facts, to));
             let why = cut_text(&why, WHY_CHARS_MAX);
             Some(Telling::Begins(Incident { job, wrong: Wrong::Fails, slot, began_at: now, why }, messages))
@@ -83,7 +83,9 @@ pub async fn tell_missed(kit: &Kit, schedule: &Schedule, due: &Due) -> Result<()
             let why = why_missed(schedule.window_days);
             // The key of the notice, so that it comes once.
             let began_at = slot.due_at();
-            let facts = JobFailed { job, slot, failed_at: began_at, why: why.clone(), missed: due.expired, locale };
+            let oldest = due.expired_first.unwrap_or(slot);
+            let facts =
+                JobFailed { job, slot, failed_at: began_at, why: why.clone(), missed: due.expired, oldest, locale };
             let messages = to_operators(kit, |to| kit.templates.job_failed(&facts, to));
             // They are due now, whenever that was.
             let messages = messages.into_iter().map(|message| Message { created_at: now, ..message }).collect();

@@ -47,7 +47,7 @@ pub async fn plan_due(app: &App, schedule: &Schedule) -> Result<Due, StoreError>
     let mut due = schedule.due(&recorded, &zones, now);
     // Days of which nobody wants to hear are missed by nobody.
     if schedule.job == Job::DailyReport && due.expired > 0 && !app.store.is_daily_report_wanted().await? {
-        (due.expired, due.expired_last) = (0, None);
+        (due.expired, due.expired_first, due.expired_last) = (0, None, None);
     }
     Ok(due)
 }

@@ -40,6 +40,8 @@ pub struct JobFailed {
     pub why: String,
     /// How many slots were never run and are not run by themselves any more, of which `slot` is the newest; 0 where a run failed.
     pub missed: usize,
+    /// The oldest of those; `slot` where a run failed.
+    pub oldest: Slot,
     /// How operators write dates.
     pub locale: Locale,
 }
@@ -92,9 +94,11 @@ struct WellView<'a> {
 
 /// What an operator may type.
 #[derive(Serialize)]
-struct Command {
-    command: String,
-    what: &'static str,
+pub struct Command {
+    /// The command.
+    pub command: String,
+    /// What it does, such as `shows its last runs`.
+    pub what: &'static str,
 }
 
 impl Templates {
@@ -103,10 +107,10 @@ impl Templates {
     /// # Errors
     /// [`NoticeError`] when a template fails on these facts.
     pub fn job_failed(&self, facts: &JobFailed, to: &Mailbox) -> Result<Message, NoticeError> {
-        let JobFailed { job, slot, failed_at, why, missed, locale } = facts;
+        let JobFailed { job, slot, failed_at, why, missed, oldest, locale } = facts;
         let key = NoticeKey::job_failed(*job, *failed_at, to.address.clone());
         let why = without_addresses(why);
-        let commands = if *missed > 0 { commands_for_missed(*job, *slot) } else { commands(*job, *slot) };
+        let commands = if *missed > 0 { commands_for_missed(*job, *oldest, *slot) } else { commands(*job, *slot) };
         let view = FailedView {
             locale: *locale,
             job: job.as_str(),
@@ -153,22 +157,25 @@ fn covers(slot: Slot, at: Instant, locale: Locale) -> String {
     }
 }
 
-/// What brings back what was missed.
-fn commands_for_missed(job: Job, slot: Slot) -> Vec<Command> {
-    let (from, to) = match slot {
-        Slot::Day(day, _) => (day.to_string(), next_day(day).to_string()),
-        Slot::Month(month, _) => (month.to_string(), month.next().to_string()),
-        Slot::Tick(_) => return commands(job, slot),
+/// What brings back what was missed, from the oldest slot to the newest.
+#[must_use]
+pub fn commands_for_missed(job: Job, first: Slot, last: Slot) -> Vec<Command> {
+    let (from, to) = match (first, last) {
+        (Slot::Day(first, _), Slot::Day(last, _)) => (first.to_string(), next_day(last).to_string()),
+        (Slot::Month(first, _), Slot::Month(last, _)) => (first.to_string(), last.next().to_string()),
+        _ => return commands(job, last),
     };
     let create = format!("creditd backfill create --job {job} --from {from} --to {to}");
     vec![
         Command { command: "creditd jobs next".to_owned(), what: "says how many there are" },
-        Command { command: format!("{create} --dry-run"), what: "shows the slots of a range; widen --from" },
-        Command { command: format!("{create} --email"), what: "runs them, and writes their mails" },
+        Command { command: format!("{create} --dry-run"), what: "shows what would be run" },
+        Command { command: format!("{create} --email"), what: "runs that, and writes its mails" },
     ]
 }
 
-fn commands(job: Job, slot: Slot) -> Vec<Command> {
+/// What to type where `job` failed for `slot`, what tells most first.
+#[must_use]
+pub fn commands(job: Job, slot: Slot) -> Vec<Command> {
     let period = match slot {
         Slot::Tick(_) => String::new(),
         Slot::Day(day, _) => format!(" --day {day}"),
@@ -218,14 +225,16 @@ fn without_addresses(text: &str) -> String {
 /// A notice to look at.
 #[must_use]
 pub fn sample_job_failed() -> JobFailed {
+    let slot = Slot::Tick(Instant::from_micros(1_362_108_600_000_000)); // 2013-03-01T03:30:00Z
     JobFailed {
         job: Job::Verify,
-        slot: Slot::Tick(Instant::from_micros(1_362_108_600_000_000)), // 2013-03-01T03:30:00Z
+        slot,
         failed_at: Instant::from_micros(1_362_108_604_000_000),
         why: "the ledger does not add up; `creditd verify` shows all differences. the balance is what the grants have left: \
               acme: balance of free + purchased should be 1500 + 2251, is 1500 + 2250"
             .to_owned(),
         missed: 0,
+        oldest: slot,
         locale: Locale::default(),
     }
 }
@@ -242,6 +251,7 @@ pub fn sample_job_missed() -> JobFailed {
         failed_at: slot.due_at(),
         why: why_missed(400),
         missed: 3,
+        oldest: Slot::Month(newest.previous().previous(), Tz::UTC),
         ..sample_job_failed()
     }
 }
@@ -249,7 +259,7 @@ pub fn sample_job_missed() -> JobFailed {
 /// A notice to look at.
 #[must_use]
 pub fn sample_job_well() -> JobWell {
-    let JobFailed { job, slot: _, failed_at, why, missed: _, locale } = sample_job_failed();
+    let JobFailed { job, failed_at, why, locale, .. } = sample_job_failed();
     JobWell {
         job,
         slot: Slot::Tick(Instant::from_micros(1_362_195_000_000_000)), // 2013-03-02T03:30:00Z
@@ -265,7 +275,7 @@ pub fn sample_job_well() -> JobWell {
 /// A notice to look at.
 #[must_use]
 pub fn sample_job_caught_up() -> JobWell {
-    let JobFailed { job, slot, failed_at, why, missed: _, locale } = sample_job_missed();
+    let JobFailed { job, slot, failed_at, why, locale, .. } = sample_job_missed();
     let outcome = CAUGHT_UP.to_owned();
     JobWell { job, slot, began_at: failed_at, why, missed: true, outcome, locale, ..sample_job_well() }
 }

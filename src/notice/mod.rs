@@ -19,8 +19,8 @@ mod statement;
 pub mod words;
 
 pub use jobs::{
-    CAUGHT_UP, JobFailed, JobWell, sample_job_caught_up, sample_job_failed, sample_job_missed, sample_job_well,
-    why_missed,
+    CAUGHT_UP, Command, JobFailed, JobWell, commands, commands_for_missed, sample_job_caught_up, sample_job_failed,
+    sample_job_missed, sample_job_well, why_missed,
 };
 pub use lapse_soon::{LapseSoon, sample_lapse_soon};
 pub use low_credit::{LowCredit, Pack, sample_low_credit};

@@ -185,7 +185,7 @@ fn what_was_missed_is_said_to_be_for_a_person() {
     for said in [
         "missed 3 periods",
         "December 2011 in UTC",
-        "creditd backfill create --job monthly-report --from 2011-12 --to 2012-01 --email",
+        "creditd backfill create --job monthly-report --from 2011-10 --to 2012-01 --email",
         "No other mail comes about this until none of them is left; then one says so.",
     ] {
         assert!(message.text.contains(said) && message.html.contains(said), "{said}: {}", message.text);

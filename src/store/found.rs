@@ -72,17 +72,27 @@ impl Store {
         rows.iter().map(read_found).collect()
     }
 
-    /// Up to `limit` open alerts behind `after`, the newest first; of one account that is at several levels, each.
+    /// Up to `limit` accounts with open alerts behind `after`, those that fell last first: the alert of the most advanced level that
+    /// is open.
     ///
     /// # Errors
     /// [`StoreError`](super::StoreError).
-    pub async fn newest_alerts(&self, after: Option<(Instant, &AccountId)>, limit: usize) -> Result<Vec<AlertRecord>> {
+    pub async fn newest_alerts(
+        &self,
+        after: Option<(Instant, &AccountId)>,
+        limit: usize,
+    ) -> Result<Vec<(AlertRecord, FoundAccount)>> {
         let (at, account) = after.map_or((Instant::MAX, ""), |(at, account)| (at, account.as_str()));
         let rows = self
             .query(
-                "SELECT account_id, level, crossing, threshold, opened_at, resolved_at FROM alerts
-                  WHERE resolved_at IS NULL AND opened_at <= $1 AND (opened_at <> $1 OR account_id > $2)
-                  ORDER BY opened_at DESC, account_id, threshold LIMIT $3",
+                "SELECT a.account_id, a.level, a.crossing, a.threshold, a.opened_at, a.resolved_at,
+                        o.name, o.balance_free + o.balance_purchased
+                   FROM alerts AS a JOIN accounts AS o ON o.account_id = a.account_id
+                  WHERE a.resolved_at IS NULL AND a.opened_at <= $1 AND (a.opened_at <> $1 OR a.account_id > $2)
+                    AND NOT EXISTS (SELECT 1 FROM alerts AS b
+                                     WHERE b.account_id = a.account_id AND b.resolved_at IS NULL
+                                       AND (b.threshold < a.threshold OR (b.threshold = a.threshold AND b.level < a.level)))
+                  ORDER BY a.opened_at DESC, a.account_id LIMIT $3",
             )
             .bind(at.micros())
             .bind(account.to_owned())
@@ -90,7 +100,13 @@ impl Store {
             .fetch_all()
             .await
             .while_("listing open alerts")?;
-        rows.iter().map(read_alert).collect()
+        let read = |row: &super::sql::Row| {
+            let alert = read_alert(row)?;
+            let found =
+                FoundAccount { account: alert.account.clone(), name: row.get(6), balance: Credits::new(row.get(7)) };
+            Ok((alert, found))
+        };
+        rows.iter().map(read).collect()
     }
 
     /// The run of `job` for its newest slot.

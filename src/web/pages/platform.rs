@@ -15,12 +15,14 @@ use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, Email, cut_text, printable};
 use crate::core::locale::Locale;
 use crate::core::run::RunState;
-use crate::core::schedule::{Job, Schedule};
+use crate::core::schedule::{Due, Job, Schedule, Slot};
 use crate::core::statement::{DateRange, Grouping, ReportSpec, Scope};
 use crate::jobs::{has_work, plan_due};
+use crate::notice::words::shorten;
+use crate::notice::{Command, commands, commands_for_missed};
 use crate::report::chart::{Frame, Subject, chart};
 use crate::report::{days, make, svg};
-use crate::store::{AlertRecord, BackfillRecord, FoundAccount, OutboxRecord};
+use crate::store::{AlertRecord, BackfillRecord, FoundAccount, OutboxRecord, Wrong};
 use axum::extract::{Query as Asked, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -47,6 +49,8 @@ const SHORT: usize = 10;
 const LONG: usize = 50;
 /// Characters of what a run did, or why it failed.
 const OUTCOME_CHARS_MAX: usize = 240;
+/// Characters of the name of an account in a list.
+const NAME_CHARS_MAX: usize = 60;
 
 /// What was found last, and when. Who asks meanwhile waits for the one who looks.
 #[derive(Default)]
@@ -75,6 +79,10 @@ struct JobView {
     /// Slots that wait for their run, and those that only a person runs.
     waiting: u64,
     expired: u64,
+    /// Since when it fails, while it does.
+    failing_since: Option<String>,
+    /// What of it needs somebody, in a line each.
+    needs: Vec<String>,
 }
 
 /// The whole platform.
@@ -120,7 +128,7 @@ struct LevelCount {
 
 #[derive(Serialize)]
 struct AlertView {
-    account: String,
+    account: AccountRow,
     level: String,
     threshold: String,
     since: When,
@@ -179,20 +187,34 @@ fn utc(at: Instant) -> String {
 }
 
 impl JobView {
-    async fn of(pages: &Pages, schedule: &Schedule, health: &Health) -> Result<JobView, Shut> {
+    async fn of(pages: &Pages, schedule: &Schedule, health: &Health, locale: Locale) -> Result<JobView, Shut> {
         let (app, job) = (pages.app(), schedule.job);
         let now = app.now();
         let due = plan_due(app, schedule).await?;
         let stands = health.figures.jobs.get(&job).copied().unwrap_or_default();
-        let last = app.store.newest_run(job).await?.map(|record| record.run);
+        let newest = app.store.newest_run(job).await?;
+        let last = newest.as_ref().map(|record| &record.run);
         let is_failing = stands.failed || stands.failing_since.is_some();
-        let (tone, word) = match (is_failing, last.as_ref().map(|run| (run.state, run.standing()))) {
+        let mut needs = Vec::new();
+        let mut failing_since = None;
+        if is_failing {
+            let incident = app.store.incident(job, Wrong::Fails).await?;
+            let failed = newest.as_ref().filter(|record| record.run.state == RunState::Failed);
+            let why = failed.and_then(|record| record.run.outcome.clone());
+            let why = why.or_else(|| incident.as_ref().map(|incident| incident.why.clone()));
+            let slot = failed.map(|record| record.id.slot).or(incident.map(|incident| incident.slot));
+            let since = stands.failing_since.or(failed.and_then(|record| record.run.finished_at)).map(utc);
+            needs.push(failing(job, since.as_deref(), why.as_deref(), slot));
+            failing_since = since;
+        }
+        needs.extend(missed(schedule, &due, locale));
+        let (tone, word) = match (is_failing, last.map(|run| (run.state, run.standing()))) {
             (true, _) => ("failing", "failing"),
             (false, Some((RunState::Running, standing))) => ("well", standing),
             (false, Some(_)) => ("well", "well"),
             (false, None) => ("idle", "never ran"),
         };
-        let outcome = last.as_ref().and_then(|run| run.outcome.as_deref());
+        let outcome = last.and_then(|run| run.outcome.as_deref());
         Ok(JobView {
             name: job.as_str(),
             tone,
@@ -204,8 +226,46 @@ impl JobView {
             // A slot of what finds nothing to do is never run, and nobody waits for it.
             waiting: if has_work(app, job, &[]).await? { (due.slots.len() + due.capped) as u64 } else { 0 },
             expired: due.expired as u64,
+            failing_since,
+            needs,
         })
     }
+}
+
+/// That a job fails, since when and why, and what tells more.
+fn failing(job: Job, since: Option<&str>, why: Option<&str>, slot: Option<Slot>) -> String {
+    let why = why.map(|why| cut_text(&printable(why.trim_end_matches('.')), OUTCOME_CHARS_MAX));
+    let mut need = match since {
+        Some(since) => format!("The job {job} has failed since {since}"),
+        None => format!("The job {job} fails"),
+    };
+    need.extend(why.iter().flat_map(|why| [": ", why]));
+    if !need.ends_with('…') {
+        need.push('.');
+    }
+    let help = slot.and_then(|slot| commands(job, slot).into_iter().next());
+    if let Some(Command { command, what }) = help.filter(|help| !need.contains(&help.command)) {
+        need.push_str(&format!(" {command} {what}."));
+    }
+    need
+}
+
+/// That nothing runs by itself what a job missed, and what does, as the mail to operators has it.
+fn missed(schedule: &Schedule, due: &Due, locale: Locale) -> Option<String> {
+    let (first, last) = due.expired_first.zip(due.expired_last)?;
+    let (count, job) = (due.expired as u64, schedule.job);
+    let (what, them) = match count {
+        1 => ("one missed slot is".to_owned(), "that"),
+        _ => (format!("{} missed slots are", locale.number(count)), "them"),
+    };
+    // How many there are was said.
+    let by_hand = commands_for_missed(job, first, last).into_iter().skip(1);
+    let by_hand: Vec<String> = by_hand.map(|Command { command, what }| format!("{command} {what}")).collect();
+    Some(format!(
+        "{job}: {what} older than the window of {} days, and nothing runs {them} by itself. {}.",
+        schedule.window_days,
+        by_hand.join("; "),
+    ))
 }
 
 /// `240 ms`, `3.2 s`, `4 min`.
@@ -228,7 +288,7 @@ async fn facts(pages: &Pages) -> Result<Arc<Facts>, Shut> {
     let schedules = schedules::load(app.settings.cron.dir.as_deref()).map_err(|error| Shut::Broken(Box::new(error)))?;
     let mut jobs = Vec::new();
     for schedule in &schedules {
-        jobs.push(JobView::of(pages, schedule, &health).await?);
+        jobs.push(JobView::of(pages, schedule, &health, app.settings.mail.locale).await?);
     }
     let facts = Arc::new(Facts { health, jobs, at: app.now() });
     *kept = Some((Moment::now(), Arc::clone(&facts)));
@@ -311,19 +371,8 @@ pub(super) async fn show(State(pages): State<Pages>, AtPlatform(guest): AtPlatfo
 
 /// What needs somebody.
 fn needs(facts: &Facts, locale: Locale) -> Vec<String> {
-    let mut needs = Vec::new();
+    let mut needs: Vec<String> = facts.jobs.iter().flat_map(|job| job.needs.clone()).collect();
     let figures = &facts.health.figures;
-    for job in facts.jobs.iter().filter(|job| job.tone == "failing") {
-        needs.push(format!("The job {} fails.", job.name));
-    }
-    for job in facts.jobs.iter().filter(|job| job.expired > 0) {
-        let what = if job.expired == 1 {
-            "one missed slot is".to_owned()
-        } else {
-            format!("{} missed slots are", locale.number(job.expired))
-        };
-        needs.push(format!("{}: {what} too old to be caught up; creditd run {} does such.", job.name, job.name));
-    }
     let mails = [(figures.failed, "was given up", "were given up"), (figures.ambiguous, "is in doubt", "are in doubt")];
     for (count, one, many) in mails.into_iter().filter(|(count, ..)| *count > 0) {
         let what =
@@ -355,9 +404,9 @@ fn needs(facts: &Facts, locale: Locale) -> Vec<String> {
     needs
 }
 
-fn alert_view(alert: &AlertRecord, locale: Locale) -> AlertView {
+fn alert_view((alert, found): &(AlertRecord, FoundAccount), locale: Locale) -> AlertView {
     AlertView {
-        account: alert.account.to_string(),
+        account: account_row(found, locale),
         level: alert.crossing.level.to_string(),
         threshold: locale.number(alert.threshold.get()),
         since: When::new(alert.opened_at, Tz::UTC, locale),
@@ -391,7 +440,7 @@ fn backfill_view(backfill: &BackfillRecord, locale: Locale) -> BackfillView {
 fn account_row(found: &FoundAccount, locale: Locale) -> AccountRow {
     let FoundAccount { account, name, balance } = found;
     let balance: Credits = *balance;
-    AccountRow { id: account.to_string(), name: printable(name), balance: locale.number(balance.get()) }
+    AccountRow { id: account.to_string(), name: shorten(name, NAME_CHARS_MAX), balance: locale.number(balance.get()) }
 }
 
 /// What was typed, as it and as ids and names are usually written: indexes are by the letters themselves, and which of them
@@ -462,7 +511,7 @@ pub(super) async fn alerts(
     let at = given(&query, "at").and_then(|at| at.parse().ok()).map(Instant::from_micros);
     let found = pages.app().store.newest_alerts(at.zip(account.as_ref()), LONG + 1).await?;
     let shown = &found[..found.len().min(LONG)];
-    let next = shown.last().filter(|_| found.len() > LONG).map(|last| {
+    let next = shown.last().filter(|_| found.len() > LONG).map(|(last, _)| {
         let at = last.opened_at.micros().to_string();
         format!("?{}", query_text([("at", at.as_str()), ("after", last.account.as_str())]))
     });

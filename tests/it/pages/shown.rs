@@ -3,12 +3,13 @@
 use super::http::{Asked, Site};
 use super::{NOW, OPERATOR, admin_of, cookie, email, form_token_of, visit_token, world};
 use crate::access::state;
-use crate::support::{Sandbox, account_id, both_databases, instant};
+use crate::support::{Sandbox, account_id, both_databases, end_run, instant};
 use creditd::core::credits::{CreditType, Credits};
 use creditd::core::ids::Key;
 use creditd::core::ledger::{Adjust, Bonus, Call, Closing, NewTerms};
+use creditd::core::schedule::{Job, Slot};
 use creditd::core::signed::Purpose;
-use creditd::store::Admin;
+use creditd::store::{Admin, RunId};
 
 both_databases! {
     /// Whoever may see the account sees what was sent, with the counts of actions; the links in a mail are for whom it was sent to.
@@ -189,6 +190,38 @@ async fn a_range_is_shown_as_far_as_it_has_come() {
         "{}",
         told.body
     );
+    site.close().await;
+}
+
+/// What operators read of jobs says why they fail and since when, and what brings back what was missed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_needs_operators_says_why_and_what_to_do() {
+    let sandbox = Sandbox::new().await;
+    let mut app = world(&sandbox).await;
+    let ops = cookie(&app, OPERATOR).await;
+    let store = sandbox.store();
+    for (at, ended) in [("2013-03-19T03:30:00Z", Ok(())), ("2013-03-20T03:30:00Z", Err("acme: 1500, is 1499."))] {
+        let (id, at) = (RunId::of(Job::Verify, Slot::Tick(instant(at))), instant(at));
+        assert!(store.begin_run(id, at).await.expect("a run"));
+        end_run(store, id, at, ended, None).await;
+    }
+    app.settings.cron.dir = Some(sandbox.path("cron"));
+    std::fs::create_dir(sandbox.path("cron")).expect("a folder");
+    let monthly = std::fs::read_to_string("cron/monthly-report.toml").expect("a schedule");
+    let short = monthly.replace("window_days = 400", "window_days = 40");
+    assert!(monthly != short, "{monthly}");
+    std::fs::write(sandbox.path("cron/monthly-report.toml"), short).expect("written");
+    let site = Site::open(app).await;
+    let page = site.get("/platform", &ops).await.body;
+    for says in [
+        "The job verify has failed since 20 Mar 2013, 03:30:00 UTC: acme: 1500, is 1499. creditd verify shows all differences, and changes nothing.",
+        "<span class=\"state failing\">failing</span> <span class=\"soft\">since 20 Mar 2013, 03:30:00 UTC</span>",
+        "monthly-report: 2 missed slots are older than the window of 40 days, and nothing runs them by itself. creditd backfill create --job \
+         monthly-report --from 2012-12 --to 2013-02 --dry-run shows what would be run; creditd backfill create --job monthly-report --from 2012-12 \
+         --to 2013-02 --email runs that, and writes its mails.",
+    ] {
+        assert!(page.contains(says), "{says}: {page}");
+    }
     site.close().await;
 }
 
