@@ -49,6 +49,15 @@ pub enum Asked {
     Dropped,
 }
 
+/// What there is of a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    /// What it said.
+    pub is_kept: bool,
+    /// A file beside its pictures.
+    pub has_file: bool,
+}
+
 /// What stands in the column `attachments`, one for each.
 #[derive(Serialize, Deserialize)]
 struct Part {
@@ -323,6 +332,23 @@ impl Store {
         Ok(read_whole(&mut tx, &rows).await?.pop())
     }
 
+    /// Whether what a message said is kept, and whether a file is attached to it. Nothing of a message that is not there.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn message_content(&self, key: &NoticeKey) -> Result<Content> {
+        let rows = self
+            .query("SELECT body_html <> '', attachments FROM outbox WHERE account_id = $1 AND key = $2")
+            .bind(key.account_text().to_owned())
+            .bind(key.to_string())
+            .fetch_all()
+            .await
+            .while_("asking what is kept of a message")?;
+        let Some(row) = rows.first() else { return Ok(Content::default()) };
+        let parts = read_parts(row.get(1), key)?;
+        Ok(Content { is_kept: row.get(0), has_file: parts.iter().any(|part| part.content_id.is_none()) })
+    }
+
     /// Lets a message be delivered, whatever became of it so far, at once and for the full time that messages are tried;
     /// not what was delivered.
     ///
@@ -436,14 +462,15 @@ fn read_state(word: &str) -> Result<OutboxState> {
     OutboxState::from_word(word).ok_or_else(|| StoreError::Corrupt(format!("message in state {word:?}")))
 }
 
+fn read_parts(text: Option<&str>, key: &NoticeKey) -> Result<Vec<Part>> {
+    text.map_or(Ok(Vec::new()), serde_json::from_str)
+        .map_err(|error| StoreError::Corrupt(format!("attachments of {}: {error}", key.name())))
+}
+
 /// A message without the content of what is attached to it, and the hashes of that.
 pub(super) fn read_record(row: &Row) -> Result<(OutboxRecord, Vec<String>)> {
     let key = read_key(row.get("key"))?;
-    let parts: Vec<Part> = match row.get::<Option<&str>>("attachments") {
-        None => Vec::new(),
-        Some(text) => serde_json::from_str(text)
-            .map_err(|error| StoreError::Corrupt(format!("attachments of {}: {error}", key.name())))?,
-    };
+    let parts = read_parts(row.get("attachments"), &key)?;
     let hashes = parts.iter().map(|part| part.sha256.clone()).collect();
     let attachment = |Part { name, content_type, content_id, sha256: _ }| {
         let bytes = Arc::from(&[][..]);

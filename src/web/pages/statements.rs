@@ -14,7 +14,7 @@ use crate::core::statement::{
 use crate::core::unsubscribe::Wish;
 use crate::notice::words::month_title;
 use crate::report::make;
-use crate::store::{OutboxRecord, SaidTo};
+use crate::store::{Content, OutboxRecord, SaidTo};
 use axum::extract::{Path, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -73,6 +73,10 @@ struct Row {
 struct SentView {
     version: u32,
     at: When,
+    /// What it said is there to be read.
+    is_kept: bool,
+    /// A file is attached to it.
+    has_file: bool,
 }
 
 /// `GET /accounts/{account}/statements`.
@@ -169,10 +173,12 @@ pub(super) async fn show(
     // What was sent to several is the same.
     let shown = if own.is_empty() { &others } else { &own };
     let versions: BTreeMap<u32, &SaidTo> = shown.iter().map(|message| (message.key.version(), *message)).collect();
-    let sent = versions.into_iter().map(|(version, message)| SentView {
-        version,
-        at: When::new(message.sent_at.unwrap_or(message.created_at), zone, locale),
-    });
+    let mut sent = Vec::new();
+    for (version, message) in versions {
+        let Content { is_kept, has_file } = app.store.message_content(&message.key).await?;
+        let at = When::new(message.sent_at.unwrap_or(message.created_at), zone, locale);
+        sent.push(SentView { version, at, is_kept, has_file });
+    }
     let view = View {
         title: month_title(month),
         month: month.to_string(),
@@ -181,7 +187,7 @@ pub(super) async fn show(
         is_changed: rows.iter().any(|row| row.is_changed),
         heads,
         rows,
-        sent: sent.collect(),
+        sent,
         is_mine: !own.is_empty(),
         to_others: sent_said(&others, zone, locale),
     };
@@ -205,14 +211,17 @@ type CountOf = fn(&Said) -> u64;
 
 /// A row for each figure and each count that any of `all` has.
 fn rows(all: &[Said], locale: Locale) -> Vec<Row> {
-    let mut rows = Vec::new();
+    let (mut rows, mut is_blank) = (Vec::new(), true);
     for (column, figure) in FIGURES {
         let [free, purchased]: [FiguresOf; 2] = [|said| &said.free, |said| &said.purchased];
         for (credit_type, of) in [("free", free), ("purchased", purchased)] {
             let figures: Vec<i64> = all.iter().map(|said| figure(of(said)).get()).collect();
-            if figures.iter().all(|figure| *figure == 0) {
+            let is_zero = figures.iter().all(|figure| *figure == 0);
+            // That nothing is left is worth telling, where anything is.
+            if is_zero && column != Column::Remaining {
                 continue;
             }
+            is_blank &= is_zero;
             rows.push(Row {
                 name: column.heading(),
                 credit_type,
@@ -229,6 +238,7 @@ fn rows(all: &[Said], locale: Locale) -> Vec<Row> {
     for (column, of) in counts {
         let counts: Vec<u64> = all.iter().map(of).collect();
         if counts.iter().any(|count| *count != 0) {
+            is_blank = false;
             rows.push(Row {
                 name: column.heading(),
                 credit_type: "actions",
@@ -236,6 +246,9 @@ fn rows(all: &[Said], locale: Locale) -> Vec<Row> {
                 is_changed: counts.iter().any(|count| *count != counts[0]),
             });
         }
+    }
+    if is_blank {
+        rows.clear();
     }
     rows
 }
