@@ -35,6 +35,7 @@ pub use operator::{Adjust, Bonus};
 pub use purchase::{PACKS_MAX, Purchase, Return};
 pub use refund::Refund;
 pub use refusal::Refusal;
+pub use replay::FREE;
 
 use super::calendar::{Calendar, Instant, Month, Terms};
 use super::credits::{CreditType, Credits, Overflow, Split};

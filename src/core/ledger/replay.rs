@@ -63,7 +63,7 @@ impl Ledger {
 }
 
 /// What every label of a month's free grant begins with (R2).
-pub(super) const FREE: &str = "free:";
+pub const FREE: &str = "free:";
 
 /// The grant that a row makes, before the row's own entry fills it.
 fn grant_of(row: &Transaction) -> Option<Grant> {

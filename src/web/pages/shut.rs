@@ -48,6 +48,8 @@ pub(super) struct Told {
     pub heading: &'static str,
     what: Cow<'static, str>,
     next: &'static str,
+    /// The start page shows something else.
+    has_start: bool,
 }
 
 impl From<Late> for Shut {
@@ -184,7 +186,8 @@ impl IntoResponse for Shut {
                 )
             }
         };
-        let told = Told { heading, what: Cow::Owned(what.to_owned()), next };
+        let has_start = !matches!(self, Shut::Nobody | Shut::NoAdmin | Shut::Proxy);
+        let told = Told { heading, what: Cow::Owned(what.to_owned()), next, has_start };
         let mut answer = status.into_response();
         answer.extensions_mut().insert(told);
         if status == StatusCode::SERVICE_UNAVAILABLE {

@@ -164,7 +164,10 @@ pub(super) async fn show(
     for (at, triple) in model.sections().next().iter().flat_map(|section| section.triples()).enumerate() {
         match asked.of {
             // Of days that lie ahead there is nothing to tell yet; files have them all.
-            None if model.lines.len() > LINES_PER_PERIOD && triple[0].range.from().date() <= today => {
+            None if !columns.is_empty()
+                && model.lines.len() > LINES_PER_PERIOD
+                && triple[0].range.from().date() <= today =>
+            {
                 push(&mut periods, &triple, &columns, locale);
             }
             None => {}

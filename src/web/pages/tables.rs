@@ -3,10 +3,12 @@
 use crate::core::calendar::{Calendar, Instant};
 use crate::core::credits::Credits;
 use crate::core::ids::printable;
+use crate::core::ledger::FREE;
 use crate::core::locale::Locale;
 use crate::core::price::PriceMatrix;
 use crate::core::statement::{Counts, FIGURES, Figures, Line, LineType, Outcome};
 use crate::core::transaction::{Kind, Reason, Touched, Transaction, touched};
+use crate::notice::words::month_title;
 use crate::report::EQUATION;
 use chrono_tz::Tz;
 use serde::Serialize;
@@ -19,10 +21,12 @@ pub(super) struct RowView {
     date: String,
     time: String,
     user: String,
-    /// What it was: an action, or a word of ours.
-    what: String,
+    /// What became of the action, where that is no charge.
+    done: Option<&'static str>,
     /// How many, where there were several.
     times: Option<String>,
+    /// What it was: an action, or words of ours.
+    what: String,
     credits: String,
     is_gain: bool,
     credit_type: &'static str,
@@ -61,7 +65,8 @@ impl Teller<'_> {
             date: self.locale.date(local.date_naive()),
             time: local.format("%H:%M:%S").to_string(),
             user: row.user.as_ref().map(|user| printable(user.as_str())).unwrap_or_default(),
-            what: what(row.kind, title),
+            done: title.as_ref().and_then(|_| done(row.kind)),
+            what: title.unwrap_or_else(|| what(row)),
             times: (row.quantity > 1).then(|| format!("{} ×", self.locale.number(row.quantity))),
             credits: if row.kind.moves_credits() { signed(self.locale, credits) } else { "–".to_owned() },
             is_gain: credits > Credits::ZERO,
@@ -69,7 +74,7 @@ impl Teller<'_> {
                 Touched::None if !row.kind.moves_credits() => "–",
                 type_of => type_of.as_str(),
             },
-            comment: printable(&row.comment),
+            comment: comment(row),
             status,
             reason: row.reason.map(reason),
             tone,
@@ -87,14 +92,36 @@ fn signed(locale: Locale, credits: Credits) -> String {
     locale.signed(credits.get()).replace('-', "−")
 }
 
-/// What a row is, in words.
-fn what(kind: Kind, title: Option<String>) -> String {
-    let of = |word: &str| title.clone().map_or_else(|| word.to_owned(), |title| format!("{word}: {title}"));
+/// What became of an action.
+const fn done(kind: Kind) -> Option<&'static str> {
     match kind {
-        Kind::Charge => title.unwrap_or_else(|| "Charge".to_owned()),
-        Kind::Hold => of("Held"),
-        Kind::Release => of("Released"),
-        Kind::Refund => of("Refund"),
+        Kind::Hold => Some("Held"),
+        Kind::Release => Some("Released"),
+        Kind::Refund => Some("Refund"),
+        _ => None,
+    }
+}
+
+/// The comment of a row. The name of a month's free credits is that of the month.
+fn comment(row: &Transaction) -> String {
+    let comment = printable(&row.comment);
+    let of_month = || {
+        let named = comment.strip_prefix(FREE).filter(|_| matches!(row.kind, Kind::Allocation | Kind::Expiry))?;
+        let (month, rest) = named.split_at_checked("2013-03".len())?;
+        Some(format!("{}{rest}", month_title(month.parse().ok()?)))
+    };
+    of_month().unwrap_or(comment)
+}
+
+/// What a row is, in words.
+fn what(row: &Transaction) -> String {
+    let month = row.reference.as_ref().and_then(|month| month.as_str().parse().ok());
+    let month = month.map_or_else(|| "Month".to_owned(), month_title);
+    match row.kind {
+        Kind::Charge => "Charge".to_owned(),
+        Kind::Hold => "Held".to_owned(),
+        Kind::Release => "Released".to_owned(),
+        Kind::Refund => "Refund".to_owned(),
         Kind::Allocation => "Monthly free credits".to_owned(),
         Kind::Purchase => "Credits bought".to_owned(),
         Kind::Bonus => "Bonus".to_owned(),
@@ -105,8 +132,8 @@ fn what(kind: Kind, title: Option<String>) -> String {
         Kind::Cap => "Cap of a user changed".to_owned(),
         Kind::Closing => "Account closed".to_owned(),
         Kind::Reopening => "Account opened again".to_owned(),
-        Kind::MonthClose => "Month closed".to_owned(),
-        Kind::MonthReopen => "Month opened again".to_owned(),
+        Kind::MonthClose => format!("{month} closed"),
+        Kind::MonthReopen => format!("{month} opened again"),
     }
 }
 
