@@ -1,6 +1,6 @@
 //! What the page of the platform asks: the newest alerts, runs and messages, a few at a time.
 
-use crate::support::{Sandbox, both_databases, end_run, instant, lease_of, message, month};
+use crate::support::{Sandbox, attachments, both_databases, end_run, instant, lease_of, message, month};
 use creditd::core::alert::{AlertPlan, Crossing, Opened};
 use creditd::core::credits::Credits;
 use creditd::core::delivery::Next;
@@ -8,7 +8,7 @@ use creditd::core::ids::{AccountId, Email, LevelName};
 use creditd::core::outbox::{Message, NoticeKey, NoticeKind, OutboxState};
 use creditd::core::run::RunState;
 use creditd::core::schedule::{Job, Slot};
-use creditd::store::{Delivery, Looked, OutboxRecord, RunId, RunRecord};
+use creditd::store::{Content, Delivery, Looked, OutboxRecord, RunId, RunRecord};
 
 const WRITTEN: &str = "2013-02-01T00:00:00Z";
 
@@ -151,5 +151,24 @@ both_databases! {
         assert_eq!(named("acme-2", &name).await, []);
         let kind = store.said_to_whom(&acme, NoticeKind::LowCredit, "", 10).await.expect("told");
         assert!(kind.is_empty());
+    }
+
+    /// A picture within a mail is no file that was attached to it, and what was dropped is there no more.
+    async fn what_there_is_of_a_message_is_known(sandbox: Sandbox) {
+        let store = sandbox.store();
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        let [bare, drawn, whole, unknown] = ["a", "b", "c", "d"].map(|name| statement(&acme, "2013-01", name, 1));
+        let drawn = Message { attachments: attachments()[..1].to_vec(), ..drawn };
+        let whole = Message { attachments: attachments(), ..whole };
+        store.write_messages(&[bare.clone(), drawn.clone(), whole.clone()]).await.expect("written");
+        let content = async |message: &Message| {
+            let Content { is_kept, has_file } = store.message_content(&message.key).await.expect("asked");
+            (is_kept, has_file)
+        };
+        let all = [content(&bare).await, content(&drawn).await, content(&whole).await, content(&unknown).await];
+        assert_eq!(all, [(true, false), (true, false), (true, true), (false, false)]);
+        assert!(store.cancel_message(&whole.key).await.is_ok());
+        assert_eq!(store.drop_contents(instant("2014-01-01T00:00:00Z"), 10).await.expect("dropped"), 1);
+        assert_eq!(content(&whole).await, (false, false));
     }
 }

@@ -3,10 +3,10 @@
 use super::http::{Asked, Site};
 use super::{NOW, OPERATOR, admin_of, cookie, email, form_token_of, visit_token, world};
 use crate::access::state;
-use crate::support::{Sandbox, account_id, both_databases, end_run, instant};
+use crate::support::{Sandbox, account_id, both_databases, end_run, instant, month};
 use creditd::core::credits::{CreditType, Credits};
-use creditd::core::ids::Key;
-use creditd::core::ledger::{Adjust, Bonus, Call, Closing, NewTerms};
+use creditd::core::ids::{ActionCode, Key};
+use creditd::core::ledger::{Adjust, Bonus, Call, Closing, Hold, MonthClosing, NewTerms};
 use creditd::core::schedule::{Job, Slot};
 use creditd::core::signed::Purpose;
 use creditd::store::{Admin, RunId};
@@ -190,6 +190,45 @@ async fn a_range_is_shown_as_far_as_it_has_come() {
         "{}",
         told.body
     );
+    site.close().await;
+}
+
+/// Rows of ours name their month in words, and a count stands before the action.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_the_log_are_worded() {
+    let sandbox = Sandbox::new().await;
+    let app = world(&sandbox).await;
+    let acme = account_id("acme");
+    let hold = Hold {
+        key: Key::new("batch").expect("a key"),
+        user: None,
+        action: ActionCode::new("text-to-image").expect("an action"),
+        quantity: 20,
+        ttl_seconds: 60,
+        comment: String::new(),
+    };
+    let (key, comment) = (Key::new("close").expect("a key"), "late usage had its time".to_owned());
+    let closing = MonthClosing { key, month: month("2013-02"), reopen: false, comment };
+    for call in [Call::Hold(hold), Call::Month(closing)] {
+        app.call(&acme, call).await.expect("done");
+    }
+    let ann = cookie(&app, admin_of("acme", "ann@acme.example")).await;
+    let site = Site::open(app).await;
+    let log = site.get("/accounts/acme/transactions", &ann).await.body;
+    for says in [
+        "Held: 20 × <bdi>Text to image</bdi>",
+        "<bdi>February 2013 closed</bdi>",
+        "<bdi>March 2013</bdi>",
+        "<bdi>February 2013 lapsed</bdi>",
+    ] {
+        assert!(log.contains(says), "{says}: {log}");
+    }
+    assert!(!log.contains("free:20"), "{log}");
+    let before = site.get("/accounts/acme/summary?from=2012-01-01&through=2012-12-31&by=month", &ann).await;
+    assert!(before.status == 200 && !before.body.contains("Period by period"), "a table of blanks: {}", before.body);
+    let statement = site.get("/accounts/acme/statements/2013-01", &ann).await.body;
+    let remaining = "<th scope=\"row\">Remaining</th><td>free</td><td class=\"figure\">0</td>";
+    assert!(statement.contains(remaining), "{statement}");
     site.close().await;
 }
 
