@@ -157,8 +157,9 @@ async fn parts(kit: &Kit, ids: &[AccountId], month: Month) {
     each("adding up", ids.len(), begin.elapsed());
     let begin = now();
     for model in &models {
-        let drawn = chart(model, Subject::Consumption, Frame::Mail(Locale::default())).expect("something was consumed");
-        black_box(png(&drawn, Frame::Mail(Locale::default())).expect("a picture"));
+        let drawn =
+            chart(model, Subject::Consumption, Frame::Narrow(Locale::default())).expect("something was consumed");
+        black_box(png(&drawn, Frame::Narrow(Locale::default())).expect("a picture"));
     }
     each("the picture", ids.len(), begin.elapsed());
     let begin = now();

@@ -4,11 +4,12 @@ use super::retention::on_whole;
 use super::{App, AppError, balance_of};
 use crate::core::calendar::{Instant, Month, next_day};
 use crate::core::forecast::{DailyUse, ForecastInput};
-use crate::core::ids::AccountId;
+use crate::core::ids::{AccountId, printable};
 use crate::core::ledger::{AccountStatus, Ledger};
 use crate::core::statement::{Ahead, DateRange, Grouping, LocalTime, Marks, ReportSpec, Rows, Scope};
 use crate::core::transaction::Kind;
 use crate::store::Load;
+use std::collections::BTreeMap;
 
 impl App {
     /// The marks in the charts of a report of `id` by day; `None` for any other report. The levels are those that are set now:
@@ -26,6 +27,15 @@ impl App {
             return Ok(None);
         }
         on_whole!(self, Some(std::slice::from_ref(id)), |app| app.read_marks(id, spec, as_of).await)
+    }
+
+    /// What actions are called now, by their codes.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn titles(&self) -> Result<BTreeMap<String, String>, AppError> {
+        let prices = self.store.prices().await?;
+        Ok(prices.iter().map(|action| (action.code.to_string(), printable(&action.title))).collect())
     }
 
     async fn read_marks(

@@ -14,6 +14,7 @@ use crate::jobs::Run;
 use crate::jobs::verify::{Proof, prove};
 use crate::report::{Definitions, Format, Overrides, make, render};
 use crate::store::OutboxRecord;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
@@ -88,7 +89,8 @@ async fn write_reports(dir: &Path, story: &Story) -> Result<Vec<(PathBuf, &'stat
         let chosen = account.map(std::slice::from_ref);
         let reading = story.app.read_report(chosen, &spec, None, &mut |_, _| {}).await?;
         let format = if file.ends_with("csv") { Format::Csv } else { Format::Html };
-        let bytes = render(&make(&spec, reading)?, format, WIDTH)?;
+        let titles = if format.has_charts() { story.app.titles().await? } else { BTreeMap::new() };
+        let bytes = render(&make(&spec, reading)?.with_titles(titles), format, WIDTH)?;
         let path = out.join(file);
         let mut file = WholeFile::create(&path)?;
         file.write_all(&bytes)?;

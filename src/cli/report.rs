@@ -19,6 +19,7 @@ use crate::report::{
     shown_of, write,
 };
 use anyhow::Context as _;
+use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -360,7 +361,7 @@ async fn known_actions(app: &App, filters: &Filters) -> Result<(), Failure> {
     }
 }
 
-/// Reads and adds up a report, with what its charts mark where `format` has charts.
+/// Reads and adds up a report, with what its charts mark and what actions are called where `format` is for people.
 async fn read(
     app: &App,
     chosen: Option<&[AccountId]>,
@@ -375,8 +376,9 @@ async fn read(
         [one] if format.has_charts() => app.marks(&one.id, drawn.as_ref().unwrap_or(spec), as_of).await?,
         _ => None,
     };
+    let titles = if format.has_charts() { app.titles().await? } else { BTreeMap::new() };
     let spec = spec.clone();
-    Ok(away(move || make(&spec, reading)).await??.with_marks(marks))
+    Ok(away(move || make(&spec, reading)).await??.with_marks(marks).with_titles(titles))
 }
 
 /// Does `work`, which keeps a processor busy for a while, on a thread of its own: whoever is told to stop meanwhile does so.

@@ -576,7 +576,7 @@ fn said(model: &ReportModel) -> Said {
 
 /// What was consumed day by day.
 fn picture(model: &ReportModel, locale: Locale) -> Result<Option<ChartPicture>, JobError> {
-    let frame = Frame::Mail(locale);
+    let frame = Frame::Narrow(locale);
     let Some(drawn) = chart(model, Subject::Consumption, frame) else { return Ok(None) };
     let Picture { png, description, width, height } = report::picture(model, &drawn, frame)?;
     Ok(Some(ChartPicture { png: png.into(), description, width, height }))

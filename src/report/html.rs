@@ -9,6 +9,7 @@ use super::html_more::{CSS, CSS_NAME, MORE, MORE_NAME, MoreView, more_view};
 use super::table::use_columns;
 use super::wording::{EQUATION, account_name, days, listed, period, section_name, story, whom, zones};
 use crate::core::counting::grouped;
+use crate::core::locale::Locale;
 use crate::core::statement::{Breakdown, Cell, Column, DateRange, Group, LINES_PER_PERIOD, Line, ReportModel, Section};
 use serde::Serialize;
 use tera::{Context, Tera};
@@ -19,6 +20,10 @@ const TEMPLATE: &str = include_str!("../../templates/report.html");
 
 /// Most accounts in the list of accounts.
 const ACCOUNTS_MAX: usize = 2_000;
+/// Rows of a table that is not parted on paper.
+const SHORT_ROWS_MAX: usize = 20;
+/// Characters of figures, three of which have room on a phone beside their name.
+const LONG_FIGURE: usize = 9;
 /// As much of an account's name as a browser's tab may have.
 const TITLE_NAME_CHARS_MAX: usize = 80;
 /// Most accounts that get a section of their own.
@@ -39,7 +44,9 @@ struct Page<'a> {
     remaining: Remaining,
     equation: Vec<EquationRow>,
     counts: Vec<Count>,
-    charts: Vec<View<'a>>,
+    charts: Vec<Drawn<'a>>,
+    /// Whether figures are so long that a phone has no room for three beside their name.
+    has_long_figures: bool,
     /// The names of the columns of figures, in the list of accounts and in every section.
     columns: Vec<&'static str>,
     accounts: Option<Accounts>,
@@ -56,6 +63,13 @@ struct Page<'a> {
     has_usage_bars: bool,
     usage: Vec<UsageView>,
     notes: Vec<String>,
+}
+
+/// A chart, drawn for any page and for a phone.
+#[derive(Serialize)]
+struct Drawn<'a> {
+    chart: &'a Chart,
+    views: [View<'a>; 2],
 }
 
 /// What is left, and how many thousandths of it are free.
@@ -123,6 +137,8 @@ struct PeriodRow {
 #[derive(Serialize)]
 struct UsageView {
     name: String,
+    /// It has room on one sheet of paper.
+    is_short: bool,
     periods: Vec<UsagePeriod>,
     totals: Vec<String>,
 }
@@ -154,7 +170,7 @@ pub(super) fn render(model: &ReportModel) -> Rendered {
         (CSS_NAME, CSS),
         (TEMPLATE_NAME, TEMPLATE),
     ])?;
-    let charts = charts(model, Frame::Page);
+    let charts = [Frame::PLAIN, Frame::Narrow(Locale::default())].map(|frame| charts(model, frame));
     Ok(tera.render(TEMPLATE_NAME, &Context::from_serialize(&page(model, &charts))?)?.into_bytes())
 }
 
@@ -163,7 +179,7 @@ pub(super) fn has_detail(model: &ReportModel) -> bool {
     model.sections().len() <= SECTIONS_MAX && model.lines.len() <= DETAIL_LINES_MAX
 }
 
-fn page<'a>(model: &'a ReportModel, charts: &'a [Chart]) -> Page<'a> {
+fn page<'a>(model: &'a ReportModel, [wide, narrow]: &'a [Vec<Chart>; 2]) -> Page<'a> {
     let spec = &model.spec;
     let sections: Vec<Section> = model.sections().collect();
     let has_detail = has_detail(model);
@@ -178,6 +194,8 @@ fn page<'a>(model: &'a ReportModel, charts: &'a [Chart]) -> Page<'a> {
     let has_columns = breakdown.is_none() && (is_told || sections.len() > 1);
     let views = sections.iter().filter(|_| has_sections).map(|section| section_view(section, &columns));
     let most_used = model.lines.iter().map(|line| line.figures.consumed.get()).max().unwrap_or(0);
+    let drawn = |(chart, narrow): (&'a Chart, &'a Chart)| Drawn { chart, views: [chart, narrow].map(View::bare) };
+    let equation = equation(&model.totals);
     let usage = sections.iter().filter(|_| has_usage).map(|section| usage_view(section, model, most_used));
     Page {
         title: spec.title(),
@@ -186,11 +204,15 @@ fn page<'a>(model: &'a ReportModel, charts: &'a [Chart]) -> Page<'a> {
         period: period(model),
         zones: zones(model),
         as_of: spec.as_of().to_utc().format("%-d %B %Y, %H:%M:%S UTC").to_string(),
-        story: story(&model.totals, model.is_over),
+        story: story(&model.totals, model.is_over, Locale::default()),
         remaining: remaining(&model.totals),
-        equation: equation(&model.totals),
+        has_long_figures: equation
+            .iter()
+            .flat_map(|row| &row.amounts)
+            .any(|amount| amount.chars().count() > LONG_FIGURE),
+        equation,
         counts: counts(&model.totals),
-        charts: charts.iter().map(View::bare).collect(),
+        charts: wide.iter().zip(narrow).map(drawn).collect(),
         columns: columns.iter().map(|column| column.heading()).collect(),
         more: more_view(model),
         accounts: (sections.len() > 1 && !model.is_log())
@@ -301,16 +323,16 @@ fn headed(name: &str) -> String {
 }
 
 fn usage_view(section: &Section, model: &ReportModel, most: i64) -> UsageView {
+    let breakdown = model.spec.breakdown().unwrap_or(Breakdown::User);
     let columns = use_columns(model.spec.columns());
     let cells = |triple: &[Line]| columns.iter().map(|figure| shown(figure.cell(triple))).collect::<Vec<_>>();
     let row = |triple: &[Line]| {
         let [free, total] = [0, 2].map(|at| triple[at].figures.consumed.get());
         let (name, is_unnamed) = match triple[0].group {
+            Some(Group::Named(name)) if breakdown == Breakdown::Action => (model.title_of(name).to_owned(), false),
             Some(Group::Named(name)) => (name.to_string(), false),
             Some(Group::Word(word)) => ((*word).to_owned(), false),
-            Some(Group::Unnamed) | None => {
-                (format!("(no {})", model.spec.breakdown().unwrap_or(Breakdown::User)), true)
-            }
+            Some(Group::Unnamed) | None => (format!("(no {breakdown})"), true),
         };
         UsageRow {
             name,
@@ -331,8 +353,9 @@ fn usage_view(section: &Section, model: &ReportModel, most: i64) -> UsageView {
             period.rows.push(row(&triple));
         }
     }
-    let periods = periods.into_iter().map(|(_, period)| period).collect();
-    UsageView { name: section_name(section), periods, totals: cells(&section.subtotal) }
+    let periods: Vec<UsagePeriod> = periods.into_iter().map(|(_, period)| period).collect();
+    let is_short = periods.iter().map(|period| period.rows.len()).sum::<usize>() <= SHORT_ROWS_MAX;
+    UsageView { name: section_name(section), is_short, periods, totals: cells(&section.subtotal) }
 }
 
 fn cells(line: Option<&Line>, columns: &[Column]) -> Vec<String> {

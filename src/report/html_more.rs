@@ -4,7 +4,7 @@ use super::log::columns;
 use super::more::{Block, Value, blocks};
 use super::wording::{filters_said, listed};
 use crate::core::counting::grouped;
-use crate::core::statement::{Cell, Column, ReportModel};
+use crate::core::statement::{Cell, Column, LOG_COLUMNS, ReportModel};
 use serde::Serialize;
 
 /// The names end in `.html`, which is what turns escaping on.
@@ -42,11 +42,16 @@ struct HeadView {
 #[derive(Serialize)]
 struct RowView {
     is_sum: bool,
+    /// A row of a log that is no AI action.
+    is_no_action: bool,
     cells: Vec<CellView>,
 }
 
 #[derive(Serialize)]
 struct CellView {
+    /// The column of a log, and its heading.
+    column: &'static str,
+    head: &'static str,
     said: String,
     is_text: bool,
     /// Long text of somebody else, which may be broken anywhere.
@@ -74,19 +79,35 @@ fn block_view(block: Block) -> BlockView {
     let is_text = |at: usize| block.rows.iter().all(|row| matches!(row[at], Value::Word(_) | Value::Given(_)));
     let heads = block.heads.iter().enumerate().map(|(at, name)| HeadView { name, is_text: is_text(at) });
     let cell = |value: &Value| CellView {
+        column: "",
+        head: "",
         said: value.said().replace('-', if matches!(value, Value::Word(_) | Value::Given(_)) { "-" } else { "−" }),
         is_text: matches!(value, Value::Word(_) | Value::Given(_)),
         is_long: false,
         is_nothing: matches!(value, Value::Number(0) | Value::Change(0) | Value::Blank),
     };
     let last = block.rows.len().saturating_sub(1);
-    let rows = block
-        .rows
-        .iter()
-        .enumerate()
-        .map(|(at, row)| RowView { is_sum: block.has_sum && at == last, cells: row.iter().map(cell).collect() });
+    let rows = block.rows.iter().enumerate().map(|(at, row)| RowView {
+        is_sum: block.has_sum && at == last,
+        is_no_action: false,
+        cells: row.iter().map(cell).collect(),
+    });
     BlockView { heads: heads.collect(), rows: rows.collect(), title: block.title.clone(), hint: block.hint }
 }
+
+/// The columns of a log that a person reads first, where no order was chosen; those for machines are last.
+const READ_FIRST: [Column; 10] = [
+    Column::Account,
+    Column::LocalTime,
+    Column::User,
+    Column::Action,
+    Column::Credits,
+    Column::Type,
+    Column::Status,
+    Column::Reason,
+    Column::Comment,
+    Column::Kind,
+];
 
 const fn is_long(column: Column) -> bool {
     matches!(column, Column::Comment | Column::User | Column::Reference | Column::Key)
@@ -94,7 +115,10 @@ const fn is_long(column: Column) -> bool {
 
 fn log_view(model: &ReportModel) -> LogView {
     let log = &model.beside.log;
-    let columns = columns(model);
+    let mut columns = columns(model);
+    if model.spec.columns() == LOG_COLUMNS {
+        columns.sort_by_key(|column| READ_FIRST.iter().position(|first| first == column).unwrap_or(READ_FIRST.len()));
+    }
     let head = |column: &Column| HeadView { name: column.heading(), is_text: !column.is_figure() };
     let rows = log.iter().take(LOG_ROWS_MAX).map(|row| {
         let cell = |column: &Column| {
@@ -102,12 +126,21 @@ fn log_view(model: &ReportModel) -> LogView {
             let said = match cell {
                 Cell::Credits(credits) => grouped(credits.get()).replace('-', "−"),
                 Cell::Count(count) => grouped(count),
+                Cell::Text(code) if *column == Column::Action => model.title_of(code).to_owned(),
                 Cell::Time(time) => time.format("%Y-%m-%d %H:%M:%S").to_string(),
                 cell => cell.to_string(),
             };
-            CellView { said, is_text: !column.is_figure(), is_long: is_long(*column), is_nothing: cell.is_nothing() }
+            CellView {
+                column: column.as_str(),
+                head: column.heading(),
+                said,
+                is_text: !column.is_figure(),
+                is_long: is_long(*column),
+                is_nothing: cell.is_nothing(),
+            }
         };
-        RowView { is_sum: false, cells: columns.iter().map(cell).collect() }
+        let is_no_action = matches!(row.cell(Column::Action), Cell::Blank);
+        RowView { is_sum: false, is_no_action, cells: columns.iter().map(cell).collect() }
     });
     let all = grouped(log.len() as u64);
     let hint = match log.len() {

@@ -4,6 +4,7 @@ use super::table::{Head, Keep, align, fitted, new_table, shortened, shown, wrapp
 use super::wording::story;
 use crate::core::counting::{counted, grouped};
 use crate::core::ids::printable;
+use crate::core::locale::Locale;
 use crate::core::statement::{Cell, Column, LINES_PER_PERIOD, LOG_COLUMNS, ReportModel, Scope};
 
 /// Most rows in a table: as many as somebody scrolls through.
@@ -58,7 +59,7 @@ pub(super) fn table(model: &ReportModel, width: u16) -> String {
         said.push_str(&format!(" A table has the first {}; the other forms have all.", grouped(ROWS_MAX as u64)));
     }
     if model.spec.filters().is_empty() {
-        said.push_str(&format!(" {}", story(&model.totals, model.is_over)));
+        said.push_str(&format!(" {}", story(&model.totals, model.is_over, Locale::default())));
     }
     text.push_str(&wrapped(&said, width));
     text
@@ -175,5 +176,14 @@ mod tests {
         assert!(table.contains("key     credits"), "{table}");
         let at = |head: &str| page.rfind(&format!(">{head}</th>"));
         assert!(at("Key").is_some() && at("Key") < at("Credits"), "{page}");
+        // Where none was chosen, a page begins with what a person looks for.
+        let model = log(&["x".to_owned()], Scope::Account);
+        let page = made(&model, Format::Html, 0);
+        let heads: Vec<usize> =
+            ["When", "User", "Action", "Credits", "Type", "Status", "Comment", "Kind", "Quantity", "Key"]
+                .iter()
+                .filter_map(|head| page.rfind(&format!(">{head}</th>")))
+                .collect();
+        assert!(heads.len() == 10 && heads.is_sorted(), "{page}");
     }
 }

@@ -65,7 +65,7 @@ mod tests {
             let reading = Reading { accounts, tops, rows, ..Reading::default() };
             let model = make(&spec, reading).expect("small");
             for top in &model.beside.tops {
-                prop_assert!(top.lines.len() <= TOP_MAX * LINES_PER_PERIOD);
+                prop_assert!(top.lines.len() <= (TOP_MAX + 1) * LINES_PER_PERIOD && top.others != 1);
                 prop_assert_eq!(top.others == 0, top.rest.is_empty());
                 for (at, total) in model.totals.iter().enumerate() {
                     let parts = || top.lines.iter().chain(top.rest.iter().copied()).skip(at).step_by(LINES_PER_PERIOD);

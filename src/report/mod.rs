@@ -28,11 +28,13 @@ pub use definitions::{DefaultRange, Definition, DefinitionError, Definitions, Mi
 pub use frames::aggregate;
 pub use made::make;
 pub use schema::definition_schema;
-pub use wording::{EQUATION, days, story};
+pub use wording::{EQUATION, days_in, story};
 
 use crate::core::counting::grouped;
+use crate::core::locale::Locale;
 use crate::core::statement::{Column, ReportModel};
 use crate::core::transaction::words;
+use chart::Frame;
 use std::io::{self, Write};
 
 words! {
@@ -201,9 +203,9 @@ pub fn write(model: &ReportModel, format: Format, width: u16, out: &mut dyn Writ
         Format::Parquet => parquet::render(model),
         Format::Png if model.is_log() => return Err(Unfit::Log.into()),
         Format::Png => {
-            let drawn = chart::charts(model, chart::Frame::Page).into_iter().next();
+            let drawn = chart::charts(model, Frame::PLAIN).into_iter().next();
             let drawn = drawn.ok_or_else(|| RenderError::NoChart { title: model.spec.title().to_owned() })?;
-            return Ok(out.write_all(&picture(model, &drawn, chart::Frame::Page)?.png)?);
+            return Ok(out.write_all(&picture(model, &drawn, Frame::PLAIN)?.png)?);
         }
         Format::Xlsx => {
             xlsx::check(model)?;
@@ -229,18 +231,37 @@ pub fn shown_of(model: &ReportModel, format: Format) -> Option<usize> {
 ///
 /// # Errors
 /// [`RenderError::Broken`], which is a defect of creditd.
-pub fn picture(model: &ReportModel, drawn: &chart::Chart, frame: chart::Frame) -> Result<chart::Picture, RenderError> {
+pub fn picture(model: &ReportModel, drawn: &chart::Chart, frame: Frame) -> Result<chart::Picture, RenderError> {
     let title = || model.spec.title().to_owned();
     chart::png(drawn, frame).map_err(|cause| RenderError::Broken { title: title(), format: Format::Png, cause })
 }
 
-/// A chart of `model` that was drawn for [`chart::Frame::Page`], as SVG whose classes the sheet [`CHART_STYLE`] knows.
+/// A chart for a page, and its SVG: of class `wide`, and once more of class `narrow` for a phone. The sheet [`CHART_STYLE`] knows its
+/// other classes.
+pub type Drawing = (chart::Chart, String);
+
+/// The charts of `model` for a page whose readers write numbers as people of `locale` do.
 ///
 /// # Errors
 /// [`RenderError::Broken`], which is a defect of creditd.
-pub fn svg(model: &ReportModel, drawn: &chart::Chart) -> Result<String, RenderError> {
-    let title = || model.spec.title().to_owned();
-    chart::svg(drawn).map_err(|cause| RenderError::Broken { title: title(), format: Format::Html, cause })
+pub fn drawings(model: &ReportModel, locale: Locale) -> Result<Vec<Drawing>, RenderError> {
+    let [wide, narrow] = [Frame::Wide(locale), Frame::Narrow(locale)].map(|frame| chart::charts(model, frame));
+    wide.into_iter().zip(narrow).map(|(wide, narrow)| drawn(model, wide, &narrow)).collect()
+}
+
+/// The one about `subject`; `None` when there is nothing to compare.
+///
+/// # Errors
+/// [`RenderError::Broken`], which is a defect of creditd.
+pub fn drawing(model: &ReportModel, subject: chart::Subject, locale: Locale) -> Result<Option<Drawing>, RenderError> {
+    let [wide, narrow] = [Frame::Wide(locale), Frame::Narrow(locale)].map(|frame| chart::chart(model, subject, frame));
+    wide.zip(narrow).map(|(wide, narrow)| drawn(model, wide, &narrow)).transpose()
+}
+
+fn drawn(model: &ReportModel, wide: chart::Chart, narrow: &chart::Chart) -> Result<Drawing, RenderError> {
+    let svg = chart::svg(&wide).and_then(|svg| Ok(svg + &chart::svg(narrow)?));
+    let broken = |cause| RenderError::Broken { title: model.spec.title().to_owned(), format: Format::Html, cause };
+    svg.map(|svg| (wide, svg)).map_err(broken)
 }
 
 /// How charts look, by the names of colours.

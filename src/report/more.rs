@@ -189,9 +189,16 @@ fn most_used(model: &ReportModel, top: &Top) -> Block {
         let rest = USE_COLUMNS.map(|column| figure(triple.get(2), column));
         [name].into_iter().chain(consumed).chain(rest).collect::<Vec<Value>>()
     };
+    let hint = if is_of_many(model) && top.by == Breakdown::User {
+        "In credits consumed, over the whole period, and how the actions ended. Users of the same id in several accounts are one \
+         here."
+    } else {
+        "In credits consumed, over the whole period, and how the actions ended."
+    };
     let mut rows: Vec<Vec<Value>> = Vec::new();
     for triple in top.lines.triples() {
         let name = match triple[0].group {
+            Some(Group::Named(name)) if top.by == Breakdown::Action => Value::Given(model.title_of(name).to_owned()),
             Some(Group::Named(name)) => Value::Given(name.to_string()),
             Some(Group::Word(name)) => word(name),
             Some(Group::Unnamed) | None => Value::Word(format!("(no {})", top.by)),
@@ -204,7 +211,7 @@ fn most_used(model: &ReportModel, top: &Top) -> Block {
     rows.push(use_of(word("all"), &model.totals));
     Block {
         title: if top.by == Breakdown::User { "Users that took most" } else { "Actions that took most" }.to_owned(),
-        hint: "In credits consumed, over the whole period, and how the actions ended.",
+        hint,
         heads: vec![top.by.as_str(), "free", "purchased", "consumed", "refunded", "succeeded", "failed", "refused"],
         rows,
         has_sum: true,

@@ -552,7 +552,7 @@ mod tests {
         let page =
             String::from_utf8(crate::report::render(&model, crate::report::Format::Html, 0).expect("it renders"));
         let page = page.expect("UTF-8");
-        let (_, table) = page.split_once("<table class=\"usage\">").expect("a table");
+        let (_, table) = page.split_once("<table class=\"usage short\">").expect("a table");
         let (head, _) = table.split_once("</thead>").expect("a head");
         let heads: Vec<&str> =
             head.split("<th scope=\"col\">").skip(1).filter_map(|rest| rest.split('<').next()).collect();

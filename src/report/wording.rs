@@ -10,14 +10,15 @@ use chrono::{Datelike, NaiveDate};
 /// A range as one says it: `March 2026`, `5 March 2026`, `1–14 March 2026`, `2026`, whose last day is in it, or
 /// `5 March 2026, 06:00–18:30`.
 #[must_use]
-pub fn days(range: DateRange) -> String {
+pub(super) fn days(range: DateRange) -> String {
     days_in(range, Locale::default())
 }
 
 /// The same as people of a place say it: `March 5, 2026`, `March 1 – March 14, 2026`.
-pub(super) fn days_in(range: DateRange, locale: Locale) -> String {
+#[must_use]
+pub fn days_in(range: DateRange, locale: Locale) -> String {
     if !range.is_whole_days() {
-        return times(range);
+        return times(range, locale);
     }
     let (first, last) = (range.from().date(), range.last_day());
     if range.days() == 1 {
@@ -47,8 +48,8 @@ pub(super) fn period(model: &ReportModel) -> String {
 }
 
 /// A range that begins or ends within a day. An end at midnight is told as the 24th hour of its last day.
-fn times(range: DateRange) -> String {
-    let day = |day: NaiveDate| day.format("%-d %B %Y").to_string();
+fn times(range: DateRange, locale: Locale) -> String {
+    let day = |day: NaiveDate| locale.date(day);
     let clock = |time: LocalTime| {
         let has_seconds = !time.to_string().ends_with(&time.time().format("T%H:%M").to_string());
         time.time().format(if has_seconds { "%H:%M:%S" } else { "%H:%M" }).to_string()
@@ -188,44 +189,46 @@ pub(super) const fn meaning(column: Column) -> &'static str {
     }
 }
 
-/// What happened to the credits of one triple of lines, in sentences whose numbers add up.
+/// What happened to the credits of one triple of lines, in sentences whose numbers add up, written as people of `locale` do.
 #[must_use]
-pub fn story(triple: &[Line], is_over: bool) -> String {
+pub fn story(triple: &[Line], is_over: bool, locale: Locale) -> String {
+    let credits = |number: i64| format!("{} {}", locale.number(number), if number == 1 { "credit" } else { "credits" });
     let figures = |of| triple.iter().find(|line| line.credit_type == of).map(|line| line.figures).unwrap_or_default();
     let (free, purchased, total) = (figures(LineType::Free), figures(LineType::Purchased), figures(LineType::Total));
     let Figures {
         carried_in, allocated, purchased: bought, bonus, consumed, refunded, lapsed, returned, adjusted, ..
     } = total;
-    let mut sentences = vec![format!("{} {} carried in.", counted(carried_in.get(), "credit"), was(carried_in.get()))];
-    sentences.extend(happened(&[
+    let mut sentences = vec![format!("{} {} carried in.", credits(carried_in.get()), was(carried_in.get()))];
+    let given = [
         (allocated.get(), "allocated"),
         (bought.get(), "purchased"),
         (bonus.get(), "granted as a bonus"),
         (refunded.get(), "refunded"),
-    ]));
+    ];
+    sentences.extend(happened(&given, locale));
     let taken = [(consumed.get(), "consumed"), (lapsed.get(), "left to lapse unused"), (returned.get(), "returned")];
-    sentences.extend(happened(&taken));
+    sentences.extend(happened(&taken, locale));
     match adjusted.get() {
         0 => {}
-        added @ 1.. => sentences.push(format!("Corrections added {}.", grouped(added))),
-        taken => sentences.push(format!("Corrections took {}.", grouped(taken.unsigned_abs()))),
+        added @ 1.. => sentences.push(format!("Corrections added {}.", locale.number(added))),
+        taken => sentences.push(format!("Corrections took {}.", locale.number(taken.unsigned_abs()))),
     }
     sentences.push(format!(
         "{} {}: {} free and {} purchased.",
-        counted(total.remaining.get(), "credit"),
+        credits(total.remaining.get()),
         if is_over { "remained at the end" } else { "are left so far" },
-        grouped(free.remaining.get()),
-        grouped(purchased.remaining.get()),
+        locale.number(free.remaining.get()),
+        locale.number(purchased.remaining.get()),
     ));
     sentences.join(" ")
 }
 
 /// `1,500 were allocated, 2,500 purchased and 8 refunded.`
-fn happened(things: &[(i64, &str)]) -> Option<String> {
+fn happened(things: &[(i64, &str)], locale: Locale) -> Option<String> {
     let mut things = things.iter().filter(|(credits, _)| *credits != 0);
     let (credits, what) = things.next()?;
-    let first = format!("{} {} {what}", grouped(*credits), was(*credits));
-    let rest = things.map(|(credits, what)| format!("{} {what}", grouped(*credits)));
+    let first = format!("{} {} {what}", locale.number(*credits), was(*credits));
+    let rest = things.map(|(credits, what)| format!("{} {what}", locale.number(*credits)));
     Some(format!("{}.", listed(&[first].into_iter().chain(rest).collect::<Vec<_>>())))
 }
 
@@ -280,6 +283,7 @@ mod tests {
 
     #[test]
     fn the_story_tells_every_figure_that_is_not_zero() {
-        insta::assert_snapshot!(story(&statement().totals, true), @"2,750 credits were carried in. 1,500 were allocated, 5,000 purchased, 100 granted as a bonus and 60 refunded. 1,300 were consumed, 360 left to lapse unused and 2,500 returned. Corrections took 250. 5,000 credits remained at the end: 0 free and 5,000 purchased.");
+        insta::assert_snapshot!(story(&statement().totals, true, Locale::default()), @"2,750 credits were carried in. 1,500 were allocated, 5,000 purchased, 100 granted as a bonus and 60 refunded. 1,300 were consumed, 360 left to lapse unused and 2,500 returned. Corrections took 250. 5,000 credits remained at the end: 0 free and 5,000 purchased.");
+        insta::assert_snapshot!(story(&statement().totals, true, Locale::DeDe), @"2.750 credits were carried in. 1.500 were allocated, 5.000 purchased, 100 granted as a bonus and 60 refunded. 1.300 were consumed, 360 left to lapse unused and 2.500 returned. Corrections took 250. 5.000 credits remained at the end: 0 free and 5.000 purchased.");
     }
 }

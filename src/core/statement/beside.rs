@@ -6,8 +6,9 @@ use super::{
     Breakdown, DateRange, Facts, Figures, Line, Lines, LogRow, Marks, ReportAccount, ReportModel, ReportSpec, Rows,
     Scope,
 };
+use std::collections::BTreeMap;
 
-/// Most actions or users that a statement names; the others are summed up.
+/// Most actions or users that a statement names; the others are summed up. A single other one has the row that its sum would have.
 pub const TOP_MAX: usize = 5;
 
 /// What a report says beside its lines.
@@ -23,6 +24,8 @@ pub struct Beside {
     pub tops: Vec<Top>,
     /// What the account of a report of one is called.
     pub name: Option<String>,
+    /// What actions are called, by their codes, where people read the report; empty where it has codes.
+    pub titles: BTreeMap<String, String>,
     /// The accounts that are summed up, in a report of the platform that is not about all.
     pub chosen: Vec<AccountId>,
     /// The same statement by day, where that is drawn: [`ReportSpec::by_day`].
@@ -43,9 +46,9 @@ pub struct Comparison {
 pub struct Top {
     /// Actions or users.
     pub by: Breakdown,
-    /// At most [`TOP_MAX`] of them: triples, the one that used most first.
+    /// At most [`TOP_MAX`] of them, or one more where there is no other: triples, the one that used most first.
     pub lines: Lines,
-    /// How many there are beside these.
+    /// How many there are beside these; never one.
     pub others: u64,
     /// What the others used, summed up: one triple, or nothing where there are none.
     pub rest: Vec<Line<'static>>,
@@ -113,7 +116,9 @@ impl Top {
     /// # Errors
     /// [`Overflow`] when a sum is out of range.
     pub fn of(by: Breakdown, model: &ReportModel) -> Result<Top, Overflow> {
-        let mut others = model.lines.triples().skip(TOP_MAX);
+        let count = model.lines.triple_count();
+        let named = if count == TOP_MAX + 1 { count } else { TOP_MAX };
+        let mut others = model.lines.triples().skip(named);
         let mut rest: Vec<Line<'static>> = Vec::new();
         for triple in others.by_ref().take(1) {
             rest.extend(triple.map(|line| Line { account: None, group: None, ..line }));
@@ -124,8 +129,8 @@ impl Top {
                 sum.counts = sum.counts.zip(line.counts).map(|(one, other)| one.plus(other));
             }
         }
-        let others = model.lines.triple_count().saturating_sub(TOP_MAX) as u64;
-        Ok(Top { by, lines: model.lines.first(TOP_MAX), others, rest })
+        let others = count.saturating_sub(named) as u64;
+        Ok(Top { by, lines: model.lines.first(named), others, rest })
     }
 }
 
@@ -144,6 +149,19 @@ impl ReportModel {
             None => self.marks = marks,
         }
         self
+    }
+
+    /// The same report with what actions are called.
+    #[must_use]
+    pub fn with_titles(mut self, titles: BTreeMap<String, String>) -> ReportModel {
+        self.beside.titles = titles;
+        self
+    }
+
+    /// What the action of this code is called, where that is known.
+    #[must_use]
+    pub fn title_of<'a>(&'a self, code: &'a str) -> &'a str {
+        self.beside.titles.get(code).map_or(code, String::as_str)
     }
 
     /// The same report without the figures of a statement in its sums, as one that has no [balances](ReportSpec::has_balances).

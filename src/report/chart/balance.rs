@@ -4,17 +4,21 @@
 
 use super::drawing::{Anchor, Chart, Frame, Key, Paint, Plot, ROW, Shape, letters, points};
 use super::{before_lapse, per_bar, short, when};
-use crate::core::counting::{counted, grouped};
+use crate::core::counting::counted;
 use crate::core::locale::Locale;
 use crate::core::statement::{DateRange, Marks, ReportModel};
-use crate::report::wording::days;
+use crate::report::wording::days_in;
 use chrono::Days;
 use std::cmp::Reverse;
 
 /// Signs with a figure beside them; more figures would touch.
 const FIGURES_MAX: usize = 8;
-/// Signs at all; beyond it they would hide what they stand on.
+/// Signs at all on a wide chart; beyond it they would hide what they stand on.
 const SIGNS_MAX: usize = 60;
+/// From a line across to the words about it: what their letters are edged with ends above it.
+const ABOVE_LINE: i64 = 90;
+/// The highest line on which words have room.
+const HIGHEST_WORDS: i64 = 100;
 
 /// What was there at the end of one period, or at the least of a few neighbours, and what came and went.
 #[derive(Clone, Copy)]
@@ -61,10 +65,12 @@ pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
     let number = |of: usize| i64::try_from(of).unwrap_or(i64::MAX);
     let edges: Vec<i64> = (0..=count).map(|at| plot.x(number(at), number(whole))).collect();
     areas(&mut plot, &steps, &edges);
-    let words = model.marks.as_ref().map(|marks| levels(&mut plot, marks)).unwrap_or_default();
-    let has_signs = signs(&mut plot, &steps, &edges, &words);
+    if let Some(marks) = &model.marks {
+        levels(&mut plot, marks);
+    }
+    let has_signs = signs(&mut plot, &steps, &edges);
     let names: Vec<String> =
-        every.chunks(per_step).map(|of| short(of[0], model.spec.grouping(), Locale::default())).collect();
+        every.chunks(per_step).map(|of| short(of[0], model.spec.grouping(), frame.locale())).collect();
     plot.names(&names);
     let mut notes = Vec::new();
     if per_step > 1 {
@@ -78,7 +84,7 @@ pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
     }
     let note = (!notes.is_empty()).then(|| notes.join(" "));
     let title = format!("Balance by {}", model.spec.grouping());
-    Some(plot.finish("balance", title, description(&known, model), note, &legend()))
+    Some(plot.finish("balance", title, description(&known, model, frame.locale()), note, &legend()))
 }
 
 pub(super) fn legend() -> [(Key, String); 2] {
@@ -152,14 +158,16 @@ pub(super) fn between(plot: &mut Plot, below: &[(i64, i64)], above: &[(i64, i64)
     plot.shapes.push(Shape::Area { points: points(&all), paint });
 }
 
-/// Lines across at the allowance and the levels that lie on the scale. Words that would touch stand together. Returns where words
-/// end at the right, and how wide they are, from above.
-pub(super) fn levels(plot: &mut Plot, marks: &Marks) -> Vec<(i64, i64)> {
+/// Lines across at the allowance and the levels that lie on the scale. Words stand clear above their line, and those that would
+/// touch stand together.
+pub(super) fn levels(plot: &mut Plot, marks: &Marks) {
+    let locale = plot.frame.locale();
     let mut lines: Vec<(i64, String)> = Vec::new();
     if marks.month.is_some() {
-        lines.push((marks.allowance.get(), format!("allowance {}", grouped(marks.allowance.get()))));
+        lines.push((marks.allowance.get(), format!("allowance {}", locale.number(marks.allowance.get()))));
     }
-    lines.extend(marks.levels.iter().map(|(name, level)| (level.get(), format!("{name} {}", grouped(level.get())))));
+    let level = |credits: i64| locale.number(credits);
+    lines.extend(marks.levels.iter().map(|(name, at)| (at.get(), format!("{name} {}", level(at.get())))));
     lines.retain(|(credits, _)| *credits > 0 && plot.y(*credits) >= plot.top());
     lines.sort_by_key(|(credits, _)| Reverse(*credits));
     // Words stand on the first line of those that they are about; the next line below the last of them has room for its own.
@@ -169,36 +177,35 @@ pub(super) fn levels(plot: &mut Plot, marks: &Marks) -> Vec<(i64, i64)> {
         let y = plot.y(credits);
         plot.mark((plot.frame.left(), y), (plot.frame.right(), y));
         match words.last_mut() {
-            Some((_, said)) if y - last_y < ROW * 3 / 4 => said.push(word),
+            Some((_, said)) if y - last_y < ROW => said.push(word),
             _ => words.push((y, vec![word])),
         }
         last_y = y;
     }
-    let mut taken = Vec::new();
     for (y, said) in words {
-        let said = said.join(" · ");
-        taken.push((y - 40, letters(&said)));
-        plot.text((plot.frame.right(), y - 40), Anchor::End, "marked", said);
+        plot.text((plot.frame.right(), y - ABOVE_LINE), Anchor::End, "marked", said.join(" · "));
     }
-    taken
 }
 
-/// A sign where credits were bought and where they lapsed; false when there are too many. Their figures stand above the words that
-/// are there already, at the right, from above.
-fn signs(plot: &mut Plot, steps: &[Step], edges: &[i64], taken: &[(i64, i64)]) -> bool {
+/// A sign where credits were bought and where they lapsed; false when there are too many. Their figures stand clear of all words
+/// that are there already, and are left out where there is no room.
+fn signs(plot: &mut Plot, steps: &[Step], edges: &[i64]) -> bool {
+    let locale = plot.frame.locale();
     let mut signs = Vec::new();
     for (step, edge) in steps.iter().zip(edges.windows(2)) {
         let top = plot.y(step.total().max(step.total_after())) - 50;
+        let figure = |sign: &str, credits: i64| format!("{sign}{}", locale.number(credits));
+        let words =
+            |credits: i64, what: &str| format!("{}: {} {what}", days_in(step.range, locale), locale.number(credits));
         if step.bought > 0 {
-            let words = format!("{}: {} purchased", days(step.range), grouped(step.bought));
-            signs.push((i64::midpoint(edge[0], edge[1]), top, format!("+{}", grouped(step.bought)), words, true));
+            let middle = i64::midpoint(edge[0], edge[1]);
+            signs.push((middle, top, figure("+", step.bought), words(step.bought, "purchased"), true));
         }
         if step.lapsed > 0 {
-            let words = format!("{}: {} lapsed", days(step.range), grouped(step.lapsed));
-            signs.push((edge[1], top, format!("−{}", grouped(step.lapsed)), words, false));
+            signs.push((edge[1], top, figure("−", step.lapsed), words(step.lapsed, "lapsed"), false));
         }
     }
-    if signs.len() > SIGNS_MAX {
+    if signs.len() > plot.frame.share(SIGNS_MAX) {
         return false;
     }
     let has_figures = signs.len() <= FIGURES_MAX;
@@ -209,42 +216,38 @@ fn signs(plot: &mut Plot, steps: &[Step], edges: &[i64], taken: &[(i64, i64)]) -
         if has_figures {
             let near_edge = x + letters(&figure) / 2 > plot.frame.width();
             let (at, anchor) = if near_edge { (x + 60, Anchor::End) } else { (x, Anchor::Middle) };
-            let mut at_y = y - 150;
-            for (word_y, wide) in taken.iter().rev() {
-                let is_beside = x + letters(&figure) / 2 > plot.frame.right() - wide;
-                if is_beside && (at_y - word_y).abs() < ROW * 3 / 4 {
-                    at_y = word_y - ROW * 3 / 4;
-                }
+            let at_y = plot.clear_y((at, y - 150), anchor, &figure, -ROW * 3 / 4);
+            if at_y >= HIGHEST_WORDS {
+                plot.text((at, at_y), anchor, "signed", figure);
             }
-            plot.text((at, at_y), anchor, "signed", figure);
         }
     }
     true
 }
 
-fn description(steps: &[Step], model: &ReportModel) -> String {
+fn description(steps: &[Step], model: &ReportModel, locale: Locale) -> String {
     let (first, last) = (&steps[0], &steps[steps.len() - 1]);
     let least = steps.iter().min_by_key(|step| step.least()).unwrap_or(first);
     let mut said = format!(
         "What was there at the end of each {}, {}: {} at first, {} at last ({} free and {} purchased), and the least {} {}.",
         model.spec.grouping(),
-        days(DateRange::new(first.range.from(), last.range.to()).unwrap_or(first.range)),
-        grouped(first.total()),
-        grouped(last.total_after()),
-        grouped(last.free_after),
-        grouped(last.purchased_after),
-        grouped(least.least()),
-        when(least.range, Locale::default()),
+        days_in(DateRange::new(first.range.from(), last.range.to()).unwrap_or(first.range), locale),
+        locale.number(first.total()),
+        locale.number(last.total_after()),
+        locale.number(last.free_after),
+        locale.number(last.purchased_after),
+        locale.number(least.least()),
+        when(least.range, locale),
     );
     for (what, of) in [("purchased", (|step| step.bought) as fn(&Step) -> i64), ("lapsed", |step| step.lapsed)] {
         let all: Vec<&Step> = steps.iter().filter(|step| of(step) > 0).collect();
         let sum = all.iter().fold(0_i64, |sum, step| sum.saturating_add(of(step)));
         match all.as_slice() {
             [] => {}
-            [one] => said += &format!(" {} {what} {}.", grouped(sum), when(one.range, Locale::default())),
+            [one] => said += &format!(" {} {what} {}.", locale.number(sum), when(one.range, locale)),
             many => {
                 let unit = model.spec.grouping().as_str();
-                said += &format!(" {} {what} in {}.", grouped(sum), counted(many.len() as u64, unit));
+                said += &format!(" {} {what} in {}.", locale.number(sum), counted(many.len() as u64, unit));
             }
         }
     }
@@ -267,7 +270,7 @@ mod tests {
         let steps = steps(&model).expect("a statement");
         let last = steps.last().expect("a month");
         assert_eq!((last.free, last.free_after, last.lapsed), (360, 0, 360));
-        let chart = chart(&model, Subject::Balance, Frame::Page).expect("there were credits");
+        let chart = chart(&model, Subject::Balance, Frame::PLAIN).expect("there were credits");
         insta::assert_snapshot!(chart.description, @"What was there at the end of each day, March 2026: 4,250 at first, 5,000 at last (0 free and 5,000 purchased), and the least 2,950 on 9 March 2026. 5,000 purchased on 11 March 2026. 360 lapsed on 31 March 2026.");
         insta::assert_snapshot!(texts(&chart, "signed").join(" "), @"+5,000 −360");
     }
@@ -277,10 +280,14 @@ mod tests {
     fn what_shares_a_step_hides_no_shortage() {
         let model = report("t", "2026-03-01", "2026-08-01", Grouping::Day, Scope::Account, &["a"]);
         let known = steps(&model).expect("a statement");
-        let chart = chart(&model, Subject::Balance, Frame::Page).expect("there were credits");
+        let chart = chart(&model, Subject::Balance, Frame::PLAIN).expect("there were credits");
         assert_eq!(chart.note.as_deref(), Some("Each step is 2 days, drawn at the least of them."));
         let least = known.iter().map(Step::least).min().expect("days");
-        assert!(chart.description.contains(&format!("and the least {} ", grouped(least))), "{}", chart.description);
+        assert!(
+            chart.description.contains(&format!("and the least {} ", Locale::default().number(least))),
+            "{}",
+            chart.description
+        );
         let drawn: Vec<Step> = known.chunks(2).map(joined).collect();
         for (pair, step) in known.chunks(2).zip(&drawn) {
             assert_eq!(Some(step.least()), pair.iter().map(Step::least).min(), "{:?}", step.range);
@@ -292,7 +299,7 @@ mod tests {
     #[test]
     fn a_breakdown_knows_no_balance() {
         let model = broken_down("t", MARCH, Grouping::Day, Some(Breakdown::Action), Scope::Account, &["a"]);
-        assert_eq!(chart(&model, Subject::Balance, Frame::Page), None);
+        assert_eq!(chart(&model, Subject::Balance, Frame::PLAIN), None);
     }
 
     #[test]
@@ -304,15 +311,42 @@ mod tests {
 
     #[test]
     fn levels_are_lines_across() {
-        let chart = chart(&marked(), Subject::Balance, Frame::Page).expect("there were credits");
+        let chart = chart(&marked(), Subject::Balance, Frame::PLAIN).expect("there were credits");
         insta::assert_snapshot!(texts(&chart, "marked").join(" | "), @"ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500");
+    }
+
+    /// Figures of signs that lie close stand one above the other, and none has lost its sign.
+    #[test]
+    fn no_figure_touches_another() {
+        let mut known = steps(&marked()).expect("a statement");
+        known.iter_mut().for_each(|step| (step.bought, step.lapsed) = (0, 0));
+        known[10..14].iter_mut().for_each(|step| step.bought = 12_345);
+        known[14].lapsed = 12_345;
+        for frame in [Frame::PLAIN, Frame::Narrow(Locale::default())] {
+            let mut plot = Plot::new(frame, 6_000, 1);
+            let edges: Vec<i64> = (0..=31).map(|at| plot.x(at, 31)).collect();
+            assert!(signs(&mut plot, &known, &edges));
+            let figure = |shape: &Shape| match shape {
+                Shape::Text { x, y, class: "signed", .. } => Some((*x, *y)),
+                _ => None,
+            };
+            let figures: Vec<(i64, i64)> = plot.shapes.iter().filter_map(figure).collect();
+            assert!(figures.len() >= 2, "{figures:?}");
+            for (at, (x, y)) in figures.iter().enumerate() {
+                let touches = |(other_x, other_y): &&(i64, i64)| {
+                    (x - other_x).abs() < letters("+12,345") && (y - other_y).abs() < ROW * 3 / 4
+                };
+                assert_eq!(figures[..at].iter().find(touches), None, "{figures:?}");
+                assert!(*y >= HIGHEST_WORDS);
+            }
+        }
     }
 
     #[test]
     fn no_level_runs_through_words() {
         let mut marks = marked().marks.expect("one account");
         let most = 100_000;
-        let mut plot = Plot::new(Frame::Page, most, 1);
+        let mut plot = Plot::new(Frame::PLAIN, most, 1);
         let step = most * ROW / 2 / plot.height(most);
         let level = |times: i64| ("low".parse().expect("a name"), crate::core::credits::Credits::new(times * step));
         (marks.levels, marks.month) = ((4..8).map(level).chain([level(20)]).collect(), None);

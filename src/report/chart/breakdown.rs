@@ -3,10 +3,11 @@
 
 use super::drawing::{Anchor, Chart, Frame, Key, Paint, Plot, Rect, Shape, keys, letters, scaled, shortened};
 use super::{per_bar, shared, short};
-use crate::core::counting::{counted, grouped};
+use crate::core::counting::counted;
+use crate::core::ids::AccountId;
 use crate::core::locale::Locale;
-use crate::core::statement::{Breakdown, Group, Line, LineType, ReportModel};
-use crate::report::wording::{days, filters_said, listed};
+use crate::core::statement::{Breakdown, Group, Line, LineType, ReportModel, Scope};
+use crate::report::wording::{days_in, filters_said, listed};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -61,11 +62,10 @@ fn series(model: &ReportModel, breakdown: Breakdown) -> Vec<Series> {
     let per_bar = per_bar(periods.len());
     let bars = periods.len().div_ceil(per_bar);
     let mut series: Vec<Series> = Vec::new();
-    // Which series a group is, by its text; nobody's use has none.
-    let mut known: BTreeMap<Option<&str>, usize> = BTreeMap::new();
-    for (group, line) in uses(model) {
-        let at = *known.entry(text_of(group)).or_insert_with(|| {
-            series.push(Series { name: name_of(group, breakdown), free: 0, purchased: 0, bars: Vec::new() });
+    let mut known: BTreeMap<Of, usize> = BTreeMap::new();
+    for (key, line) in uses(model) {
+        let at = *known.entry(key).or_insert_with(|| {
+            series.push(Series { name: name_of(key, model, breakdown), free: 0, purchased: 0, bars: Vec::new() });
             series.len() - 1
         });
         let consumed = line.figures.consumed.get().max(0);
@@ -93,8 +93,8 @@ fn series(model: &ReportModel, breakdown: Breakdown) -> Vec<Series> {
         let name = counted(others.len() as u64, &format!("other {breakdown}"));
         drawn.push(Series { name, free, purchased, bars: vec![0; bars] });
     }
-    for (group, line) in uses(model) {
-        let place = known.get(&text_of(group)).and_then(|at| places.get(at));
+    for (key, line) in uses(model) {
+        let place = known.get(&key).and_then(|at| places.get(at));
         let period = periods.binary_search_by_key(&line.range.from(), |period| period.from());
         let (Some(place), Ok(period)) = (place, period) else { continue };
         let bar = &mut drawn[*place].bars[period / per_bar];
@@ -103,10 +103,18 @@ fn series(model: &ReportModel, breakdown: Breakdown) -> Vec<Series> {
     drawn
 }
 
+/// Which series a group is: its text, of which nobody's use has none, and the account of a user where the report has several, for
+/// an account's users are its own.
+type Of<'a> = (Option<&'a str>, Option<&'a AccountId>);
+
 /// What groups consumed of each type.
-fn uses(model: &ReportModel) -> impl Iterator<Item = (&Group, Line<'_>)> {
+fn uses(model: &ReportModel) -> impl Iterator<Item = (Of<'_>, Line<'_>)> {
+    let is_of_accounts = model.spec.breakdown() == Some(Breakdown::User) && model.sections().len() > 1;
     let by_type = model.lines.iter().filter(|line| line.credit_type != LineType::Total);
-    by_type.filter_map(|line| line.group.map(|group| (group, line)))
+    by_type.filter_map(move |line| {
+        let account = line.account.filter(|_| is_of_accounts);
+        line.group.map(|group| ((text_of(group), account), line))
+    })
 }
 
 fn text_of(group: &Group) -> Option<&str> {
@@ -117,8 +125,21 @@ fn text_of(group: &Group) -> Option<&str> {
     }
 }
 
-fn name_of(group: &Group, by: Breakdown) -> String {
-    text_of(group).map_or_else(|| format!("(no {by})"), str::to_owned)
+fn name_of((text, account): Of, model: &ReportModel, by: Breakdown) -> String {
+    let name = match text {
+        Some(code) if by == Breakdown::Action => model.title_of(code).to_owned(),
+        Some(text) => text.to_owned(),
+        None => format!("(no {by})"),
+    };
+    account.map_or_else(|| name.clone(), |account| format!("{name} · {account}"))
+}
+
+/// What one bar is, where it is not one period, and who is one user.
+fn note(model: &ReportModel, breakdown: Breakdown, bar: Option<String>) -> Option<String> {
+    let is_of_all = breakdown == Breakdown::User && model.spec.scope() == Scope::Platform;
+    let one = is_of_all.then(|| "Users of the same id in several accounts are one here.".to_owned());
+    let notes: Vec<String> = bar.into_iter().chain(one).collect();
+    (!notes.is_empty()).then(|| notes.join(" "))
 }
 
 /// Paints by number. The one that is always there, of all others, is the last.
@@ -127,6 +148,7 @@ fn paint(at: usize) -> Paint {
 }
 
 fn stacked(model: &ReportModel, breakdown: Breakdown, series: &[Series], frame: Frame) -> Option<Chart> {
+    let locale = frame.locale();
     let periods = model.spec.periods();
     let per_bar = per_bar(periods.len());
     let bars: Vec<_> = periods.chunks(per_bar).collect();
@@ -149,28 +171,30 @@ fn stacked(model: &ReportModel, breakdown: Breakdown, series: &[Series], frame: 
                 height: to - from,
                 paint: paint(place),
             });
-            told.push(format!("{} {}", one.name, grouped(one.bars[at])));
+            told.push(format!("{} {}", one.name, locale.number(one.bars[at])));
             below = above;
         }
-        let title = format!("{}: {} consumed", days(ranges[0]), grouped(below));
+        let title = format!("{}: {} consumed", days_in(ranges[0], locale), locale.number(below));
         let title = if told.is_empty() { title } else { format!("{title}, {}", listed(&told)) };
         plot.shapes.push(Shape::Bar { title, parts });
     }
-    let names: Vec<String> =
-        bars.iter().map(|ranges| short(ranges[0], model.spec.grouping(), Locale::default())).collect();
+    let names: Vec<String> = bars.iter().map(|ranges| short(ranges[0], model.spec.grouping(), locale)).collect();
     plot.names(&names);
     let legend: Vec<(Key, String)> =
         series.iter().enumerate().map(|(at, one)| (Key::Filled(paint(at)), one.name.clone())).collect();
     let title = format!("Credits consumed per {} by {breakdown}", model.spec.grouping());
-    let description = description(model, breakdown, series);
-    Some(plot.finish("breakdown", title, description, shared(per_bar, model), &legend))
+    let description = description(model, breakdown, series, locale);
+    Some(plot.finish("breakdown", title, description, note(model, breakdown, shared(per_bar, model)), &legend))
 }
 
 /// A bar across for each group, with its figure: one period has nothing to stack.
 fn across(model: &ReportModel, breakdown: Breakdown, series: &[Series], frame: Frame) -> Option<Chart> {
+    let locale = frame.locale();
     let most = series.iter().map(Series::total).max()?;
-    let name_width = if frame == Frame::Page { NAME_WIDTH } else { NAME_WIDTH * 3 / 4 };
-    let (left, length) = (name_width, frame.right() - name_width - FIGURE_WIDTH);
+    let is_wide = matches!(frame, Frame::Wide(_));
+    let name_width = if is_wide { NAME_WIDTH } else { NAME_WIDTH * 7 / 8 };
+    let figure_width = if is_wide { FIGURE_WIDTH } else { FIGURE_WIDTH * 7 / 8 };
+    let (left, length) = (name_width, frame.right() - name_width - figure_width);
     let mut shapes = Vec::new();
     let text = |x, y, anchor, class, text: String| Shape::Text { x, y, anchor, class, text };
     let mut y = 60;
@@ -181,13 +205,13 @@ fn across(model: &ReportModel, breakdown: Breakdown, series: &[Series], frame: F
         let title = format!(
             "{}: {} consumed, {} free and {} purchased",
             one.name,
-            grouped(one.total()),
-            grouped(one.free),
-            grouped(one.purchased)
+            locale.number(one.total()),
+            locale.number(one.free),
+            locale.number(one.purchased)
         );
         shapes.push(text(left - 100, y + 115, Anchor::End, "name", fitting(&one.name, name_width - 100)));
         shapes.push(Shape::Bar { title, parts: parts.into_iter().filter(|part| part.width > 0).collect() });
-        shapes.push(text(left + whole + 80, y + 115, Anchor::Start, "name", grouped(one.total())));
+        shapes.push(text(left + whole + 80, y + 115, Anchor::Start, "name", locale.number(one.total())));
         y += STEP;
     }
     let foot = y + 40;
@@ -196,13 +220,23 @@ fn across(model: &ReportModel, breakdown: Breakdown, series: &[Series], frame: F
         [(Key::Filled(Paint::FREE), "Free".to_owned()), (Key::Filled(Paint::PURCHASED), "Purchased".to_owned())];
     let height = keys(&mut shapes, frame, foot, &legend);
     let title = format!("Credits consumed by {breakdown}");
-    let description = description(model, breakdown, series);
-    Some(Chart { id: "breakdown", title, description, note: None, width: frame.width(), height, shapes })
+    let description = description(model, breakdown, series, locale);
+    Some(Chart {
+        id: "breakdown",
+        title,
+        description,
+        note: note(model, breakdown, None),
+        width: frame.width(),
+        height,
+        shapes,
+    })
 }
 
 /// As much of a name as has room.
 fn fitting(name: &str, width: i64) -> String {
     let name = shortened(name);
+    // Some fonts are wider than most.
+    let width = width * 7 / 8;
     if letters(&name) <= width {
         return name;
     }
@@ -210,14 +244,14 @@ fn fitting(name: &str, width: i64) -> String {
     name.chars().take(kept).chain(['…']).collect()
 }
 
-fn description(model: &ReportModel, breakdown: Breakdown, series: &[Series]) -> String {
+fn description(model: &ReportModel, breakdown: Breakdown, series: &[Series], locale: Locale) -> String {
     let all = series.iter().fold(0_i64, |sum, one| sum.saturating_add(one.total()));
-    let each: Vec<String> = series.iter().map(|one| format!("{} {}", one.name, grouped(one.total()))).collect();
+    let each: Vec<String> = series.iter().map(|one| format!("{} {}", one.name, locale.number(one.total()))).collect();
     let per = if model.spec.period_count() > 1 { format!(" per {}", model.spec.grouping()) } else { String::new() };
-    let range = days(model.spec.range());
+    let range = days_in(model.spec.range(), locale);
     let only = listed(&filters_said(model));
     let only = if only.is_empty() { only } else { format!(" Only {only}.") };
-    format!("Credits consumed{per} by {breakdown}.{only} {range}: {} consumed, {}.", grouped(all), listed(&each))
+    format!("Credits consumed{per} by {breakdown}.{only} {range}: {} consumed, {}.", locale.number(all), listed(&each))
 }
 
 #[cfg(test)]
@@ -233,13 +267,13 @@ mod tests {
     #[test]
     fn a_statement_has_no_groups_to_compare() {
         let model = report("t", MARCH.0, MARCH.1, Grouping::Day, Scope::Account, &["a"]);
-        assert_eq!(chart(&model, Subject::Breakdown, Frame::Page), None);
+        assert_eq!(chart(&model, Subject::Breakdown, Frame::PLAIN), None);
     }
 
     #[test]
     fn one_period_has_a_bar_for_each_group() {
         let model = broken_down("t", MARCH, Grouping::Range, Some(Breakdown::User), Scope::Account, &["a"]);
-        let chart = chart(&model, Subject::Breakdown, Frame::Page).expect("something was consumed");
+        let chart = chart(&model, Subject::Breakdown, Frame::PLAIN).expect("something was consumed");
         insta::assert_snapshot!(chart.description, @"Credits consumed by user. March 2026: 1,300 consumed, =ann 1,200 and שרה 🦊 100.");
         insta::assert_snapshot!(texts(&chart, "name").join(" | "), @"=ann | 1,200 | שרה 🦊 | 100 | Free | Purchased");
     }
@@ -249,14 +283,43 @@ mod tests {
         let mut model = broken_down("t", MARCH, Grouping::Range, Some(Breakdown::User), Scope::Account, &["a"]);
         let filters = Filters { actions: vec!["erase".parse().ok(), None], ..Filters::default() };
         model.spec = model.spec.with_filters(filters).expect("a breakdown");
-        let chart = chart(&model, Subject::Breakdown, Frame::Page).expect("something was consumed");
+        let chart = chart(&model, Subject::Breakdown, Frame::PLAIN).expect("something was consumed");
         insta::assert_snapshot!(chart.description, @"Credits consumed by user. Only action erase or none. March 2026: 1,300 consumed, =ann 1,200 and שרה 🦊 100.");
+    }
+
+    /// `ann` of one account is not `ann` of another.
+    #[test]
+    fn users_are_those_of_their_account() {
+        let names = |scope| {
+            let model = broken_down("t", MARCH, Grouping::Range, Some(Breakdown::User), scope, &["a", "b"]);
+            let chart = chart(&model, Subject::Breakdown, Frame::PLAIN).expect("something was consumed");
+            (texts(&chart, "name").join(" | "), chart.note)
+        };
+        let (of_accounts, note) = names(Scope::Account);
+        insta::assert_snapshot!(of_accounts, @"=ann · a | 1,200 | =ann · b | 1,200 | שרה 🦊 · a | 100 | שרה 🦊 · b | 100 | Free | Purchased");
+        assert_eq!(note, None);
+        let (of_all, note) = names(Scope::Platform);
+        insta::assert_snapshot!(of_all, @"=ann | 2,400 | שרה 🦊 | 200 | Free | Purchased");
+        assert_eq!(note.as_deref(), Some("Users of the same id in several accounts are one here."));
+    }
+
+    #[test]
+    fn actions_are_called_what_they_are_called() {
+        let titles = [("erase".to_owned(), "Erase <things>".to_owned())].into();
+        let model = usage(MARCH, Grouping::Range, Breakdown::Action, &["erase", "upscale"]).with_titles(titles);
+        let chart = chart(&model, Subject::Breakdown, Frame::PLAIN).expect("something was consumed");
+        assert!(texts(&chart, "name").join(" | ").contains("Erase <things> |"), "{chart:?}");
+        let page = crate::report::render(&model, crate::report::Format::Html, 0).expect("it renders");
+        let page = String::from_utf8(page).expect("UTF-8");
+        assert!(page.contains("<bdi>Erase &lt;things&gt;</bdi>") && !page.contains("<bdi>erase</bdi>"), "{page}");
+        let csv = crate::report::render(&model, crate::report::Format::Csv, 0).expect("it renders");
+        assert!(String::from_utf8(csv).expect("UTF-8").contains(",erase,"));
     }
 
     #[test]
     fn a_log_is_not_drawn() {
         let log = crate::report::testing::log(&["a".to_owned()], Scope::Account);
-        assert!(super::super::charts(&log, Frame::Page).is_empty());
+        assert!(super::super::charts(&log, Frame::PLAIN).is_empty());
     }
 
     #[test]
@@ -264,7 +327,8 @@ mod tests {
         let names: Vec<String> = (1..=9).map(|at| format!("action-{at}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let model = usage(MARCH, Grouping::Day, Breakdown::Action, &names);
-        let chart = chart(&model, Subject::Breakdown, Frame::Mail(Locale::default())).expect("something was consumed");
+        let chart =
+            chart(&model, Subject::Breakdown, Frame::Narrow(Locale::default())).expect("something was consumed");
         insta::assert_snapshot!(chart.description, @"Credits consumed per day by action. March 2026: 47,700 consumed, action-1 5,500, action-2 5,450, action-3 5,400, action-4 5,350, action-5 5,300, action-6 5,250 and 3 other actions 15,450.");
         insta::assert_snapshot!(texts(&chart, "name").join(" | "), @"action-1 | action-2 | action-3 | action-4 | action-5 | action-6 | 3 other actions");
         let bars = chart.shapes.iter().filter(|shape| matches!(shape, Shape::Bar { .. })).map(rects);

@@ -66,7 +66,8 @@ pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
     let mut description = description(&bars, model, locale);
     description.extend(even.iter().map(|even| format!(" {}.", even.label(locale))));
     description.extend(crossings.iter().map(|crossing| {
-        format!(" On {} what was left at the end of the day fell to the level {}.", crossing.name, crossing.levels)
+        let end = if crossing.is_today { "" } else { " at the end of the day" };
+        format!(" On {} what was left{end} fell to the level {}.", crossing.name, crossing.levels)
     }));
     let mut legend =
         vec![(Key::Filled(Paint::FREE), "Free".to_owned()), (Key::Filled(Paint::PURCHASED), "Purchased".to_owned())];
@@ -105,6 +106,26 @@ struct Crossing {
     short: String,
     /// `low (300)`.
     levels: String,
+    /// Their names, highest first.
+    names: Vec<String>,
+    /// The day has not ended yet.
+    is_today: bool,
+}
+
+impl Crossing {
+    /// What stands in the chart: as much as has room there, and the most advanced level in any case.
+    fn said(&self, frame: Frame) -> String {
+        let when = match (frame, self.is_today) {
+            (Frame::Wide(_), false) => format!(" at the end of {}", self.name),
+            (Frame::Wide(_), true) => format!(" on {}", self.name),
+            (Frame::Narrow(_), false) => format!(", end of {}", self.short),
+            (Frame::Narrow(_), true) => format!(", {}", self.short),
+        };
+        let last = self.names.last().cloned().unwrap_or_default();
+        let all = [self.levels.clone(), listed(&self.names), last].map(|levels| levels + &when);
+        let fits = |text: &String| letters(text) * 9 / 8 <= frame.right();
+        all.iter().find(|text| fits(text)).unwrap_or(&all[2]).clone()
+    }
 }
 
 /// The first day of each level. A breakdown does not know what was left, so it has none.
@@ -121,20 +142,25 @@ fn crossings(model: &ReportModel, marks: &Marks, locale: Locale) -> Vec<Crossing
             now.is_none_or(|now| line.range.from() <= now) && began > level && ended <= level
         })
     };
-    let mut found: Vec<(i64, DateRange, Vec<String>)> = Vec::new();
+    let mut found: Vec<(i64, DateRange, Vec<String>, Vec<String>)> = Vec::new();
     for (name, level) in &marks.levels {
         let Some((day, line)) = first(level.get()) else { continue };
         let level = format!("{name} ({})", locale.number(level.get()));
         match found.iter_mut().find(|(known, ..)| *known == day) {
-            Some((_, _, levels)) => levels.push(level),
-            None => found.push((day, line.range, vec![level])),
+            Some((_, _, levels, names)) => {
+                levels.push(level);
+                names.push(name.to_string());
+            }
+            None => found.push((day, line.range, vec![level], vec![name.to_string()])),
         }
     }
-    let crossing = |(day, range, levels): (i64, DateRange, Vec<String>)| Crossing {
+    let crossing = |(day, range, levels, names): (i64, DateRange, Vec<String>, Vec<String>)| Crossing {
         day,
         name: locale.day(range.from().date()),
         short: locale.short_day(range.from().date()),
         levels: listed(&levels),
+        names,
+        is_today: now.is_some_and(|now| now < range.to()),
     };
     found.into_iter().map(crossing).collect()
 }
@@ -148,10 +174,7 @@ fn mark_crossings(plot: &mut Plot, crossings: &[Crossing], days: i64) {
     let mut words = Vec::new();
     for (row, crossing) in (0_i64..).zip(crossings) {
         let x = plot.x(crossing.day + 1, days);
-        let text = match frame {
-            Frame::Page => format!("{} at the end of {}", crossing.levels, crossing.name),
-            Frame::Mail(_) => format!("{}, end of {}", crossing.levels, crossing.short),
-        };
+        let text = crossing.said(frame);
         let width = letters(&text);
         let (at, anchor, from) = match width {
             _ if x + 60 + width <= frame.right() => (x + 60, Anchor::Start, x + 60),
@@ -221,7 +244,7 @@ mod tests {
     use crate::report::testing::{report, statement};
 
     fn chart(model: &ReportModel) -> Option<Chart> {
-        super::super::chart(model, Subject::Consumption, Frame::Page)
+        super::super::chart(model, Subject::Consumption, Frame::PLAIN)
     }
 
     #[test]
@@ -237,13 +260,15 @@ mod tests {
         let chart = chart(&model).expect("something was consumed");
         let bars: Vec<&Shape> = chart.shapes.iter().filter(|shape| matches!(shape, Shape::Bar { .. })).collect();
         assert_eq!(bars.len(), 31 + 2, "the days and the legend");
-        let bottom = Plot::new(Frame::Page, 1, 0).bottom();
+        let bottom = Plot::new(Frame::PLAIN, 1, 0).bottom();
         for parts in bars.iter().take(31).map(|bar| rects(bar)) {
             let mut below = bottom;
             for part in parts {
                 assert_eq!(part.y + part.height, below);
-                assert!(part.y >= Plot::new(Frame::Page, 1, 0).top() && part.width > 0 && part.x > Frame::Page.left());
-                assert!(part.x + part.width <= Frame::Page.right());
+                assert!(
+                    part.y >= Plot::new(Frame::PLAIN, 1, 0).top() && part.width > 0 && part.x > Frame::PLAIN.left()
+                );
+                assert!(part.x + part.width <= Frame::PLAIN.right());
                 below = part.y;
             }
         }
@@ -279,7 +304,7 @@ mod tests {
         if let Some(marks) = &mut model.marks {
             marks.levels.iter_mut().for_each(|(name, _)| *name = format!("{name}-and-more").parse().expect("a name"));
         }
-        for frame in [Frame::Page, Frame::Mail(Locale::default())] {
+        for frame in [Frame::PLAIN, Frame::Narrow(Locale::default())] {
             let chart = super::super::chart(&model, Subject::Consumption, frame).expect("consumed");
             let mut words = 0;
             for shape in &chart.shapes {
@@ -304,7 +329,8 @@ mod tests {
     /// What is seen and what is read aloud are written alike.
     #[test]
     fn a_mail_has_numbers_and_dates_as_its_readers_write_them() {
-        let of = |locale| super::super::chart(&marked(), Subject::Consumption, Frame::Mail(locale)).expect("consumed");
+        let of =
+            |locale| super::super::chart(&marked(), Subject::Consumption, Frame::Narrow(locale)).expect("consumed");
         insta::assert_snapshot!(of(Locale::EnUs).description, @"Credits consumed per day. March 2026: 1,300 consumed, 1,240 free and 60 purchased. The most was 1,200 on March 2, 2026. The month’s allowance of 1,500 is 48 a day. On March 2 what was left at the end of the day fell to the level low (3,050). On March 9 what was left at the end of the day fell to the level critical (2,950).");
         let german = of(Locale::DeDe);
         insta::assert_snapshot!(german.description, @"Credits consumed per day. March 2026: 1.300 consumed, 1.240 free and 60 purchased. The most was 1.200 on 2. March 2026. The month’s allowance of 1.500 is 48 a day. On 2. March what was left at the end of the day fell to the level low (3.050). On 9. March what was left at the end of the day fell to the level critical (2.950).");

@@ -6,6 +6,7 @@
 use crate::core::locale::Locale;
 use serde::Serialize;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// Most lines across a chart.
 const RULES_MAX: i64 = 4;
@@ -25,6 +26,10 @@ const NAMES: i64 = 210;
 const FOOT: i64 = 120;
 /// From one row of text to the next.
 pub(super) const ROW: i64 = 190;
+/// Between the lines of words that stand one above the other and do not touch.
+const WORDS_APART: i64 = ROW * 3 / 4;
+/// Rows in which room is looked for.
+const ROWS_TRIED: i64 = 8;
 /// Room that a letter takes, on average, and a little more.
 const LETTER: i64 = 68;
 /// Side of the square that shows a colour in the legend.
@@ -32,31 +37,32 @@ const KEY_SIDE: i64 = 110;
 /// Longest name in a chart, in characters; the table beside it has the whole.
 const NAME_CHARS_MAX: usize = 24;
 
-/// How wide a chart is.
+/// How wide a chart is, and how its readers write numbers and dates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// For a page or a picture by itself: 1,000 pixels.
-    Page,
-    /// For a mail: 360 pixels, and shown a third larger, so that its letters can still be read where a phone makes it as narrow
-    /// again. Mails show what was consumed, and that chart has numbers and dates as their readers write them.
-    Mail(Locale),
+    Wide(Locale),
+    /// For a phone: 360 pixels. Mails show it a third larger, so that its letters can still be read where a phone makes it as
+    /// narrow again.
+    Narrow(Locale),
 }
 
 impl Frame {
+    /// For a page that anybody may read.
+    pub const PLAIN: Frame = Frame::Wide(Locale::EnGb);
+
     /// In units.
     pub(super) const fn width(self) -> i64 {
         match self {
-            Frame::Page => 10_000,
-            Frame::Mail(_) => 3_600,
+            Frame::Wide(_) => 10_000,
+            Frame::Narrow(_) => 3_600,
         }
     }
 
-    /// How numbers and dates are written. Pages are for anybody.
-    pub(super) fn locale(self) -> Locale {
-        match self {
-            Frame::Page => Locale::default(),
-            Frame::Mail(locale) => locale,
-        }
+    /// How numbers and dates are written.
+    pub(super) const fn locale(self) -> Locale {
+        let (Frame::Wide(locale) | Frame::Narrow(locale)) = self;
+        locale
     }
 
     pub(super) const fn left(self) -> i64 {
@@ -70,15 +76,23 @@ impl Frame {
     /// Where the legend begins: the labels of the scale do not come down to it.
     const fn legend_left(self) -> i64 {
         match self {
-            Frame::Page => LEFT,
-            Frame::Mail(_) => 0,
+            Frame::Wide(_) => LEFT,
+            Frame::Narrow(_) => 0,
         }
     }
 
     fn labels_max(self) -> usize {
         match self {
-            Frame::Page => LABELS_MAX,
-            Frame::Mail(_) => LABELS_MAX / 2,
+            Frame::Wide(_) => LABELS_MAX,
+            Frame::Narrow(_) => LABELS_MAX / 2,
+        }
+    }
+
+    /// How many of the things have room of which a wide chart has so many.
+    pub(super) const fn share(self, wide: usize) -> usize {
+        match self {
+            Frame::Wide(_) => wide,
+            Frame::Narrow(_) => wide / 3,
         }
     }
 }
@@ -224,6 +238,26 @@ pub(super) struct Plot {
     top: i64,
 }
 
+/// From where to where words reach.
+fn reach(x: i64, anchor: Anchor, text: &str) -> Range<i64> {
+    // Letters are bold, and a gap belongs to them.
+    let width = letters(text) * 9 / 8 + 80;
+    let from = match anchor {
+        Anchor::Start => x - 40,
+        Anchor::Middle => x - width / 2,
+        Anchor::End => x + 40 - width,
+    };
+    from..from + width
+}
+
+/// Where words over a plot stand: from where to where, and on which line.
+fn over_plot(shape: &Shape) -> Option<(Range<i64>, i64)> {
+    match shape {
+        Shape::Text { x, y, anchor, class: "marked" | "signed", text } => Some((reach(*x, *anchor, text), *y)),
+        _ => None,
+    }
+}
+
 /// What stands beside a rule: in millions and more where each rule is some, or it would not fit beside the plot.
 fn scale_label(credits: i64, step: i64, locale: Locale) -> String {
     let units = [(1_000_000_000_000, "tn"), (1_000_000_000, "bn"), (1_000_000, "M")];
@@ -283,6 +317,19 @@ impl Plot {
 
     pub(super) fn text(&mut self, (x, y): (i64, i64), anchor: Anchor, class: &'static str, text: impl Into<String>) {
         self.shapes.push(Shape::Text { x, y, anchor, class, text: text.into() });
+    }
+
+    /// How high words over the plot may stand from `y` on, by rows of `step`, so that they touch none that are there.
+    pub(super) fn clear_y(&self, (x, y): (i64, i64), anchor: Anchor, text: &str, step: i64) -> i64 {
+        let taken: Vec<(Range<i64>, i64)> = self.shapes.iter().filter_map(over_plot).collect();
+        let wide = reach(x, anchor, text);
+        let touches = |y: i64| {
+            let is_beside = |(other, at): &(Range<i64>, i64)| {
+                other.start < wide.end && wide.start < other.end && (y - at).abs() < WORDS_APART
+            };
+            taken.iter().any(is_beside)
+        };
+        (0..ROWS_TRIED).map(|row| y + row * step).find(|y| !touches(*y)).unwrap_or(y + ROWS_TRIED * step)
     }
 
     /// The names of periods below their middles: of all, or of as many as have room.
@@ -410,7 +457,7 @@ mod tests {
 
         #[test]
         fn what_there_is_lies_within_the_plot(most in 0..=i64::MAX, part in 0..=i64::MAX) {
-            let plot = Plot::new(Frame::Mail(Locale::default()), most, 0);
+            let plot = Plot::new(Frame::Narrow(Locale::default()), most, 0);
             let y = plot.y(part.min(most));
             prop_assert!((plot.top()..=plot.bottom()).contains(&y));
         }
@@ -422,7 +469,7 @@ mod tests {
             .iter()
             .map(|paint| (Key::Filled(*paint), "a-name-of-many-letters-and-more".to_owned()))
             .collect();
-        for (frame, rows) in [(Frame::Page, 2), (Frame::Mail(Locale::default()), 7)] {
+        for (frame, rows) in [(Frame::PLAIN, 2), (Frame::Narrow(Locale::default()), 7)] {
             let mut shapes = Vec::new();
             assert_eq!(keys(&mut shapes, frame, 0, &names), rows * ROW);
             let fits = |shape: &Shape| match shape {

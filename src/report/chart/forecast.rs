@@ -2,17 +2,18 @@
 //! be there if nothing changes. Where there is not enough history for a pace, there is no such chart, and the balance says so.
 
 use super::balance::{areas, between, legend, levels, steps};
-use super::drawing::{Anchor, Chart, Frame, Paint, Plot, Shape, letters, points};
+use super::drawing::{Anchor, Chart, Frame, Paint, Plot, ROW, Shape, letters, points};
 use crate::core::calendar::Month;
-use crate::core::counting::{counted, grouped};
 use crate::core::credits::Split;
 use crate::core::forecast::Outlook;
+use crate::core::locale::Locale;
 use crate::core::statement::{Ahead, Grouping, LocalTime, ReportModel};
-use chrono::Timelike;
+use chrono::{NaiveTime, Timelike};
 
 const SECONDS_PER_DAY: i64 = 86_400;
 
 pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
+    let locale = frame.locale();
     let marks = model.marks.as_ref().filter(|_| model.spec.grouping() == Grouping::Day)?;
     let (month, ahead) = (marks.month?, marks.ahead.as_ref()?);
     let left = ahead.forecast.left?;
@@ -34,32 +35,30 @@ pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
     areas(&mut plot, &known, &edges);
     go_on(&mut plot, ahead, left, end, |plot, at| x(plot, at));
     levels(&mut plot, marks);
-    plot.line((now, plot.top() - 120), (now, plot.bottom()), "now");
-    let label = format!("now: {}", grouped(ahead.available.total().get()));
+    plot.line((now, plot.top() - 260), (now, plot.bottom()), "now");
+    let label = format!("now: {}", locale.number(ahead.available.total().get()));
     let fits = now + 60 + letters(&label) <= plot.frame.right();
     let (at, anchor) = if fits { (now + 60, Anchor::Start) } else { (now - 60, Anchor::End) };
-    plot.text((at, plot.top() - 60), anchor, "signed", label);
+    plot.text((at, plot.top() - 190), anchor, "signed", label);
     if let Some(out) = ahead.runs_out.filter(|_| ahead.forecast.outlook != Outlook::Empty) {
-        let (at, label) = (x(&plot, out), format!("used up {}", reckoned(out, ahead.now, "")));
-        plot.mark((at, plot.top() + 200), (at, plot.bottom()));
+        let (at, label) = (x(&plot, out), format!("used up {}", reckoned(out, ahead.now, "", locale)));
         let fits = at + 60 + letters(&label) <= plot.frame.right();
-        let (at, anchor) = if fits { (at + 60, Anchor::Start) } else { (at - 60, Anchor::End) };
-        plot.text((at, plot.top() + 260), anchor, "marked", label);
+        let (word_x, anchor) = if fits { (at + 60, Anchor::Start) } else { (at - 60, Anchor::End) };
+        let y = plot.clear_y((word_x, plot.top() + 260), anchor, &label, ROW / 4);
+        plot.mark((at, y - 60), (at, plot.bottom()));
+        plot.text((word_x, y), anchor, "marked", label);
     }
-    let names: Vec<String> = first.iter_days().take(usize::try_from(days).unwrap_or(0)).map(day_name).collect();
+    let names: Vec<String> =
+        first.iter_days().take(usize::try_from(days).unwrap_or(0)).map(|day| locale.short_day(day)).collect();
     plot.names(&names);
     let month_name = first.format("%B %Y");
     Some(plot.finish(
         "forecast",
         format!("Forecast to the end of {month_name}"),
-        description(ahead, left, month),
+        description(ahead, left, month, locale),
         None,
         &legend(),
     ))
-}
-
-fn day_name(day: chrono::NaiveDate) -> String {
-    day.format("%-d %b").to_string()
 }
 
 /// What is left from now to the month's end, free credits used first.
@@ -83,36 +82,39 @@ fn go_on(plot: &mut Plot, ahead: &Ahead, left: Split, end: i64, x: impl Fn(&Plot
 }
 
 /// `21 March, 12:00`.
-fn told(at: LocalTime) -> String {
-    format!("{}, {}", at.date().format("%-d %B"), at.time().format("%H:%M"))
+fn told(at: LocalTime, locale: Locale) -> String {
+    format!("{}, {}", locale.day(at.date()), locale.time(at.time()))
 }
 
 /// `on 21 March, 12:00` for half past twelve, too: what is only reckoned is told to the hour, as in the sentences beside the chart.
 /// The hour that it is began in the past.
-fn reckoned(at: LocalTime, now: LocalTime, on: &str) -> String {
+fn reckoned(at: LocalTime, now: LocalTime, on: &str, locale: Locale) -> String {
     let is_this_hour = at.date() == now.date() && at.time().hour() == now.time().hour();
     if is_this_hour {
         return "within the hour".to_owned();
     }
-    format!("{on}{}, {}", at.date().format("%-d %B"), at.time().format("%H:00"))
+    let hour = NaiveTime::from_hms_opt(at.time().hour(), 0, 0).unwrap_or(at.time());
+    format!("{on}{}, {}", locale.day(at.date()), locale.time(hour))
 }
 
-fn description(ahead: &Ahead, left: Split, month: Month) -> String {
+fn description(ahead: &Ahead, left: Split, month: Month, locale: Locale) -> String {
     let there = ahead.available;
-    let [free, purchased] = [there.free, there.purchased].map(|credits| grouped(credits.get()));
-    let (are, total) = (if there.total().get() == 1 { "is" } else { "are" }, counted(there.total().get(), "credit"));
-    let mut said = format!("On {} there {are} {total}, {free} free and {purchased} purchased.", told(ahead.now));
+    let [free, purchased] = [there.free, there.purchased].map(|credits| locale.number(credits.get()));
+    let total = there.total().get();
+    let (are, credits) = if total == 1 { ("is", "credit") } else { ("are", "credits") };
+    let (now, total) = (told(ahead.now, locale), locale.number(total));
+    let mut said = format!("On {now} there {are} {total} {credits}, {free} free and {purchased} purchased.");
     let pace = ahead.forecast.pace_per_day.map_or(0, |pace| pace.get());
     let window = ahead.forecast.pace_window();
     let end = month.first_day().format("%B");
-    let (free, purchased) = (grouped(left.free.get()), grouped(left.purchased.get()));
+    let (free, purchased) = (locale.number(left.free.get()), locale.number(left.purchased.get()));
     match (ahead.forecast.outlook, ahead.free_runs_out, ahead.runs_out) {
-        (Outlook::Empty, ..) => said += " Nothing is left to foresee until new credits come.",
+        (Outlook::Empty, ..) => said += " None are left, so that there is nothing to foresee.",
         (_, _, Some(out)) => {
             said += &format!(
                 " At the pace of the {window}, {} a day, all are used up {}.",
-                grouped(pace),
-                reckoned(out, ahead.now, "on ")
+                locale.number(pace),
+                reckoned(out, ahead.now, "on ", locale)
             );
         }
         (Outlook::Unknown, ..) if left.free.is_zero() => {
@@ -123,14 +125,14 @@ fn description(ahead: &Ahead, left: Split, month: Month) -> String {
         (_, Some(_), None) if there.free.is_zero() => {
             said += &format!(
                 " At the pace of the {window}, {} a day, {purchased} purchased ones are left at the end of {end}.",
-                grouped(pace)
+                locale.number(pace)
             );
         }
         (_, Some(out), None) => {
             said += &format!(
                 " At the pace of the {window}, {} a day, the free ones are used up {}, and {purchased} purchased are left at the end of {end}.",
-                grouped(pace),
-                reckoned(out, ahead.now, "on ")
+                locale.number(pace),
+                reckoned(out, ahead.now, "on ", locale)
             );
         }
         (Outlook::Unknown, ..) => {
@@ -141,7 +143,7 @@ fn description(ahead: &Ahead, left: Split, month: Month) -> String {
         (_, None, None) => {
             said += &format!(
                 " At the pace of the {window}, {} a day, {free} free and {purchased} purchased ones are left at the end of {end}, when unused ones of the month lapse.",
-                grouped(pace)
+                locale.number(pace)
             );
         }
     }
@@ -157,7 +159,7 @@ mod tests {
     #[track_caller]
     fn said(used: i64, history_days: i64, free: i64, purchased: i64) -> String {
         let model = marked_at(used, history_days, free, purchased);
-        let chart = chart(&model, Subject::Forecast, Frame::Page).expect("enough history");
+        let chart = chart(&model, Subject::Forecast, Frame::PLAIN).expect("enough history");
         format!("{}\n{}", chart.description, texts(&chart, "marked").join(" | "))
     }
 
@@ -197,7 +199,7 @@ mod tests {
         ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500 | used up within the hour
         ");
         insta::assert_snapshot!(said(700, 7, 0, 0), @"
-        On 20 March, 12:00 there are 0 credits, 0 free and 0 purchased. Nothing is left to foresee until new credits come.
+        On 20 March, 12:00 there are 0 credits, 0 free and 0 purchased. None are left, so that there is nothing to foresee.
         ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500
         ");
     }
@@ -205,8 +207,8 @@ mod tests {
     #[test]
     fn without_history_the_balance_says_that_there_is_no_forecast() {
         let model = marked_at(300, 0, 360, 5_000);
-        assert_eq!(chart(&model, Subject::Forecast, Frame::Page), None);
-        let all = charts(&model, Frame::Page);
+        assert_eq!(chart(&model, Subject::Forecast, Frame::PLAIN), None);
+        let all = charts(&model, Frame::PLAIN);
         let last = all.last().expect("a balance");
         assert_eq!(last.id, "balance");
         insta::assert_snapshot!(last.note.as_deref().unwrap_or_default(), @"There is not enough history for a forecast: the account is less than a day old.");

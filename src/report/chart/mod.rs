@@ -95,3 +95,32 @@ fn when(range: DateRange, locale: Locale) -> String {
 
 #[cfg(test)]
 mod testing;
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{marked, marked_at};
+    use super::*;
+    use crate::core::statement::{Breakdown, Scope};
+    use crate::report::testing::broken_down;
+
+    /// No number and no date of a chart is written as people elsewhere do.
+    #[test]
+    fn every_chart_is_written_as_its_readers_write() {
+        let march = ("2026-03-01", "2026-04-01");
+        let used = |by| broken_down("t", march, by, Some(Breakdown::User), Scope::Account, &["a"]);
+        let models = [marked(), marked_at(700, 7, 1_360, 5_000), used(Grouping::Day), used(Grouping::Range)];
+        let said = |locale| -> Vec<String> {
+            let of = |frame| models.iter().flat_map(move |model| charts(model, frame));
+            let all = of(Frame::Wide(locale)).chain(of(Frame::Narrow(locale)));
+            all.map(|chart| format!("{chart:?}")).collect()
+        };
+        let (british, german, american) = (said(Locale::EnGb), said(Locale::DeDe), said(Locale::EnUs));
+        assert_eq!((british.len(), german.len(), american.len()), (12, 12, 12));
+        for (said, forms) in [(german, ["1,3", "5,0", " March 1 "]), (american, ["1.3", "20 March", "2 Mar\""])] {
+            for chart in said {
+                assert!(!forms.iter().any(|form| chart.contains(form)), "{forms:?} in {chart}");
+            }
+        }
+        assert!(british.iter().any(|chart| chart.contains("1,3") && chart.contains("20 March")));
+    }
+}

@@ -51,8 +51,8 @@ const SCALE: f32 = 0.2;
 /// Pixels for every hundred units. What is drawn for a mail is narrow and shown larger, for a phone makes it small again.
 const fn pixels(frame: Frame) -> i64 {
     match frame {
-        Frame::Page => 10,
-        Frame::Mail(_) => 13,
+        Frame::Wide(_) => 10,
+        Frame::Narrow(_) => 13,
     }
 }
 
@@ -91,8 +91,15 @@ type Broken = Box<dyn std::error::Error + Send + Sync>;
 
 /// The drawing for a page that has a heading of its own.
 pub(in crate::report) fn svg(chart: &Chart) -> Result<String, Broken> {
-    let mut tera = Tera::default();
-    tera.add_raw_template(TEMPLATE_NAME, TEMPLATE)?;
+    static MADE: OnceLock<Tera> = OnceLock::new();
+    let tera = match MADE.get() {
+        Some(tera) => tera,
+        None => {
+            let mut tera = Tera::default();
+            tera.add_raw_template(TEMPLATE_NAME, TEMPLATE)?;
+            MADE.get_or_init(|| tera)
+        }
+    };
     Ok(tera.render(TEMPLATE_NAME, &Context::from_serialize(&View::bare(chart))?)?)
 }
 
@@ -100,6 +107,10 @@ pub(in crate::report) fn svg(chart: &Chart) -> Result<String, Broken> {
 #[derive(Serialize)]
 pub(in crate::report) struct View<'a> {
     chart: &'a Chart,
+    /// What its parts are called by: a page has the same chart wide and narrow.
+    id: String,
+    /// `wide` or `narrow`.
+    width: &'static str,
     /// What stands above the chart in a picture.
     head: Option<&'a str>,
     view: Seen,
@@ -125,7 +136,16 @@ impl<'a> View<'a> {
     /// As it stands in a page, which has a heading and margins.
     pub(in crate::report) fn bare(chart: &'a Chart) -> View<'a> {
         let patterns = chart.strokes().into_iter().map(|strokes| Pattern { strokes }).collect();
-        View { chart, head: None, view: Seen { x: 0, y: 0, width: chart.width, height: chart.height }, patterns }
+        let width = if chart.width < Frame::PLAIN.width() { "narrow" } else { "wide" };
+        let id = format!("{}-{width}", chart.id);
+        View {
+            chart,
+            id,
+            width,
+            head: None,
+            view: Seen { x: 0, y: 0, width: chart.width, height: chart.height },
+            patterns,
+        }
     }
 
     /// As it stands by itself.
@@ -146,7 +166,7 @@ pub fn png(chart: &Chart, frame: Frame) -> Result<Picture, Broken> {
         Some(dotted) => dotted,
         None => by_svg(chart)?,
     };
-    if matches!(frame, Frame::Mail(_)) {
+    if matches!(frame, Frame::Narrow(_)) {
         quick::edge(&mut dotted, EDGE, EDGE_DOTS, EDGE_RADIUS_DOTS);
     }
     let (width, height) = (seen.width * pixels(frame) / 100, seen.height * pixels(frame) / 100);
@@ -299,7 +319,7 @@ mod tests {
     #[test]
     fn every_chart_has_a_picture_with_its_colours_and_letters() {
         let model = marked_at(700, 7, 360, 5_000);
-        for (frame, width) in [(Frame::Page, 1_040), (Frame::Mail(Locale::default()), 520)] {
+        for (frame, width) in [(Frame::PLAIN, 1_040), (Frame::Narrow(Locale::default()), 520)] {
             for chart in [Subject::Consumption, Subject::Balance, Subject::Forecast].map(|of| chart(&model, of, frame))
             {
                 let chart = chart.expect("a chart");
@@ -317,7 +337,7 @@ mod tests {
     /// However it is drawn, a chart is the same to the eye: bars to the dot, and words moved by a part of one.
     #[test]
     fn what_is_drawn_quickly_is_what_its_svg_shows() {
-        for frame in [Frame::Page, Frame::Mail(Locale::DeDe)] {
+        for frame in [Frame::PLAIN, Frame::Narrow(Locale::DeDe)] {
             let drawn = chart(&marked(), Subject::Consumption, frame).expect("a chart");
             let slow = by_svg(&drawn).expect("dots");
             let quick =
@@ -340,7 +360,7 @@ mod tests {
         let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
         let model = usage(("2026-03-01", "2026-04-01"), Grouping::Day, Breakdown::Action, &names);
         let picture =
-            png(&chart(&model, Subject::Breakdown, Frame::Page).expect("a chart"), Frame::Page).expect("a picture");
+            png(&chart(&model, Subject::Breakdown, Frame::PLAIN).expect("a chart"), Frame::PLAIN).expect("a picture");
         for name in ["--s1", "--s2", "--s3", "--s4", "--s5", "--s6", "--s7"] {
             assert!(dots(&picture, colour(name)) > 500, "{name}");
         }
@@ -366,7 +386,7 @@ mod tests {
     /// Whole on all sides, also where it is round.
     #[test]
     fn a_picture_in_a_mail_has_an_edge() {
-        let frame = Frame::Mail(Locale::default());
+        let frame = Frame::Narrow(Locale::default());
         let picture = png(&chart(&marked(), Subject::Consumption, frame).expect("a chart"), frame).expect("a picture");
         let dotted = Pixmap::decode_png(&picture.png).expect("PNG");
         let (right, bottom) = (dotted.width() - 1, dotted.height() - 1);
@@ -389,24 +409,28 @@ mod tests {
     #[test]
     fn names_are_escaped() {
         let model = usage(("2026-03-01", "2026-04-01"), Grouping::Day, Breakdown::User, &["<b>eve</b>", "&\"'"]);
-        for drawn in charts(&model, Frame::Page) {
+        for drawn in charts(&model, Frame::PLAIN) {
             let svg = svg(&drawn);
             assert!(!svg.contains("<b>") && svg.contains("&lt;b&gt;eve"), "{svg}");
-            png(&drawn, Frame::Page).expect("it is SVG");
+            png(&drawn, Frame::PLAIN).expect("it is SVG");
         }
     }
 
     #[test]
     fn a_drawing_names_itself_and_all_that_it_is_drawn_with() {
-        let drawings = charts(&marked(), Frame::Mail(Locale::default()))
+        let drawings = charts(&marked(), Frame::Narrow(Locale::default()))
             .into_iter()
-            .chain(charts(&marked_at(700, 7, 9, 9), Frame::Page));
+            .chain(charts(&marked_at(700, 7, 9, 9), Frame::PLAIN));
         for drawn in drawings {
             let svg = svg(&drawn);
-            let says = format!("<desc id=\"{}-says\">{}</desc>", drawn.id, drawn.description);
+            let id = View::bare(&drawn).id;
+            let says = format!("<desc id=\"{id}-says\">{}</desc>", drawn.description);
             assert!(svg.contains(" role=\"img\" ") && svg.contains(&says), "{svg}");
             let classes = svg.split(" class=\"").skip(1).filter_map(|rest| rest.split('"').next());
-            for class in classes.flat_map(|classes| classes.split(' ')).filter(|class| *class != "bar") {
+            for class in classes
+                .flat_map(|classes| classes.split(' '))
+                .filter(|class| !["bar", "wide", "narrow"].contains(class))
+            {
                 assert!(STYLE.contains(&format!(".{class} ")), "{class} has no look");
             }
             let used = svg.split("url(#").skip(1).filter_map(|rest| rest.split(')').next());

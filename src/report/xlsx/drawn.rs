@@ -51,7 +51,7 @@ pub(super) fn groups(sheet: &mut Worksheet, model: &ReportModel, by: Breakdown) 
     bars.y_axis().set_reverse();
     bars.x_axis().set_num_format("#,##0");
     bars.legend().set_position(ChartLegendPosition::Bottom);
-    let description = chart(model, Subject::Breakdown, Frame::Page).map(|drawn| drawn.description().to_owned());
+    let description = chart(model, Subject::Breakdown, Frame::PLAIN).map(|drawn| drawn.description().to_owned());
     bars.set_width(900).set_height(420).set_alt_text(cut(&description.unwrap_or_default(), ALT_UNITS_MAX));
     sheet.insert_chart(1, 5, &bars)?;
     Ok(())
@@ -73,7 +73,7 @@ pub(super) fn balance(sheet: &mut Worksheet, model: &ReportModel) -> Result<(), 
         sheet.write_number_with_format(row, LEFT, number(line.figures.remaining.get()), &plain.number)?;
         last = row;
     }
-    let Some(drawn) = chart(model, Subject::Balance, Frame::Page) else { return Ok(()) };
+    let Some(drawn) = chart(model, Subject::Balance, Frame::PLAIN) else { return Ok(()) };
     let mut line = Chart::new(ChartType::Line);
     let mut look = ChartFormat::new();
     look.set_line(ChartLine::new().set_color("#2F66A8").set_width(2.25));

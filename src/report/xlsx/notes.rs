@@ -4,6 +4,7 @@ use super::super::wording::{EQUATION, filters_said, meaning_in, period, story, w
 use super::sheets::{Layout, calculated};
 use super::{Looks, fitted, heading, is_like_a_formula, put, put_time};
 use crate::core::counting::grouped;
+use crate::core::locale::Locale;
 use crate::core::statement::{Breakdown, Cell, Column, ReportModel};
 use rust_xlsxwriter::{Format, FormatAlign, RowNum, Worksheet, XlsxError};
 
@@ -50,7 +51,14 @@ fn about(sheet: &mut Worksheet, model: &ReportModel, mut row: RowNum) -> Result<
         ("As of", as_of),
         ("Only", filters_said(model).join(", ")),
         ("Lines", grouped(model.record_count() as u64)),
-        ("In words", if spec.filters().is_empty() { story(&model.totals, model.is_over) } else { String::new() }),
+        (
+            "In words",
+            if spec.filters().is_empty() {
+                story(&model.totals, model.is_over, Locale::default())
+            } else {
+                String::new()
+            },
+        ),
     ]
     .into_iter()
     .filter(|(_, what)| !what.is_empty())

@@ -157,7 +157,7 @@ pub(super) fn periods(
     for (at, name, sum) in [(2, "C", sums[0]), (3, "D", sums[1]), (4, "E", sums[0] + sums[1])] {
         calculated(sheet, (last + 1, at), format!("SUM({name}2:{name}{})", last + 1), sum, foot)?;
     }
-    if let Some(drawn) = chart(model, Subject::Consumption, Frame::Page) {
+    if let Some(drawn) = chart(model, Subject::Consumption, Frame::PLAIN) {
         sheet.insert_chart(1, 6, &bars(model, last, drawn.description()))?;
     }
     Ok(())

@@ -10,7 +10,7 @@ use crate::core::calendar::Instant;
 use crate::core::credits::{CreditType, Credits};
 use crate::core::forecast::{Forecast, Outlook};
 use crate::core::ids::printable;
-use crate::core::ledger::{Account, AccountStatus};
+use crate::core::ledger::AccountStatus;
 use crate::core::locale::Locale;
 use crate::core::price::Action;
 use crate::core::statement::Filters;

@@ -20,8 +20,8 @@ use crate::core::statement::{DateRange, Grouping, ReportSpec, Scope};
 use crate::jobs::{has_work, plan_due};
 use crate::notice::words::shorten;
 use crate::notice::{Command, commands, commands_for_missed};
-use crate::report::chart::{Frame, Subject, chart};
-use crate::report::{days, make, svg};
+use crate::report::chart::Subject;
+use crate::report::{days_in, drawing, make};
 use crate::store::{AlertRecord, BackfillRecord, FoundAccount, OutboxRecord, Wrong};
 use axum::extract::{Query as Asked, State};
 use axum::http::StatusCode;
@@ -319,12 +319,12 @@ async fn sums(pages: &Pages, locale: Locale) -> Result<Sums, Shut> {
     let made = tokio::task::spawn_blocking(move || make(&spec, reading)).await;
     let made = made.map_err(|error| Shut::Broken(Box::new(error)))?;
     let model = made.map_err(|error| Shut::Asked(error.to_string()))?;
-    let drawn = chart(&model, Subject::Consumption, Frame::Page);
+    let drawn = drawing(&model, Subject::Consumption, locale)?;
     Ok(Sums {
-        period: days(model.spec.range()),
+        period: days_in(model.spec.range(), locale),
         equation: equation(&model.totals, locale, false),
-        description: drawn.as_ref().map(|drawn| drawn.description().to_owned()).unwrap_or_default(),
-        chart: drawn.map(|drawn| svg(&model, &drawn)).transpose()?,
+        description: drawn.as_ref().map(|(drawn, _)| drawn.description().to_owned()).unwrap_or_default(),
+        chart: drawn.map(|(_, svg)| svg),
     })
 }
 

@@ -13,8 +13,7 @@ use crate::core::locale::Locale;
 use crate::core::statement::{
     Breakdown, Cell, Column, DateRange, Group, Grouping, LINES_PER_PERIOD, Line, ReportModel, ReportSpec, Scope,
 };
-use crate::report::chart::{Frame, charts};
-use crate::report::{Format, days, make, render, story, svg};
+use crate::report::{Format, days_in, drawings, make, render, story};
 use axum::extract::{Query as Asked, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -45,6 +44,8 @@ struct View {
     periods: Vec<Row>,
     uses: Vec<Row>,
     breakdown: Option<&'static str>,
+    /// What the rows of uses are of: `user`, or `day and user`.
+    uses_of: Option<String>,
     more_uses: usize,
     forms: Vec<File>,
     files: String,
@@ -141,20 +142,20 @@ pub(super) async fn show(
     let asked = SummaryAsked::of(&query, today);
     let spec = spec(&asked, asked.by, now)?;
     let turn = pages.0.reports.turn(Some(at.id())).await;
-    let model = read(&pages, at.id(), spec, true).await?;
+    let mut model = read(&pages, at.id(), spec, true).await?;
+    if asked.of == Some(Breakdown::Action) {
+        model = model.with_titles(pages.app().titles().await?);
+    }
     drop(turn);
     let locale = locale_of(&pages, &at.record);
-    let drawn = charts(&model, Frame::Page);
-    let drawings = drawn.iter().enumerate().map(|(at, chart)| {
-        Ok(Drawing {
-            title: chart.title().to_owned(),
-            description: chart.description().to_owned(),
-            note: chart.note().map(ToOwned::to_owned),
-            svg: svg(&model, chart)?,
-            id: format!("chart-{at}"),
-        })
+    let drawings = drawings(&model, locale)?.into_iter().enumerate().map(|(at, (chart, svg))| Drawing {
+        title: chart.title().to_owned(),
+        description: chart.description().to_owned(),
+        note: chart.note().map(ToOwned::to_owned),
+        svg,
+        id: format!("chart-{at}"),
     });
-    let drawings = drawings.collect::<Result<Vec<_>, Shut>>()?;
+    let drawings: Vec<Drawing> = drawings.collect();
     let figures = Column::all_of(None).into_iter().filter(|column| column.is_figure());
     let columns: Vec<Column> = match asked.of {
         None => figures.filter(|column| !model.is_blank(*column)).collect(),
@@ -171,7 +172,7 @@ pub(super) async fn show(
                 push(&mut periods, &triple, &columns, locale);
             }
             None => {}
-            Some(_) if at < GROUPS_MAX => uses.push(use_row(&triple, &columns, locale, asked.by != Grouping::Range)),
+            Some(_) if at < GROUPS_MAX => uses.push(use_row(&model, &triple, &columns, locale)),
             Some(_) => more_uses += 1,
         }
     }
@@ -192,9 +193,9 @@ pub(super) async fn show(
         by: by_choices(asked.by),
         of: of_choices(asked.of),
         presets: presets(today, asked.range),
-        period: days(asked.range),
+        period: days_in(asked.range, locale),
         is_over: model.is_over,
-        story: story(&model.totals, model.is_over),
+        story: story(&model.totals, model.is_over, locale),
         equation: equation(&model.totals, locale, true),
         counts: counts_said(counts, locale),
         charts: drawings,
@@ -202,6 +203,7 @@ pub(super) async fn show(
         periods,
         uses,
         breakdown: asked.of.map(Breakdown::as_str),
+        uses_of: asked.of.map(|of| uses_of(asked.by, of)),
         more_uses,
         forms: forms.map(|format| File { form: format.as_str(), text: form_text(*format) }).collect(),
         files: query_text(same.iter().map(|(name, value)| (*name, value.as_str()))),
@@ -226,10 +228,17 @@ pub(super) async fn export(
     let spec = spec(&asked, asked.asked_by, now)?;
     let spec = if format.has_lines_only() { spec.bare() } else { spec };
     let _turn = pages.0.reports.turn(Some(at.id())).await;
-    let model = read(&pages, at.id(), spec, format.has_charts()).await?;
+    let mut model = read(&pages, at.id(), spec, format.has_charts()).await?;
+    if format.has_charts() {
+        model = model.with_titles(pages.app().titles().await?);
+    }
     let made = tokio::task::spawn_blocking(move || render(&model, format, WIDTH));
     let bytes = made.await.map_err(|error| Shut::Broken(Box::new(error)))??;
     Ok(download(&format!("summary-{}", at.id()), asked.range, format, bytes))
+}
+
+fn uses_of(by: Grouping, of: Breakdown) -> String {
+    if by == Grouping::Range { of.to_string() } else { format!("{by} and {of}") }
 }
 
 const fn form_text(format: Format) -> &'static str {
@@ -298,7 +307,7 @@ fn presets(today: NaiveDate, range: DateRange) -> Vec<Preset> {
 fn push(rows: &mut Vec<Row>, triple: &[Line], columns: &[Column], locale: Locale) {
     for (at, line) in triple.iter().enumerate() {
         rows.push(Row {
-            name: days(line.range),
+            name: days_in(line.range, locale),
             credit_type: line.credit_type.as_str(),
             cells: columns.iter().map(|column| shown(line.cell(*column), locale)).collect(),
             is_total: at + 1 == triple.len(),
@@ -308,13 +317,17 @@ fn push(rows: &mut Vec<Row>, triple: &[Line], columns: &[Column], locale: Locale
 }
 
 /// A group: both types together, as what it consumed.
-fn use_row(triple: &[Line], columns: &[Column], locale: Locale, has_periods: bool) -> Row {
+fn use_row(model: &ReportModel, triple: &[Line], columns: &[Column], locale: Locale) -> Row {
     let name = match triple[0].group {
+        Some(Group::Named(code)) if model.spec.breakdown() == Some(Breakdown::Action) => {
+            model.title_of(code).to_owned()
+        }
         Some(Group::Named(name)) => printable(name),
         Some(Group::Word(word)) => (*word).to_owned(),
         Some(Group::Unnamed) | None => "none".to_owned(),
     };
-    let name = if has_periods { format!("{} · {name}", days(triple[0].range)) } else { name };
+    let has_periods = model.spec.grouping() != Grouping::Range;
+    let name = if has_periods { format!("{} · {name}", days_in(triple[0].range, locale)) } else { name };
     let total = triple.last();
     let cells = columns.iter().map(|column| total.map_or_else(String::new, |line| shown(line.cell(*column), locale)));
     Row { name, credit_type: "total", cells: cells.collect(), is_total: false, is_first: true }

@@ -144,6 +144,9 @@ const fn reason(reason: Reason) -> &'static str {
     }
 }
 
+/// Characters of figures, three of which have room on a phone beside their name.
+const LONG_FIGURE: usize = 9;
+
 /// A line of the equation of a statement.
 #[derive(Clone, Serialize)]
 pub(super) struct EquationRow {
@@ -154,6 +157,8 @@ pub(super) struct EquationRow {
     purchased: String,
     total: String,
     is_zero: bool,
+    /// A figure is so long that a phone has no room for three beside their name.
+    is_long: bool,
     /// It begins or ends the equation.
     is_bound: bool,
 }
@@ -169,13 +174,15 @@ pub(super) fn equation_of(free: &Figures, purchased: &Figures, locale: Locale, h
     let rows = EQUATION.iter().zip(FIGURES).enumerate().map(|(at, ((column, sign, meaning), (_, figure)))| {
         let (free, purchased) = (i128::from(figure(free).get()), i128::from(figure(purchased).get()));
         let shown = |number: i128| locale.number(number).replace('-', "−");
+        let [free_shown, purchased_shown, total] = [free, purchased, free + purchased].map(shown);
         EquationRow {
             sign,
             name: column.heading(),
             meaning,
-            free: shown(free),
-            purchased: shown(purchased),
-            total: shown(free + purchased),
+            is_long: [&free_shown, &purchased_shown, &total].iter().any(|figure| figure.chars().count() > LONG_FIGURE),
+            free: free_shown,
+            purchased: purchased_shown,
+            total,
             is_zero: free == 0 && purchased == 0,
             is_bound: at == 0 || at + 1 == EQUATION.len(),
         }
