@@ -51,11 +51,13 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
     let mut said = Vec::new();
     if !drifts.is_empty() {
         let drifts = named(drifts.iter().map(of).collect());
-        said.push(format!("the ledger does not add up; `creditd verify` shows all differences. {drifts}"));
+        said.push(format!("the ledger does not add up; `creditd verify` shows all differences. The first: {drifts}"));
     }
     if !files.is_empty() {
         let files = named(files);
-        said.push(format!("the sealed files are not what was written; `creditd verify --sealed` shows all. {files}"));
+        said.push(format!(
+            "the sealed files are not what was written; `creditd verify --sealed` shows all. The first: {files}"
+        ));
     }
     Err(JobError::Drift(said.join(" And ")))
 }

@@ -230,7 +230,8 @@ pub fn sample_job_failed() -> JobFailed {
         job: Job::Verify,
         slot,
         failed_at: Instant::from_micros(1_362_108_604_000_000),
-        why: "the ledger does not add up; `creditd verify` shows all differences. the balance is what the grants have left: \
+        why: "the ledger does not add up; `creditd verify` shows all differences. The first: the balance is what the grants have \
+              left: \
               acme: balance of free + purchased should be 1500 + 2251, is 1500 + 2250"
             .to_owned(),
         missed: 0,

@@ -30,7 +30,7 @@ fn a_job_that_failed_reads_well() {
 
     The job verify failed on 1 March 2013, 03:30 UTC.
 
-    Why: the ledger does not add up; `creditd verify` shows all differences. the balance is what the grants have left: acme: balance of free + purchased should be 1500 + 2251, is 1500 + 2250
+    Why: the ledger does not add up; `creditd verify` shows all differences. The first: the balance is what the grants have left: acme: balance of free + purchased should be 1500 + 2251, is 1500 + 2250.
 
     What it means: Nothing was changed. Do not trust figures of the accounts that are named before somebody has looked.
 
@@ -55,7 +55,7 @@ fn a_job_that_is_well_again_reads_well() {
 
     The job verify is done again since 2 March 2013, 03:30 UTC: 42 checks over the whole ledger, no difference.
 
-    It had failed since 1 March 2013, 03:30 UTC: the ledger does not add up; `creditd verify` shows all differences. the balance is what the grants have left: acme: balance of free + purchased should be 1500 + 2251, is 1500 + 2250
+    It had failed since 1 March 2013, 03:30 UTC: the ledger does not add up; `creditd verify` shows all differences. The first: the balance is what the grants have left: acme: balance of free + purchased should be 1500 + 2251, is 1500 + 2250.
 
     There is nothing to do. `creditd jobs runs --job verify` shows its runs.
 
@@ -74,7 +74,7 @@ fn a_job_that_has_caught_up_reads_well() {
 
     The job monthly-report has caught up: none of the periods that were missed is left. The newest was December 2011 in UTC.
 
-    They were not run in their time: creditd did not run then, and they are older than the window of 400 days
+    They were not run in their time: creditd did not run then, and they are older than the window of 400 days.
 
     There is nothing to do. `creditd jobs runs --job monthly-report` shows its runs.
 

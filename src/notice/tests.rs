@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::core::counting::grouped;
-use crate::core::credits::Credits;
+use crate::core::credits::{Credits, Split};
 use crate::core::ids::Email;
 use crate::core::statement::{Figures, Said};
 use proptest::prelude::*;
@@ -128,6 +128,19 @@ fn what_becomes_of_free_credits_is_said_of_those_alone_of_which_it_is_true() {
         let message = low_credit(&facts);
         let said = format!("which is {said} Purchased credits never lapse.\n");
         assert!(message.text.contains(&said), "{}", message.text);
+        assert!(message.html.contains(said.trim_end()), "{}", message.html);
+    }
+    let none = Split { free: Credits::ZERO, purchased: Credits::new(200) };
+    let (no_free, none_of_month) = (
+        LowCredit { available: none, lapsing: Credits::ZERO, ..sample_low_credit() },
+        LowCredit { lapsing: Credits::ZERO, ..sample_low_credit() },
+    );
+    for (facts, said) in [
+        (no_free, "or fewer. Purchased credits never lapse.\n"),
+        (none_of_month, "or fewer. Free credits are used first. Purchased credits never lapse.\n"),
+    ] {
+        let message = low_credit(&facts);
+        assert!(message.text.contains(said), "{}", message.text);
         assert!(message.html.contains(said.trim_end()), "{}", message.html);
     }
     for (facts, said) in resolved::samples()

@@ -126,7 +126,7 @@ both_databases! {
         let kit = Kit::new(app).expect("templates and a mail folder");
         let error = creditd::jobs::verify::run(&kit, &mut run).await.expect_err("the ledger does not add up");
         let said = error.to_string();
-        assert!(said.starts_with("the ledger does not add up; `creditd verify` shows all differences. "), "{said}");
+        assert!(said.starts_with("the ledger does not add up; `creditd verify` shows all differences. The first: "), "{said}");
         assert!(said.contains("acme: ") && said.contains(" should be 1500 + 2251, is 1500 + 2250"), "{said}");
     }
 
