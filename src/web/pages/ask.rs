@@ -169,8 +169,7 @@ impl SummaryAsked {
         });
         problems.extend(unknown(query, &SUMMARY_FIELDS, &[FORM]));
         let mut asked = SummaryAsked { range, by, asked_by: by, of, problems, cut: None };
-        let periods = asked.periods();
-        if periods > PERIODS_MAX {
+        if asked.periods() > PERIODS_MAX {
             let (by, shown) = if asked.range.days() > PERIODS_MAX * 28 {
                 (Grouping::Range, "the whole range as one")
             } else {
@@ -178,7 +177,7 @@ impl SummaryAsked {
             };
             asked.by = by;
             asked.cut =
-                Some(format!("{periods} periods are more than a page holds: it shows {shown}; files have them all."));
+                Some(format!("These are more periods than a page holds: it shows {shown}; files have them all."));
         }
         asked
     }
@@ -244,7 +243,7 @@ mod tests {
         insta::assert_snapshot!(shown(&[]), @"2026-03-01..2026-04-01 by day []");
         insta::assert_snapshot!(shown(&[("from", "2026-02-03"), ("through", "2026-02-09"), ("by", "week")]), @"2026-02-03..2026-02-10 by week []");
         insta::assert_snapshot!(shown(&[("from", "2026-03-03")]), @"2026-03-03..2026-03-21 by day []");
-        insta::assert_snapshot!(shown(&[("from", "2020-01-01"), ("through", "2026-03-01")]), @r#"2020-01-01..2026-03-02 by month ["2252 periods are more than a page holds: it shows months; files have them all."]"#);
+        insta::assert_snapshot!(shown(&[("from", "2020-01-01"), ("through", "2026-03-01")]), @r#"2020-01-01..2026-03-02 by month ["These are more periods than a page holds: it shows months; files have them all."]"#);
         insta::assert_snapshot!(shown(&[("from", "2027-01-01")]), @r#"2026-03-01..2026-04-01 by day ["The range begins on 2027-01-01, which lies ahead: there is nothing to show yet."]"#);
         insta::assert_snapshot!(shown(&[("from", "2026-03-03"), ("through", "2026-03-01")]), @r#"2026-03-01..2026-04-01 by day ["The last day, 2026-03-01, is before the first, 2026-03-03: nothing lies between."]"#);
         assert!(shown(&[("of", "transaction")]).contains("not one of those"));
