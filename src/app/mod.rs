@@ -132,7 +132,7 @@ pub struct Answer {
     pub replayed: bool,
     /// What is available as of now, also when the call came before: free and purchased credits that are unspent, unlapsed and not held.
     pub available: Split,
-    /// When the account's next free credits come; `None` while it is closed.
+    /// When the account's next month begins, with its free credits if there are any; `None` while it is closed.
     pub next_reset_at: Option<Instant>,
     /// What will be available then if nothing else happens: the next free credits, and what is left now and does not lapse.
     pub available_then: Credits,

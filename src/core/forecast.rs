@@ -6,7 +6,8 @@
 //!
 //! The paces are rounded half up to whole credits; these figures are only for showing. Instants are reckoned from the
 //! exact quotients (a weekday's share to a billionth, rounded up) and rounded down to the microsecond, so a forecast says
-//! no later than the arithmetic does. Free credits are used before purchased ones (R5).
+//! no later than the arithmetic does. What ends sooner is used first, so free credits are
+//! used before purchased ones that do not end (R5).
 //!
 //! A forecast looks at the credits of now. Beyond the next reset that is not what will be there (free credits lapse, a
 //! new allowance comes), so [`Outlook`] answers only what an admin asks: is there a gap before the reset?
@@ -217,13 +218,18 @@ pub fn forecast(input: &ForecastInput<'_>) -> Forecast {
     let course = recent.and_then(|recent| Course::new(input, recent));
     let is_empty = available.total() <= Credits::ZERO;
     // What will have lapsed by then serves nobody, but is there until then.
-    let Lasting { credits: available, free_until, until } = lasting(course.as_ref(), input, input.next_reset_at);
+    let Lasting { credits: available, before_free, free_until, until } =
+        lasting(course.as_ref(), input, input.next_reset_at);
 
     let to_reset = micros_until(now, input.next_reset_at);
     let used_up = |credits: Credits, until: Instant| {
         course.as_ref().map(|course| course.used_up_after_micros(credits).max(micros_until(now, until)))
     };
-    let (free_micros, total_micros) = (used_up(available.free, free_until), used_up(available.total(), until));
+    let free_and_before = match available.free {
+        Credits::ZERO => Credits::ZERO,
+        free => Credits::new(free.get() + before_free.get()),
+    };
+    let (free_micros, total_micros) = (used_up(free_and_before, free_until), used_up(available.total(), until));
     let outlook = match (free_micros, total_micros) {
         _ if is_empty => Outlook::Empty,
         (_, Some(total)) if total < to_reset => Outlook::RunsOut,
@@ -270,6 +276,8 @@ pub fn left_by_day(input: &ForecastInput<'_>) -> Vec<(Instant, Split)> {
 /// What is available without what will have lapsed unused.
 struct Lasting {
     credits: Split,
+    /// Purchased credits that are used before free ones, as they end sooner (R5).
+    before_free: Credits,
     /// When the last of what lapses does, of free credits: until then some are there. Now, where none does.
     free_until: Instant,
     /// The same of free and purchased ones.
@@ -281,34 +289,34 @@ struct Lasting {
 /// A grant is used from where those before it are used up, until it ends: what is expected to be used until then and was not
 /// taken from them comes from it, the rest lapses.
 fn lasting(course: Option<&Course<'_>>, input: &ForecastInput<'_>, until: Instant) -> Lasting {
-    let mut left = input.available;
+    let (mut left, mut before_free) = (input.available, Credits::ZERO);
     let (mut free_until, mut some_until) = (input.now, input.now);
-    for credit_type in [CreditType::Free, CreditType::Purchased] {
-        // Purchased credits are used from where all free ones are used up.
-        let mut before = match credit_type {
-            CreditType::Free => Credits::ZERO,
-            CreditType::Purchased => left.free,
-        };
-        let of_type = |grant: &&EndingGrant| grant.credit_type == credit_type && grant.ends_at <= until;
-        for grant in input.ending.iter().filter(of_type) {
-            let used = course.map_or(Credits::ZERO, |course| course.used_by(grant.ends_at));
-            let taken = (used.get() - before.get()).clamp(0, grant.credits.get().max(0));
-            before = Credits::new(before.get() + taken);
-            let lapsed = grant.credits.get() - taken;
-            if lapsed > 0 {
-                some_until = some_until.max(grant.ends_at);
-                if credit_type == CreditType::Free {
+    let mut ending: Vec<&EndingGrant> = input.ending.iter().filter(|grant| grant.ends_at <= until).collect();
+    ending.sort_by_key(|grant| grant.ends_at);
+    let mut before = Credits::ZERO;
+    for grant in ending {
+        let used = course.map_or(Credits::ZERO, |course| course.used_by(grant.ends_at));
+        let taken = (used.get() - before.get()).clamp(0, grant.credits.get().max(0));
+        before = Credits::new(before.get() + taken);
+        let lapsed = grant.credits.get() - taken;
+        if lapsed > 0 {
+            some_until = some_until.max(grant.ends_at);
+        }
+        let there = match grant.credit_type {
+            CreditType::Free => {
+                if lapsed > 0 {
                     free_until = free_until.max(grant.ends_at);
                 }
+                &mut left.free
             }
-            let there = match credit_type {
-                CreditType::Free => &mut left.free,
-                CreditType::Purchased => &mut left.purchased,
-            };
-            *there = Credits::new((there.get() - lapsed).max(0));
-        }
+            CreditType::Purchased => {
+                before_free = Credits::new(before_free.get() + taken);
+                &mut left.purchased
+            }
+        };
+        *there = Credits::new((there.get() - lapsed).max(0));
     }
-    Lasting { credits: left, free_until, until: some_until }
+    Lasting { credits: left, before_free, free_until, until: some_until }
 }
 
 /// Credits used in some time.

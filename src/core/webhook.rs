@@ -104,7 +104,7 @@ pub enum Facts {
         available_free: Credits,
         /// Those of them that were purchased.
         available_purchased: Credits,
-        /// When the next free credits come.
+        /// When the next month begins, with its free credits if there are any.
         next_reset_at: String,
     },
     /// Of a month: `month.reset`, `statement.ready`.

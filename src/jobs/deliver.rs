@@ -19,13 +19,19 @@ use crate::store::{Delivery, OutboxRecord};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
-use tokio::sync::Mutex;
+use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio::task::JoinSet;
 use tokio::time::Instant as Moment;
 
 /// Messages leased at once: their bodies are in memory, and the deliverers have enough to do until there are more.
 const LEASE_MESSAGES: usize = 100;
+/// For how long of those that were leased at once new ones are begun: where a server is slow, an alert that has come since waits no longer.
+const ROUND: Duration = Duration::from_secs(60);
+/// Messages of each deliverer that may have left without being recorded, that at hand included. So few leave twice where the database
+/// is away for longer than a lease, or the process dies.
+const UNRECORDED_PER_DELIVERER: usize = 2;
 /// Most messages that were given up and are taken back at once. They are to a few addresses, so it takes thousands to one to have more.
 const TAKEN_BACK_MAX: usize = 10_000;
 
@@ -113,7 +119,13 @@ async fn work(kit: &Kit, run: &mut Run<'_>, crew: &mut Crew, tally: &mut Tally) 
             // Whoever is at a message ends it; the next one is not begun.
             () = run.stop.cancelled(), if !is_over => continue,
         };
+        let is_late = |one: &Ended| one.result.is_none() && Moment::now() > one.errand.begin_by;
+        let is_given_back = ended.iter().any(is_late);
         record(kit, &crew.foreman.in_hand, ended, tally).await?;
+        if is_given_back && !is_over && !tally.is_limited {
+            // They are leased again, in their order among what has come since.
+            (more, tally.untried) = (true, 0);
+        }
         (run.progress)(tally.sent + tally.failed, None);
     }
 }
@@ -166,7 +178,7 @@ async fn record(kit: &Kit, in_hand: &InHand<NoticeKey>, ended: Vec<Ended>, tally
 
 async fn settle(kit: &Kit, in_hand: &InHand<NoticeKey>, known: &[Delivery]) -> Result<(), JobError> {
     let keys = known.iter().map(|delivery| delivery.key.clone());
-    Ok(in_hand.settle(keys, kit.app.store.record_deliveries(known, kit.app.now())).await?)
+    Ok(in_hand.settle(keys, || kit.app.store.record_deliveries(known, kit.app.now())).await?)
 }
 
 /// Blames the server for what it refused for good, where the deliverers found that it refuses everybody: in this run, and in those
@@ -309,6 +321,8 @@ impl Tally {
 struct Errand {
     record: OutboxRecord,
     lease: Arc<str>,
+    /// Later it is given back.
+    begin_by: Moment,
 }
 
 impl Errand {
@@ -330,6 +344,8 @@ struct Ended {
 struct Foreman {
     kit: Kit,
     in_hand: Arc<InHand<NoticeKey>>,
+    /// How many more may be begun before what came of others is recorded.
+    unrecorded: Semaphore,
     is_halted: AtomicBool,
     /// Addresses refused for good since a message was taken, in the runs before as well once those are told.
     refused: std::sync::Mutex<BTreeSet<Email>>,
@@ -378,6 +394,8 @@ struct Crew {
     give: UnboundedSender<Errand>,
     ended: UnboundedReceiver<Ended>,
     in_hand: usize,
+    /// What was told of and is being recorded.
+    told: usize,
     foreman: Arc<Foreman>,
     deliverers: JoinSet<()>,
 }
@@ -389,7 +407,8 @@ impl Crew {
         let errands = Arc::new(Mutex::new(errands));
         let foreman = Arc::new(Foreman {
             kit: kit.at(kit.app.clone()),
-            in_hand: Arc::new(InHand::nothing(kit)),
+            in_hand: Arc::new(InHand::nothing(kit, &kit.messages_in_hand)),
+            unrecorded: Semaphore::new(kit.mailer.at_once() * UNRECORDED_PER_DELIVERER),
             is_halted: AtomicBool::new(false),
             refused: std::sync::Mutex::default(),
             is_told: AtomicBool::new(false),
@@ -398,13 +417,13 @@ impl Crew {
         for _ in 0..kit.mailer.at_once() {
             deliverers.spawn(deliver_all(Arc::clone(&foreman), Arc::clone(&errands), tell.clone()));
         }
-        Crew { give, ended, in_hand: 0, foreman, deliverers }
+        Crew { give, ended, in_hand: 0, told: 0, foreman, deliverers }
     }
 
     /// Gives a message that was leased, for which was asked at `asked`, to whoever is free.
     fn give(&mut self, record: OutboxRecord, asked: Moment) {
         let in_hand = &self.foreman.in_hand;
-        let errand = Errand { record, lease: Arc::clone(&in_hand.lease.name) };
+        let errand = Errand { record, lease: Arc::clone(&in_hand.lease.name), begin_by: asked + ROUND };
         // Deliverers end only when the crew does.
         if in_hand.take(errand.record.message.key.clone(), asked) && self.give.send(errand).is_ok() {
             self.in_hand += 1;
@@ -416,13 +435,15 @@ impl Crew {
         self.foreman.is_halted.store(true, Ordering::Relaxed);
     }
 
-    /// Waits for the end of an errand; returns all that have ended by then.
+    /// Waits for the end of an errand; returns all that have ended by then. Those of the last time are recorded.
     async fn ended(&mut self) -> Vec<Ended> {
+        self.foreman.unrecorded.add_permits(std::mem::take(&mut self.told));
         let mut ended = Vec::new();
         if self.ended.recv_many(&mut ended, LEASE_MESSAGES).await == 0 {
             self.in_hand = 0;
         }
         self.in_hand -= ended.len();
+        self.told = ended.len();
         ended
     }
 
@@ -439,7 +460,10 @@ async fn deliver_all(
 ) {
     loop {
         let Some(errand) = errands.lock().await.recv().await else { return };
-        let result = match foreman.is_halted.load(Ordering::Relaxed) {
+        // The crew gives it back once it is recorded.
+        let Ok(()) = foreman.unrecorded.acquire().await.map(SemaphorePermit::forget) else { return };
+        let is_late = Moment::now() > errand.begin_by;
+        let result = match is_late || foreman.is_halted.load(Ordering::Relaxed) {
             true => None,
             false => deliver_one(&foreman, &errand.record).await.transpose(),
         };

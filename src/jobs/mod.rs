@@ -42,6 +42,7 @@ use crate::core::ids::AccountId;
 use crate::core::ledger::Refusal;
 use crate::core::locale::Locale;
 use crate::core::outbox::Message;
+use crate::core::outbox::NoticeKey;
 use crate::core::run::{Span, Tally};
 use crate::core::schedule::{Job, Slot};
 use crate::core::secret::Secret;
@@ -51,6 +52,7 @@ use crate::mail::{FileMailer, MailError, Mailer, SmtpMailer, SmtpOptions};
 use crate::notice::{BadTemplates, NoticeError, Sender, Templates};
 use crate::ping::{PingError, Pinger};
 use crate::report::{DefinitionError, RenderError};
+use crate::store::EventKey;
 use crate::store::{AccountRecord, RunId, StoreError};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -172,6 +174,9 @@ pub struct Kit {
     breaker: Arc<Mutex<Breaker>>,
     /// Which addresses of webhooks are left alone.
     pub breakers: Arc<webhooks::Breakers>,
+    /// What its runs have leased and not recorded yet.
+    messages_in_hand: in_hand::OfProcess<NoticeKey>,
+    events_in_hand: in_hand::OfProcess<EventKey>,
     /// What a person asked for, where past slots are run for that.
     asked: Option<Arc<Asked>>,
     /// What this process did lately.
@@ -220,6 +225,8 @@ impl Kit {
             mailer,
             breaker: Arc::default(),
             breakers: Arc::default(),
+            messages_in_hand: Arc::default(),
+            events_in_hand: Arc::default(),
             pulse: Arc::default(),
             pinger: None,
             asked: None,
@@ -254,6 +261,8 @@ impl Kit {
             mailer: self.mailer.clone(),
             breaker: Arc::clone(&self.breaker),
             breakers: Arc::clone(&self.breakers),
+            messages_in_hand: Arc::clone(&self.messages_in_hand),
+            events_in_hand: Arc::clone(&self.events_in_hand),
             pulse: Arc::clone(&self.pulse),
             pinger: self.pinger.clone(),
             asked: self.asked.clone(),

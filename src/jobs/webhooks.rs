@@ -18,7 +18,7 @@ use futures_util::{StreamExt, stream};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Sender, channel};
 use tokio::time::Instant as Moment;
 use tokio_util::sync::CancellationToken;
 
@@ -72,7 +72,7 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         return Ok(done);
     }
     let poster = poster(&kit.app.settings.webhooks)?;
-    let (mut tally, in_hand) = (Tally::default(), InHand::nothing(kit));
+    let (mut tally, in_hand) = (Tally::default(), InHand::nothing(kit, &kit.events_in_hand));
     in_hand.extended(store, post_due(kit, run, &poster, &in_hand, &mut tally)).await?;
     // Others go on with what is left.
     run.check_stop()?;
@@ -102,10 +102,12 @@ async fn post_due(
         }
         let mut queues: BTreeMap<String, (Webhook, Vec<HookEvent>)> = BTreeMap::new();
         for (event, webhook) in leased {
-            in_hand.take(event.key(), asked);
-            queues.entry(webhook.id.clone()).or_insert_with(|| (webhook, Vec::new())).1.push(event);
+            if in_hand.take(event.key(), asked) {
+                queues.entry(webhook.id.clone()).or_insert_with(|| (webhook, Vec::new())).1.push(event);
+            }
         }
-        let (tell, mut told) = unbounded_channel();
+        // Whoever has told of an event waits until it is about to be recorded.
+        let (tell, mut told) = channel(AT_ONCE);
         let stop = run.stop.clone();
         let posting = async {
             let post_all = |(webhook, events)| {
@@ -121,7 +123,7 @@ async fn post_due(
             let mut tries = Vec::new();
             while told.recv_many(&mut tries, LEASE_EVENTS).await > 0 {
                 let keys = tries.iter().map(|one: &HookTry| one.event.key());
-                in_hand.settle(keys, store.record_tries(&tries, kit.app.now())).await?;
+                in_hand.settle(keys, || store.record_tries(&tries, kit.app.now())).await?;
                 tries.drain(..).for_each(|one| tally.add(&one));
                 (run.progress)(tally.sent, None);
             }
@@ -150,7 +152,7 @@ struct Queue<'a> {
 
 impl Queue<'_> {
     /// Posts them in turn, until the address does not answer, others have a turn, or the process is to stop. Tells of each.
-    async fn post_all(self, events: Vec<HookEvent>, tell: UnboundedSender<HookTry>) {
+    async fn post_all(self, events: Vec<HookEvent>, tell: Sender<HookTry>) {
         let mut is_over = false;
         for event in events {
             is_over |= self.stop.is_cancelled() || Moment::now() >= self.until || !self.in_hand.is_ours(&event.key());
@@ -158,7 +160,7 @@ impl Queue<'_> {
             // Whoever comes behind what failed is not posted now either: it would fail as well, most of the time.
             is_over |= !matches!(next, HookNext::Sent(_));
             let told = HookTry { event, lease: self.in_hand.lease.name.clone(), next };
-            if tell.send(told).is_err() {
+            if tell.send(told).await.is_err() {
                 return;
             }
         }

@@ -164,8 +164,9 @@ fn says_nobody_is_there(code: (u16, u16)) -> bool {
 
 /// Words of which one is enough to tell, where a server gives no enhanced code, that it refuses us and not the address. Wrongly
 /// found, they cost another refusal; wrongly missed, they cost an admin all mail.
-const OURS: &str = "spf dkim dmarc policy spam spamhaus dnsbl rbl blacklist blacklisted blocklist blocklisted blocked reputation \
-                    relay relaying sender";
+const OURS: &str = "spf dkim dmarc policy spam junk spamhaus barracuda dnsbl rbl black blacklist blacklisted block blocklist \
+                    blocklisted blocked listed reputation relay relaying sender authentication unauthenticated helo ehlo dns rdns ptr \
+                    prohibited prohibition verification";
 
 fn blames_the_sender(words: &str) -> bool {
     let mut words = words.split(|c: char| !c.is_ascii_alphanumeric());
@@ -216,6 +217,9 @@ mod tests {
             (Recipient, 550, "(DMARC) see https://x.example/policy", Fault::Message),
             (Recipient, 553, "sorry, your address is Blocklisted", Fault::Message),
             (Recipient, 551, "we do not relay", Fault::Message),
+            (Recipient, 550, "No reverse DNS for your host", Fault::Message),
+            (Recipient, 550, "Your host is black-listed", Fault::Message),
+            (Recipient, 550, "Please turn on SMTP Authentication", Fault::Message),
             (Recipient, 550, "5.1.1 who? (SPF passed)", Fault::Address),
             (Recipient, 550, "who? says mx1.antispam.example", Fault::Address),
             (Data, 550, "DKIM check failed", Fault::Message),

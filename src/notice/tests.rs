@@ -40,12 +40,12 @@ fn shown(message: &Message) -> String {
 fn low_credit_reads_well() {
     insta::assert_snapshot!(shown(&low_credit(&sample_low_credit())), @r#"
     low-credit/acme/low#3/ann@example.com/1
-    <981052ccb0e5e078e3c7e53c150a401b@platform.example>
+    <a85059ac86534cbc66ab4f81aaa31130@platform.example>
     Subject: Low on AI credits: 280 left (Acme)
 
     280 AI credits left: 80 free and 200 purchased. At the pace of the last 7 days (40 a day) they run out around 12 March 2013, 13:00 EDT, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; the purchased credits do not cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
 
-    Why now: Acme has reached its alert level "low", which is 300 credits or fewer. Free credits are used first, and what is left of them lapses at the end of the month. Purchased credits never lapse.
+    Why now: Acme has reached its alert level "low", which is 300 credits or fewer. Free credits are used first, and what is left of them lapses at the end of the month. What was bought never lapses.
 
     To buy more: a pack of 2,500 credits costs $25 and never lapses. At this pace 1 pack carries to the end of the month. To order, write to credits@platform.example.
 
@@ -126,7 +126,7 @@ fn what_becomes_of_free_credits_is_said_of_those_alone_of_which_it_is_true() {
         ),
     ] {
         let message = low_credit(&facts);
-        let said = format!("which is {said} Purchased credits never lapse.\n");
+        let said = format!("which is {said} What was bought never lapses.\n");
         assert!(message.text.contains(&said), "{}", message.text);
         assert!(message.html.contains(said.trim_end()), "{}", message.html);
     }
@@ -136,8 +136,8 @@ fn what_becomes_of_free_credits_is_said_of_those_alone_of_which_it_is_true() {
         LowCredit { lapsing: Credits::ZERO, ..sample_low_credit() },
     );
     for (facts, said) in [
-        (no_free, "or fewer. Purchased credits never lapse.\n"),
-        (none_of_month, "or fewer. Free credits are used first. Purchased credits never lapse.\n"),
+        (no_free, "or fewer. What was bought never lapses.\n"),
+        (none_of_month, "or fewer. Free credits are used first. What was bought never lapses.\n"),
     ] {
         let message = low_credit(&facts);
         assert!(message.text.contains(said), "{}", message.text);
@@ -149,7 +149,7 @@ fn what_becomes_of_free_credits_is_said_of_those_alone_of_which_it_is_true() {
     {
         let message = TEMPLATES.resolved(facts, &mailbox("Ann", "ann@example.com"), at()).expect("a message");
         let said =
-            format!("Free credits are used first, and {said} 1 April 2013, 00:00 EDT. Purchased credits never lapse.");
+            format!("Free credits are used first, and {said} 1 April 2013, 00:00 EDT. What was bought never lapses.");
         assert!(message.text.contains(&said) && message.html.contains(&said), "{}", message.text);
     }
 }
@@ -169,7 +169,7 @@ fn a_statement_says_what_of_it_is_on_hold() {
 fn a_monthly_statement_reads_well() {
     insta::assert_snapshot!(shown(&statement(&sample_statement())), @r#"
     monthly-statement/acme/2013-03/ann@example.com/1
-    <b91b343e332f74b03f8ee2a551a9c06f@platform.example>
+    <3b0097191a09a974a33721cb2921c40c@platform.example>
     Subject: 1,305 AI credits used in March 2013, 4,380 for April (Acme)
 
     1,305 AI credits used in March 2013 in 212 actions. April began with 4,380: 1,500 free and 2,880 purchased.
@@ -185,7 +185,7 @@ fn a_monthly_statement_reads_well() {
 
     1 pack was bought: 2,500 credits for $25.
     250 free credits were not used and lapsed when the month ended.
-    2,880 purchased credits are carried forward; they never lapse.
+    2,880 purchased credits are carried forward; what was bought never lapses.
     1 action was refused because a user's monthly cap was used up; you were not charged for it.
     7 actions were refused for want of credits; you were not charged for them.
     2 actions failed; you were not charged for them.

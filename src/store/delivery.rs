@@ -144,7 +144,8 @@ impl Store {
         })
     }
 
-    /// Extends the lease of those of `keys` that nobody else has leased since, whether or not it had ended. Which those are.
+    /// Extends the lease of those of `keys` that are still to be sent and that nobody else has leased since, whether or not it had
+    /// ended. Which those are.
     ///
     /// # Errors
     /// [`super::StoreError`]; nothing is extended then.
@@ -156,6 +157,7 @@ impl Store {
                 .query(set!(account_id text, key text =>
                     "UPDATE outbox SET leased_until = $3 FROM v
                       WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND outbox.lease = $2
+                        AND outbox.state = 'pending'
                   RETURNING outbox.key"
                 ))
                 .bind(wanted.as_str())

@@ -230,7 +230,7 @@ struct Members {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     missing: Option<i64>,
-    /// When the next free credits come.
+    /// When the next month begins, with its free credits if there are any.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, format = DateTime)]
     next_reset_at: Option<String>,

@@ -109,6 +109,25 @@ both_databases! {
         assert_eq!(sandbox.texts("SELECT key FROM outbox WHERE lease = 'another' AND state = 'pending'").await, [keys[1].to_string()]);
     }
 
+    /// A run of a process leaves alone what another run of it still has in hand, though the database would lease it: it was away for
+    /// longer than a lease.
+    async fn a_process_does_not_deliver_twice_what_it_has_in_hand(sandbox: Sandbox) {
+        let server = holding(At::Rcpt).await;
+        open_and_write(&sandbox, |acme| (1..=3).map(|n| alert(acme, n, "ann@acme.example", WRITTEN)).collect()).await;
+        let kit = kit(&sandbox, &server);
+        let again = async {
+            server.told().await;
+            sandbox.execute("UPDATE outbox SET leased_until = 1").await.expect("as if it had been away");
+            let again = run(&kit, false).await.expect("it ends well");
+            assert_eq!(again.summary, "0 messages delivered, 0 failed");
+            server.go_on();
+        };
+        let (done, ()) = tokio::join!(run(&kit, false), again);
+        assert_eq!(done.expect("it ends well").summary, "3 messages delivered, 0 failed");
+        assert_eq!(server.taken().len(), 3);
+        sandbox.assert_verified().await;
+    }
+
     /// A process that is killed leaves what it had in hand to the next one, when its short leases are over.
     async fn what_a_killed_process_had_in_hand_is_delivered_by_another(sandbox: Sandbox) {
         let server = holding(At::Rcpt).await;

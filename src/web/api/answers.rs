@@ -36,7 +36,7 @@ pub(super) struct Called {
     available_free: i64,
     /// Of them, purchased ones.
     available_purchased: i64,
-    /// When the next free credits come; null while the account is closed.
+    /// When the next month begins, with its free credits if there are any; null while the account is closed.
     #[schema(format = DateTime)]
     next_reset_at: Option<String>,
 }
@@ -296,7 +296,7 @@ pub(super) struct Balance {
     /// When it ends.
     #[schema(format = DateTime)]
     month_ends_at: String,
-    /// When the next free credits come; null while the account is closed.
+    /// When the next month begins, with its free credits if there are any; null while the account is closed.
     #[schema(format = DateTime)]
     next_reset_at: Option<String>,
     /// How many come then; 0 where none do.
