@@ -2,7 +2,7 @@
 //! report of one account the allowance and the alert levels are lines across. Where neighbours share a step it is drawn at the
 //! least of them, so that no shortage is hidden; the words are about every period.
 
-use super::drawing::{Anchor, Chart, Frame, Key, Paint, Plot, ROW, Shape, letters, points};
+use super::drawing::{Anchor, Chart, Frame, Key, Paint, Plot, ROW, Shape, points, reach};
 use super::{before_lapse, per_bar, short, when};
 use crate::core::counting::counted;
 use crate::core::locale::Locale;
@@ -214,7 +214,7 @@ fn signs(plot: &mut Plot, steps: &[Step], edges: &[i64]) -> bool {
         let sign = points(&[(x - 60, base), (x + 60, base), (x, tip), (x - 60, base)]);
         plot.shapes.push(Shape::Stroke { points: sign, class: "sign", title: Some(words) });
         if has_figures {
-            let near_edge = x + letters(&figure) / 2 > plot.frame.width();
+            let near_edge = reach(x, Anchor::Middle, &figure).end > plot.frame.width();
             let (at, anchor) = if near_edge { (x + 60, Anchor::End) } else { (x, Anchor::Middle) };
             let at_y = plot.clear_y((at, y - 150), anchor, &figure, -ROW * 3 / 4);
             if at_y >= HIGHEST_WORDS {
@@ -256,6 +256,7 @@ fn description(steps: &[Step], model: &ReportModel, locale: Locale) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::drawing::letters;
     use super::super::testing::{marked, texts};
     use super::super::{Subject, chart};
     use super::*;

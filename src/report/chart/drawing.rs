@@ -28,6 +28,8 @@ const FOOT: i64 = 120;
 pub(super) const ROW: i64 = 190;
 /// Between the lines of words that stand one above the other and do not touch.
 const WORDS_APART: i64 = ROW * 3 / 4;
+/// Between the names of two periods.
+const NAMES_APART: i64 = 60;
 /// Rows in which room is looked for.
 const ROWS_TRIED: i64 = 8;
 /// Room that a letter takes, on average, and a little more.
@@ -239,7 +241,7 @@ pub(super) struct Plot {
 }
 
 /// From where to where words reach.
-fn reach(x: i64, anchor: Anchor, text: &str) -> Range<i64> {
+pub(super) fn reach(x: i64, anchor: Anchor, text: &str) -> Range<i64> {
     // Letters are bold, and a gap belongs to them.
     let width = letters(text) * 9 / 8 + 80;
     let from = match anchor {
@@ -335,7 +337,10 @@ impl Plot {
     /// The names of periods below their middles: of all, or of as many as have room.
     pub(super) fn names(&mut self, names: &[String]) {
         let count = i64::try_from(names.len()).unwrap_or(i64::MAX);
-        let every = names.len().div_ceil(self.frame.labels_max()).max(1);
+        // As many as have room beside each other, whatever a language calls a day.
+        let longest = names.iter().map(|name| letters(name)).max().unwrap_or(LETTER).saturating_add(NAMES_APART);
+        let fit = usize::try_from((self.frame.right() - self.frame.left()) / longest).unwrap_or(1);
+        let every = names.len().div_ceil(self.frame.labels_max().min(fit.max(1))).max(1);
         let y = self.bottom() + NAMES;
         for (at, name) in (0_i64..).zip(names) {
             if usize::try_from(at).is_ok_and(|at| at % every == 0) {
