@@ -153,7 +153,10 @@ async fn cancel(context: &Context, keys: &[NoticeKey]) -> Result<(), Failure> {
             asked => return Err(refused(key, asked, "cancelled")),
         }
     }
-    context.say(format_args!("{} will not be sent.", counted(keys.len() as u64, "message")));
+    context.say(format_args!(
+        "{} will not be sent, unless it is leaving just now.",
+        counted(keys.len() as u64, "message")
+    ));
     Ok(())
 }
 

@@ -64,7 +64,7 @@ words! {
         Failed = "failed",
         /// Perhaps delivered: the connection ended between the message and the server's answer. The operator decides.
         Ambiguous = "ambiguous",
-        /// Not to be delivered: the operator said so.
+        /// Not to be delivered: the operator said so, or the admin does not wish it any more.
         Cancelled = "cancelled",
         /// Not delivered, because its address is on the suppression list.
         Suppressed = "suppressed",

@@ -7,7 +7,7 @@
 //! What a server refuses for good is believed once it has taken another message, or when the run is over. Where several addresses
 //! were refused since it last took one, the server is at fault, and none of them.
 
-use super::in_hand::InHand;
+use super::in_hand::{Asked, InHand};
 use super::{Done, JobError, Kit, PLAN_LINES_MAX, Problem, Run};
 use crate::core::calendar::Instant;
 use crate::core::counting::counted;
@@ -96,7 +96,7 @@ async fn work(kit: &Kit, run: &mut Run<'_>, crew: &mut Crew, tally: &mut Tally) 
     loop {
         let is_over = tally.halted.is_some() || run.stop.is_cancelled();
         if more && !is_over && crew.in_hand <= LEASE_MESSAGES / 2 {
-            let (asked, lease) = (Moment::now(), &crew.foreman.in_hand.lease);
+            let (asked, lease) = (Asked::now(), &crew.foreman.in_hand.lease);
             let leased = store.lease_messages(lease, kit.app.now(), LEASE_MESSAGES, kit.per_minute()).await?;
             more = leased.more && !leased.limited;
             tally.suppressed += leased.suppressed;
@@ -421,9 +421,9 @@ impl Crew {
     }
 
     /// Gives a message that was leased, for which was asked at `asked`, to whoever is free.
-    fn give(&mut self, record: OutboxRecord, asked: Moment) {
+    fn give(&mut self, record: OutboxRecord, asked: Asked) {
         let in_hand = &self.foreman.in_hand;
-        let errand = Errand { record, lease: Arc::clone(&in_hand.lease.name), begin_by: asked + ROUND };
+        let errand = Errand { record, lease: Arc::clone(&in_hand.lease.name), begin_by: asked.moment + ROUND };
         // Deliverers end only when the crew does.
         if in_hand.take(errand.record.message.key.clone(), asked) && self.give.send(errand).is_ok() {
             self.in_hand += 1;

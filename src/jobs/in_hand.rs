@@ -1,10 +1,13 @@
 //! The messages or events that a run has leased, and how long each is its own: extended again and again while the process lives.
 //!
-//! When a lease ends is by this process's monotonic clock, counted from before the database was asked, so it is never later than
-//! what the database goes by. A process that was stopped finds its leases over when it goes on, and begins nothing under them.
+//! When a lease ends is by this process's own clocks, counted from before the database was asked, so it is never later than what the
+//! database goes by. A process that was stopped, or whose machine was suspended, finds its leases over when it goes on, and begins
+//! nothing under them.
 
 use super::Kit;
 use super::planner::BEATS_A_LEASE;
+use crate::clock::Clock;
+use crate::core::calendar::Instant;
 use crate::core::outbox::NoticeKey;
 use crate::store::{EventKey, Lease, Store, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,16 +45,37 @@ pub(super) type OfProcess<K> = Arc<Mutex<BTreeSet<K>>>;
 pub(super) struct InHand<K: Leased> {
     pub lease: Lease,
     pause: Duration,
-    until: Mutex<BTreeMap<K, Moment>>,
+    /// When what is in hand was leased, or its lease extended; none where it is not to be begun.
+    asked: Mutex<BTreeMap<K, Option<Asked>>>,
     of_process: OfProcess<K>,
     /// What extends and what records touch the same rows in orders of their own, and would wait for each other.
     turn: tokio::sync::Mutex<()>,
 }
 
+/// When the database was asked, by two clocks of the machine: the one that nobody sets stands still while it is suspended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub moment: Moment,
+    at: Instant,
+}
+
+impl Asked {
+    pub fn now() -> Asked {
+        Asked { moment: Moment::now(), at: Clock::System.now() }
+    }
+
+    /// Whether less than `lasts` has gone by, whichever clock one believes. One that was set forward makes it seem longer; what is
+    /// then not begun is, after the next beat.
+    fn is_within(self, lasts: Duration) -> bool {
+        let passed = Duration::from_micros(u64::try_from(Clock::System.now().micros() - self.at.micros()).unwrap_or(0));
+        self.moment.elapsed().max(passed) < lasts
+    }
+}
+
 /// How long what came of messages or events is kept to be recorded, while the database is away.
 const RECORD_FOR: Duration = Duration::from_secs(120);
-/// And between two tries; each waits for a connection itself.
-const RECORD_AGAIN: Duration = Duration::from_millis(200);
+/// And between two tries; each waits for a connection itself, but where an error comes at once, as of a full disk.
+const RECORD_AGAIN: Duration = Duration::from_secs(1);
 
 impl<K: Leased> InHand<K> {
     /// Nothing yet. A lease ends a beat sooner than that of the run, so that whoever takes up the run of a process that died finds
@@ -59,23 +83,23 @@ impl<K: Leased> InHand<K> {
     pub fn nothing(kit: &Kit, of_process: &OfProcess<K>) -> InHand<K> {
         let pause = Duration::from_secs(kit.app.settings.jobs.lease_seconds.unsigned_abs()) / BEATS_A_LEASE;
         let lease = Lease { name: format!("{:032x}", fastrand::u128(..)).into(), lasts: pause * (BEATS_A_LEASE - 1) };
-        let (until, of_process, turn) = (Mutex::default(), Arc::clone(of_process), tokio::sync::Mutex::default());
-        InHand { lease, pause, until, of_process, turn }
+        let (asked, of_process, turn) = (Mutex::default(), Arc::clone(of_process), tokio::sync::Mutex::default());
+        InHand { lease, pause, asked, of_process, turn }
     }
 
     /// Takes what was leased; that was asked for at `asked` or later. False where this process has it in hand already: its lease had
     /// ended, and nobody else was there.
-    pub fn take(&self, key: K, asked: Moment) -> bool {
+    pub fn take(&self, key: K, asked: Asked) -> bool {
         let is_new = locked(&self.of_process).insert(key.clone());
-        if is_new || self.until().contains_key(&key) {
-            self.until().insert(key, asked + self.lease.lasts);
+        if is_new || self.asked().contains_key(&key) {
+            self.asked().insert(key, Some(asked));
         }
         is_new
     }
 
-    /// Whether nobody else can have taken it over by now.
+    /// Whether nobody else can have taken it over by now, and nobody had called it off when the lease was extended.
     pub fn is_ours(&self, key: &K) -> bool {
-        self.until().get(key).is_some_and(|until| Moment::now() < *until)
+        self.asked().get(key).copied().flatten().is_some_and(|asked| asked.is_within(self.lease.lasts))
     }
 
     /// Lets `record` say what came of these, and lets go of them. Where the database is away it is asked again as soon as it may
@@ -96,9 +120,9 @@ impl<K: Leased> InHand<K> {
             drop(turn);
             tokio::time::sleep(RECORD_AGAIN).await;
         }
-        let (mut until, mut of_process) = (self.until(), locked(&self.of_process));
+        let (mut asked, mut of_process) = (self.asked(), locked(&self.of_process));
         for key in keys {
-            until.remove(&key);
+            asked.remove(&key);
             of_process.remove(&key);
         }
         Ok(())
@@ -116,20 +140,19 @@ impl<K: Leased> InHand<K> {
         loop {
             tokio::time::sleep(self.pause).await;
             let _turn = self.turn.lock().await;
-            let (asked, keys): (_, Vec<K>) = (Moment::now(), self.until().keys().cloned().collect());
+            let (now, keys): (_, Vec<K>) = (Asked::now(), self.asked().keys().cloned().collect());
             if keys.is_empty() {
                 continue;
             }
             // Whoever records has something to say once the database is back, and is not to wait for this.
             match tokio::time::timeout(self.pause, K::extend(store, &self.lease, &keys)).await {
                 Ok(Ok(kept)) => {
-                    let end = asked + self.lease.lasts;
-                    let mut until = self.until();
+                    let mut asked = self.asked();
                     // The others are another's by now, or not to be sent any more.
                     for key in &keys {
-                        until.entry(key.clone()).and_modify(|until| *until = asked);
+                        asked.entry(key.clone()).and_modify(|asked| *asked = None);
                     }
-                    until.extend(kept.into_iter().map(|key| (key, end)));
+                    asked.extend(kept.into_iter().map(|key| (key, Some(now))));
                 }
                 // The next beat asks again; whatever ends meanwhile is not begun.
                 Ok(Err(error)) => tracing::warn!(%error, "what is in hand could not be kept"),
@@ -138,15 +161,15 @@ impl<K: Leased> InHand<K> {
         }
     }
 
-    fn until(&self) -> MutexGuard<'_, BTreeMap<K, Moment>> {
-        locked(&self.until)
+    fn asked(&self) -> MutexGuard<'_, BTreeMap<K, Option<Asked>>> {
+        locked(&self.asked)
     }
 }
 
 /// A run that ends has nothing in hand, however it ended.
 impl<K: Leased> Drop for InHand<K> {
     fn drop(&mut self) {
-        let left = std::mem::take(&mut *self.until());
+        let left = std::mem::take(&mut *self.asked());
         let mut of_process = locked(&self.of_process);
         of_process.retain(|key| !left.contains_key(key));
     }
@@ -154,4 +177,19 @@ impl<K: Leased> Drop for InHand<K> {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_over_by_whichever_clock_says_so_first() {
+        let (now, lasts) = (Asked::now(), Duration::from_secs(10));
+        let suspended = Asked { at: now.at.plus_seconds(-11), ..now };
+        let set_back = Asked { at: now.at.plus_seconds(3600), ..now };
+        let [is_ours, was_suspended, was_set_back] = [now, suspended, set_back].map(|asked| asked.is_within(lasts));
+        assert!(is_ours && !was_suspended && was_set_back);
+        assert!(!set_back.is_within(Duration::ZERO), "nobody sets the other clock");
+    }
 }

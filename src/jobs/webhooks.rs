@@ -5,7 +5,7 @@
 //! that does not answer a few times is left alone for a while, and holds up nobody else. What a process that dies, or is held up for
 //! longer than a lease, had posted and not recorded is posted again, with the same id.
 
-use super::in_hand::InHand;
+use super::in_hand::{Asked, InHand};
 use super::{Done, JobError, Kit, Problem, Run};
 use crate::config::WebhookSettings;
 use crate::core::calendar::Instant;
@@ -95,7 +95,7 @@ async fn post_due(
 ) -> Result<(), JobError> {
     let store = &kit.app.store;
     while !run.stop.is_cancelled() {
-        let (asked, now) = (Moment::now(), kit.app.now());
+        let (asked, now) = (Asked::now(), kit.app.now());
         let leased = store.lease_events(&in_hand.lease, now, &kit.breakers.resting(now), LEASE_EVENTS).await?;
         if leased.is_empty() {
             break;
@@ -111,7 +111,7 @@ async fn post_due(
         let stop = run.stop.clone();
         let posting = async {
             let post_all = |(webhook, events)| {
-                let queue = Queue { kit, poster, webhook, in_hand, until: asked + ROUND, stop: &stop };
+                let queue = Queue { kit, poster, webhook, in_hand, until: asked.moment + ROUND, stop: &stop };
                 queue.post_all(events, tell.clone())
             };
             stream::iter(queues.into_values()).for_each_concurrent(AT_ONCE, post_all).await;

@@ -6,6 +6,7 @@ use super::digest::digest;
 use super::sql::{Row, Sql, set};
 use super::{Result, Store, StoreError, While, json};
 use crate::core::ids::{AccountId, Email};
+use crate::core::outbox::NoticeKind;
 use crate::core::unsubscribe::{Unsubscribe, Wish};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -70,16 +71,20 @@ impl Admin {
 }
 
 impl Store {
-    /// Adds an admin, or replaces what is known of that address, however it was spelt.
+    /// Adds an admin, or replaces what is known of that address, however it was spelt. What was written and has not left does not leave
+    /// where it is not wished any more.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was written then.
     pub async fn set_admin(&self, account: &AccountId, admin: &Admin) -> Result<()> {
-        in_write!(self, "committing an admin", |tx| write_admins(tx, &[(account, admin)]).await)
+        in_write!(self, "committing an admin", |tx| {
+            write_admins(tx, &[(account, admin)]).await?;
+            cancel_unwished(tx, account, &admin.email, Some(admin)).await
+        })
     }
 
-    /// Takes back one wish of an admin, whatever is written of the same admin meanwhile; returns what is left, or `None` when
-    /// the account has no such admin.
+    /// Takes back one wish of an admin, whatever is written of the same admin meanwhile, and with it the mails of that kind that have
+    /// not left; returns what is left, or `None` when the account has no such admin.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was written then.
@@ -94,12 +99,13 @@ impl Store {
             };
             admin.set(*wish, false);
             write_admins(tx, &[(account, &admin)]).await?;
+            cancel_unwished(tx, account, address, Some(&admin)).await?;
             Ok(Some(admin))
         })
     }
 
     /// Says which mails an admin wishes, whatever is written of the same admin meanwhile; returns the admin as written, or `None`
-    /// when the account has none with that address.
+    /// when the account has none with that address. What has not left and is not wished any more does not leave.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was written then.
@@ -118,11 +124,12 @@ impl Store {
             };
             wishes.iter().for_each(|(wish, is_wished)| admin.set(*wish, *is_wished));
             write_admins(tx, &[(account, &admin)]).await?;
+            cancel_unwished(tx, account, email, Some(&admin)).await?;
             Ok(Some(admin))
         })
     }
 
-    /// Removes an admin; false when there was none with that address.
+    /// Removes an admin, and what was written to that address and has not left; false when there was none with that address.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was written then.
@@ -141,6 +148,7 @@ impl Store {
                 .execute()
                 .await
                 .while_("removing an admin")?;
+            cancel_unwished(tx, account, email, None).await?;
             Ok(done.rows_affected() > 0)
         })
     }
@@ -153,6 +161,25 @@ impl Store {
         let rows = self.query("SELECT 1 FROM admins WHERE daily_report LIMIT 1").fetch_all().await;
         Ok(!rows.while_("asking whether anybody wishes daily reports")?.is_empty())
     }
+}
+
+/// Lets nothing more leave of what was written to `email` and is not wished by `admin`, as who is there now: nobody wishes nothing.
+async fn cancel_unwished(tx: &mut Tx, account: &AccountId, email: &Email, admin: Option<&Admin>) -> Result<()> {
+    let is_unwished =
+        |kind: &&NoticeKind| kind.wish().is_some_and(|wish| !admin.is_some_and(|admin| admin.wishes(wish)));
+    let kinds: Vec<&str> = NoticeKind::ALL.iter().filter(is_unwished).map(|kind| kind.as_str()).collect();
+    tx.query(set!(kind =>
+        "UPDATE outbox SET state = 'cancelled' FROM v
+          WHERE outbox.account_id = $2 AND lower(outbox.recipient) = lower($3) AND outbox.kind = v.kind
+            AND outbox.state = 'pending'"
+    ))
+    .bind(json(kinds)?)
+    .bind(account.as_str())
+    .bind(email.as_str())
+    .execute()
+    .await
+    .while_("cancelling mails that are not wished any more")
+    .map(drop)
 }
 
 /// The admins of the accounts in `ids` (a JSON array), in order of account and address. What was written under several spellings of one

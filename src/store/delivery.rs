@@ -144,8 +144,8 @@ impl Store {
         })
     }
 
-    /// Extends the lease of those of `keys` that are still to be sent and that nobody else has leased since, whether or not it had
-    /// ended. Which those are.
+    /// Extends the lease of those of `keys` that are still to be sent, to addresses that get mail, and that nobody else has leased
+    /// since, whether or not it had ended. Which those are.
     ///
     /// # Errors
     /// [`super::StoreError`]; nothing is extended then.
@@ -158,6 +158,7 @@ impl Store {
                     "UPDATE outbox SET leased_until = $3 FROM v
                       WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND outbox.lease = $2
                         AND outbox.state = 'pending'
+                        AND lower(outbox.recipient) NOT IN (SELECT lower(address) FROM suppressions)
                   RETURNING outbox.key"
                 ))
                 .bind(wanted.as_str())
@@ -198,7 +199,7 @@ impl Store {
                         last_error = CASE WHEN v.state <> 'sent' THEN coalesce(v.error, outbox.last_error) END,
                         tried_at = CASE WHEN v.tried = 1 THEN outbox.tried_at END, lease = NULL, leased_until = NULL
                    FROM v WHERE outbox.account_id = v.account_id AND outbox.key = v.key
-                    AND CASE WHEN v.state = 'sent' THEN outbox.state IN ('pending', 'cancelled')
+                    AND CASE WHEN v.state = 'sent' THEN outbox.state IN ('pending', 'cancelled', 'suppressed')
                              ELSE outbox.state = 'pending' AND outbox.lease = v.lease END"
             ))
             .bind(rows.as_str())

@@ -3,11 +3,15 @@
 //! The processes that die or are stopped are real. What holds one up is a server that says nothing until the test lets it go on.
 
 use crate::delivery::{kit_with, open_and_write, options, run};
-use crate::support::smtp::{At, Does, Manner, SmtpServer};
-use crate::support::{Sandbox, alert, both_databases, instant};
+use crate::pages::email;
+use crate::support::smtp::{At, Does, Manner, SmtpServer, Taken};
+use crate::support::{Sandbox, account_id, alert, both_databases, instant};
+use creditd::clock::Clock;
 use creditd::core::outbox::OutboxState;
+use creditd::core::unsubscribe::{Unsubscribe, Wish};
 use creditd::jobs::Kit;
 use creditd::mail::SmtpOptions;
+use creditd::store::Admin;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -32,9 +36,9 @@ fn kit(sandbox: &Sandbox, server: &SmtpServer) -> Kit {
     kit_with(app, SmtpOptions { connections: 1, ..options(server.port) })
 }
 
-/// Waits until the lease of whatever is in hand in `table` was extended by more than it lasts.
+/// Waits until the lease of what is kept in hand in `table` was extended by more than it lasts.
 pub async fn outlast(sandbox: &Sandbox, table: &str) {
-    let sql = format!("SELECT CAST(min(leased_until) AS TEXT) FROM {table} WHERE lease <> 'another'");
+    let sql = format!("SELECT CAST(max(leased_until) AS TEXT) FROM {table} WHERE lease <> 'another'");
     let until = async || sandbox.texts(&sql).await[0].parse::<i64>().expect("it is in hand");
     let is_extended = async {
         let first = until().await;
@@ -109,6 +113,46 @@ both_databases! {
         assert_eq!(sandbox.texts("SELECT key FROM outbox WHERE lease = 'another' AND state = 'pending'").await, [keys[1].to_string()]);
     }
 
+    /// What is called off while it is in hand does not leave: its address is suppressed, its admin wishes it no more, or is one no more.
+    async fn what_is_called_off_while_it_is_in_hand_does_not_leave(sandbox: Sandbox) {
+        let server = holding(At::Rcpt).await;
+        let admins = ["ann", "bob", "cem", "dan"].map(|name| email(&format!("{name}@acme.example")));
+        open_and_write(&sandbox, |acme| {
+            let (first, more) = (alert(acme, 1, "ann@acme.example", WRITTEN), admins.iter().skip(1));
+            let at = instant(WRITTEN).plus_seconds(1).to_string();
+            let more = more.map(|admin| alert(acme, 1, admin.as_str(), &at));
+            [first].into_iter().chain(more).collect()
+        })
+        .await;
+        let (acme, store, kit) = (account_id("acme"), sandbox.store(), kit(&sandbox, &server));
+        for admin in &admins {
+            store.set_admin(&acme, &Admin::with_defaults(admin.clone())).await.expect("an admin");
+        }
+        let call_off = async {
+            server.told().await;
+            assert!(store.suppress(&admins[1], "the operator", instant(NOW)).await.expect("suppressed"));
+            let asked = Unsubscribe { account: acme.clone(), address: admins[2].clone(), wish: Wish::Alerts };
+            assert!(store.end_wish(&asked).await.expect("ended").is_some());
+            assert!(store.remove_admin(&acme, &admins[3]).await.expect("removed"));
+            outlast(&sandbox, "outbox").await;
+            server.go_on();
+        };
+        let (done, ()) = tokio::join!(run(&kit, false), call_off);
+        assert_eq!(done.expect("it ends well").summary, "1 message delivered, 0 failed, 3 not tried");
+        let next = run(&kit, false).await.expect("it ends well");
+        assert_eq!(next.summary, "0 messages delivered, 0 failed, 1 to suppressed addresses");
+        assert_eq!(server.taken().len(), 1);
+        let states = "SELECT recipient || ' ' || state FROM outbox ORDER BY recipient";
+        let expected = [
+            "ann@acme.example sent",
+            "bob@acme.example suppressed",
+            "cem@acme.example cancelled",
+            "dan@acme.example cancelled",
+        ];
+        assert_eq!(sandbox.texts(states).await, expected);
+        sandbox.assert_verified().await;
+    }
+
     /// A run of a process leaves alone what another run of it still has in hand, though the database would lease it: it was away for
     /// longer than a lease.
     async fn a_process_does_not_deliver_twice_what_it_has_in_hand(sandbox: Sandbox) {
@@ -125,6 +169,46 @@ both_databases! {
         let (done, ()) = tokio::join!(run(&kit, false), again);
         assert_eq!(done.expect("it ends well").summary, "3 messages delivered, 0 failed");
         assert_eq!(server.taken().len(), 3);
+        sandbox.assert_verified().await;
+    }
+
+    /// Where the database is away for longer than a lease, only what had left and could not be recorded may leave once more, from whoever
+    /// takes it up: a deliverer sends no third message while two are not recorded.
+    async fn a_database_that_was_away_doubles_only_what_it_could_not_be_told(sandbox: Sandbox) {
+        let server = holding(At::Rcpt).await;
+        open_and_write(&sandbox, |acme| (1..=9).map(|n| alert(acme, n, "ann@acme.example", WRITTEN)).collect()).await;
+        let one = Deliverer::start(&sandbox, &server);
+        server.told().await;
+        let held = sandbox.hold_messages().await;
+        let until = sandbox.texts("SELECT CAST(max(leased_until) AS TEXT) FROM outbox").await[0].parse::<i64>().expect("an instant");
+        let go_on = async {
+            server.go_on();
+            loop {
+                server.told().await;
+                server.go_on();
+            }
+        };
+        let come_back = async {
+            while Clock::System.now().micros() <= until {
+                tokio::task::yield_now().await;
+            }
+            let meanwhile = server.taken();
+            held.let_go().await;
+            deliver_the_rest(&sandbox, &kit(&sandbox, &server)).await;
+            assert!(one.ended().await.success());
+            meanwhile
+        };
+        let meanwhile = tokio::select! {
+            () = go_on => unreachable!("it goes on for ever"),
+            meanwhile = come_back => meanwhile,
+        };
+        let ids = |taken: &[Taken]| taken.iter().filter_map(|taken| taken.header("Message-ID")).collect::<Vec<_>>();
+        let (mut all, mut once) = (ids(&server.taken()), ids(&meanwhile));
+        assert_eq!(once.len(), 2, "the third waits");
+        all.sort();
+        all.dedup_by(|next, one| next == one && once.iter().position(|id| id == one).map(|at| once.swap_remove(at)).is_some());
+        assert_eq!(all.len(), 9, "nothing else is doubled: {all:?}");
+        assert_eq!(sandbox.texts("SELECT key FROM outbox WHERE state = 'sent'").await.len(), 9);
         sandbox.assert_verified().await;
     }
 

@@ -228,6 +228,21 @@ impl Sandbox {
         sqlx::PgPool::connect(self.url()).await.expect("a second connection")
     }
 
+    /// Keeps everybody else from writing messages, as if the database were away, until it is let go.
+    pub async fn hold_messages(&self) -> Held {
+        match self.backend() {
+            Backend::Sqlite => {
+                Held::Sqlite(self.sql().await.begin_with("BEGIN IMMEDIATE").await.expect("the write lock"))
+            }
+            Backend::Postgres => {
+                let mut held = self.postgres().await.begin().await.expect("begun");
+                let lock = sqlx::raw_sql("LOCK TABLE outbox IN EXCLUSIVE MODE").execute(&mut *held);
+                lock.await.expect("locked");
+                Held::Postgres(held)
+            }
+        }
+    }
+
     /// Runs statements past creditd; how many rows the last one changed, or what the database said.
     pub async fn execute(&self, sql: &str) -> Result<u64, String> {
         let sql = sqlx::raw_sql(AssertSqlSafe(sql));
@@ -316,6 +331,22 @@ pub async fn drifts(app: &App) -> Vec<Drift> {
 async fn new_database(empty: bool) -> cluster::Database {
     let cluster = cluster::cluster().expect("a test on Postgres asks first whether it is there");
     cluster.create_database(empty).await
+}
+
+/// What keeps others from writing.
+pub enum Held {
+    Sqlite(sqlx::Transaction<'static, sqlx::Sqlite>),
+    Postgres(sqlx::Transaction<'static, sqlx::Postgres>),
+}
+
+impl Held {
+    pub async fn let_go(self) {
+        match self {
+            Held::Sqlite(held) => held.rollback().await,
+            Held::Postgres(held) => held.rollback().await,
+        }
+        .expect("let go");
+    }
 }
 
 /// A lease that outlasts a test.
