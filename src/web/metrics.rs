@@ -8,6 +8,7 @@
 use super::State;
 use super::health::database_is_gone;
 use crate::app::Health;
+use crate::core::alert::Levels;
 use crate::core::calendar::Instant;
 use crate::core::run::RunState;
 use crate::core::schedule::Job;
@@ -81,7 +82,7 @@ fn text(kit: &Kit, health: Option<&Health>) -> String {
     let mut registry = Registry::with_prefix("creditd");
     of_process(&mut registry, kit, health.is_some());
     if let Some(health) = health {
-        of_ledger(&mut registry, health, kit.app.now());
+        of_ledger(&mut registry, health, &kit.app.settings.alerts.levels, kit.app.now());
     }
     let mut text = String::new();
     // Writing to a text does not fail.
@@ -124,7 +125,7 @@ fn of_process(registry: &mut Registry, kit: &Kit, database_is_up: bool) {
 }
 
 /// What the ledger says.
-fn of_ledger(registry: &mut Registry, health: &Health, now: Instant) {
+fn of_ledger(registry: &mut Registry, health: &Health, levels: &Levels, now: Instant) {
     let figures = &health.figures;
     let done_at = gauge(registry, "job_last_success_timestamp_seconds", "When a run of the job was last done");
     let took = gauge(registry, "job_last_run_seconds", "How long the run took that ended last");
@@ -180,6 +181,10 @@ fn of_ledger(registry: &mut Registry, health: &Health, now: Instant) {
     let stopped = number(figures.webhooks_stopped);
     plain(registry, "webhooks_stopped", "Addresses of webhooks that get no events, as they answered 410", stopped);
     let alerts = gauge(registry, "open_alerts", "Alerts of accounts that are open, by level");
+    // A level at which nobody is stays a line at 0, and not a gap.
+    for level in levels.as_slice() {
+        set(&alerts, &[("level", level.name().as_str())], 0.0);
+    }
     for (level, count) in &figures.alerts {
         set(&alerts, &[("level", level)], number(*count));
     }

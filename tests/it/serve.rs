@@ -203,6 +203,7 @@ both_databases! {
         assert_eq!(values(&metrics, "creditd_database_up"), ["1.0"]);
         assert_eq!(values(&metrics, "creditd_charges_total").len(), 7);
         assert_eq!(values(&metrics, "creditd_job_failing").len(), Job::ALL.len());
+        assert_eq!(values(&metrics, "creditd_open_alerts").len(), 3, "each level of the settings");
         assert_eq!(values(&metrics, "creditd_runs_recorded{job_name=\"reset\",state=\"handed_back\"}"), ["0.0"]);
 
         // Another one finds the port taken, and says what to do.
