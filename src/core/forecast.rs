@@ -18,12 +18,12 @@ use chrono::{Datelike, Weekday};
 
 /// How far back the pace looks, in days of 24 hours.
 pub const PACE_DAYS: i64 = 7;
-/// How far back the longer pace and the pattern of the week look, in days of 24 hours: four of each weekday.
+/// How far back the longer pace and the pattern of the week look, in days of 24 hours: four of each weekday. Less history than
+/// this is not enough for the longer pace, which is said to be of so many days.
 pub const PATTERN_DAYS: i64 = 28;
 /// Less history than this, in days of 24 hours, is not enough for a pace.
 pub const HISTORY_DAYS_MIN: i64 = 1;
-/// Less history than this, in days of 24 hours, is not enough for the longer pace and the pattern of the week: each
-/// weekday was seen twice.
+/// Less history than this, in days of 24 hours, is not enough for the pattern of the week: each weekday was seen twice.
 pub const PATTERN_DAYS_MIN: i64 = 14;
 /// Forecasts further away than this many days are none at all.
 pub const FORECAST_DAYS_MAX: i64 = 366;
@@ -113,6 +113,11 @@ impl DailyUse {
         self.sum(now.plus_days(-PACE_DAYS), now, HISTORY_DAYS_MIN).filter(|_| is_known(now))
     }
 
+    /// Whether there is enough history for the pattern of the week.
+    fn has_pattern(&self, now: Instant) -> bool {
+        self.sum(Instant::MIN, now, PATTERN_DAYS_MIN).is_some()
+    }
+
     /// Of each weekday from Monday on, its share of a week, [`EVEN_SHARE`] for one like all others.
     fn shares(&self, now: Instant) -> [i128; 7] {
         let mut weekdays = [Sum::default(); 7];
@@ -120,7 +125,7 @@ impl DailyUse {
             weekdays[day.weekday as usize].add(day, now);
         }
         let seen = weekdays.iter().all(|sum| sum.micros >= i128::from(WEEKDAY_MICROS_MIN));
-        if !seen || self.sum(Instant::MIN, now, PATTERN_DAYS_MIN).is_none() {
+        if !seen || !self.has_pattern(now) {
             return [EVEN_SHARE; 7];
         }
         let rates = weekdays.map(|sum| sum.credits() * i128::from(MICROS_PER_DAY) * EVEN_SHARE / sum.micros);
@@ -182,8 +187,10 @@ pub struct Forecast {
     pub pace_per_day: Option<Credits>,
     /// Of how many days that is: [`PACE_DAYS`], or those since the account was opened, to the nearest.
     pub pace_days: i64,
-    /// The same of the last [`PATTERN_DAYS`]; None with less history than [`PATTERN_DAYS_MIN`].
+    /// The same of the last [`PATTERN_DAYS`]; None with less history than that.
     pub pace28_per_day: Option<Credits>,
+    /// Whether each weekday goes on with its own share of a week: with [`PATTERN_DAYS_MIN`] of history.
+    pub by_weekday: bool,
     /// When the present free credits are used up at this pace. None without a pace or beyond [`FORECAST_DAYS_MAX`].
     pub free_runs_out_at: Option<Instant>,
     /// The same for free and purchased together.
@@ -214,7 +221,7 @@ impl Forecast {
 pub fn forecast(input: &ForecastInput<'_>) -> Forecast {
     let ForecastInput { daily, now, available, .. } = *input;
     let recent = daily.recent(now);
-    let longer = daily.sum(Instant::MIN, now, PATTERN_DAYS_MIN);
+    let longer = daily.sum(Instant::MIN, now, PATTERN_DAYS);
     let course = recent.and_then(|recent| Course::new(input, recent));
     let is_empty = available.total() <= Credits::ZERO;
     // What will have lapsed by then serves nobody, but is there until then.
@@ -244,6 +251,7 @@ pub fn forecast(input: &ForecastInput<'_>) -> Forecast {
         pace_per_day: recent.map(Sum::per_day),
         pace_days: recent.map_or(0, Sum::days),
         pace28_per_day: longer.map(Sum::per_day),
+        by_weekday: daily.has_pattern(now),
         free_runs_out_at: at(free_micros),
         runs_out_at: at(total_micros),
         outlook,

@@ -78,6 +78,7 @@ struct View<'a> {
     next_allowance: Credits,
     pace: Option<Credits>,
     pace28: Option<Credits>,
+    by_weekday: bool,
     pace_window: String,
     outlook: &'static str,
     free_runs_out_at: Option<String>,
@@ -134,6 +135,7 @@ fn view(facts: &LowCredit) -> View<'_> {
         next_allowance: facts.next_allowance,
         pace: forecast.pace_per_day,
         pace28: forecast.pace28_per_day,
+        by_weekday: forecast.by_weekday,
         pace_window: forecast.pace_window(),
         outlook: outlook_word(forecast.outlook),
         free_runs_out_at: forecast.free_runs_out_at.map(|at| hour(at, zone, locale)),
@@ -240,6 +242,7 @@ pub(super) fn samples() -> Vec<LowCredit> {
             ..sample(0, 0, 0)
         },
         sample_after(3, 280, 280, 0),
+        sample_after(20, 280, 280, 0),
         LowCredit { allowance: Credits::ZERO, next_allowance: Credits::ZERO, ..sample(70, 0, 5_000) },
         LowCredit { next_allowance: Credits::ZERO, held: Credits::new(1), ..sample(280, 80, 0) },
         LowCredit { held: Credits::new(1_500), next_allowance: Credits::new(1), ..sample(0, 0, 0) },

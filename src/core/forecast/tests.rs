@@ -198,10 +198,15 @@ fn who_rests_on_weekends_is_not_expected_to_work_then() {
     // 5 on the rest of Friday, none on the weekend, 10 on Monday.
     check(told(40, 5, 10), 7, "2013-03-09T05:00:00Z", "2013-03-12T04:00:00Z", Outlook::RunsOut);
     check(told(14, 5, 10), 7, "2013-03-09T05:00:00Z", "2013-03-12T04:00:00Z", Outlook::RunsOut);
-    assert_eq!(told(14, 5, 10).pace28_per_day.map(Credits::get), Some(7));
     // With less than two weeks, all days are alike: 50 in 7 days.
     check(told(13, 5, 10), 7, "2013-03-09T09:48:00Z", "2013-03-10T19:24:00Z", Outlook::RunsOut);
-    assert_eq!(told(13, 5, 10).pace28_per_day, None);
+    // What is said to be of 28 days is of 28 days.
+    for (opened_days_ago, pace28, by_weekday) in
+        [(13, None, false), (14, None, true), (27, None, true), (28, Some(7), true), (40, Some(7), true)]
+    {
+        let told = told(opened_days_ago, 5, 10);
+        assert_eq!((told.pace28_per_day.map(Credits::get), told.by_weekday), (pace28, by_weekday), "{opened_days_ago}");
+    }
     // 15 working days and half a one are left in March.
     assert_eq!((told(40, 150, 20).left, told(40, 150, 20).packs_needed), (Some(split(0, 15)), Some(0)));
     assert_eq!((told(40, 150, 4).outlook, told(40, 150, 4).packs_needed), (Outlook::RunsOut, Some(1)));
@@ -339,8 +344,9 @@ proptest! {
     ) {
         let even = |days: i64| used_by(&calendar, now.plus_days(-days), now, |_| per_quarter * 96);
         let [walked, plain] = [even(history), even(7)].map(|daily| foresee(&calendar, &daily, now, split(free, purchased)));
-        prop_assert_eq!(Forecast { pace28_per_day: None, ..walked }, plain);
-        prop_assert_eq!(walked.pace28_per_day, walked.pace_per_day);
+        prop_assert_eq!(Forecast { pace28_per_day: None, by_weekday: false, ..walked }, plain);
+        prop_assert_eq!((walked.by_weekday, plain.by_weekday), (true, false));
+        prop_assert_eq!(walked.pace28_per_day, walked.pace_per_day.filter(|_| history >= 28));
     }
 
     /// Shares are of a week: whatever was used when, a week takes what the last 7 days took.
