@@ -137,9 +137,9 @@ impl App {
             unwritten.entry(at).or_default().push(row);
         }
         for page in pinned.ranges(spec.range(), None).chunks(ACCOUNTS_PER_READ) {
-            let (active, ran_out) = self.store.active_accounts(page).await?;
+            let (active, short) = self.store.active_accounts(page).await?;
             facts.active += active;
-            facts.ran_out += ran_out;
+            facts.short += short;
             for ((at, range), Holdings { bought, mut left }) in page.iter().zip(self.store.holdings(page).await?) {
                 let ReportRange { account, from, to, .. } = range;
                 let overflow = |source: Overflow| Refusal::Overflow { account: account.clone(), source };

@@ -85,7 +85,7 @@ impl App {
     }
 }
 
-/// Money, and whether the account used credits or ran out of them.
+/// Money, and whether the account used credits or was refused some.
 fn facts_of(
     range: &ReportRange,
     Holdings { bought, mut left }: Holdings,
@@ -97,7 +97,7 @@ fn facts_of(
     let mut facts = Facts {
         accounts: 1,
         active: rows.by_action.iter().any(is_done).into(),
-        ran_out: rows.refused.contains_key(&Reason::InsufficientCredits).into(),
+        short: rows.refused.contains_key(&Reason::InsufficientCredits).into(),
         ..Facts::default()
     };
     for row in unwritten.iter().filter(|row| row.kind.counts_at(row.occurred_at) < range.to) {

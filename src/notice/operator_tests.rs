@@ -94,7 +94,7 @@ fn the_platforms_month_reads_well() {
     43,665 AI credits used in March 2013 by 41 of 50 accounts: 41,265 free and 2,400 purchased.
 
     3,553 credits more than in February 2013 were used.
-    3 accounts ran out: an action was refused there because there were not enough credits.
+    3 accounts were short of credits: an action was refused there because it cost more than was left.
     3 packs in 2 purchases for $75. 1,000 credits were returned, which had cost $10.
     33,750 free credits lapsed unused.
     9,500 purchased credits are outstanding, which had cost $90. 500 of them were given.
@@ -135,7 +135,7 @@ fn a_quiet_month_and_two_currencies_read_well() {
     insta::assert_snapshot!([both, quiet, fewer].map(of).join("\n\n"), @r#"
     Platform in March 2013: 43,665 AI credits used by 41 accounts, €75 + $75 sold
     3,553 credits more than in February 2013 were used.
-    3 accounts ran out: an action was refused there because there were not enough credits.
+    3 accounts were short of credits: an action was refused there because it cost more than was left.
     3 packs in 2 purchases for €75.
     3 packs in 2 purchases for $75. 1,000 credits were returned, which had cost $10.
     33,750 free credits lapsed unused.
@@ -144,7 +144,7 @@ fn a_quiet_month_and_two_currencies_read_well() {
 
     Platform in March 2013: 0 AI credits used by 0 accounts
     40,112 credits fewer than in February 2013 were used.
-    No account ran out.
+    No account was short of credits: no action was refused for want of them.
     Nothing was sold.
     0 free credits lapsed unused.
     No purchased credits are outstanding.
@@ -152,7 +152,7 @@ fn a_quiet_month_and_two_currencies_read_well() {
 
     Platform in March 2013: 43,665 AI credits used by 41 accounts, $75 sold
     As many credits as in February 2013 were used.
-    3 accounts ran out: an action was refused there because there were not enough credits.
+    3 accounts were short of credits: an action was refused there because it cost more than was left.
     3 packs in 2 purchases for $75. 1,000 credits were returned, which had cost $10.
     33,750 free credits lapsed unused.
     9,500 purchased credits are outstanding, which had cost $90. 500 of them were given.

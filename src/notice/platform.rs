@@ -47,10 +47,11 @@ struct View {
     as_of: String,
     accounts: u64,
     active: u64,
-    ran_out: u64,
+    short: u64,
     consumed: Used,
     more_than_before: i128,
     lapsed_free: Credits,
+    lapsed_purchased: Credits,
     sales: Vec<SalesView>,
     revenue: String,
     outstanding: Credits,
@@ -108,7 +109,7 @@ impl Templates {
 }
 
 fn view(facts: &PlatformMonth) -> Result<View, NoticeError> {
-    let PlatformMonth { month, facts: Facts { accounts, active, ran_out, sales, outstanding, given }, .. } = facts;
+    let PlatformMonth { month, facts: Facts { accounts, active, short, sales, outstanding, given }, .. } = facts;
     let (free, purchased) = (facts.free.consumed, facts.purchased.consumed);
     let consumed = Used { free, purchased, total: i128::from(free.get()) + i128::from(purchased.get()) };
     // Money of several currencies is never added up.
@@ -126,10 +127,11 @@ fn view(facts: &PlatformMonth) -> Result<View, NoticeError> {
         as_of: moment(facts.as_of, Tz::UTC, facts.locale),
         accounts: *accounts,
         active: *active,
-        ran_out: *ran_out,
+        short: *short,
         more_than_before: consumed.total - i128::from(facts.consumed_before.get()),
         consumed,
         lapsed_free: facts.free.lapsed,
+        lapsed_purchased: facts.purchased.lapsed,
         sales: sold
             .map(|(currency, sales)| SalesView {
                 packs: sales.packs,
@@ -200,7 +202,7 @@ pub fn sample_platform_month() -> PlatformMonth {
         facts: Facts {
             accounts: 50,
             active: 41,
-            ran_out: 3,
+            short: 3,
             sales: [("USD".to_owned(), sales)].into(),
             outstanding: Credits::new(9_500),
             given: Credits::new(500),

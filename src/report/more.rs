@@ -134,18 +134,21 @@ fn accounts(model: &ReportModel, facts: &Facts) -> Option<Block> {
     if !is_of_many(model) {
         return None;
     }
-    let lapsed = model.totals.first().map_or(0, |free| free.figures.lapsed.get());
+    let lapsed = |at: usize| model.totals.get(at).map_or(0, |line| line.figures.lapsed.get());
     let row = |name: &str, number: i128, meaning: &str| vec![word(name), Value::Number(number), word(meaning)];
+    let of_bonuses = (lapsed(1) != 0)
+        .then(|| row("Purchased credits lapsed", lapsed(1).into(), "of bonuses, left unused when their time was over"));
+    let rows = vec![
+        row("Accounts", facts.accounts.into(), "in this report"),
+        row("Active", facts.active.into(), "accounts with an action that was done"),
+        row("Short of credits", facts.short.into(), "accounts with an action that was refused for want of credits"),
+        row("Free credits lapsed", lapsed(0).into(), "left unused when their time was over"),
+    ];
     Some(Block {
         title: "All accounts".to_owned(),
         hint: "Over the whole period, each account by its own clock.",
         heads: vec!["", "number", "what it counts"],
-        rows: vec![
-            row("Accounts", facts.accounts.into(), "in this report"),
-            row("Active", facts.active.into(), "accounts with an action that was done"),
-            row("Ran out", facts.ran_out.into(), "accounts with an action that was refused for want of credits"),
-            row("Free credits lapsed", lapsed.into(), "left unused when their time was over"),
-        ],
+        rows: rows.into_iter().chain(of_bonuses).collect(),
         has_sum: false,
     })
 }
@@ -318,7 +321,7 @@ struct Compared<'a> {
 struct CountedAccounts {
     all: u64,
     active: u64,
-    ran_out: u64,
+    short_of_credits: u64,
 }
 
 #[derive(Serialize)]
@@ -404,7 +407,7 @@ impl<'a> More<'a> {
             accounts: beside.facts.as_ref().filter(|_| is_of_many(model)).map(|facts| CountedAccounts {
                 all: facts.accounts,
                 active: facts.active,
-                ran_out: facts.ran_out,
+                short_of_credits: facts.short,
             }),
             money: beside.facts.as_ref().map(|facts| SoldFor {
                 outstanding: facts.outstanding.get(),
@@ -456,7 +459,7 @@ mod tests {
             outstanding_minor: 3,
         };
         let sales = ["USD", "JPY", "=<b>"].map(|currency| (currency.to_owned(), sold)).into_iter().collect();
-        let facts = Facts { accounts: 2, active: 1, ran_out: 1, sales, given: Credits::new(9), ..Facts::default() };
+        let facts = Facts { accounts: 2, active: 1, short: 1, sales, given: Credits::new(9), ..Facts::default() };
         model.beside.facts = Some(facts);
         model.beside.comparison = Some(Comparison { range: before.spec.range(), totals: before.totals });
         model.beside.tops = vec![Top::of(Breakdown::User, &used).expect("small")];
@@ -489,7 +492,7 @@ mod tests {
         ─────────────────────────────────────────────────────────────────────────────────────────
         Accounts                  2  in this report
         Active                    1  accounts with an action that was done
-        Ran out                   1  accounts with an action that was refused for want of credits
+        Short of credits          1  accounts with an action that was refused for want of credits
         Free credits lapsed     720  left unused when their time was over
 
         Purchases and money
@@ -550,7 +553,7 @@ mod tests {
     fn a_program_finds_it_under_names() {
         let json: serde_json::Value =
             serde_json::from_slice(&render(&whole(), Format::Json, 0).expect("it renders")).expect("JSON");
-        insta::assert_snapshot!(json["accounts"], @r#"{"active":1,"all":2,"ran_out":1}"#);
+        insta::assert_snapshot!(json["accounts"], @r#"{"active":1,"all":2,"short_of_credits":1}"#);
         insta::assert_snapshot!(json["money"]["currencies"][2], @r#"{"credits":10000,"currency":"USD","outstanding":7,"outstanding_minor":3,"packs":4,"purchases":2,"returned":5000,"returned_minor":5,"revenue_minor":1234567}"#);
         insta::assert_snapshot!(json["comparison"]["change"][0], @r#"{"adjusted":0,"allocated":3000,"bonus":200,"carried_in":0,"consumed":2480,"credit_type":"free","failed":null,"lapsed":720,"purchased":0,"refunded":0,"refused":null,"remaining":0,"returned":0,"succeeded":null}"#);
         insta::assert_snapshot!(json["tops"][0]["lines"][8], @r#"{"consumed":0,"credit_type":"total","failed":2,"refunded":0,"refused":0,"succeeded":0,"user":"<b>eve</b>"}"#);

@@ -298,7 +298,7 @@ both_databases! {
         assert_eq!(first, "14 AI credits used in January 2013 by 1 of 2 accounts: 14 free and 0 purchased.");
         for said in [
             "14 credits more than in December 2012 were used.",
-            "No account ran out.",
+            "No account was short of credits: no action was refused for want of them.",
             "2 packs in 1 purchase for $50.",
             "2,986 free credits lapsed unused.",
             "5,000 purchased credits are outstanding, which had cost $50.",

@@ -214,7 +214,7 @@ async fn compare(asked: &Asked<'_>, all: &[Row]) -> Result<(), TestCaseError> {
     };
     let is_done = |row: &Transaction| row.kind == Kind::Charge && row.status == Status::Success;
     prop_assert_eq!(facts.active, accounts_with(&is_done));
-    prop_assert_eq!(facts.ran_out, accounts_with(&|row| row.reason == Some(Reason::InsufficientCredits)));
+    prop_assert_eq!(facts.short, accounts_with(&|row| row.reason == Some(Reason::InsufficientCredits)));
     let (sales, outstanding, given) = naive_sales(all, asked.range);
     prop_assert_eq!(&facts.sales, &sales);
     prop_assert_eq!((facts.outstanding.get(), facts.given.get()), (outstanding, given));

@@ -68,7 +68,7 @@ pub struct Facts {
     /// Accounts with an action in the range that was done.
     pub active: u64,
     /// Accounts with an action in the range that was refused for want of credits.
-    pub ran_out: u64,
+    pub short: u64,
     /// By currency.
     pub sales: BTreeMap<String, Sales>,
     /// Purchased credits that are there when the range is over; `remaining` of the statement.

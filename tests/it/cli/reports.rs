@@ -260,7 +260,7 @@ fn a_statement_says_what_was_bought_and_who_used_most() {
     let place = used();
     place.ok("purchase --account acme --packs 2 --reference inv-1");
     let month = place.json("report show platform-monthly --from 2013-01-01 --to 2013-03-01 --by range --compare");
-    assert_eq!(month["accounts"], json!({"all": 1, "active": 1, "ran_out": 0}));
+    assert_eq!(month["accounts"], json!({"all": 1, "active": 1, "short_of_credits": 0}));
     let sold = &month["money"]["currencies"][0];
     assert_eq!((&sold["currency"], &sold["packs"], &sold["revenue_minor"]), (&json!("USD"), &json!(2), &json!(5_000)));
     assert_eq!((&sold["outstanding"], &sold["outstanding_minor"]), (&json!(5_000), &json!(5_000)));
@@ -271,9 +271,12 @@ fn a_statement_says_what_was_bought_and_who_used_most() {
     assert_eq!((&month["tops"][0]["by"], &month["tops"][0]["lines"][2]["consumed"]), (&json!("action"), &json!(28)));
     assert_eq!((&month["tops"][1]["by"], &month["tops"][1]["lines"][0]["user"]), (&json!("user"), &json!("bob")));
     let table = place.ok("report show platform-monthly --from 2013-01-01 --to 2013-03-01 --by range --compare").stdout;
-    for said in
-        ["compared with the whole of 1 November – 31 December 2012", "Ran out", "50.00 USD", "Users that took most"]
-    {
+    for said in [
+        "compared with the whole of 1 November – 31 December 2012",
+        "Short of credits",
+        "50.00 USD",
+        "Users that took most",
+    ] {
         assert!(table.contains(said), "{said}: {table}");
     }
 }
