@@ -117,7 +117,7 @@ impl Templates {
             covers: covers(*slot, *failed_at, *locale),
             failed_at: moment(*failed_at, Tz::UTC, *locale),
             missed: (*missed > 0).then(|| counted(*missed as u64, "period")),
-            why_short: shorten(&why, WHY_SHORT_CHARS_MAX),
+            why_short: in_short(&why),
             why: shorten(&why, WHY_CHARS_MAX),
             width: commands.iter().map(|line| line.command.len()).max().unwrap_or(0) + GAP,
             commands,
@@ -143,6 +143,27 @@ impl Templates {
             missed: *missed,
         };
         self.message("job-well", &view, key, &to.name, *done_at)
+    }
+}
+
+/// The beginning of a reason, for a subject: its first sentence up to where it names a command, and no more whole words than an inbox
+/// shows. Empty where it begins with a command.
+fn in_short(why: &str) -> String {
+    let why = shorten(why, WHY_CHARS_MAX);
+    let sentence = why.split_once(". ").map_or(&*why, |(first, _)| first);
+    let (before, _) = sentence.split_once('`').unwrap_or((sentence, ""));
+    let clause = match before.len() < sentence.len() {
+        true => before.rsplit_once([';', ':', ',', '.']).map_or("", |(clause, _)| clause),
+        false => before,
+    };
+    let clause = clause.trim().trim_end_matches(['.', ';', ':', ',']);
+    if clause.chars().count() <= WHY_SHORT_CHARS_MAX {
+        return clause.to_owned();
+    }
+    let cut = shorten(clause, WHY_SHORT_CHARS_MAX);
+    match cut.rsplit_once(' ') {
+        Some((words, _)) => format!("{}…", words.trim_end_matches([',', ';', ':'])),
+        None => cut,
     }
 }
 
@@ -307,6 +328,29 @@ mod tests {
         ] {
             assert_eq!(without_addresses(text), cleaned);
         }
+    }
+
+    #[test]
+    fn a_subject_ends_where_a_thought_does() {
+        for (why, short) in [
+            (
+                "the ledger does not add up; `creditd verify` shows all differences. The first: x",
+                "the ledger does not add up",
+            ),
+            ("the server refused the password. Check `smtp.user`.", "the server refused the password"),
+            ("disk full.", "disk full"),
+            ("cannot read a/b.c: no such file", "cannot read a/b.c: no such file"),
+            ("run `creditd db migrate` first", ""),
+            ("`creditd db migrate` has to be run", ""),
+            (
+                "a notice could not be worded for 3 accounts, acme, globex and initech: the template failed",
+                "a notice could not be worded for 3 accounts, acme, globex…",
+            ),
+            ("", ""),
+        ] {
+            assert_eq!(in_short(why), short);
+        }
+        assert_eq!(in_short(&"x".repeat(70)).chars().count(), WHY_SHORT_CHARS_MAX);
     }
 
     proptest! {

@@ -26,7 +26,7 @@ fn a_job_that_failed_reads_well() {
     let message = templates().job_failed(&sample_job_failed(), &ops()).expect("a message");
     insta::assert_snapshot!(shown(&message), @r#"
     job-failed//verify@2013-03-01T03:30:04Z/ops@example.com/1
-    Subject: Job verify failed: the ledger does not add up; `creditd verify` shows all diff…
+    Subject: Job verify failed: the ledger does not add up
 
     The job verify failed on 1 March 2013, 03:30 UTC.
 
