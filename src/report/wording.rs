@@ -198,7 +198,10 @@ pub fn story(triple: &[Line], is_over: bool, locale: Locale) -> String {
     let Figures {
         carried_in, allocated, purchased: bought, bonus, consumed, refunded, lapsed, returned, adjusted, ..
     } = total;
-    let mut sentences = vec![format!("{} {} carried in.", credits(carried_in.get()), was(carried_in.get()))];
+    let mut sentences = Vec::new();
+    if !carried_in.is_zero() {
+        sentences.push(format!("{} {} carried in.", credits(carried_in.get()), was(carried_in.get())));
+    }
     let given = [
         (allocated.get(), "allocated"),
         (bought.get(), "purchased"),
@@ -283,6 +286,7 @@ mod tests {
 
     #[test]
     fn the_story_tells_every_figure_that_is_not_zero() {
+        assert_eq!(story(&[], true, Locale::default()), "0 credits remained at the end: 0 free and 0 purchased.");
         insta::assert_snapshot!(story(&statement().totals, true, Locale::default()), @"2,750 credits were carried in. 1,500 were allocated, 5,000 purchased, 100 granted as a bonus and 60 refunded. 1,300 were consumed, 360 left to lapse unused and 2,500 returned. Corrections took 250. 5,000 credits remained at the end: 0 free and 5,000 purchased.");
         insta::assert_snapshot!(story(&statement().totals, true, Locale::DeDe), @"2.750 credits were carried in. 1.500 were allocated, 5.000 purchased, 100 granted as a bonus and 60 refunded. 1.300 were consumed, 360 left to lapse unused and 2.500 returned. Corrections took 250. 5.000 credits remained at the end: 0 free and 5.000 purchased.");
     }
