@@ -9,6 +9,7 @@ mod clocks;
 mod desk;
 mod health;
 pub mod import;
+mod left;
 mod log;
 mod marks;
 mod reading;
@@ -153,6 +154,15 @@ pub struct BonusLeft {
     pub credits: Credits,
 }
 
+impl BonusLeft {
+    /// It with its end; `None` where it never ends.
+    #[must_use]
+    pub fn ending(&self) -> Option<EndingGrant> {
+        let BonusLeft { credit_type, ends_at, credits } = *self;
+        Some(EndingGrant { credit_type, ends_at: ends_at?, credits })
+    }
+}
+
 /// What an account has at an instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Balance {
@@ -190,11 +200,8 @@ impl Balance {
     /// What ends before the month does, in the order in which it would be used.
     #[must_use]
     pub fn ending(&self) -> Vec<EndingGrant> {
-        let ending = |bonus: &BonusLeft| {
-            let ends_at = bonus.ends_at.filter(|end| *end < self.month_ends_at)?;
-            Some(EndingGrant { credit_type: bonus.credit_type, ends_at, credits: bonus.credits })
-        };
-        self.bonuses.iter().filter_map(ending).collect()
+        let ending = self.bonuses.iter().filter_map(BonusLeft::ending);
+        ending.filter(|grant| grant.ends_at < self.month_ends_at).collect()
     }
 }
 

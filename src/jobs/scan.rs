@@ -219,7 +219,8 @@ pub(super) async fn preview(
     if let Some(found) = asked {
         let Some((_, threshold)) = found else { return Ok(None) };
         plan = plan_alerts(&levels, balance.allowance, *threshold, &state, now);
-        balance = with_left(balance, *threshold);
+        // A mail that said that it has fallen so far, beside what it really has, would make no sense.
+        balance = balance.with_left(*threshold);
     }
     let record = AccountRecord { admins: vec![Admin { alerts: true, ..reader }], ..record };
     let prices = kit.app.store.prices().await?;
@@ -229,14 +230,6 @@ pub(super) async fn preview(
         Some((_, error)) => Err(error.into()),
         None => Ok(messages.pop()),
     }
-}
-
-/// The balance of an account that has come down to `left`: free credits are used first (R5). A mail that said that it has, beside
-/// what it really has, would make no sense.
-fn with_left(balance: Balance, left: Credits) -> Balance {
-    let purchased = balance.available.purchased.min(left);
-    let free = Credits::new(left.get() - purchased.get());
-    Balance { available: Split { free, purchased }, lapsing: balance.lapsing.min(free), bonuses: Vec::new(), ..balance }
 }
 
 /// The balance of an account whose alerts are over: where `threshold`, the least advanced, holds still, as many packs were bought as
