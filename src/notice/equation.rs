@@ -26,6 +26,8 @@ pub(super) struct Equation {
     pub(super) left: Row,
     /// Whether figures are so long that on a phone they need smaller letters.
     wide: bool,
+    /// Characters of a column that holds any of them in text, with its sign.
+    width: usize,
 }
 
 impl Equation {
@@ -41,6 +43,10 @@ impl Equation {
         };
         let rows = FIGURES.map(row);
         let is_wide = |figure: i128| figure.unsigned_abs() >= WIDE;
+        let longest = rows.iter().flat_map(|row| [row.free, row.purchased, row.total]).map(i128::unsigned_abs).max();
+        let digits = longest.unwrap_or(0).checked_ilog10().unwrap_or(0) as usize + 1;
+        // Some locales group by two digits.
+        let width = digits + digits / 2 + "+ ".len();
         let wide = rows.iter().any(|row| is_wide(row.free) || is_wide(row.purchased) || is_wide(row.total));
         let [carried_in, changes @ .., left] = rows;
         for cell in [|row: &Row| row.free, |row: &Row| row.purchased] {
@@ -50,7 +56,7 @@ impl Equation {
             }
         }
         let changes = changes.into_iter().filter(|row| row.free != 0 || row.purchased != 0).collect();
-        Ok(Equation { carried_in, changes, left, wide })
+        Ok(Equation { carried_in, changes, left, wide, width })
     }
 }
 
@@ -62,5 +68,29 @@ pub(super) const fn label(column: Column) -> &'static str {
         Column::Failed => "Actions failed",
         Column::Refused => "Actions refused",
         other => other.heading(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::statement;
+    use super::super::{StatementMail, sample_statement};
+    use super::*;
+    use crate::core::locale::Locale;
+
+    /// However long they are, and however a locale groups them, figures stand below each other in plain text.
+    #[test]
+    fn long_figures_stand_below_each_other() {
+        for (locale, credits) in
+            [(Locale::EnIn, 900_000_000), (Locale::EnGb, 1_000_000), (Locale::DeDe, Credits::LIMIT.get())]
+        {
+            let mut facts = StatementMail { locale, ..sample_statement() };
+            facts.said.free.allocated = Credits::new(credits);
+            facts.said.free.lapsed = Credits::new(credits - 1_250);
+            let message = statement(&facts);
+            let table: Vec<&str> = message.text.split("\n\n").nth(1).expect("a table").lines().collect();
+            let width = table[0].chars().count();
+            assert!(table.iter().all(|line| line.chars().count() == width), "{}", message.text);
+        }
     }
 }

@@ -53,9 +53,9 @@ fn a_job_that_is_well_again_reads_well() {
     job-well//verify@2013-03-01T03:30:04Z/ops@example.com/1
     Subject: Job verify is well again
 
-    The job verify is done again since 2 March 2013, 03:30 UTC: 42 checks over the whole ledger, no difference.
+    The job verify is well again. It was done on 2 March 2013, 03:30 UTC: 42 checks over the whole ledger, no difference.
 
-    It had failed since 1 March 2013, 03:30 UTC: the ledger does not add up; `creditd verify` shows all differences. The first: the balance is what the grants have left: acme: balance of free + purchased should be 1500 + 2251, is 1500 + 2250.
+    It had been failing since 1 March 2013, 03:30 UTC: the ledger does not add up; `creditd verify` shows all differences. The first: the balance is what the grants have left: acme: balance of free + purchased should be 1500 + 2251, is 1500 + 2250.
 
     There is nothing to do. `creditd jobs runs --job verify` shows its runs.
 

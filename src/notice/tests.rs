@@ -28,7 +28,7 @@ fn low_credit(facts: &LowCredit) -> Message {
     TEMPLATES.low_credit(facts, &mailbox("Ann", "ann@example.com"), at()).expect("a message")
 }
 
-fn statement(facts: &StatementMail) -> Message {
+pub(super) fn statement(facts: &StatementMail) -> Message {
     TEMPLATES.statement(facts, &mailbox("Ann", "ann@example.com"), at()).expect("a message")
 }
 
@@ -78,7 +78,7 @@ fn the_first_line_answers_in_every_case() {
 
     280 AI credits left: 80 free and 200 purchased. There is not enough history to tell how long they last: the account is less than a day old; the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT.
 
-    No AI credits left, neither free nor purchased. Unless more are bought, there are none. These actions have stopped: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+    No AI credits left, neither free nor purchased. There are none until more are bought. These actions have stopped: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
 
     280 AI credits left: 280 free and 0 purchased. At the pace of the 3 days since the account was opened (40 a day) they run out around 12 March 2013, 13:00 EDT, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; there are no purchased credits to cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
 
@@ -246,7 +246,7 @@ fn a_daily_statement_and_a_correction_say_so() {
     assert_eq!(last_day.subject, "1,305 AI credits used on 31 March 2013, 4,380 for April (Acme)");
     let changes = corrected.text.split("\n\n").nth(1).unwrap_or_default();
     insta::assert_snapshot!(changes, @"
-    This replaces the statement you got before. Something was told after it was written. What is another figure now, and why:
+    This replaces the statement you got before. Something became known after it was written. These figures have changed:
     Consumed, free: 1,240 -> 1,265 (usage told after the statement)
     Lapsed, free: 275 -> 250 (taken by usage told after the statement)
     Actions done: 209 -> 212 (told after the statement)
