@@ -20,23 +20,21 @@ use crate::core::calendar::{Calendar, Instant, Month, next_day};
 use crate::core::counting::{counted, grouped};
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, Email};
-use crate::core::ledger::AccountStatus;
 use crate::core::locale::Locale;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
 use crate::core::run::{End, Span, Tally};
 use crate::core::statement::{
-    Breakdown, Changed, DateRange, Group, Grouping, LINES_PER_PERIOD, Line, Marks, ReportModel, ReportSpec, Said,
-    Sales, Scope,
+    Breakdown, Changed, DateRange, Group, Grouping, LINES_PER_PERIOD, Lapse, Line, Marks, ReportModel, ReportSpec,
+    Said, Sales, Scope,
 };
 use crate::core::transaction::{Money, Reason};
-use crate::core::webhook::{Event, EventKind, Facts};
 use crate::notice::{ChartPicture, PacksBought, Period, StatementMail, Templates, TopUse, Tops};
 use crate::report::chart::{Frame, Picture, Subject, chart};
 use crate::report::{self, Format, RenderError};
 use crate::store::{AccountRecord, Admin, ClosedStatement, Statements, Store, StoreError, Version};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The first version of a statement; corrections count up.
@@ -70,6 +68,15 @@ impl Reported {
             Reported::Month(month) => (calendar.month_start(month), calendar.month_end(month)),
             Reported::Day(day) => (calendar.day_start(day), calendar.day_end(day)),
         }
+    }
+
+    /// The month that begins where the period ends, if one does.
+    fn next_month(self, calendar: &Calendar) -> Option<Month> {
+        let next = match self {
+            Reported::Month(month) => month.next(),
+            Reported::Day(day) => Month::of(next_day(day)),
+        };
+        Some(next).filter(|next| calendar.month_start(*next) == self.bounds(calendar).1)
     }
 
     fn zone_in(self, calendar: &Calendar) -> Tz {
@@ -296,39 +303,6 @@ fn ended(mut records: Vec<AccountRecord>, reported: Reported, zone: Tz, now: Ins
     records
 }
 
-/// What the platform's own programs are told of accounts whose month is over: that its statement can be read, and that the next
-/// has begun, where one has.
-async fn events(kit: &Kit, records: &[AccountRecord], month: Month, now: Instant) -> Result<Vec<Event>, JobError> {
-    let ids: Vec<AccountId> = records.iter().map(|record| record.account.id.clone()).collect();
-    let balances = kit.app.balances(&ids).await?;
-    let open: BTreeSet<&AccountId> = balances
-        .iter()
-        .filter(|balance| balance.status == AccountStatus::Open)
-        .map(|balance| &balance.account)
-        .collect();
-    let mut events = Vec::new();
-    for AccountRecord { account, .. } in records {
-        let calendar = &account.calendar;
-        let event = |kind, month: Month| Event {
-            account: account.id.clone(),
-            kind,
-            about: month.to_string(),
-            at: now,
-            facts: Facts::Month {
-                month,
-                from: calendar.month_start(month).to_string(),
-                to: calendar.month_end(month).to_string(),
-                allowance: calendar.terms_in(month).allowance,
-            },
-        };
-        events.push(event(EventKind::StatementReady, month));
-        if open.contains(&account.id) {
-            events.push(event(EventKind::MonthReset, month.next()));
-        }
-    }
-    Ok(events)
-}
-
 /// What has changed since an account was told, in one line.
 fn changes(record: &AccountRecord, reported: Reported, before: &Said, said: &Said) -> String {
     let change = |Changed { column, credit_type, before, after }: Changed| {
@@ -459,7 +433,9 @@ impl Wording {
     /// The same statement for each admin of one account who does not know it, with one chart and one workbook for all.
     fn of(&self, wanted: &Wanted, stated: Stated) -> Result<Worded, JobError> {
         let Stated { reading, refused, next_allocated } = stated;
-        let on_hold = reading.rows.on_hold(self.reported.bounds(&wanted.record.account.calendar));
+        let bounds = self.reported.bounds(&wanted.record.account.calendar);
+        let on_hold = reading.rows.on_hold(bounds);
+        let lapses = reading.rows.lapses(bounds, self.reported.next_month(&wanted.record.account.calendar).is_some());
         let mut model = report::make(&self.spec, reading)?;
         model.marks = self.marks(&wanted.record);
         let said = said(&model);
@@ -475,7 +451,7 @@ impl Wording {
         let changes = told_before.map(|before| changes(&wanted.record, self.reported, before, &said));
         let mut facts = StatementMail {
             version: number,
-            ..self.facts(&wanted.record, &model, (on_hold, refused, next_allocated))?
+            ..self.facts(&wanted.record, &model, (on_hold, lapses, refused, next_allocated))?
         };
         let message = |(admin, told): (Admin, Option<Said>)| {
             facts.corrects = told;
@@ -505,15 +481,15 @@ impl Wording {
         &self,
         record: &AccountRecord,
         model: &ReportModel,
-        (on_hold, refused, next_allocated): (i128, BTreeMap<Reason, u64>, Credits),
+        (on_hold, lapses, refused, next_allocated): (i128, Vec<Lapse>, BTreeMap<Reason, u64>, Credits),
     ) -> Result<StatementMail, JobError> {
         let account = &record.account;
-        let (period, next) = match self.reported {
-            Reported::Month(month) => (Period::Month(month), month.next()),
-            Reported::Day(day) => (Period::Day(day), Month::of(next_day(day))),
+        let period = match self.reported {
+            Reported::Month(month) => Period::Month(month),
+            Reported::Day(day) => Period::Day(day),
         };
-        let (_, to) = self.reported.bounds(&account.calendar);
-        let has_begun = to <= self.now && account.calendar.month_start(next) == to;
+        let next = self.reported.next_month(&account.calendar);
+        let next = next.filter(|next| account.calendar.month_start(*next) <= self.now);
         let said = said(model);
         let locale = record.locale.unwrap_or(self.locale);
         let sales = model.beside.facts.iter().flat_map(|facts| &facts.sales).filter(|(_, sales)| sales.purchases > 0);
@@ -530,13 +506,14 @@ impl Wording {
             period,
             said,
             on_hold,
+            lapses,
             refused,
             bought: sales.map(bought).collect(),
             top_actions: self.tops(model, Breakdown::Action),
             top_users: self.tops(model, Breakdown::User),
             chart: picture(model, locale)?,
             workbook: if said.is_quiet() { None } else { workbook(model)? },
-            next: has_begun.then_some((next, next_allocated)),
+            next: next.map(|next| (next, next_allocated)),
             version: FIRST_VERSION,
             corrects: None,
         })

@@ -1,9 +1,10 @@
 //! The notice that unused free credits lapse soon (DESIGN 5).
 
-use super::words::{About, moment};
+use super::words::{About, endings, moment};
 use super::{NoticeError, Templates};
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::Credits;
+use crate::core::forecast::EndingGrant;
 use crate::core::ids::AccountId;
 use crate::core::locale::Locale;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
@@ -27,8 +28,10 @@ pub struct LapseSoon {
     pub lapses_at: Instant,
     /// What lapses then, if it is not used.
     pub lapsing: Credits,
-    /// What was purchased, and stays.
+    /// What was purchased, and stays when the month ends.
     pub purchased: Credits,
+    /// What of the others lapses at some time: bonuses, in the order of their ends.
+    pub ending: Vec<EndingGrant>,
     /// The free credits that come when the month ends.
     pub next_allowance: Credits,
 }
@@ -42,6 +45,7 @@ struct View<'a> {
     last_day: String,
     lapses_at: String,
     purchased: Credits,
+    bonuses: String,
     next_allowance: Credits,
 }
 
@@ -59,6 +63,7 @@ impl Templates {
             last_day: facts.locale.day(last_day),
             lapses_at: moment(facts.lapses_at, facts.zone, facts.locale),
             purchased: facts.purchased,
+            bonuses: endings(&facts.ending, facts.zone, facts.locale),
             next_allowance: facts.next_allowance,
         };
         self.message("lapse-soon", &view, key, &to.name, created_at)
@@ -77,6 +82,7 @@ pub fn sample_lapse_soon() -> LapseSoon {
         lapses_at: Instant::from_micros(1_364_788_800_000_000), // 2013-04-01T00:00:00-04:00
         lapsing: Credits::new(930),
         purchased: Credits::new(420),
+        ending: Vec::new(),
         next_allowance: Credits::new(1_500),
     }
 }
@@ -91,6 +97,7 @@ pub(super) fn samples() -> Vec<LapseSoon> {
             lapsing: Credits::new(1),
             ..sample.clone()
         },
+        LapseSoon { ending: super::low_credit::bonus_samples()[0].ending.clone(), ..sample.clone() },
         sample,
     ]
 }

@@ -1,11 +1,11 @@
 //! The notice that an account fell to one of its alert levels (DESIGN 5).
 
-use super::words::{About, hour, listed, moment, price, shorten};
+use super::words::{About, endings, hour, listed, moment, price, shorten};
 use super::{NoticeError, TITLE_CHARS_MAX, Templates};
 use crate::core::alert::Crossing;
 use crate::core::calendar::{Calendar, Instant, Month, Terms};
-use crate::core::credits::{Credits, Split};
-use crate::core::forecast::{DailyUse, Forecast, ForecastInput, Outlook, forecast};
+use crate::core::credits::{CreditType, Credits, Split};
+use crate::core::forecast::{DailyUse, EndingGrant, Forecast, ForecastInput, Outlook, forecast};
 use crate::core::ids::{AccountId, LevelName};
 use crate::core::locale::Locale;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
@@ -44,6 +44,8 @@ pub struct LowCredit {
     pub available: Split,
     /// Those of the free ones that lapse when the month ends.
     pub lapsing: Credits,
+    /// What of the others lapses at some time: bonuses, in the order of their ends.
+    pub ending: Vec<EndingGrant>,
     /// What is on hold beside these.
     pub held: Credits,
     /// Free credits of this month.
@@ -73,6 +75,7 @@ struct View<'a> {
     purchased: Credits,
     total: Credits,
     lapsing: Credits,
+    bonuses: String,
     held: Credits,
     allowance: Credits,
     next_allowance: Credits,
@@ -82,7 +85,9 @@ struct View<'a> {
     pace_window: String,
     outlook: &'static str,
     free_runs_out_at: Option<String>,
+    free_lapse: bool,
     runs_out_at: Option<String>,
+    lapse: bool,
     next_reset_at: String,
     stopped: String,
     stops: String,
@@ -122,6 +127,8 @@ fn view(facts: &LowCredit) -> View<'_> {
         let titles: Vec<String> = titles.iter().map(|title| shorten(title, TITLE_CHARS_MAX)).collect();
         listed(&titles, STOPS_SHOWN_MAX)
     };
+    // Where the pace alone would not have used the last of them by then.
+    let lapse_at = |at: Option<Instant>| at.is_some_and(|at| facts.ending.iter().any(|grant| grant.ends_at == at));
     View {
         about: About::of(&facts.account, &facts.account_name, zone, locale),
         level: &facts.crossing.level,
@@ -130,6 +137,7 @@ fn view(facts: &LowCredit) -> View<'_> {
         purchased: available.purchased,
         total: available.total(),
         lapsing: facts.lapsing,
+        bonuses: endings(&facts.ending, zone, locale),
         held: facts.held,
         allowance: facts.allowance,
         next_allowance: facts.next_allowance,
@@ -139,7 +147,9 @@ fn view(facts: &LowCredit) -> View<'_> {
         pace_window: forecast.pace_window(),
         outlook: outlook_word(forecast.outlook),
         free_runs_out_at: forecast.free_runs_out_at.map(|at| hour(at, zone, locale)),
+        free_lapse: lapse_at(forecast.free_runs_out_at),
         runs_out_at: forecast.runs_out_at.map(|at| hour(at, zone, locale)),
+        lapse: lapse_at(forecast.runs_out_at),
         next_reset_at: moment(facts.next_reset_at, zone, locale),
         stopped: actions(&facts.stopped),
         stops: actions(&facts.stops),
@@ -184,6 +194,11 @@ fn sample(used: i64, free: i64, purchased: i64) -> LowCredit {
 
 /// `used` in each week until noon of 5 March 2013, `history_days` after the account was opened.
 fn sample_after(history_days: i64, used: i64, free: i64, purchased: i64) -> LowCredit {
+    sample_with(history_days, used, (free, purchased), &[])
+}
+
+/// The same, some of which are bonuses that end before the month does.
+fn sample_with(history_days: i64, used: i64, (free, purchased): (i64, i64), ending: &[EndingGrant]) -> LowCredit {
     let now = Instant::from_micros(1_362_502_800_000_000); // 2013-03-05T12:00:00-05:00
     let next_reset_at = Instant::from_micros(1_364_788_800_000_000); // 2013-04-01T00:00:00-04:00
     let (zone, allowance) = (Tz::America__New_York, Credits::new(1_500));
@@ -199,7 +214,7 @@ fn sample_after(history_days: i64, used: i64, free: i64, purchased: i64) -> LowC
     let pack = Pack { credits: Credits::new(2_500), price: Money { minor: 2_500, currency: "USD".to_owned() } };
     let pack_credits = Some(pack.credits);
     let input =
-        ForecastInput { calendar: &calendar, daily: &daily, now, available, ending: &[], next_reset_at, pack_credits };
+        ForecastInput { calendar: &calendar, daily: &daily, now, available, ending, next_reset_at, pack_credits };
     LowCredit {
         account: AccountId::new("acme").unwrap_or_else(|_| unreachable!("a valid id")),
         account_name: "Acme".to_owned(),
@@ -211,7 +226,11 @@ fn sample_after(history_days: i64, used: i64, free: i64, purchased: i64) -> LowC
         },
         threshold: Credits::new(300),
         available,
-        lapsing: available.free,
+        lapsing: ending
+            .iter()
+            .filter(|grant| grant.credit_type == CreditType::Free)
+            .fold(available.free, |free, grant| Credits::new(free.get() - grant.credits.get())),
+        ending: ending.to_vec(),
         held: Credits::ZERO,
         allowance,
         next_allowance: allowance,
@@ -247,8 +266,22 @@ pub(super) fn samples() -> Vec<LowCredit> {
         LowCredit { next_allowance: Credits::ZERO, held: Credits::new(1), ..sample(280, 80, 0) },
         LowCredit { held: Credits::new(1_500), next_allowance: Credits::new(1), ..sample(0, 0, 0) },
         LowCredit { lapsing: Credits::ZERO, stopped: vec!["Write a book".to_owned()], ..sample(280, 80, 200) },
+        bonus_samples()[0].clone(),
+        bonus_samples()[1].clone(),
         sample_after(28, 7_000, 280, 0),
     ]
+}
+
+/// Bonuses with which the credits, and the free ones, are gone before the pace has used them.
+pub(super) fn bonus_samples() -> [LowCredit; 2] {
+    // 2013-03-05T13:00:00-05:00 and behind it.
+    let end = |days| Instant::from_micros(1_362_506_400_000_000).plus_days(days);
+    let grant =
+        |credit_type, days, credits| EndingGrant { credit_type, ends_at: end(days), credits: Credits::new(credits) };
+    let (free, purchased) = (CreditType::Free, CreditType::Purchased);
+    let many =
+        [grant(free, 0, 1), grant(purchased, 1, 40), grant(free, 2, 100), grant(free, 3, 20), grant(purchased, 50, 30)];
+    [sample_with(7, 280, (250, 0), &[grant(free, 0, 250)]), sample_with(7, 280, (221, 570), &many)]
 }
 
 #[cfg(test)]

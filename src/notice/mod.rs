@@ -481,6 +481,8 @@ fn tidy(text: &str) -> String {
 }
 
 #[cfg(test)]
+mod bonus_tests;
+#[cfg(test)]
 mod operator_tests;
 #[cfg(test)]
 mod tests;

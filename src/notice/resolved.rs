@@ -1,10 +1,11 @@
 //! The notice that an alert is over (DESIGN 5).
 
-use super::words::{About, moment};
+use super::words::{About, endings, moment};
 use super::{NoticeError, Templates};
 use crate::core::alert::Crossing;
 use crate::core::calendar::Instant;
 use crate::core::credits::{Credits, Split};
+use crate::core::forecast::EndingGrant;
 use crate::core::ids::{AccountId, LevelName};
 use crate::core::locale::Locale;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
@@ -30,6 +31,8 @@ pub struct Resolved {
     pub available: Split,
     /// Those of the free ones that lapse when the month ends.
     pub lapsing: Credits,
+    /// What of the others lapses at some time: bonuses, in the order of their ends.
+    pub ending: Vec<EndingGrant>,
     /// When the month ends, and the next free credits are allocated.
     pub next_reset_at: Instant,
 }
@@ -45,6 +48,7 @@ struct View<'a> {
     purchased: Credits,
     total: Credits,
     lapsing: Credits,
+    bonuses: String,
     next_reset_at: String,
 }
 
@@ -63,6 +67,7 @@ impl Templates {
             purchased: facts.available.purchased,
             total: facts.available.total(),
             lapsing: facts.lapsing,
+            bonuses: endings(&facts.ending, facts.zone, facts.locale),
             next_reset_at: moment(facts.next_reset_at, facts.zone, facts.locale),
         };
         self.message("resolved", &view, key, &to.name, created_at)
@@ -71,7 +76,8 @@ impl Templates {
 
 /// One sample for each thing the templates distinguish.
 pub(super) fn samples() -> [Resolved; 2] {
-    [sample_resolved(), Resolved { lapsing: Credits::new(20), ..sample_resolved() }]
+    let ending = super::low_credit::bonus_samples()[0].ending.clone();
+    [sample_resolved(), Resolved { lapsing: Credits::new(20), ending, ..sample_resolved() }]
 }
 
 /// A notice to look at: what `email preview` shows and the load check renders.
@@ -89,6 +95,7 @@ pub fn sample_resolved() -> Resolved {
         opened_at: Instant::from_micros(1_362_502_800_000_000), // 2013-03-05T12:00:00-05:00
         available: Split { free: Credits::new(80), purchased: Credits::new(2_700) },
         lapsing: Credits::new(80),
+        ending: Vec::new(),
         next_reset_at: Instant::from_micros(1_364_788_800_000_000), // 2013-04-01T00:00:00-04:00
     }
 }

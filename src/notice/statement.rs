@@ -1,14 +1,14 @@
 //! The statement of a month or a day, as a mail (DESIGN 4).
 
 use super::equation::{Equation, label};
-use super::words::{About, month_name, month_title, price, shorten};
+use super::words::{About, moment, month_name, month_title, price, shorten};
 use super::{NoticeError, TITLE_CHARS_MAX, Templates};
 use crate::core::calendar::{Instant, Month};
-use crate::core::credits::Credits;
+use crate::core::credits::{CreditType, Credits};
 use crate::core::ids::AccountId;
 use crate::core::locale::Locale;
 use crate::core::outbox::{Attachment, Mailbox, Message, NoticeKey};
-use crate::core::statement::{Changed, Column, Counts, Figures, Said};
+use crate::core::statement::{Changed, Column, Counts, Figures, Lapse, LapseCause, Said};
 use crate::core::transaction::{Money, Reason};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 /// Most actions or users listed, and one line for all others.
 const TOPS_SHOWN_MAX: usize = 10;
+/// Most ends of bonuses that are named, of each type of credits; what lapsed at others is summed up.
+const LAPSES_SHOWN_MAX: usize = 4;
 /// By which the HTML finds the chart.
 const CHART_ID: &str = "consumption";
 const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
@@ -92,6 +94,8 @@ pub struct StatementMail {
     pub said: Said,
     /// Credits of those consumed that are on hold for actions that are not settled yet (R10).
     pub on_hold: i128,
+    /// What of them lapsed, and why: free credits first, each type in the order in which it lapsed.
+    pub lapses: Vec<Lapse>,
     /// Actions that were refused, by reason.
     pub refused: BTreeMap<Reason, u64>,
     /// What was bought, by currency.
@@ -123,7 +127,7 @@ struct View<'a> {
     quiet: bool,
     consumed: i128,
     on_hold: i128,
-    lapsed_free: Credits,
+    lapses: Vec<LapseView>,
     #[serde(flatten)]
     equation: Equation,
     succeeded: u64,
@@ -136,6 +140,15 @@ struct View<'a> {
     next: Option<NextView>,
     corrected: bool,
     corrections: Vec<CorrectionView>,
+}
+
+/// What lapsed for one cause.
+#[derive(Serialize)]
+struct LapseView {
+    credits: Credits,
+    credit_type: CreditType,
+    cause: &'static str,
+    at: String,
 }
 
 #[derive(Serialize)]
@@ -246,7 +259,7 @@ fn view(facts: &StatementMail) -> Result<View<'_>, NoticeError> {
         quiet: facts.said.is_quiet(),
         consumed: i128::from(free.consumed.get()) + i128::from(purchased.consumed.get()),
         on_hold: facts.on_hold,
-        lapsed_free: free.lapsed,
+        lapses: lapses_view(facts),
         equation,
         succeeded: counts.succeeded,
         failed: counts.failed,
@@ -276,6 +289,33 @@ fn view(facts: &StatementMail) -> Result<View<'_>, NoticeError> {
         corrected: facts.corrects.is_some(),
         corrections: facts.corrects.as_ref().map(|before| corrections(before, &facts.said)).unwrap_or_default(),
     })
+}
+
+/// What lapsed of each type: each cause, and further ends of bonuses together.
+fn lapses_view(facts: &StatementMail) -> Vec<LapseView> {
+    let mut views = Vec::new();
+    for credit_type in CreditType::ALL {
+        let of_type = facts.lapses.iter().filter(|lapse| lapse.credit_type == *credit_type);
+        let (bonuses, others): (Vec<&Lapse>, Vec<&Lapse>) =
+            of_type.partition(|lapse| matches!(lapse.cause, LapseCause::BonusEnded(_)));
+        let view = |lapse: &&Lapse| {
+            let (cause, at) = match lapse.cause {
+                LapseCause::BonusEnded(at) => ("bonus", moment(at, facts.zone, facts.locale)),
+                LapseCause::MonthEnded => ("month", String::new()),
+                LapseCause::CameBackLate => ("came-back", String::new()),
+            };
+            LapseView { credits: lapse.credits, credit_type: *credit_type, cause, at }
+        };
+        views.extend(bonuses.iter().take(LAPSES_SHOWN_MAX).map(view));
+        let more =
+            bonuses.iter().skip(LAPSES_SHOWN_MAX).fold(0_i64, |more, lapse| more.saturating_add(lapse.credits.get()));
+        if more > 0 {
+            let credits = Credits::new(more.min(Credits::LIMIT.get()));
+            views.push(LapseView { credits, credit_type: *credit_type, cause: "bonuses", at: String::new() });
+        }
+        views.extend(others.iter().map(view));
+    }
+    views
 }
 
 /// What is behind "were refused".
@@ -313,7 +353,7 @@ fn corrections(before: &Said, now: &Said) -> Vec<CorrectionView> {
             Column::CarriedIn => "an earlier month has changed",
             Column::Consumed if more => "usage told after the statement",
             Column::Consumed => "credits that were held are back",
-            Column::Lapsed if more => "given back after the month had ended",
+            Column::Lapsed if more => "given back after their time was over",
             Column::Lapsed => "taken by usage told after the statement",
             Column::Remaining => "follows from the others",
             _ if more => "told after the statement",
@@ -351,6 +391,7 @@ pub fn sample_statement() -> StatementMail {
         period: Period::Month(month(3)),
         said: Said { free, purchased, counts: Counts { succeeded: 212, failed: 2, refused: 8 } },
         on_hold: 0,
+        lapses: vec![lapse(CreditType::Free, LapseCause::MonthEnded, 250)],
         refused: BTreeMap::from([(Reason::InsufficientCredits, 7), (Reason::UserCap, 1)]),
         bought: vec![PacksBought {
             packs: 1,
@@ -386,6 +427,10 @@ pub fn sample_statement() -> StatementMail {
     }
 }
 
+fn lapse(credit_type: CreditType, cause: LapseCause, credits: i64) -> Lapse {
+    Lapse { credit_type, cause, credits: Credits::new(credits) }
+}
+
 /// One sample for each thing the templates distinguish.
 pub(super) fn samples() -> Vec<StatementMail> {
     let month = sample_statement();
@@ -394,8 +439,17 @@ pub(super) fn samples() -> Vec<StatementMail> {
     told_before.free.lapsed = Credits::new(275);
     told_before.counts.succeeded = 209;
     let day = |day| Period::Day(NaiveDate::from_ymd_opt(2013, 3, day).unwrap_or_default());
+    // 2013-03-10T12:00:00-04:00, and the days behind it.
+    let end = |days| LapseCause::BonusEnded(Instant::from_micros(1_362_931_200_000_000).plus_days(days));
+    let mut bonuses: Vec<Lapse> = (0..6).map(|days| lapse(CreditType::Free, end(days), 30)).collect();
+    bonuses.extend([
+        lapse(CreditType::Free, LapseCause::MonthEnded, 60),
+        lapse(CreditType::Free, LapseCause::CameBackLate, 10),
+        lapse(CreditType::Purchased, end(3), 1),
+    ]);
     let quiet = StatementMail {
         said: Said::default(),
+        lapses: Vec::new(),
         refused: BTreeMap::new(),
         bought: Vec::new(),
         top_actions: Tops::default(),
@@ -409,6 +463,7 @@ pub(super) fn samples() -> Vec<StatementMail> {
         StatementMail { period: day(31), chart: None, on_hold: 80, ..month.clone() },
         StatementMail { period: day(5), next: None, ..quiet.clone() },
         quiet,
+        StatementMail { lapses: bonuses, ..month.clone() },
         month,
     ]
 }

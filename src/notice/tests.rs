@@ -9,10 +9,10 @@ use proptest::prelude::*;
 use std::fs;
 use std::sync::LazyLock;
 
-static TEMPLATES: LazyLock<Templates> =
+pub(super) static TEMPLATES: LazyLock<Templates> =
     LazyLock::new(|| Templates::load(None, sender()).expect("the embedded templates work"));
 
-fn mailbox(name: &str, address: &str) -> Mailbox {
+pub(super) fn mailbox(name: &str, address: &str) -> Mailbox {
     Mailbox { name: name.to_owned(), address: Email::new(address).expect("an address") }
 }
 
@@ -20,11 +20,11 @@ fn sender() -> Sender {
     Sender { mailbox: mailbox("AI credits", "credits@platform.example"), buy_url: None }
 }
 
-fn at() -> Instant {
+pub(super) fn at() -> Instant {
     Instant::parse("2013-03-05T17:00:00Z").expect("an instant")
 }
 
-fn low_credit(facts: &LowCredit) -> Message {
+pub(super) fn low_credit(facts: &LowCredit) -> Message {
     TEMPLATES.low_credit(facts, &mailbox("Ann", "ann@example.com"), at()).expect("a message")
 }
 
@@ -82,6 +82,8 @@ fn the_first_line_answers_in_every_case() {
 
     280 AI credits left: 280 free and 0 purchased. At the pace of the 3 days since the account was opened (40 a day) they run out around 12 March 2013, 13:00 EDT, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; there are no purchased credits to cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
 
+    280 AI credits left: 280 free and 0 purchased. At the pace of the last 7 days (40 a day), each weekday as usual, they run out around 12 March 2013, 12:00 EDT, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; there are no purchased credits to cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+
     5,000 AI credits left: 0 free and 5,000 purchased. At the pace of the last 7 days (10 a day) they last until the next month begins on 1 April 2013, 00:00 EDT, which brings none. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
 
     80 AI credits left: 80 free and 0 purchased. 1 more is on hold for actions under way. At the pace of the last 7 days (40 a day) they run out around 7 March 2013, 12:00 EST, before the next month begins on 1 April 2013, 00:00 EDT, which brings none; there are no purchased credits to cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
@@ -89,6 +91,10 @@ fn the_first_line_answers_in_every_case() {
     No AI credits left, neither free nor purchased. 1,500 are on hold for actions under way. Unless more are bought or some of those on hold come back, there are none until the next free credit arrives on 1 April 2013, 00:00 EDT. These actions have stopped: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
 
     280 AI credits left: 80 free and 200 purchased. At the pace of the last 7 days (40 a day) they run out around 12 March 2013, 13:00 EDT, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; the purchased credits do not cover the gap. These actions have stopped: Write a book. At 0 these actions stop, too: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+
+    250 AI credits left: 250 free and 0 purchased. At the pace of the last 7 days (40 a day) they run out around 5 March 2013, 13:00 EST, when the last of the bonus credits lapse, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; there are no purchased credits to cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+
+    791 AI credits left: 221 free and 570 purchased. At the pace of the last 7 days (40 a day) they run out around 23 March 2013, 19:00 EDT, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; the purchased credits do not cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
 
     280 AI credits left: 280 free and 0 purchased. At the pace of the last 7 days (1,000 a day), each weekday as usual, they run out around 5 March 2013, 18:00 EST, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; there are no purchased credits to cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
     "#);
@@ -122,7 +128,7 @@ fn what_becomes_of_free_credits_is_said_of_those_alone_of_which_it_is_true() {
         ),
         (
             bonus,
-            "1 credit or fewer. Free credits are used first, and what is left of those of the month lapses at its end.",
+            "1 credit or fewer. What ends first is used first. What is left of the 30 free credits of the month lapses at its end.",
         ),
     ] {
         let message = low_credit(&facts);
@@ -137,19 +143,18 @@ fn what_becomes_of_free_credits_is_said_of_those_alone_of_which_it_is_true() {
     );
     for (facts, said) in [
         (no_free, "or fewer. What was bought never lapses.\n"),
-        (none_of_month, "or fewer. Free credits are used first. What was bought never lapses.\n"),
+        (none_of_month, "or fewer. What was bought never lapses.\n"),
     ] {
         let message = low_credit(&facts);
         assert!(message.text.contains(said), "{}", message.text);
         assert!(message.html.contains(said.trim_end()), "{}", message.html);
     }
-    for (facts, said) in resolved::samples()
-        .iter()
-        .zip(["what is left of them lapses on", "what is left of those of the month lapses on"])
-    {
+    for (facts, said) in resolved::samples().iter().zip([
+        "Free credits are used first, and what is left of them lapses on 1 April 2013, 00:00 EDT.",
+        "What ends first is used first. What is left of the 20 free credits of the month lapses on 1 April 2013, 00:00 EDT. 250 free bonus credits lapse on 5 March 2013, 13:00 EST if unused.",
+    ]) {
         let message = TEMPLATES.resolved(facts, &mailbox("Ann", "ann@example.com"), at()).expect("a message");
-        let said =
-            format!("Free credits are used first, and {said} 1 April 2013, 00:00 EDT. What was bought never lapses.");
+        let said = format!("{said} What was bought never lapses.");
         assert!(message.text.contains(&said) && message.html.contains(&said), "{}", message.text);
     }
 }
@@ -315,6 +320,8 @@ fn a_statement_shows_its_chart_and_brings_its_workbook() {
 fn a_month_in_which_nobody_did_anything_is_told_in_short() {
     let mut quiet = statement::samples().swap_remove(3);
     (quiet.said.free.allocated, quiet.said.free.lapsed) = (Credits::new(1_500), Credits::new(1_500));
+    quiet.lapses = sample_statement().lapses;
+    quiet.lapses[0].credits = Credits::new(1_500);
     let message = statement(&quiet);
     assert_eq!(message.attachments, []);
     assert!(!message.html.contains("<img") && !message.html.contains("Attached"));

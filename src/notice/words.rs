@@ -5,6 +5,7 @@
 
 use super::SUBJECT_NAME_CHARS_MAX;
 use crate::core::calendar::{Instant, Month};
+use crate::core::forecast::EndingGrant;
 use crate::core::ids::{AccountId, TEXT_CHARS_MAX, cut_text};
 use crate::core::locale::Locale;
 use crate::core::outbox::one_line;
@@ -13,6 +14,9 @@ use chrono::{NaiveTime, Timelike};
 use chrono_tz::Tz;
 use serde::Serialize;
 use tera::{Kwargs, State, TeraResult};
+
+/// Most ends of bonuses that a mail names.
+const ENDINGS_SHOWN_MAX: usize = 3;
 
 /// `1 April 2013, 00:00 EDT`.
 #[must_use]
@@ -87,6 +91,24 @@ impl<'a> About<'a> {
         let (account, account_short) = (named(name, id, TEXT_CHARS_MAX), named(name, id, SUBJECT_NAME_CHARS_MAX));
         About { locale, account, account_short, account_id: id, zone: zone.name() }
     }
+}
+
+/// `700 free bonus credits lapse on 5 March 2013, 13:00 EST if unused.`: a sentence for each of `ending`, which are in the order of their
+/// ends, and one for those beyond the first few. Empty for none.
+#[must_use]
+pub(super) fn endings(ending: &[EndingGrant], zone: Tz, locale: Locale) -> String {
+    let sentence = |EndingGrant { credit_type, ends_at, credits }: &EndingGrant| {
+        let (credits, of) = (credits.get(), credit_type.as_str());
+        let lapse = if credits == 1 { "credit lapses" } else { "credits lapse" };
+        format!("{} {of} bonus {lapse} on {} if unused.", locale.number(credits), moment(*ends_at, zone, locale))
+    };
+    let mut sentences: Vec<String> = ending.iter().take(ENDINGS_SHOWN_MAX).map(sentence).collect();
+    let more: i128 = ending.iter().skip(ENDINGS_SHOWN_MAX).map(|grant| i128::from(grant.credits.get())).sum();
+    if more > 0 {
+        let lapse = if more == 1 { "credit lapses" } else { "credits lapse" };
+        sentences.push(format!("{} more bonus {lapse} later if unused.", locale.number(more)));
+    }
+    sentences.join(" ")
 }
 
 /// `A, B and C`, or `A, B and 3 more` for more than `shown_max` and one. Empty for none.

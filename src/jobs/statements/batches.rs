@@ -1,12 +1,15 @@
 //! What is read for statements, one batch after the other, so that one can be read while another is worded.
 
-use super::{ACCOUNTS_AT_ONCE, ACCOUNTS_LOOKED_AT, Reported, Wanted, compare, ended, events, gather};
+use super::{ACCOUNTS_AT_ONCE, ACCOUNTS_LOOKED_AT, Reported, Wanted, compare, ended, gather};
 use crate::app::Stated;
-use crate::core::calendar::Instant;
+use crate::core::calendar::{Instant, Month};
 use crate::core::ids::AccountId;
+use crate::core::ledger::AccountStatus;
+use crate::core::webhook::{Event, EventKind, Facts};
 use crate::jobs::{JobError, Kit};
+use crate::store::AccountRecord;
 use chrono_tz::Tz;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Reads the accounts of a span batch by batch: who wants a statement, and what stands in it.
 pub(super) struct Batches<'a> {
@@ -86,4 +89,37 @@ impl<'a> Batches<'a> {
 pub(super) async fn stated(kit: &Kit, wanted: &[Wanted], reported: Reported) -> Result<Vec<Stated>, JobError> {
     let ids: Vec<AccountId> = wanted.iter().map(|wanted| wanted.record.account.id.clone()).collect();
     Ok(kit.app.statements(&ids, reported.range()?).await?)
+}
+
+/// What the platform's own programs are told of accounts whose month is over: that its statement can be read, and that the next
+/// has begun, where one has.
+async fn events(kit: &Kit, records: &[AccountRecord], month: Month, now: Instant) -> Result<Vec<Event>, JobError> {
+    let ids: Vec<AccountId> = records.iter().map(|record| record.account.id.clone()).collect();
+    let balances = kit.app.balances(&ids).await?;
+    let open: BTreeSet<&AccountId> = balances
+        .iter()
+        .filter(|balance| balance.status == AccountStatus::Open)
+        .map(|balance| &balance.account)
+        .collect();
+    let mut events = Vec::new();
+    for AccountRecord { account, .. } in records {
+        let calendar = &account.calendar;
+        let event = |kind, month: Month| Event {
+            account: account.id.clone(),
+            kind,
+            about: month.to_string(),
+            at: now,
+            facts: Facts::Month {
+                month,
+                from: calendar.month_start(month).to_string(),
+                to: calendar.month_end(month).to_string(),
+                allowance: calendar.terms_in(month).allowance,
+            },
+        };
+        events.push(event(EventKind::StatementReady, month));
+        if open.contains(&account.id) {
+            events.push(event(EventKind::MonthReset, month.next()));
+        }
+    }
+    Ok(events)
 }

@@ -1,0 +1,60 @@
+//! What mails say of bonuses: when they end, and that it is their end which takes what was not used.
+
+use super::tests::{TEMPLATES, at, low_credit, mailbox, statement};
+use super::*;
+use crate::core::credits::{CreditType, Credits};
+use crate::core::forecast::EndingGrant;
+
+/// The first line, and why it came.
+fn lines(facts: &LowCredit) -> String {
+    let message = low_credit(facts);
+    let lines = message.text.lines().filter(|line| line.contains("AI credits left") || line.starts_with("Why now"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_low_credit_mail_says_which_credits_end() {
+    insta::assert_snapshot!(low_credit::bonus_samples().each_ref().map(lines).join("\n\n"), @r#"
+    250 AI credits left: 250 free and 0 purchased. At the pace of the last 7 days (40 a day) they run out around 5 March 2013, 13:00 EST, when the last of the bonus credits lapse, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; there are no purchased credits to cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+    Why now: Acme has reached its alert level "low", which is 300 credits or fewer. What ends first is used first. 250 free bonus credits lapse on 5 March 2013, 13:00 EST if unused. What was bought never lapses.
+
+    791 AI credits left: 221 free and 570 purchased. At the pace of the last 7 days (40 a day) they run out around 23 March 2013, 19:00 EDT, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; the purchased credits do not cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+    Why now: Acme has reached its alert level "low", which is 300 credits or fewer. What ends first is used first. What is left of the 100 free credits of the month lapses at its end. 1 free bonus credit lapses on 5 March 2013, 13:00 EST if unused. 40 purchased bonus credits lapse on 6 March 2013, 13:00 EST if unused. 100 free bonus credits lapse on 7 March 2013, 13:00 EST if unused. 50 more bonus credits lapse later if unused. What was bought never lapses.
+    "#);
+}
+
+#[test]
+fn a_notice_that_free_credits_lapse_says_what_else_does() {
+    let first = |facts: &LapseSoon| {
+        let message = TEMPLATES.lapse_soon(facts, &mailbox("Ann", "ann@example.com"), at()).expect("a message");
+        message.text.lines().next().unwrap_or_default().to_owned()
+    };
+    let bonus = EndingGrant {
+        credit_type: CreditType::Purchased,
+        ends_at: sample_lapse_soon().lapses_at,
+        credits: Credits::new(1),
+    };
+    let facts = LapseSoon { purchased: Credits::new(1), ending: vec![bonus], ..sample_lapse_soon() };
+    insta::assert_snapshot!(first(&facts), @"930 free AI credits will lapse if unused: the month ends on 1 April 2013, 00:00 EDT. Then 1,500 new ones come. 1 purchased credit stays. 1 purchased bonus credit lapses on 1 April 2013, 00:00 EDT if unused.");
+}
+
+#[test]
+fn a_statement_says_why_credits_lapsed() {
+    let facts = statement::samples().into_iter().find(|facts| facts.lapses.len() > 1).expect("one with bonuses");
+    let message = statement(&facts);
+    let lapsed: Vec<&str> =
+        message.text.lines().filter(|line| line.contains("lapsed") && line.ends_with('.')).collect();
+    insta::assert_snapshot!(lapsed.join("\n"), @r"
+    30 free bonus credits were not used and lapsed on 10 March 2013, 12:00 EDT, when their time was over.
+    30 free bonus credits were not used and lapsed on 11 March 2013, 12:00 EDT, when their time was over.
+    30 free bonus credits were not used and lapsed on 12 March 2013, 12:00 EDT, when their time was over.
+    30 free bonus credits were not used and lapsed on 13 March 2013, 12:00 EDT, when their time was over.
+    60 more free bonus credits were not used and lapsed when their time was over.
+    60 free credits were not used and lapsed when the month ended.
+    10 free credits were given back when their time was over, and lapsed at once.
+    1 purchased bonus credit was not used and lapsed on 13 March 2013, 12:00 EDT, when its time was over.
+    ");
+    for line in lapsed {
+        assert!(message.html.contains(line), "{line}");
+    }
+}
