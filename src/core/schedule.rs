@@ -251,12 +251,22 @@ pub struct Due {
     pub capped: usize,
     /// Of all due slots, those past the schedule's grace: something had stopped them.
     pub overdue: usize,
-    /// Missed periods that have left the window (counted as far back as one more window): only a person runs them.
+    /// Missed periods that have left the window (counted as far back as one more window, see [`Schedule::missed`]): only a person
+    /// runs them.
     pub expired: usize,
-    /// The oldest of those.
+    /// The oldest of those: of no other zone is an older period among them, whichever ended first.
     pub expired_first: Option<Slot>,
-    /// The newest of those.
+    /// The newest of those, likewise.
     pub expired_last: Option<Slot>,
+}
+
+impl Due {
+    /// These are the missed periods that have left the window.
+    pub fn expire(&mut self, expired: &[Slot]) {
+        self.expired = expired.len();
+        self.expired_first = expired.iter().min().copied();
+        self.expired_last = expired.iter().max().copied();
+    }
 }
 
 /// Why a schedule's file was refused.
@@ -422,7 +432,10 @@ impl Schedule {
             Covers::Tick => self.due_tick(recorded, now, &mut slots, &mut expired),
             Covers::Day | Covers::Month => {
                 for zone in zones {
-                    self.due_periods(recorded, *zone, now, &mut slots, &mut expired);
+                    // Of those that ended just then, a run is recorded, too.
+                    let from = self.recorded_from(now).plus_micros(-1);
+                    let zone = ZoneInUse { since: zone.since.max(from), ..*zone };
+                    self.due_periods(recorded, zone, now, &mut slots, &mut expired);
                 }
             }
         }
@@ -432,10 +445,21 @@ impl Schedule {
         let overdue = slots.iter().filter(late).count();
         let capped = slots.len().saturating_sub(SLOTS_MAX);
         slots.truncate(SLOTS_MAX);
-        let by_time = |slot: &Slot| (slot.due_at(), *slot);
-        let expired_first = expired.iter().copied().min_by_key(by_time);
-        let expired_last = expired.iter().copied().max_by_key(by_time);
-        Due { slots, capped, overdue, expired: expired.len(), expired_first, expired_last }
+        let mut due = Due { slots, capped, overdue, ..Due::default() };
+        due.expire(&expired);
+        due
+    }
+
+    /// The periods that have left the window and are not recorded, as far back as each zone is in use: `recorded` must reach as far.
+    #[must_use]
+    pub fn missed(&self, recorded: &BTreeSet<Slot>, zones: &[ZoneInUse], now: Instant) -> Vec<Slot> {
+        let mut missed = Vec::new();
+        if self.job.covers() != Covers::Tick {
+            for zone in zones {
+                self.due_periods(recorded, *zone, now, &mut BTreeSet::new(), &mut missed);
+            }
+        }
+        missed
     }
 
     /// The newest ring is due unless it, or a later one before the clock stepped back, is recorded.
@@ -464,7 +488,7 @@ impl Schedule {
         let today = Slot::period_at(self.job.covers(), now, in_use.zone);
         let ended = std::iter::successors(Some(today), |slot| Some(slot.previous()))
             .skip_while(|slot| slot.due_at() > now)
-            .take_while(|slot| slot.due_at() > in_use.since && slot.due_at() >= self.recorded_from(now));
+            .take_while(|slot| slot.due_at() > in_use.since);
         let looked_at = if self.catch_up == CatchUp::Latest { 1 } else { usize::MAX };
         for slot in ended.take(looked_at).filter(|slot| !recorded.contains(slot)) {
             if slot.due_at() >= self.window_start(now) {

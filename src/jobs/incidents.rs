@@ -7,6 +7,7 @@
 //!
 //! Periods that nothing runs by itself any more are an incident of their own, which is over when none of them is left.
 
+use super::planner::missed;
 use super::{Done, JobError, Kit};
 use crate::core::ids::cut_text;
 use crate::core::outbox::Message;
@@ -93,8 +94,10 @@ pub async fn tell_missed(kit: &Kit, schedule: &Schedule, due: &Due) -> Result<()
         }
         (Some(incident), None) => {
             let Incident { slot, began_at, why, .. } = incident.clone();
-            // Those that are so old that nobody looks for them any more were not run either.
-            if !store.recorded_slots(job, began_at).await?.contains(&slot) {
+            // Those that are so old that no bell looks for them any more were not run either.
+            if !store.recorded_slots(job, began_at).await?.contains(&slot)
+                || !missed(&kit.app, schedule).await?.is_empty()
+            {
                 return Ok(());
             }
             let outcome = CAUGHT_UP.to_owned();

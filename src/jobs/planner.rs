@@ -13,6 +13,7 @@ use crate::core::schedule::{Covers, Due, Job, Overlap, Schedule, Slot};
 use crate::store::{NO_BACKFILL, RunId, StoreError};
 use futures_util::FutureExt;
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::time::Duration;
@@ -45,11 +46,32 @@ pub async fn plan_due(app: &App, schedule: &Schedule) -> Result<Due, StoreError>
         Covers::Day | Covers::Month => platform::zones(app, schedule.job, schedule.window_start(now)).await?,
     };
     let mut due = schedule.due(&recorded, &zones, now);
-    // Days of which nobody wants to hear are missed by nobody.
-    if schedule.job == Job::DailyReport && due.expired > 0 && !app.store.is_daily_report_wanted().await? {
-        (due.expired, due.expired_first, due.expired_last) = (0, None, None);
+    if due.expired > 0 && schedule.job.covers() != Covers::Tick {
+        due.expire(&missed(app, schedule).await?);
     }
     Ok(due)
+}
+
+/// All periods of `schedule` that have left its window unrun, however old they are: it reads every slot that was ever run.
+///
+/// # Errors
+/// [`StoreError`].
+pub(super) async fn missed(app: &App, schedule: &Schedule) -> Result<Vec<Slot>, StoreError> {
+    // Days of which nobody wants to hear are missed by nobody.
+    if schedule.job == Job::DailyReport && !app.store.is_daily_report_wanted().await? {
+        return Ok(Vec::new());
+    }
+    let now = app.now();
+    let mut zones = platform::zones(app, schedule.job, schedule.window_start(now)).await?;
+    // Nor are those in which nobody lived in the zone.
+    let first_used: BTreeMap<&str, Instant> =
+        app.store.zones_used_since().await?.into_iter().map(|(zone, since)| (zone.name(), since)).collect();
+    for in_use in &mut zones {
+        let used = first_used.get(in_use.zone.name()).copied();
+        in_use.since = used.map_or(in_use.since, |used| in_use.since.max(used));
+    }
+    let since = zones.iter().map(|in_use| in_use.since).min().unwrap_or(now);
+    Ok(schedule.missed(&app.store.recorded_slots(schedule.job, since).await?, &zones, now))
 }
 
 /// Whether a job has anything to do, of those that look often and seldom find something: a run for every ten seconds or minute in which

@@ -76,6 +76,7 @@ struct FailedView<'a> {
     why: String,
     why_short: String,
     missed: Option<String>,
+    oldest: Option<String>,
     commands: Vec<Command>,
     width: usize,
 }
@@ -117,6 +118,7 @@ impl Templates {
             covers: covers(*slot, *failed_at, *locale),
             failed_at: moment(*failed_at, Tz::UTC, *locale),
             missed: (*missed > 0).then(|| counted(*missed as u64, "period")),
+            oldest: (oldest != slot).then(|| covers(*oldest, *failed_at, *locale)),
             why_short: in_short(&why),
             why: shorten(&why, WHY_CHARS_MAX),
             width: commands.iter().map(|line| line.command.len()).max().unwrap_or(0) + GAP,

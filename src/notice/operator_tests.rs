@@ -184,13 +184,20 @@ fn what_was_missed_is_said_to_be_for_a_person() {
     assert_eq!(message.subject, "Job monthly-report missed 3 periods");
     for said in [
         "missed 3 periods",
-        "December 2011 in UTC",
+        "from October 2011 in UTC to December 2011 in UTC",
         "creditd backfill create --job monthly-report --from 2011-10 --to 2012-01 --email",
         "No other mail comes about this until none of them is left; then one says so.",
     ] {
         assert!(message.text.contains(said) && message.html.contains(said), "{said}: {}", message.text);
     }
     assert!(!message.text.contains("tried again"), "{}", message.text);
+    let one = JobFailed { missed: 1, oldest: sample_job_missed().slot, ..sample_job_missed() };
+    let message = templates().job_failed(&one, &ops()).expect("a message");
+    assert!(
+        message.text.starts_with("The job monthly-report missed 1 period: December 2011 in UTC."),
+        "{}",
+        message.text
+    );
 }
 
 /// Whatever a job says went wrong, it stays in its place and names nobody.

@@ -7,7 +7,7 @@ use super::ledgers::limit_of;
 use super::sql::set;
 use super::{Result, Store, StoreError, While, json};
 use crate::core::alert::Levels;
-use crate::core::calendar::{Calendar, Instant, Month, Terms, parse_zone};
+use crate::core::calendar::{Calendar, Instant, Month, Terms, first_instant_of, parse_zone};
 use crate::core::credits::Credits;
 use crate::core::ids::AccountId;
 use crate::core::ledger::Account;
@@ -255,6 +255,32 @@ impl Store {
         let rows = self.query("SELECT DISTINCT zone FROM terms").fetch_all().await.while_("listing zones")?;
         let mut zones = rows.iter().map(|row| Ok(parse_zone(row.get(0))?)).collect::<Result<Vec<_>>>()?;
         zones.sort_by_key(|zone| zone.name());
+        Ok(zones)
+    }
+
+    /// The zones that any account uses or used, each with the beginning of the first month for which it did, or when creditd first
+    /// learned of such an account, whichever came last.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn zones_used_since(&self) -> Result<Vec<(chrono_tz::Tz, Instant)>> {
+        let rows = self
+            .query(
+                "SELECT t.zone, t.from_month, min(a.created_at) FROM terms AS t JOIN accounts AS a ON a.account_id = t.account_id
+                  GROUP BY t.zone, t.from_month ORDER BY t.zone",
+            )
+            .fetch_all()
+            .await
+            .while_("asking since when zones are used")?;
+        let mut zones: Vec<(chrono_tz::Tz, Instant)> = Vec::new();
+        for row in &rows {
+            let (zone, month): (_, Month) = (parse_zone(row.get(0))?, row.get::<&str>(1).parse()?);
+            let since = first_instant_of(month.first_day(), zone).max(Instant::from_micros(row.get(2)));
+            match zones.last_mut() {
+                Some((last, earliest)) if *last == zone => *earliest = since.min(*earliest),
+                _ => zones.push((zone, since)),
+            }
+        }
         Ok(zones)
     }
 

@@ -1,14 +1,18 @@
 //! What operators hear: that a job fails, once until it is well again, and the platform's month.
 
-use crate::support::{Sandbox, both_databases, end_run, instant, month, purchase, take_run, usage};
+use crate::support::{Sandbox, account, both_databases, end_run, instant, month, purchase, take_run, usage};
 use chrono_tz::Tz;
 use creditd::app::App;
+use creditd::core::backfill::{Asked, Reprocess};
+use creditd::core::calendar::parse_date;
 use creditd::core::ids::Email;
 use creditd::core::ledger::Usage;
 use creditd::core::outbox::{Mailbox, NoticeKey, NoticeKind};
 use creditd::core::schedule::{Covers, Job, Schedule, Slot};
-use creditd::jobs::{Claiming, JobError, Kit, Planned, Run, plan_due, run_slot, tell_missed};
-use creditd::store::{Admin, Incident, OutboxRecord, RunId, Telling, Wrong};
+use creditd::jobs::backfill::{create_backfill, plan_backfill, run_next};
+use creditd::jobs::{Claiming, JobError, Kit, Planned, Retries, Run, plan_due, run_slot, tell_missed};
+use creditd::store::{Admin, Incident, NewAccount, OutboxRecord, RunId, Telling, Wrong};
+use std::collections::BTreeSet;
 use tokio_util::sync::CancellationToken;
 
 const LAST_ZONE: Tz = Tz::Etc__GMTPlus12;
@@ -259,6 +263,75 @@ both_databases! {
         let last = told(&sandbox).await.pop().expect("a message").message;
         assert_eq!(last.subject, "Job daily-report has caught up");
         sandbox.assert_verified().await;
+    }
+
+    /// After an outage of many windows, the mail names all that was not run, and what it proposes to type runs just that, in whatever zone;
+    /// nothing less is told to be all.
+    async fn what_the_mail_proposes_runs_all_that_was_missed(sandbox: Sandbox) {
+        for (id, zone) in [("a", "Pacific/Kiritimati"), ("b", "UTC"), ("c", "Pacific/Pago_Pago")] {
+            let id = sandbox.open_account(id, zone, "2013-01-01").await;
+            let ann = Admin::with_defaults(Email::new("ann@acme.example").expect("an address"));
+            sandbox.store().set_admin(&id, &Admin { daily_report: true, ..ann }).await.expect("an admin");
+        }
+        let text = include_str!("../../cron/daily-report.toml").replace("window_days = 90", "window_days = 2");
+        let schedule = Schedule::parse(Job::DailyReport, "daily-report.toml", &text).expect("a schedule");
+        let now = "2013-01-15T12:00:00Z";
+        let kit = Kit::new(at(&sandbox, now)).expect("templates");
+        let look = async || {
+            let due = plan_due(&kit.app, &schedule).await.expect("a plan");
+            tell_missed(&kit, &schedule, &due).await.expect("told");
+            (due.expired, told(&sandbox).await)
+        };
+        // Every day of theirs that ended since there is a ledger, and more than two days ago.
+        let (since, until) = (sandbox.store().meta().created_at, instant(now).plus_days(-2));
+        let days = parse_date("2013-01-01").expect("a day").iter_days().take(30);
+        let zones = [Tz::Pacific__Kiritimati, Tz::UTC, Tz::Pacific__Pago_Pago];
+        let mut missed: BTreeSet<Slot> = days.flat_map(|day| zones.map(|zone| Slot::Day(day, zone))).collect();
+        missed.retain(|slot| slot.due_at() > since && slot.due_at() < until);
+        let (expired, messages) = look().await;
+        assert_eq!((expired, messages.len()), (missed.len(), 2));
+        let text = &messages[0].message.text;
+        let proposed = text.lines().find_map(|line| line.strip_prefix("creditd backfill create --job daily-report --from "));
+        let (from, to) = proposed.expect("a command").split_once(" --to ").expect("a range");
+        let (from, to) = (parse_date(from).expect("a day"), parse_date(to.split(' ').next().expect("a day")).expect("a day"));
+        let asked = Asked { job: Job::DailyReport, from, to, accounts: Vec::new(), reprocess: Reprocess::Missing, email: true, parallel_max: 1, reverse: false };
+        let planned = plan_backfill(&kit, &asked).await.expect("it is taken");
+        let slots: BTreeSet<Slot> = planned.iter().map(|planned| planned.slot).collect();
+        assert!(missed.is_subset(&slots), "{from} to {to}: {missed:?}");
+        let ends = [missed.first(), missed.last()].map(|slot| match slot {
+            Some(Slot::Day(day, _)) => *day,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(ends, [from, to.pred_opt().expect("a day")], "and no day more");
+
+        // What bells look for is run, and what is older is left.
+        for slot in missed.iter().filter(|slot| slot.due_at() > instant(now).plus_days(-5)) {
+            run(kit.app.clone(), Job::DailyReport, *slot, CancellationToken::new()).await.expect("done");
+        }
+        let (_, messages) = look().await;
+        assert_eq!(messages.len(), 2, "it has not caught up");
+        let number = create_backfill(&kit, &asked, &planned).await.expect("a backfill");
+        let record = kit.app.store.backfills(Some(number), false, 1).await.expect("read").remove(0);
+        let stop = CancellationToken::new();
+        while let Some(ran) = run_next(&kit, &record, Retries::AtOnce, &stop, &mut |_, _| {}).await.expect("recorded") {
+            ran.result.expect("it ends well");
+        }
+        let (expired, messages) = look().await;
+        assert_eq!((expired, messages.len()), (0, 4), "it has caught up");
+        sandbox.assert_verified().await;
+    }
+
+    /// Days before anybody lived in a zone were missed by nobody, however old the ledger is.
+    async fn a_zone_that_is_new_has_missed_nothing(sandbox: Sandbox) {
+        let new = NewAccount { account: account("new", "Asia/Tokyo", "2013-02-27"), locale: None, admins: vec![
+            Admin { daily_report: true, ..Admin::with_defaults(Email::new("ann@acme.example").expect("an address")) },
+        ] };
+        sandbox.store().open_accounts(&[new], instant("2013-02-27T00:00:00Z")).await.expect("an account");
+        let text = include_str!("../../cron/daily-report.toml").replace("window_days = 90", "window_days = 7");
+        let schedule = Schedule::parse(Job::DailyReport, "daily-report.toml", &text).expect("a schedule");
+        let expired = async |now: &str| plan_due(&at(&sandbox, now), &schedule).await.expect("a plan").expired;
+        assert_eq!(expired("2013-03-01T12:00:00Z").await, 0);
+        assert_eq!(expired("2013-03-09T12:00:00Z").await, 3, "the 27th and 28th of February and the first of March");
     }
 
     async fn the_platforms_month_comes_once_when_it_is_over_everywhere(sandbox: Sandbox) {

@@ -102,6 +102,14 @@ fn missed_periods_come_oldest_first_across_zones_and_those_past_the_window_are_c
     );
     // One more window back, from 2012-09-02 on: September to November, of which New York's November is just inside.
     assert_eq!((due.capped, due.overdue, due.expired), (0, 9, 8));
+    // From the oldest period to the newest, and not from the one that ended first.
+    let ends = [due.expired_first, due.expired_last].map(|slot| slot.map(|slot| slot.to_string()));
+    assert_eq!(ends, ["2012-09@America/New_York", "2012-11@UTC"].map(|slot| Some(slot.to_owned())));
+    // All of them, back to June.
+    let missed = monthly.missed(&BTreeSet::new(), &zones, t("2013-03-01T02:00:00Z"));
+    assert_eq!(missed.len(), 17);
+    let recorded: BTreeSet<Slot> = missed.iter().skip(1).copied().collect();
+    assert_eq!(monthly.missed(&recorded, &zones, t("2013-03-01T02:00:00Z")), missed[..1]);
 
     let latest = Schedule { catch_up: CatchUp::Latest, ..monthly };
     let due = latest.due(&BTreeSet::new(), &zones, t("2013-03-01T02:00:00Z"));
