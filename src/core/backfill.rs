@@ -7,12 +7,12 @@ use super::run::RunState;
 use super::schedule::{Covers, Job, Slot};
 use super::transaction::words;
 use chrono::{Datelike, NaiveDate};
-use chrono_tz::Tz;
+use chrono_tz::{TZ_VARIANTS, Tz};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Slots of one backfill: a year of days in as many zones as there are people in. More are several backfills.
-pub const SLOTS_MAX: usize = 20_000;
+/// Slots of one backfill: a year of days in every zone that there is. More are several backfills, see [`ranges`].
+pub const SLOTS_MAX: usize = 250_000;
 /// Accounts that may be named.
 pub const ACCOUNTS_MAX: usize = 10_000;
 /// Slots that are run side by side at most.
@@ -86,12 +86,17 @@ pub enum BadBackfill {
         behind: Month,
     },
     /// Too much at once.
-    #[error("{from} to {to} has more than {SLOTS_MAX} slots; ask for shorter ranges, one after the other")]
+    #[error(
+        "--from {from} --to {to} has more than {SLOTS_MAX} slots; --from {from} --to {fits} is taken, and what is behind that by another \
+         backfill"
+    )]
     TooMany {
         /// The first day.
         from: NaiveDate,
         /// The day behind the last.
         to: NaiveDate,
+        /// The day behind the last that may be asked for.
+        fits: NaiveDate,
     },
 }
 
@@ -153,11 +158,11 @@ pub fn plan(
             });
         }
         if slots.len() > SLOTS_MAX {
-            return Err(BadBackfill::TooMany { from, to });
+            return Err(BadBackfill::TooMany { from, to, fits: day });
         }
-        day = if job.covers() == Covers::Month { Month::of(day).next().first_day() } else { next_day(day) };
+        day = behind(job, day);
     }
-    slots.sort_by_key(|slot| (slot.due_at(), *slot));
+    slots.sort_by_cached_key(|slot| (slot.due_at(), *slot));
     if asked.reverse {
         slots.reverse();
     }
@@ -166,6 +171,27 @@ pub fn plan(
         Planned { slot, state, decision: decide(asked.reprocess, state, slot.due_at() <= now) }
     };
     Ok(slots.into_iter().map(planned).collect())
+}
+
+/// The day behind the period of `job` that begins with `day`.
+fn behind(job: Job, day: NaiveDate) -> NaiveDate {
+    if job.covers() == Covers::Month { Month::of(day).next().first_day() } else { next_day(day) }
+}
+
+/// What to ask for, one after the other (each from its first day to the day behind its last), to have all periods of `job` from that
+/// which begins with `from` up to `to`, the day behind the last: each has room for every zone that there is.
+#[must_use]
+pub fn ranges(job: Job, from: NaiveDate, to: NaiveDate) -> Vec<(NaiveDate, NaiveDate)> {
+    let periods = SLOTS_MAX / TZ_VARIANTS.len();
+    let mut ranges = Vec::new();
+    let mut first = from;
+    while first < to {
+        let end = std::iter::successors(Some(first), |day| Some(behind(job, *day))).take_while(|day| *day < to);
+        let end = end.map(|day| behind(job, day)).take(periods).last().unwrap_or(to);
+        ranges.push((first, end));
+        first = end;
+    }
+    ranges
 }
 
 fn decide(reprocess: Reprocess, state: Option<RunState>, is_over: bool) -> Decision {
@@ -238,7 +264,34 @@ mod tests {
             let says = refused(&asked(Job::MonthlyReport, from, to, Reprocess::All), &zones);
             assert!(says.ends_with(meant), "{says}");
         }
-        let says = refused(&asked(Job::DailyReport, "1970-01-01", "2199-01-01", Reprocess::All), &zones);
-        assert!(says.contains("more than 20000 slots"), "{says}");
+        let all = asked(Job::DailyReport, "1970-01-01", "2199-01-01", Reprocess::All);
+        let fits = ranges(all.job, all.from, all.to)[0].1;
+        let says = refused(&all, &TZ_VARIANTS);
+        let taken = format!("--to 2199-01-01 has more than 250000 slots; --from 1970-01-01 --to {fits} is taken");
+        assert!(says.contains(&taken), "{says}");
+    }
+
+    /// Whatever lies between, each range is taken whatever zones there are, and together they are all of it.
+    #[test]
+    fn ranges_are_taken_in_all_zones_and_leave_nothing_out() {
+        let day = |text| parse_date(text).expect("a day");
+        for (job, from, to, count) in [
+            (Job::DailyReport, "2013-01-01", "2013-04-01", 1),
+            (Job::DailyReport, "2010-01-01", "2020-01-01", 9),
+            (Job::MonthlyReport, "2010-01-01", "2020-01-01", 1),
+        ] {
+            let ranges = ranges(job, day(from), day(to));
+            assert_eq!(ranges.len(), count, "{ranges:?}");
+            assert!(ranges.windows(2).all(|pair| pair[0].1 == pair[1].0), "{ranges:?}");
+            assert_eq!((ranges[0].0, ranges[count - 1].1), (day(from), day(to)));
+        }
+        let (from, to) = ranges(Job::DailyReport, day("2010-01-01"), day("2020-01-01"))[0];
+        let asked = Asked { from, to, ..asked(Job::DailyReport, "2010-01-01", "2010-01-02", Reprocess::Missing) };
+        let planned = plan(&asked, &TZ_VARIANTS, &BTreeMap::new(), Instant::MAX).expect("it is taken");
+        assert!(planned.len() > SLOTS_MAX - TZ_VARIANTS.len());
+        let longer = Asked { to: next_day(to), ..asked };
+        assert!(
+            matches!(plan(&longer, &TZ_VARIANTS, &BTreeMap::new(), Instant::MAX), Err(BadBackfill::TooMany { fits, .. }) if fits == to)
+        );
     }
 }

@@ -2,11 +2,13 @@
 
 use super::words::{moment, month_title, shorten};
 use super::{NoticeError, Templates};
+use crate::core::backfill::ranges;
 use crate::core::calendar::{Instant, Month, next_day};
 use crate::core::counting::counted;
 use crate::core::locale::Locale;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
-use crate::core::schedule::{Job, Slot};
+use crate::core::schedule::{Covers, Job, Slot};
+use chrono::NaiveDate;
 use chrono_tz::Tz;
 use serde::Serialize;
 
@@ -184,16 +186,22 @@ fn covers(slot: Slot, at: Instant, locale: Locale) -> String {
 #[must_use]
 pub fn commands_for_missed(job: Job, first: Slot, last: Slot) -> Vec<Command> {
     let (from, to) = match (first, last) {
-        (Slot::Day(first, _), Slot::Day(last, _)) => (first.to_string(), next_day(last).to_string()),
-        (Slot::Month(first, _), Slot::Month(last, _)) => (first.to_string(), last.next().to_string()),
+        (Slot::Day(first, _), Slot::Day(last, _)) => (first, next_day(last)),
+        (Slot::Month(first, _), Slot::Month(last, _)) => (first.first_day(), last.next().first_day()),
         _ => return commands(job, last),
     };
-    let create = format!("creditd backfill create --job {job} --from {from} --to {to}");
-    vec![
-        Command { command: "creditd jobs next".to_owned(), what: "says how many there are" },
-        Command { command: format!("{create} --dry-run"), what: "shows what would be run" },
-        Command { command: format!("{create} --email"), what: "runs that, and writes its mails" },
-    ]
+    let period = |day: NaiveDate| match job.covers() {
+        Covers::Month => Month::of(day).to_string(),
+        Covers::Day | Covers::Tick => day.to_string(),
+    };
+    let mut commands = vec![Command { command: "creditd jobs next".to_owned(), what: "says how many there are" }];
+    // More than one backfill takes are several.
+    for (from, to) in ranges(job, from, to) {
+        let create = format!("creditd backfill create --job {job} --from {} --to {}", period(from), period(to));
+        commands.push(Command { command: format!("{create} --dry-run"), what: "shows what would be run" });
+        commands.push(Command { command: format!("{create} --email"), what: "runs that, and writes its mails" });
+    }
+    commands
 }
 
 /// What to type where `job` failed for `slot`, what tells most first.

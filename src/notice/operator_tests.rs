@@ -198,6 +198,15 @@ fn what_was_missed_is_said_to_be_for_a_person() {
         "{}",
         message.text
     );
+    // What is more than one backfill takes.
+    let day = |text: &str| Slot::Day(text.parse().expect("a day"), Tz::UTC);
+    let years = JobFailed { job: Job::DailyReport, oldest: day("2009-01-01"), slot: day("2010-12-31"), ..one };
+    let text = templates().job_failed(&years, &ops()).expect("a message").text;
+    let asked: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("creditd backfill create --job daily-report ")?.split(" --email").next())
+        .collect();
+    assert_eq!(asked.len(), 4, "{text}");
 }
 
 /// Whatever a job says went wrong, it stays in its place and names nobody.

@@ -1,18 +1,21 @@
 //! Backfills: what was asked for, and the runs of its slots.
 
 use super::backend::in_write;
-use super::runs::{RunId, RunRecord, columns, insert, read_run};
-use super::sql::Row;
+use super::runs::{RunId, RunRecord, columns, read_run};
+use super::sql::{Row, set};
 use super::{Result, Store, StoreError, While, json};
 use crate::core::backfill::Asked;
 use crate::core::calendar::Instant;
 use crate::core::run::{Run, RunState};
 use crate::core::schedule::Slot;
 use crate::core::transaction::words;
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Begun runs that are looked at at once: more than that do not run side by side, and of those that failed some are enough.
 const BEGUN_MAX: i64 = 200;
+/// Slots that are written by one statement.
+const SLOTS_AT_ONCE: usize = 10_000;
 
 words! {
     /// Where a backfill stands.
@@ -51,12 +54,19 @@ impl BackfillRecord {
     }
 }
 
+#[derive(Serialize)]
+struct NewSlot {
+    slot: String,
+    slot_at: i64,
+}
+
 impl Store {
     /// Writes a backfill and a run for each of its slots, in their order, and returns its number.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was written then.
     pub async fn create_backfill(&self, asked: &Asked, slots: &[Slot], now: Instant) -> Result<i64> {
+        let waiting = Run::waiting(now);
         in_write!(self, "committing a backfill", |tx| {
             let last = tx.query("SELECT max(number) FROM backfills").fetch_one().await;
             let last: Option<i64> = last.while_("looking for the last backfill")?.get(0);
@@ -68,8 +78,22 @@ impl Store {
                 .execute()
                 .await
                 .while_("recording a backfill")?;
-            for slot in slots {
-                insert(tx, RunId { backfill: number, job: asked.job, slot: *slot }, &Run::waiting(now)).await?;
+            for slots in slots.chunks(SLOTS_AT_ONCE) {
+                let new = |slot: &Slot| NewSlot { slot: slot.to_string(), slot_at: slot.due_at().micros() };
+                tx.query(set!(slot text, slot_at bigint =>
+                    "INSERT INTO runs (backfill, job, slot, slot_at, state, attempts, started_at, progress)
+                     SELECT $2, $3, v.slot, v.slot_at, $4, $5, $6, $7 FROM v"
+                ))
+                .bind(json(slots.iter().map(new).collect::<Vec<_>>())?)
+                .bind(number)
+                .bind(asked.job.as_str())
+                .bind(waiting.state.as_str())
+                .bind(i64::from(waiting.attempts))
+                .bind(waiting.started_at.micros())
+                .bind(waiting.progress())
+                .execute()
+                .await
+                .while_("recording the slots of a backfill")?;
             }
             Ok(number)
         })

@@ -270,7 +270,7 @@ pub(super) async fn begin_fenced(backend: &Backend, fence: Option<&Fence>) -> Re
 }
 
 /// False when it is there already.
-pub(super) async fn insert(tx: &mut Tx, id: RunId, run: &Run) -> Result<bool> {
+async fn insert(tx: &mut Tx, id: RunId, run: &Run) -> Result<bool> {
     let done = tx
         .query(
             "INSERT INTO runs (backfill, job, slot, slot_at, state, attempts, started_at, progress)
