@@ -176,8 +176,8 @@ async fn silence(rings: &AtomicU64) {
     }
 }
 
-/// Ends when stopping has taken too long.
-async fn overtime(stop: &CancellationToken) {
+/// Ends when stopping has taken too long: what is still under way is left to others.
+pub async fn overtime(stop: &CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(STOP_MAX).await;
 }

@@ -244,9 +244,9 @@ async fn work(context: &Context, kit: &Kit, record: BackfillRecord) -> Result<()
     };
     if let Some(error) = failure {
         left_over.iter().for_each(|line| context.say(line));
-        return Err(match error {
-            JobError::Stopped => Failure::new(Exit::Interrupted, JobError::Stopped),
-            error => error.into(),
+        return Err(match context.stop.is_cancelled() {
+            true => Failure::new(Exit::Interrupted, error),
+            false => error.into(),
         });
     }
     problems.extend(left_over);

@@ -83,7 +83,9 @@ impl Exit {
             Exit::Conflict => {
                 "conflict: the key belongs to another request, or the ledger is locked by another process"
             }
-            Exit::Interrupted => "interrupted: stopped cleanly between two batches",
+            Exit::Interrupted => {
+                "interrupted by Ctrl-C or SIGTERM: what was done stays, and the same again does the rest"
+            }
         }
     }
 

@@ -51,6 +51,7 @@ mod webhook;
 pub use context::Context;
 
 use crate::core::ids::cut_text;
+use crate::daemon::overtime;
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue};
 use exit::{Exit, Failure};
@@ -167,6 +168,11 @@ impl Command {
         matches!(self, Command::Serve(_) | Command::Run(_) | Command::Backfill(_))
     }
 
+    /// Whether it is to be bounded how long it takes for that. The daemon sees to it itself.
+    const fn takes_its_time(&self) -> bool {
+        matches!(self, Command::Run(_) | Command::Backfill(_))
+    }
+
     /// What is left when the command is interrupted.
     const fn interrupted(&self) -> &'static str {
         match self {
@@ -249,11 +255,14 @@ pub async fn run(
     };
     let done = match Context::new(program, global, env, stop.clone()) {
         Ok(context) => {
-            let (ends_itself, interrupted) = (command.ends_itself(), command.interrupted());
+            let (ends_itself, takes_its_time) = (command.ends_itself(), command.takes_its_time());
+            let interrupted = command.interrupted();
             // Whatever another command has begun and not committed is undone by dropping it.
             let done = tokio::select! {
                 biased;
                 () = stop.cancelled(), if !ends_itself => Err(Failure::message(Exit::Interrupted, interrupted)),
+                // A statement that the database is at is not waited for either.
+                () = overtime(&stop), if takes_its_time => return end(&Failure::message(Exit::Interrupted, LEFT)),
                 done = command.run(&context) => done,
             };
             context.close().await;
@@ -278,6 +287,8 @@ fn shortened(mut error: clap::Error) -> clap::Error {
     error
 }
 
+const LEFT: &str = "interrupted with work under way, which took too long to end; it is left to other processes, which take it up \
+                    within half a minute, or to the same command";
 const INTERRUPTED_READING: &str = "interrupted; nothing was changed";
 const INTERRUPTED: &str = "interrupted; what was committed stays, and repeating the command with the same keys or file \
                            does only the rest";

@@ -110,10 +110,14 @@ impl Run {
         kit.finish().await;
         list.finish()?;
         match failure {
-            Some(JobError::Stopped) => Err(Failure::new(Exit::Interrupted, JobError::Stopped)),
+            // Whatever the last of it came to.
+            Some(error) if context.stop.is_cancelled() => Err(Failure::new(Exit::Interrupted, error)),
             Some(error) => Err(error.into()),
             None if problems.is_empty() => Ok(()),
-            None => Err(Failure::message(Exit::PartlyDone, problems.join("\n"))),
+            None => {
+                let exit = if context.stop.is_cancelled() { Exit::Interrupted } else { Exit::PartlyDone };
+                Err(Failure::message(exit, problems.join("\n")))
+            }
         }
     }
 
