@@ -2,7 +2,7 @@
 //!
 //! Events for one address are posted one after the other, in the order in which they happened as far as all goes well; those
 //! for others go on beside it. One that failed comes later than younger ones: what is newer, `timestamp` in an event says. An address
-//! that does not answer a few times is left alone for a while, and holds up nobody else. What a process that dies, or is held up for
+//! that does not answer a few times is left alone for a while, and one that is slow holds up nobody else. What a process that dies, or is held up for
 //! longer than a lease, had posted and not recorded is posted again, with the same id.
 
 use super::in_hand::{Asked, InHand};
@@ -15,19 +15,20 @@ use crate::core::webhook::{Event, EventKind, Facts};
 use crate::post::{Posted, Poster};
 use crate::store::{EventKey, HookEvent, HookNext, HookTry, Webhook};
 use futures_util::{StreamExt, stream};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc::{Sender, channel};
-use tokio::time::Instant as Moment;
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{Sender, channel, unbounded_channel};
+use tokio::time::{Instant as Moment, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Events leased at once.
 const LEASE_EVENTS: usize = 200;
-/// For how long of those that were leased at once new ones are begun: then whoever else has events due has a turn.
+/// For how long of those that were leased at once new ones are begun: then they are leased anew, with the address as it is by then.
 const ROUND: Duration = Duration::from_secs(60);
-/// Addresses that are posted to at once.
-const AT_ONCE: usize = 16;
+/// Addresses that are posted to at once. While so many are slow, others wait.
+const AT_ONCE: usize = 64;
 /// Old events that are forgotten at once, and how often in a run.
 const FORGOTTEN_AT_ONCE: usize = 1_000;
 const FORGOTTEN_ROUNDS: usize = 10;
@@ -85,7 +86,8 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
     Ok(tally.done())
 }
 
-/// Leases, posts and records until nothing is due, or the process is to stop.
+/// Leases, posts and records until nothing is due, or the process is to stop. What is in hand of an address is posted before more of
+/// it is leased; whatever comes for others meanwhile goes on beside it.
 async fn post_due(
     kit: &Kit,
     run: &mut Run<'_>,
@@ -93,45 +95,76 @@ async fn post_due(
     in_hand: &InHand<EventKey>,
     tally: &mut Tally,
 ) -> Result<(), JobError> {
-    let store = &kit.app.store;
-    while !run.stop.is_cancelled() {
-        let (asked, now) = (Asked::now(), kit.app.now());
-        let leased = store.lease_events(&in_hand.lease, now, &kit.breakers.resting(now), LEASE_EVENTS).await?;
-        if leased.is_empty() {
-            break;
-        }
-        let mut queues: BTreeMap<String, (Webhook, Vec<HookEvent>)> = BTreeMap::new();
-        for (event, webhook) in leased {
-            if in_hand.take(event.key(), asked) {
-                queues.entry(webhook.id.clone()).or_insert_with(|| (webhook, Vec::new())).1.push(event);
+    let (store, stop, places) = (&kit.app.store, &run.stop.clone(), &Semaphore::new(AT_ONCE));
+    // Whoever has told of an event waits until it is about to be recorded.
+    let (tell, mut told) = channel(AT_ONCE);
+    let (give, mut given) = unbounded_channel();
+    let (free, mut freed) = unbounded_channel();
+    let leasing = async move {
+        let (mut busy, mut ended) = (BTreeSet::new(), Ok(()));
+        loop {
+            if ended.is_ok() && !stop.is_cancelled() && busy.len() < AT_ONCE {
+                let (asked, now) = (Asked::now(), kit.app.now());
+                let others: Vec<String> = kit.breakers.resting(now).into_iter().chain(busy.iter().cloned()).collect();
+                let leased = store.lease_events(&in_hand.lease, now, &others, LEASE_EVENTS).await;
+                // What is in hand is posted and recorded all the same.
+                let leased = leased.unwrap_or_else(|error| {
+                    ended = Err(error.into());
+                    Vec::new()
+                });
+                let mut queues: BTreeMap<String, (Webhook, Vec<HookEvent>)> = BTreeMap::new();
+                for (event, webhook) in leased {
+                    if in_hand.take(event.key(), asked) {
+                        queues.entry(webhook.id.clone()).or_insert_with(|| (webhook, Vec::new())).1.push(event);
+                    }
+                }
+                for (id, (webhook, events)) in queues {
+                    let queue = Queue { kit, poster, webhook, in_hand, places, until: asked.moment + ROUND, stop };
+                    // It is posted as long as this goes on.
+                    let _ = give.send(queue.post_all(events, tell.clone()));
+                    busy.insert(id);
+                }
+            }
+            if busy.is_empty() {
+                return ended;
+            }
+            // Others may have events by the next bell, which nobody else hears meanwhile.
+            let bell = Duration::from_secs(kit.app.settings.jobs.bell_seconds.into());
+            if let Ok(Some(id)) = timeout(bell, freed.recv()).await {
+                busy.remove(&id);
+                while let Ok(id) = freed.try_recv() {
+                    busy.remove(&id);
+                }
             }
         }
-        // Whoever has told of an event waits until it is about to be recorded.
-        let (tell, mut told) = channel(AT_ONCE);
-        let stop = run.stop.clone();
-        let posting = async {
-            let post_all = |(webhook, events)| {
-                let queue = Queue { kit, poster, webhook, in_hand, until: asked.moment + ROUND, stop: &stop };
-                queue.post_all(events, tell.clone())
-            };
-            stream::iter(queues.into_values()).for_each_concurrent(AT_ONCE, post_all).await;
-            drop(tell);
-            Ok(())
-        };
-        let recording = async {
-            // As soon as the database is free, whatever has come together until then.
-            let mut tries = Vec::new();
-            while told.recv_many(&mut tries, LEASE_EVENTS).await > 0 {
+    };
+    let posting = async {
+        stream::poll_fn(|context| given.poll_recv(context)).for_each_concurrent(None, |queue| queue).await;
+        Ok(())
+    };
+    let recording = async {
+        // As soon as the database is free, whatever has come together until then.
+        let mut news = Vec::new();
+        while told.recv_many(&mut news, LEASE_EVENTS).await > 0 {
+            let (mut tries, mut over) = (Vec::new(), Vec::new());
+            for one in news.drain(..) {
+                match one {
+                    Told::Try(one) => tries.push(one),
+                    Told::Over(webhook) => over.push(webhook),
+                }
+            }
+            if !tries.is_empty() {
                 let keys = tries.iter().map(|one: &HookTry| one.event.key());
                 in_hand.settle(keys, || store.record_tries(&tries, kit.app.now())).await?;
-                tries.drain(..).for_each(|one| tally.add(&one));
-                (run.progress)(tally.sent, None);
             }
-            Ok::<(), JobError>(())
-        };
-        tokio::try_join!(posting, recording)?;
-    }
-    Ok(())
+            tries.iter().for_each(|one| tally.add(one));
+            (run.progress)(tally.sent, None);
+            // Whoever has leased nothing more listens no more.
+            over.into_iter().for_each(|webhook| drop(free.send(webhook)));
+        }
+        Ok::<(), JobError>(())
+    };
+    tokio::try_join!(leasing, posting, recording).map(drop)
 }
 
 /// What posts, as the settings say.
@@ -140,30 +173,45 @@ fn poster(settings: &WebhookSettings) -> Result<Poster, JobError> {
     Poster::new(settings.allow_private, timeout).map_err(|error| JobError::Poster(error.to_string()))
 }
 
+/// What is told of a queue.
+enum Told {
+    /// What came of an event.
+    Try(HookTry),
+    /// All of this address was told.
+    Over(String),
+}
+
 /// The events of one address.
 struct Queue<'a> {
     kit: &'a Kit,
     poster: &'a Poster,
     webhook: Webhook,
     in_hand: &'a InHand<EventKey>,
+    /// One for each event that is being posted; whoever waits longest comes next.
+    places: &'a Semaphore,
     until: Moment,
     stop: &'a CancellationToken,
 }
 
 impl Queue<'_> {
-    /// Posts them in turn, until the address does not answer, others have a turn, or the process is to stop. Tells of each.
-    async fn post_all(self, events: Vec<HookEvent>, tell: Sender<HookTry>) {
+    /// Posts them in turn, until the address does not answer, it is to be asked anew who has a turn, or the process is to stop. Tells
+    /// of each.
+    async fn post_all(self, events: Vec<HookEvent>, tell: Sender<Told>) {
         let mut is_over = false;
         for event in events {
+            let place = if is_over { None } else { self.places.acquire().await.ok() };
             is_over |= self.stop.is_cancelled() || Moment::now() >= self.until || !self.in_hand.is_ours(&event.key());
             let next = if is_over { HookNext::Untried } else { self.post(&event).await };
+            drop(place);
             // Whoever comes behind what failed is not posted now either: it would fail as well, most of the time.
             is_over |= !matches!(next, HookNext::Sent(_));
             let told = HookTry { event, lease: self.in_hand.lease.name.clone(), next };
-            if tell.send(told).await.is_err() {
+            if tell.send(Told::Try(told)).await.is_err() {
                 return;
             }
         }
+        // Nobody listens where what came of them could not be recorded.
+        let _ = tell.send(Told::Over(self.webhook.id)).await;
     }
 
     async fn post(&self, event: &HookEvent) -> HookNext {

@@ -301,6 +301,42 @@ both_databases! {
         assert_eq!(states_and_leases(&kept).await, ["exhausted pending another", "low sent nobody", "recovered sent nobody"]);
     }
 
+    /// An address that does not answer holds up no other: not what waits for that, and not what comes meanwhile.
+    async fn an_address_that_does_not_answer_holds_up_no_other(sandbox: Sandbox) {
+        let (slow, quick) = (Receiver::start().await, Receiver::start().await);
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        for hook in [hook("wh_a", &slow.url, None, &[]), hook("wh_b", &quick.url, None, &[])] {
+            sandbox.store().add_webhook(&hook).await.expect("added").expect("there is room");
+        }
+        let (go_on, goes_on) = tokio::sync::oneshot::channel::<()>();
+        slow.when_the_first_comes(async move { drop(goes_on.await) });
+        let mut app = sandbox.at("2013-01-12T00:00:00Z");
+        (app.settings.jobs.bell_seconds, app.settings.webhooks.timeout_seconds) = (1, 30);
+        let kit = kit(app);
+        let low = "2013-01-10T00:00:00Z";
+        spend(&sandbox.at(low), &acme, 1_300, "a").await;
+        scan(&sandbox, low).await;
+        let came = async |receiver: &Receiver, count: usize| {
+            while receiver.came.lock().expect("no panic").len() < count {
+                tokio::task::yield_now().await;
+            }
+        };
+        let meanwhile = async {
+            came(&slow, 1).await;
+            came(&quick, 1).await;
+            let exhausted = "2013-01-11T00:00:00Z";
+            spend(&sandbox.at(exhausted), &acme, 200, "b").await;
+            scan(&sandbox, exhausted).await;
+            came(&quick, 2).await;
+            assert_eq!(slow.kinds(&secret()), ["credits.low acme"], "it has not answered yet");
+            go_on.send(()).expect("it waits");
+        };
+        let (posted, ()) = tokio::join!(post_due(&kit), meanwhile);
+        assert_eq!(posted, "4 events posted, 0 given up");
+        assert_eq!(quick.kinds(&secret()), ["credits.low acme", "credits.exhausted acme"]);
+        assert_eq!(slow.kinds(&secret()), ["credits.exhausted acme"]);
+    }
+
     /// Told to stop, it posts nothing more, and leaves what it had in hand to others.
     async fn whoever_is_to_stop_posts_nothing_more(sandbox: Sandbox) {
         let receiver = Receiver::start().await;
