@@ -7,6 +7,7 @@ use super::output::{Cell, Column};
 use crate::app::App;
 use crate::config::schedules;
 use crate::core::calendar::{Month, parse_date};
+use crate::core::counting::counted_are;
 use crate::core::run::{Run as SharedRun, RunState};
 use crate::core::schedule::{Covers, Job, Slot};
 use crate::jobs::{
@@ -107,6 +108,9 @@ impl Run {
                 break;
             }
         }
+        if !self.dry_run {
+            self.say_what_others_have(context, app).await?;
+        }
         kit.finish().await;
         list.finish()?;
         match failure {
@@ -188,6 +192,22 @@ impl Run {
             held.push(format!("{job}: {slot} is not done yet; this command, run again, or `creditd serve` goes on."));
         }
         Ok(left)
+    }
+
+    /// Of what is sent, what this process did not send because others are at it.
+    async fn say_what_others_have(&self, context: &Context, app: &App) -> Result<(), Failure> {
+        let (count, what) = match self.job {
+            Job::Deliver => (app.store.messages_in_hand().await?, "message"),
+            Job::Webhooks => (app.store.events_in_hand().await?, "event"),
+            _ => (0, ""),
+        };
+        if count > 0 {
+            let (job, are) = (self.job, counted_are(count, what));
+            context.say(format!(
+                "{job}: {are} in hand of other processes; if one of these ends, they are free for others within half a minute"
+            ));
+        }
+        Ok(())
     }
 
     fn explain(&self, context: &Context, done: &Done) {

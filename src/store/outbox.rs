@@ -292,6 +292,18 @@ impl Store {
         Ok(!found.while_("asking whether mail waits")?.is_empty())
     }
 
+    /// How many messages are being delivered at present, by the database's clock.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn messages_in_hand(&self) -> Result<u64> {
+        let clock = self.clock().await?;
+        let found = self.query("SELECT count(*) FROM outbox WHERE state = 'pending' AND leased_until > $1");
+        let found =
+            found.bind(clock.micros()).fetch_one().await.while_("counting messages that are being delivered")?;
+        Ok(found.get::<i64>(0).unsigned_abs())
+    }
+
     /// Messages, newest first, without the content of what is attached to them.
     ///
     /// # Errors

@@ -287,7 +287,18 @@ impl Store {
         rows.iter().map(read_event).collect()
     }
 
-    /// Leases them, each with its address.
+    /// How many events are being posted at present, by the database's clock.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn events_in_hand(&self) -> Result<u64> {
+        let clock = self.clock().await?;
+        let found = self.query("SELECT count(*) FROM webhook_events WHERE state = 'pending' AND leased_until > $1");
+        let found = found.bind(clock.micros()).fetch_one().await.while_("counting events that are being posted")?;
+        Ok(found.get::<i64>(0).unsigned_abs())
+    }
+
+    /// Leases events that are due, each with its address.
     ///
     /// # Errors
     /// [`StoreError`]; nothing is leased then, or what is comes back when the lease is over.

@@ -53,13 +53,18 @@ pub async fn outlast(sandbox: &Sandbox, table: &str) {
 struct Deliverer(Child);
 
 impl Deliverer {
-    fn start(sandbox: &Sandbox, server: &SmtpServer) -> Deliverer {
+    fn command(sandbox: &Sandbox, server: &SmtpServer) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_creditd"));
         command.args(["run", "deliver", "--database-url", sandbox.url()]).current_dir(sandbox.path(""));
         command.env("CREDITD_NOW", NOW).env("CREDITD__JOBS__LEASE_SECONDS", "1");
         command.env("CREDITD__MAIL__TRANSPORT", "smtp").env("CREDITD__MAIL__SMTP__HOST", "127.0.0.1");
         command.env("CREDITD__MAIL__SMTP__PORT", server.port.to_string()).env("CREDITD__MAIL__SMTP__TLS", "none");
         command.env("CREDITD__MAIL__SMTP__CONNECTIONS", "1").env("CREDITD__MAIL__SMTP__TIMEOUT_SECONDS", "120");
+        command
+    }
+
+    fn start(sandbox: &Sandbox, server: &SmtpServer) -> Deliverer {
+        let mut command = Deliverer::command(sandbox, server);
         Deliverer(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts"))
     }
 
@@ -222,6 +227,25 @@ both_databases! {
         killed.ended().await;
         deliver_the_rest(&sandbox, &kit(&sandbox, &server)).await;
         assert_eq!(server.taken().len(), 9);
+        sandbox.assert_verified().await;
+    }
+
+    /// Whoever delivers beside a process that has all of it in hand says so. One that is told to stop ends as one that was, whatever
+    /// came of the message that it was at.
+    async fn what_others_have_in_hand_is_said_and_that_one_was_interrupted(sandbox: Sandbox) {
+        let server = holding(At::Rcpt).await;
+        open_and_write(&sandbox, |acme| vec![alert(acme, 1, "ann@acme.example", WRITTEN)]).await;
+        let interrupted = Deliverer::start(&sandbox, &server);
+        server.told().await;
+        let mut beside = Deliverer::command(&sandbox, &server);
+        beside.env("CREDITD_NOW", "2013-02-01T13:00:01Z");
+        let beside = tokio::task::spawn_blocking(move || beside.output()).await.expect("no panic").expect("it runs");
+        let said = String::from_utf8_lossy(&beside.stderr).into_owned();
+        assert!(said.contains("deliver: 1 message is in hand of other processes"), "{said}");
+        assert_eq!(beside.status.code(), Some(0));
+        interrupted.signal("-TERM");
+        drop(server);
+        assert_eq!(interrupted.ended().await.code(), Some(130));
         sandbox.assert_verified().await;
     }
 
