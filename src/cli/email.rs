@@ -83,7 +83,10 @@ impl What {
                 Look::PlatformMonthly => OperatorPreview::PlatformMonth(last_month(chrono_tz::Tz::UTC)),
                 _ => OperatorPreview::JobFailed,
             };
-            return Ok(preview_for_operators(kit, what).await?);
+            return preview_for_operators(kit, what).await?.ok_or_else(|| {
+                let why = "there was no account yet in that month, or it has not begun; name another --month";
+                Failure::message(Exit::Refused, format!("nobody gets such a mail: {why}"))
+            });
         }
         let Some(account) = account else {
             let why = format!("{kind} is about an account: name one by --account");

@@ -63,6 +63,10 @@ pub(super) async fn run(kit: &Kit, month: Month, dry_run: bool, done: &mut Done)
     if operators.is_empty() || crate::core::schedule::Slot::Month(month, LAST_ZONE).due_at() > now {
         return Ok(());
     }
+    // Whoever asks for years in a backfill may begin before anything.
+    if kit.app.store.first_month().await?.is_none_or(|first| month < first) {
+        return Ok(());
+    }
     let key = |to: &Mailbox| NoticeKey::platform_monthly(month, to.address.clone());
     let keys: Vec<NoticeKey> = operators.iter().map(key).collect();
     let known: BTreeSet<NoticeKey> = kit.app.store.known_messages(&keys).await?.into_iter().collect();

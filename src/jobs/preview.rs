@@ -94,17 +94,18 @@ pub enum OperatorPreview {
     PlatformMonth(Month),
 }
 
-/// Words `preview` for the first of the operators, or for a made-up one where there is none.
+/// Words `preview` for the first of the operators, or for a made-up one where there is none. `None` when there would never be such
+/// a mail: of a month in which no account was there, or that has not begun.
 ///
 /// # Errors
 /// [`JobError`].
-pub async fn preview_for_operators(kit: &Kit, preview: OperatorPreview) -> Result<Message, JobError> {
+pub async fn preview_for_operators(kit: &Kit, preview: OperatorPreview) -> Result<Option<Message>, JobError> {
     let reader = match kit.app.settings.mail.operators.first() {
         Some(operator) => operator.clone(),
         None => Mailbox { name: String::new(), address: made_up("operator@example.com")? },
     };
     let locale = kit.app.settings.mail.locale;
-    Ok(match preview {
+    Ok(Some(match preview {
         OperatorPreview::JobFailed => {
             kit.templates.job_failed(&JobFailed { locale, ..sample_job_failed() }, &reader)?
         }
@@ -115,8 +116,15 @@ pub async fn preview_for_operators(kit: &Kit, preview: OperatorPreview) -> Resul
             kit.templates.job_well(&JobWell { locale, ..sample_job_caught_up() }, &reader)?
         }
         OperatorPreview::JobWell => kit.templates.job_well(&JobWell { locale, ..sample_job_well() }, &reader)?,
-        OperatorPreview::PlatformMonth(month) => return Ok(platform::word(kit, month, &[&reader]).await?.remove(0)),
-    })
+        OperatorPreview::PlatformMonth(month) => {
+            let first = kit.app.store.first_month().await?;
+            let has_begun = month.first_day() <= kit.app.now().to_utc().date_naive();
+            if !has_begun || first.is_none_or(|first| month < first) {
+                return Ok(None);
+            }
+            platform::word(kit, month, &[&reader]).await?.remove(0)
+        }
+    }))
 }
 
 fn made_up(address: &str) -> Result<Email, JobError> {

@@ -284,6 +284,16 @@ impl Store {
         Ok(zones)
     }
 
+    /// The first month, by its own time zone, in which any account was there.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn first_month(&self) -> Result<Option<Month>> {
+        let found = self.query("SELECT min(from_month) FROM terms").fetch_one().await;
+        let found = found.while_("asking for the first month")?;
+        Ok(found.get::<Option<&str>>(0).map(str::parse).transpose()?)
+    }
+
     /// Up to `limit` accounts that are or were in `zone`, in order of id, behind `after` and up to and including `until`.
     ///
     /// # Errors

@@ -34,18 +34,23 @@ fn mails_to_operators_are_shown_and_written() {
         .run("email preview job-failed --out creditd.toml")
         .fails_with(2, "creditd.toml: is a file; name a folder with --out");
 
-    place.ok("run monthly-report --month 2012-12");
+    // Of a time before everything there is no mail.
+    for month in ["2001-01", "2012-12", "2013-03"] {
+        let none = "nobody gets such a mail: there was no account yet in that month, or it has not begun";
+        place.run(&format!("email preview platform-monthly --month {month}")).fails_with(5, none);
+    }
+    place.ok("run monthly-report --month 2013-01");
     assert_eq!(place.rows("outbox list").len(), 0, "there are no operators");
     let config = place.read("creditd.toml");
     place.write("creditd.toml", config.replace("[mail]\n", OPERATORS));
-    for _ in 0..2 {
-        place.ok("run monthly-report --month 2012-12");
+    for month in ["2012-12", "2013-01", "2013-01"] {
+        place.ok(&format!("run monthly-report --month {month}"));
     }
     let rows = place.rows("outbox list");
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0]["account"], serde_json::Value::Null);
-    assert_eq!(rows[0]["key"], "platform-monthly//2012-12/ops@example.com/1");
-    place.ok("outbox show platform-monthly//2012-12/ops@example.com/1");
+    assert_eq!(rows[0]["key"], "platform-monthly//2013-01/ops@example.com/1");
+    place.ok("outbox show platform-monthly//2013-01/ops@example.com/1");
     place.ok("run deliver");
     place.ok("verify");
 }
