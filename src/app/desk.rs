@@ -171,8 +171,9 @@ async fn apply(desk: &Inner, batch: &[Asked]) -> Result<Vec<Result<Answer, AppEr
 }
 
 pub(super) fn answer(ledger: &Ledger, Receipt { row, replayed }: Receipt, now: Instant) -> Result<Answer, Refusal> {
-    let Balance { available, next_reset_at, next_allowance, lapsing, .. } = balance_of(ledger, now)?;
-    let stays = available.total().get().saturating_sub(lapsing.get());
+    let balance = balance_of(ledger, now)?;
+    let stays = balance.available.total().get().saturating_sub(balance.ending_with_month().get());
+    let Balance { available, next_reset_at, next_allowance, .. } = balance;
     let available_then = Credits::new(stays.saturating_add(next_allowance.get()));
     let cap = row.user.as_ref().and_then(|user| cap_of(ledger, user, row.occurred_at));
     let about = row.corrects.and_then(|seq| ledger.known.values().find(|known| known.seq == seq).cloned());

@@ -43,7 +43,7 @@ use crate::core::credits::{CreditType, Credits, Split};
 use crate::core::forecast::EndingGrant;
 use crate::core::ids::AccountId;
 use crate::core::ledger::{AccountStatus, Call, Grant, Ledger, Purchase, Refusal, Usage};
-use crate::core::transaction::Transaction;
+use crate::core::transaction::{Source, Transaction};
 use crate::core::unsubscribe::BadToken;
 use crate::sealed::{Folder, SealedError};
 use crate::store::{Load, Store, StoreError};
@@ -143,7 +143,7 @@ pub struct Answer {
     pub cap: Option<UserCap>,
 }
 
-/// What is left of bonuses of one end: free credits that do not lapse with the month, or purchased ones that lapse (R13).
+/// What is left of bonuses of one end: free credits that are not the month's allowance, or purchased ones that lapse (R13).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BonusLeft {
     /// Of which type.
@@ -182,11 +182,13 @@ pub struct Balance {
     pub month: Month,
     /// Free credits of that month.
     pub allowance: Credits,
-    /// When that month ends, and what is left of them lapses.
+    /// When that month ends, and what is left of its allowance lapses.
     pub month_ends_at: Instant,
-    /// Free credits that lapse then, if they are not used.
+    /// What is left of those; with what is left of free bonuses, all free credits there are.
+    pub allowance_left: Credits,
+    /// Free credits that lapse at the end of the month, if they are not used: those, and bonuses that end with it.
     pub lapsing: Credits,
-    /// What is left of bonuses that end otherwise than their type, those that end first before those that never do.
+    /// What is left of free bonuses, and of purchased ones that lapse; those that end first before those that never do.
     pub bonuses: Vec<BonusLeft>,
     /// When the next ones come; `None` while the account is closed.
     pub next_reset_at: Option<Instant>,
@@ -202,6 +204,13 @@ impl Balance {
     pub fn ending(&self) -> Vec<EndingGrant> {
         let ending = self.bonuses.iter().filter_map(BonusLeft::ending);
         ending.filter(|grant| grant.ends_at < self.month_ends_at).collect()
+    }
+
+    /// What lapses until the month's end, and at it, if it is not used: the allowance's, and bonuses of both types.
+    fn ending_with_month(&self) -> Credits {
+        let is_ended = |bonus: &&BonusLeft| bonus.ends_at.is_some_and(|end| end <= self.month_ends_at);
+        let bonuses = self.bonuses.iter().filter(is_ended).map(|bonus| bonus.credits.get());
+        Credits::new(bonuses.fold(self.allowance_left.get(), i64::saturating_add))
     }
 }
 
@@ -365,21 +374,23 @@ pub fn balance_of(ledger: &Ledger, now: Instant) -> Result<Balance, Refusal> {
     let calendar = &ledger.account.calendar;
     let month = calendar.month_of(now.max(ledger.account.opened_at));
     let month_ends_at = calendar.month_end(month);
-    let open = || ledger.grants.values().filter(|grant| !grant.remaining.is_zero());
-    let is_of_month = |grant: &&Grant| grant.credit_type == CreditType::Free && grant.expires_at == Some(month_ends_at);
-    let mut lapsing = open().filter(is_of_month).map(|grant| grant.remaining);
-    let lapsing = lapsing.try_fold(Credits::ZERO, Credits::plus).map_err(overflow)?;
-    let is_bonus =
-        |grant: &&Grant| !is_of_month(grant) && (grant.credit_type == CreditType::Free || grant.expires_at.is_some());
-    let mut bonuses: Vec<BonusLeft> = Vec::new();
-    for grant in open().filter(is_bonus) {
+    let mut open: Vec<&Grant> = ledger.grants.values().filter(|grant| !grant.remaining.is_zero()).collect();
+    open.sort_by_key(|grant| grant.burn_order());
+    let (mut allowance_left, mut lapsing, mut bonuses) = (Credits::ZERO, Credits::ZERO, Vec::<BonusLeft>::new());
+    for grant in &open {
         let (credit_type, ends_at, credits) = (grant.credit_type, grant.expires_at, grant.remaining);
-        match bonuses.iter_mut().find(|bonus| (bonus.credit_type, bonus.ends_at) == (credit_type, ends_at)) {
-            Some(bonus) => bonus.credits = bonus.credits.plus(credits).map_err(overflow)?,
-            None => bonuses.push(BonusLeft { credit_type, ends_at, credits }),
+        if credit_type == CreditType::Free && ends_at == Some(month_ends_at) {
+            lapsing = lapsing.plus(credits).map_err(overflow)?;
+        }
+        if grant.source == Source::Monthly {
+            allowance_left = allowance_left.plus(credits).map_err(overflow)?;
+        } else if credit_type == CreditType::Free || ends_at.is_some() {
+            match bonuses.iter_mut().find(|bonus| (bonus.credit_type, bonus.ends_at) == (credit_type, ends_at)) {
+                Some(bonus) => bonus.credits = bonus.credits.plus(credits).map_err(overflow)?,
+                None => bonuses.push(BonusLeft { credit_type, ends_at, credits }),
+            }
         }
     }
-    bonuses.sort_by_key(|bonus| bonus.ends_at.unwrap_or(Instant::MAX));
     let next_reset_at = ledger.next_reset_at(now);
     let next_month = if now < ledger.account.opened_at { month } else { month.next() };
     Ok(Balance {
@@ -392,6 +403,7 @@ pub fn balance_of(ledger: &Ledger, now: Instant) -> Result<Balance, Refusal> {
         month,
         allowance: calendar.terms_in(month).allowance,
         month_ends_at,
+        allowance_left,
         lapsing,
         bonuses,
         next_reset_at,

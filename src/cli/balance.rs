@@ -32,6 +32,7 @@ const COLUMNS: &[Column] = &[
     Column::text("status"),
     Column::text("month"),
     Column::number("allowance"),
+    Column::number("allowance_left"),
     Column::text("next_reset_at"),
     Column::text("zone"),
 ];
@@ -77,6 +78,7 @@ fn cells(balance: &AppBalance, for_people: bool) -> Vec<Cell> {
         status(balance, for_people),
         balance.month.to_string().into(),
         balance.allowance.into(),
+        balance.allowance_left.into(),
         next_reset(balance.next_reset_at, for_people),
         balance.zone.name().into(),
     ]);

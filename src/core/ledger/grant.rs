@@ -91,7 +91,8 @@ impl Grant {
     }
 
     /// R5: earliest expiry first, never-expiring last, then earlier start, then order of arrival.
-    pub(super) fn burn_order(&self) -> (Instant, Instant, GrantId) {
+    #[must_use]
+    pub fn burn_order(&self) -> (Instant, Instant, GrantId) {
         (self.expires_at.unwrap_or(Instant::MAX), self.starts_at, self.id)
     }
 

@@ -1,6 +1,6 @@
 //! What the API answers: the same figures under the same names as `creditd ... -o json` shows.
 
-use crate::app::{Answer, Balance as AppBalance, UserCap};
+use crate::app::{Answer, Balance as AppBalance, BonusLeft, UserCap};
 use crate::core::credits::Split;
 use crate::core::ids::AccountId;
 use crate::core::price::Action as CoreAction;
@@ -291,7 +291,11 @@ pub(super) struct Balance {
     month: String,
     /// Free credits of that month.
     allowance: i64,
-    /// Free credits that lapse at its end, if they are not used.
+    /// What is left of those; with what is left of free `bonuses`, all free credits there are.
+    allowance_left: i64,
+    /// What is left of free bonuses, and of purchased ones that lapse; those that end first before those that never do.
+    bonuses: Vec<Bonus>,
+    /// Free credits that lapse at the month's end, if they are not used: what is left of the allowance, and bonuses that end with it.
     lapsing: i64,
     /// When it ends.
     #[schema(format = DateTime)]
@@ -318,11 +322,35 @@ impl Balance {
             status: balance.status.as_str(),
             month: balance.month.to_string(),
             allowance: balance.allowance.get(),
+            allowance_left: balance.allowance_left.get(),
+            bonuses: balance.bonuses.iter().map(Bonus::of).collect(),
             lapsing: balance.lapsing.get(),
             month_ends_at: balance.month_ends_at.to_string(),
             next_reset_at: text(balance.next_reset_at.as_ref()),
             next_allowance: balance.next_allowance.get(),
             zone: balance.zone.name(),
+        }
+    }
+}
+
+/// What is left of bonuses of one type that end together.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Bonus {
+    /// `free` or `purchased`.
+    credit_type: &'static str,
+    /// When the rest of it lapses; null never.
+    #[schema(format = DateTime)]
+    ends_at: Option<String>,
+    /// What is left of it.
+    credits: i64,
+}
+
+impl Bonus {
+    fn of(bonus: &BonusLeft) -> Bonus {
+        Bonus {
+            credit_type: bonus.credit_type.as_str(),
+            ends_at: text(bonus.ends_at.as_ref()),
+            credits: bonus.credits.get(),
         }
     }
 }

@@ -104,9 +104,9 @@ pub(super) async fn overview(State(pages): State<Pages>, at: AtAccount) -> Resul
     let free_bonuses = bonuses(CreditType::Free);
     let (has_allowance, has_bonuses) = (!allowance.is_zero(), !free_bonuses.is_empty());
     let of_month = if has_allowance {
-        format!("{} of the month’s {}", credits(balance.lapsing), credits(allowance))
+        format!("{} of the month’s {}", credits(balance.allowance_left), credits(allowance))
     } else {
-        format!("{} of the month", credits(balance.lapsing))
+        format!("{} of the month", credits(balance.allowance_left))
     };
     let held = balance.held.total();
     let settings = &app.settings.credits;
@@ -126,7 +126,7 @@ pub(super) async fn overview(State(pages): State<Pages>, at: AtAccount) -> Resul
         free_permille: (has_allowance || !balance.available.free.is_zero())
             .then(|| permille(balance.available.free, allowance.max(balance.available.free))),
         lapses: When::new(balance.month_ends_at, zone, locale),
-        has_lapsing: !balance.lapsing.is_zero(),
+        has_lapsing: !balance.allowance_left.is_zero(),
         free_bonuses,
         purchased: credits(balance.available.purchased),
         purchased_bonuses: bonuses(CreditType::Purchased),

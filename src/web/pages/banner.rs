@@ -5,6 +5,8 @@ use super::account::{Banner, banner, said, stops};
 use super::look::{Shell, locale_of, rendered};
 use super::{Pages, Shut};
 use crate::app::{Balance, Standing};
+use crate::core::calendar::Instant;
+use crate::core::ledger::AccountStatus;
 use crate::store::AccountRecord;
 use axum::Json;
 use axum::extract::State;
@@ -56,6 +58,12 @@ pub(super) async fn html(State(pages): State<Pages>, AtEmbed(record): AtEmbed) -
 pub(super) async fn json(State(pages): State<Pages>, AtEmbed(record): AtEmbed) -> Result<Json<Value>, Shut> {
     let (Standing { balance, level, forecast, .. }, banner) = standing(&pages, &record).await?;
     let Balance { available, held, .. } = &balance;
+    // Nobody uses the credits of an account that is not open.
+    let runs_out = |at: Option<Instant>| at.filter(|_| balance.status == AccountStatus::Open).map(|at| at.to_string());
+    let bonuses = balance.bonuses.iter().map(|bonus| {
+        let ends_at = bonus.ends_at.map(|at| at.to_string());
+        json!({"credit_type": bonus.credit_type.as_str(), "ends_at": ends_at, "credits": bonus.credits.get()})
+    });
     Ok(Json(json!({
         "schema": "creditd.banner/1",
         "account": record.account.id,
@@ -67,11 +75,13 @@ pub(super) async fn json(State(pages): State<Pages>, AtEmbed(record): AtEmbed) -
         "available": {"free": available.free.get(), "purchased": available.purchased.get(), "total": available.total().get()},
         "held": held.total().get(),
         "allowance": balance.allowance.get(),
+        "allowance_left": balance.allowance_left.get(),
+        "bonuses": bonuses.collect::<Vec<Value>>(),
         "status": balance.status.as_str(),
         "next_reset_at": balance.next_reset_at.map(|at| at.to_string()),
         "next_allowance": balance.next_allowance.get(),
-        "free_runs_out_at": forecast.free_runs_out_at.map(|at| at.to_string()),
-        "runs_out_at": forecast.runs_out_at.map(|at| at.to_string()),
+        "free_runs_out_at": runs_out(forecast.free_runs_out_at),
+        "runs_out_at": runs_out(forecast.runs_out_at),
         "zone": balance.zone.name(),
         "page": page_of(&pages, &record),
     })))

@@ -56,6 +56,9 @@ both_databases! {
         app.call(&account_id("acme"), Call::Closing(closing)).await.expect("closed");
         let page = site.get("/accounts/acme", &ann).await;
         assert!(page.status == 200 && page.body.contains(says), "{}", page.body);
+        let json: serde_json::Value = serde_json::from_str(&site.get("/embed/accounts/acme/banner.json", &ann).await.body).expect("JSON");
+        let foreseen = [&json["free_runs_out_at"], &json["runs_out_at"], &json["level"]];
+        assert!(json["status"] == "closed" && foreseen.iter().all(|one| one.is_null()), "{json}");
         site.close().await;
     }
 
@@ -105,12 +108,16 @@ both_databases! {
         let until = Some(instant("2013-06-01T04:00:00Z"));
         app.call(&acme, Call::Bonus(gift.clone())).await.expect("granted");
         app.call(&acme, Call::Bonus(Bonus { key, credits: Credits::new(250), expires_at: until, ..gift.clone() })).await.expect("granted");
+        let month_end = Some(instant("2013-04-01T04:00:00Z"));
+        let with_month = Bonus { key: Key::new("march").expect("a key"), credits: Credits::new(70), expires_at: month_end, ..gift.clone() };
+        app.call(&acme, Call::Bonus(with_month)).await.expect("granted");
         let purchased = Bonus { key: later, credit_type: CreditType::Purchased, credits: Credits::new(80), expires_at: until, ..gift };
         app.call(&acme, Call::Bonus(purchased)).await.expect("granted");
         let page = say(NOW, "/accounts/acme").await;
         let june = "<time datetime=\"2013-06-01T04:00:00Z\">1 June 2013, 00:00 EDT</time>";
         for says in [
-            "of the month’s 1,500; what is unused of them lapses on",
+            "<span class=\"soft\">1,484 of the month’s 1,500; what is unused of them lapses on",
+            "70 are from a bonus and lapse on <time datetime=\"2013-04-01T04:00:00Z\">1 April 2013, 00:00 EDT</time>.",
             "1 is from a bonus and never lapses.",
             &format!("250 are from a bonus and lapse on {june}."),
             &format!("80 are from a bonus and lapse on {june}."),
@@ -119,6 +126,12 @@ both_databases! {
         ] {
             assert!(page.contains(says), "{says}: {page}");
         }
+        let json = say(NOW, "/embed/accounts/acme/banner.json").await;
+        let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        let of_free = |bonus: &&serde_json::Value| bonus["credit_type"] == "free";
+        let bonuses: Vec<i64> = json["bonuses"].as_array().expect("a list").iter().filter(of_free).filter_map(|bonus| bonus["credits"].as_i64()).collect();
+        assert_eq!((json["allowance_left"].as_i64(), &json["available"]["free"]), (Some(1_484), &1_805.into()), "{json}");
+        assert_eq!(bonuses, [70, 250, 1], "the first that ends first: {json}");
         let then = "2013-04-20T12:00:00Z";
         let page = say(then, "/accounts/acme").await;
         assert!(page.contains("0 of the month.") && !page.contains("free credits come on"), "{page}");
