@@ -146,7 +146,7 @@ impl<'a> Cut<'a> {
             daily: &self.daily,
             now: self.now,
             available: Split { free: Credits::ZERO, purchased: Credits::new(credits) },
-            ending: &[],
+            grants: &[],
             next_reset_at: self.reset_at(),
             pack_credits: None,
         })

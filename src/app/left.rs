@@ -1,70 +1,92 @@
-//! What of a balance stays beyond the month, and what it would be if less were left.
+//! What of a balance ends or stays, and what it would be if less were left.
 
-use super::{Balance, BonusLeft};
-use crate::core::credits::{CreditType, Credits};
+use super::Balance;
+use crate::core::credits::{CreditType, Credits, Split};
+use crate::core::forecast::GrantLeft;
 
 impl Balance {
+    /// What lapses at some time beside the free credits that lapse with the month, those that end first before others.
+    #[must_use]
+    pub fn ending(&self) -> Vec<GrantLeft> {
+        let is_with_month =
+            |of: &GrantLeft| of.credit_type == CreditType::Free && of.ends_at == Some(self.month_ends_at);
+        self.bonuses.iter().filter(|bonus| bonus.ends_at.is_some() && !is_with_month(bonus)).copied().collect()
+    }
+
     /// What of the purchased credits does not lapse with the month or before it.
     #[must_use]
     pub fn purchased_beyond_month(&self) -> Credits {
-        let ending = self.bonuses.iter().filter_map(BonusLeft::ending);
+        let is_purchased = |bonus: &&GrantLeft| bonus.credit_type == CreditType::Purchased;
         let lapsing =
-            ending.filter(|grant| grant.credit_type == CreditType::Purchased && grant.ends_at <= self.month_ends_at);
-        lapsing.fold(self.available.purchased, |left, grant| Credits::new((left.get() - grant.credits.get()).max(0)))
+            self.bonuses.iter().filter(is_purchased).filter(|bonus| bonus.ends_at <= Some(self.month_ends_at));
+        lapsing.fold(self.available.purchased, |left, grant| less(left, grant.credits))
     }
 
-    /// The same account as if it had come to `left` credits now: charges took what is more, in burn order (R5; of what never
-    /// ends, free ones first), or so many more of the month's free credits were still there.
+    /// The same account as if it had come to `left` credits now: charges took what is more, in burn order (R5), or so many more of
+    /// the month's allowance were still there.
     #[must_use]
     pub fn with_left(mut self, left: Credits) -> Balance {
         let mut over = self.available.total().get() - left.get();
         if over < 0 {
-            self.lapsing = Credits::new(self.lapsing.get() - over);
-            self.available.free = Credits::new(self.available.free.get() - over);
+            let more = Credits::new(-over);
+            let credit_type = CreditType::Free;
+            self.grants.insert(0, GrantLeft { credit_type, ends_at: Some(self.month_ends_at), credits: more });
+            for sum in [&mut self.available.free, &mut self.allowance_left, &mut self.lapsing] {
+                *sum = Credits::new(sum.get() + more.get());
+            }
             return self;
         }
-        let available = &mut self.available;
-        let mut take = |of: CreditType, there: Credits| {
-            let taken = over.min(there.get()).max(0);
-            over -= taken;
-            let pool = match of {
-                CreditType::Free => &mut available.free,
-                CreditType::Purchased => &mut available.purchased,
-            };
-            *pool = Credits::new(pool.get() - taken);
-            Credits::new(there.get() - taken)
-        };
-        // They are in the order of their ends.
-        let is_sooner = |bonus: &BonusLeft| bonus.ends_at.is_some_and(|end| end < self.month_ends_at);
-        let later = self.bonuses.partition_point(is_sooner);
-        let (sooner, later) = self.bonuses.split_at_mut(later);
-        sooner.iter_mut().for_each(|bonus| bonus.credits = take(bonus.credit_type, bonus.credits));
-        self.lapsing = take(CreditType::Free, self.lapsing);
-        later.iter_mut().for_each(|bonus| bonus.credits = take(bonus.credit_type, bonus.credits));
-        // What is still over is of packs: all else is used up.
-        take(CreditType::Purchased, Credits::LIMIT);
+        for grant in &mut self.grants {
+            let taken = Credits::new(over.min(grant.credits.get()).max(0));
+            over -= taken.get();
+            grant.credits = less(grant.credits, taken);
+            let Split { free, purchased } = Split::of(grant.credit_type, taken);
+            let available = &mut self.available;
+            (available.free, available.purchased) = (less(available.free, free), less(available.purchased, purchased));
+            let mut of_bonus = taken;
+            if grant.credit_type == CreditType::Free && grant.ends_at == Some(self.month_ends_at) {
+                self.lapsing = less(self.lapsing, taken);
+                let of_allowance = self.allowance_left.min(taken);
+                (self.allowance_left, of_bonus) = (less(self.allowance_left, of_allowance), less(taken, of_allowance));
+            }
+            let is_same =
+                |bonus: &&mut GrantLeft| (bonus.credit_type, bonus.ends_at) == (grant.credit_type, grant.ends_at);
+            if let Some(bonus) = self.bonuses.iter_mut().find(is_same) {
+                bonus.credits = less(bonus.credits, of_bonus);
+            }
+        }
+        self.grants.retain(|grant| !grant.credits.is_zero());
         self.bonuses.retain(|bonus| !bonus.credits.is_zero());
         self
     }
+}
+
+/// `some` less `taken`, which is not more.
+fn less(some: Credits, taken: Credits) -> Credits {
+    Credits::new((some.get() - taken.get()).max(0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::core::calendar::{Instant, Month};
-    use crate::core::credits::Split;
     use crate::core::ids::AccountId;
     use crate::core::ledger::AccountStatus;
 
-    /// 100 of the month, free bonuses of 10 before its end and 20 without one, purchased ones of 30 at its end, and packs of 40.
+    /// 100 of the month, free bonuses of 10 before its end and 20 without one, purchased ones of 30 at its end, and a pack of 40, which
+    /// came before the free ones without end.
     fn balance() -> Balance {
         let at = |text: &str| Instant::parse(text).expect("an instant");
-        let bonus = |credit_type, ends_at: Option<&str>, credits| BonusLeft {
+        let grant = |credit_type, ends_at: Option<&str>, credits| GrantLeft {
             credit_type,
             ends_at: ends_at.map(at),
             credits: Credits::new(credits),
         };
         let month = Month::new(2013, 3).expect("a month");
+        let sooner = grant(CreditType::Free, Some("2013-03-10T00:00:00Z"), 10);
+        let allowance = grant(CreditType::Free, Some("2013-04-01T00:00:00Z"), 100);
+        let with_month = grant(CreditType::Purchased, Some("2013-04-01T00:00:00Z"), 30);
+        let (pack, later) = (grant(CreditType::Purchased, None, 40), grant(CreditType::Free, None, 20));
         Balance {
             account: AccountId::new("acme").expect("an id"),
             at: at("2013-03-05T12:00:00Z"),
@@ -75,12 +97,10 @@ mod tests {
             month,
             allowance: Credits::new(1_500),
             month_ends_at: at("2013-04-01T00:00:00Z"),
-            lapsing: Credits::new(100),
-            bonuses: vec![
-                bonus(CreditType::Free, Some("2013-03-10T00:00:00Z"), 10),
-                bonus(CreditType::Purchased, Some("2013-04-01T00:00:00Z"), 30),
-                bonus(CreditType::Free, None, 20),
-            ],
+            allowance_left: allowance.credits,
+            lapsing: allowance.credits,
+            bonuses: vec![sooner, with_month, later],
+            grants: vec![sooner, allowance, with_month, pack, later],
             next_reset_at: None,
             next_allowance: Credits::ZERO,
             zone: chrono_tz::Tz::UTC,
@@ -95,8 +115,8 @@ mod tests {
             (195, "125 free (100 of the month), 70 purchased, bonuses 5 30 20"),
             (150, "80 free (60 of the month), 70 purchased, bonuses 30 20"),
             (85, "20 free (0 of the month), 65 purchased, bonuses 25 20"),
-            (50, "10 free (0 of the month), 40 purchased, bonuses 10"),
-            (7, "0 free (0 of the month), 7 purchased, bonuses"),
+            (50, "20 free (0 of the month), 30 purchased, bonuses 20"),
+            (7, "7 free (0 of the month), 0 purchased, bonuses 7"),
             (0, "0 free (0 of the month), 0 purchased, bonuses"),
         ] {
             let Balance { available, lapsing, bonuses, .. } = balance().with_left(Credits::new(left));

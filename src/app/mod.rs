@@ -40,7 +40,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::{CreditType, Credits, Split};
-use crate::core::forecast::EndingGrant;
+use crate::core::forecast::GrantLeft;
 use crate::core::ids::AccountId;
 use crate::core::ledger::{AccountStatus, Call, Grant, Ledger, Purchase, Refusal, Usage};
 use crate::core::transaction::{Source, Transaction};
@@ -143,26 +143,6 @@ pub struct Answer {
     pub cap: Option<UserCap>,
 }
 
-/// What is left of bonuses of one end: free credits that are not the month's allowance, or purchased ones that lapse (R13).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BonusLeft {
-    /// Of which type.
-    pub credit_type: CreditType,
-    /// When the rest of it lapses; `None` never.
-    pub ends_at: Option<Instant>,
-    /// What is left of it.
-    pub credits: Credits,
-}
-
-impl BonusLeft {
-    /// It with its end; `None` where it never ends.
-    #[must_use]
-    pub fn ending(&self) -> Option<EndingGrant> {
-        let BonusLeft { credit_type, ends_at, credits } = *self;
-        Some(EndingGrant { credit_type, ends_at: ends_at?, credits })
-    }
-}
-
 /// What an account has at an instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Balance {
@@ -188,8 +168,11 @@ pub struct Balance {
     pub allowance_left: Credits,
     /// Free credits that lapse at the end of the month, if they are not used: those, and bonuses that end with it.
     pub lapsing: Credits,
-    /// What is left of free bonuses, and of purchased ones that lapse; those that end first before those that never do.
-    pub bonuses: Vec<BonusLeft>,
+    /// What is left of bonuses, those of one type and end together: free credits that are not the allowance, or purchased ones
+    /// that lapse (R13). Those that end first before those that never do.
+    pub bonuses: Vec<GrantLeft>,
+    /// What is left of each grant, in the order in which they are used (R5).
+    pub grants: Vec<GrantLeft>,
     /// When the next ones come; `None` while the account is closed.
     pub next_reset_at: Option<Instant>,
     /// How many come then; 0 where none do.
@@ -199,16 +182,9 @@ pub struct Balance {
 }
 
 impl Balance {
-    /// What ends before the month does, in the order in which it would be used.
-    #[must_use]
-    pub fn ending(&self) -> Vec<EndingGrant> {
-        let ending = self.bonuses.iter().filter_map(BonusLeft::ending);
-        ending.filter(|grant| grant.ends_at < self.month_ends_at).collect()
-    }
-
     /// What lapses until the month's end, and at it, if it is not used: the allowance's, and bonuses of both types.
     fn ending_with_month(&self) -> Credits {
-        let is_ended = |bonus: &&BonusLeft| bonus.ends_at.is_some_and(|end| end <= self.month_ends_at);
+        let is_ended = |bonus: &&GrantLeft| bonus.ends_at.is_some_and(|end| end <= self.month_ends_at);
         let bonuses = self.bonuses.iter().filter(is_ended).map(|bonus| bonus.credits.get());
         Credits::new(bonuses.fold(self.allowance_left.get(), i64::saturating_add))
     }
@@ -376,7 +352,7 @@ pub fn balance_of(ledger: &Ledger, now: Instant) -> Result<Balance, Refusal> {
     let month_ends_at = calendar.month_end(month);
     let mut open: Vec<&Grant> = ledger.grants.values().filter(|grant| !grant.remaining.is_zero()).collect();
     open.sort_by_key(|grant| grant.burn_order());
-    let (mut allowance_left, mut lapsing, mut bonuses) = (Credits::ZERO, Credits::ZERO, Vec::<BonusLeft>::new());
+    let (mut allowance_left, mut lapsing, mut bonuses) = (Credits::ZERO, Credits::ZERO, Vec::<GrantLeft>::new());
     for grant in &open {
         let (credit_type, ends_at, credits) = (grant.credit_type, grant.expires_at, grant.remaining);
         if credit_type == CreditType::Free && ends_at == Some(month_ends_at) {
@@ -387,10 +363,15 @@ pub fn balance_of(ledger: &Ledger, now: Instant) -> Result<Balance, Refusal> {
         } else if credit_type == CreditType::Free || ends_at.is_some() {
             match bonuses.iter_mut().find(|bonus| (bonus.credit_type, bonus.ends_at) == (credit_type, ends_at)) {
                 Some(bonus) => bonus.credits = bonus.credits.plus(credits).map_err(overflow)?,
-                None => bonuses.push(BonusLeft { credit_type, ends_at, credits }),
+                None => bonuses.push(GrantLeft { credit_type, ends_at, credits }),
             }
         }
     }
+    let left_of = |grant: &Grant| GrantLeft {
+        credit_type: grant.credit_type,
+        ends_at: grant.expires_at,
+        credits: grant.remaining,
+    };
     let next_reset_at = ledger.next_reset_at(now);
     let next_month = if now < ledger.account.opened_at { month } else { month.next() };
     Ok(Balance {
@@ -406,6 +387,7 @@ pub fn balance_of(ledger: &Ledger, now: Instant) -> Result<Balance, Refusal> {
         allowance_left,
         lapsing,
         bonuses,
+        grants: open.into_iter().map(left_of).collect(),
         next_reset_at,
         next_allowance: next_reset_at.map_or(Credits::ZERO, |_| calendar.terms_in(next_month).allowance),
         zone: calendar.terms_in(month).zone,

@@ -104,7 +104,7 @@ impl App {
             daily: &daily,
             now: quarter,
             available: balance.available,
-            ending: &balance.ending(),
+            grants: &balance.grants,
             next_reset_at: balance.month_ends_at,
             pack_credits: Some(self.settings.credits.pack_credits),
         });

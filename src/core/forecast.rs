@@ -6,8 +6,8 @@
 //!
 //! The paces are rounded half up to whole credits; these figures are only for showing. Instants are reckoned from the
 //! exact quotients (a weekday's share to a billionth, rounded up) and rounded down to the microsecond, so a forecast says
-//! no later than the arithmetic does. What ends sooner is used first, so free credits are
-//! used before purchased ones that do not end (R5).
+//! no later than the arithmetic does. Credits are expected to be used in the order in which they are (R5): the allowance
+//! before packs, but a pack before free credits without an end that came after it.
 //!
 //! A forecast looks at the credits of now. Beyond the next reset that is not what will be there (free credits lapse, a
 //! new allowance comes), so [`Outlook`] answers only what an admin asks: is there a gap before the reset?
@@ -145,21 +145,22 @@ pub struct ForecastInput<'a> {
     pub now: Instant,
     /// What is available now.
     pub available: Split,
-    /// What of it ends before that reset, in the order in which it would be used.
-    pub ending: &'a [EndingGrant],
+    /// Of what it is left, in the order in which it is used. What is missing here comes last, free credits first; of what is
+    /// too much, the first was used.
+    pub grants: &'a [GrantLeft],
     /// When the next free credits are allocated, or the next month begins without.
     pub next_reset_at: Instant,
     /// Credits in a pack, where packs are sold.
     pub pack_credits: Option<Credits>,
 }
 
-/// What is left of a grant that ends within the month: a bonus, not the month's own credits.
+/// What is left of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EndingGrant {
+pub struct GrantLeft {
     /// Of which type.
     pub credit_type: CreditType,
-    /// When the rest of it lapses.
-    pub ends_at: Instant,
+    /// When the rest of it lapses; `None` never.
+    pub ends_at: Option<Instant>,
     /// What is left of it now.
     pub credits: Credits,
 }
@@ -225,18 +226,14 @@ pub fn forecast(input: &ForecastInput<'_>) -> Forecast {
     let course = recent.and_then(|recent| Course::new(input, recent));
     let is_empty = available.total() <= Credits::ZERO;
     // What will have lapsed by then serves nobody, but is there until then.
-    let Lasting { credits: available, before_free, free_until, until } =
-        lasting(course.as_ref(), input, input.next_reset_at);
+    let lasting = lasting(course.as_ref(), input, &in_order(input), input.next_reset_at);
 
     let to_reset = micros_until(now, input.next_reset_at);
     let used_up = |credits: Credits, until: Instant| {
         course.as_ref().map(|course| course.used_up_after_micros(credits).max(micros_until(now, until)))
     };
-    let free_and_before = match available.free {
-        Credits::ZERO => Credits::ZERO,
-        free => Credits::new(free.get() + before_free.get()),
-    };
-    let (free_micros, total_micros) = (used_up(free_and_before, free_until), used_up(available.total(), until));
+    let free_micros = used_up(lasting.through_free, lasting.free_until);
+    let total_micros = used_up(lasting.total, lasting.until);
     let outlook = match (free_micros, total_micros) {
         _ if is_empty => Outlook::Empty,
         (_, Some(total)) if total < to_reset => Outlook::RunsOut,
@@ -255,11 +252,11 @@ pub fn forecast(input: &ForecastInput<'_>) -> Forecast {
         free_runs_out_at: at(free_micros),
         runs_out_at: at(total_micros),
         outlook,
-        left: recent.map(|_| course.as_ref().map_or(available, |course| course.left(available, to_reset))),
+        left: recent.map(|_| lasting.left),
         packs_needed: input
             .pack_credits
             .zip(course.as_ref())
-            .map(|(pack, course)| course.packs(available, pack, to_reset)),
+            .map(|(pack, course)| course.packs(lasting.total, pack, to_reset)),
     }
 }
 
@@ -277,54 +274,79 @@ pub fn left_by_day(input: &ForecastInput<'_>) -> Vec<(Instant, Split)> {
         ends.push(calendar.day_end(day).min(next_reset_at));
         day = next_day(day);
     }
-    let left = |end| course.left(lasting(Some(&course), input, end).credits, micros_until(now, end));
-    ends.into_iter().map(|end| (end, left(end))).collect()
+    let order = in_order(input);
+    ends.into_iter().map(|end| (end, lasting(Some(&course), input, &order, end).left)).collect()
 }
 
-/// What is available without what will have lapsed unused.
+/// All that is available, in the order in which it is used.
+fn in_order(input: &ForecastInput<'_>) -> Vec<GrantLeft> {
+    let mut rest = input.available;
+    let listed = input.grants.iter().rev().map(|grant| {
+        let there = match grant.credit_type {
+            CreditType::Free => &mut rest.free,
+            CreditType::Purchased => &mut rest.purchased,
+        };
+        let credits = grant.credits.min(*there).max(Credits::ZERO);
+        *there = Credits::new(there.get() - credits.get());
+        GrantLeft { credits, ..*grant }
+    });
+    let mut order: Vec<GrantLeft> = listed.collect();
+    order.reverse();
+    let unlisted = [CreditType::Free, CreditType::Purchased];
+    order.extend(unlisted.map(|of| GrantLeft {
+        credit_type: of,
+        ends_at: None,
+        credits: rest.get(of).max(Credits::ZERO),
+    }));
+    order
+}
+
+/// What becomes of what is available until some instant.
 struct Lasting {
-    credits: Split,
-    /// Purchased credits that are used before free ones, as they end sooner (R5).
-    before_free: Credits,
+    /// All but what lapses unused until then.
+    total: Credits,
+    /// As far as the last free credits, with what is used before them.
+    through_free: Credits,
+    /// What is left at that instant.
+    left: Split,
     /// When the last of what lapses does, of free credits: until then some are there. Now, where none does.
     free_until: Instant,
     /// The same of free and purchased ones.
     until: Instant,
 }
 
-/// What is available, without what will have lapsed unused by `until`; without a course, nothing is used.
+/// What becomes of grants in `order` until `until`; without a course, nothing is used.
 ///
 /// A grant is used from where those before it are used up, until it ends: what is expected to be used until then and was not
-/// taken from them comes from it, the rest lapses.
-fn lasting(course: Option<&Course<'_>>, input: &ForecastInput<'_>, until: Instant) -> Lasting {
-    let (mut left, mut before_free) = (input.available, Credits::ZERO);
+/// taken from them comes from it, the rest lapses. What ends at the reset is there just before it.
+fn lasting(course: Option<&Course<'_>>, input: &ForecastInput<'_>, order: &[GrantLeft], until: Instant) -> Lasting {
+    let used_by = |at| course.map_or(Credits::ZERO, |course| course.used_by(at));
+    let used_in_all = used_by(until);
+    let (mut taken_before, mut total) = (0, 0);
     let (mut free_until, mut some_until) = (input.now, input.now);
-    let mut ending: Vec<&EndingGrant> = input.ending.iter().filter(|grant| grant.ends_at <= until).collect();
-    ending.sort_by_key(|grant| grant.ends_at);
-    let mut before = Credits::ZERO;
-    for grant in ending {
-        let used = course.map_or(Credits::ZERO, |course| course.used_by(grant.ends_at));
-        let taken = (used.get() - before.get()).clamp(0, grant.credits.get().max(0));
-        before = Credits::new(before.get() + taken);
-        let lapsed = grant.credits.get() - taken;
-        if lapsed > 0 {
-            some_until = some_until.max(grant.ends_at);
-        }
-        let there = match grant.credit_type {
+    let (mut through_free, mut left) = (0, Split::ZERO);
+    for grant in order {
+        let credits = grant.credits.get();
+        let end = grant.ends_at.filter(|end| *end <= until && *end < input.next_reset_at);
+        let used = end.map_or(used_in_all, used_by);
+        let taken = (used.get() - taken_before).clamp(0, credits);
+        taken_before += taken;
+        let lapses_at = end.filter(|_| taken < credits);
+        let (there, rest) = if lapses_at.is_some() { (taken, 0) } else { (credits, credits - taken) };
+        total += there;
+        some_until = some_until.max(lapses_at.unwrap_or(some_until));
+        let of_type = match grant.credit_type {
             CreditType::Free => {
-                if lapsed > 0 {
-                    free_until = free_until.max(grant.ends_at);
-                }
+                free_until = free_until.max(lapses_at.unwrap_or(free_until));
+                through_free = if there > 0 { total } else { through_free };
                 &mut left.free
             }
-            CreditType::Purchased => {
-                before_free = Credits::new(before_free.get() + taken);
-                &mut left.purchased
-            }
+            CreditType::Purchased => &mut left.purchased,
         };
-        *there = Credits::new((there.get() - lapsed).max(0));
+        *of_type = Credits::new(of_type.get() + rest);
     }
-    Lasting { credits: left, before_free, free_until, until: some_until }
+    let (total, through_free) = (Credits::new(total), Credits::new(through_free));
+    Lasting { total, through_free, left, free_until, until: some_until }
 }
 
 /// Credits used in some time.
@@ -441,21 +463,9 @@ impl<'a> Course<'a> {
         Credits::new(i64::try_from(used).unwrap_or(i64::MAX).min(Credits::LIMIT.get()))
     }
 
-    /// What is left of `available` after `micros`: free credits are used first.
-    fn left(&self, available: Split, micros: i64) -> Split {
-        let used = self.used_parts(micros) / self.parts_per_credit;
-        let after = |there: Credits, used: i128| {
-            let rest = i128::from(there.get()) - used;
-            (Credits::new(i64::try_from(rest.max(0)).unwrap_or(0)), (-rest).max(0))
-        };
-        let (free, more) = after(available.free, used);
-        let (purchased, _) = after(available.purchased, more);
-        Split { free, purchased }
-    }
-
     /// How many packs are used with all of `available` in the coming `micros`, the last one perhaps in part.
-    fn packs(&self, available: Split, pack: Credits, micros: i64) -> i64 {
-        let short = (self.used_parts(micros) - self.parts(available.total())).max(0);
+    fn packs(&self, available: Credits, pack: Credits, micros: i64) -> i64 {
+        let short = (self.used_parts(micros) - self.parts(available)).max(0);
         let pack = self.parts(pack.max(Credits::new(1)));
         i64::try_from((short - 1).div_euclid(pack) + 1).unwrap_or(i64::MAX)
     }

@@ -1,13 +1,13 @@
 //! `scan`: finds accounts at or below an alert level, writes the alert and the notices about it (DESIGN 5).
 
 use super::{Done, JobError, Kit, Problem, Run, log_written};
-use crate::app::{Balance, BonusLeft, balance_of};
+use crate::app::{Balance, balance_of};
 use crate::config::AlertSettings;
 use crate::core::alert::{AlertPlan, AlertState, Crossing, OpenAlert, Opened, plan_alerts, quiet};
 use crate::core::calendar::Instant;
 use crate::core::counting::counted;
 use crate::core::credits::{Credits, Split};
-use crate::core::forecast::{DailyUse, EndingGrant, ForecastInput, forecast};
+use crate::core::forecast::{DailyUse, ForecastInput, forecast};
 use crate::core::ids::{AccountId, LevelName};
 use crate::core::ledger::AccountStatus;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
@@ -406,7 +406,7 @@ fn resolved(kit: &Kit, record: &AccountRecord, balance: &Balance, alert: &OpenAl
         opened_at: alert.opened_at,
         available: balance.available,
         lapsing: balance.lapsing,
-        ending: ending(balance),
+        ending: balance.ending(),
         next_reset_at: balance.month_ends_at,
     }
 }
@@ -421,14 +421,9 @@ fn lapsing(kit: &Kit, record: &AccountRecord, balance: &Balance) -> LapseSoon {
         lapses_at: balance.month_ends_at,
         lapsing: balance.lapsing,
         purchased: balance.purchased_beyond_month(),
-        ending: ending(balance),
+        ending: balance.ending(),
         next_allowance: next_allowance(record, balance),
     }
-}
-
-/// What lapses at some time beside the free credits of the month.
-fn ending(balance: &Balance) -> Vec<EndingGrant> {
-    balance.bonuses.iter().filter_map(BonusLeft::ending).collect()
 }
 
 fn next_allowance(record: &AccountRecord, balance: &Balance) -> Credits {
@@ -457,7 +452,7 @@ fn facts_of(kit: &Kit, finding: &Finding, daily: &DailyUse, prices: &PriceMatrix
         threshold,
         available: balance.available,
         lapsing: balance.lapsing,
-        ending: ending(balance),
+        ending: balance.ending(),
         held: balance.held.total(),
         allowance: balance.allowance,
         next_allowance: next_allowance(record, balance),
@@ -466,7 +461,7 @@ fn facts_of(kit: &Kit, finding: &Finding, daily: &DailyUse, prices: &PriceMatrix
             daily,
             now,
             available: balance.available,
-            ending: &balance.ending(),
+            grants: &balance.grants,
             next_reset_at,
             pack_credits: Some(credits.pack_credits),
         }),

@@ -3,7 +3,7 @@
 use super::tests::{TEMPLATES, at, low_credit, mailbox, statement};
 use super::*;
 use crate::core::credits::{CreditType, Credits};
-use crate::core::forecast::EndingGrant;
+use crate::core::forecast::GrantLeft;
 
 /// The first line, and why it came.
 fn lines(facts: &LowCredit) -> String {
@@ -29,9 +29,9 @@ fn a_notice_that_free_credits_lapse_says_what_else_does() {
         let message = TEMPLATES.lapse_soon(facts, &mailbox("Ann", "ann@example.com"), at()).expect("a message");
         message.text.lines().next().unwrap_or_default().to_owned()
     };
-    let bonus = EndingGrant {
+    let bonus = GrantLeft {
         credit_type: CreditType::Purchased,
-        ends_at: sample_lapse_soon().lapses_at,
+        ends_at: Some(sample_lapse_soon().lapses_at),
         credits: Credits::new(1),
     };
     let facts = LapseSoon { purchased: Credits::new(1), ending: vec![bonus], ..sample_lapse_soon() };

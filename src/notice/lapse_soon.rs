@@ -4,7 +4,7 @@ use super::words::{About, endings, moment};
 use super::{NoticeError, Templates};
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::Credits;
-use crate::core::forecast::EndingGrant;
+use crate::core::forecast::GrantLeft;
 use crate::core::ids::AccountId;
 use crate::core::locale::Locale;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
@@ -31,7 +31,7 @@ pub struct LapseSoon {
     /// What was purchased, and stays when the month ends.
     pub purchased: Credits,
     /// What of the others lapses at some time: bonuses, in the order of their ends.
-    pub ending: Vec<EndingGrant>,
+    pub ending: Vec<GrantLeft>,
     /// The free credits that come when the month ends.
     pub next_allowance: Credits,
 }

@@ -5,7 +5,7 @@ use super::{NoticeError, TITLE_CHARS_MAX, Templates};
 use crate::core::alert::Crossing;
 use crate::core::calendar::{Calendar, Instant, Month, Terms};
 use crate::core::credits::{CreditType, Credits, Split};
-use crate::core::forecast::{DailyUse, EndingGrant, Forecast, ForecastInput, Outlook, forecast};
+use crate::core::forecast::{DailyUse, Forecast, ForecastInput, GrantLeft, Outlook, forecast};
 use crate::core::ids::{AccountId, LevelName};
 use crate::core::locale::Locale;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
@@ -45,7 +45,7 @@ pub struct LowCredit {
     /// Those of the free ones that lapse when the month ends.
     pub lapsing: Credits,
     /// What of the others lapses at some time: bonuses, in the order of their ends.
-    pub ending: Vec<EndingGrant>,
+    pub ending: Vec<GrantLeft>,
     /// What is on hold beside these.
     pub held: Credits,
     /// Free credits of this month.
@@ -128,7 +128,8 @@ fn view(facts: &LowCredit) -> View<'_> {
         listed(&titles, STOPS_SHOWN_MAX)
     };
     // Where the pace alone would not have used the last of them by then.
-    let lapse_at = |at: Option<Instant>| at.is_some_and(|at| facts.ending.iter().any(|grant| grant.ends_at == at));
+    let lapse_at =
+        |at: Option<Instant>| at.is_some_and(|at| facts.ending.iter().any(|grant| grant.ends_at == Some(at)));
     View {
         about: About::of(&facts.account, &facts.account_name, zone, locale),
         level: &facts.crossing.level,
@@ -198,7 +199,7 @@ fn sample_after(history_days: i64, used: i64, free: i64, purchased: i64) -> LowC
 }
 
 /// The same, some of which are bonuses that end before the month does.
-fn sample_with(history_days: i64, used: i64, (free, purchased): (i64, i64), ending: &[EndingGrant]) -> LowCredit {
+fn sample_with(history_days: i64, used: i64, (free, purchased): (i64, i64), ending: &[GrantLeft]) -> LowCredit {
     let now = Instant::from_micros(1_362_502_800_000_000); // 2013-03-05T12:00:00-05:00
     let next_reset_at = Instant::from_micros(1_364_788_800_000_000); // 2013-04-01T00:00:00-04:00
     let (zone, allowance) = (Tz::America__New_York, Credits::new(1_500));
@@ -213,8 +214,15 @@ fn sample_with(history_days: i64, used: i64, (free, purchased): (i64, i64), endi
     let actions = actions.map(str::to_owned).to_vec();
     let pack = Pack { credits: Credits::new(2_500), price: Money { minor: 2_500, currency: "USD".to_owned() } };
     let pack_credits = Some(pack.credits);
-    let input =
-        ForecastInput { calendar: &calendar, daily: &daily, now, available, ending, next_reset_at, pack_credits };
+    let input = ForecastInput {
+        calendar: &calendar,
+        daily: &daily,
+        now,
+        available,
+        grants: ending,
+        next_reset_at,
+        pack_credits,
+    };
     LowCredit {
         account: AccountId::new("acme").unwrap_or_else(|_| unreachable!("a valid id")),
         account_name: "Acme".to_owned(),
@@ -276,8 +284,11 @@ pub(super) fn samples() -> Vec<LowCredit> {
 pub(super) fn bonus_samples() -> [LowCredit; 2] {
     // 2013-03-05T13:00:00-05:00 and behind it.
     let end = |days| Instant::from_micros(1_362_506_400_000_000).plus_days(days);
-    let grant =
-        |credit_type, days, credits| EndingGrant { credit_type, ends_at: end(days), credits: Credits::new(credits) };
+    let grant = |credit_type, days, credits| GrantLeft {
+        credit_type,
+        ends_at: Some(end(days)),
+        credits: Credits::new(credits),
+    };
     let (free, purchased) = (CreditType::Free, CreditType::Purchased);
     let many =
         [grant(free, 0, 1), grant(purchased, 1, 40), grant(free, 2, 100), grant(free, 3, 20), grant(purchased, 50, 30)];

@@ -5,7 +5,7 @@ use super::{NoticeError, Templates};
 use crate::core::alert::Crossing;
 use crate::core::calendar::Instant;
 use crate::core::credits::{Credits, Split};
-use crate::core::forecast::EndingGrant;
+use crate::core::forecast::GrantLeft;
 use crate::core::ids::{AccountId, LevelName};
 use crate::core::locale::Locale;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
@@ -32,7 +32,7 @@ pub struct Resolved {
     /// Those of the free ones that lapse when the month ends.
     pub lapsing: Credits,
     /// What of the others lapses at some time: bonuses, in the order of their ends.
-    pub ending: Vec<EndingGrant>,
+    pub ending: Vec<GrantLeft>,
     /// When the month ends, and the next free credits are allocated.
     pub next_reset_at: Instant,
 }

@@ -5,7 +5,7 @@
 
 use super::SUBJECT_NAME_CHARS_MAX;
 use crate::core::calendar::{Instant, Month};
-use crate::core::forecast::EndingGrant;
+use crate::core::forecast::GrantLeft;
 use crate::core::ids::{AccountId, TEXT_CHARS_MAX, cut_text};
 use crate::core::locale::Locale;
 use crate::core::outbox::one_line;
@@ -96,13 +96,14 @@ impl<'a> About<'a> {
 /// `700 free bonus credits lapse on 5 March 2013, 13:00 EST if unused.`: a sentence for each of `ending`, which are in the order of their
 /// ends, and one for those beyond the first few. Empty for none.
 #[must_use]
-pub(super) fn endings(ending: &[EndingGrant], zone: Tz, locale: Locale) -> String {
-    let sentence = |EndingGrant { credit_type, ends_at, credits }: &EndingGrant| {
-        let (credits, of) = (credits.get(), credit_type.as_str());
+pub(super) fn endings(ending: &[GrantLeft], zone: Tz, locale: Locale) -> String {
+    let sentence = |GrantLeft { credit_type, ends_at, credits }: &GrantLeft| {
+        let (credits, of, ends_at) = (credits.get(), credit_type.as_str(), (*ends_at)?);
         let lapse = if credits == 1 { "credit lapses" } else { "credits lapse" };
-        format!("{} {of} bonus {lapse} on {} if unused.", locale.number(credits), moment(*ends_at, zone, locale))
+        let at = moment(ends_at, zone, locale);
+        Some(format!("{} {of} bonus {lapse} on {at} if unused.", locale.number(credits)))
     };
-    let mut sentences: Vec<String> = ending.iter().take(ENDINGS_SHOWN_MAX).map(sentence).collect();
+    let mut sentences: Vec<String> = ending.iter().take(ENDINGS_SHOWN_MAX).filter_map(sentence).collect();
     let more: i128 = ending.iter().skip(ENDINGS_SHOWN_MAX).map(|grant| i128::from(grant.credits.get())).sum();
     if more > 0 {
         let lapse = if more == 1 { "credit lapses" } else { "credits lapse" };

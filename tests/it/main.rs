@@ -14,6 +14,7 @@ mod crash;
 mod delivery;
 mod demo;
 mod desk;
+mod foreseen;
 mod fuzz;
 mod import;
 mod jobs;

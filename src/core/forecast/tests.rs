@@ -40,7 +40,7 @@ fn micros(day: &DayUse, now: Instant) -> i64 {
 fn foresee(calendar: &Calendar, daily: &DailyUse, now: Instant, available: Split) -> Forecast {
     let next_reset_at = calendar.month_end(calendar.month_of(now));
     let pack_credits = Some(Credits::new(100));
-    forecast(&ForecastInput { calendar, daily, now, available, ending: &[], next_reset_at, pack_credits })
+    forecast(&ForecastInput { calendar, daily, now, available, grants: &[], next_reset_at, pack_credits })
 }
 
 /// At noon of Tuesday, 5 March 2013, too early for a pattern.
@@ -69,16 +69,16 @@ fn words_say_what_the_pace_covers() {
 fn what_ends_before_the_reset_does_not_last_until_it() {
     let (now, calendar) = (at("2013-03-05T12:00:00Z"), calendar("UTC"));
     let next_reset_at = at("2013-04-01T00:00:00Z");
-    let foresee = |per_day: i64, available: Split, ending: &[(CreditType, &str, i64)]| {
+    let foresee = |per_day: i64, available: Split, grants: &[(CreditType, &str, i64)]| {
         let daily = used_by(&calendar, now.plus_days(-30), now, |_| per_day);
-        let grant = |(credit_type, end, credits): &(CreditType, &str, i64)| EndingGrant {
+        let grant = |(credit_type, end, credits): &(CreditType, &str, i64)| GrantLeft {
             credit_type: *credit_type,
-            ends_at: at(end),
+            ends_at: Some(at(end)),
             credits: Credits::new(*credits),
         };
-        let ending: Vec<EndingGrant> = ending.iter().map(grant).collect();
-        let (calendar, daily, ending) = (&calendar, &daily, ending.as_slice());
-        forecast(&ForecastInput { calendar, daily, now, available, ending, next_reset_at, pack_credits: None })
+        let grants: Vec<GrantLeft> = grants.iter().map(grant).collect();
+        let (calendar, daily, grants) = (&calendar, &daily, grants.as_slice());
+        forecast(&ForecastInput { calendar, daily, now, available, grants, next_reset_at, pack_credits: None })
     };
     // Ten a day for 26.5 days; of 700 that end after two days, 680 lapse.
     let bonus = (CreditType::Free, "2013-03-07T12:00:00Z", 700);
@@ -423,7 +423,7 @@ proptest! {
             daily: &daily,
             now,
             available: split(free, purchased),
-            ending: &[],
+            grants: &[],
             next_reset_at: Instant::from_micros(reset),
             pack_credits: Some(Credits::new(pack)),
         };

@@ -75,7 +75,7 @@ mod tests {
             daily: &daily,
             now,
             available: Split { free: Credits::new(free), purchased: Credits::new(purchased) },
-            ending: &[],
+            grants: &[],
             next_reset_at: Instant::parse("2026-03-31T22:00:00Z").expect("an instant"),
             pack_credits: None,
         })

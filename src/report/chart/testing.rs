@@ -31,7 +31,7 @@ pub(super) fn marked_at(used: i64, history_days: i64, free: i64, purchased: i64)
         daily: &daily,
         now,
         available: Split { free: Credits::new(free), purchased: Credits::new(purchased) },
-        ending: &[],
+        grants: &[],
         next_reset_at: "2026-03-31T22:00:00Z".parse().expect("an instant"),
         pack_credits: None,
     };

@@ -1,7 +1,8 @@
 //! What the API answers: the same figures under the same names as `creditd ... -o json` shows.
 
-use crate::app::{Answer, Balance as AppBalance, BonusLeft, UserCap};
+use crate::app::{Answer, Balance as AppBalance, UserCap};
 use crate::core::credits::Split;
+use crate::core::forecast::GrantLeft;
 use crate::core::ids::AccountId;
 use crate::core::price::Action as CoreAction;
 use crate::core::transaction::{Transaction as CoreTransaction, touched};
@@ -346,7 +347,7 @@ pub(super) struct Bonus {
 }
 
 impl Bonus {
-    fn of(bonus: &BonusLeft) -> Bonus {
+    fn of(bonus: &GrantLeft) -> Bonus {
         Bonus {
             credit_type: bonus.credit_type.as_str(),
             ends_at: text(bonus.ends_at.as_ref()),

@@ -1,0 +1,119 @@
+//! What is foreseen to be left, against what is left of a ledger from which the pace is really taken: in the order in which
+//! credits are used (R5), whatever was granted and bought when, and whatever lapses on the way.
+
+use crate::support::{account, default_prices, instant, purchase, usage};
+use creditd::app::balance_of;
+use creditd::core::calendar::Instant;
+use creditd::core::credits::{CreditType, Credits, Split};
+use creditd::core::forecast::{DailyUse, ForecastInput, Outlook, forecast, left_by_day};
+use creditd::core::ids::Key;
+use creditd::core::ledger::{Bonus, Call, Ledger, Purchase, Usage};
+use proptest::prelude::*;
+
+/// The day of March from which on it is foreseen: too early for a pattern of the week.
+const TODAY: i64 = 11;
+
+/// What an account got on a day of March before today.
+#[derive(Clone, Debug)]
+enum Got {
+    Pack,
+    /// That lapses at the beginning of a day of March, of the reset, or never.
+    Bonus(CreditType, Option<i64>),
+}
+
+fn got() -> impl Strategy<Value = (i64, Got, i64)> {
+    let credit_type = prop::sample::select(vec![CreditType::Free, CreditType::Purchased]);
+    let bonus = (credit_type, prop::option::of(TODAY + 1..=32)).prop_map(|(of, end)| Got::Bonus(of, end));
+    (1..TODAY, prop_oneof![Just(Got::Pack), bonus], 1_i64..600)
+}
+
+/// The beginning of a day of March.
+fn day(number: i64) -> Instant {
+    instant("2013-03-01T00:00:00Z").plus_days(number - 1)
+}
+
+fn call((at, (_, got, credits)): (usize, &(i64, Got, i64))) -> Call {
+    let credits = Credits::new(*credits);
+    match got {
+        Got::Pack => Call::Purchase(Purchase { pack_credits: credits, ..purchase(1, &format!("pack-{at}")) }),
+        Got::Bonus(credit_type, end) => Call::Bonus(Bonus {
+            key: Key::new(&format!("bonus-{at}")).expect("a key"),
+            credit_type: *credit_type,
+            credits,
+            expires_at: end.map(day),
+            comment: "why".to_owned(),
+        }),
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_foreseen_comes(mut all_got in prop::collection::vec(got(), 0..7), per_day in 1_i64..200) {
+        all_got.sort_by_key(|(day, ..)| *day);
+        let prices = default_prices();
+        let mut ledger = Ledger::new(account("acme", "UTC", "2013-03-01"));
+        for one in all_got.iter().enumerate() {
+            ledger.apply(&call(one), &prices, day(one.1.0)).expect("got");
+        }
+        let (now, reset, calendar) = (day(TODAY), day(32), ledger.account.calendar.clone());
+        let mut daily = DailyUse::unused(&calendar, ledger.account.opened_at, now);
+        (1..=7).for_each(|ago| daily.add(now.plus_days(-ago), Credits::new(per_day)));
+        let balance = balance_of(&ledger, now).expect("a balance");
+        let input = ForecastInput {
+            calendar: &calendar,
+            daily: &daily,
+            now,
+            available: balance.available,
+            grants: &balance.grants,
+            next_reset_at: reset,
+            pack_credits: None,
+        };
+        let (told, foreseen) = (forecast(&input), left_by_day(&input));
+
+        let (mut came, mut is_short) = (Vec::new(), false);
+        for number in TODAY..32 {
+            // All of it at the end of the day, for half a credit cannot be taken.
+            let (at, end) = (day(number + 1).plus_micros(-1), day(number + 1));
+            let there = balance_of(&ledger, at).expect("a balance").available.total().get();
+            is_short |= there < per_day;
+            if there > 0 {
+                let taken = Usage { quantity: per_day.min(there), ..usage("translation", &format!("day-{number}")) };
+                ledger.apply(&Call::Charge(taken), &prices, at).expect("there is enough");
+            }
+            // What lapses at the reset is there just before it.
+            let looked_at = if end == reset { at } else { end };
+            came.push((end, balance_of(&ledger, looked_at).expect("a balance").available));
+        }
+        prop_assert_eq!(&foreseen, &came);
+        prop_assert_eq!(told.left, came.last().map(|(_, left)| *left));
+        prop_assert_eq!(matches!(told.outlook, Outlook::RunsOut | Outlook::Empty), is_short);
+        prop_assert!(told.outlook != Outlook::PurchasedCover || told.left.is_some_and(|left| left.free.is_zero()));
+    }
+}
+
+/// A pack that is older than a bonus without an end is used before it.
+#[test]
+fn an_older_pack_goes_before_a_bonus_without_an_end() {
+    let mut ledger = Ledger::new(account("acme", "UTC", "2013-03-01"));
+    let all_got = [(1, Got::Pack, 500), (2, Got::Bonus(CreditType::Free, None), 300)];
+    for one in all_got.iter().enumerate() {
+        ledger.apply(&call(one), &default_prices(), day(one.1.0)).expect("got");
+    }
+    let (now, calendar) = (day(TODAY), ledger.account.calendar.clone());
+    let mut daily = DailyUse::unused(&calendar, ledger.account.opened_at, now);
+    // A hundred a day, for 21 days: all of the month's 1,500, all of the pack and a hundred of the bonus.
+    daily.add(now, Credits::new(700));
+    let balance = balance_of(&ledger, now).expect("a balance");
+    let input = ForecastInput {
+        calendar: &calendar,
+        daily: &daily,
+        now,
+        available: balance.available,
+        grants: &balance.grants,
+        next_reset_at: day(32),
+        pack_credits: None,
+    };
+    let told = forecast(&input);
+    assert_eq!(told.left, Some(Split { free: Credits::new(200), purchased: Credits::ZERO }));
+    assert_eq!((told.outlook, told.free_runs_out_at), (Outlook::FreeLast, told.runs_out_at));
+}
