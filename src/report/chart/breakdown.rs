@@ -21,8 +21,10 @@ const NAME_WIDTH: i64 = 1_760;
 const FIGURE_WIDTH: i64 = 900;
 
 /// What one group consumed, or all others.
+#[derive(Default)]
 struct Series {
     name: String,
+    is_others: bool,
     free: i64,
     purchased: i64,
     /// Per bar of the chart.
@@ -65,7 +67,7 @@ fn series(model: &ReportModel, breakdown: Breakdown) -> Vec<Series> {
     let mut known: BTreeMap<Of, usize> = BTreeMap::new();
     for (key, line) in uses(model) {
         let at = *known.entry(key).or_insert_with(|| {
-            series.push(Series { name: name_of(key, model, breakdown), free: 0, purchased: 0, bars: Vec::new() });
+            series.push(Series { name: name_of(key, model, breakdown), ..Series::default() });
             series.len() - 1
         });
         let consumed = line.figures.consumed.get().max(0);
@@ -84,14 +86,20 @@ fn series(model: &ReportModel, breakdown: Breakdown) -> Vec<Series> {
     let mut places: BTreeMap<usize, usize> = order.iter().copied().zip(0..).collect();
     for at in order {
         let Series { name, free, purchased, .. } = &series[at];
-        drawn.push(Series { name: name.clone(), free: *free, purchased: *purchased, bars: vec![0; bars] });
+        drawn.push(Series {
+            name: name.clone(),
+            is_others: false,
+            free: *free,
+            purchased: *purchased,
+            bars: vec![0; bars],
+        });
     }
     if !others.is_empty() {
         places.extend(others.iter().map(|at| (*at, apart)));
         let sum = |of: fn(&Series) -> i64| others.iter().fold(0_i64, |sum, at| sum.saturating_add(of(&series[*at])));
         let (free, purchased) = (sum(|one| one.free), sum(|one| one.purchased));
         let name = counted(others.len() as u64, &format!("other {breakdown}"));
-        drawn.push(Series { name, free, purchased, bars: vec![0; bars] });
+        drawn.push(Series { name, is_others: true, free, purchased, bars: vec![0; bars] });
     }
     for (key, line) in uses(model) {
         let place = known.get(&key).and_then(|at| places.get(at));
@@ -134,7 +142,7 @@ fn name_of((text, account): Of, model: &ReportModel, by: Breakdown) -> String {
     account.map_or_else(|| name.clone(), |account| format!("{name} · {account}"))
 }
 
-/// What one bar is, where it is not one period, and who is one user.
+/// What one bar is, where it is not one period, or what is not drawn, and who is one user.
 fn note(model: &ReportModel, breakdown: Breakdown, bar: Option<String>) -> Option<String> {
     let is_of_all = breakdown == Breakdown::User && model.spec.scope() == Scope::Platform;
     let one = is_of_all.then(|| "Users of the same id in several accounts are one here.".to_owned());
@@ -190,7 +198,9 @@ fn stacked(model: &ReportModel, breakdown: Breakdown, series: &[Series], frame: 
 /// A bar across for each group, with its figure: one period has nothing to stack.
 fn across(model: &ReportModel, breakdown: Breakdown, series: &[Series], frame: Frame) -> Option<Chart> {
     let locale = frame.locale();
-    let most = series.iter().map(Series::total).max()?;
+    // All others together would dwarf those who stand for themselves.
+    let apart = series.iter().filter(|one| !one.is_others).map(Series::total).max()?;
+    let (drawn, left_out): (Vec<_>, Vec<_>) = series.iter().partition(|one| !one.is_others || one.total() <= apart);
     let is_wide = matches!(frame, Frame::Wide(_));
     let name_width = if is_wide { NAME_WIDTH } else { NAME_WIDTH * 7 / 8 };
     let figure_width = if is_wide { FIGURE_WIDTH } else { FIGURE_WIDTH * 7 / 8 };
@@ -198,8 +208,8 @@ fn across(model: &ReportModel, breakdown: Breakdown, series: &[Series], frame: F
     let mut shapes = Vec::new();
     let text = |x, y, anchor, class, text: String| Shape::Text { x, y, anchor, class, text };
     let mut y = 60;
-    for one in series {
-        let (whole, free) = (scaled(one.total(), most, length).max(10), scaled(one.free, most, length));
+    for one in drawn {
+        let (whole, free) = (scaled(one.total(), apart, length).max(10), scaled(one.free, apart, length));
         let part = |from: i64, to: i64, paint| Rect { x: left + from, y, width: to - from, height: THICK, paint };
         let parts = [part(0, free, Paint::FREE), part(free, whole.max(free), Paint::PURCHASED)];
         let title = format!(
@@ -221,11 +231,13 @@ fn across(model: &ReportModel, breakdown: Breakdown, series: &[Series], frame: F
     let height = keys(&mut shapes, frame, foot, &legend);
     let title = format!("Credits consumed by {breakdown}");
     let description = description(model, breakdown, series, locale);
+    let left_out =
+        left_out.first().map(|others| format!("Not drawn: {}, {} in all.", others.name, locale.number(others.total())));
     Some(Chart {
         id: "breakdown",
         title,
         description,
-        note: note(model, breakdown, None),
+        note: note(model, breakdown, left_out),
         width: frame.width(),
         height,
         shapes,
@@ -285,6 +297,23 @@ mod tests {
         model.spec = model.spec.with_filters(filters).expect("a breakdown");
         let chart = chart(&model, Subject::Breakdown, Frame::PLAIN).expect("something was consumed");
         insta::assert_snapshot!(chart.description, @"Credits consumed by user. Only action erase or none. March 2026: 1,300 consumed, =ann 1,200 and שרה 🦊 100.");
+    }
+
+    /// All others together are drawn beside the largest only where they are no larger.
+    #[test]
+    fn others_dwarf_nobody() {
+        let of = |count: usize| {
+            let names: Vec<String> = (1..=count).map(|at| format!("action-{at}")).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let model = usage(MARCH, Grouping::Range, Breakdown::Action, &names);
+            chart(&model, Subject::Breakdown, Frame::PLAIN).expect("something was consumed")
+        };
+        let all = of(7);
+        assert_eq!((all.note.as_deref(), texts(&all, "name").len()), (None, 7 * 2 + 2));
+        let few = of(9);
+        insta::assert_snapshot!(few.note.as_deref().unwrap_or_default(), @"Not drawn: 3 other actions, 15,450 in all.");
+        insta::assert_snapshot!(texts(&few, "name").join(" | "), @"action-1 | 5,500 | action-2 | 5,450 | action-3 | 5,400 | action-4 | 5,350 | action-5 | 5,300 | action-6 | 5,250 | Free | Purchased");
+        assert!(few.description.contains("3 other actions"), "{}", few.description);
     }
 
     /// `ann` of one account is not `ann` of another.
