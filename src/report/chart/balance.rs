@@ -228,8 +228,9 @@ fn signs(plot: &mut Plot, steps: &[Step], edges: &[i64]) -> bool {
 fn description(steps: &[Step], model: &ReportModel, locale: Locale) -> String {
     let (first, last) = (&steps[0], &steps[steps.len() - 1]);
     let least = steps.iter().min_by_key(|step| step.least()).unwrap_or(first);
+    let others = steps.iter().filter(|step| step.least() == least.least()).count() > 1;
     let mut said = format!(
-        "What was there at the end of each {}, {}: {} at first, {} at last ({} free and {} purchased), and the least {} {}.",
+        "What was there at the end of each {}, {}: {} at first, {} at last ({} free and {} purchased), and the least {}{}.",
         model.spec.grouping(),
         days_in(DateRange::new(first.range.from(), last.range.to()).unwrap_or(first.range), locale),
         locale.number(first.total()),
@@ -237,14 +238,14 @@ fn description(steps: &[Step], model: &ReportModel, locale: Locale) -> String {
         locale.number(last.free_after),
         locale.number(last.purchased_after),
         locale.number(least.least()),
-        when(least.range, locale),
+        when(least.range, others, locale),
     );
     for (what, of) in [("purchased", (|step| step.bought) as fn(&Step) -> i64), ("lapsed", |step| step.lapsed)] {
         let all: Vec<&Step> = steps.iter().filter(|step| of(step) > 0).collect();
         let sum = all.iter().fold(0_i64, |sum, step| sum.saturating_add(of(step)));
         match all.as_slice() {
             [] => {}
-            [one] => said += &format!(" {} {what} {}.", locale.number(sum), when(one.range, locale)),
+            [one] => said += &format!(" {} {what}{}.", locale.number(sum), when(one.range, false, locale)),
             many => {
                 let unit = model.spec.grouping().as_str();
                 said += &format!(" {} {what} in {}.", locale.number(sum), counted(many.len() as u64, unit));
@@ -272,7 +273,7 @@ mod tests {
         let last = steps.last().expect("a month");
         assert_eq!((last.free, last.free_after, last.lapsed), (360, 0, 360));
         let chart = chart(&model, Subject::Balance, Frame::PLAIN).expect("there were credits");
-        insta::assert_snapshot!(chart.description, @"What was there at the end of each day, March 2026: 4,250 at first, 5,000 at last (0 free and 5,000 purchased), and the least 2,950 on 9 March 2026. 5,000 purchased on 11 March 2026. 360 lapsed on 31 March 2026.");
+        insta::assert_snapshot!(chart.description, @"What was there at the end of each day, March 2026: 4,250 at first, 5,000 at last (0 free and 5,000 purchased), and the least 2,950, first on 9 March 2026. 5,000 purchased on 11 March 2026. 360 lapsed on 31 March 2026.");
         insta::assert_snapshot!(texts(&chart, "signed").join(" "), @"+5,000 −360");
     }
 
@@ -285,7 +286,7 @@ mod tests {
         assert_eq!(chart.note.as_deref(), Some("Each step is 2 days, drawn at the least of them."));
         let least = known.iter().map(Step::least).min().expect("days");
         assert!(
-            chart.description.contains(&format!("and the least {} ", Locale::default().number(least))),
+            chart.description.contains(&format!("and the least {}, first on ", Locale::default().number(least))),
             "{}",
             chart.description
         );
@@ -294,7 +295,7 @@ mod tests {
             assert_eq!(Some(step.least()), pair.iter().map(Step::least).min(), "{:?}", step.range);
             assert_eq!(step.bought, pair.iter().map(|step| step.bought).sum::<i64>());
         }
-        insta::assert_snapshot!(chart.description, @"What was there at the end of each day, 1 March – 3 April 2026: 4,250 at first, 5,000 at last (0 free and 5,000 purchased), and the least 2,950 on 9 March 2026. 5,000 purchased on 11 March 2026. 360 lapsed on 31 March 2026.");
+        insta::assert_snapshot!(chart.description, @"What was there at the end of each day, 1 March – 3 April 2026: 4,250 at first, 5,000 at last (0 free and 5,000 purchased), and the least 2,950, first on 9 March 2026. 5,000 purchased on 11 March 2026. 360 lapsed on 31 March 2026.");
     }
 
     #[test]

@@ -230,8 +230,10 @@ fn told(bar: &Consumption, locale: Locale) -> String {
 
 fn description(bars: &[Consumption], model: &ReportModel, locale: Locale) -> String {
     let all = joined(bars);
-    let most = bars.iter().rev().max_by_key(|bar| bar.total());
-    let most = most.map(|bar| format!(" The most was {} {}.", locale.number(bar.total()), when(bar.range, locale)));
+    let most = bars.iter().rev().max_by_key(|bar| bar.total()).map(|bar| {
+        let others = bars.iter().filter(|other| other.total() == bar.total()).count() > 1;
+        format!(" The most was {}{}.", locale.number(bar.total()), when(bar.range, others, locale))
+    });
     format!("Credits consumed per {}. {}.{}", model.spec.grouping(), told(&all, locale), most.unwrap_or_default())
 }
 

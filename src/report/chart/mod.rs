@@ -88,9 +88,11 @@ fn before_lapse(line: &Line) -> i64 {
     line.figures.remaining.get().saturating_add(if ends_a_month { line.figures.lapsed.get() } else { 0 })
 }
 
-/// `on 5 March 2026`, `in March 2026`.
-fn when(range: DateRange, locale: Locale) -> String {
-    format!("{} {}", if range.days() == 1 { "on" } else { "in" }, days_in(range, locale))
+/// ` on 5 March 2026`, ` in March 2026`, ` on 16–18 March 2026`; `, first on 5 March 2026` where there are others like it.
+fn when(range: DateRange, is_one_of_many: bool, locale: Locale) -> String {
+    let days = days_in(range, locale);
+    let is_month_or_year = range.as_month().is_some() || days.parse::<u16>().is_ok();
+    format!("{}{} {days}", if is_one_of_many { ", first " } else { " " }, if is_month_or_year { "in" } else { "on" })
 }
 
 #[cfg(test)]
@@ -102,6 +104,18 @@ mod tests {
     use super::*;
     use crate::core::statement::{Breakdown, Scope};
     use crate::report::testing::broken_down;
+
+    #[test]
+    fn days_are_on_and_months_are_in() {
+        let said = |from: &str, to: &str, others| {
+            let [from, to] = [from, to].map(|day| crate::core::calendar::parse_date(day).expect("a date"));
+            when(DateRange::new(from, to).expect("a range"), others, Locale::EnGb)
+        };
+        assert_eq!(said("2026-09-16", "2026-09-17", false), " on 16 September 2026");
+        assert_eq!(said("2026-09-16", "2026-09-19", false), " on 16–18 September 2026");
+        assert_eq!(said("2026-09-01", "2026-10-01", true), ", first in September 2026");
+        assert_eq!(said("2026-01-01", "2027-01-01", false), " in 2026");
+    }
 
     /// No number and no date of a chart is written as people elsewhere do.
     #[test]
