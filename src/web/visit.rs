@@ -12,9 +12,10 @@ use crate::app::AppError;
 use crate::config::WebSettings;
 use crate::core::access::{Reach, Scope};
 use crate::core::calendar::Instant;
-use crate::core::ids::{AccountId, Email};
+use crate::core::ids::{AccountId, Email, printable};
 use crate::core::signed::{Purpose, SigningKey};
 use crate::core::visit::{VISIT_SECONDS, Visit, Visitor};
+use crate::notice::words::shorten;
 use crate::store::{AccountRecord, Admin};
 use axum::RequestExt;
 use axum::extract::{Form, FromRequest, FromRequestParts, Path, Request};
@@ -24,6 +25,8 @@ use axum::response::{IntoResponse, Response};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+/// Longest name of a field that is said to be wrong, in characters.
+pub(super) const NAME_SHOWN_MAX: usize = 40;
 /// The field of a form that says whose it is.
 pub(super) const TOKEN_FIELD: &str = "token";
 
@@ -292,11 +295,20 @@ async fn fields(request: Request) -> Result<BTreeMap<String, String>, Shut> {
     if request.method() != Method::POST {
         return Err(Shut::Form);
     }
-    let form: Result<Form<BTreeMap<String, String>>, _> = request.extract().await;
-    form.map(|Form(fields)| fields).map_err(|rejection| match rejection.status() {
+    let form: Result<Form<Vec<(String, String)>>, _> = request.extract().await;
+    let Form(pairs) = form.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Shut::LongForm,
         _ => Shut::Form,
-    })
+    })?;
+    let mut fields = BTreeMap::new();
+    for (name, value) in pairs {
+        if fields.contains_key(&name) {
+            let name = shorten(&printable(&name), NAME_SHOWN_MAX);
+            return Err(Shut::Filled(format!("The form says “{name}” more than once.")));
+        }
+        fields.insert(name, value);
+    }
+    Ok(fields)
 }
 
 /// A form that nobody needs to be let in for, as the one that lets in: the browser must not say that it came from elsewhere.

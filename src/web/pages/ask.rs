@@ -1,17 +1,55 @@
 //! What is asked of a page by its address: dates, filters, a place in a list. Whatever cannot be is said, and the rest is shown.
 
+use super::super::visit::NAME_SHOWN_MAX;
 use crate::app::LogAsk;
 use crate::core::calendar::{Calendar, Instant, Month, next_day, parse_date};
 use crate::core::ids::{ActionCode, UserId, clean_text, printable};
 use crate::core::statement::{Breakdown, DateRange, Ending, Filters, Grouping};
 use crate::core::transaction::Touched;
-use crate::notice::words::shorten;
+use crate::notice::words::{listed, shorten};
 use crate::store::{LogPlace, LogWay};
 use chrono::NaiveDate;
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
-/// What stands behind the `?`, each name once.
-pub(super) type Query = BTreeMap<String, String>;
+/// What stands behind the `?`.
+#[derive(Debug, Default)]
+pub(super) struct Query {
+    values: BTreeMap<String, String>,
+    /// The first name that stands there again.
+    repeated: Option<String>,
+}
+
+impl FromIterator<(String, String)> for Query {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Query {
+        let mut query = Query::default();
+        for (name, value) in pairs {
+            match query.values.entry(name) {
+                Entry::Vacant(empty) => {
+                    empty.insert(value);
+                }
+                Entry::Occupied(there) => {
+                    query.repeated.get_or_insert_with(|| there.key().clone());
+                }
+            }
+        }
+        query
+    }
+}
+
+impl<'de> Deserialize<'de> for Query {
+    fn deserialize<D: Deserializer<'de>>(pairs: D) -> Result<Query, D::Error> {
+        Vec::<(String, String)>::deserialize(pairs).map(Query::from_iter)
+    }
+}
+
+impl Query {
+    /// The value of `name`, as it stands there.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+}
 
 /// The fields of the form above the log, in its order.
 pub(super) const LOG_FIELDS: [&str; 7] = ["from", "through", "user", "action", "type", "status", "q"];
@@ -22,8 +60,6 @@ const PLACES: [&str; 2] = ["before", "after"];
 const FORM: &str = "form";
 /// What mail gateways and newsletters put into any address begins so; it asks for nothing.
 const TRACKING: &str = "utm_";
-/// Longest name that is said to be unknown, in characters.
-const NAME_SHOWN_MAX: usize = 40;
 
 /// Most periods of a summary: more are read better from a file.
 const PERIODS_MAX: u64 = 400;
@@ -41,7 +77,7 @@ pub(super) struct LogAsked {
 
 /// The value of a field that has one.
 pub(super) fn given<'a>(query: &'a Query, name: &str) -> Option<&'a str> {
-    query.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+    query.get(name).map(str::trim).filter(|value| !value.is_empty())
 }
 
 /// What `parse` makes of a field that has a value; what it refuses is a problem.
@@ -61,13 +97,19 @@ pub(super) fn sentence(text: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
-/// What is said of the first name that asks for nothing here: a misspelt filter would show more than was asked for. `fields` are
-/// those that people fill in, `others` are in our own links.
-pub(super) fn unknown(query: &Query, fields: &[&str], others: &[&str]) -> Option<String> {
+/// What is said of the first name that asks for nothing here: a misspelt filter would show more than was asked for; and of one
+/// that stands there twice, of which one would be passed over. `fields` are those that people fill in, `others` are in our own
+/// links.
+pub(super) fn misnamed(query: &Query, fields: &[&str], others: &[&str]) -> Option<String> {
     let is_known = |name: &str| fields.contains(&name) || others.contains(&name) || name.starts_with(TRACKING);
-    let name = query.keys().find(|name| !is_known(name))?;
-    let (name, fields) = (shorten(&printable(name), NAME_SHOWN_MAX), fields.join(", "));
-    Some(format!("Nothing can be asked by the name “{name}” in the address; the names are: {fields}."))
+    let shown = |name: &str| shorten(&printable(name), NAME_SHOWN_MAX);
+    if let Some(name) = query.values.keys().find(|name| !is_known(name)) {
+        let (name, names) = (shown(name), fields.join(", "));
+        let known = if names.is_empty() { String::new() } else { format!("; the names are: {names}") };
+        return Some(format!("Nothing can be asked by the name “{name}” in the address{known}."));
+    }
+    let name = shown(query.repeated.as_deref().filter(|name| !name.starts_with(TRACKING))?);
+    Some(format!("The name “{name}” stands in the address more than once; one value can be asked for."))
 }
 
 /// What is said of a range that ends before it begins, in the days that were typed.
@@ -76,8 +118,13 @@ fn backwards(from: Option<NaiveDate>, through: Option<NaiveDate>) -> Option<Stri
     Some(format!("The last day, {through}, is before the first, {from}: nothing lies between."))
 }
 
-fn word<T>(what: &'static str, known: Option<T>) -> Result<T, String> {
-    known.ok_or_else(|| format!("this {what} is not one of those to choose from"))
+/// The one of `all` that is called `text`, or which there are.
+fn word<T: Copy>(what: &str, text: &str, all: &[T], name: fn(T) -> &'static str) -> Result<T, String> {
+    all.iter().copied().find(|one| name(*one) == text).ok_or_else(|| {
+        let words: Vec<String> = all.iter().map(|one| name(*one).to_owned()).collect();
+        let text = shorten(&printable(text), NAME_SHOWN_MAX);
+        format!("there is no {what} “{text}”; there are {}", listed(&words, words.len()))
+    })
 }
 
 impl LogAsked {
@@ -90,14 +137,14 @@ impl LogAsked {
         let filters = Filters {
             actions: parsed(query, "action", &mut problems, ActionCode::new).map(Some).into_iter().collect(),
             users: parsed(query, "user", &mut problems, UserId::new).map(Some).into_iter().collect(),
-            types: parsed(query, "type", &mut problems, |text| word("type", Touched::from_word(text)))
+            types: parsed(query, "type", &mut problems, |text| word("type", text, Touched::ALL, Touched::as_str))
                 .into_iter()
                 .collect(),
-            statuses: parsed(query, "status", &mut problems, |text| word("status", Ending::from_word(text)))
+            statuses: parsed(query, "status", &mut problems, |text| word("status", text, Ending::ALL, Ending::as_str))
                 .into_iter()
                 .collect(),
         };
-        problems.extend(unknown(query, &LOG_FIELDS, &[PLACES[0], PLACES[1], FORM]));
+        problems.extend(misnamed(query, &LOG_FIELDS, &[PLACES[0], PLACES[1], FORM]));
         let text = parsed(query, "q", &mut problems, |text| clean_text("the text to look for", text));
         let before = parsed(query, "before", &mut problems, place).map(|place| (LogWay::Back, place));
         let after = parsed(query, "after", &mut problems, place).map(|place| (LogWay::Forth, place));
@@ -161,13 +208,12 @@ impl SummaryAsked {
                 .push(format!("The range begins on {}, which lies ahead: there is nothing to show yet.", range.from()));
             range = this_month(month);
         }
-        let grouping = |text: &str| word("period", Grouping::from_word(text));
+        let grouping = |text: &str| word("period", text, Grouping::ALL, Grouping::as_str);
         let by = parsed(query, "by", &mut problems, grouping).unwrap_or(Grouping::Day);
-        let of = parsed(query, "of", &mut problems, |text| {
-            let known = Breakdown::from_word(text).filter(|breakdown| *breakdown != Breakdown::Transaction);
-            word("breakdown", known)
-        });
-        problems.extend(unknown(query, &SUMMARY_FIELDS, &[FORM]));
+        let breakdowns = Breakdown::ALL.iter().copied().filter(|breakdown| *breakdown != Breakdown::Transaction);
+        let breakdowns: Vec<Breakdown> = breakdowns.collect();
+        let of = parsed(query, "of", &mut problems, |text| word("breakdown", text, &breakdowns, Breakdown::as_str));
+        problems.extend(misnamed(query, &SUMMARY_FIELDS, &[FORM]));
         let mut asked = SummaryAsked { range, by, asked_by: by, of, problems, cut: None };
         if asked.periods() > PERIODS_MAX {
             let (by, shown) = if asked.range.days() > PERIODS_MAX * 28 {
@@ -246,7 +292,8 @@ mod tests {
         insta::assert_snapshot!(shown(&[("from", "2020-01-01"), ("through", "2026-03-01")]), @r#"2020-01-01..2026-03-02 by month ["These are more periods than a page holds: it shows months; files have them all."]"#);
         insta::assert_snapshot!(shown(&[("from", "2027-01-01")]), @r#"2026-03-01..2026-04-01 by day ["The range begins on 2027-01-01, which lies ahead: there is nothing to show yet."]"#);
         insta::assert_snapshot!(shown(&[("from", "2026-03-03"), ("through", "2026-03-01")]), @r#"2026-03-01..2026-04-01 by day ["The last day, 2026-03-01, is before the first, 2026-03-03: nothing lies between."]"#);
-        assert!(shown(&[("of", "transaction")]).contains("not one of those"));
+        insta::assert_snapshot!(shown(&[("of", "transaction")]), @r#"2026-03-01..2026-04-01 by day ["There is no breakdown “transaction”; there are action, user, type and status."]"#);
+        insta::assert_snapshot!(shown(&[("by", "day"), ("utm_id", "1"), ("by", ""), ("utm_id", "2")]), @r#"2026-03-01..2026-04-01 by day ["The name “by” stands in the address more than once; one value can be asked for."]"#);
         insta::assert_snapshot!(shown(&[("form", "csv"), ("utm_source", "mail"), ("user", "ann"), ("xyz", "")]), @r#"2026-03-01..2026-04-01 by day ["Nothing can be asked by the name “user” in the address; the names are: from, through, by, of."]"#);
         let long = SummaryAsked::of(&query(&[("from", "2020-01-01"), ("through", "2026-03-01")]), day("2026-03-20"));
         assert_eq!((long.asked_by, long.problems.len()), (Grouping::Day, 0), "a file has every day");
@@ -265,7 +312,8 @@ mod tests {
     proptest! {
         /// Nothing that is typed makes a page fail.
         #[test]
-        fn whatever_is_asked_is_read(fields in prop::collection::btree_map("from|through|by|of|user|action|type|status|q|before|.*", any::<String>(), 0..6)) {
+        fn whatever_is_asked_is_read(fields in prop::collection::vec(("from|through|by|of|user|action|type|status|q|before|.*", any::<String>()), 0..6)) {
+            let fields: Query = fields.into_iter().collect();
             let today = day("2026-03-20");
             let summary = SummaryAsked::of(&fields, today);
             prop_assert!(summary.periods() <= PERIODS_MAX);

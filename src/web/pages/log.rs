@@ -73,7 +73,7 @@ impl Choice {
 
 /// What is asked, as an address has it, without a place.
 fn same(query: &Query) -> String {
-    query_text(LOG_FIELDS.iter().map(|field| (*field, query.get(*field).map_or("", String::as_str))))
+    query_text(LOG_FIELDS.iter().map(|field| (*field, query.get(field).unwrap_or_default())))
 }
 
 /// `GET /accounts/{account}/transactions`.
@@ -93,7 +93,7 @@ pub(super) async fn show(
     let locale = locale_of(&pages, &at.record);
     let zone = calendar.zone_at(app.now());
     let teller = Teller { locale, calendar, prices: &prices };
-    let text = |name: &str| query.get(name).cloned().unwrap_or_default();
+    let text = |name: &str| query.get(name).unwrap_or_default().to_owned();
     let chosen = |name: &str| given(&query, name);
     let mut actions: Vec<Choice> = prices
         .iter()

@@ -4,7 +4,7 @@
 //! monthly report where there are so many accounts that adding them up takes a while.
 
 use super::super::visit::AtPlatform;
-use super::ask::{Query, given, query_text, unknown};
+use super::ask::{Query, given, misnamed, query_text};
 use super::look::{Shell, page};
 use super::tables::{EquationRow, When, equation};
 use super::{Pages, Shut};
@@ -458,7 +458,7 @@ pub(super) async fn accounts(
     AtPlatform(guest): AtPlatform,
     Asked(query): Asked<Query>,
 ) -> Result<Response, Shut> {
-    if let Some(problem) = unknown(&query, &["q"], &["after"]) {
+    if let Some(problem) = misnamed(&query, &["q"], &["after"]) {
         return Err(Shut::Asked(problem));
     }
     let (store, locale) = (&pages.app().store, pages.app().settings.mail.locale);
@@ -506,6 +506,9 @@ pub(super) async fn alerts(
     AtPlatform(guest): AtPlatform,
     Asked(query): Asked<Query>,
 ) -> Result<Response, Shut> {
+    if let Some(problem) = misnamed(&query, &[], &["at", "after"]) {
+        return Err(Shut::Asked(problem));
+    }
     let locale = pages.app().settings.mail.locale;
     let account = given(&query, "after").and_then(|after| AccountId::new(after).ok());
     let at = given(&query, "at").and_then(|at| at.parse().ok()).map(Instant::from_micros);

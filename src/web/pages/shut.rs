@@ -26,6 +26,8 @@ pub(in crate::web) enum Shut {
     Proxy,
     /// A form that was not given to the visitor.
     Form,
+    /// A form with something in it that is none of ours: it says what.
+    Filled(String),
     /// A form with more in it than any of ours has.
     LongForm,
     /// The page is opened another way.
@@ -138,6 +140,12 @@ impl IntoResponse for Shut {
                 StatusCode::FORBIDDEN,
                 "Nothing was changed",
                 "The form did not come from this page, or was opened too long ago.",
+                "Go back, load the page again, and send it once more.",
+            ),
+            Shut::Filled(what) => (
+                StatusCode::BAD_REQUEST,
+                "Nothing was changed",
+                what.as_str(),
                 "Go back, load the page again, and send it once more.",
             ),
             Shut::LongForm => (

@@ -1,15 +1,19 @@
 //! Which mails an admin gets about an account: shown, and changed by a form.
 
-use super::super::visit::{AtAccount, Sent};
+use super::super::visit::{AtAccount, NAME_SHOWN_MAX, Sent, TOKEN_FIELD};
 use super::look::{Shell, Tab, page};
 use super::{Pages, Shut};
 use crate::core::ids::printable;
 use crate::core::unsubscribe::Wish;
+use crate::notice::words::{listed, shorten};
 use crate::store::Admin;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
+
+/// What a box that is checked says.
+const CHECKED: &str = "yes";
 
 #[derive(Serialize)]
 struct View {
@@ -61,10 +65,26 @@ pub(super) async fn show(State(pages): State<Pages>, at: AtAccount) -> Response 
 pub(super) async fn change(State(pages): State<Pages>, sent: Sent<AtAccount>) -> Result<Response, Shut> {
     let Sent { at, fields } = sent;
     let admin = at.admin().ok_or(Shut::NotFound)?;
-    let wishes: Vec<(Wish, bool)> =
-        Wish::ALL.iter().map(|wish| (*wish, fields.get(wish.as_str()).is_some_and(|value| value == "yes"))).collect();
+    if let Some(problem) = fields.iter().find_map(|(name, value)| misfilled(name, value)) {
+        return Err(Shut::Filled(problem));
+    }
+    let wishes: Vec<(Wish, bool)> = Wish::ALL.iter().map(|wish| (*wish, fields.contains_key(wish.as_str()))).collect();
     let changed = pages.app().store.set_wishes(at.id(), &admin.email, &wishes).await?.ok_or(Shut::NoAdmin)?;
     Ok(shown(&pages, &at, Some(&changed), true))
+}
+
+/// What is wrong with a field: a misspelt one would end mails that are wished.
+fn misfilled(name: &str, value: &str) -> Option<String> {
+    let shown = |text: &str| shorten(&printable(text), NAME_SHOWN_MAX);
+    match Wish::from_word(name) {
+        _ if name == TOKEN_FIELD => None,
+        Some(_) if value == CHECKED => None,
+        Some(_) => Some(format!("“{}” is no answer for {name}: that is {CHECKED}, or is left out.", shown(value))),
+        None => {
+            let names: Vec<String> = Wish::ALL.iter().map(ToString::to_string).collect();
+            Some(format!("There are no mails called “{}”; there are {}.", shown(name), listed(&names, names.len())))
+        }
+    }
 }
 
 fn shown(pages: &Pages, at: &AtAccount, admin: Option<&Admin>, is_saved: bool) -> Response {

@@ -278,6 +278,53 @@ async fn what_needs_operators_says_why_and_what_to_do() {
     site.close().await;
 }
 
+/// What is misspelt or said twice is refused by name: passed over, it would show or change something else than was meant.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_misspelt_or_said_twice_is_refused() {
+    let sandbox = Sandbox::new().await;
+    let app = world(&sandbox).await;
+    let (ann, ops) = (cookie(&app, admin_of("acme", "ann@acme.example")).await, cookie(&app, OPERATOR).await);
+    let site = Site::open(app).await;
+    let twice = |name: &str| format!("The name “{name}” stands in the address more than once");
+    for (cookie, path, says) in [
+        (&ann, "/accounts/acme/transactions?user=ann&user=bob", twice("user")),
+        (&ann, "/accounts/acme/transactions/export?form=csv&form=xlsx", twice("form")),
+        (&ann, "/accounts/acme/summary?by=day&by=", twice("by")),
+        (
+            &ann,
+            "/accounts/acme/transactions?status=done",
+            "There is no status “done”; there are succeeded, failed and refused.".to_owned(),
+        ),
+        (
+            &ann,
+            "/accounts/acme/transactions?type=paid",
+            "There is no type “paid”; there are free, purchased, mixed and none.".to_owned(),
+        ),
+        (&ops, "/platform/accounts?q=a&q=b", twice("q")),
+        (&ops, "/platform/alerts?at=1&at=2&after=acme", twice("at")),
+        (&ops, "/platform/alerts?q=a", "Nothing can be asked by the name “q” in the address.".to_owned()),
+    ] {
+        let told = site.get(path, cookie).await;
+        assert!(told.status == 400 && told.body.contains(&says), "{path}: {}", told.body);
+    }
+    assert_eq!(site.get("/accounts/acme/transactions?utm_id=1&utm_id=2", &ann).await.status, 200);
+
+    let path = "/accounts/acme/notifications";
+    let token = form_token_of(&site.get(path, &ann).await).expect("a form").to_owned();
+    for (fields, says) in [
+        ("dayly-report=yes", "There are no mails called “dayly-report”; there are alerts,"),
+        ("alerts=no", "“no” is no answer for alerts: that is yes, or is left out."),
+        ("alerts=yes&alerts=yes", "The form says “alerts” more than once."),
+    ] {
+        let body = format!("token={token}&{fields}");
+        let told = site.ask(Asked { method: "POST", cookie: Some(&ann), body: &body, ..Asked::get(path) }).await;
+        assert!(told.status == 400 && told.body.contains(says), "{fields}: {}", told.body);
+    }
+    let record = sandbox.store().accounts(&[account_id("acme")]).await.expect("an account").remove(0);
+    assert_eq!(record.admins, [Admin::with_defaults(email("ann@acme.example"))]);
+    site.close().await;
+}
+
 /// Whoever opens an address another way than it is meant gets a page.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_opened_another_way_is_answered_by_a_page() {
