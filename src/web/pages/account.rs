@@ -3,7 +3,7 @@
 use super::super::visit::AtAccount;
 use super::ask::sentence;
 use super::look::{Shell, Tab, locale_of, page};
-use super::tables::{EquationRow, RowView, Teller, When, counts_said, equation};
+use super::tables::{EquationRow, RowView, Teller, When, action_name, counts_said, equation};
 use super::{Pages, Shut};
 use crate::app::{LogAsk, Standing};
 use crate::core::calendar::Instant;
@@ -12,6 +12,7 @@ use crate::core::forecast::{Forecast, Outlook};
 use crate::core::ids::printable;
 use crate::core::ledger::AccountStatus;
 use crate::core::locale::Locale;
+use crate::core::outbox::one_line;
 use crate::core::price::Action;
 use crate::core::statement::Filters;
 use crate::core::transaction::Money;
@@ -155,7 +156,7 @@ pub(super) fn stops<'a>(actions: impl Iterator<Item = &'a Action>, now: Instant)
         let price = action.version_at(now).and_then(|version| version.credits);
         price.is_some_and(|credits| credits > Credits::ZERO)
     };
-    actions.filter(costs).map(|action| printable(&action.title)).collect()
+    actions.filter(costs).map(action_name).collect()
 }
 
 /// What an admin must know first, where a level is crossed.
@@ -287,7 +288,7 @@ fn price_rows<'a>(actions: impl Iterator<Item = &'a Action>, now: Instant, zone:
             from: When::new(version.effective_from, zone, locale),
         });
         PriceRow {
-            title: printable(&action.title),
+            title: one_line(&printable(&action.title)),
             code: action.code.to_string(),
             help: printable(&action.help),
             credits: credits.map(|credits| locale.number(credits.get())),

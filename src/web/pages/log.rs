@@ -4,7 +4,7 @@ use super::super::visit::AtAccount;
 use super::ask::{LOG_FIELDS, LogAsked, Query, given, place_text, query_text};
 use super::look::{Shell, Tab, locale_of, page};
 use super::summary::{download, format_of};
-use super::tables::{RowView, Teller, When};
+use super::tables::{RowView, Teller, When, action_name};
 use super::{Pages, Shut};
 use crate::app::LogPage;
 use crate::core::calendar::next_day;
@@ -95,10 +95,8 @@ pub(super) async fn show(
     let teller = Teller { locale, calendar, prices: &prices };
     let text = |name: &str| query.get(name).unwrap_or_default().to_owned();
     let chosen = |name: &str| given(&query, name);
-    let mut actions: Vec<Choice> = prices
-        .iter()
-        .map(|action| Choice::new(action.code.as_str(), action.title.as_str(), chosen("action")))
-        .collect();
+    let mut actions: Vec<Choice> =
+        prices.iter().map(|action| Choice::new(action.code.as_str(), action_name(action), chosen("action"))).collect();
     actions.sort_by_key(|choice| choice.text.to_lowercase());
     let types = Touched::ALL.iter().map(|word| {
         let text = match word {

@@ -5,13 +5,16 @@ use crate::core::credits::Credits;
 use crate::core::ids::printable;
 use crate::core::ledger::FREE;
 use crate::core::locale::Locale;
-use crate::core::price::PriceMatrix;
+use crate::core::price::{Action, PriceMatrix};
 use crate::core::statement::{Counts, FIGURES, Figures, Line, LineType, Outcome};
 use crate::core::transaction::{Kind, Reason, Touched, Transaction, touched};
-use crate::notice::words::month_title;
+use crate::notice::words::{month_title, shorten};
 use crate::report::EQUATION;
 use chrono_tz::Tz;
 use serde::Serialize;
+
+/// Characters of the title of an action among others.
+const TITLE_CHARS_MAX: usize = 60;
 
 /// A row of the log.
 #[derive(Serialize)]
@@ -92,6 +95,12 @@ fn signed(locale: Locale, credits: Credits) -> String {
     locale.signed(credits.get()).replace('-', "−")
 }
 
+/// What an action is called where it is one of many.
+pub(super) fn action_name(action: &Action) -> String {
+    let title = shorten(&printable(&action.title), TITLE_CHARS_MAX);
+    if title.is_empty() { action.code.to_string() } else { title }
+}
+
 /// What became of an action.
 const fn done(kind: Kind) -> Option<&'static str> {
     match kind {
@@ -102,15 +111,20 @@ const fn done(kind: Kind) -> Option<&'static str> {
     }
 }
 
-/// The comment of a row. The name of a month's free credits is that of the month.
+/// The comment of a row. Of rows of ours it begins with the name of a grant, which is a word for programs: of a month's free
+/// credits it is that of the month, of a bonus its key.
 fn comment(row: &Transaction) -> String {
     let comment = printable(&row.comment);
+    let of_bonus = || {
+        let key = comment.strip_prefix("bonus:")?.strip_suffix(" lapsed").filter(|_| row.kind == Kind::Expiry)?;
+        Some(format!("Bonus “{key}” lapsed"))
+    };
     let of_month = || {
         let named = comment.strip_prefix(FREE).filter(|_| matches!(row.kind, Kind::Allocation | Kind::Expiry))?;
         let (month, rest) = named.split_at_checked("2013-03".len())?;
         Some(format!("{}{rest}", month_title(month.parse().ok()?)))
     };
-    of_month().unwrap_or(comment)
+    of_month().or_else(of_bonus).unwrap_or(comment)
 }
 
 /// What a row is, in words.
@@ -216,5 +230,22 @@ pub(super) struct When {
 impl When {
     pub fn new(at: Instant, zone: Tz, locale: Locale) -> When {
         When { iso: at.to_string(), text: crate::notice::words::moment(at, zone, locale) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_action_is_named_in_little_room() {
+        let named = |title: &str| {
+            let code = "erase".parse().expect("a code");
+            action_name(&Action { code, title: title.to_owned(), help: String::new(), versions: Vec::new() })
+        };
+        assert_eq!(named("  Erase\n an   object "), "Erase an object");
+        assert_eq!(named(" \t"), "erase");
+        let long = named(&"very ".repeat(40));
+        assert!(long.chars().count() <= TITLE_CHARS_MAX && long.ends_with("very…"), "{long}");
     }
 }

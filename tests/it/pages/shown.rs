@@ -141,7 +141,7 @@ both_databases! {
             sandbox.at(then).call(&acme, Call::Adjust(adjust)).await.expect("taken");
         }
         let page = say(then, "/accounts/acme").await;
-        for says in ["This month brought none.", "are refused until credits are bought.", "Nothing is left. The next month begins on 1 May 2013, 00:00 EDT, which brings no free credits."] {
+        for says in ["<bdi>Bonus “march” lapsed</bdi>", "This month brought none.", "are refused until credits are bought.", "Nothing is left. The next month begins on 1 May 2013, 00:00 EDT, which brings no free credits."] {
             assert!(page.contains(says), "{says}: {page}");
         }
         for false_now in ["lapses on", "come on", " of 0"] {
