@@ -288,7 +288,7 @@ fn price_rows<'a>(actions: impl Iterator<Item = &'a Action>, now: Instant, zone:
             from: When::new(version.effective_from, zone, locale),
         });
         PriceRow {
-            title: one_line(&printable(&action.title)),
+            title: printable(&one_line(&action.title)),
             code: action.code.to_string(),
             help: printable(&action.help),
             credits: credits.map(|credits| locale.number(credits.get())),

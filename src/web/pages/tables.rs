@@ -97,7 +97,7 @@ fn signed(locale: Locale, credits: Credits) -> String {
 
 /// What an action is called where it is one of many.
 pub(super) fn action_name(action: &Action) -> String {
-    let title = shorten(&printable(&action.title), TITLE_CHARS_MAX);
+    let title = printable(&shorten(&action.title, TITLE_CHARS_MAX));
     if title.is_empty() { action.code.to_string() } else { title }
 }
 
