@@ -57,8 +57,10 @@ pub struct Figures {
     pub webhooks_stopped: u64,
     /// Addresses that get no mail.
     pub suppressed: u64,
-    /// Alerts that are open, by level.
+    /// Alerts that are open, by level. An account has one for each level that it is at or below.
     pub alerts: BTreeMap<String, u64>,
+    /// Accounts that have any.
+    pub alerted: u64,
     /// When the newest row was recorded.
     pub newest_row_at: Option<Instant>,
     /// The clock of the database, which on SQLite is this machine's.
@@ -85,6 +87,7 @@ impl Store {
             webhooks_stopped: 0,
             suppressed: 0,
             alerts: BTreeMap::new(),
+            alerted: 0,
             newest_row_at: self.newest_row_at().await?,
             database_at: self.clock().await?,
         };
@@ -98,6 +101,8 @@ impl Store {
         {
             figures.alerts.insert(row.get(0), count(row.get(1)));
         }
+        let alerted = self.query("SELECT count(DISTINCT account_id) FROM alerts WHERE resolved_at IS NULL").fetch_one();
+        figures.alerted = count(alerted.await.while_("counting accounts with open alerts")?.get(0));
         Ok(figures)
     }
 

@@ -4,12 +4,13 @@ use super::super::visit::{AtAccount, Guest};
 use super::Pages;
 use crate::core::access::Reach;
 use crate::core::locale::Locale;
-use crate::notice::words::named;
+use crate::notice::words::{moment, named};
 use crate::report::CHART_STYLE;
 use crate::store::AccountRecord;
 use axum::extract::Path;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
+use chrono_tz::Tz;
 use include_dir::{Dir, include_dir};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -164,7 +165,7 @@ impl Shell {
             is_operator,
             can_leave: guest.has_cookie,
             token: guest.token.clone(),
-            now: pages.app().now().to_utc().format("%-d %B %Y, %H:%M:%S UTC").to_string(),
+            now: moment(pages.app().now(), Tz::UTC, pages.app().settings.mail.locale),
             ..Shell::of_nobody(pages, title)
         }
     }
@@ -176,11 +177,13 @@ impl Shell {
         let tab =
             |tab: &Tab| TabView { label: tab.as_str(), href: format!("{path}{}", tab.path()), is_here: *tab == here };
         let name = named(&at.record.account.name, at.id(), NAME_CHARS_MAX);
+        let now = pages.app().now();
         Shell {
             title: format!("{} · {name}", shell.title),
             tabs: Tab::ALL.iter().map(tab).collect(),
             account: Some(name),
             here: path,
+            now: moment(now, at.record.account.calendar.zone_at(now), locale_of(pages, &at.record)),
             ..shell
         }
     }

@@ -18,7 +18,7 @@ use crate::core::run::RunState;
 use crate::core::schedule::{Due, Job, Schedule, Slot};
 use crate::core::statement::{DateRange, Grouping, ReportSpec, Scope};
 use crate::jobs::{has_work, plan_due};
-use crate::notice::words::shorten;
+use crate::notice::words::{moment, shorten};
 use crate::notice::{Command, commands, commands_for_missed};
 use crate::report::chart::Subject;
 use crate::report::{days_in, drawing, make};
@@ -105,9 +105,8 @@ struct Sums {
 #[derive(Serialize)]
 struct View<'a> {
     totals: &'a Totals,
-    at: String,
     alerts: Vec<LevelCount>,
-    open_alerts: u64,
+    alerted: String,
     newest: Vec<AlertView>,
     jobs: Vec<JobView>,
     mail: Mail,
@@ -182,8 +181,8 @@ struct Alerts {
     next: Option<String>,
 }
 
-fn utc(at: Instant) -> String {
-    at.to_utc().format("%-d %b %Y, %H:%M:%S UTC").to_string()
+fn utc(at: Instant, locale: Locale) -> String {
+    moment(at, Tz::UTC, locale)
 }
 
 impl JobView {
@@ -203,7 +202,8 @@ impl JobView {
             let why = failed.and_then(|record| record.run.outcome.clone());
             let why = why.or_else(|| incident.as_ref().map(|incident| incident.why.clone()));
             let slot = failed.map(|record| record.id.slot).or(incident.map(|incident| incident.slot));
-            let since = stands.failing_since.or(failed.and_then(|record| record.run.finished_at)).map(utc);
+            let since =
+                stands.failing_since.or(failed.and_then(|record| record.run.finished_at)).map(|at| utc(at, locale));
             needs.push(failing(job, since.as_deref(), why.as_deref(), slot));
             failing_since = since;
         }
@@ -219,8 +219,8 @@ impl JobView {
             name: job.as_str(),
             tone,
             word,
-            next: schedule.next(now, 1).first().map(|at| utc(*at)),
-            last: stands.done_at.map(utc),
+            next: schedule.next(now, 1).first().map(|at| utc(*at, locale)),
+            last: stands.done_at.map(|at| utc(at, locale)),
             took: stands.took_us.map(took),
             outcome: outcome.map(|outcome| cut_text(&printable(outcome), OUTCOME_CHARS_MAX)),
             // A slot of what finds nothing to do is never run, and nobody waits for it.
@@ -303,7 +303,7 @@ async fn totals(pages: &Pages) -> Result<Arc<Totals>, Shut> {
     let (app, locale) = (pages.app(), pages.app().settings.mail.locale);
     let (count, now) = (app.store.count_accounts().await?, app.now());
     let sums = if (1..=TOTALS_ACCOUNTS_MAX).contains(&count) { Some(sums(pages, locale).await?) } else { None };
-    let totals = Arc::new(Totals { accounts: locale.number(count), sums, at: utc(now) });
+    let totals = Arc::new(Totals { accounts: locale.number(count), sums, at: utc(now, locale) });
     *kept = Some((Moment::now(), Arc::clone(&totals)));
     Ok(totals)
 }
@@ -341,13 +341,12 @@ pub(super) async fn show(State(pages): State<Pages>, AtPlatform(guest): AtPlatfo
     let verify = facts.jobs.iter().find(|job| job.name == Job::Verify.as_str()).cloned();
     let verify = verify.ok_or(Shut::NotFound)?;
     let view = View {
-        at: utc(facts.at),
         alerts: figures
             .alerts
             .iter()
             .map(|(level, open)| LevelCount { level: level.clone(), count: count(*open) })
             .collect(),
-        open_alerts: figures.alerts.values().sum(),
+        alerted: count(figures.alerted),
         newest: newest.iter().map(|alert| alert_view(alert, locale)).collect(),
         needs: needs(&facts, locale),
         mail: Mail {
@@ -355,7 +354,7 @@ pub(super) async fn show(State(pages): State<Pages>, AtPlatform(guest): AtPlatfo
             failed: count(figures.failed),
             ambiguous: count(figures.ambiguous),
             suppressed: count(figures.suppressed),
-            oldest: figures.waiting_since.filter(|since| *since <= facts.at).map(utc),
+            oldest: figures.waiting_since.filter(|since| *since <= facts.at).map(|at| utc(at, locale)),
         },
         recent: recent.iter().map(|record| message_view(record, locale)).collect(),
         stuck: stuck.iter().map(|record| message_view(record, locale)).collect(),

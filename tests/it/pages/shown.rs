@@ -7,6 +7,7 @@ use crate::support::{Sandbox, account_id, both_databases, end_run, instant, mont
 use creditd::core::credits::{CreditType, Credits};
 use creditd::core::ids::{ActionCode, Key};
 use creditd::core::ledger::{Adjust, Bonus, Call, Closing, Hold, MonthClosing, NewTerms};
+use creditd::core::locale::Locale;
 use creditd::core::schedule::{Job, Slot};
 use creditd::core::signed::Purpose;
 use creditd::store::{Admin, RunId};
@@ -154,6 +155,35 @@ both_databases! {
         sandbox.assert_verified().await;
     }
 
+    /// Accounts with open alerts are counted once each, as they are listed, and dates are written as operators write them.
+    async fn operators_read_how_many_accounts_are_low(sandbox: Sandbox) {
+        let mut app = world(&sandbox).await;
+        app.settings.mail.locale = Locale::EnUs;
+        let ops = cookie(&app, OPERATOR).await;
+        for (account, level, threshold) in [("acme", "low", 300), ("acme", "critical", 75), ("other", "low", 300)] {
+            let at = app.now().micros();
+            let insert = format!(
+                "INSERT INTO alerts (account_id, level, crossing, threshold, opened_at, digest) VALUES ('{account}', '{level}', 1, {threshold}, {at}, 0)"
+            );
+            sandbox.execute(&insert).await.expect("an alert");
+        }
+        let site = Site::open(app).await;
+        let page = site.get("/platform", &ops).await.body;
+        for says in [
+            "<dt>Accounts with open alerts</dt><dd><a href=\"/platform/alerts\">2</a>",
+            "<span class=\"soft\">1 at or below critical</span>",
+            "<span class=\"soft\">2 at or below low</span>",
+            "As of March 20, 2013, 12:00\u{a0}PM UTC.",
+        ] {
+            assert!(page.contains(says), "{says}: {page}");
+        }
+        let list = site.get("/platform/alerts", &ops).await.body;
+        for page in [page, list] {
+            assert!(!page.contains("20 Mar") && page.matches("March 20, 2013, 12:00\u{a0}PM UTC</time>").count() == 2, "{page}");
+        }
+        site.close().await;
+    }
+
     /// From the new key on, what was signed before lets nobody in; mails are ended by their links as before.
     async fn all_visits_are_ended_at_once(sandbox: Sandbox) {
         use creditd::jobs::{signing_key, visit_key};
@@ -266,8 +296,8 @@ async fn what_needs_operators_says_why_and_what_to_do() {
     let site = Site::open(app).await;
     let page = site.get("/platform", &ops).await.body;
     for says in [
-        "The job verify has failed since 20 Mar 2013, 03:30:00 UTC: acme: 1500, is 1499. creditd verify shows all differences, and changes nothing.",
-        "<span class=\"state failing\">failing</span> <span class=\"soft\">since 20 Mar 2013, 03:30:00 UTC</span>",
+        "The job verify has failed since 20 March 2013, 03:30 UTC: acme: 1500, is 1499. creditd verify shows all differences, and changes nothing.",
+        "<span class=\"state failing\">failing</span> <span class=\"soft\">since 20 March 2013, 03:30 UTC</span>",
         // Nobody was there in December.
         "monthly-report: one missed slot is older than the window of 40 days, and nothing runs that by itself. creditd backfill create --job \
          monthly-report --from 2013-01 --to 2013-02 --dry-run shows what would be run; creditd backfill create --job monthly-report --from 2013-01 \
