@@ -116,10 +116,10 @@ pub(super) async fn overview(State(pages): State<Pages>, at: AtAccount) -> Resul
         let text = format!("Buy {} for {}", of_credits(settings.pack_credits, locale), price(&money, locale));
         Buy { url: url.clone(), text }
     });
+    let closed = status(&standing, locale);
     let counts = month.totals.iter().filter_map(|line| line.counts).next().unwrap_or_default();
     let view = View {
         banner: banner(&standing, &stops(prices.iter(), app.now()), locale),
-        status: status(&standing, locale),
         total: credits(balance.available.total()),
         free: credits(balance.available.free),
         allowance: (has_allowance && !has_bonuses).then(|| credits(allowance)),
@@ -132,7 +132,9 @@ pub(super) async fn overview(State(pages): State<Pages>, at: AtAccount) -> Resul
         purchased: credits(balance.available.purchased),
         purchased_bonuses: bonuses(CreditType::Purchased),
         held: (!held.is_zero()).then(|| credits(held)),
-        forecast: said(forecast, &standing, locale),
+        // Why nothing is used stands above.
+        forecast: if closed.is_some() { Vec::new() } else { said(forecast, &standing, locale) },
+        status: closed,
         zone: zone.name(),
         month: month_title(balance.month),
         equation: equation(&month.totals, locale, false),

@@ -56,7 +56,7 @@ both_databases! {
         assert!(!site.get("/accounts/acme", &ann).await.body.contains(says));
         app.call(&account_id("acme"), Call::Closing(closing)).await.expect("closed");
         let page = site.get("/accounts/acme", &ann).await;
-        assert!(page.status == 200 && page.body.contains(says), "{}", page.body);
+        assert!(page.status == 200 && page.body.matches("This account is closed").count() == 1 && page.body.contains(says), "{}", page.body);
         let json: serde_json::Value = serde_json::from_str(&site.get("/embed/accounts/acme/banner.json", &ann).await.body).expect("JSON");
         let foreseen = [&json["free_runs_out_at"], &json["runs_out_at"], &json["level"]];
         assert!(json["status"] == "closed" && foreseen.iter().all(|one| one.is_null()), "{json}");
