@@ -1,7 +1,7 @@
 //! What is foreseen to be left, against what is left of a ledger from which the pace is really taken: in the order in which
 //! credits are used (R5), whatever was granted and bought when, and whatever lapses on the way.
 
-use crate::support::{account, default_prices, instant, purchase, usage};
+use crate::support::{Sandbox, account, default_prices, instant, purchase, usage};
 use creditd::app::balance_of;
 use creditd::core::calendar::Instant;
 use creditd::core::credits::{CreditType, Credits, Split};
@@ -116,4 +116,25 @@ fn an_older_pack_goes_before_a_bonus_without_an_end() {
     let told = forecast(&input);
     assert_eq!(told.left, Some(Split { free: Credits::new(200), purchased: Credits::ZERO }));
     assert_eq!((told.outlook, told.free_runs_out_at), (Outlook::FreeLast, told.runs_out_at));
+}
+
+/// What a charge says will be there after the reset leaves out whatever lapses until then, of both types.
+#[tokio::test]
+async fn what_lapses_until_the_reset_is_not_there_then() {
+    let sandbox = Sandbox::new().await;
+    let acme = sandbox.open_account("acme", "UTC", "2013-03-01").await;
+    let app = sandbox.at("2013-03-02T00:00:00Z");
+    let all_got = [
+        (2, Got::Pack, 500),
+        (2, Got::Bonus(CreditType::Free, Some(12)), 5),
+        (2, Got::Bonus(CreditType::Free, Some(32)), 70),
+        (2, Got::Bonus(CreditType::Purchased, Some(20)), 80),
+        (2, Got::Bonus(CreditType::Purchased, Some(33)), 10),
+        (2, Got::Bonus(CreditType::Free, None), 1),
+    ];
+    for one in all_got.iter().enumerate() {
+        app.call(&acme, call(one)).await.expect("got");
+    }
+    let answer = app.charge(&acme, &usage("translation", "k")).await.expect("charged");
+    assert_eq!((answer.available.total().get(), answer.available_then.get()), (2_165, 1_500 + 500 + 10 + 1));
 }
