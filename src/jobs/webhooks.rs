@@ -20,6 +20,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Sender, channel, unbounded_channel};
+use tokio::sync::oneshot;
 use tokio::time::{Instant as Moment, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -96,7 +97,6 @@ async fn post_due(
     tally: &mut Tally,
 ) -> Result<(), JobError> {
     let (store, stop, places) = (&kit.app.store, &run.stop.clone(), &Semaphore::new(AT_ONCE));
-    // Whoever has told of an event waits until it is about to be recorded.
     let (tell, mut told) = channel(AT_ONCE);
     let (give, mut given) = unbounded_channel();
     let (free, mut freed) = unbounded_channel();
@@ -146,10 +146,13 @@ async fn post_due(
         // As soon as the database is free, whatever has come together until then.
         let mut news = Vec::new();
         while told.recv_many(&mut news, LEASE_EVENTS).await > 0 {
-            let (mut tries, mut over) = (Vec::new(), Vec::new());
+            let (mut tries, mut recorded, mut over) = (Vec::new(), Vec::new(), Vec::new());
             for one in news.drain(..) {
                 match one {
-                    Told::Try(one) => tries.push(one),
+                    Told::Try(one, done) => {
+                        tries.push(one);
+                        recorded.push(done);
+                    }
                     Told::Over(webhook) => over.push(webhook),
                 }
             }
@@ -157,6 +160,8 @@ async fn post_due(
                 let keys = tries.iter().map(|one: &HookTry| one.event.key());
                 in_hand.settle(keys, || store.record_tries(&tries, kit.app.now())).await?;
             }
+            // Whoever has gone meanwhile waits for nothing.
+            recorded.into_iter().for_each(|done| _ = done.send(()));
             tries.iter().for_each(|one| tally.add(one));
             (run.progress)(tally.sent, None);
             // Whoever has leased nothing more listens no more.
@@ -175,8 +180,8 @@ fn poster(settings: &WebhookSettings) -> Result<Poster, JobError> {
 
 /// What is told of a queue.
 enum Told {
-    /// What came of an event.
-    Try(HookTry),
+    /// What came of an event, and who waits until that is recorded.
+    Try(HookTry, oneshot::Sender<()>),
     /// All of this address was told.
     Over(String),
 }
@@ -205,8 +210,11 @@ impl Queue<'_> {
             drop(place);
             // Whoever comes behind what failed is not posted now either: it would fail as well, most of the time.
             is_over |= !matches!(next, HookNext::Sent(_));
+            let is_posted = !matches!(next, HookNext::Untried);
             let told = HookTry { event, lease: self.in_hand.lease.name.clone(), next };
-            if tell.send(Told::Try(told)).await.is_err() {
+            let (done, is_recorded) = oneshot::channel();
+            // So no more than one leaves twice where the database is away for longer than a lease, or the process dies.
+            if tell.send(Told::Try(told, done)).await.is_err() || (is_posted && is_recorded.await.is_err()) {
                 return;
             }
         }
