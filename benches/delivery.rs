@@ -19,7 +19,7 @@ use creditd::core::ledger::Account;
 use creditd::core::outbox::{Attachment, Mailbox, Message, NoticeKey};
 use creditd::jobs::{Kit, Run, deliver};
 use creditd::mail::{Mailer, SmtpMailer, SmtpOptions};
-use creditd::store::{Meta, NewAccount, Store};
+use creditd::store::{Admin, Meta, NewAccount, Store};
 use smtp::{Manner, SmtpServer};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Messages written at once.
 const BATCH: usize = 200;
+/// Whom they are for.
+const ANN: &str = "ann@acme.example";
 
 #[tokio::main(worker_threads = 2)]
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures")]
@@ -46,8 +48,9 @@ async fn main() {
         Terms { from: Month::new(2013, 1).expect("a month"), zone: chrono_tz::UTC, allowance: Credits::new(1_500) };
     let calendar = Calendar::new(terms);
     let new = Account { id: account.clone(), name: "Acme".into(), opened_at: now, calendar };
+    let ann = Admin::with_defaults(Email::new(ANN).expect("an address"));
     store
-        .open_accounts(&[NewAccount { account: new, locale: None, admins: Vec::new() }], now)
+        .open_accounts(&[NewAccount { account: new, locale: None, admins: vec![ann] }], now)
         .await
         .expect("an account");
 
@@ -88,7 +91,7 @@ fn message(account: &AccountId, number: usize, created_at: Instant) -> Message {
         level: LevelName::new("low").expect("a name"),
         crossing: u32::try_from(number).expect("not so many") + 1,
     };
-    let ann = Email::new("ann@acme.example").expect("an address");
+    let ann = Email::new(ANN).expect("an address");
     let key = NoticeKey::low_credit(account.clone(), &crossing, ann);
     // One workbook for two recipients, as statements have it.
     let mut rng = fastrand::Rng::with_seed(number as u64 / 2);

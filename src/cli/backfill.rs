@@ -108,6 +108,7 @@ impl Backfill {
                     context.say(format!("Backfill {number} is {} already.", record.state));
                     return Ok(());
                 }
+                believe_clock(&kit.app).await?;
                 work(context, &kit, record).await
             }
             Backfill::Cancel { number } => cancel(context, number).await,
@@ -117,6 +118,14 @@ impl Backfill {
 
 async fn kit(context: &Context) -> Result<Kit, Failure> {
     Kit::open(context.app().await?.clone()).await.or_exit(Exit::Config)
+}
+
+/// Under a clock that is wrong, periods would be taken for over that are not.
+async fn believe_clock(app: &App) -> Result<(), Failure> {
+    match app.bad_clock().await? {
+        Some(bad) => Err(Failure::message(Exit::Refused, format!("no backfill is run: {bad}"))),
+        None => Ok(()),
+    }
 }
 
 async fn find(app: &App, number: i64) -> Result<BackfillRecord, Failure> {
@@ -134,6 +143,9 @@ impl Create {
         if self.accounts.len() > ACCOUNTS_MAX {
             let message = format!("--account is given {} times; {ACCOUNTS_MAX} are allowed", self.accounts.len());
             return Err(Failure::message(Exit::Usage, message));
+        }
+        if !self.dry_run {
+            believe_clock(&kit.app).await?;
         }
         let Create { job, reprocess, email, max_parallel: parallel_max, reverse, .. } = self;
         let (from, to, accounts) = (self.from.0, self.to.0, self.accounts);

@@ -170,6 +170,10 @@ fn refused(key: &NoticeKey, asked: Asked, done: &str) -> Failure {
             "the message {name} goes to an address that is suppressed since {since}; `creditd suppressions list` says why, and \
              `creditd suppressions remove` lets it be mailed again"
         ),
+        Asked::Unwished => format!(
+            "the message {name} goes to somebody who is no admin of the account any more, or wishes no such mails; `creditd admin list` \
+             says who does, and `creditd admin set` changes that"
+        ),
         Asked::Dropped => {
             format!("the content of the message {name} was dropped (keep_days in [mail]), so it cannot be {done}")
         }

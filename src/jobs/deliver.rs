@@ -7,7 +7,7 @@
 //! What a server refuses for good is believed once it has taken another message, or when the run is over. Where several addresses
 //! were refused since it last took one, the server is at fault, and none of them.
 
-use super::in_hand::{Asked, InHand};
+use super::in_hand::{AskedAt, InHand};
 use super::{Done, JobError, Kit, PLAN_LINES_MAX, Problem, Run};
 use crate::core::calendar::Instant;
 use crate::core::counting::counted;
@@ -96,10 +96,11 @@ async fn work(kit: &Kit, run: &mut Run<'_>, crew: &mut Crew, tally: &mut Tally) 
     loop {
         let is_over = tally.halted.is_some() || run.stop.is_cancelled();
         if more && !is_over && crew.in_hand <= LEASE_MESSAGES / 2 {
-            let (asked, lease) = (Asked::now(), &crew.foreman.in_hand.lease);
+            let (asked, lease) = (AskedAt::now(), &crew.foreman.in_hand.lease);
             let leased = store.lease_messages(lease, kit.app.now(), LEASE_MESSAGES, kit.per_minute()).await?;
             more = leased.more && !leased.limited;
             tally.suppressed += leased.suppressed;
+            tally.unwished += leased.unwished;
             tally.is_limited |= leased.limited;
             if !leased.records.is_empty() && !crew.foreman.is_told.swap(true, Ordering::Relaxed) {
                 let before = store.refused_since_delivery(kit.app.now(), TAKEN_BACK_MAX).await?;
@@ -235,6 +236,7 @@ struct Tally {
     again: u64,
     ambiguous: u64,
     suppressed: u64,
+    unwished: u64,
     untried: u64,
     is_limited: bool,
     /// Why no more is tried.
@@ -304,6 +306,7 @@ impl Tally {
             (self.again, "to be tried again"),
             (self.ambiguous, "perhaps delivered"),
             (self.suppressed, "to suppressed addresses"),
+            (self.unwished, "not wished any more"),
             (self.untried, "not tried"),
         ] {
             if count > 0 {
@@ -421,7 +424,7 @@ impl Crew {
     }
 
     /// Gives a message that was leased, for which was asked at `asked`, to whoever is free.
-    fn give(&mut self, record: OutboxRecord, asked: Asked) {
+    fn give(&mut self, record: OutboxRecord, asked: AskedAt) {
         let in_hand = &self.foreman.in_hand;
         let errand = Errand { record, lease: Arc::clone(&in_hand.lease.name), begin_by: asked.moment + ROUND };
         // Deliverers end only when the crew does.

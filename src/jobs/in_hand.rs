@@ -46,7 +46,7 @@ pub(super) struct InHand<K: Leased> {
     pub lease: Lease,
     pause: Duration,
     /// When what is in hand was leased, or its lease extended; none where it is not to be begun.
-    asked: Mutex<BTreeMap<K, Option<Asked>>>,
+    asked: Mutex<BTreeMap<K, Option<AskedAt>>>,
     of_process: OfProcess<K>,
     /// What extends and what records touch the same rows in orders of their own, and would wait for each other.
     turn: tokio::sync::Mutex<()>,
@@ -54,14 +54,14 @@ pub(super) struct InHand<K: Leased> {
 
 /// When the database was asked, by two clocks of the machine: the one that nobody sets stands still while it is suspended.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
+pub(super) struct AskedAt {
     pub moment: Moment,
     at: Instant,
 }
 
-impl Asked {
-    pub fn now() -> Asked {
-        Asked { moment: Moment::now(), at: Clock::System.now() }
+impl AskedAt {
+    pub fn now() -> AskedAt {
+        AskedAt { moment: Moment::now(), at: Clock::System.now() }
     }
 
     /// Whether less than `lasts` has gone by, whichever clock one believes. One that was set forward makes it seem longer; what is
@@ -89,7 +89,7 @@ impl<K: Leased> InHand<K> {
 
     /// Takes what was leased; that was asked for at `asked` or later. False where this process has it in hand already: its lease had
     /// ended, and nobody else was there.
-    pub fn take(&self, key: K, asked: Asked) -> bool {
+    pub fn take(&self, key: K, asked: AskedAt) -> bool {
         let is_new = locked(&self.of_process).insert(key.clone());
         if is_new || self.asked().contains_key(&key) {
             self.asked().insert(key, Some(asked));
@@ -102,8 +102,8 @@ impl<K: Leased> InHand<K> {
         self.asked().get(key).copied().flatten().is_some_and(|asked| asked.is_within(self.lease.lasts))
     }
 
-    /// Lets `record` say what came of these, and lets go of them. Where the database is away it is asked again as soon as it may
-    /// be back: what has left and is not recorded leaves once more.
+    /// Lets `record` say what came of these, and lets go of them. Where the database is away it is asked again and again until it is
+    /// back: what has left and is not recorded leaves once more.
     pub async fn settle<R: Future<Output = Result<(), StoreError>>>(
         &self,
         keys: impl IntoIterator<Item = K>,
@@ -140,7 +140,7 @@ impl<K: Leased> InHand<K> {
         loop {
             tokio::time::sleep(self.pause).await;
             let _turn = self.turn.lock().await;
-            let (now, keys): (_, Vec<K>) = (Asked::now(), self.asked().keys().cloned().collect());
+            let (now, keys): (_, Vec<K>) = (AskedAt::now(), self.asked().keys().cloned().collect());
             if keys.is_empty() {
                 continue;
             }
@@ -161,7 +161,7 @@ impl<K: Leased> InHand<K> {
         }
     }
 
-    fn asked(&self) -> MutexGuard<'_, BTreeMap<K, Option<Asked>>> {
+    fn asked(&self) -> MutexGuard<'_, BTreeMap<K, Option<AskedAt>>> {
         locked(&self.asked)
     }
 }
@@ -185,9 +185,9 @@ mod tests {
 
     #[test]
     fn a_lease_is_over_by_whichever_clock_says_so_first() {
-        let (now, lasts) = (Asked::now(), Duration::from_secs(10));
-        let suspended = Asked { at: now.at.plus_seconds(-11), ..now };
-        let set_back = Asked { at: now.at.plus_seconds(3600), ..now };
+        let (now, lasts) = (AskedAt::now(), Duration::from_secs(10));
+        let suspended = AskedAt { at: now.at.plus_seconds(-11), ..now };
+        let set_back = AskedAt { at: now.at.plus_seconds(3600), ..now };
         let [is_ours, was_suspended, was_set_back] = [now, suspended, set_back].map(|asked| asked.is_within(lasts));
         assert!(is_ours && !was_suspended && was_set_back);
         assert!(!set_back.is_within(Duration::ZERO), "nobody sets the other clock");

@@ -5,7 +5,7 @@
 //! that does not answer a few times is left alone for a while, and one that is slow holds up nobody else. What a process that dies, or is held up for
 //! longer than a lease, had posted and not recorded is posted again, with the same id.
 
-use super::in_hand::{Asked, InHand};
+use super::in_hand::{AskedAt, InHand};
 use super::{Done, JobError, Kit, Problem, Run};
 use crate::config::WebhookSettings;
 use crate::core::calendar::Instant;
@@ -104,7 +104,7 @@ async fn post_due(
         let (mut busy, mut ended) = (BTreeSet::new(), Ok(()));
         loop {
             if ended.is_ok() && !stop.is_cancelled() && busy.len() < AT_ONCE {
-                let (asked, now) = (Asked::now(), kit.app.now());
+                let (asked, now) = (AskedAt::now(), kit.app.now());
                 let others: Vec<String> = kit.breakers.resting(now).into_iter().chain(busy.iter().cloned()).collect();
                 let leased = store.lease_events(&in_hand.lease, now, &others, LEASE_EVENTS).await;
                 // What is in hand is posted and recorded all the same.

@@ -6,10 +6,10 @@ use super::digest::digest;
 use super::sql::{Row, Sql, set};
 use super::{Result, Store, StoreError, While, json};
 use crate::core::ids::{AccountId, Email};
-use crate::core::outbox::NoticeKind;
+use crate::core::outbox::{NoticeKey, NoticeKind};
 use crate::core::unsubscribe::{Unsubscribe, Wish};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A person of an account who receives mail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -180,6 +180,24 @@ async fn cancel_unwished(tx: &mut Tx, account: &AccountId, email: &Email, admin:
     .await
     .while_("cancelling mails that are not wished any more")
     .map(drop)
+}
+
+/// Those of `keys` that no admin wishes any more, whatever was written when: who wrote it may have asked before somebody ended such
+/// mails. What goes to operators is nobody's to end here.
+pub(super) async fn unwished(tx: &mut Tx, keys: &[NoticeKey]) -> Result<Vec<NoticeKey>> {
+    let wished = |key: &&NoticeKey| key.kind().wish().is_some();
+    let accounts: BTreeSet<&str> = keys.iter().filter(wished).map(NoticeKey::account_text).collect();
+    if accounts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let admins = read_admins(tx, &json(accounts)?).await?;
+    let admins: BTreeMap<(&str, &Email), &Admin> =
+        admins.iter().map(|(account, admin)| ((account.as_str(), &admin.email), admin)).collect();
+    let is_wished = |key: &NoticeKey, wish| {
+        admins.get(&(key.account_text(), key.recipient())).is_some_and(|admin| admin.wishes(wish))
+    };
+    let is_unwished = |key: &&NoticeKey| key.kind().wish().is_some_and(|wish| !is_wished(key, wish));
+    Ok(keys.iter().filter(is_unwished).cloned().collect())
 }
 
 /// The admins of the accounts in `ids` (a JSON array), in order of account and address. What was written under several spellings of one

@@ -5,6 +5,7 @@
 //! when that is over. A lease has a name that nobody else uses, and what is recorded under another one changes nothing but
 //! for one thing: what was delivered was delivered.
 
+use super::admins::unwished;
 use super::backend::{Tx, in_write};
 use super::ledgers::limit_of;
 use super::outbox::{OutboxRecord, Wanted, due, read_whole};
@@ -12,7 +13,7 @@ use super::sql::{Sql, set};
 use super::{Result, Store, While, json};
 use crate::core::calendar::Instant;
 use crate::core::delivery::{GIVE_UP_DAYS, Next, REFUSES_EVERYBODY, TRIES_MIN};
-use crate::core::outbox::NoticeKey;
+use crate::core::outbox::{NoticeKey, OutboxState};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +59,8 @@ pub struct Leased {
     pub records: Vec<OutboxRecord>,
     /// Messages that were due and will not be delivered, because their addresses are on the suppression list.
     pub suppressed: u64,
+    /// Those that will not be because their admins do not wish them any more.
+    pub unwished: u64,
     /// Whether more may be due.
     pub more: bool,
     /// Whether the limit per minute kept some back.
@@ -122,7 +125,7 @@ struct SuppressedRow<'a> {
 
 impl Store {
     /// Leases up to `limit` messages that are due, and with `per_minute` no more than that are given to deliverers in any
-    /// minute before `now`. Messages to suppressed addresses are put aside.
+    /// minute before `now`. Messages to suppressed addresses are put aside, and those that nobody wishes any more are cancelled.
     ///
     /// # Errors
     /// [`super::StoreError`]; nothing is leased then, or what is comes back when the lease is over.
@@ -316,15 +319,21 @@ async fn take(tx: &mut Tx, lease: &Lease, now: Instant, room: i64, is_limited: b
         let key: NoticeKey = super::outbox::read_key(row.get(1))?;
         if row.get::<bool>(2) { suppressed.push(key) } else { wanted.push(key) }
     }
-    if !suppressed.is_empty() {
+    let unwished = unwished(tx, &wanted).await?;
+    wanted.retain(|key| !unwished.contains(key));
+    for (keys, state) in [(&suppressed, OutboxState::Suppressed), (&unwished, OutboxState::Cancelled)] {
+        if keys.is_empty() {
+            continue;
+        }
         tx.query(set!(account_id text, key text =>
-            "UPDATE outbox SET state = 'suppressed', lease = NULL, leased_until = NULL
+            "UPDATE outbox SET state = $2, lease = NULL, leased_until = NULL
                FROM v WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND outbox.state = 'pending'"
         ))
-        .bind(json(suppressed.iter().map(Wanted::of).collect::<Vec<_>>())?)
+        .bind(json(keys.iter().map(Wanted::of).collect::<Vec<_>>())?)
+        .bind(state.as_str())
         .execute()
         .await
-        .while_("putting messages to suppressed addresses aside")?;
+        .while_("putting messages aside that are not to be delivered")?;
     }
     let mut records = Vec::new();
     if !wanted.is_empty() {
@@ -354,6 +363,6 @@ async fn take(tx: &mut Tx, lease: &Lease, now: Instant, room: i64, is_limited: b
             .while_("reading messages to deliver")?;
         records = read_whole(tx, &rows).await?;
     }
-    let suppressed = suppressed.len() as u64;
-    Ok(Leased { records, suppressed, more: is_more, limited: is_limited && is_more })
+    let (suppressed, unwished) = (suppressed.len() as u64, unwished.len() as u64);
+    Ok(Leased { records, suppressed, unwished, more: is_more, limited: is_limited && is_more })
 }

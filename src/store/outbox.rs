@@ -1,6 +1,7 @@
 //! The outbox: messages frozen when they were written, and what the operator asks about them (DESIGN 6). How they are
 //! delivered is beside it, in `delivery`.
 
+use super::admins::unwished;
 use super::backend::{Tx, in_write};
 use super::digest::{Fact, of};
 use super::ledgers::limit_of;
@@ -47,6 +48,8 @@ pub enum Asked {
     Suppressed(Instant),
     /// It is so old that its content was dropped.
     Dropped,
+    /// It goes to somebody who is no admin of the account, or wishes no such mails.
+    Unwished,
 }
 
 /// What there is of a message.
@@ -370,6 +373,12 @@ impl Store {
         in_write!(self, "committing a message that is tried again", |tx| {
             if let Some(since) = suppressed_since(tx, key).await? {
                 return Ok(Asked::Suppressed(since));
+            }
+            if !unwished(tx, std::slice::from_ref(key)).await?.is_empty() {
+                return Ok(match asked(tx, key, false).await? {
+                    Asked::Not(state) if state != OutboxState::Sent => Asked::Unwished,
+                    asked => asked,
+                });
             }
             let done = tx
                 .query(

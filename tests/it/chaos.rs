@@ -6,7 +6,7 @@
 
 use crate::delivery::{kit_with, run};
 use crate::support::smtp::{At, Does, Manner, SmtpServer};
-use crate::support::{Sandbox, alert, attachments, instant, statement};
+use crate::support::{Sandbox, alert, attachments, instant, statement, write_wished};
 use creditd::app::App;
 use creditd::clock::Clock;
 use creditd::config::{LoadInput, Settings};
@@ -122,7 +122,7 @@ async fn ten_thousand_sessions_lose_nothing() {
             };
             let new: Vec<Message> =
                 more.map(new).map(|message| Message { text: "Low.\n.\n".into(), created_at: now, ..message }).collect();
-            sandbox.store().write_messages(&new).await.expect("written");
+            write_wished(sandbox.store(), &new).await;
             written += MESSAGES;
         }
         let problems = match run(&kit.at(sandbox.at_instant(now)), false).await {
@@ -205,7 +205,7 @@ fn killed_at_each_step_nothing_is_lost() {
                 let new =
                     |n: u32| Message { attachments: attachments(), ..alert(&acme, n, "ann@acme.example", WRITTEN) };
                 let messages: Vec<Message> = (1..=40).map(new).collect();
-                sandbox.store().write_messages(&messages).await.expect("written");
+                write_wished(sandbox.store(), &messages).await;
                 sandbox.store().close().await;
                 let now = instant(WRITTEN).plus_seconds(i64::try_from(number).expect("few"));
                 kill_when_told(&sandbox, &server, now).await;

@@ -2,7 +2,9 @@
 //! time comes in as an argument.
 
 use crate::support::smtp::{At, Does, Manner, SmtpServer};
-use crate::support::{Sandbox, alert, attachments, both_databases, instant, lease_of, message, statement};
+use crate::support::{
+    Sandbox, alert, attachments, both_databases, instant, lease_of, message, statement, write_wished,
+};
 use creditd::app::App;
 use creditd::config::TransportKind;
 use creditd::core::calendar::Instant;
@@ -80,7 +82,7 @@ fn operator(address: &str) -> Mailbox {
 pub async fn open_and_write(sandbox: &Sandbox, messages: impl FnOnce(&AccountId) -> Vec<Message>) -> Vec<NoticeKey> {
     let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
     let messages = messages(&acme);
-    sandbox.store().write_messages(&messages).await.expect("written");
+    write_wished(sandbox.store(), &messages).await;
     messages.into_iter().map(|message| message.key).collect()
 }
 
@@ -149,7 +151,7 @@ both_databases! {
             let acme = sandbox.open_account(&format!("acme{round}"), "UTC", "2013-01-01").await;
             let to = |n: u32| alert(&acme, n, &format!("a{n}.{round}@acme{}.example", n % 3), &begin.to_string());
             let messages: Vec<Message> = (1..=40).map(to).collect();
-            sandbox.store().write_messages(&messages).await.expect("written");
+            write_wished(sandbox.store(), &messages).await;
             let kit = kit(sandbox.at_instant(begin), &server);
             let error = run(&kit, false).await.expect_err("it refuses everybody");
             assert!(matches!(error, JobError::NotDelivered { fault: Fault::Settings, .. }), "{error}");
@@ -184,7 +186,7 @@ both_databases! {
             let at = instant(WRITTEN).plus_seconds(60 * minute);
             let number = u32::try_from(minute).expect("few") + 1;
             let message = alert(&acme, number, &format!("{name}@{name}.example"), &at.to_string());
-            sandbox.store().write_messages(std::slice::from_ref(&message)).await.expect("written");
+            write_wished(sandbox.store(), std::slice::from_ref(&message)).await;
             message.key
         };
         write(0, "well").await;
@@ -231,7 +233,7 @@ both_databases! {
         let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
         let to = |n: u32| alert(&acme, n, &format!("a@a{n}.example"), WRITTEN);
         let messages: Vec<Message> = (1..=8).map(to).collect();
-        sandbox.store().write_messages(&messages).await.expect("written");
+        write_wished(sandbox.store(), &messages).await;
         let kit = kit(sandbox.at(WRITTEN), &server);
         let at = |minute: i64| kit.at(sandbox.at_instant(instant(WRITTEN).plus_seconds(60 * minute)));
         run(&at(0), false).await.expect_err("it refuses everybody");
@@ -265,7 +267,7 @@ both_databases! {
                 alert(&acme, n, &format!("{name}{n}@acme{round}.example"), &at.to_string())
             };
             let messages: Vec<Message> = (1..=40).map(to).collect();
-            sandbox.store().write_messages(&messages).await.expect("written");
+            write_wished(sandbox.store(), &messages).await;
             let kit = kit(sandbox.at(WRITTEN), &server);
             let mut now = instant(WRITTEN).plus_seconds(1);
             while server.taken().len() < 40 - odd as usize {
@@ -300,8 +302,8 @@ both_databases! {
         let statements: Vec<Message> = (0..150).map(|n| statement(&acme, &format!("s{n}@acme.example"), WRITTEN)).collect();
         let later = instant(WRITTEN).plus_seconds(60);
         let alert = alert(&acme, 1, "ann@acme.example", &later.to_string());
-        sandbox.store().write_messages(&statements).await.expect("written");
-        sandbox.store().write_messages(std::slice::from_ref(&alert)).await.expect("written");
+        write_wished(sandbox.store(), &statements).await;
+        write_wished(sandbox.store(), std::slice::from_ref(&alert)).await;
         let due = sandbox.store().due_messages(later, 3).await.expect("messages");
         assert_eq!(due[0].message.key, alert.key);
         let leased = sandbox.store().lease_messages(&lease_of("a lease"), later, 3, Some(2)).await.expect("leased");
@@ -459,7 +461,7 @@ async fn an_address_where_nobody_is_gets_no_more_mail() {
     assert_eq!((list[0].address.as_str(), list[0].message.as_ref()), ("gone@acme.example", Some(&keys[0])));
     assert!(list[0].reason.contains("550 5.1.1 (address) who?"), "{}", list[0].reason);
     let next = alert(keys[0].account().expect("an account"), 2, "gone@acme.example", WRITTEN);
-    sandbox.store().write_messages(std::slice::from_ref(&next)).await.expect("written");
+    write_wished(sandbox.store(), std::slice::from_ref(&next)).await;
     assert_eq!(summary(&kit).await, "0 messages delivered, 0 failed, 1 to suppressed addresses");
     assert_eq!(find(&sandbox, &next.key).await.state, OutboxState::Suppressed);
     assert_eq!(rcpts(&server), 1);

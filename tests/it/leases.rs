@@ -5,13 +5,13 @@
 use crate::delivery::{kit_with, open_and_write, options, run};
 use crate::pages::email;
 use crate::support::smtp::{At, Does, Manner, SmtpServer, Taken};
-use crate::support::{Sandbox, account_id, alert, both_databases, instant};
+use crate::support::{Sandbox, account_id, alert, both_databases, instant, wish};
 use creditd::clock::Clock;
 use creditd::core::outbox::OutboxState;
 use creditd::core::unsubscribe::{Unsubscribe, Wish};
 use creditd::jobs::Kit;
 use creditd::mail::SmtpOptions;
-use creditd::store::Admin;
+use creditd::store::Asked;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -130,9 +130,6 @@ both_databases! {
         })
         .await;
         let (acme, store, kit) = (account_id("acme"), sandbox.store(), kit(&sandbox, &server));
-        for admin in &admins {
-            store.set_admin(&acme, &Admin::with_defaults(admin.clone())).await.expect("an admin");
-        }
         let call_off = async {
             server.told().await;
             assert!(store.suppress(&admins[1], "the operator", instant(NOW)).await.expect("suppressed"));
@@ -155,6 +152,27 @@ both_databases! {
             "dan@acme.example cancelled",
         ];
         assert_eq!(sandbox.texts(states).await, expected);
+        sandbox.assert_verified().await;
+    }
+
+    /// Whoever writes a mail may have asked before its admin was removed. It does not leave, and nobody can let it.
+    async fn what_nobody_wishes_when_it_is_to_leave_does_not(sandbox: Sandbox) {
+        let server = SmtpServer::start(|_| Manner::default()).await;
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        let messages = [alert(&acme, 1, "ann@acme.example", WRITTEN), alert(&acme, 1, "bob@acme.example", WRITTEN)];
+        let (store, kit) = (sandbox.store(), kit(&sandbox, &server));
+        wish(store, &messages[..1]).await;
+        store.write_messages(&messages).await.expect("written");
+        let done = run(&kit, false).await.expect("it ends well");
+        assert_eq!(done.summary, "1 message delivered, 0 failed, 1 not wished any more");
+        let bob = &messages[1].key;
+        let state = async || store.message(bob).await.expect("read").expect("it is there").state;
+        assert_eq!(state().await, OutboxState::Cancelled);
+        assert_eq!(store.retry_message(bob, instant(NOW)).await.expect("asked"), Asked::Unwished);
+        wish(store, &messages[1..]).await;
+        assert_eq!(store.retry_message(bob, instant(NOW)).await.expect("asked"), Asked::Done);
+        run(&kit, false).await.expect("it ends well");
+        assert_eq!((state().await, server.taken().len()), (OutboxState::Sent, 2));
         sandbox.assert_verified().await;
     }
 

@@ -1,6 +1,8 @@
 //! Messages, from the fact that caused them to the ways in which they end.
 
-use crate::support::{Sandbox, account_id, alert, attachments, both_databases, instant, lease_of, statement};
+use crate::support::{
+    Sandbox, account_id, alert, attachments, both_databases, instant, lease_of, statement, wish, write_wished,
+};
 use creditd::core::calendar::Instant;
 use creditd::core::delivery::Next;
 use creditd::core::ids::Email;
@@ -108,7 +110,7 @@ both_databases! {
             Message { unsubscribe_url: Some("https://credits.example/u?t=1".into()), ..alert(&acme, 1, "cancelled@example.com", WRITTEN) },
             with(statement(&acme, "young@example.com", NOON)),
         ];
-        store.write_messages(&messages).await.expect("written");
+        write_wished(store, &messages).await;
         let [sent_key, failed_key, pending, cancelled, young] = &messages.each_ref().map(|message| &message.key);
         lease(store, "one", NOON, 10).await;
         let later = again("later", "2013-02-02T00:00:00Z");
@@ -133,6 +135,7 @@ both_databases! {
         sandbox.assert_verified().await;
 
         // Nothing is written, sent or put back twice.
+        wish(store, &messages).await;
         assert_eq!(store.write_messages(&messages).await.expect("there already"), 0);
         assert_eq!(store.retry_message(sent_key, cutoff).await.expect("an answer"), Asked::Not(OutboxState::Sent));
         for key in [failed_key, cancelled] {
@@ -162,6 +165,7 @@ both_databases! {
             statement(&acme, "c@example.com", WRITTEN),
             with(statement(&zoo, "a@example.com", WRITTEN)),
         ];
+        wish(store, &messages).await;
         assert_eq!(store.write_messages(&messages).await.expect("written"), 4);
         let parts = "SELECT account_id || ' ' || sha256 FROM outbox_parts";
         assert_eq!(sandbox.texts(parts).await.len(), 4, "two for each account");
@@ -194,7 +198,7 @@ both_databases! {
         let store = sandbox.store();
         let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
         let messages = ["a", "b", "c", "d", "e"].map(|name| statement(&acme, &format!("{name}@example.com"), WRITTEN));
-        store.write_messages(&messages).await.expect("written");
+        write_wished(store, &messages).await;
         let [a, b, c, d, e] = messages.map(|message| message.key);
 
         let first = lease(store, "one", NOON, 5).await;
@@ -251,7 +255,7 @@ both_databases! {
         let store = sandbox.store();
         let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
         let messages = ["a", "b", "c", "d"].map(|name| statement(&acme, &format!("{name}@example.com"), WRITTEN));
-        store.write_messages(&messages).await.expect("written");
+        write_wished(store, &messages).await;
         let keys = messages.map(|message| message.key);
         assert_eq!(lease(store, "one", NOON, 3).await.len(), 3);
         let extended = async |name: &str| {
@@ -274,7 +278,7 @@ both_databases! {
         let store = sandbox.store();
         let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
         let messages: Vec<Message> = (1..=8).map(|n| alert(&acme, n, "a@example.com", WRITTEN)).collect();
-        store.write_messages(&messages).await.expect("written");
+        write_wished(store, &messages).await;
         let leased = async |name: &str, now: &str, limit: usize| {
             let leased = store.lease_messages(&lease_of(name), instant(now), limit, Some(5)).await.expect("leased");
             (leased.records.len(), leased.more, leased.limited)
@@ -294,7 +298,7 @@ both_databases! {
         let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
         let to = |n: u32, name: &str| alert(&acme, n, &format!("{name}@example.com"), WRITTEN);
         let messages = [to(1, "a"), to(1, "b"), to(2, "b")];
-        store.write_messages(&messages).await.expect("written");
+        write_wished(store, &messages).await;
         let [a, b1, b2] = &messages.clone().map(|message| message.key);
         assert_eq!(lease(store, "one", NOON, 2).await.len(), 2);
         record(store, "one", NOON, &[(a, sent("a")), (b1, failed("550 5.1.1 unknown", true))]).await;
@@ -327,7 +331,7 @@ both_databases! {
         let store = sandbox.store();
         let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
         let messages = ["a", "b", "c", "d"].map(|name| statement(&acme, &format!("{name}@example.com"), WRITTEN));
-        store.write_messages(&messages).await.expect("written");
+        write_wished(store, &messages).await;
         let [a, b, c, d] = &messages.map(|message| message.key);
         let unknown = statement(&account_id("nobody"), "a@example.com", WRITTEN).key;
         let retry = async |key: &NoticeKey| store.retry_message(key, instant(NOON)).await.expect("asked");

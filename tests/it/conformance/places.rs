@@ -1,6 +1,8 @@
 //! Making, opening and closing ledgers, and what is said of places where there is none.
 
-use crate::support::{Backend, Sandbox, account, attachments, both_databases, instant, lease_of, message, statement};
+use crate::support::{
+    Backend, Sandbox, account, attachments, both_databases, instant, lease_of, message, statement, write_wished,
+};
 use creditd::core::ids::Email;
 use creditd::core::outbox::{Message, NoticeKey};
 use creditd::core::schedule::Job;
@@ -57,7 +59,7 @@ both_databases! {
     async fn of_many_who_bring_a_schema_up_to_date_one_does(sandbox: Sandbox) {
         let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
         let message = statement(&acme, "ann@example.com", "2013-02-01T00:00:00Z");
-        sandbox.store().write_messages(std::slice::from_ref(&message)).await.expect("written");
+        write_wished(sandbox.store(), std::slice::from_ref(&message)).await;
         let versions = "SELECT CAST(version AS TEXT) FROM _sqlx_migrations ORDER BY version";
         let all = sandbox.texts(versions).await;
         // Without what versions 3 and 4 brought.
@@ -97,7 +99,7 @@ both_databases! {
         };
         let messages = [whole, statement(&acme, "bob@example.com", now)];
         let store = sandbox.store();
-        store.write_messages(&messages).await.expect("written");
+        write_wished(store, &messages).await;
         store.lease_messages(&lease_of("a lease"), instant(now), 1, None).await.expect("leased");
         let rows = "SELECT account_id || key || digest || state || due_at || coalesce(lease, '') || coalesce(leased_until, 0)
                            || coalesce(tried_at, 0) FROM outbox ORDER BY key";

@@ -4,6 +4,8 @@ use super::{instant, month};
 use creditd::core::alert::Crossing;
 use creditd::core::ids::{AccountId, Email, LevelName};
 use creditd::core::outbox::{Attachment, Message, NoticeKey};
+use creditd::store::{Admin, Store};
+use std::collections::BTreeSet;
 
 /// A statement of January 2013 for somebody.
 #[track_caller]
@@ -34,6 +36,23 @@ pub fn message(key: NoticeKey, created_at: &str) -> Message {
         unsubscribe_url: None,
         attachments: Vec::new(),
     }
+}
+
+/// Makes whom messages of accounts are for an admin who wishes all there is: nothing else leaves.
+pub async fn wish(store: &Store, messages: &[Message]) {
+    let for_admins = messages.iter().filter(|message| message.key.kind().is_of_an_account());
+    let who: BTreeSet<_> = for_admins.map(|message| (message.key.account(), message.key.recipient())).collect();
+    for (account, address) in who {
+        let admin =
+            Admin { daily_report: true, resolved: true, lapse_soon: true, ..Admin::with_defaults(address.clone()) };
+        store.set_admin(account.expect("an account"), &admin).await.expect("an admin");
+    }
+}
+
+/// Writes messages to whom they are wished by.
+pub async fn write_wished(store: &Store, messages: &[Message]) {
+    wish(store, messages).await;
+    store.write_messages(messages).await.expect("written");
 }
 
 /// A picture that the HTML shows, and a table that is attached.

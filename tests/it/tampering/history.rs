@@ -2,7 +2,7 @@
 
 use crate::support::{
     Sandbox, account, account_id, alert, attachments, end_run, instant, lease_of, message, month, purchase, seal,
-    take_run, usage,
+    take_run, usage, write_wished,
 };
 use creditd::app::App;
 use creditd::core::access::{Reach, Scope};
@@ -326,7 +326,7 @@ async fn mail(sandbox: &Sandbox, acme: &AccountId) {
         ..written(90, "ann@acme.example")
     };
     let messages = [with_parts, written(91, "ann@acme.example"), written(92, gone), written(93, "bob@acme.example")];
-    store.write_messages(&messages).await.expect("written");
+    write_wished(&store, &messages).await;
     let leased = store.lease_messages(&lease_of("a lease"), now, 10, None).await.expect("messages");
     assert_eq!(leased.suppressed, 1);
     record(&leased.records[1..2], vec![Next::Ambiguous { error: "cut".into() }]).await;
