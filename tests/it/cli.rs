@@ -371,6 +371,24 @@ fn the_clock_is_set_on_a_sandbox_only() {
     assert_eq!(place.rows("balance --now 2013-03-01T05:00:00Z")[0]["month"], "2013-03");
 }
 
+#[tokio::test]
+async fn nothing_is_run_under_a_clock_that_cannot_be_believed() {
+    let place = Place::empty();
+    place.ok("init");
+    let ledger = format!("sqlite://{}", place.path("creditd.db").display());
+    let ledger = sqlx::SqlitePool::connect(&ledger).await.expect("the ledger");
+    for (created, says) in
+        [("2099-01-01T00:00:00Z", "Set the clock right"), ("2001-01-01T00:00:00Z", "--clock-is-right")]
+    {
+        let write = sqlx::query("UPDATE meta SET value = $1 WHERE name = 'created_at'").bind(created);
+        write.execute(&ledger).await.expect("written");
+        for command in ["run reset", "backfill create --job daily-report --from 2026-01-01 --to 2026-01-02"] {
+            place.run(command).fails_with(5, says);
+        }
+    }
+    assert!(place.rows("backfill list").is_empty());
+}
+
 #[test]
 fn settings_show_where_they_come_from() {
     let mut place = Place::empty();
