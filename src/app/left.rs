@@ -13,13 +13,11 @@ impl Balance {
         self.bonuses.iter().filter(|bonus| bonus.ends_at.is_some() && !is_with_month(bonus)).copied().collect()
     }
 
-    /// What of the purchased credits does not lapse with the month or before it.
+    /// What of the purchased credits never lapses.
     #[must_use]
-    pub fn purchased_beyond_month(&self) -> Credits {
-        let is_purchased = |bonus: &&GrantLeft| bonus.credit_type == CreditType::Purchased;
-        let lapsing =
-            self.bonuses.iter().filter(is_purchased).filter(|bonus| bonus.ends_at <= Some(self.month_ends_at));
-        lapsing.fold(self.available.purchased, |left, grant| less(left, grant.credits))
+    pub fn purchased_without_end(&self) -> Credits {
+        let is_ending = |bonus: &&GrantLeft| bonus.credit_type == CreditType::Purchased && bonus.ends_at.is_some();
+        self.bonuses.iter().filter(is_ending).fold(self.available.purchased, |left, grant| less(left, grant.credits))
     }
 
     /// The same account as if it had come to `left` credits now: charges took what is more, in burn order (R5), or so many more of
@@ -127,7 +125,10 @@ mod tests {
     }
 
     #[test]
-    fn a_purchased_bonus_that_ends_with_the_month_does_not_stay() {
-        assert_eq!(balance().purchased_beyond_month(), Credits::new(40));
+    fn no_purchased_bonus_that_ends_stays() {
+        let mut balance = balance();
+        assert_eq!(balance.purchased_without_end(), Credits::new(40));
+        balance.bonuses[1].ends_at = Some(balance.month_ends_at.plus_days(1));
+        assert_eq!(balance.purchased_without_end(), Credits::new(40));
     }
 }

@@ -420,7 +420,7 @@ fn lapsing(kit: &Kit, record: &AccountRecord, balance: &Balance) -> LapseSoon {
         month: balance.month,
         lapses_at: balance.month_ends_at,
         lapsing: balance.lapsing,
-        purchased: balance.purchased_beyond_month(),
+        purchased: balance.purchased_without_end(),
         ending: balance.ending(),
         next_allowance: next_allowance(record, balance),
     }

@@ -509,6 +509,7 @@ impl Wording {
             lapses,
             refused,
             bought: sales.map(bought).collect(),
+            given: model.beside.facts.as_ref().map(|facts| facts.given).unwrap_or_default(),
             top_actions: self.tops(model, Breakdown::Action),
             top_users: self.tops(model, Breakdown::User),
             chart: picture(model, locale)?,

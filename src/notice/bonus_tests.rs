@@ -29,13 +29,30 @@ fn a_notice_that_free_credits_lapse_says_what_else_does() {
         let message = TEMPLATES.lapse_soon(facts, &mailbox("Ann", "ann@example.com"), at()).expect("a message");
         message.text.lines().next().unwrap_or_default().to_owned()
     };
-    let bonus = GrantLeft {
+    let bonus = |credits, days| GrantLeft {
         credit_type: CreditType::Purchased,
-        ends_at: Some(sample_lapse_soon().lapses_at),
-        credits: Credits::new(1),
+        ends_at: Some(sample_lapse_soon().lapses_at.plus_days(days)),
+        credits: Credits::new(credits),
     };
-    let facts = LapseSoon { purchased: Credits::new(1), ending: vec![bonus], ..sample_lapse_soon() };
-    insta::assert_snapshot!(first(&facts), @"930 free AI credits will lapse if unused: the month ends on 1 April 2013, 00:00 EDT. Then 1,500 new ones come. 1 purchased credit stays. 1 purchased bonus credit lapses on 1 April 2013, 00:00 EDT if unused.");
+    let ending = vec![bonus(1, 0), bonus(2, 1)];
+    let facts = LapseSoon { purchased: Credits::new(1), ending, ..sample_lapse_soon() };
+    insta::assert_snapshot!(first(&facts), @"930 free AI credits will lapse if unused: the month ends on 1 April 2013, 00:00 EDT. Then 1,500 new ones come. 1 purchased credit stays. 1 purchased bonus credit lapses on 1 April 2013, 00:00 EDT if unused. 2 purchased bonus credits lapse on 2 April 2013, 00:00 EDT if unused.");
+}
+
+#[test]
+fn a_statement_says_of_what_was_bought_alone_that_it_never_lapses() {
+    let carried = |given| {
+        let message = statement(&StatementMail { given: Credits::new(given), ..sample_statement() });
+        let line = message.text.lines().find(|line| line.contains("carried forward")).unwrap_or_default().to_owned();
+        assert!(message.html.contains(&line), "{line}");
+        line
+    };
+    insta::assert_snapshot!([0, 1_380, 2_879, 2_880].map(carried).join("\n"), @r"
+    2,880 purchased credits are carried forward; what was bought never lapses.
+    2,880 purchased credits are carried forward; 1,500 of them were bought and never lapse.
+    2,880 purchased credits are carried forward; 1 of them was bought and never lapses.
+    2,880 purchased credits are carried forward.
+    ");
 }
 
 #[test]

@@ -28,9 +28,9 @@ pub struct LapseSoon {
     pub lapses_at: Instant,
     /// What lapses then, if it is not used.
     pub lapsing: Credits,
-    /// What was purchased, and stays when the month ends.
+    /// What is purchased and has no end: it stays.
     pub purchased: Credits,
-    /// What of the others lapses at some time: bonuses, in the order of their ends.
+    /// What else lapses at some time, then or later: bonuses, in the order of their ends.
     pub ending: Vec<GrantLeft>,
     /// The free credits that come when the month ends.
     pub next_allowance: Credits,

@@ -100,6 +100,8 @@ pub struct StatementMail {
     pub refused: BTreeMap<Reason, u64>,
     /// What was bought, by currency.
     pub bought: Vec<PacksBought>,
+    /// Purchased credits that are left and that nobody paid for: bonuses, which may lapse.
+    pub given: Credits,
     /// The actions that took most.
     pub top_actions: Tops,
     /// The users that took most.
@@ -134,6 +136,7 @@ struct View<'a> {
     failed: u64,
     refused: Vec<RefusedView>,
     bought: Vec<BoughtView>,
+    bought_left: i128,
     tops: Vec<TopsView>,
     chart: Option<ChartView<'a>>,
     workbook: Option<String>,
@@ -247,6 +250,7 @@ fn view(facts: &StatementMail) -> Result<View<'_>, NoticeError> {
         Period::Month(month) => (true, month_title(month)),
         Period::Day(day) => (false, facts.locale.date(day)),
     };
+    let bought_left = left.purchased - i128::from(facts.given.get());
     let next = facts.next.map(|(month, allocated)| {
         let (free, purchased) = (left.free + i128::from(allocated.get()), left.purchased);
         NextView { month: month_name(month), free, purchased, total: free + purchased }
@@ -273,6 +277,7 @@ fn view(facts: &StatementMail) -> Result<View<'_>, NoticeError> {
                 price: price(&bought.money, facts.locale),
             })
             .collect(),
+        bought_left,
         tops: [("Where they went", "an action", &facts.top_actions), ("Who used them", "a user", &facts.top_users)]
             .into_iter()
             .filter(|(.., tops)| !tops.most.is_empty())
@@ -398,6 +403,7 @@ pub fn sample_statement() -> StatementMail {
             credits: Credits::new(2_500),
             money: Money { minor: 2_500, currency: "USD".to_owned() },
         }],
+        given: Credits::ZERO,
         top_actions: Tops {
             most: vec![
                 top("Summarise document", 96, 768),

@@ -289,8 +289,8 @@ async fn a_statement_says_what_the_next_month_began_with() {
     insta::assert_snapshot!(closed, @"No AI credits used in February 2013, 2,500 for March (Account acme) | No AI credits used in February 2013. March began with 2,500: 0 free and 2,500 purchased.");
 }
 
-/// A bonus ends on a day of its own, what is given back to one that is over lapses at once, and both are told so: the same before and
-/// after a reset has written it.
+/// A bonus ends on a day of its own, what is given back to one that is over lapses at once, and both are told so, as is what never
+/// lapses: the same before and after a reset has written it.
 #[tokio::test]
 async fn a_statement_says_what_lapsed_when_and_why() {
     let sandbox = Sandbox::new().await;
@@ -301,11 +301,13 @@ async fn a_statement_says_what_lapsed_when_and_why() {
         ("free", CreditType::Free, 30, "2013-01-15T17:00:00Z"),
         ("purchased", CreditType::Purchased, 40, "2013-01-20T05:00:00Z"),
         ("with-the-month", CreditType::Purchased, 5, "2013-02-01T05:00:00Z"),
+        ("later", CreditType::Purchased, 50, "2013-02-10T05:00:00Z"),
     ] {
         let (credits, expires_at) = (Credits::new(credits), Some(instant(end)));
         let bonus = Bonus { key: key(name), credit_type, credits, expires_at, comment: "welcome".to_owned() };
         app.call(&id, Call::Bonus(bonus)).await.expect("a bonus");
     }
+    app.purchase(&id, &purchase(1, "inv-1")).await.expect("a pack");
     app.charge(&id, &usage("erase", "one")).await.expect("a charge");
     let refund = Refund { key: key("refund"), charge: key("one"), credits: None, comment: "sorry".to_owned() };
     sandbox.at("2013-01-22T12:00:00Z").call(&id, Call::Refund(refund)).await.expect("refunded");
@@ -313,7 +315,8 @@ async fn a_statement_says_what_lapsed_when_and_why() {
     let lapsed = async |now: &str| {
         let preview = Preview::MonthlyStatement(month("2013-01"));
         let message = preview::preview(&kit(now), &id, preview).await.expect("worded").expect("a statement");
-        let lines: Vec<&str> = message.text.lines().filter(|line| line.to_lowercase().contains("lapsed")).collect();
+        let is_said = |line: &&str| line.to_lowercase().contains("lapsed") || line.contains("carried forward");
+        let lines: Vec<&str> = message.text.lines().filter(is_said).collect();
         lines.join("\n")
     };
     let before = lapsed("2013-02-01T05:00:00Z").await;
@@ -324,6 +327,7 @@ async fn a_statement_says_what_lapsed_when_and_why() {
     7 free credits were given back when their time was over, and lapsed at once.
     40 purchased bonus credits were not used and lapsed on 20 January 2013, 00:00 EST, when their time was over.
     5 purchased bonus credits were not used and lapsed on 1 February 2013, 00:00 EST, when their time was over.
+    2,550 purchased credits are carried forward; 2,500 of them were bought and never lapse.
     ");
     tick(&sandbox, "2013-02-01T06:00:00Z", Job::Reset).await;
     assert_eq!(lapsed("2013-02-01T06:00:00Z").await, before);
