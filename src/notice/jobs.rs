@@ -150,14 +150,14 @@ impl Templates {
     }
 }
 
-/// The beginning of a reason, for a subject: its first sentence up to where it names a command, and no more whole words than an inbox
-/// shows. Empty where it begins with a command.
+/// The beginning of a reason, for a subject: its first sentence up to where it names a command, and no more than an inbox shows, of
+/// that as many thoughts as fit, or else words. Empty where it names a command in its first thought.
 fn in_short(why: &str) -> String {
     let why = shorten(why, WHY_CHARS_MAX);
     let sentence = why.split_once(". ").map_or(&*why, |(first, _)| first);
     let (before, _) = sentence.split_once('`').unwrap_or((sentence, ""));
     let clause = match before.len() < sentence.len() {
-        true => before.rsplit_once([';', ':', ',', '.']).map_or("", |(clause, _)| clause),
+        true => up_to_last(before, &[';', ':', ',', '.']).unwrap_or_default(),
         false => before,
     };
     let clause = clause.trim().trim_end_matches(['.', ';', ':', ',']);
@@ -165,10 +165,21 @@ fn in_short(why: &str) -> String {
         return clause.to_owned();
     }
     let cut = shorten(clause, WHY_SHORT_CHARS_MAX);
+    // What stands before a colon may be a word or two that say little.
+    let thoughts = up_to_last(&cut, &[';', ':']).filter(|thoughts| thoughts.chars().count() >= WHY_SHORT_CHARS_MAX / 2);
+    if let Some(thoughts) = thoughts {
+        return thoughts.to_owned();
+    }
     match cut.rsplit_once(' ') {
         Some((words, _)) => format!("{}…", words.trim_end_matches([',', ';', ':'])),
         None => cut,
     }
+}
+
+/// `text` up to the last of `marks` that ends something: one within a word or a number does not.
+fn up_to_last<'a>(text: &'a str, marks: &[char]) -> Option<&'a str> {
+    let is_end = |(at, mark): &(usize, &str)| !text[at + mark.len()..].starts_with(|next: char| !next.is_whitespace());
+    text.rmatch_indices(marks).find(is_end).map(|(at, _)| &text[..at])
 }
 
 /// What a run that ended at `at` was for; empty where it reads the same.
@@ -351,6 +362,18 @@ mod tests {
             ("disk full.", "disk full"),
             ("cannot read a/b.c: no such file", "cannot read a/b.c: no such file"),
             ("run `creditd db migrate` first", ""),
+            ("the file /etc/creditd.toml has `smtp`", ""),
+            ("1,500 rows of `grants` differ", ""),
+            ("1,500 rows differ, say `creditd verify`", "1,500 rows differ"),
+            ("no answer at 10:30: `creditd email check` asks again", "no answer at 10:30"),
+            (
+                "the mail server refuses everybody: address after address for good, and no message taken in between",
+                "the mail server refuses everybody",
+            ),
+            (
+                "database: a notice could not be worded for three accounts, as the template failed",
+                "database: a notice could not be worded for three…",
+            ),
             ("`creditd db migrate` has to be run", ""),
             (
                 "a notice could not be worded for 3 accounts, acme, globex and initech: the template failed",
