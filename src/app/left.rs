@@ -27,33 +27,40 @@ impl Balance {
         let mut over = self.available.total().get() - left.get();
         if over < 0 {
             let more = Credits::new(-over);
-            let credit_type = CreditType::Free;
-            self.grants.insert(0, GrantLeft { credit_type, ends_at: Some(self.month_ends_at), credits: more });
-            for sum in [&mut self.available.free, &mut self.allowance_left, &mut self.lapsing] {
+            let (credit_type, ends_at) = (CreditType::Free, Some(self.month_ends_at));
+            let at = self.allowance_at.unwrap_or_else(|| {
+                let at = self.grants.partition_point(|grant| grant.ends_at.is_some() && grant.ends_at < ends_at);
+                self.grants.insert(at, GrantLeft { credit_type, ends_at, credits: Credits::ZERO });
+                at
+            });
+            self.allowance_at = Some(at);
+            let allowance = &mut self.grants[at].credits;
+            for sum in [allowance, &mut self.available.free, &mut self.allowance_left, &mut self.lapsing] {
                 *sum = Credits::new(sum.get() + more.get());
             }
             return self;
         }
-        for grant in &mut self.grants {
+        for (at, grant) in self.grants.iter_mut().enumerate() {
             let taken = Credits::new(over.min(grant.credits.get()).max(0));
             over -= taken.get();
             grant.credits = less(grant.credits, taken);
             let Split { free, purchased } = Split::of(grant.credit_type, taken);
             let available = &mut self.available;
             (available.free, available.purchased) = (less(available.free, free), less(available.purchased, purchased));
-            let mut of_bonus = taken;
             if grant.credit_type == CreditType::Free && grant.ends_at == Some(self.month_ends_at) {
                 self.lapsing = less(self.lapsing, taken);
-                let of_allowance = self.allowance_left.min(taken);
-                (self.allowance_left, of_bonus) = (less(self.allowance_left, of_allowance), less(taken, of_allowance));
             }
             let is_same =
                 |bonus: &&mut GrantLeft| (bonus.credit_type, bonus.ends_at) == (grant.credit_type, grant.ends_at);
-            if let Some(bonus) = self.bonuses.iter_mut().find(is_same) {
-                bonus.credits = less(bonus.credits, of_bonus);
+            if self.allowance_at == Some(at) {
+                self.allowance_left = less(self.allowance_left, taken);
+            } else if let Some(bonus) = self.bonuses.iter_mut().find(is_same) {
+                bonus.credits = less(bonus.credits, taken);
             }
         }
-        self.grants.retain(|grant| !grant.credits.is_zero());
+        let used_up = self.grants.iter().take_while(|grant| grant.credits.is_zero()).count();
+        self.grants.drain(..used_up);
+        self.allowance_at = self.allowance_at.and_then(|at| at.checked_sub(used_up));
         self.bonuses.retain(|bonus| !bonus.credits.is_zero());
         self
     }
@@ -99,6 +106,7 @@ mod tests {
             lapsing: allowance.credits,
             bonuses: vec![sooner, with_month, later],
             grants: vec![sooner, allowance, with_month, pack, later],
+            allowance_at: Some(1),
             next_reset_at: None,
             next_allowance: Credits::ZERO,
             zone: chrono_tz::Tz::UTC,
@@ -121,6 +129,48 @@ mod tests {
             let bonuses: String = bonuses.iter().map(|bonus| format!(" {}", bonus.credits)).collect();
             let Split { free, purchased } = available;
             assert_eq!(format!("{free} free ({lapsing} of the month), {purchased} purchased, bonuses{bonuses}"), said);
+        }
+    }
+
+    /// What is more of the allowance is used where the allowance is, also where nothing of it was left.
+    #[test]
+    fn more_of_the_allowance_has_its_turn() {
+        for is_used_up in [false, true] {
+            let mut balance = balance();
+            if is_used_up {
+                balance = balance.with_left(Credits::new(90));
+                balance.grants.insert(0, self::balance().grants[0]);
+                balance.available.free = Credits::new(30);
+            }
+            let there = if is_used_up { 0 } else { 100 };
+            let total = balance.available.total().get();
+            let more = balance.with_left(Credits::new(total + 7));
+            assert_eq!((more.allowance_at, more.allowance_left), (Some(1), Credits::new(there + 7)));
+            let turns: Vec<i64> = more.grants.iter().map(|grant| grant.credits.get()).collect();
+            assert_eq!(turns, [10, there + 7, 30, 40, 20]);
+        }
+    }
+
+    /// A free bonus that ends with the month is used before the allowance or after it, whichever its turn is.
+    #[test]
+    fn a_bonus_that_ends_with_the_month_has_its_turn() {
+        for (bonus_at, of_allowance, of_bonus) in [(1, 100, 5), (2, 75, 30)] {
+            let mut balance = balance();
+            let credits = Credits::new(30);
+            let bonus = GrantLeft { credits, ..balance.grants[1] };
+            balance.grants.insert(bonus_at, bonus);
+            balance.allowance_at = Some(3 - bonus_at);
+            balance.bonuses.insert(1, bonus);
+            balance.available.free = Credits::new(160);
+            balance.lapsing = Credits::new(130);
+            // The 10 that end before, and 25 of what is next.
+            let left = balance.with_left(Credits::new(195));
+            let allowance = left.allowance_at.map(|at| left.grants[at].credits);
+            assert_eq!(
+                (left.allowance_left, allowance),
+                (Credits::new(of_allowance), Some(Credits::new(of_allowance)))
+            );
+            assert_eq!((left.bonuses[0].credits, left.lapsing), (Credits::new(of_bonus), Credits::new(105)));
         }
     }
 

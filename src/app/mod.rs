@@ -173,6 +173,8 @@ pub struct Balance {
     pub bonuses: Vec<GrantLeft>,
     /// What is left of each grant, in the order in which they are used (R5).
     pub grants: Vec<GrantLeft>,
+    /// Where among those the allowance is; `None` once it is used up.
+    pub allowance_at: Option<usize>,
     /// When the next ones come; `None` while the account is closed.
     pub next_reset_at: Option<Instant>,
     /// How many come then; 0 where none do.
@@ -367,6 +369,7 @@ pub fn balance_of(ledger: &Ledger, now: Instant) -> Result<Balance, Refusal> {
             }
         }
     }
+    let allowance_at = open.iter().position(|grant| grant.source == Source::Monthly);
     let left_of = |grant: &Grant| GrantLeft {
         credit_type: grant.credit_type,
         ends_at: grant.expires_at,
@@ -388,6 +391,7 @@ pub fn balance_of(ledger: &Ledger, now: Instant) -> Result<Balance, Refusal> {
         lapsing,
         bonuses,
         grants: open.into_iter().map(left_of).collect(),
+        allowance_at,
         next_reset_at,
         next_allowance: next_reset_at.map_or(Credits::ZERO, |_| calendar.terms_in(next_month).allowance),
         zone: calendar.terms_in(month).zone,
