@@ -1,5 +1,5 @@
 //! What a statement says beside its credits: what was bought and returned for how much money, what purchased credits are
-//! still owed, and how many accounts used credits or ran out of them.
+//! still owed, and how many accounts used credits or were short of them.
 //!
 //! Money is whole minor units of a currency, and currencies are never added together. A purchased credit is worth what
 //! its own pack cost, one that was given is worth nothing. The worth of a part of a purchase is rounded to the nearest
