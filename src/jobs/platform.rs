@@ -64,7 +64,7 @@ pub(super) async fn run(kit: &Kit, month: Month, dry_run: bool, done: &mut Done)
         return Ok(());
     }
     // Whoever asks for years in a backfill may begin before anything.
-    if kit.app.store.first_month().await?.is_none_or(|first| month < first) {
+    if !is_there(&kit.app, month).await? {
         return Ok(());
     }
     let key = |to: &Mailbox| NoticeKey::platform_monthly(month, to.address.clone());
@@ -80,6 +80,16 @@ pub(super) async fn run(kit: &Kit, month: Month, dry_run: bool, done: &mut Done)
     done.tally.add(THERE, (known.len() as u64).cast_signed());
     done.summary = super::statements::summary(&done.tally, dry_run);
     Ok(())
+}
+
+/// Whether there is anything to say of `month`: it has begun where an account is, and is not before all accounts.
+///
+/// # Errors
+/// [`StoreError`].
+pub(super) async fn is_there(app: &App, month: Month) -> Result<bool, StoreError> {
+    let (first, now) = (app.store.first_month().await?, app.now());
+    let has_begun = |zone: &Tz| month <= Month::of(now.in_zone(*zone).date_naive());
+    Ok(first.is_some_and(|first| first <= month) && app.store.zones().await?.iter().any(has_begun))
 }
 
 /// Words the month for each of `wanted`, from one reading.

@@ -117,9 +117,7 @@ pub async fn preview_for_operators(kit: &Kit, preview: OperatorPreview) -> Resul
         }
         OperatorPreview::JobWell => kit.templates.job_well(&JobWell { locale, ..sample_job_well() }, &reader)?,
         OperatorPreview::PlatformMonth(month) => {
-            let first = kit.app.store.first_month().await?;
-            let has_begun = month.first_day() <= kit.app.now().to_utc().date_naive();
-            if !has_begun || first.is_none_or(|first| month < first) {
+            if !platform::is_there(&kit.app, month).await? {
                 return Ok(None);
             }
             platform::word(kit, month, &[&reader]).await?.remove(0)

@@ -10,6 +10,7 @@ use creditd::core::ledger::Usage;
 use creditd::core::outbox::{Mailbox, NoticeKey, NoticeKind};
 use creditd::core::schedule::{Covers, Job, Schedule, Slot};
 use creditd::jobs::backfill::{create_backfill, plan_backfill, run_next};
+use creditd::jobs::preview::{OperatorPreview, preview_for_operators};
 use creditd::jobs::{Claiming, JobError, Kit, Planned, Retries, Run, plan_due, run_slot, tell_missed};
 use creditd::store::{Admin, Incident, NewAccount, OutboxRecord, RunId, Telling, Wrong};
 use std::collections::BTreeSet;
@@ -332,6 +333,18 @@ both_databases! {
         let expired = async |now: &str| plan_due(&at(&sandbox, now), &schedule).await.expect("a plan").expired;
         assert_eq!(expired("2013-03-01T12:00:00Z").await, 0);
         assert_eq!(expired("2013-03-09T12:00:00Z").await, 3, "the 27th and 28th of February and the first of March");
+    }
+
+    /// It begins where its first account is, half a day before that of UTC.
+    async fn the_platforms_month_is_shown_once_it_has_begun_somewhere(sandbox: Sandbox) {
+        sandbox.open_account("atoll", "Pacific/Kiritimati", "2013-01-01").await;
+        let is_shown = async |now: &str, of: &str| {
+            let kit = Kit::new(at(&sandbox, now)).expect("templates and a mail folder");
+            preview_for_operators(&kit, OperatorPreview::PlatformMonth(month(of))).await.expect("worded").is_some()
+        };
+        assert!(!is_shown("2013-01-31T09:59:59Z", "2013-02").await);
+        assert!(is_shown("2013-01-31T10:00:00Z", "2013-02").await);
+        assert!(!is_shown("2013-01-31T10:00:00Z", "2012-12").await, "before all accounts");
     }
 
     async fn the_platforms_month_comes_once_when_it_is_over_everywhere(sandbox: Sandbox) {
