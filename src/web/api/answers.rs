@@ -336,7 +336,7 @@ impl Balance {
 
 /// What is left of bonuses of one type that end together.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Bonus {
+pub(in crate::web) struct Bonus {
     /// `free` or `purchased`.
     credit_type: &'static str,
     /// When the rest of it lapses; null never.
@@ -347,7 +347,7 @@ pub(super) struct Bonus {
 }
 
 impl Bonus {
-    fn of(bonus: &GrantLeft) -> Bonus {
+    pub(in crate::web) fn of(bonus: &GrantLeft) -> Bonus {
         Bonus {
             credit_type: bonus.credit_type.as_str(),
             ends_at: text(bonus.ends_at.as_ref()),

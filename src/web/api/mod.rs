@@ -9,6 +9,7 @@ mod input;
 mod reads;
 mod statement;
 
+pub(super) use self::answers::Bonus;
 use super::bearer::gate;
 use super::problem::{self, Problem};
 use super::{Needs, Served, State};

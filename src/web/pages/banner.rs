@@ -1,5 +1,6 @@
 //! The banner of an account for the platform's own pages: a fragment of HTML without a look of its own, and the same as JSON.
 
+use super::super::api::Bonus;
 use super::super::visit::AtEmbed;
 use super::account::{Banner, banner, said, stops};
 use super::look::{Shell, locale_of, rendered};
@@ -60,10 +61,6 @@ pub(super) async fn json(State(pages): State<Pages>, AtEmbed(record): AtEmbed) -
     let Balance { available, held, .. } = &balance;
     // Nobody uses the credits of an account that is not open.
     let runs_out = |at: Option<Instant>| at.filter(|_| balance.status == AccountStatus::Open).map(|at| at.to_string());
-    let bonuses = balance.bonuses.iter().map(|bonus| {
-        let ends_at = bonus.ends_at.map(|at| at.to_string());
-        json!({"credit_type": bonus.credit_type.as_str(), "ends_at": ends_at, "credits": bonus.credits.get()})
-    });
     Ok(Json(json!({
         "schema": "creditd.banner/1",
         "account": record.account.id,
@@ -76,7 +73,7 @@ pub(super) async fn json(State(pages): State<Pages>, AtEmbed(record): AtEmbed) -
         "held": held.total().get(),
         "allowance": balance.allowance.get(),
         "allowance_left": balance.allowance_left.get(),
-        "bonuses": bonuses.collect::<Vec<Value>>(),
+        "bonuses": balance.bonuses.iter().map(Bonus::of).collect::<Vec<_>>(),
         "status": balance.status.as_str(),
         "next_reset_at": balance.next_reset_at.map(|at| at.to_string()),
         "next_allowance": balance.next_allowance.get(),
