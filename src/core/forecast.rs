@@ -260,10 +260,10 @@ pub fn forecast(input: &ForecastInput<'_>) -> Forecast {
     }
 }
 
-/// What is left at the end of each coming day before the reset, and at the reset, as [`Forecast::left`] is. Empty
-/// without a pace to reckon by.
+/// What is left at the end of each coming day before the reset, at the reset, and at those of `others` that lie before it, as
+/// [`Forecast::left`] is, in the order of time. Empty without a pace to reckon by.
 #[must_use]
-pub fn left_by_day(input: &ForecastInput<'_>) -> Vec<(Instant, Split)> {
+pub fn left_by_day(input: &ForecastInput<'_>, others: &[Instant]) -> Vec<(Instant, Split)> {
     let ForecastInput { calendar, now, next_reset_at, .. } = *input;
     let Some(course) = input.daily.recent(now).and_then(|recent| Course::new(input, recent)) else {
         return Vec::new();
@@ -274,6 +274,8 @@ pub fn left_by_day(input: &ForecastInput<'_>) -> Vec<(Instant, Split)> {
         ends.push(calendar.day_end(day).min(next_reset_at));
         day = next_day(day);
     }
+    ends.extend(others.iter().filter(|at| **at < next_reset_at));
+    ends.sort_unstable();
     let order = in_order(input);
     ends.into_iter().map(|end| (end, lasting(Some(&course), input, &order, end).left)).collect()
 }

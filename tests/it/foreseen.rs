@@ -8,6 +8,7 @@ use creditd::core::credits::{CreditType, Credits, Split};
 use creditd::core::forecast::{DailyUse, ForecastInput, Outlook, forecast, left_by_day};
 use creditd::core::ids::Key;
 use creditd::core::ledger::{Bonus, Call, Ledger, Purchase, Usage};
+use creditd::core::statement::{Ahead, LocalTime};
 use proptest::prelude::*;
 
 /// The day of March from which on it is foreseen: too early for a pattern of the week.
@@ -68,7 +69,7 @@ proptest! {
             next_reset_at: reset,
             pack_credits: None,
         };
-        let (told, foreseen) = (forecast(&input), left_by_day(&input));
+        let (told, foreseen) = (forecast(&input), left_by_day(&input, &[]));
 
         let (mut came, mut is_short) = (Vec::new(), false);
         for number in TODAY..32 {
@@ -88,6 +89,18 @@ proptest! {
         prop_assert_eq!(told.left, came.last().map(|(_, left)| *left));
         prop_assert_eq!(matches!(told.outlook, Outlook::RunsOut | Outlook::Empty), is_short);
         prop_assert!(told.outlook != Outlook::PurchasedCover || told.left.is_some_and(|left| left.free.is_zero()));
+
+        // What is drawn of it passes through all of these days, is where something is used up, and never rises.
+        let ahead = Ahead::new(&input);
+        let drawn: Vec<Split> = std::iter::once(ahead.available).chain(ahead.turns.iter().map(|(_, left)| *left)).collect();
+        for two in drawn.windows(2) {
+            prop_assert!(two[1].free <= two[0].free && two[1].purchased <= two[0].purchased, "{:?}", ahead.turns);
+        }
+        prop_assert!(ahead.turns.is_sorted_by_key(|(at, _)| *at), "{:?}", ahead.turns);
+        prop_assert!(came.iter().all(|(end, left)| ahead.turns.contains(&(LocalTime::of(*end, &calendar), *left))));
+        let left_at = |out: LocalTime| ahead.turns.iter().rfind(|(at, _)| *at == out).map(|(_, left)| *left);
+        prop_assert!(ahead.free_runs_out.is_none_or(|out| left_at(out).is_some_and(|left| left.free.is_zero())));
+        prop_assert!(ahead.runs_out.is_none_or(|out| left_at(out) == Some(Split::ZERO)));
     }
 }
 
@@ -113,9 +126,11 @@ fn an_older_pack_goes_before_a_bonus_without_an_end() {
         next_reset_at: day(32),
         pack_credits: None,
     };
-    let told = forecast(&input);
+    let (told, ahead) = (forecast(&input), Ahead::new(&input));
     assert_eq!(told.left, Some(Split { free: Credits::new(200), purchased: Credits::ZERO }));
     assert_eq!((told.outlook, told.free_runs_out_at), (Outlook::FreeLast, told.runs_out_at));
+    // Both are used up after the month, so that nothing turns within it but days.
+    assert_eq!((ahead.turns.len(), ahead.free_runs_out), (21, None));
 }
 
 /// What a charge says will be there after the reset leaves out whatever lapses until then, of both types.

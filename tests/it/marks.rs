@@ -70,7 +70,7 @@ both_databases! {
         let paces = [ahead.forecast.pace_per_day, ahead.forecast.pace28_per_day];
         assert_eq!(paces.map(|pace| pace.map(|pace| pace.get())), [Some(14), Some(14)], "100 in each week");
         let there = ahead.available.total().get();
-        let left: Vec<i64> = ahead.days.iter().map(|(_, left)| there - left.total().get()).take(5).collect();
+        let left: Vec<i64> = ahead.turns.iter().map(|(_, left)| there - left.total().get()).take(5).collect();
         assert_eq!(left, [20, 20, 20, 40, 60], "Friday, the weekend, Monday and Tuesday");
     }
 }

@@ -28,8 +28,9 @@ pub struct Ahead {
     pub available: Split,
     /// What is foreseen.
     pub forecast: Forecast,
-    /// What is left at the end of each day from then until the month ends; empty when there is no telling.
-    pub days: Vec<(LocalTime, Split)>,
+    /// What is left at the end of each day from then until the month ends, and where credits are used up, in the order of
+    /// time; empty when there is no telling.
+    pub turns: Vec<(LocalTime, Split)>,
     /// When the free credits are used up, if they are before the month ends.
     pub free_runs_out: Option<LocalTime>,
     /// When all credits are used up, if they are before the month ends.
@@ -42,12 +43,19 @@ impl Ahead {
     pub fn new(input: &ForecastInput<'_>) -> Ahead {
         let calendar = input.calendar;
         let forecast = forecast(input);
+        // An instant is rounded down: one microsecond after it, the last credit is used up as well.
+        let used_up: Vec<Instant> = [forecast.free_runs_out_at, forecast.runs_out_at]
+            .into_iter()
+            .flatten()
+            .map(|at| at.plus_micros(1))
+            .collect();
+        let turns = left_by_day(input, &used_up);
         let before_reset =
             |at: Option<Instant>| at.filter(|at| *at < input.next_reset_at).map(|at| LocalTime::of(at, calendar));
         Ahead {
             now: LocalTime::of(input.now, calendar),
             available: input.available,
-            days: left_by_day(input).into_iter().map(|(end, left)| (LocalTime::of(end, calendar), left)).collect(),
+            turns: turns.into_iter().map(|(at, left)| (LocalTime::of(at, calendar), left)).collect(),
             free_runs_out: before_reset(forecast.free_runs_out_at),
             runs_out: before_reset(forecast.runs_out_at),
             forecast,
@@ -100,17 +108,21 @@ mod tests {
     }
 
     #[test]
-    fn each_day_has_what_is_left_of_it() {
-        let days =
-            |ahead: Ahead| ahead.days.iter().map(|(end, left)| format!("{end} {}", left.total())).collect::<Vec<_>>();
-        let told = days(ahead(70, 7, 50, 50));
-        assert_eq!(told.len(), 21);
-        assert_eq!(told[..2], ["2026-03-12 95", "2026-03-13 85"]);
-        assert_eq!(told[17..], ["2026-03-29 0", "2026-03-30 0", "2026-03-31 0", "2026-04-01 0"]);
+    fn each_turn_has_what_is_left_at_it() {
+        let turns = |ahead: Ahead| {
+            let told = |(at, left): &(LocalTime, Split)| format!("{at} {} {}", left.free, left.purchased);
+            ahead.turns.iter().map(told).collect::<Vec<_>>()
+        };
+        let told = turns(ahead(70, 7, 50, 50));
+        // 21 days, and where the free credits, and all, are used up.
+        assert_eq!(told.len(), 23);
+        assert_eq!(told[..2], ["2026-03-12 45 50", "2026-03-13 35 50"]);
+        assert_eq!(told[4..7], ["2026-03-16 5 50", "2026-03-16T12:00 0 50", "2026-03-17 0 45"]);
+        assert_eq!(told[9..13], ["2026-03-20 0 15", "2026-03-21 0 5", "2026-03-21T12:00 0 0", "2026-03-22 0 0"]);
         assert_eq!(
-            days(ahead(70, 7, 500, 0))[17..],
-            ["2026-03-29 325", "2026-03-30 316", "2026-03-31 306", "2026-04-01 296"]
+            turns(ahead(70, 7, 500, 0))[17..],
+            ["2026-03-29 325 0", "2026-03-30 316 0", "2026-03-31 306 0", "2026-04-01 296 0"]
         );
-        assert_eq!((days(ahead(0, 7, 50, 50)).len(), days(ahead(70, 0, 50, 50)).len()), (0, 0));
+        assert_eq!((turns(ahead(0, 7, 50, 50)).len(), turns(ahead(70, 0, 50, 50)).len()), (0, 0));
     }
 }

@@ -61,17 +61,12 @@ pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
     ))
 }
 
-/// What is left from now to the month's end, free credits used first.
+/// What is left from now to the month's end, credits used in the order in which they are.
 fn go_on(plot: &mut Plot, ahead: &Ahead, left: Split, end: i64, x: impl Fn(&Plot, LocalTime) -> i64) {
-    let there = ahead.available;
-    let turn = |at: LocalTime, left: Split| (at, left.free.get(), left.purchased.get());
-    let mut turns: Vec<_> = ahead.days.iter().map(|(at, left)| turn(*at, *left)).collect();
-    turns.extend(ahead.free_runs_out.map(|at| (at, 0, there.purchased.get())));
-    turns.extend(ahead.runs_out.map(|at| (at, 0, 0)));
-    turns.sort_unstable_by_key(|(at, free, purchased)| (*at, -(*free + *purchased)));
-    let mut turns: Vec<(i64, i64, i64)> = turns.into_iter().map(|(at, free, both)| (x(plot, at), free, both)).collect();
-    turns.insert(0, (x(plot, ahead.now), there.free.get(), there.purchased.get()));
-    turns.push((end, left.free.get(), left.purchased.get()));
+    let turn = |x: i64, left: Split| (x, left.free.get(), left.purchased.get());
+    let mut turns = vec![turn(x(plot, ahead.now), ahead.available)];
+    turns.extend(ahead.turns.iter().map(|(at, left)| turn(x(plot, *at), *left)));
+    turns.push(turn(end, left));
     let line = |of: fn(i64, i64) -> i64| -> Vec<(i64, i64)> {
         turns.iter().map(|(x, free, purchased)| (*x, plot.y(of(*free, *purchased)))).collect()
     };
@@ -152,9 +147,11 @@ fn description(ahead: &Ahead, left: Split, month: Month, locale: Locale) -> Stri
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{marked_at, texts};
+    use super::super::testing::{marked_at, marked_with, texts};
     use super::super::{Subject, chart, charts};
     use super::*;
+    use crate::core::credits::{CreditType, Credits};
+    use crate::core::forecast::GrantLeft;
 
     #[track_caller]
     fn said(used: i64, history_days: i64, free: i64, purchased: i64) -> String {
@@ -202,6 +199,26 @@ mod tests {
         On 20 March, 12:00 there are 0 credits, 0 free and 0 purchased. None are left, so that there is nothing to foresee.
         ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500
         ");
+    }
+
+    /// A pack that is used before the last free credits is not there any more where those are used up.
+    #[test]
+    fn a_line_never_rises() {
+        let [pack, rest] = [(CreditType::Purchased, 300), (CreditType::Purchased, 900)]
+            .map(|(credit_type, credits)| GrantLeft { credit_type, ends_at: None, credits: Credits::new(credits) });
+        let bonus = GrantLeft { credit_type: CreditType::Free, credits: Credits::new(200), ..pack };
+        let model = marked_with(700, 7, (200, 1_200), &[pack, bonus, rest]);
+        let ahead = model.marks.as_ref().and_then(|marks| marks.ahead.as_ref()).expect("a forecast");
+        assert_eq!(ahead.free_runs_out.map(|at| at.to_string()).as_deref(), Some("2026-03-25T12:00"));
+        let chart = chart(&model, Subject::Forecast, Frame::PLAIN).expect("enough history");
+        let guess = chart.shapes.iter().find_map(|shape| match shape {
+            Shape::Stroke { points, class: "guess", .. } => Some(points.clone()),
+            _ => None,
+        });
+        let guess = guess.expect("a line");
+        // Downwards on the page.
+        let ys: Vec<i64> = guess.split([' ', ',']).skip(1).step_by(2).map(|y| y.parse().expect("a number")).collect();
+        assert!(ys.len() > 10 && ys.is_sorted(), "{ys:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::drawing::{Chart, Rect, Shape};
 use crate::core::calendar::{Calendar, Instant, Terms, parse_zone};
 use crate::core::credits::{Credits, Split};
-use crate::core::forecast::{DailyUse, ForecastInput};
+use crate::core::forecast::{DailyUse, ForecastInput, GrantLeft};
 use crate::core::statement::{Ahead, Grouping, Marks, ReportModel, Scope};
 use crate::report::testing::report;
 
@@ -18,6 +18,16 @@ pub(super) fn marked() -> ReportModel {
 
 /// The same as it is read on 20 March at noon, with this used in the days before and these credits left.
 pub(super) fn marked_at(used: i64, history_days: i64, free: i64, purchased: i64) -> ReportModel {
+    marked_with(used, history_days, (free, purchased), &[])
+}
+
+/// The same, of which these are used first.
+pub(super) fn marked_with(
+    used: i64,
+    history_days: i64,
+    (free, purchased): (i64, i64),
+    grants: &[GrantLeft],
+) -> ReportModel {
     let now = "2026-03-20T11:00:00Z".parse().expect("an instant");
     let calendar = Calendar::new(Terms {
         from: "2026-01".parse().expect("a month"),
@@ -31,7 +41,7 @@ pub(super) fn marked_at(used: i64, history_days: i64, free: i64, purchased: i64)
         daily: &daily,
         now,
         available: Split { free: Credits::new(free), purchased: Credits::new(purchased) },
-        grants: &[],
+        grants,
         next_reset_at: "2026-03-31T22:00:00Z".parse().expect("an instant"),
         pack_credits: None,
     };
