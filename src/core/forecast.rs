@@ -194,8 +194,12 @@ pub struct Forecast {
     pub by_weekday: bool,
     /// When the present free credits are used up at this pace. None without a pace or beyond [`FORECAST_DAYS_MAX`].
     pub free_runs_out_at: Option<Instant>,
+    /// Whether that is where the last free bonus ends: what is left of it lapses then, and was not used up.
+    pub free_lapse: bool,
     /// The same for free and purchased together.
     pub runs_out_at: Option<Instant>,
+    /// Whether that is where the last bonus ends, and what is left of it lapses.
+    pub lapse: bool,
     /// Whether there is a gap before the reset.
     pub outlook: Outlook,
     /// What is left just before the reset, rounded up to whole credits. None when there is not enough history.
@@ -230,10 +234,12 @@ pub fn forecast(input: &ForecastInput<'_>) -> Forecast {
 
     let to_reset = micros_until(now, input.next_reset_at);
     let used_up = |credits: Credits, until: Instant| {
-        course.as_ref().map(|course| course.used_up_after_micros(credits).max(micros_until(now, until)))
+        let (used, end) = (course.as_ref()?.used_up_after_micros(credits), micros_until(now, until));
+        // Where the pace has used all else at that very moment, the rest lapses all the same.
+        Some((used.max(end), now < until && used <= end))
     };
-    let free_micros = used_up(lasting.through_free, lasting.free_until);
-    let total_micros = used_up(lasting.total, lasting.until);
+    let (free_micros, free_lapse) = used_up(lasting.through_free, lasting.free_until).unzip();
+    let (total_micros, lapse) = used_up(lasting.total, lasting.until).unzip();
     let outlook = match (free_micros, total_micros) {
         _ if is_empty => Outlook::Empty,
         (_, Some(total)) if total < to_reset => Outlook::RunsOut,
@@ -250,7 +256,9 @@ pub fn forecast(input: &ForecastInput<'_>) -> Forecast {
         pace28_per_day: longer.map(Sum::per_day),
         by_weekday: daily.has_pattern(now),
         free_runs_out_at: at(free_micros),
+        free_lapse: free_lapse.unwrap_or(false),
         runs_out_at: at(total_micros),
+        lapse: lapse.unwrap_or(false),
         outlook,
         left: recent.map(|_| lasting.left),
         packs_needed: input

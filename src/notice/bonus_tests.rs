@@ -20,6 +20,9 @@ fn a_low_credit_mail_says_which_credits_end() {
 
     791 AI credits left: 221 free and 570 purchased. At the pace of the last 7 days (40 a day) they run out around 23 March 2013, 19:00 EDT, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; the purchased credits do not cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
     Why now: Acme has reached its alert level "low", which is 300 credits or fewer. What ends first is used first. What is left of the 100 free credits of the month lapses at its end. 1 free bonus credit lapses on 5 March 2013, 13:00 EST if unused. 40 purchased bonus credits lapse on 6 March 2013, 13:00 EST if unused. 100 free bonus credits lapse on 7 March 2013, 13:00 EST if unused. 50 more bonus credits lapse later if unused. What was bought never lapses.
+
+    5,080 AI credits left: 80 free and 5,000 purchased. At the pace of the last 7 days (40 a day) the free credits run out around 5 March 2013, 13:00 EST, when the last of the free bonus credits lapse, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; the purchased credits cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+    Why now: Acme has reached its alert level "low", which is 300 credits or fewer. What ends first is used first. 80 free bonus credits lapse on 5 March 2013, 13:00 EST if unused. 30 purchased bonus credits lapse on 14 March 2013, 14:00 EDT if unused. What was bought never lapses.
     "#);
 }
 

@@ -127,9 +127,6 @@ fn view(facts: &LowCredit) -> View<'_> {
         let titles: Vec<String> = titles.iter().map(|title| shorten(title, TITLE_CHARS_MAX)).collect();
         listed(&titles, STOPS_SHOWN_MAX)
     };
-    // Where the pace alone would not have used the last of them by then.
-    let lapse_at =
-        |at: Option<Instant>| at.is_some_and(|at| facts.ending.iter().any(|grant| grant.ends_at == Some(at)));
     View {
         about: About::of(&facts.account, &facts.account_name, zone, locale),
         level: &facts.crossing.level,
@@ -148,9 +145,9 @@ fn view(facts: &LowCredit) -> View<'_> {
         pace_window: forecast.pace_window(),
         outlook: outlook_word(forecast.outlook),
         free_runs_out_at: forecast.free_runs_out_at.map(|at| hour(at, zone, locale)),
-        free_lapse: lapse_at(forecast.free_runs_out_at),
+        free_lapse: forecast.free_lapse,
         runs_out_at: forecast.runs_out_at.map(|at| hour(at, zone, locale)),
-        lapse: lapse_at(forecast.runs_out_at),
+        lapse: forecast.lapse,
         next_reset_at: moment(facts.next_reset_at, zone, locale),
         stopped: actions(&facts.stopped),
         stops: actions(&facts.stops),
@@ -276,12 +273,13 @@ pub(super) fn samples() -> Vec<LowCredit> {
         LowCredit { lapsing: Credits::ZERO, stopped: vec!["Write a book".to_owned()], ..sample(280, 80, 200) },
         bonus_samples()[0].clone(),
         bonus_samples()[1].clone(),
+        bonus_samples()[2].clone(),
         sample_after(28, 7_000, 280, 0),
     ]
 }
 
 /// Bonuses with which the credits, and the free ones, are gone before the pace has used them.
-pub(super) fn bonus_samples() -> [LowCredit; 2] {
+pub(super) fn bonus_samples() -> [LowCredit; 3] {
     // 2013-03-05T13:00:00-05:00 and behind it.
     let end = |days| Instant::from_micros(1_362_506_400_000_000).plus_days(days);
     let grant = |credit_type, days, credits| GrantLeft {
@@ -292,7 +290,12 @@ pub(super) fn bonus_samples() -> [LowCredit; 2] {
     let (free, purchased) = (CreditType::Free, CreditType::Purchased);
     let many =
         [grant(free, 0, 1), grant(purchased, 1, 40), grant(free, 2, 100), grant(free, 3, 20), grant(purchased, 50, 30)];
-    [sample_with(7, 280, (250, 0), &[grant(free, 0, 250)]), sample_with(7, 280, (221, 570), &many)]
+    let later = [grant(free, 0, 80), grant(purchased, 9, 30)];
+    [
+        sample_with(7, 280, (250, 0), &[grant(free, 0, 250)]),
+        sample_with(7, 280, (221, 570), &many),
+        sample_with(7, 280, (80, 5_000), &later),
+    ]
 }
 
 #[cfg(test)]

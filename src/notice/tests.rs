@@ -96,6 +96,8 @@ fn the_first_line_answers_in_every_case() {
 
     791 AI credits left: 221 free and 570 purchased. At the pace of the last 7 days (40 a day) they run out around 23 March 2013, 19:00 EDT, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; the purchased credits do not cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
 
+    5,080 AI credits left: 80 free and 5,000 purchased. At the pace of the last 7 days (40 a day) the free credits run out around 5 March 2013, 13:00 EST, when the last of the free bonus credits lapse, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; the purchased credits cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+
     280 AI credits left: 280 free and 0 purchased. At the pace of the last 7 days (1,000 a day), each weekday as usual, they run out around 5 March 2013, 18:00 EST, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; there are no purchased credits to cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
     "#);
 }

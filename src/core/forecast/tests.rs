@@ -96,6 +96,14 @@ fn what_ends_before_the_reset_does_not_last_until_it() {
     {
         check(foresee(10, split(700, purchased), &[flash]), 10, "2013-03-05T13:00:00Z", out, outlook);
     }
+    let flags = |told: Forecast| [told.free_lapse, told.lapse];
+    assert_eq!(flags(foresee(10, split(700, 0), &[flash])), [true, true]);
+    assert_eq!(flags(foresee(10, split(700, 500), &[flash])), [true, false]);
+    assert_eq!(flags(foresee(10, split(701, 0), &[flash])), [false, false]);
+    // Each by its own last bonus: a purchased one that ends later is the last of all.
+    let later = (CreditType::Purchased, "2013-03-09T12:00:00Z", 400);
+    assert_eq!(flags(foresee(10, split(700, 400), &[flash, later])), [true, true]);
+    assert_eq!(flags(foresee(500, split(700, 400), &[bonus, later])), [false, false]);
     // Where nothing is used, all of it lapses.
     assert_eq!(foresee(0, split(1_000, 0), &[bonus]).left, Some(split(300, 0)));
 }

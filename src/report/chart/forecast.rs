@@ -41,7 +41,8 @@ pub(super) fn chart(model: &ReportModel, frame: Frame) -> Option<Chart> {
     let (at, anchor) = if fits { (now + 60, Anchor::Start) } else { (now - 60, Anchor::End) };
     plot.text((at, plot.top() - 190), anchor, "signed", label);
     if let Some(out) = ahead.runs_out.filter(|_| ahead.forecast.outlook != Outlook::Empty) {
-        let (at, label) = (x(&plot, out), format!("used up {}", reckoned(out, ahead.now, "", locale)));
+        let how = if ahead.forecast.lapse { "run out" } else { "used up" };
+        let (at, label) = (x(&plot, out), format!("{how} {}", reckoned(out, ahead.now, "", locale)));
         let fits = at + 60 + letters(&label) <= plot.frame.right();
         let (word_x, anchor) = if fits { (at + 60, Anchor::Start) } else { (at - 60, Anchor::End) };
         let y = plot.clear_y((word_x, plot.top() + 260), anchor, &label, ROW / 4);
@@ -105,6 +106,13 @@ fn description(ahead: &Ahead, left: Split, month: Month, locale: Locale) -> Stri
     let (free, purchased) = (locale.number(left.free.get()), locale.number(left.purchased.get()));
     match (ahead.forecast.outlook, ahead.free_runs_out, ahead.runs_out) {
         (Outlook::Empty, ..) => said += " None are left, so that there is nothing to foresee.",
+        (_, _, Some(out)) if ahead.forecast.lapse => {
+            said += &format!(
+                " At the pace of the {window}, {} a day, they run out {}, when the last of the bonus credits lapse.",
+                locale.number(pace),
+                reckoned(out, ahead.now, "on ", locale)
+            );
+        }
         (_, _, Some(out)) => {
             said += &format!(
                 " At the pace of the {window}, {} a day, all are used up {}.",
@@ -124,8 +132,13 @@ fn description(ahead: &Ahead, left: Split, month: Month, locale: Locale) -> Stri
             );
         }
         (_, Some(out), None) => {
+            let [how, why] = if ahead.forecast.free_lapse {
+                ["run out", ", when the last of the free bonus credits lapse"]
+            } else {
+                ["are used up", ""]
+            };
             said += &format!(
-                " At the pace of the {window}, {} a day, the free ones are used up {}, and {purchased} purchased are left at the end of {end}.",
+                " At the pace of the {window}, {} a day, the free ones {how} {}{why}, and {purchased} purchased are left at the end of {end}.",
                 locale.number(pace),
                 reckoned(out, ahead.now, "on ", locale)
             );
@@ -197,6 +210,25 @@ mod tests {
         ");
         insta::assert_snapshot!(said(700, 7, 0, 0), @"
         On 20 March, 12:00 there are 0 credits, 0 free and 0 purchased. None are left, so that there is nothing to foresee.
+        ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500
+        ");
+    }
+
+    #[test]
+    fn it_is_said_where_the_rest_lapses() {
+        let ends_at = "2026-03-22T11:00:00Z".parse().ok();
+        let bonus = GrantLeft { credit_type: CreditType::Free, ends_at, credits: Credits::new(360) };
+        let said = |purchased| {
+            let model = marked_with(70, 7, (360, purchased), &[bonus]);
+            let chart = chart(&model, Subject::Forecast, Frame::PLAIN).expect("enough history");
+            format!("{}\n{}", chart.description, texts(&chart, "marked").join(" | "))
+        };
+        insta::assert_snapshot!(said(0), @"
+        On 20 March, 12:00 there are 360 credits, 360 free and 0 purchased. At the pace of the last 7 days, 10 a day, they run out on 22 March, 12:00, when the last of the bonus credits lapse.
+        ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500 | run out 22 March, 12:00
+        ");
+        insta::assert_snapshot!(said(5_000), @"
+        On 20 March, 12:00 there are 5,360 credits, 360 free and 5,000 purchased. At the pace of the last 7 days, 10 a day, the free ones run out on 22 March, 12:00, when the last of the free bonus credits lapse, and 4,906 purchased are left at the end of March.
         ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500
         ");
     }

@@ -218,6 +218,9 @@ pub(super) fn said(forecast: &Forecast, standing: &Standing, locale: Locale) -> 
     };
     let first = match (forecast.outlook, at(forecast.runs_out_at), at(forecast.free_runs_out_at)) {
         (Outlook::Empty, ..) => format!("Nothing is left. {}.", sentence(&fresh)),
+        (Outlook::RunsOut, Some(out), _) if forecast.lapse => format!(
+            "At this pace the credits run out around {out}, when the last of the bonus credits lapse, before {fresh}."
+        ),
         (Outlook::RunsOut, Some(out), _) => {
             format!("At this pace everything is used up around {out}, before {fresh}.")
         }
@@ -225,6 +228,9 @@ pub(super) fn said(forecast: &Forecast, standing: &Standing, locale: Locale) -> 
             let used_up = if balance.allowance.is_zero() { "" } else { "The free credits are used up. " };
             format!("{used_up}At this pace the purchased ones cover the rest of the month, until {fresh}.")
         }
+        (Outlook::PurchasedCover, _, Some(free)) if forecast.free_lapse => format!(
+            "At this pace the free credits run out around {free}, when the last of the free bonus credits lapse. The purchased ones cover the rest of the month, until {fresh}."
+        ),
         (Outlook::PurchasedCover, _, Some(free)) => format!(
             "At this pace the free credits are used up around {free}. The purchased ones cover the rest of the month, until {fresh}."
         ),
