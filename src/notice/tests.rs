@@ -130,7 +130,7 @@ fn what_becomes_of_free_credits_is_said_of_those_alone_of_which_it_is_true() {
         ),
         (
             bonus,
-            "1 credit or fewer. What ends first is used first. What is left of the 30 free credits of the month lapses at its end.",
+            "1 credit or fewer. What ends first is used first. 30 free credits lapse at the end of the month if unused.",
         ),
     ] {
         let message = low_credit(&facts);
@@ -153,7 +153,7 @@ fn what_becomes_of_free_credits_is_said_of_those_alone_of_which_it_is_true() {
     }
     for (facts, said) in resolved::samples().iter().zip([
         "Free credits are used first, and what is left of them lapses on 1 April 2013, 00:00 EDT.",
-        "What ends first is used first. What is left of the 20 free credits of the month lapses on 1 April 2013, 00:00 EDT. 250 free bonus credits lapse on 5 March 2013, 13:00 EST if unused.",
+        "What ends first is used first. 20 free credits lapse on 1 April 2013, 00:00 EDT if unused. 250 free bonus credits lapse on 5 March 2013, 13:00 EST if unused.",
     ]) {
         let message = TEMPLATES.resolved(facts, &mailbox("Ann", "ann@example.com"), at()).expect("a message");
         let said = format!("{said} What was bought never lapses.");

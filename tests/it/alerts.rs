@@ -245,7 +245,7 @@ both_databases! {
             format!("before the next 2,000 free credits arrive on {month}"),
             format!("No AI credits left, neither free nor purchased. 1,500 are on hold for actions under way. Unless more are bought or \
                      some of those on hold come back, there are none until the next 1,500 free credits arrive on {month}."),
-            "What ends first is used first. What is left of the 50 free credits of the month lapses at its end.".to_owned(),
+            "What ends first is used first. 50 free credits lapse at the end of the month if unused.".to_owned(),
         ]) {
             let told = &sandbox.store().messages(Some(id), None, 10).await.expect("the outbox")[0].message;
             assert!(told.text.contains(&said), "{id}: {}", told.text);
