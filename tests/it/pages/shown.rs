@@ -3,10 +3,10 @@
 use super::http::{Asked, Site};
 use super::{NOW, OPERATOR, admin_of, cookie, email, form_token_of, visit_token, world};
 use crate::access::state;
-use crate::support::{Sandbox, account_id, both_databases, end_run, instant, month};
+use crate::support::{Sandbox, account_id, both_databases, end_run, instant, month, usage};
 use creditd::core::credits::{CreditType, Credits};
 use creditd::core::ids::{ActionCode, Key};
-use creditd::core::ledger::{Adjust, Bonus, Call, Closing, Hold, MonthClosing, NewTerms};
+use creditd::core::ledger::{Adjust, Bonus, Call, Closing, Hold, MonthClosing, NewTerms, Usage};
 use creditd::core::locale::Locale;
 use creditd::core::schedule::{Job, Slot};
 use creditd::core::signed::Purpose;
@@ -52,14 +52,21 @@ both_databases! {
         let ann = cookie(&app, admin_of("acme", "ann@acme.example")).await;
         let closing = Closing { key: Key::new("end").expect("a key"), reopen: false, comment: "contract ended".to_owned() };
         let says = "<p class=\"banner closed\">This account is closed: actions are refused.";
+        let much = Usage { quantity: 3_800, ..usage("translation", "much") };
+        app.charge(&account_id("acme"), &much).await.expect("charged");
         let site = Site::open(app.clone()).await;
+        let foreseen = async || {
+            let json = site.get("/embed/accounts/acme/banner.json", &ann).await.body;
+            let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+            ["status", "free_runs_out_at", "runs_out_at", "level"].map(|name| json[name].as_str().map(str::to_owned))
+        };
+        let before = foreseen().await;
+        assert!(before[0].as_deref() == Some("open") && before.iter().all(Option::is_some), "{before:?}");
         assert!(!site.get("/accounts/acme", &ann).await.body.contains(says));
         app.call(&account_id("acme"), Call::Closing(closing)).await.expect("closed");
         let page = site.get("/accounts/acme", &ann).await;
         assert!(page.status == 200 && page.body.matches("This account is closed").count() == 1 && page.body.contains(says), "{}", page.body);
-        let json: serde_json::Value = serde_json::from_str(&site.get("/embed/accounts/acme/banner.json", &ann).await.body).expect("JSON");
-        let foreseen = [&json["free_runs_out_at"], &json["runs_out_at"], &json["level"]];
-        assert!(json["status"] == "closed" && foreseen.iter().all(|one| one.is_null()), "{json}");
+        assert_eq!(foreseen().await, [Some("closed".to_owned()), None, None, None]);
         site.close().await;
     }
 
