@@ -200,6 +200,8 @@ pub struct Forecast {
     pub runs_out_at: Option<Instant>,
     /// Whether that is where the last bonus ends, and what is left of it lapses.
     pub lapse: bool,
+    /// When the last of what is there ends, however little is used. None where some of it never ends, or nothing is there.
+    pub last_ends_at: Option<Instant>,
     /// Whether there is a gap before the reset.
     pub outlook: Outlook,
     /// What is left just before the reset, rounded up to whole credits. None when there is not enough history.
@@ -219,6 +221,12 @@ impl Forecast {
             days => format!("{days} days since the account was opened"),
         }
     }
+
+    /// Until when the credits last at most, where that says more than that new ones come as the month's lapse.
+    #[must_use]
+    pub fn lasts_until(&self, next_reset_at: Instant, next_allowance: Credits) -> Option<Instant> {
+        self.last_ends_at.filter(|end| *end != next_reset_at || next_allowance.is_zero())
+    }
 }
 
 /// Reckons how long the credits last.
@@ -230,7 +238,9 @@ pub fn forecast(input: &ForecastInput<'_>) -> Forecast {
     let course = recent.and_then(|recent| Course::new(input, recent));
     let is_empty = available.total() <= Credits::ZERO;
     // What will have lapsed by then serves nobody, but is there until then.
-    let lasting = lasting(course.as_ref(), input, &in_order(input), input.next_reset_at);
+    let order = in_order(input);
+    let lasting = lasting(course.as_ref(), input, &order, input.next_reset_at);
+    let ends = order.iter().filter(|grant| !grant.credits.is_zero()).map(|grant| grant.ends_at);
 
     let to_reset = micros_until(now, input.next_reset_at);
     let used_up = |credits: Credits, until: Instant| {
@@ -259,6 +269,7 @@ pub fn forecast(input: &ForecastInput<'_>) -> Forecast {
         free_lapse: free_lapse.unwrap_or(false),
         runs_out_at: at(total_micros),
         lapse: lapse.unwrap_or(false),
+        last_ends_at: ends.map(|end| end.unwrap_or(Instant::MAX)).max().filter(|end| *end < Instant::MAX),
         outlook,
         left: recent.map(|_| lasting.left),
         packs_needed: input

@@ -88,6 +88,7 @@ struct View<'a> {
     free_lapse: bool,
     runs_out_at: Option<String>,
     lapse: bool,
+    lasts_until: Option<String>,
     next_reset_at: String,
     stopped: String,
     stops: String,
@@ -148,6 +149,7 @@ fn view(facts: &LowCredit) -> View<'_> {
         free_lapse: forecast.free_lapse,
         runs_out_at: forecast.runs_out_at.map(|at| hour(at, zone, locale)),
         lapse: forecast.lapse,
+        lasts_until: forecast.lasts_until(facts.next_reset_at, facts.next_allowance).map(|at| moment(at, zone, locale)),
         next_reset_at: moment(facts.next_reset_at, zone, locale),
         stopped: actions(&facts.stopped),
         stops: actions(&facts.stops),
@@ -274,12 +276,14 @@ pub(super) fn samples() -> Vec<LowCredit> {
         bonus_samples()[0].clone(),
         bonus_samples()[1].clone(),
         bonus_samples()[2].clone(),
+        bonus_samples()[3].clone(),
+        bonus_samples()[4].clone(),
         sample_after(28, 7_000, 280, 0),
     ]
 }
 
 /// Bonuses with which the credits, and the free ones, are gone before the pace has used them.
-pub(super) fn bonus_samples() -> [LowCredit; 3] {
+pub(super) fn bonus_samples() -> [LowCredit; 5] {
     // 2013-03-05T13:00:00-05:00 and behind it.
     let end = |days| Instant::from_micros(1_362_506_400_000_000).plus_days(days);
     let grant = |credit_type, days, credits| GrantLeft {
@@ -295,6 +299,8 @@ pub(super) fn bonus_samples() -> [LowCredit; 3] {
         sample_with(7, 280, (250, 0), &[grant(free, 0, 250)]),
         sample_with(7, 280, (221, 570), &many),
         sample_with(7, 280, (80, 5_000), &later),
+        LowCredit { allowance: Credits::ZERO, next_allowance: Credits::ZERO, ..sample_with(7, 0, (80, 30), &later) },
+        sample_with(0, 0, (80, 30), &later),
     ]
 }
 

@@ -98,6 +98,10 @@ fn the_first_line_answers_in_every_case() {
 
     5,080 AI credits left: 80 free and 5,000 purchased. At the pace of the last 7 days (40 a day) the free credits run out around 5 March 2013, 13:00 EST, when the last of the free bonus credits lapse, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; the purchased credits cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
 
+    110 AI credits left: 80 free and 30 purchased. None were used in the last 7 days. They last until 14 March 2013, 14:00 EDT at most, when the last of them lapse; the next month begins on 1 April 2013, 00:00 EDT, which brings none. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+
+    110 AI credits left: 80 free and 30 purchased. There is not enough history for a pace: the account is less than a day old. They last until 14 March 2013, 14:00 EDT at most, when the last of them lapse; the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+
     280 AI credits left: 280 free and 0 purchased. At the pace of the last 7 days (1,000 a day), each weekday as usual, they run out around 5 March 2013, 18:00 EST, before the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT; there are no purchased credits to cover the gap. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
     "#);
 }

@@ -104,8 +104,16 @@ fn what_ends_before_the_reset_does_not_last_until_it() {
     let later = (CreditType::Purchased, "2013-03-09T12:00:00Z", 400);
     assert_eq!(flags(foresee(10, split(700, 400), &[flash, later])), [true, true]);
     assert_eq!(flags(foresee(500, split(700, 400), &[bonus, later])), [false, false]);
-    // Where nothing is used, all of it lapses.
+    // Where nothing is used, all of it lapses: whether some stays says whether there is a last of it.
     assert_eq!(foresee(0, split(1_000, 0), &[bonus]).left, Some(split(300, 0)));
+    for (available, last) in
+        [(split(1_000, 0), "-"), (split(700, 1), "-"), (split(700, 0), bonus.1), (split(0, 0), "-")]
+    {
+        assert_eq!(shown(foresee(0, available, &[bonus]).last_ends_at), last);
+    }
+    let told = foresee(0, split(700, 400), &[flash, later]);
+    let [end, reset] = [at(later.1), next_reset_at].map(|at| (at, told.lasts_until(at, Credits::new(1))));
+    assert_eq!((end.1, told.lasts_until(end.0, Credits::ZERO), reset.1), (None, Some(end.0), Some(end.0)));
 }
 
 /// What an account used that takes `per_day(weekday)` in 24 hours of each weekday, evenly within the day.

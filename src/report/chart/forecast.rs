@@ -145,7 +145,7 @@ fn description(ahead: &Ahead, left: Split, month: Month, locale: Locale) -> Stri
         }
         (Outlook::Unknown, ..) => {
             said += &format!(
-                " Nothing was used in the {window}: if that stays so, {free} free ones lapse at the end of {end}."
+                " Nothing was used in the {window}: if that stays so, {free} free and {purchased} purchased ones are left at the end of {end}, when unused ones of the month lapse."
             );
         }
         (_, None, None) => {
@@ -188,7 +188,7 @@ mod tests {
         ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500 | used up 24 March, 14:00
         ");
         insta::assert_snapshot!(said(0, 7, 360, 0), @"
-        On 20 March, 12:00 there are 360 credits, 360 free and 0 purchased. Nothing was used in the last 7 days: if that stays so, 360 free ones lapse at the end of March.
+        On 20 March, 12:00 there are 360 credits, 360 free and 0 purchased. Nothing was used in the last 7 days: if that stays so, 360 free and 0 purchased ones are left at the end of March, when unused ones of the month lapse.
         ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500
         ");
         // What is not there does not run out, and nothing runs out in the past.

@@ -216,6 +216,8 @@ pub(super) fn said(forecast: &Forecast, standing: &Standing, locale: Locale) -> 
     } else {
         format!("new free credits come on {reset}")
     };
+    let lasts_until = forecast.lasts_until(balance.month_ends_at, balance.next_allowance);
+    let lasts_until = lasts_until.map(|at| moment(at, zone, locale));
     let first = match (forecast.outlook, at(forecast.runs_out_at), at(forecast.free_runs_out_at)) {
         (Outlook::Empty, ..) => format!("Nothing is left. {}.", sentence(&fresh)),
         (Outlook::RunsOut, Some(out), _) if forecast.lapse => format!(
@@ -235,6 +237,11 @@ pub(super) fn said(forecast: &Forecast, standing: &Standing, locale: Locale) -> 
             "At this pace the free credits are used up around {free}. The purchased ones cover the rest of the month, until {fresh}."
         ),
         (Outlook::FreeLast, ..) => format!("At this pace the free credits last until {fresh}."),
+        _ if lasts_until.is_some() => format!(
+            "They last until {} at most, when the last of them lapse. {}.",
+            lasts_until.unwrap_or_default(),
+            sentence(&fresh)
+        ),
         _ => format!("Too little was used lately to say how long they last. {}.", sentence(&fresh)),
     };
     sentences.push(first);

@@ -119,7 +119,7 @@ both_databases! {
         let month_end = Some(instant("2013-04-01T04:00:00Z"));
         let with_month = Bonus { key: Key::new("march").expect("a key"), credits: Credits::new(70), expires_at: month_end, ..gift.clone() };
         app.call(&acme, Call::Bonus(with_month)).await.expect("granted");
-        let purchased = Bonus { key: later, credit_type: CreditType::Purchased, credits: Credits::new(80), expires_at: until, ..gift };
+        let purchased = Bonus { key: later, credit_type: CreditType::Purchased, credits: Credits::new(80), expires_at: until, ..gift.clone() };
         app.call(&acme, Call::Bonus(purchased)).await.expect("granted");
         let page = say(NOW, "/accounts/acme").await;
         let june = "<time datetime=\"2013-06-01T04:00:00Z\">1 June 2013, 00:00 EDT</time>";
@@ -159,6 +159,18 @@ both_databases! {
         let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         assert_eq!((&json["allowance"], &json["next_allowance"], &json["level"]), (&0.into(), &0.into(), &"exhausted".into()), "{json}");
         assert!(json["text"].as_str().is_some_and(|text| text.ends_with("are refused until credits are bought.")), "{json}");
+        // All that is there ends on a day that is known, whatever is used until then.
+        let ends_at = Some(instant("2013-04-25T12:00:00Z"));
+        let last = Bonus { key: Key::new("last").expect("a key"), credits: Credits::new(250), expires_at: ends_at, ..gift };
+        sandbox.at(then).call(&acme, Call::Bonus(last)).await.expect("granted");
+        let page = say(then, "/accounts/acme").await;
+        let says = "They last until 25 April 2013, 08:00 EDT at most, when the last of them lapse. The next month begins on 1 May 2013";
+        assert!(page.contains(says), "{page}");
+        let some = Usage { quantity: 40, ..usage("translation", "some") };
+        sandbox.at(then).charge(&acme, &some).await.expect("charged");
+        let page = say(then, "/accounts/acme").await;
+        let says = "At this pace the credits run out around 25 April 2013, 08:00 EDT, when the last of the bonus credits lapse, before the next month begins";
+        assert!(page.contains(says), "{page}");
         sandbox.assert_verified().await;
     }
 
