@@ -345,13 +345,11 @@ async fn due(kit: &Kit, schedule: &Schedule, looked: &mut Looked) -> Result<Vec<
         tracing::warn!(%job, slots = due.capped, "more slots are due than run at one bell; the next goes on");
         looked.forget(job);
     }
-    if looked.expired.insert(job, due.expired) != Some(due.expired) {
-        if due.expired > 0 {
-            let hint = format!("creditd run {job} {} runs them", by_hand(job));
-            tracing::warn!(%job, slots = due.expired, hint, "slots are older than the window and are not run");
-        }
-        tell_missed(kit, schedule, &due).await?;
+    if looked.expired.insert(job, due.expired) != Some(due.expired) && due.expired > 0 {
+        let hint = format!("creditd run {job} {} runs them", by_hand(job));
+        tracing::warn!(%job, slots = due.expired, hint, "slots are older than the window and are not run");
     }
+    tell_missed(kit, schedule, &due).await?;
     Ok(due.slots)
 }
 

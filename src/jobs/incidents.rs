@@ -7,7 +7,6 @@
 //!
 //! Periods that nothing runs by itself any more are an incident of their own, which is over when none of them is left.
 
-use super::planner::missed;
 use super::{Done, JobError, Kit};
 use crate::core::ids::cut_text;
 use crate::core::outbox::Message;
@@ -69,7 +68,7 @@ pub(super) async fn news(kit: &Kit, id: RunId, result: &Result<Done, JobError>) 
 }
 
 /// Tells the operators of periods that were never run and have left their schedule's window, once until none of them is left, and
-/// then that this is so.
+/// then that this is so. `due` is what [`super::plan_due`] says, at each look.
 ///
 /// # Errors
 /// [`StoreError`]; nothing was written then.
@@ -94,10 +93,8 @@ pub async fn tell_missed(kit: &Kit, schedule: &Schedule, due: &Due) -> Result<()
         }
         (Some(incident), None) => {
             let Incident { slot, began_at, why, .. } = incident.clone();
-            // Those that are so old that no bell looks for them any more were not run either.
-            if !store.recorded_slots(job, began_at).await?.contains(&slot)
-                || !missed(&kit.app, schedule).await?.is_empty()
-            {
+            // None is left either where a window was made longer, or where nobody wants to hear of days any more; neither ran any.
+            if !store.recorded_slots(job, began_at).await?.contains(&slot) {
                 return Ok(());
             }
             let outcome = CAUGHT_UP.to_owned();

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::core::calendar::Instant;
 use crate::core::run::{Batch, DEATHS_MAX, End, Run as SharedRun, RunState, Span, Take, Tally, retry_seconds};
 use crate::core::schedule::{Covers, Due, Job, Overlap, Schedule, Slot};
-use crate::store::{NO_BACKFILL, RunId, StoreError};
+use crate::store::{NO_BACKFILL, RunId, StoreError, Wrong};
 use futures_util::FutureExt;
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -46,7 +46,10 @@ pub async fn plan_due(app: &App, schedule: &Schedule) -> Result<Due, StoreError>
         Covers::Day | Covers::Month => platform::zones(app, schedule.job, schedule.window_start(now)).await?,
     };
     let mut due = schedule.due(&recorded, &zones, now);
-    if due.expired > 0 && schedule.job.covers() != Covers::Tick {
+    // What the operators know to be missed is missed until it was run, however old it is by now.
+    if schedule.job.covers() != Covers::Tick
+        && (due.expired > 0 || app.store.incident(schedule.job, Wrong::Missed).await?.is_some())
+    {
         due.expire(&missed(app, schedule).await?);
     }
     Ok(due)
@@ -56,7 +59,7 @@ pub async fn plan_due(app: &App, schedule: &Schedule) -> Result<Due, StoreError>
 ///
 /// # Errors
 /// [`StoreError`].
-pub(super) async fn missed(app: &App, schedule: &Schedule) -> Result<Vec<Slot>, StoreError> {
+async fn missed(app: &App, schedule: &Schedule) -> Result<Vec<Slot>, StoreError> {
     // Days of which nobody wants to hear are missed by nobody.
     if schedule.job == Job::DailyReport && !app.store.is_daily_report_wanted().await? {
         return Ok(Vec::new());

@@ -9,11 +9,13 @@ use creditd::core::ids::Email;
 use creditd::core::ledger::Usage;
 use creditd::core::outbox::{Mailbox, NoticeKey, NoticeKind};
 use creditd::core::schedule::{Covers, Job, Schedule, Slot};
+use creditd::daemon::{Looked, ring};
 use creditd::jobs::backfill::{create_backfill, plan_backfill, run_next};
 use creditd::jobs::preview::{OperatorPreview, preview_for_operators};
 use creditd::jobs::{Claiming, JobError, Kit, Planned, Retries, Run, plan_due, run_slot, tell_missed};
 use creditd::store::{Admin, Incident, NewAccount, OutboxRecord, RunId, Telling, Wrong};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 const LAST_ZONE: Tz = Tz::Etc__GMTPlus12;
@@ -319,6 +321,42 @@ both_databases! {
         }
         let (expired, messages) = look().await;
         assert_eq!((expired, messages.len()), (0, 4), "it has caught up");
+        sandbox.assert_verified().await;
+    }
+
+    /// Days that left not only the window but all that bells look at are missed until they were run, and then it is said that they
+    /// were, by the very daemon that found them.
+    async fn what_was_missed_long_ago_is_missed_until_it_ran(sandbox: Sandbox) {
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        let ann = Admin::with_defaults(Email::new("ann@acme.example").expect("an address"));
+        sandbox.store().set_admin(&acme, &Admin { daily_report: true, ..ann }).await.expect("an admin");
+        let text = include_str!("../../cron/daily-report.toml").replace("window_days = 90", "window_days = 2");
+        let schedules = [Schedule::parse(Job::DailyReport, "daily-report.toml", &text).expect("a schedule")];
+        let (mut looked, stop) = (Looked::default(), CancellationToken::new());
+        let mut look = async |now: String| {
+            let app = at(&sandbox, &now);
+            let kit = Arc::new(Kit::new(app.clone()).expect("templates"));
+            let mut failed = 0;
+            ring(&kit, &schedules, &mut looked, &stop, &mut |ran| failed += u32::from(ran.result.is_err())).await.expect("a look");
+            let expired = plan_due(&app, &schedules[0]).await.expect("a plan").expired;
+            let of_jobs = told(&sandbox).await.into_iter().map(|record| record.message.subject);
+            (failed, expired, of_jobs.filter(|subject| subject.starts_with("Job ")).collect::<Vec<_>>())
+        };
+        let missed = vec!["Job daily-report missed 2 periods".to_owned(); 2];
+        for day in 5..15 {
+            let found = look(format!("2013-01-{day:02}T12:00:00Z")).await;
+            assert_eq!(found, (0, 2, missed.clone()), "January {day}");
+        }
+        let now = "2013-01-14T12:00:00Z";
+        for (day, left, said) in [("2013-01-02", 1, 2), ("2013-01-01", 0, 4)] {
+            let slot = Slot::Day(day.parse().expect("a day"), Tz::UTC);
+            run(at(&sandbox, now), Job::DailyReport, slot, CancellationToken::new()).await.expect("done");
+            let (failed, expired, of_jobs) = look(format!("2013-01-14T12:{said}0:00Z")).await;
+            assert_eq!((failed, expired, of_jobs.len()), (0, left, said), "{day}: {of_jobs:?}");
+        }
+        let (_, _, of_jobs) = look("2013-01-14T13:00:00Z".to_owned()).await;
+        assert_eq!(of_jobs.iter().filter(|subject| *subject == "Job daily-report has caught up").count(), 2);
+        assert_eq!(of_jobs.len(), 4, "once to each");
         sandbox.assert_verified().await;
     }
 
