@@ -6,6 +6,8 @@
 use super::App;
 use crate::core::calendar::Instant;
 use crate::store::StoreError;
+use chrono_tz::Tz;
+use std::collections::BTreeMap;
 
 /// How many seconds the clock may be behind what was recorded: clocks are set, and those of two machines differ.
 pub const BEHIND_SECONDS_MAX: i64 = 300;
@@ -62,7 +64,27 @@ pub(super) struct NewestRow {
     recorded_at: Option<Instant>,
 }
 
+/// Since when zones are used, by their names.
+pub(super) type ZonesUsed = BTreeMap<&'static str, Instant>;
+
 impl App {
+    /// Since when `zone` is used, as [`crate::store::Store::zone_used_since`] says. That reads all accounts of the zone, so it is asked
+    /// once in a process: when the first use is over, no later account changes it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn zone_used_since(&self, zone: Tz) -> Result<Option<Instant>, StoreError> {
+        let mut known = self.zones_used.lock().await;
+        if let Some(since) = known.get(zone.name()) {
+            return Ok(Some(*since));
+        }
+        let since = self.store.zone_used_since(zone).await?;
+        if let Some(since) = since.filter(|since| *since <= self.now()) {
+            known.insert(zone.name(), since);
+        }
+        Ok(since)
+    }
+
     /// Why jobs do nothing by themselves at the present instant; none where it can be believed, as on a sandbox, where it may be
     /// any. When the newest row was recorded is asked every few minutes: whoever runs jobs also leaves newer marks, but charges come from
     /// machines whose clock is another.

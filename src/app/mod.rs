@@ -204,6 +204,7 @@ pub struct App {
     desk: Desk,
     tally: Tally,
     newest_row: Arc<Mutex<Option<clocks::NewestRow>>>,
+    zones_used: Arc<Mutex<clocks::ZonesUsed>>,
     /// The folder of a whole copy, on which this one reads; removed with it.
     _copy: Option<Arc<tempfile::TempDir>>,
     /// Whose turn it is to make one.
@@ -234,6 +235,7 @@ impl App {
             desk,
             tally: Tally::default(),
             newest_row: Arc::default(),
+            zones_used: Arc::default(),
             _copy: None,
             copies: Arc::new(Semaphore::new(1)),
             store,
@@ -254,8 +256,9 @@ impl App {
     pub fn at(&self, now: Instant) -> Result<App, AppError> {
         let app = App::new(self.settings.clone(), self.store.clone(), Clock::Fixed(now))?;
         let newest_row = Arc::clone(&self.newest_row);
+        let zones_used = Arc::clone(&self.zones_used);
         let copies = Arc::clone(&self.copies);
-        Ok(App { desk: self.desk.clone(), tally: self.tally.clone(), newest_row, copies, ..app })
+        Ok(App { desk: self.desk.clone(), tally: self.tally.clone(), newest_row, zones_used, copies, ..app })
     }
 
     /// The same on `store`, which is the same ledger under some condition. Calls are not under it.

@@ -65,16 +65,19 @@ async fn missed(app: &App, schedule: &Schedule) -> Result<Vec<Slot>, StoreError>
         return Ok(Vec::new());
     }
     let now = app.now();
-    let mut zones = platform::zones(app, schedule.job, schedule.window_start(now)).await?;
-    // Nor are those in which nobody lived in the zone.
-    let first_used: BTreeMap<&str, Instant> =
-        app.store.zones_used_since().await?.into_iter().map(|(zone, since)| (zone.name(), since)).collect();
-    for in_use in &mut zones {
-        let used = first_used.get(in_use.zone.name()).copied();
-        in_use.since = used.map_or(in_use.since, |used| in_use.since.max(used));
-    }
+    let zones = platform::zones(app, schedule.job, schedule.window_start(now)).await?;
     let since = zones.iter().map(|in_use| in_use.since).min().unwrap_or(now);
-    Ok(schedule.missed(&app.store.recorded_slots(schedule.job, since).await?, &zones, now))
+    let mut missed = schedule.missed(&app.store.recorded_slots(schedule.job, since).await?, &zones, now);
+    // Nor are those in which nobody lived in the zone.
+    let mut used = BTreeMap::new();
+    for zone in missed.iter().filter_map(|slot| slot.zone()) {
+        if !used.contains_key(zone.name()) {
+            used.insert(zone.name(), app.zone_used_since(zone).await?);
+        }
+    }
+    let used_since = |slot: &Slot| slot.zone().and_then(|zone| used.get(zone.name()).copied().flatten());
+    missed.retain(|slot| used_since(slot).is_none_or(|since| slot.due_at() > since));
+    Ok(missed)
 }
 
 /// Whether a job has anything to do, of those that look often and seldom find something: a run for every ten seconds or minute in which

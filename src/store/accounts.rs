@@ -258,30 +258,28 @@ impl Store {
         Ok(zones)
     }
 
-    /// The zones that any account uses or used, each with the beginning of the first month for which it did, or when creditd first
-    /// learned of such an account, whichever came last.
+    /// The beginning of the first month for which any account used `zone`, or when creditd first learned of such an account, whichever
+    /// came last; none where no account ever did. It reads all accounts of the zone.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn zones_used_since(&self) -> Result<Vec<(chrono_tz::Tz, Instant)>> {
+    pub async fn zone_used_since(&self, zone: chrono_tz::Tz) -> Result<Option<Instant>> {
         let rows = self
             .query(
-                "SELECT t.zone, t.from_month, min(a.created_at) FROM terms AS t JOIN accounts AS a ON a.account_id = t.account_id
-                  GROUP BY t.zone, t.from_month ORDER BY t.zone",
+                "SELECT t.from_month, min(a.created_at) FROM terms AS t JOIN accounts AS a ON a.account_id = t.account_id
+                  WHERE t.zone = $1 GROUP BY t.from_month",
             )
+            .bind(zone.name())
             .fetch_all()
             .await
-            .while_("asking since when zones are used")?;
-        let mut zones: Vec<(chrono_tz::Tz, Instant)> = Vec::new();
+            .while_("asking since when a zone is used")?;
+        let mut earliest = None;
         for row in &rows {
-            let (zone, month): (_, Month) = (parse_zone(row.get(0))?, row.get::<&str>(1).parse()?);
-            let since = first_instant_of(month.first_day(), zone).max(Instant::from_micros(row.get(2)));
-            match zones.last_mut() {
-                Some((last, earliest)) if *last == zone => *earliest = since.min(*earliest),
-                _ => zones.push((zone, since)),
-            }
+            let month: Month = row.get::<&str>(0).parse()?;
+            let since = first_instant_of(month.first_day(), zone).max(Instant::from_micros(row.get(1)));
+            earliest = Some(earliest.map_or(since, |earliest| since.min(earliest)));
         }
-        Ok(zones)
+        Ok(earliest)
     }
 
     /// The first month, by its own time zone, in which any account was there.

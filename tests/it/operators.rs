@@ -371,6 +371,12 @@ both_databases! {
         let expired = async |now: &str| plan_due(&at(&sandbox, now), &schedule).await.expect("a plan").expired;
         assert_eq!(expired("2013-03-01T12:00:00Z").await, 0);
         assert_eq!(expired("2013-03-09T12:00:00Z").await, 3, "the 27th and 28th of February and the first of March");
+        // A process that looks again and again knows by then since when it is used.
+        let app = at(&sandbox, "2013-03-09T12:00:00Z");
+        for (now, missed) in [("2013-03-09T12:00:00Z", 3), ("2013-03-09T12:15:00Z", 3), ("2013-03-10T12:00:00Z", 4)] {
+            let app = app.at(instant(now)).expect("a sandbox");
+            assert_eq!(plan_due(&app, &schedule).await.expect("a plan").expired, missed, "{now}");
+        }
     }
 
     /// It begins where its first account is, half a day before that of UTC.
