@@ -13,7 +13,7 @@ use crate::core::schedule::{Covers, Job, Slot};
 use crate::jobs::{
     Claiming, Done, JobError, Kit, Planned, Retries, Run as JobRun, begun, plan_due, run_slot, zones_of,
 };
-use crate::store::RunId;
+use crate::store::{IN_HAND_MAX, RunId};
 use chrono::NaiveDate;
 
 const SCHEMA: &str = "creditd.run/1";
@@ -83,7 +83,11 @@ impl Run {
                     Planned::Ran(result) => result,
                     Planned::Taken => Ok(Done { summary: "done already, or being done".into(), ..Done::default() }),
                 };
-            let left = self.left(app, slot).await?;
+            // A job that failed says itself what is wrong; that the ledger does not answer then is seldom another thing.
+            let left = match self.left(app, slot).await {
+                Err(_) if result.is_err() => None,
+                left => left?,
+            };
             let (state, outcome) = match result {
                 Ok(done) => {
                     self.explain(context, &done);
@@ -108,11 +112,11 @@ impl Run {
                 break;
             }
         }
-        if !self.dry_run {
-            self.say_what_others_have(context, app).await?;
-        }
         kit.finish().await;
         list.finish()?;
+        if failure.is_none() && !self.dry_run {
+            self.say_what_others_have(context, app).await;
+        }
         match failure {
             // Whatever the last of it came to.
             Some(error) if context.stop.is_cancelled() => Err(Failure::new(Exit::Interrupted, error)),
@@ -194,20 +198,27 @@ impl Run {
         Ok(left)
     }
 
-    /// Of what is sent, what this process did not send because others are at it.
-    async fn say_what_others_have(&self, context: &Context, app: &App) -> Result<(), Failure> {
-        let (count, what) = match self.job {
-            Job::Deliver => (app.store.messages_in_hand().await?, "message"),
-            Job::Webhooks => (app.store.events_in_hand().await?, "event"),
-            _ => (0, ""),
+    /// Of what is sent, what this process did not send because others are at it. All that was asked for is done by then, whether this
+    /// can be told or not.
+    async fn say_what_others_have(&self, context: &Context, app: &App) {
+        let (job, what) = (self.job, if self.job == Job::Deliver { "message" } else { "event" });
+        let in_hand = match job {
+            Job::Deliver => app.store.messages_in_hand().await,
+            Job::Webhooks => app.store.events_in_hand().await,
+            _ => return,
         };
-        if count > 0 {
-            let (job, are) = (self.job, counted_are(count, what));
-            context.say(format!(
-                "{job}: {are} in hand of other processes; if one of these ends, they are free for others within half a minute"
-            ));
+        match in_hand {
+            Ok(0) => {}
+            Ok(count) => {
+                let at_least = if count < IN_HAND_MAX as u64 { "" } else { "at least " };
+                let are = counted_are(count, what);
+                context.say(format!(
+                    "{job}: {at_least}{are} in hand of other processes; if one of these ends, they are free for others within half a \
+                     minute"
+                ));
+            }
+            Err(error) => context.say(format!("{job}: what other processes have in hand could not be asked: {error}")),
         }
-        Ok(())
     }
 
     fn explain(&self, context: &Context, done: &Done) {

@@ -74,7 +74,7 @@ pub use lately::{LatelyAsk, LatelySum};
 pub use ledgers::{ACCOUNTS_DUE, BATCHES_AT_ONCE, Due};
 pub use load::Load;
 pub use log::{LogPlace, LogStretch, LogWay};
-pub use outbox::{Asked, Content, OutboxRecord};
+pub use outbox::{Asked, Content, IN_HAND_MAX, OutboxRecord};
 pub use place::Place;
 pub use report::{BegunRead, RANGES_PER_READ, ReportAsk, ReportRange, ReportRead, StoredAccount, Way};
 pub use retention::{Droppable, Opening};

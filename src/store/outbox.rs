@@ -243,6 +243,9 @@ macro_rules! due {
 }
 pub(super) use due;
 
+/// As far as what is in hand is counted, of messages and of events: whoever has more has much.
+pub const IN_HAND_MAX: usize = 1_000;
+
 const DUE: [Sql; 2] = due!("SELECT o.* FROM outbox AS o");
 
 impl Store {
@@ -295,15 +298,17 @@ impl Store {
         Ok(!found.while_("asking whether mail waits")?.is_empty())
     }
 
-    /// How many messages are being delivered at present, by the database's clock.
+    /// How many messages are being delivered at present, by the database's clock: [`IN_HAND_MAX`] where there are more.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn messages_in_hand(&self) -> Result<u64> {
         let clock = self.clock().await?;
-        let found = self.query("SELECT count(*) FROM outbox WHERE state = 'pending' AND leased_until > $1");
-        let found =
-            found.bind(clock.micros()).fetch_one().await.while_("counting messages that are being delivered")?;
+        let found = self.query(
+            "SELECT count(*) FROM (SELECT 1 FROM outbox WHERE state = 'pending' AND leased_until > $1 LIMIT $2) AS in_hand",
+        );
+        let found = found.bind(clock.micros()).bind(limit_of(IN_HAND_MAX)).fetch_one().await;
+        let found = found.while_("counting messages that are being delivered")?;
         Ok(found.get::<i64>(0).unsigned_abs())
     }
 

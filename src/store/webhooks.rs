@@ -3,6 +3,7 @@
 use super::backend::{Tx, in_write};
 use super::delivery::{Lease, TAKE_TURNS};
 use super::ledgers::limit_of;
+use super::outbox::IN_HAND_MAX;
 use super::sql::{Row, Sql, set};
 use super::{Result, Store, StoreError, While, json};
 use crate::core::calendar::Instant;
@@ -287,14 +288,17 @@ impl Store {
         rows.iter().map(read_event).collect()
     }
 
-    /// How many events are being posted at present, by the database's clock.
+    /// How many events are being posted at present, by the database's clock: [`IN_HAND_MAX`] where there are more.
     ///
     /// # Errors
     /// [`StoreError`].
     pub async fn events_in_hand(&self) -> Result<u64> {
         let clock = self.clock().await?;
-        let found = self.query("SELECT count(*) FROM webhook_events WHERE state = 'pending' AND leased_until > $1");
-        let found = found.bind(clock.micros()).fetch_one().await.while_("counting events that are being posted")?;
+        let found = self.query(
+            "SELECT count(*) FROM (SELECT 1 FROM webhook_events WHERE state = 'pending' AND leased_until > $1 LIMIT $2) AS in_hand",
+        );
+        let found = found.bind(clock.micros()).bind(limit_of(IN_HAND_MAX)).fetch_one().await;
+        let found = found.while_("counting events that are being posted")?;
         Ok(found.get::<i64>(0).unsigned_abs())
     }
 
