@@ -59,8 +59,6 @@ pub struct Figures {
     pub suppressed: u64,
     /// Alerts that are open, by level. An account has one for each level that it is at or below.
     pub alerts: BTreeMap<String, u64>,
-    /// Accounts that have any.
-    pub alerted: u64,
     /// When the newest row was recorded.
     pub newest_row_at: Option<Instant>,
     /// The clock of the database, which on SQLite is this machine's.
@@ -87,7 +85,6 @@ impl Store {
             webhooks_stopped: 0,
             suppressed: 0,
             alerts: BTreeMap::new(),
-            alerted: 0,
             newest_row_at: self.newest_row_at().await?,
             database_at: self.clock().await?,
         };
@@ -101,9 +98,16 @@ impl Store {
         {
             figures.alerts.insert(row.get(0), count(row.get(1)));
         }
-        let alerted = self.query("SELECT count(DISTINCT account_id) FROM alerts WHERE resolved_at IS NULL").fetch_one();
-        figures.alerted = count(alerted.await.while_("counting accounts with open alerts")?.get(0));
         Ok(figures)
+    }
+
+    /// How many accounts have open alerts. It reads all of these.
+    ///
+    /// # Errors
+    /// [`super::StoreError`].
+    pub async fn count_alerted(&self) -> Result<u64> {
+        let alerted = self.query("SELECT count(DISTINCT account_id) FROM alerts WHERE resolved_at IS NULL").fetch_one();
+        Ok(count(alerted.await.while_("counting accounts with open alerts")?.get(0)))
     }
 
     /// What the database calls itself, with its version.

@@ -62,6 +62,7 @@ pub(super) struct Kept {
 /// How jobs, mail and alerts stand.
 struct Facts {
     health: Health,
+    alerted: u64,
     jobs: Vec<JobView>,
     at: Instant,
 }
@@ -290,7 +291,8 @@ async fn facts(pages: &Pages) -> Result<Arc<Facts>, Shut> {
     for schedule in &schedules {
         jobs.push(JobView::of(pages, schedule, &health, app.settings.mail.locale).await?);
     }
-    let facts = Arc::new(Facts { health, jobs, at: app.now() });
+    let alerted = app.store.count_alerted().await?;
+    let facts = Arc::new(Facts { health, alerted, jobs, at: app.now() });
     *kept = Some((Moment::now(), Arc::clone(&facts)));
     Ok(facts)
 }
@@ -346,7 +348,7 @@ pub(super) async fn show(State(pages): State<Pages>, AtPlatform(guest): AtPlatfo
             .iter()
             .map(|(level, open)| LevelCount { level: level.clone(), count: count(*open) })
             .collect(),
-        alerted: count(figures.alerted),
+        alerted: count(facts.alerted),
         newest: newest.iter().map(|alert| alert_view(alert, locale)).collect(),
         needs: needs(&facts, locale),
         mail: Mail {
