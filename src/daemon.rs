@@ -346,21 +346,11 @@ async fn due(kit: &Kit, schedule: &Schedule, looked: &mut Looked) -> Result<Vec<
         looked.forget(job);
     }
     if looked.expired.insert(job, due.expired) != Some(due.expired) && due.expired > 0 {
-        let hint = format!("creditd run {job} {} runs them", by_hand(job));
+        let hint = "creditd jobs next says what runs them";
         tracing::warn!(%job, slots = due.expired, hint, "slots are older than the window and are not run");
     }
     tell_missed(kit, schedule, &due).await?;
     Ok(due.slots)
-}
-
-/// The flag that names a period of `job`.
-#[must_use]
-pub fn by_hand(job: Job) -> &'static str {
-    match job.covers() {
-        Covers::Tick => "",
-        Covers::Day => "--day DATE",
-        Covers::Month => "--month MONTH",
-    }
 }
 
 /// Runs a slot in a task of its own, so that a process that stops leaves no half of it behind.

@@ -8,8 +8,8 @@ use crate::core::calendar::Instant;
 use crate::core::counting::{counted, counted_are};
 use crate::core::run::{HANDED_BACK_WORD, Run, RunState};
 use crate::core::schedule::{Job, Schedule, Slot, schedule_schema};
-use crate::daemon::by_hand;
 use crate::jobs::{has_work, plan_due};
+use crate::notice::{Command, commands_for_missed};
 use crate::store::{NO_BACKFILL, RunRecord};
 
 const LIST: &str = "creditd.jobs/1";
@@ -107,14 +107,16 @@ async fn next(context: &Context, count: usize) -> Result<(), Failure> {
             (due.slots, due.capped) = (Vec::new(), 0);
         }
         let waiting = i64::try_from(due.slots.len() + due.capped).unwrap_or(i64::MAX);
-        if due.expired > 0 {
+        if let Some((first, last)) = due.expired_first.zip(due.expired_last) {
+            // The first of them is this command.
+            let by_hand = commands_for_missed(schedule.job, first, last).into_iter().skip(1);
+            let by_hand: Vec<String> = by_hand.map(|Command { command, what }| format!("`{command}` {what}")).collect();
             context.say(format!(
-                "{}: {} older than its window of {}; `creditd run {} {}` runs such",
+                "{}: {} older than its window of {}; {}",
                 schedule.job,
                 counted_are(due.expired as u64, "missed slot"),
                 counted(schedule.window_days, "day"),
-                schedule.job,
-                by_hand(schedule.job)
+                by_hand.join("; "),
             ));
         }
         for at in schedule.next(app.now(), count) {

@@ -144,11 +144,7 @@ pub(super) fn job(schedule: &Schedule, stands: JobFigures, due: &Due, since: Ins
     if due.expired > 0 {
         let (missed, window) = (counted(due.expired as u64, "missed slot"), counted(schedule.window_days, "day"));
         let lost = format!("{says}; {missed} older than {window}");
-        return Finding::warn(
-            "schedule",
-            lost,
-            format!("`creditd run {job}` with --day or --month runs them, if they matter"),
-        );
+        return Finding::warn("schedule", lost, "`creditd jobs next` says what runs them, if they matter");
     }
     Finding::ok("schedule", says)
 }
