@@ -36,9 +36,9 @@ const QUIET_MAX: Duration = Duration::from_secs(70);
 const BACKFILLS_MAX: usize = 100;
 /// Problems of a run that have a line of their own in the log: what is wrong with thousands is one thing that is wrong.
 const PROBLEMS_LOGGED_MAX: usize = 100;
-/// How long a batch that is being done may go on after the daemon was told to stop. Then others take it over when its
+/// How long a batch that is being done may go on after its process was told to stop. Then others take it over when its
 /// lease ends.
-const STOP_MAX: Duration = Duration::from_secs(25);
+pub const STOP_MAX: Duration = Duration::from_secs(25);
 
 /// Why the daemon ended.
 #[derive(Debug, thiserror::Error)]
@@ -146,7 +146,7 @@ pub async fn serve(kit: Arc<Kit>, schedules: Vec<Schedule>, stop: CancellationTo
         ended = all(&mut running) => ended,
         // A clock that was set back rings no bell until it is as late as it was.
         () = silence(&rings) => Err(DaemonError::Silent(kit.bad_clock().await.ok().flatten())),
-        () = overtime(&stop) => {
+        () = overtime(&stop, STOP_MAX) => {
             tracing::warn!("stopping with work under way; it is left to other processes, or to the next start");
             Ok(())
         }
@@ -176,10 +176,10 @@ async fn silence(rings: &AtomicU64) {
     }
 }
 
-/// Ends when stopping has taken too long: what is still under way is left to others.
-pub async fn overtime(stop: &CancellationToken) {
+/// Ends when stopping has taken `time_max`, which is too long: what is still under way is left to others.
+pub async fn overtime(stop: &CancellationToken, time_max: Duration) {
     stop.cancelled().await;
-    tokio::time::sleep(STOP_MAX).await;
+    tokio::time::sleep(time_max).await;
 }
 
 /// Does what is due at each ring, until `stop` is cancelled.

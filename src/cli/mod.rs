@@ -51,13 +51,14 @@ mod webhook;
 pub use context::Context;
 
 use crate::core::ids::cut_text;
-use crate::daemon::overtime;
+use crate::daemon::{STOP_MAX, overtime};
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue};
 use exit::{Exit, Failure};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// AI credits of a multi-tenant platform: an exact ledger, and jobs that reset, alert and report
@@ -255,15 +256,17 @@ pub async fn run(
     };
     let done = match Context::new(program, global, env, stop.clone()) {
         Ok(context) => {
-            let (ends_itself, takes_its_time) = (command.ends_itself(), command.takes_its_time());
+            let (ends_itself, time_max) = (command.ends_itself(), command.takes_its_time().then_some(STOP_MAX));
             let interrupted = command.interrupted();
             // Whatever another command has begun and not committed is undone by dropping it.
             let done = tokio::select! {
                 biased;
                 () = stop.cancelled(), if !ends_itself => Err(Failure::message(Exit::Interrupted, interrupted)),
-                // A statement that the database is at is not waited for either.
-                () = overtime(&stop), if takes_its_time => return end(&Failure::message(Exit::Interrupted, LEFT)),
-                done = command.run(&context) => done,
+                done = done_or_left(command.run(&context), &stop, time_max) => match done {
+                    Ok(done) => done,
+                    // A statement that the database is at is not waited for either.
+                    Err(left) => return end(&left),
+                },
             };
             context.close().await;
             done
@@ -271,6 +274,25 @@ pub async fn run(
         Err(failure) => Err(failure),
     };
     done.map_or_else(|failure| end(&failure), |()| Exit::Ok)
+}
+
+/// What `work` comes to; or that it is left under way, where it has not ended `time_max` after it was told to.
+async fn done_or_left<T>(
+    work: impl Future<Output = T>,
+    stop: &CancellationToken,
+    time_max: Option<Duration>,
+) -> Result<T, Failure> {
+    let too_long = async {
+        match time_max {
+            Some(time_max) => overtime(stop, time_max).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = too_long => Err(Failure::message(Exit::Interrupted, LEFT)),
+        done = work => Ok(done),
+    }
 }
 
 /// Characters of what was typed that an error repeats.
@@ -307,10 +329,32 @@ fn end(failure: &Failure) -> Exit {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use futures_util::FutureExt;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// What is said is that it is left, and the exit code is that of what was interrupted.
+    #[tokio::test]
+    async fn work_that_does_not_end_when_told_to_is_left() {
+        let command = |args: &str| {
+            let args = std::iter::once("creditd").chain(args.split(' '));
+            Cli::try_parse_from(args).expect("a command").command
+        };
+        assert!(command("run deliver").takes_its_time() && command("backfill resume 1").takes_its_time());
+        // Whatever supervises creditd kills what has not ended half a minute after it was told to: Kubernetes after 30 seconds.
+        assert!(STOP_MAX < Duration::from_secs(30));
+        let (stop, at_once) = (CancellationToken::new(), Some(Duration::ZERO));
+        let never = std::future::pending::<Result<(), Failure>>;
+        assert!(done_or_left(never(), &stop, at_once).now_or_never().is_none(), "nobody told it to stop");
+        stop.cancel();
+        assert!(done_or_left(never(), &stop, Some(STOP_MAX)).now_or_never().is_none(), "it has time to end by itself");
+        assert!(done_or_left(never(), &stop, None).now_or_never().is_none(), "this one has all the time there is");
+        assert!(done_or_left(async { 7 }, &stop, Some(STOP_MAX)).await.is_ok_and(|done| done == 7), "it took none");
+        let left = done_or_left(never(), &stop, at_once).await.expect_err("it never ends");
+        assert_eq!((left.exit().code(), left.text().as_deref()), (130, Some(LEFT)));
     }
 
     #[test]
