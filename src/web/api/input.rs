@@ -249,6 +249,19 @@ impl Params {
     }
 }
 
+    /// Nothing may be there, where the body says what is asked for.
+    pub(super) fn none_of(self, is_field: impl Fn(&str) -> bool) -> Result<(), Problem> {
+        match self.left.first() {
+            Some((name, _)) if is_field(name) => {
+                let name = cut(name);
+                Err(Problem::invalid(format!(
+                    "there is no parameter {name:?}, and there are none here; {name} belongs into the body"
+                )))
+            }
+            _ => self.finish(),
+        }
+    }
+
 /// The beginning of what was sent, for an error about it.
 pub(super) fn cut(text: &str) -> String {
     crate::core::ids::cut_text(text, 64)

@@ -12,12 +12,14 @@ mod statement;
 pub(super) use self::answers::Bonus;
 use super::bearer::gate;
 use super::problem::{self, Problem};
-use super::{Needs, Served, State};
+use super::{Needs, Route, Served, State};
 use crate::core::access::Scope;
 use axum::Router;
+use axum::extract::{self, Request};
 use axum::http::header;
-use axum::middleware::from_fn_with_state;
-use axum::response::IntoResponse;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use std::collections::BTreeSet;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{IntoParams, IntoResponses, Modify, OpenApi, ToSchema};
 
@@ -49,15 +51,42 @@ pub(super) fn served() -> Vec<Served<State>> {
     ]
 }
 
-/// The API behind its gate.
+/// The API behind its gate. Calls say what they want in their bodies, and in no query.
 pub(super) fn router(state: &State) -> Router<State> {
     served().into_iter().fold(Router::new(), |router, Served { route, by }| {
+        let by = if route.method == "POST" { by.route_layer(from_fn_with_state(route, without_query)) } else { by };
         let by = match route.needs {
             Needs::Token(scope) => by.route_layer(from_fn_with_state((state.clone(), scope), gate)),
             _ => by,
         };
         router.route(route.path, by)
     })
+}
+
+/// Lets through what asks nothing by its query: what stands there would be passed over, and `dry_run` would charge.
+async fn without_query(extract::State(route): extract::State<Route>, request: Request, next: Next) -> Response {
+    match input::Params::of(request.uri()).and_then(|params| params.none_of(|name| is_field(route.path, name))) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Whether the body of the call at `path` has a field of this name, in whatever it holds.
+fn is_field(path: &str, name: &str) -> bool {
+    let document = serde_json::to_value(Document::openapi()).unwrap_or_default();
+    let mut left = vec![&document["paths"][path]["post"]["requestBody"]];
+    let mut seen = BTreeSet::new();
+    while let Some(value) = left.pop() {
+        if value["properties"].get(name).is_some() {
+            return true;
+        }
+        let schema =
+            value["$ref"].as_str().and_then(|found| found.strip_prefix('#')).filter(|found| seen.insert(*found));
+        left.extend(schema.and_then(|schema| document.pointer(schema)));
+        left.extend(value.as_object().into_iter().flat_map(serde_json::Map::values));
+        left.extend(value.as_array().into_iter().flatten());
+    }
+    false
 }
 
 /// The document of the API, as JSON with line ends: the same for every process of this version.
@@ -253,7 +282,6 @@ problems! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     /// What is served is described, and nothing else.
     #[test]

@@ -3,6 +3,8 @@
 use super::listener::{Listening, listen};
 use super::{ALL, acme, token};
 use crate::support::{Sandbox, program};
+use creditd::web::{Needs, routes};
+use serde_json::json;
 use std::path::Path;
 use std::process::Command;
 
@@ -29,6 +31,52 @@ async fn problems_have_pages() {
     }
     assert!(all.contains("402 insufficient_credits: ") && all.lines().count() > 30, "{all}");
     assert_eq!(api.get("/problems/nothing").await.status, 404);
+}
+
+/// A call has no parameters: what its address asks for would be passed over, a dry run among it. The routes are those that the router
+/// is made of, so that a new one is here as soon as it is there.
+#[tokio::test]
+async fn no_call_takes_anything_from_its_query() {
+    let sandbox = Sandbox::new().await;
+    let api = acme(&sandbox).await;
+    let before = sandbox.store().count_transactions().await.expect("a count");
+    let mut told = Vec::new();
+    for route in routes().filter(|route| route.method == "POST" && matches!(route.needs, Needs::Token(_))) {
+        let path = route.path.replace("{account}", "acme").replace("{hold}", "k").replace("{charge}", "k");
+        for query in ["dry_run=true", "utm_source=mail"] {
+            let answer = api.post(&format!("{path}?{query}"), "k", json!({"action": "erase"})).await;
+            let problem = answer.problem(400, "invalid_request");
+            told.push(format!("{path}: {}", problem["detail"].as_str().expect("a detail")));
+        }
+        let nobody = api.with_token("crd_short").post(&format!("{path}?x=1"), "k", json!({})).await;
+        nobody.problem(401, "unauthorized");
+    }
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    /v1/accounts/acme/charges: there is no parameter "dry_run", and there are none here; dry_run belongs into the body
+    /v1/accounts/acme/charges: there is no parameter "utm_source"; there are none here
+    /v1/accounts/acme/charges/k/refund: there is no parameter "dry_run"; there are none here
+    /v1/accounts/acme/charges/k/refund: there is no parameter "utm_source"; there are none here
+    /v1/accounts/acme/holds: there is no parameter "dry_run"; there are none here
+    /v1/accounts/acme/holds: there is no parameter "utm_source"; there are none here
+    /v1/accounts/acme/holds/k/capture: there is no parameter "dry_run"; there are none here
+    /v1/accounts/acme/holds/k/capture: there is no parameter "utm_source"; there are none here
+    /v1/accounts/acme/holds/k/void: there is no parameter "dry_run"; there are none here
+    /v1/accounts/acme/holds/k/void: there is no parameter "utm_source"; there are none here
+    /v1/accounts/acme/purchases: there is no parameter "dry_run"; there are none here
+    /v1/accounts/acme/purchases: there is no parameter "utm_source"; there are none here
+    /v1/charges: there is no parameter "dry_run", and there are none here; dry_run belongs into the body
+    /v1/charges: there is no parameter "utm_source"; there are none here
+    /v1/events: there is no parameter "dry_run"; there are none here
+    /v1/events: there is no parameter "utm_source"; there are none here
+    "#);
+    let nested =
+        api.post("/v1/events?quantity=2", "k", json!({"action": "erase"})).await.problem(400, "invalid_request");
+    assert!(
+        nested["detail"].as_str().is_some_and(|detail| detail.ends_with("quantity belongs into the body")),
+        "{nested}"
+    );
+    assert_eq!(sandbox.store().count_transactions().await.expect("a count"), before);
+    assert_eq!(api.post("/v1/accounts/acme/charges?", "k", json!({"action": "erase"})).await.status, 200);
 }
 
 /// What is looked at in each answer: whatever is sent, right or wrong, the answer is one that the document has.
