@@ -7,8 +7,8 @@ use crate::core::credits::{CreditType, Credits};
 use crate::core::ids::Key;
 use crate::core::transaction::{Kind, Source, Transaction};
 
-/// Most credits that an operator gives or takes in one call: a slip of the keyboard is an error.
-const CREDITS_MAX: i64 = 1_000_000_000;
+/// Most credits that one call gives, takes or gives back: a slip of the keyboard is an error.
+pub(super) const CREDITS_MAX: i64 = 1_000_000_000;
 
 /// Credits to grant.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Refunds (R11): credits of a charge go back to the grants they came from.
 
 use super::call::Done;
+use super::operator::CREDITS_MAX;
 use super::{Call, Ledger, Refusal, blank};
 use crate::core::calendar::Instant;
 use crate::core::credits::{Credits, Overflow};
@@ -27,7 +28,7 @@ impl Ledger {
     pub(super) fn refund(&mut self, refund: &Refund, now: Instant) -> Done {
         let at = self.check_time(None, now)?;
         if let Some(credits) = refund.credits {
-            self.check_count("the credits to refund", credits.get(), Credits::LIMIT.get())?;
+            self.check_count("the credits to refund", credits.get(), CREDITS_MAX)?;
         }
         let charge = match self.known.get(&refund.charge) {
             Some(row) if row.kind == Kind::Charge => row.clone(),
