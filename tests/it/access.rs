@@ -320,6 +320,8 @@ both_databases! {
             ("a link as the end of mails", right, false),
             ("the end of mails of another ledger", end(&another_key), false),
             ("the end of mails", end(&key), true),
+            ("the end of mails with what came on its way", format!("{}&utm_id=1&x=1", end(&key)), true),
+            ("two ends of mails", format!("{}&t=x", end(&key)), false),
         ];
         let site = Site::open(app).await;
         let mut asked = 0;

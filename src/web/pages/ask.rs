@@ -17,8 +17,8 @@ use std::collections::btree_map::Entry;
 #[derive(Debug, Default)]
 pub(super) struct Query {
     values: BTreeMap<String, String>,
-    /// The first name that stands there again.
-    repeated: Option<String>,
+    /// The names that stand there again, in that order.
+    repeated: Vec<String>,
 }
 
 impl FromIterator<(String, String)> for Query {
@@ -29,9 +29,7 @@ impl FromIterator<(String, String)> for Query {
                 Entry::Vacant(empty) => {
                     empty.insert(value);
                 }
-                Entry::Occupied(there) => {
-                    query.repeated.get_or_insert_with(|| there.key().clone());
-                }
+                Entry::Occupied(there) => query.repeated.push(there.key().clone()),
             }
         }
         query
@@ -48,6 +46,11 @@ impl Query {
     /// The value of `name`, as it stands there.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
+    }
+
+    /// The value of `name` where it stands there once: which of two was meant, nobody knows.
+    pub fn get_once(&self, name: &str) -> Option<&str> {
+        self.get(name).filter(|_| !self.repeated.iter().any(|repeated| repeated == name))
     }
 }
 
@@ -108,7 +111,7 @@ pub(super) fn misnamed(query: &Query, fields: &[&str], others: &[&str]) -> Optio
         let known = if names.is_empty() { String::new() } else { format!("; the names are: {names}") };
         return Some(format!("Nothing can be asked by the name “{name}” in the address{known}."));
     }
-    let name = shown(query.repeated.as_deref().filter(|name| !name.starts_with(TRACKING))?);
+    let name = shown(query.repeated.iter().find(|name| !name.starts_with(TRACKING))?);
     Some(format!("The name “{name}” stands in the address more than once; one value can be asked for."))
 }
 
@@ -293,7 +296,7 @@ mod tests {
         insta::assert_snapshot!(shown(&[("from", "2027-01-01")]), @r#"2026-03-01..2026-04-01 by day ["The range begins on 2027-01-01, which lies ahead: there is nothing to show yet."]"#);
         insta::assert_snapshot!(shown(&[("from", "2026-03-03"), ("through", "2026-03-01")]), @r#"2026-03-01..2026-04-01 by day ["The last day, 2026-03-01, is before the first, 2026-03-03: nothing lies between."]"#);
         insta::assert_snapshot!(shown(&[("of", "transaction")]), @r#"2026-03-01..2026-04-01 by day ["There is no breakdown “transaction”; there are action, user, type and status."]"#);
-        insta::assert_snapshot!(shown(&[("by", "day"), ("utm_id", "1"), ("by", ""), ("utm_id", "2")]), @r#"2026-03-01..2026-04-01 by day ["The name “by” stands in the address more than once; one value can be asked for."]"#);
+        insta::assert_snapshot!(shown(&[("utm_id", "1"), ("by", "day"), ("utm_id", "2"), ("by", "")]), @r#"2026-03-01..2026-04-01 by day ["The name “by” stands in the address more than once; one value can be asked for."]"#);
         insta::assert_snapshot!(shown(&[("form", "csv"), ("utm_source", "mail"), ("user", "ann"), ("xyz", "")]), @r#"2026-03-01..2026-04-01 by day ["Nothing can be asked by the name “user” in the address; the names are: from, through, by, of."]"#);
         let long = SummaryAsked::of(&query(&[("from", "2020-01-01"), ("through", "2026-03-01")]), day("2026-03-20"));
         assert_eq!((long.asked_by, long.problems.len()), (Grouping::Day, 0), "a file has every day");

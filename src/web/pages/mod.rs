@@ -21,7 +21,8 @@ pub(super) use shut::Shut;
 
 use super::bearer::BELIEVED;
 use super::turns::Turns;
-use super::visit::Gate;
+use super::problem::Problem;
+use super::visit::{AtAccount, AtEmbed, AtPlatform, Gate};
 use super::{Needs, Served};
 use crate::app::{App, Lately, Standing};
 use crate::core::access::Scope;
@@ -30,10 +31,10 @@ use crate::jobs::visit_key;
 use crate::store::AccountRecord;
 use crate::web;
 use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::extract::{FromRequestParts, Query, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant as Moment;
@@ -157,7 +158,49 @@ pub(super) fn served() -> Vec<Served<Pages>> {
 /// All pages.
 pub(super) fn router(state: web::State) -> Router {
     let pages = Pages::new(state);
-    let router = served().into_iter().fold(Router::new(), |router, Served { route, by }| router.route(route.path, by));
+/// The pages that are asked something by what stands behind the `?` of their addresses. They say themselves what cannot be.
+const ASKED: [&str; 6] = [
+    "/accounts/{account}/transactions",
+    "/accounts/{account}/transactions/export",
+    "/accounts/{account}/summary",
+    "/accounts/{account}/summary/export",
+    "/platform/accounts",
+    "/platform/alerts",
+];
+
+/// Lets through what asks for nothing that would be passed over. Whoever may not see the page is told that first.
+async fn without_query(State((pages, needs)): State<(Pages, Needs)>, request: Request, next: Next) -> Response {
+    let asked = Query::<ask::Query>::try_from_uri(request.uri()).ok();
+    let Some(problem) = asked.and_then(|Query(query)| ask::misnamed(&query, &[], &[])) else {
+        return next.run(request).await;
+    };
+    let is_change = request.method() == Method::POST;
+    let (mut parts, _) = request.into_parts();
+    let shut = match needs {
+        // Programs ask for these.
+        Needs::AccountOrToken(_) => {
+            return match AtEmbed::from_request_parts(&mut parts, &pages).await {
+                Ok(_) => Problem::invalid(problem).into_response(),
+                Err(answer) => answer,
+            };
+        }
+        Needs::Platform => AtPlatform::from_request_parts(&mut parts, &pages).await.err(),
+        _ => AtAccount::from_request_parts(&mut parts, &pages).await.err(),
+    };
+    let wrong = if is_change { Shut::Filled(problem) } else { Shut::Asked(problem) };
+    shut.unwrap_or(wrong).into_response()
+}
+
+    let router = served().into_iter().fold(Router::new(), |router, Served { route, by }| {
+        // Links of mails open whatever was added to them on their way.
+        let is_strict = matches!(route.needs, Needs::Account | Needs::AccountOrToken(_) | Needs::Platform);
+        let by = if is_strict && !ASKED.contains(&route.path) {
+            by.route_layer(from_fn_with_state((pages.clone(), route.needs), without_query))
+        } else {
+            by
+        };
+        router.route(route.path, by)
+    });
     let router = router.method_not_allowed_fallback(async || Shut::OtherMethod).fallback(web::nothing);
     let router = router.layer(from_fn_with_state(pages.web().clone(), web::in_time::<Shut>));
     router.layer(from_fn_with_state(pages.clone(), guarded)).with_state(pages)

@@ -38,7 +38,7 @@ pub(super) const fn mails(wish: Wish) -> &'static str {
 
 /// `GET /unsubscribe?t=TOKEN`: what would end, and a button.
 pub(super) async fn show(State(pages): State<Pages>, Query(query): Query<ask::Query>) -> Result<Response, Shut> {
-    let token = query.get("t").unwrap_or_default();
+    let token = query.get_once("t").unwrap_or_default();
     let key = signing_key(pages.app()).await?;
     let asked = Unsubscribe::of_token(token, &key).map_err(|BadToken| Shut::Link(BadVisit::Unknown))?;
     Ok(shown(&pages, &View::of(&asked, token)))
@@ -46,7 +46,7 @@ pub(super) async fn show(State(pages): State<Pages>, Query(query): Query<ask::Qu
 
 /// `POST /unsubscribe?t=TOKEN`: it ends, however often it is asked.
 pub(super) async fn end(State(pages): State<Pages>, Query(query): Query<ask::Query>) -> Result<Response, Shut> {
-    let token = query.get("t").unwrap_or_default();
+    let token = query.get_once("t").unwrap_or_default();
     let (asked, admin) = pages.app().unsubscribe(token).await.map_err(|error| match error {
         AppError::BadToken(BadToken) => Shut::Link(BadVisit::Unknown),
         error => error.into(),

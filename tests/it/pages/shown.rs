@@ -1,7 +1,9 @@
 //! What pages show of statements that were sent, of ranges and of accounts that are closed, and how they say no.
 
 use super::http::{Asked, Site};
-use super::{NOW, OPERATOR, admin_of, cookie, email, form_token_of, visit_token, world};
+use super::{
+    NOW, OPERATOR, account_paths, admin_of, cookie, email, filled, form_token_of, platform_paths, visit_token, world,
+};
 use crate::access::state;
 use crate::support::{Sandbox, account_id, both_databases, end_run, instant, month, usage};
 use creditd::core::credits::{CreditType, Credits};
@@ -357,9 +359,28 @@ async fn what_is_misspelt_or_said_twice_is_refused() {
         assert!(told.status == 400 && told.body.contains(&says), "{path}: {}", told.body);
     }
     assert_eq!(site.get("/accounts/acme/transactions?utm_id=1&utm_id=2", &ann).await.status, 200);
+    // Where nothing can be asked, a name is none either, and whoever sees nothing there is told that.
+    let by_name = "Nothing can be asked by the name “as_of” in the address";
+    for (path, cookie) in account_paths().map(|path| (path, &ann)).chain(platform_paths().map(|path| (path, &ops))) {
+        let path = format!("{}?as_of=2013-03-01", filled(path, "acme"));
+        let told = site.get(&path, cookie).await;
+        assert!(told.status == 400 && told.body.contains(by_name), "{path}: {} {}", told.status, told.body);
+        assert_eq!(site.get(&path.replace("/acme", "/other"), &ann).await.status, 404, "{path}");
+        assert_eq!(site.ask(Asked::get(&path)).await.status, 403, "{path}");
+    }
+    assert_eq!(site.get("/accounts/acme?utm_id=1&utm_id=2", &ann).await.status, 200);
+    let unused = site.get("/accounts/acme/transactions?from=2013-03-01&usr=x", &ann).await;
+    assert!(unused.status == 400 && !unused.body.contains("No transaction passes"), "{}", unused.body);
 
     let path = "/accounts/acme/notifications";
     let token = form_token_of(&site.get(path, &ann).await).expect("a form").to_owned();
+    let (strayed, form) = (format!("{path}?as_of=2013-03-01"), format!("token={token}"));
+    let told = site.ask(Asked { method: "POST", cookie: Some(&ann), body: &form, ..Asked::get(&strayed) }).await;
+    assert!(
+        told.status == 400 && told.body.contains(by_name) && told.body.contains("Nothing was changed"),
+        "{}",
+        told.body
+    );
     for (fields, says) in [
         ("dayly-report=yes", "There are no mails called “dayly-report”; there are alerts,"),
         ("alerts=no", "“no” is no answer for alerts: that is yes, or is left out."),
