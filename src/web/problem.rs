@@ -11,7 +11,6 @@ use crate::core::ids::{AccountId, Reference};
 use crate::core::ledger::Cause;
 use crate::core::transaction::{Reason, words};
 use crate::store::StoreError;
-use axum::extract::Path;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -461,23 +460,32 @@ impl IntoResponse for Problem {
 /// Says that a call came before, and that what is answered is what came of it then.
 pub(super) const REPLAYED: &str = "idempotency-replayed";
 
-/// `/problems/CODE`: what a kind means.
-pub(super) async fn page(Path(name): Path<String>) -> (StatusCode, String) {
-    let code = name.replace('-', "_");
-    let kind = Fault::from_word(&code).map(Kind::Fault).or_else(|| Cause::from_word(&code).map(Kind::Refusal));
-    match kind {
-        Some(kind) => (StatusCode::OK, format!("{}\n", line(kind))),
-        None => (StatusCode::NOT_FOUND, format!("there is no such problem; {PAGES} lists all\n")),
+/// What a kind means, for its page.
+pub(super) struct Meaning {
+    /// The kind in one word.
+    pub code: &'static str,
+    /// The HTTP status that it comes with.
+    pub status: u16,
+    /// The kind in words.
+    pub meaning: &'static str,
+}
+
+impl From<Kind> for Meaning {
+    fn from(kind: Kind) -> Meaning {
+        Meaning { code: kind.code(), status: kind.status().as_u16(), meaning: kind.meaning() }
     }
 }
 
-/// `/problems/`: all kinds.
-pub(super) async fn pages() -> String {
-    Kind::all().map(|kind| format!("{}\n", line(kind))).collect()
+/// What every kind means.
+pub(super) fn meanings() -> impl Iterator<Item = Meaning> {
+    Kind::all().map(Meaning::from)
 }
 
-fn line(kind: Kind) -> String {
-    format!("{} {}: {}", kind.status().as_u16(), kind.code(), kind.meaning())
+/// What the kind with this page means.
+pub(super) fn meaning_of(page: &str) -> Option<Meaning> {
+    let code = page.replace('-', "_");
+    let kind = Fault::from_word(&code).map(Kind::Fault).or_else(|| Cause::from_word(&code).map(Kind::Refusal));
+    kind.map(Meaning::from)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ mod statement;
 
 pub(super) use self::answers::Bonus;
 use super::bearer::gate;
-use super::problem::{self, Problem};
+use super::problem::Problem;
 use super::{Needs, Route, Served, State};
 use crate::core::access::Scope;
 use axum::Router;
@@ -32,8 +32,6 @@ const ADMIN: Needs = Needs::Token(Scope::Admin);
 pub(super) fn served() -> Vec<Served<State>> {
     vec![
         Served::get("/v1/openapi.json", OPEN, openapi),
-        Served::get("/problems/", OPEN, problem::pages),
-        Served::get("/problems/{name}", OPEN, problem::page),
         Served::get("/v1/actions", READ, reads::actions),
         Served::get("/v1/accounts/{account}", READ, reads::account),
         Served::get("/v1/accounts/{account}/balance", READ, reads::balance),

@@ -10,6 +10,7 @@ mod enter;
 mod log;
 mod look;
 mod platform;
+mod problems;
 mod shut;
 mod statements;
 mod summary;
@@ -20,8 +21,8 @@ mod wishes;
 pub(super) use shut::Shut;
 
 use super::bearer::BELIEVED;
-use super::turns::Turns;
 use super::problem::Problem;
+use super::turns::Turns;
 use super::visit::{AtAccount, AtEmbed, AtPlatform, Gate};
 use super::{Needs, Served};
 use crate::app::{App, Lately, Standing};
@@ -131,6 +132,8 @@ pub(super) fn served() -> Vec<Served<Pages>> {
         Served::get("/unsubscribe", Needs::Link, unsubscribe::show),
         Served::post("/unsubscribe", Needs::Link, unsubscribe::end),
         Served::get("/assets/{name}", Needs::Nothing, look::asset),
+        Served::get("/problems/", Needs::Nothing, problems::all),
+        Served::get("/problems/{name}", Needs::Nothing, problems::one),
         Served::get("/accounts/{account}", Needs::Account, account::overview),
         Served::get("/accounts/{account}/transactions", Needs::Account, log::show),
         Served::get("/accounts/{account}/transactions/export", Needs::Account, log::export),
@@ -155,9 +158,6 @@ pub(super) fn served() -> Vec<Served<Pages>> {
     ]
 }
 
-/// All pages.
-pub(super) fn router(state: web::State) -> Router {
-    let pages = Pages::new(state);
 /// The pages that are asked something by what stands behind the `?` of their addresses. They say themselves what cannot be.
 const ASKED: [&str; 6] = [
     "/accounts/{account}/transactions",
@@ -191,6 +191,9 @@ async fn without_query(State((pages, needs)): State<(Pages, Needs)>, request: Re
     shut.unwrap_or(wrong).into_response()
 }
 
+/// All pages.
+pub(super) fn router(state: web::State) -> Router {
+    let pages = Pages::new(state);
     let router = served().into_iter().fold(Router::new(), |router, Served { route, by }| {
         // Links of mails open whatever was added to them on their way.
         let is_strict = matches!(route.needs, Needs::Account | Needs::AccountOrToken(_) | Needs::Platform);

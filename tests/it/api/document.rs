@@ -18,19 +18,40 @@ async fn the_document_that_is_committed_is_that_of_the_code() {
     assert_eq!((served.status, served.body), (200, committed.into_bytes()));
 }
 
-/// The address of every problem is a page.
+/// The address of every problem is a page, which says what the list of all says.
 #[tokio::test]
 async fn problems_have_pages() {
     let sandbox = Sandbox::new().await;
     let api = acme(&sandbox).await;
-    let all = String::from_utf8(api.get("/problems/").await.body).expect("text");
-    for line in all.lines() {
-        let code = line.split([' ', ':']).nth(1).expect("a code");
-        let page = api.get(&format!("/problems/{}", code.replace('_', "-"))).await;
-        assert_eq!((page.status, String::from_utf8(page.body).expect("text")), (200, format!("{line}\n")));
+    let shown = async |path: &str| {
+        let page = api.get(path).await;
+        assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"), "{path}");
+        (page.status, String::from_utf8(page.body).expect("text"))
+    };
+    let (status, all) = shown("/problems/").await;
+    let rows: Vec<&str> = all.split("<th scope=\"row\"><a href=\"").skip(1).collect();
+    assert!(
+        status == 200
+            && rows.len() > 30
+            && all.contains("/problems/insufficient-credits\">insufficient_credits</a></th><td>402</td>"),
+        "{all}"
+    );
+    for row in rows {
+        let (path, code) = row.split_once("</a>").and_then(|(link, _)| link.split_once("\">")).expect("a link");
+        let meaning = row.split("<td>").nth(2).and_then(|rest| rest.split("</td>").next()).expect("a meaning");
+        let (status, page) = shown(path).await;
+        assert_eq!(status, 200, "{path}");
+        for says in [
+            &format!("<h1>{code}</h1>"),
+            meaning,
+            "<html lang=\"en\">",
+            "<main ",
+            &format!("<title>The problem {code}</title>"),
+        ] {
+            assert!(page.contains(says), "{says}: {page}");
+        }
     }
-    assert!(all.contains("402 insufficient_credits: ") && all.lines().count() > 30, "{all}");
-    assert_eq!(api.get("/problems/nothing").await.status, 404);
+    assert_eq!(shown("/problems/nothing").await.0, 404);
 }
 
 /// A call has no parameters: what its address asks for would be passed over, a dry run among it. The routes are those that the router
