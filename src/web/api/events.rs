@@ -161,7 +161,7 @@ pub(super) async fn events(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let found = media_type(&parts.headers);
+    let found = media_type(&parts.headers)?;
     let body = bytes(body, BATCH_BYTES_MAX);
     match found.as_deref() {
         Some(EVENTS) => many(&state, &caller, &body.await?).await,

@@ -44,9 +44,22 @@ pub(super) fn key<T: FromStr<Err: Display>>(headers: &HeaderMap) -> Result<T, Pr
     text.parse().map_err(|error| bad(&error))
 }
 
-/// The media type of a body, without its parameters, in lower case.
-pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
-    Some(essence(headers.get(header::CONTENT_TYPE)?.to_str().ok()?))
+/// The media type of a body, without its parameters, in lower case. One that says that its letters are written otherwise than they are
+/// read is refused.
+pub(super) fn media_type(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(text) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return Ok(None) };
+    let params = text.split(';').skip(1).filter_map(|param| param.split_once('='));
+    let charsets = params.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
+    let mut charsets = charsets.map(|(_, charset)| charset.trim().trim_matches('"'));
+    // ASCII is UTF-8.
+    let is_read = |charset: &str| ["utf-8", "us-ascii"].iter().any(|read| read.eq_ignore_ascii_case(charset));
+    match charsets.find(|charset| !is_read(charset)) {
+        Some(other) => {
+            let what = format!("the body has the charset {:?}; send it in UTF-8", cut(other));
+            Err(Problem::new(Fault::UnsupportedMediaType, what))
+        }
+        None => Ok(Some(essence(text))),
+    }
 }
 
 /// A media type without its parameters, in lower case.
@@ -62,7 +75,7 @@ pub(super) trait Asked: DeserializeOwned {
 
 /// A body that must be one JSON object and say so.
 pub(super) async fn body<T: Asked>(request: Request, bytes_max: usize) -> Result<T, Problem> {
-    let found = media_type(request.headers());
+    let found = media_type(request.headers())?;
     if found.as_deref() != Some(JSON) {
         return Err(unsupported(found.as_deref(), &[JSON]));
     }
@@ -236,19 +249,6 @@ impl Params {
         }
     }
 
-    /// Nothing may be left.
-    pub(super) fn finish(self) -> Result<(), Problem> {
-        let Some((unknown, _)) = self.left.first() else { return Ok(()) };
-        let meant = nearest(unknown, self.known.iter().copied());
-        let hint = match (meant, self.known.is_empty()) {
-            (Some(meant), _) => format!("did you mean {meant}?"),
-            (None, true) => "there are none here".to_owned(),
-            (None, false) => format!("there are {}", self.known.join(", ")),
-        };
-        Err(Problem::invalid(format!("there is no parameter {:?}; {hint}", cut(unknown))))
-    }
-}
-
     /// Nothing may be there, where the body says what is asked for.
     pub(super) fn none_of(self, is_field: impl Fn(&str) -> bool) -> Result<(), Problem> {
         match self.left.first() {
@@ -261,6 +261,19 @@ impl Params {
             _ => self.finish(),
         }
     }
+
+    /// Nothing may be left.
+    pub(super) fn finish(self) -> Result<(), Problem> {
+        let Some((unknown, _)) = self.left.first() else { return Ok(()) };
+        let meant = nearest(unknown, self.known.iter().copied());
+        let hint = match (meant, self.known.is_empty()) {
+            (Some(meant), _) => format!("did you mean {meant}?"),
+            (None, true) => "there are none here".to_owned(),
+            (None, false) => format!("there are {}", self.known.join(", ")),
+        };
+        Err(Problem::invalid(format!("there is no parameter {:?}; {hint}", cut(unknown))))
+    }
+}
 
 /// The beginning of what was sent, for an error about it.
 pub(super) fn cut(text: &str) -> String {

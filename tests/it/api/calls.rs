@@ -205,6 +205,7 @@ async fn what_cannot_be_understood_is_told_what_about_it() {
         (&[JSON, KEY, ("idempotency-key", "k2")], b"{\"action\":\"erase\"}"),
         (&[KEY], b"{\"action\":\"erase\"}"),
         (&[KEY, ("content-type", "text/plain")], b"{\"action\":\"erase\"}"),
+        (&[KEY, ("content-type", "application/json; charset=utf-16")], b"{\"action\":\"erase\"}"),
         (&[JSON, KEY], b""),
         (&[JSON, KEY], b"{\"action\":\"erase\",\"quantty\":1}"),
         (&[JSON, KEY], b"{\"action\":\"erase\",\"quantity\":0}"),
@@ -227,6 +228,7 @@ async fn what_cannot_be_understood_is_told_what_about_it() {
     400 Idempotency-Key: the header is there twice; a call has one key
     415 the body has no Content-Type; send application/json
     415 the body is "text/plain"; send application/json
+    415 the body has the charset "utf-16"; send it in UTF-8
     400 the body: EOF while parsing a value at line 1 column 0
     400 quantty: unknown field `quantty`, expected one of `action`, `user`, `quantity`, `comment`, `occurred_at`, `status`, `post_to_open`, `dry_run` at line 1 column 27; did you mean `quantity`?
     400 bad_quantity: account acme: the quantity must be 1 to 1000000, not 0
