@@ -56,10 +56,14 @@ struct View {
     free_bonuses: Vec<Bonus>,
     purchased: String,
     purchased_bonuses: Vec<Bonus>,
+    /// Some of the purchased ones are of none of these.
+    has_others: bool,
     held: Option<String>,
     forecast: Vec<String>,
     zone: &'static str,
     month: String,
+    /// The day on which an account begins that has not.
+    begins: Option<String>,
     equation: Vec<EquationRow>,
     counts: String,
     rows: Vec<RowView>,
@@ -116,6 +120,9 @@ pub(super) async fn overview(State(pages): State<Pages>, at: AtAccount) -> Resul
         let text = format!("Buy {} for {}", of_credits(settings.pack_credits, locale), price(&money, locale));
         Buy { url: url.clone(), text }
     });
+    let of_bonuses = balance.bonuses.iter().filter(|bonus| bonus.credit_type == CreditType::Purchased);
+    let of_bonuses: i64 = of_bonuses.map(|bonus| bonus.credits.get()).sum();
+    let begins = (balance.status == AccountStatus::NotOpened).then(|| balance.opened_at.in_zone(zone).date_naive());
     let closed = status(&standing, locale);
     let counts = month.totals.iter().filter_map(|line| line.counts).next().unwrap_or_default();
     let view = View {
@@ -131,12 +138,14 @@ pub(super) async fn overview(State(pages): State<Pages>, at: AtAccount) -> Resul
         free_bonuses,
         purchased: credits(balance.available.purchased),
         purchased_bonuses: bonuses(CreditType::Purchased),
+        has_others: balance.available.purchased.get() > of_bonuses,
         held: (!held.is_zero()).then(|| credits(held)),
         // Why nothing is used stands above.
         forecast: if closed.is_some() { Vec::new() } else { said(forecast, &standing, locale) },
         status: closed,
         zone: zone.name(),
         month: month_title(balance.month),
+        begins: begins.map(|day| locale.date(day)),
         equation: equation(&month.totals, locale, false),
         counts: counts_said(counts, locale),
         rows: newest.rows.iter().map(|row| teller.row(row)).collect(),
