@@ -10,7 +10,7 @@
 use super::{Done, JobError, Kit};
 use crate::core::ids::cut_text;
 use crate::core::outbox::Message;
-use crate::core::schedule::{Covers, Due, Schedule};
+use crate::core::schedule::{Covers, Due, Schedule, Slot};
 use crate::notice::{CAUGHT_UP, JobFailed, JobWell, NoticeError, why_missed};
 use crate::store::{Incident, NO_BACKFILL, RunId, StoreError, Telling, Wrong};
 
@@ -68,7 +68,8 @@ pub(super) async fn news(kit: &Kit, id: RunId, result: &Result<Done, JobError>) 
 }
 
 /// Tells the operators of periods that were never run and have left their schedule's window, once until none of them is left, and
-/// then that this is so. `due` is what [`super::plan_due`] says, at each look.
+/// then that this is so; once more where a window or more of time was missed since they were told. `due` is what [`super::plan_due`]
+/// says, at each look.
 ///
 /// # Errors
 /// [`StoreError`]; nothing was written then.
@@ -78,8 +79,12 @@ pub async fn tell_missed(kit: &Kit, schedule: &Schedule, due: &Due) -> Result<()
         return Ok(());
     }
     let (now, locale) = (kit.app.now(), kit.app.settings.mail.locale);
+    let is_news = |slot: Slot, before: &Option<Incident>| match before {
+        Some(before) => slot.due_at() > before.began_at.plus_days(schedule.window_days),
+        None => true,
+    };
     let telling = match (store.incident(job, Wrong::Missed).await?, due.expired_last) {
-        (None, Some(slot)) => {
+        (before, Some(slot)) if is_news(slot, &before) => {
             let why = why_missed(schedule.window_days);
             // The key of the notice, so that it comes once.
             let began_at = slot.due_at();
@@ -101,7 +106,7 @@ pub async fn tell_missed(kit: &Kit, schedule: &Schedule, due: &Due) -> Result<()
             let facts = JobWell { job, slot, done_at: now, outcome, began_at, why, missed: true, locale };
             Telling::Ends(incident, to_operators(kit, |to| kit.templates.job_well(&facts, to)))
         }
-        (None, None) | (Some(_), Some(_)) => return Ok(()),
+        (_, Some(_)) | (None, None) => return Ok(()),
     };
     store.tell(&telling).await
 }

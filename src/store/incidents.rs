@@ -54,7 +54,7 @@ impl Incident {
 /// What is news to the operators. The messages are written where it is so, in the same database transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Telling {
-    /// An incident begins, unless there is one of the job already.
+    /// An incident begins, unless there is one of the job already; one of missed periods takes the place of one that was of older ones.
     Begins(Incident, Vec<Message>),
     /// An incident is over, unless it was already, or another slot of the job that fails still does.
     Ends(Incident, Vec<Message>),
@@ -94,15 +94,20 @@ pub(super) async fn tell(tx: &mut Tx, telling: &Telling) -> Result<()> {
     if is_news { outbox::insert(tx, messages).await.map(drop) } else { Ok(()) }
 }
 
-/// False when the job has an incident already.
+/// False when the job has an incident already, of which no newer period was missed.
 async fn begin_incident(tx: &mut Tx, incident: &Incident) -> Result<bool> {
     let Incident { job, wrong, slot, began_at, why } = incident;
     let done = tx
-        .query("INSERT INTO incidents (job, slot, began_at, why) VALUES ($1, $2, $3, $4) ON CONFLICT (job) DO NOTHING")
+        .query(
+            "INSERT INTO incidents (job, slot, began_at, why) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (job) DO UPDATE SET slot = excluded.slot, began_at = excluded.began_at, why = excluded.why
+              WHERE $5 = 1 AND incidents.began_at < excluded.began_at",
+        )
         .bind(Incident::place(*job, *wrong))
         .bind(slot.to_string())
         .bind(began_at.micros())
         .bind(why.clone())
+        .bind(i64::from(*wrong == Wrong::Missed))
         .execute()
         .await
         .while_("recording that a job fails")?;

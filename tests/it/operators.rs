@@ -360,6 +360,32 @@ both_databases! {
         sandbox.assert_verified().await;
     }
 
+    /// A second outage is told as well, though nobody has done anything about the first.
+    async fn what_is_missed_in_another_outage_is_told_again(sandbox: Sandbox) {
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        let ann = Admin::with_defaults(Email::new("ann@acme.example").expect("an address"));
+        sandbox.store().set_admin(&acme, &Admin { daily_report: true, ..ann }).await.expect("an admin");
+        let text = include_str!("../../cron/daily-report.toml").replace("window_days = 90", "window_days = 2");
+        let schedule = Schedule::parse(Job::DailyReport, "daily-report.toml", &text).expect("a schedule");
+        for (now, missed) in [
+            ("2013-01-05T12:00:00Z", &[2][..]),
+            ("2013-01-06T12:00:00Z", &[2]),
+            ("2013-01-07T12:00:00Z", &[2]),
+            ("2013-01-08T12:00:00Z", &[2, 5]),
+            ("2013-01-10T12:00:00Z", &[2, 5]),
+            ("2013-03-01T12:00:00Z", &[2, 5, 57]),
+        ] {
+            let app = at(&sandbox, now);
+            let due = plan_due(&app, &schedule).await.expect("a plan");
+            tell_missed(&Kit::new(app).expect("templates"), &schedule, &due).await.expect("told");
+            let subjects = missed.iter().flat_map(|count| vec![format!("Job daily-report missed {count} periods"); 2]);
+            let mut told: Vec<String> = told(&sandbox).await.into_iter().map(|record| record.message.subject).collect();
+            told.sort_by_key(String::len);
+            assert_eq!(told, subjects.collect::<Vec<_>>(), "{now}");
+        }
+        sandbox.assert_verified().await;
+    }
+
     /// Days before anybody lived in a zone were missed by nobody, however old the ledger is.
     async fn a_zone_that_is_new_has_missed_nothing(sandbox: Sandbox) {
         let new = NewAccount { account: account("new", "Asia/Tokyo", "2013-02-27"), locale: None, admins: vec![
