@@ -203,12 +203,12 @@ impl Asked for PurchaseAsked {
     const EXAMPLE: &str = r#"{"packs": 1}"#;
 }
 
-/// Credits of a body: at least so many, and not a slip of the keyboard. Whether there are as many is for the ledger to say.
-fn credits(asked: Option<i64>, least: i64) -> Result<Option<Credits>, Problem> {
+/// Credits of a body: not negative, and not a slip of the keyboard. Whether they are too many is for the ledger to say.
+fn credits(asked: Option<i64>) -> Result<Option<Credits>, Problem> {
     match asked {
-        Some(credits) if !(least..=AMOUNT_MAX).contains(&credits) => {
-            let expected = format!("a whole number from {least} to {AMOUNT_MAX} is expected");
-            Err(Problem::invalid(format!("credits: {expected}, not {credits}")).at(["credits"]))
+        Some(credits) if !(0..=AMOUNT_MAX).contains(&credits) => {
+            Err(Problem::invalid(format!("credits: a whole number from 0 to {AMOUNT_MAX} is expected, not {credits}"))
+                .at(["credits"]))
         }
         asked => Ok(asked.map(Credits::new)),
     }
@@ -285,7 +285,7 @@ pub(super) async fn capture(
 ) -> Result<Response, Problem> {
     let (key, hold) = (call_key(request.headers())?, caller.key("hold")?);
     let CaptureAsked { credits: asked, comment } = body(request, CALL_BYTES_MAX).await?;
-    let (credits, comment) = (credits(asked, 0)?, input::comment(&comment)?);
+    let (credits, comment) = (credits(asked)?, input::comment(&comment)?);
     let call = Call::Capture(ledger::Capture { key, hold: hold.clone(), credits, comment });
     settle(&state, &caller, "creditd.capture/1", &hold, call).await
 }
@@ -332,7 +332,8 @@ pub(super) async fn refund(
 ) -> Result<Response, Problem> {
     let (key, charge) = (call_key(request.headers())?, caller.key("charge")?);
     let RefundAsked { credits: asked, comment } = body(request, CALL_BYTES_MAX).await?;
-    let (credits, comment) = (credits(asked, 1)?, input::comment(&comment)?);
+    // How many there may be, the ledger says of all of them.
+    let (credits, comment) = (asked.map(Credits::new), input::comment(&comment)?);
     let call = Call::Refund(ledger::Refund { key, charge: charge.clone(), credits, comment });
     let answer = make(&state, caller.account()?, call, false).await?;
     Ok(called(answer.replayed, &answers::Refund::of(caller.account()?, charge.as_str(), &answer)))

@@ -126,8 +126,8 @@ both_databases! {
         assert_eq!((&refunded["credits"], &refunded["charge"], &refunded["available"]), (&json!(4), &json!("c1"), &json!(1494)));
         api.post("/v1/accounts/acme/charges/c1/refund", "r2", json!({"credits": 7})).await.problem(409, "exceeds_refundable");
         for credits in [-1, 0, 1_000_000_001] {
-            let told = api.post("/v1/accounts/acme/charges/c1/refund", "r2", json!({"credits": credits})).await.problem(400, "invalid_request");
-            assert_eq!(told["detail"], format!("credits: a whole number from 1 to 1000000000 is expected, not {credits}"));
+            let told = api.post("/v1/accounts/acme/charges/c1/refund", "r2", json!({"credits": credits})).await.problem(400, "bad_quantity");
+            assert_eq!(told["detail"], format!("bad_quantity: account acme: the credits to refund must be 1 to 1000000000, not {credits}"));
         }
         api.post("/v1/accounts/acme/charges/c9/refund", "r3", json!({})).await.problem(404, "unknown_charge");
         let bought = api.post("/v1/accounts/acme/purchases", "inv-1", json!({"packs": 2})).await.ok();

@@ -1,6 +1,6 @@
 //! What the page of the platform asks: the newest alerts, runs and messages, a few at a time.
 
-use crate::support::{Sandbox, attachments, both_databases, end_run, instant, lease_of, message, month};
+use crate::support::{Sandbox, attachments, both_databases, end_run, instant, lease_of, message, month, write_wished};
 use creditd::core::alert::{AlertPlan, Crossing, Opened};
 use creditd::core::credits::Credits;
 use creditd::core::delivery::Next;
@@ -91,7 +91,7 @@ both_databases! {
         let store = sandbox.store();
         let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
         let messages = ["a", "b", "c", "d", "e"].map(|name| statement(&acme, "2013-01", name, 1));
-        store.write_messages(&messages).await.expect("written");
+        write_wished(store, &messages).await;
         let [a, b, c, d, e] = messages.map(|message| message.key);
         assert_eq!((store.tried_messages(10).await.expect("none"), store.stuck_messages(10).await.expect("none")), (vec![], vec![]));
 
@@ -129,7 +129,7 @@ both_databases! {
             statement(&acme, "2013-02", "ben", 1),
             statement(&longer, "2013-03", "ann", 1),
         ];
-        store.write_messages(&messages).await.expect("written");
+        write_wished(store, &messages).await;
         let told = async |account: &AccountId, about: &str, limit| {
             let found = store.said_to_whom(account, NoticeKind::MonthlyStatement, about, limit).await.expect("told");
             assert!(found.iter().all(|one| one.state == OutboxState::Pending && one.created_at == instant(WRITTEN) && one.sent_at.is_none()));
