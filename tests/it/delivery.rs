@@ -1,10 +1,8 @@
-//! The job `deliver` against a mail server in this process: what becomes of messages, whatever the server does, and that
-//! time comes in as an argument.
+//! The job `deliver` against a mail server in this process: what becomes of messages, whatever the server does.
 
 use crate::support::smtp::{At, Does, Manner, SmtpServer};
-use crate::support::{
-    Sandbox, alert, attachments, both_databases, instant, lease_of, message, statement, write_wished,
-};
+use crate::support::write_wished;
+use crate::support::{Sandbox, alert, attachments, both_databases, instant, lease_of, message, statement};
 use creditd::app::App;
 use creditd::config::TransportKind;
 use creditd::core::calendar::Instant;
