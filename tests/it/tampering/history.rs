@@ -326,7 +326,7 @@ async fn mail(sandbox: &Sandbox, acme: &AccountId) {
         ..written(90, "ann@acme.example")
     };
     let messages = [with_parts, written(91, "ann@acme.example"), written(92, gone), written(93, "bob@acme.example")];
-    write_wished(&store, &messages).await;
+    write_wished(store, &messages).await;
     let leased = store.lease_messages(&lease_of("a lease"), now, 10, None).await.expect("messages");
     assert_eq!(leased.suppressed, 1);
     record(&leased.records[1..2], vec![Next::Ambiguous { error: "cut".into() }]).await;
