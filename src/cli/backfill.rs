@@ -158,6 +158,10 @@ impl Create {
         if self.dry_run {
             return show_plan(context, &planned);
         }
+        if planned.is_empty() {
+            context.say("Nothing is to be done: no account was there yet.");
+            return Ok(());
+        }
         let to_run = planned.iter().filter(|planned| planned.decision == Decision::Run).count();
         if to_run == 0 {
             let left = planned.iter().filter(|planned| planned.decision == Decision::Leave).count();

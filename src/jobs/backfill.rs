@@ -11,7 +11,7 @@ use crate::core::backfill::{Asked, BadBackfill, Decision, Planned, plan};
 use crate::core::calendar::Instant;
 use crate::core::ids::AccountId;
 use crate::core::run::{Run as SharedRun, RunState};
-use crate::core::schedule::{Covers, Slot};
+use crate::core::schedule::{Covers, Slot, ZoneInUse};
 use crate::store::{BackfillRecord, BackfillState, RunId, RunRecord, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub struct Slotted {
     pub result: Result<Done, JobError>,
 }
 
-/// The slots that `asked` is about, and what is done about each.
+/// The slots that `asked` is about, and what is done about each. Nobody is there to be told of what was before a zone was used.
 ///
 /// # Errors
 /// [`BackfillError`].
@@ -59,12 +59,16 @@ pub async fn plan_backfill(kit: &Kit, asked: &Asked) -> Result<Vec<Planned>, Bac
     }
     zones.sort_by_key(|zone| zone.name());
     zones.dedup();
+    let mut in_use = Vec::new();
+    for zone in zones {
+        in_use.extend(platform::used_since(app, asked.job, zone).await?.map(|since| ZoneInUse { zone, since }));
+    }
     let from = Slot::Day(asked.from, chrono_tz::UTC).due_at().plus_days(-3);
     let states: BTreeMap<Slot, RunState> = match asked.job.covers() {
         Covers::Tick => BTreeMap::new(),
         Covers::Day | Covers::Month => app.store.slot_states(asked.job, from).await?.into_iter().collect(),
     };
-    Ok(plan(asked, &zones, &states, app.now())?)
+    Ok(plan(asked, &in_use, &states, app.now())?)
 }
 
 /// Writes a backfill of what is to be run of `planned`, and returns its number.

@@ -6,7 +6,7 @@
 
 use super::{Done, JobError, Kit};
 use crate::app::App;
-use crate::core::calendar::{Instant, Month};
+use crate::core::calendar::{Instant, Month, first_instant_of};
 use crate::core::locale::Locale;
 use crate::core::outbox::{Attachment, Mailbox, Message, NoticeKey};
 use crate::core::schedule::{Job, ZoneInUse};
@@ -41,7 +41,7 @@ pub(super) async fn zones(app: &App, job: Job, window_from: Instant) -> Result<V
     Ok(zones.into_iter().map(in_use).collect())
 }
 
-/// The same without when.
+/// The zones alone.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -52,6 +52,20 @@ pub async fn zones_of(app: &App, job: Job) -> Result<Vec<Tz>, StoreError> {
         zones.push(LAST_ZONE);
     }
     Ok(zones)
+}
+
+/// Since when there is anybody to whom `job` could report the periods of `zone`; none where there never was.
+///
+/// # Errors
+/// [`StoreError`].
+pub(super) async fn used_since(app: &App, job: Job, zone: Tz) -> Result<Option<Instant>, StoreError> {
+    let by_accounts = app.zone_used_since(zone).await?;
+    if job != Job::MonthlyReport || zone != LAST_ZONE {
+        return Ok(by_accounts);
+    }
+    // The operators are told of the platform's months since there are accounts, wherever these live.
+    let by_platform = app.store.first_month().await?.map(|month| first_instant_of(month.first_day(), zone));
+    Ok(by_accounts.into_iter().chain(by_platform).min())
 }
 
 /// Writes the month to the operators who have not got it, and adds to `done` what it did.

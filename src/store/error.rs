@@ -327,9 +327,9 @@ impl StoreError {
             Some("40001" | "40P01") => true,
             // Unique violation: somebody inserted the same key after we looked; the next look sees it.
             Some("23505") => true,
-            // The server went away: shut down, crashed, or not yet up. Whether a commit under way was done is unknown, but
-            // every unit finds by its keys what was.
-            Some("57P01" | "57P02" | "57P03" | "08000" | "08003" | "08006") => true,
+            // The server went away: shut down, crashed, or not yet up; or it gave up a transaction in which this process stood
+            // still. Whether a commit under way was done is unknown, but every unit finds by its keys what was.
+            Some("57P01" | "57P02" | "57P03" | "25P03" | "08000" | "08003" | "08006") => true,
             Some(_) => false,
             None => matches!(source, sqlx::Error::Io(_)),
         }

@@ -2,7 +2,7 @@
 
 use crate::support::{Sandbox, account_id, both_databases, end_run, instant, month, take_run, usage};
 use creditd::app::App;
-use creditd::core::backfill::{Asked, Reprocess};
+use creditd::core::backfill::{Asked, Planned, Reprocess};
 use creditd::core::calendar::{Instant, parse_date};
 use creditd::core::ids::{AccountId, Email};
 use creditd::core::ledger::Usage;
@@ -126,6 +126,20 @@ both_databases! {
             assert_eq!(all.len(), 5);
             assert!(all.contains(&"monthly-statement/acme/2013-01/ann@acme.example/2".to_owned()), "{all:?}");
         }
+    }
+
+    /// A slip in a year makes no work: of years before there was anybody, nothing is run.
+    async fn nothing_is_run_for_those_who_were_not_there_yet(sandbox: Sandbox) {
+        open_two(&sandbox).await;
+        let kit = Kit::new(sandbox.at(NOW)).expect("templates and a mail folder");
+        let early = Asked { from: parse_date("1990-01-01").expect("a day"), ..january_to_march(Reprocess::Missing, false) };
+        let slots = |planned: Vec<Planned>| planned.iter().map(|planned| planned.slot.to_string()).collect::<Vec<_>>();
+        let planned = slots(plan_backfill(&kit, &early).await.expect("a plan"));
+        assert_eq!(planned, ["2013-01@Asia/Tokyo", "2013-01@UTC", "2013-02@Asia/Tokyo", "2013-02@UTC"]);
+        let of_acme = Asked { accounts: vec![account_id("acme")], ..early };
+        assert_eq!(slots(plan_backfill(&kit, &of_acme).await.expect("a plan")), ["2013-01@UTC", "2013-02@UTC"]);
+        let (code, _, said) = creditd(&sandbox, "backfill create --job daily-report --from 1990-01-01 --to 2000-01-01").await;
+        assert_eq!((code, said.as_str()), (Some(0), "Nothing is to be done: no account was there yet.\n"));
     }
 
     /// One that is cancelled is not gone on with, and what is written for it then is not written.

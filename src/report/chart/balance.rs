@@ -214,8 +214,15 @@ fn signs(plot: &mut Plot, steps: &[Step], edges: &[i64]) -> bool {
         let sign = points(&[(x - 60, base), (x + 60, base), (x, tip), (x - 60, base)]);
         plot.shapes.push(Shape::Stroke { points: sign, class: "sign", title: Some(words) });
         if has_figures {
-            let near_edge = reach(x, Anchor::Middle, &figure).end > plot.frame.width();
-            let (at, anchor) = if near_edge { (x + 60, Anchor::End) } else { (x, Anchor::Middle) };
+            let wide = reach(x, Anchor::Middle, &figure);
+            let (at, anchor) = if wide.end > plot.frame.width() {
+                (x + 60, Anchor::End)
+            } else if wide.start < plot.frame.left() {
+                // Beside the first line stands the scale.
+                (plot.frame.left() + 60, Anchor::Start)
+            } else {
+                (x, Anchor::Middle)
+            };
             let at_y = plot.clear_y((at, y - 150), anchor, &figure, -ROW * 3 / 4);
             if at_y >= HIGHEST_WORDS {
                 plot.text((at, at_y), anchor, "signed", figure);
