@@ -122,12 +122,12 @@ fn description(ahead: &Ahead, left: Split, month: Month, locale: Locale) -> Stri
         }
         (Outlook::Unknown, ..) if left.free.is_zero() => {
             said += &format!(
-                " Nothing was used in the {window}: if that stays so, {purchased} purchased ones are left at the end of {end}."
+                " Nothing was used in the {window}: if that stays so, {purchased} purchased credits are left at the end of {end}."
             );
         }
         (_, Some(_), None) if there.free.is_zero() => {
             said += &format!(
-                " At the pace of the {window}, {} a day, {purchased} purchased ones are left at the end of {end}.",
+                " At the pace of the {window}, {} a day, {purchased} purchased credits are left at the end of {end}.",
                 locale.number(pace)
             );
         }
@@ -145,12 +145,12 @@ fn description(ahead: &Ahead, left: Split, month: Month, locale: Locale) -> Stri
         }
         (Outlook::Unknown, ..) => {
             said += &format!(
-                " Nothing was used in the {window}: if that stays so, {free} free and {purchased} purchased ones are left at the end of {end}, when unused ones of the month lapse."
+                " Nothing was used in the {window}: if that stays so, {free} free and {purchased} purchased credits are left at the end of {end}, when the month’s unused credits lapse."
             );
         }
         (_, None, None) => {
             said += &format!(
-                " At the pace of the {window}, {} a day, {free} free and {purchased} purchased ones are left at the end of {end}, when unused ones of the month lapse.",
+                " At the pace of the {window}, {} a day, {free} free and {purchased} purchased credits are left at the end of {end}, when the month’s unused credits lapse.",
                 locale.number(pace)
             );
         }
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn each_outlook_is_told() {
         insta::assert_snapshot!(said(70, 7, 360, 5_000), @"
-        On 20 March, 12:00 there are 5,360 credits, 360 free and 5,000 purchased. At the pace of the last 7 days, 10 a day, 246 free and 5,000 purchased ones are left at the end of March, when unused ones of the month lapse.
+        On 20 March, 12:00 there are 5,360 credits, 360 free and 5,000 purchased. At the pace of the last 7 days, 10 a day, 246 free and 5,000 purchased credits are left at the end of March, when the month’s unused credits lapse.
         ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500
         ");
         insta::assert_snapshot!(said(700, 7, 360, 5_000), @"
@@ -188,16 +188,16 @@ mod tests {
         ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500 | used up 24 March, 14:00
         ");
         insta::assert_snapshot!(said(0, 7, 360, 0), @"
-        On 20 March, 12:00 there are 360 credits, 360 free and 0 purchased. Nothing was used in the last 7 days: if that stays so, 360 free and 0 purchased ones are left at the end of March, when unused ones of the month lapse.
+        On 20 March, 12:00 there are 360 credits, 360 free and 0 purchased. Nothing was used in the last 7 days: if that stays so, 360 free and 0 purchased credits are left at the end of March, when the month’s unused credits lapse.
         ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500
         ");
         // What is not there does not run out, and nothing runs out in the past.
         insta::assert_snapshot!(said(700, 7, 0, 5_000), @"
-        On 20 March, 12:00 there are 5,000 credits, 0 free and 5,000 purchased. At the pace of the last 7 days, 100 a day, 3,855 purchased ones are left at the end of March.
+        On 20 March, 12:00 there are 5,000 credits, 0 free and 5,000 purchased. At the pace of the last 7 days, 100 a day, 3,855 purchased credits are left at the end of March.
         ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500
         ");
         insta::assert_snapshot!(said(0, 7, 0, 5_000), @"
-        On 20 March, 12:00 there are 5,000 credits, 0 free and 5,000 purchased. Nothing was used in the last 7 days: if that stays so, 5,000 purchased ones are left at the end of March.
+        On 20 March, 12:00 there are 5,000 credits, 0 free and 5,000 purchased. Nothing was used in the last 7 days: if that stays so, 5,000 purchased credits are left at the end of March.
         ample 5,000 | low 3,050 · critical 2,950 | allowance 1,500
         ");
         insta::assert_snapshot!(said(700, 7, 2, 5_000), @"
