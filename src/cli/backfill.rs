@@ -156,6 +156,7 @@ impl Create {
             BackfillError::Store(error) => error.into(),
         })?;
         if self.dry_run {
+            jobs::say_bad_clock(context, &kit.app).await?;
             return show_plan(context, &planned);
         }
         if planned.is_empty() {

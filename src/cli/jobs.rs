@@ -3,11 +3,12 @@
 use super::Context;
 use super::exit::{Exit, Failure, OrExit};
 use super::output::{Cell, Column, print_document};
+use crate::app::App;
 use crate::config::schedules;
 use crate::core::calendar::Instant;
 use crate::core::counting::{counted, counted_are};
 use crate::core::run::{HANDED_BACK_WORD, Run, RunState};
-use crate::core::schedule::{Job, Schedule, Slot, schedule_schema};
+use crate::core::schedule::{Due, Job, Schedule, Slot, schedule_schema};
 use crate::jobs::{has_work, plan_due};
 use crate::notice::{Command, commands_for_missed};
 use crate::store::{NO_BACKFILL, RunRecord};
@@ -100,6 +101,7 @@ async fn list(context: &Context) -> Result<(), Failure> {
 async fn next(context: &Context, count: usize) -> Result<(), Failure> {
     let app = context.app().await?;
     let columns = [Column::text("job"), Column::text("looks_at"), Column::number("due_now"), Column::text("first_due")];
+    say_bad_clock(context, app).await?;
     let mut list = context.list(NEXT, &columns)?;
     for schedule in loaded(context).await? {
         let mut due = plan_due(app, &schedule).await?;
@@ -107,17 +109,8 @@ async fn next(context: &Context, count: usize) -> Result<(), Failure> {
             (due.slots, due.capped) = (Vec::new(), 0);
         }
         let waiting = i64::try_from(due.slots.len() + due.capped).unwrap_or(i64::MAX);
-        if let Some((first, last)) = due.expired_first.zip(due.expired_last) {
-            // The first of them is this command.
-            let by_hand = commands_for_missed(schedule.job, first, last).into_iter().skip(1);
-            let by_hand: Vec<String> = by_hand.map(|Command { command, what }| format!("`{command}` {what}")).collect();
-            context.say(format!(
-                "{}: {} older than its window of {}; {}",
-                schedule.job,
-                counted_are(due.expired as u64, "missed slot"),
-                counted(schedule.window_days, "day"),
-                by_hand.join("; "),
-            ));
+        if let Some(missed) = missed(&schedule, &due) {
+            context.say(missed);
         }
         for at in schedule.next(app.now(), count) {
             let first = due.slots.first().map_or(Cell::Null, |slot| Cell::Text(slot.to_string()));
@@ -125,6 +118,29 @@ async fn next(context: &Context, count: usize) -> Result<(), Failure> {
         }
     }
     Ok(list.finish()?)
+}
+
+/// Says that nothing is run as long as the clock cannot be believed, if that is so.
+pub(super) async fn say_bad_clock(context: &Context, app: &App) -> Result<(), Failure> {
+    if let Some(bad) = app.bad_clock().await? {
+        context.say(format!("No job and no backfill is run now: {bad}"));
+    }
+    Ok(())
+}
+
+/// What periods have left the window of a schedule unrun, if any, and what runs them.
+pub(super) fn missed(schedule: &Schedule, due: &Due) -> Option<String> {
+    let (first, last) = due.expired_first.zip(due.expired_last)?;
+    // The first of them is `creditd jobs next`, which says this.
+    let by_hand = commands_for_missed(schedule.job, first, last).into_iter().skip(1);
+    let by_hand: Vec<String> = by_hand.map(|Command { command, what }| format!("`{command}` {what}")).collect();
+    Some(format!(
+        "{}: {} older than its window of {}; {}",
+        schedule.job,
+        counted_are(due.expired as u64, "missed slot"),
+        counted(schedule.window_days, "day"),
+        by_hand.join("; "),
+    ))
 }
 
 /// What others hold of the run of `slot` that is under way. One that died is believed to be at it until its lease is over.

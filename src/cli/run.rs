@@ -2,16 +2,16 @@
 
 use super::Context;
 use super::exit::{Exit, Failure, OrExit};
-use super::jobs::held;
+use super::jobs::{held, missed};
 use super::output::{Cell, Column};
 use crate::app::App;
 use crate::config::schedules;
 use crate::core::calendar::{Month, parse_date};
 use crate::core::counting::counted_are;
 use crate::core::run::{Run as SharedRun, RunState};
-use crate::core::schedule::{Covers, Job, Slot};
+use crate::core::schedule::{Covers, Due, Job, Schedule, Slot};
 use crate::jobs::{
-    Claiming, Done, JobError, Kit, Planned, Retries, Run as JobRun, begun, plan_due, run_slot, zones_of,
+    Claiming, Done, JobError, Kit, Planned, Retries, Run as JobRun, begun, plan_due, run_slot, tell_missed, zones_of,
 };
 use crate::store::{IN_HAND_MAX, RunId};
 use chrono::NaiveDate;
@@ -53,7 +53,7 @@ impl Run {
         // Periods whose run was begun and is not over: because its process died, or because it failed and is tried again.
         let begun = begun(app, Retries::AtOnce).await?;
         let left_lying: Vec<Slot> = begun.open.iter().filter(|id| id.job == self.job).map(|id| id.slot).collect();
-        let slots = self.slots(&kit, &left_lying).await?;
+        let slots = self.slots(context, &kit, &left_lying).await?;
         if slots.is_empty() {
             context.say(format!("{}: nothing is due", self.job));
         }
@@ -151,7 +151,7 @@ impl Run {
         if is_named || is_left_lying { Claiming::Anyway } else { Claiming::OnceOnly }
     }
 
-    async fn slots(&self, kit: &Kit, left_lying: &[Slot]) -> Result<Vec<Slot>, Failure> {
+    async fn slots(&self, context: &Context, kit: &Kit, left_lying: &[Slot]) -> Result<Vec<Slot>, Failure> {
         let app = &kit.app;
         let wrong = |flag: &str| {
             Failure::message(Exit::Usage, format!("the job {} does not take {flag}; see creditd run --help", self.job))
@@ -170,14 +170,31 @@ impl Run {
                 let all = schedules::load(app.settings.cron.dir.as_deref()).or_exit(Exit::Config)?;
                 match all.iter().find(|schedule| schedule.job == self.job) {
                     Some(schedule) => {
-                        let mut slots = left_lying.to_vec();
-                        slots.extend(plan_due(app, schedule).await?.slots);
-                        Ok(slots)
+                        let due = self.due(context, kit, schedule).await?;
+                        Ok(left_lying.iter().copied().chain(due.slots).collect())
                     }
                     None => Ok(Vec::new()),
                 }
             }
         }
+    }
+
+    /// What is due, where nothing is named: what of it is not run is said here, and what was missed to the operators too, who may have
+    /// no `creditd serve` that tells them.
+    async fn due(&self, context: &Context, kit: &Kit, schedule: &Schedule) -> Result<Due, Failure> {
+        let due = plan_due(&kit.app, schedule).await?;
+        if due.capped > 0 {
+            let (are, at_once) = (counted_are((due.slots.len() + due.capped) as u64, "slot"), due.slots.len());
+            let rest = "this command, run again, or `creditd serve` runs the others";
+            context.say(format!("{}: {are} due, of which the oldest {at_once} are run now; {rest}", self.job));
+        }
+        if let Some(missed) = missed(schedule, &due) {
+            context.say(missed);
+        }
+        if !self.dry_run {
+            tell_missed(kit, schedule, &due).await?;
+        }
+        Ok(due)
     }
 
     /// How the run of `slot` stands where it is not over although this process has no more to do for it, and what is to be known

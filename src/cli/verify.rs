@@ -2,15 +2,16 @@
 
 use super::Context;
 use super::account::find;
-use super::exit::{Exit, Failure};
+use super::exit::Failure;
 use super::output::Column;
 use crate::app::App;
 use crate::core::counting::{counted, counted_do};
 use crate::core::ids::AccountId;
+use crate::jobs::Run;
 use crate::jobs::verify::{Proof, prove};
-use crate::jobs::{JobError, Run};
 use crate::store::{Drift, Load};
 use anyhow::anyhow;
+use tokio_util::sync::CancellationToken;
 
 /// Recompute every figure from the transactions; exit code 1 when one differs
 #[derive(Debug, clap::Args)]
@@ -50,14 +51,12 @@ impl Verify {
         };
         let progress = context.progress("verifying");
         let mut report = progress.report();
-        let mut run = Run { dry_run: false, progress: &mut report, stop: context.stop.clone() };
+        // Told to stop, the command is dropped wherever it is: it only reads.
+        let mut run = Run { dry_run: false, progress: &mut report, stop: CancellationToken::new() };
         let proved = prove(app, self.account.as_ref(), &mut run).await;
         drop(report);
         drop(progress);
-        let Proof { checks, drifts } = match proved {
-            Err(JobError::Stopped) => return Err(Failure::new(Exit::Interrupted, JobError::Stopped)),
-            proved => proved?,
-        };
+        let Proof { checks, drifts } = proved?;
         if !(drifts.is_empty() && context.is_for_people()) {
             let mut list = context.list("creditd.verify/1", COLUMNS)?;
             for Drift { check, account, what, expected, found } in &drifts {

@@ -57,12 +57,18 @@ async fn run_all(app: App, asked: &Asked) -> (i64, Vec<(String, Done)>) {
 
 /// The program on the ledger, one account a batch, by its arguments (`_` is a space within one): its exit code, and what it writes and says.
 async fn creditd(sandbox: &Sandbox, args: &str) -> (Option<i32>, String, String) {
+    creditd_with(sandbox, args, &[]).await
+}
+
+/// The same with these settings.
+async fn creditd_with(sandbox: &Sandbox, args: &str, env: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_creditd"));
     command
         .args(args.split(' ').map(|arg| arg.replace('_', " ")))
         .args(["--database-url", sandbox.url()])
         .current_dir(sandbox.path(""));
     command.env_clear().env("CREDITD_NOW", NOW).env("CREDITD__JOBS__BATCH_ACCOUNTS", "1");
+    command.envs(env.iter().copied());
     let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it runs");
     let [rows, said] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     (output.status.code(), rows, said)
@@ -203,6 +209,33 @@ both_databases! {
         let (code, _, said) = creditd(&sandbox, &format!("backfill resume {number}")).await;
         assert_eq!(code, Some(3), "{said}");
         assert!(said.contains("2013-01@UTC is held by process a test, until 20") && said.contains("1 slot is left of 4;"), "{said}");
+    }
+
+    /// Nothing else tells the operators of a ledger whose jobs timers run.
+    async fn whoever_runs_jobs_is_told_what_is_not_run(sandbox: Sandbox) {
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        let ann = Admin::with_defaults(Email::new("ann@acme.example").expect("an address"));
+        sandbox.store().set_admin(&acme, &Admin { daily_report: true, ..ann }).await.expect("an admin");
+        let operators = [("CREDITD_NOW", "2013-04-11T12:00:00Z"), ("CREDITD__MAIL__OPERATORS", r#"["ops@example.com"]"#)];
+        let run = async |args: &str| {
+            let (code, _, said) = creditd_with(&sandbox, args, &operators).await;
+            let told = keys(&sandbox).await.into_iter().filter(|key| key.starts_with("job-")).collect::<Vec<_>>();
+            assert_eq!(code, Some(0), "{said}");
+            (said, told)
+        };
+        let (_, told) = run("run daily-report --dry-run").await;
+        assert_eq!(told, Vec::<String>::new(), "nothing is done");
+        let (said, told) = run("run daily-report").await;
+        assert!(said.contains("daily-report: 90 slots are due, of which the oldest 64 are run now; this command, run again,"), "{said}");
+        let backfill = "backfill create --job daily-report --from 2013-01-01 --to 2013-01-11 --email";
+        assert!(said.contains("daily-report: 10 missed slots are older than its window of 90 days;"), "{said}");
+        assert!(said.contains(&format!("`creditd {backfill}` runs that, and writes its mails")), "{said}");
+        assert_eq!(told, ["job-failed//daily-report@2013-01-11T00:00:00Z/ops@example.com/1"]);
+
+        run(backfill).await;
+        let (said, told) = run("run daily-report").await;
+        assert!(!said.contains("slots"), "the others are run: {said}");
+        assert_eq!(told[1..], ["job-well//daily-report@2013-01-11T00:00:00Z/ops@example.com/1"]);
     }
 
     /// The same of a run of the schedule: what is left is not taken for done.

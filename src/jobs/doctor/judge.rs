@@ -130,23 +130,29 @@ pub(super) fn job(schedule: &Schedule, stands: JobFigures, due: &Due, since: Ins
     let job = schedule.job;
     let last = stands.done_at.map_or("never done".to_owned(), |at| format!("last done {at}"));
     let next = schedule.next(now, 1).first().map_or("never looked at again".to_owned(), |at| format!("next {at}"));
-    let waiting = due.slots.len() + due.capped;
     let says = format!("{job}: {last}, {next}");
-    if stands.failed || stands.failing_since.is_some() {
-        let since = stands.failing_since.map_or(String::new(), |since| format!(" since {since}"));
-        let fix = format!("`creditd jobs runs --job {job}` says why; `creditd run {job}` tries it now");
-        return Finding::fail("schedule", format!("{says}; it fails{since}"), fix);
-    }
-    if due.overdue > 0 && due.slots.iter().any(|slot| slot.due_at() >= since) {
-        let late = format!("{says}; {} overdue", counted(waiting as u64, "slot"));
-        return Finding::warn("schedule", late, "is `creditd serve` running? It catches up by itself");
+    let fails = stands.failed || stands.failing_since.is_some();
+    let (mut wrong, mut fixes) = (Vec::new(), Vec::new());
+    if fails {
+        wrong
+            .push(format!("it fails{}", stands.failing_since.map_or(String::new(), |since| format!(" since {since}"))));
+        fixes.push(format!("`creditd jobs runs --job {job}` says why; `creditd run {job}` tries it now"));
+    } else if due.overdue > 0 && due.slots.iter().any(|slot| slot.due_at() >= since) {
+        let waiting = due.slots.len() + due.capped;
+        wrong.push(format!("{} overdue", counted(waiting as u64, "slot")));
+        fixes.push("is `creditd serve` running? It catches up on what is overdue by itself".to_owned());
     }
     if due.expired > 0 {
         let (missed, window) = (counted(due.expired as u64, "missed slot"), counted(schedule.window_days, "day"));
-        let lost = format!("{says}; {missed} older than {window}");
-        return Finding::warn("schedule", lost, "`creditd jobs next` says what runs them, if they matter");
+        wrong.push(format!("{missed} older than {window}"));
+        fixes.push("`creditd jobs next` says what runs the missed ones, if they matter".to_owned());
     }
-    Finding::ok("schedule", says)
+    let says = std::iter::once(says).chain(wrong).collect::<Vec<_>>().join("; ");
+    match fixes.join("; ") {
+        fix if fails => Finding::fail("schedule", says, fix),
+        fix if !fix.is_empty() => Finding::warn("schedule", says, fix),
+        _ => Finding::ok("schedule", says),
+    }
 }
 
 pub(super) fn outbox(figures: &Figures, now: Instant) -> Vec<Finding> {
@@ -309,6 +315,8 @@ mod tests {
         is(&job(&schedule, done, &late(since), since, now), State::Warn, "1 slot overdue");
         is(&job(&schedule, done, &late(since.plus_seconds(-1)), since, now), State::Ok, "last done");
         is(&job(&schedule, done, &Due { expired: 3, ..Due::default() }, since, now), State::Warn, "3 missed");
+        let both = job(&schedule, done, &Due { expired: 3, ..late(since) }, since, now);
+        is(&both, State::Warn, "1 slot overdue; 3 missed slots older than");
         let failing = JobFigures { failing_since: Some(now), failed: true, ..done };
         is(&job(&schedule, failing, &Due::default(), since, now), State::Fail, "it fails since 2026-01-10T12:00:30Z");
     }
