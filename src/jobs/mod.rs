@@ -141,8 +141,8 @@ pub enum JobError {
     Stopped,
     /// Whoever was at it died of it, or so it seems.
     #[error(
-        "{deaths} processes ended while they were at the same part of it, the last of them without a word: look for \
-         `out of memory` in the system's log; `creditd jobs runs` shows what it was"
+        "{deaths} processes ended without a word while they were at the same part of it, or stood still until others took it \
+         over: look for `out of memory` in the system's log; `creditd jobs runs` shows what it was"
     )]
     Killed {
         /// How many.
