@@ -2,8 +2,8 @@
 //! credits are used (R5), whatever was granted and bought when, and whatever lapses on the way.
 
 use crate::support::{Sandbox, account, default_prices, instant, purchase, usage};
-use creditd::app::balance_of;
-use creditd::core::calendar::Instant;
+use creditd::app::{Balance, balance_of};
+use creditd::core::calendar::{Calendar, Instant};
 use creditd::core::credits::{CreditType, Credits, Split};
 use creditd::core::forecast::{DailyUse, ForecastInput, Outlook, forecast, left_by_day};
 use creditd::core::ids::Key;
@@ -13,6 +13,8 @@ use proptest::prelude::*;
 
 /// The day of March from which on it is foreseen: too early for a pattern of the week.
 const TODAY: i64 = 11;
+/// The day after March.
+const RESET: i64 = 32;
 
 /// What an account got on a day of March before today.
 #[derive(Clone, Debug)]
@@ -47,32 +49,42 @@ fn call((at, (_, got, credits)): (usize, &(i64, Got, i64))) -> Call {
     }
 }
 
+/// An account today that got all this, in the order of days, what it used when, and what is left.
+fn today(all_got: &[(i64, Got, i64)], used: impl IntoIterator<Item = (Instant, i64)>) -> (Ledger, DailyUse, Balance) {
+    let mut ledger = Ledger::new(account("acme", "UTC", "2013-03-01"));
+    for one in all_got.iter().enumerate() {
+        ledger.apply(&call(one), &default_prices(), day(one.1.0)).expect("got");
+    }
+    let mut daily = DailyUse::unused(&ledger.account.calendar, ledger.account.opened_at, day(TODAY));
+    used.into_iter().for_each(|(at, credits)| daily.add(at, Credits::new(credits)));
+    let balance = balance_of(&ledger, day(TODAY)).expect("a balance");
+    (ledger, daily, balance)
+}
+
+fn input<'a>(calendar: &'a Calendar, daily: &'a DailyUse, balance: &'a Balance) -> ForecastInput<'a> {
+    ForecastInput {
+        calendar,
+        daily,
+        now: day(TODAY),
+        available: balance.available,
+        grants: &balance.grants,
+        next_reset_at: day(RESET),
+        pack_credits: None,
+    }
+}
+
 proptest! {
     #[test]
     fn what_is_foreseen_comes(mut all_got in prop::collection::vec(got(), 0..7), per_day in 1_i64..200) {
         all_got.sort_by_key(|(day, ..)| *day);
-        let prices = default_prices();
-        let mut ledger = Ledger::new(account("acme", "UTC", "2013-03-01"));
-        for one in all_got.iter().enumerate() {
-            ledger.apply(&call(one), &prices, day(one.1.0)).expect("got");
-        }
-        let (now, reset, calendar) = (day(TODAY), day(32), ledger.account.calendar.clone());
-        let mut daily = DailyUse::unused(&calendar, ledger.account.opened_at, now);
-        (1..=7).for_each(|ago| daily.add(now.plus_days(-ago), Credits::new(per_day)));
-        let balance = balance_of(&ledger, now).expect("a balance");
-        let input = ForecastInput {
-            calendar: &calendar,
-            daily: &daily,
-            now,
-            available: balance.available,
-            grants: &balance.grants,
-            next_reset_at: reset,
-            pack_credits: None,
-        };
+        let used = (1..=7).map(|ago| (day(TODAY - ago), per_day));
+        let (mut ledger, daily, balance) = today(&all_got, used);
+        let (prices, reset, calendar) = (default_prices(), day(RESET), ledger.account.calendar.clone());
+        let input = input(&calendar, &daily, &balance);
         let (told, foreseen) = (forecast(&input), left_by_day(&input, &[]));
 
         let (mut came, mut is_short) = (Vec::new(), false);
-        for number in TODAY..32 {
+        for number in TODAY..RESET {
             // All of it at the end of the day, for half a credit cannot be taken.
             let (at, end) = (day(number + 1).plus_micros(-1), day(number + 1));
             let there = balance_of(&ledger, at).expect("a balance").available.total().get();
@@ -107,25 +119,10 @@ proptest! {
 /// A pack that is older than a bonus without an end is used before it.
 #[test]
 fn an_older_pack_goes_before_a_bonus_without_an_end() {
-    let mut ledger = Ledger::new(account("acme", "UTC", "2013-03-01"));
     let all_got = [(1, Got::Pack, 500), (2, Got::Bonus(CreditType::Free, None), 300)];
-    for one in all_got.iter().enumerate() {
-        ledger.apply(&call(one), &default_prices(), day(one.1.0)).expect("got");
-    }
-    let (now, calendar) = (day(TODAY), ledger.account.calendar.clone());
-    let mut daily = DailyUse::unused(&calendar, ledger.account.opened_at, now);
     // A hundred a day, for 21 days: all of the month's 1,500, all of the pack and a hundred of the bonus.
-    daily.add(now, Credits::new(700));
-    let balance = balance_of(&ledger, now).expect("a balance");
-    let input = ForecastInput {
-        calendar: &calendar,
-        daily: &daily,
-        now,
-        available: balance.available,
-        grants: &balance.grants,
-        next_reset_at: day(32),
-        pack_credits: None,
-    };
+    let (ledger, daily, balance) = today(&all_got, [(day(TODAY), 700)]);
+    let input = input(&ledger.account.calendar, &daily, &balance);
     let (told, ahead) = (forecast(&input), Ahead::new(&input));
     assert_eq!(told.left, Some(Split { free: Credits::new(200), purchased: Credits::ZERO }));
     assert_eq!((told.outlook, told.free_runs_out_at), (Outlook::FreeLast, told.runs_out_at));

@@ -64,6 +64,20 @@ async fn mislay(sandbox: &Sandbox, credits: i64) {
     assert_eq!(sandbox.execute(&sql).await, Ok(1));
 }
 
+/// An account since January 2013, whose admin wishes daily reports.
+async fn open_with_daily_reports(sandbox: &Sandbox, id: &str, zone: &str) {
+    let id = sandbox.open_account(id, zone, "2013-01-01").await;
+    let ann = Admin::with_defaults(Email::new("ann@acme.example").expect("an address"));
+    sandbox.store().set_admin(&id, &Admin { daily_report: true, ..ann }).await.expect("an admin");
+}
+
+/// The schedule of daily reports, which looks back so many days.
+fn daily_reports(window_days: u32) -> Schedule {
+    let text = include_str!("../../cron/daily-report.toml");
+    let text = text.replace("window_days = 90", &format!("window_days = {window_days}"));
+    Schedule::parse(Job::DailyReport, "daily-report.toml", &text).expect("a schedule")
+}
+
 both_databases! {
     async fn a_job_that_fails_is_told_once_until_it_is_well_again(sandbox: Sandbox) {
         let id = sandbox.open_account("acme", "UTC", "2013-01-01").await;
@@ -224,8 +238,7 @@ both_databases! {
     /// Periods that left the window unrun are told once, however often they are found.
     async fn what_was_missed_is_told_once(sandbox: Sandbox) {
         let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
-        let text = include_str!("../../cron/daily-report.toml").replace("window_days = 90", "window_days = 7");
-        let schedule = Schedule::parse(Job::DailyReport, "daily-report.toml", &text).expect("a schedule");
+        let schedule = daily_reports(7);
         // Where nobody wishes to hear of days, none is missed.
         let ann = Admin::with_defaults(Email::new("ann@acme.example").expect("an address"));
         sandbox.store().set_admin(&acme, &ann).await.expect("an admin");
@@ -272,12 +285,9 @@ both_databases! {
     /// nothing less is told to be all.
     async fn what_the_mail_proposes_runs_all_that_was_missed(sandbox: Sandbox) {
         for (id, zone) in [("a", "Pacific/Kiritimati"), ("b", "UTC"), ("c", "Pacific/Pago_Pago")] {
-            let id = sandbox.open_account(id, zone, "2013-01-01").await;
-            let ann = Admin::with_defaults(Email::new("ann@acme.example").expect("an address"));
-            sandbox.store().set_admin(&id, &Admin { daily_report: true, ..ann }).await.expect("an admin");
+            open_with_daily_reports(&sandbox, id, zone).await;
         }
-        let text = include_str!("../../cron/daily-report.toml").replace("window_days = 90", "window_days = 2");
-        let schedule = Schedule::parse(Job::DailyReport, "daily-report.toml", &text).expect("a schedule");
+        let schedule = daily_reports(2);
         let now = "2013-01-15T12:00:00Z";
         let kit = Kit::new(at(&sandbox, now)).expect("templates");
         let look = async || {
@@ -327,11 +337,8 @@ both_databases! {
     /// Days that left not only the window but all that bells look at are missed until they were run, and then it is said that they
     /// were, by the very daemon that found them.
     async fn what_was_missed_long_ago_is_missed_until_it_ran(sandbox: Sandbox) {
-        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
-        let ann = Admin::with_defaults(Email::new("ann@acme.example").expect("an address"));
-        sandbox.store().set_admin(&acme, &Admin { daily_report: true, ..ann }).await.expect("an admin");
-        let text = include_str!("../../cron/daily-report.toml").replace("window_days = 90", "window_days = 2");
-        let schedules = [Schedule::parse(Job::DailyReport, "daily-report.toml", &text).expect("a schedule")];
+        open_with_daily_reports(&sandbox, "acme", "UTC").await;
+        let schedules = [daily_reports(2)];
         let (mut looked, stop) = (Looked::default(), CancellationToken::new());
         let mut look = async |now: String| {
             let app = at(&sandbox, &now);
@@ -362,11 +369,8 @@ both_databases! {
 
     /// A second outage is told as well, though nobody has done anything about the first.
     async fn what_is_missed_in_another_outage_is_told_again(sandbox: Sandbox) {
-        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
-        let ann = Admin::with_defaults(Email::new("ann@acme.example").expect("an address"));
-        sandbox.store().set_admin(&acme, &Admin { daily_report: true, ..ann }).await.expect("an admin");
-        let text = include_str!("../../cron/daily-report.toml").replace("window_days = 90", "window_days = 2");
-        let schedule = Schedule::parse(Job::DailyReport, "daily-report.toml", &text).expect("a schedule");
+        open_with_daily_reports(&sandbox, "acme", "UTC").await;
+        let schedule = daily_reports(2);
         for (now, missed) in [
             ("2013-01-05T12:00:00Z", &[2][..]),
             ("2013-01-06T12:00:00Z", &[2]),
@@ -392,8 +396,7 @@ both_databases! {
             Admin { daily_report: true, ..Admin::with_defaults(Email::new("ann@acme.example").expect("an address")) },
         ] };
         sandbox.store().open_accounts(&[new], instant("2013-02-27T00:00:00Z")).await.expect("an account");
-        let text = include_str!("../../cron/daily-report.toml").replace("window_days = 90", "window_days = 7");
-        let schedule = Schedule::parse(Job::DailyReport, "daily-report.toml", &text).expect("a schedule");
+        let schedule = daily_reports(7);
         let expired = async |now: &str| plan_due(&at(&sandbox, now), &schedule).await.expect("a plan").expired;
         assert_eq!(expired("2013-03-01T12:00:00Z").await, 0);
         assert_eq!(expired("2013-03-09T12:00:00Z").await, 3, "the 27th and 28th of February and the first of March");
