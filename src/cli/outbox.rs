@@ -6,7 +6,7 @@ use super::output::{Cell, Column};
 use super::{Context, args};
 use crate::core::counting::counted;
 use crate::core::ids::AccountId;
-use crate::core::outbox::{Attachment, BadNoticeKey, NoticeKey, NoticeKind, OutboxState};
+use crate::core::outbox::{Attachment, BadNoticeKey, CancelledBecause, NoticeKey, NoticeKind, OutboxState};
 use crate::store::{Asked, OutboxRecord};
 use std::str::FromStr;
 
@@ -206,13 +206,14 @@ const COLUMNS: [Column; 8] = [
     Column::number("attempts"),
 ];
 /// What a table has no room for; the file or the error is in one of them.
-const MORE_COLUMNS: [Column; 7] = [
+const MORE_COLUMNS: [Column; 8] = [
     Column::text("key"),
     Column::number("version"),
     Column::text("due_at"),
     Column::text("sent_at"),
     Column::text("delivered_to"),
     Column::text("last_error"),
+    Column::text("cancelled_because"),
     Column::text("message_id"),
 ];
 
@@ -253,7 +254,7 @@ fn cells(record: &OutboxRecord) -> Vec<Cell> {
     ]
 }
 
-fn more_cells(record: &OutboxRecord) -> [Cell; 7] {
+fn more_cells(record: &OutboxRecord) -> [Cell; 8] {
     [
         record.message.key.to_string().as_str().into(),
         i64::from(record.message.key.version()).into(),
@@ -261,6 +262,7 @@ fn more_cells(record: &OutboxRecord) -> [Cell; 7] {
         record.sent_at.into(),
         record.delivered_to.as_deref().into(),
         record.last_error.as_deref().into(),
+        record.cancelled_because.map(CancelledBecause::as_str).into(),
         record.message.message_id.as_str().into(),
     ]
 }

@@ -71,6 +71,18 @@ words! {
     }
 }
 
+words! {
+    /// Why a notice is [`OutboxState::Cancelled`].
+    CancelledBecause {
+        /// An operator said so.
+        Operator = "an operator cancelled it",
+        /// There is such an admin, who does not wish notices of that kind any more.
+        Unwished = "the admin wishes no such mails",
+        /// The recipient is no admin of the account any more.
+        NoAdmin = "the recipient is no admin of the account",
+    }
+}
+
 impl NoticeKind {
     /// Whether it warns of something: better twice than never, and before what does not.
     #[must_use]

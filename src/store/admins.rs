@@ -6,7 +6,7 @@ use super::digest::digest;
 use super::sql::{Row, Sql, set};
 use super::{Result, Store, StoreError, While, json};
 use crate::core::ids::{AccountId, Email};
-use crate::core::outbox::{NoticeKey, NoticeKind};
+use crate::core::outbox::{CancelledBecause, NoticeKey, NoticeKind};
 use crate::core::unsubscribe::{Unsubscribe, Wish};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -167,24 +167,26 @@ impl Store {
 async fn cancel_unwished(tx: &mut Tx, account: &AccountId, email: &Email, admin: Option<&Admin>) -> Result<()> {
     let is_unwished =
         |kind: &&NoticeKind| kind.wish().is_some_and(|wish| !admin.is_some_and(|admin| admin.wishes(wish)));
+    let because = if admin.is_some() { CancelledBecause::Unwished } else { CancelledBecause::NoAdmin };
     let kinds: Vec<&str> = NoticeKind::ALL.iter().filter(is_unwished).map(|kind| kind.as_str()).collect();
     tx.query(set!(kind =>
-        "UPDATE outbox SET state = 'cancelled' FROM v
+        "UPDATE outbox SET state = 'cancelled', cancelled_because = $4 FROM v
           WHERE outbox.account_id = $2 AND lower(outbox.recipient) = lower($3) AND outbox.kind = v.kind
             AND outbox.state = 'pending'"
     ))
     .bind(json(kinds)?)
     .bind(account.as_str())
     .bind(email.as_str())
+    .bind(because.as_str())
     .execute()
     .await
     .while_("cancelling mails that are not wished any more")
     .map(drop)
 }
 
-/// Those of `keys` that no admin wishes any more, whatever was written when: who wrote it may have asked before somebody ended such
+/// Those of `keys` that no admin wishes any more, and why, whatever was written when: who wrote it may have asked before somebody ended such
 /// mails. What goes to operators is nobody's to end here.
-pub(super) async fn unwished(tx: &mut Tx, keys: &[NoticeKey]) -> Result<Vec<NoticeKey>> {
+pub(super) async fn unwished(tx: &mut Tx, keys: &[NoticeKey]) -> Result<Vec<(NoticeKey, CancelledBecause)>> {
     let wished = |key: &&NoticeKey| key.kind().wish().is_some();
     let accounts: BTreeSet<&str> = keys.iter().filter(wished).map(NoticeKey::account_text).collect();
     if accounts.is_empty() {
@@ -193,11 +195,12 @@ pub(super) async fn unwished(tx: &mut Tx, keys: &[NoticeKey]) -> Result<Vec<Noti
     let admins = read_admins(tx, &json(accounts)?).await?;
     let admins: BTreeMap<(&str, &Email), &Admin> =
         admins.iter().map(|(account, admin)| ((account.as_str(), &admin.email), admin)).collect();
-    let is_wished = |key: &NoticeKey, wish| {
-        admins.get(&(key.account_text(), key.recipient())).is_some_and(|admin| admin.wishes(wish))
+    let because = |key: &NoticeKey| match admins.get(&(key.account_text(), key.recipient())) {
+        _ if !key.kind().is_of_an_account() => None,
+        None => Some(CancelledBecause::NoAdmin),
+        Some(admin) => key.kind().wish().filter(|wish| !admin.wishes(*wish)).map(|_| CancelledBecause::Unwished),
     };
-    let is_unwished = |key: &&NoticeKey| key.kind().wish().is_some_and(|wish| !is_wished(key, wish));
-    Ok(keys.iter().filter(is_unwished).cloned().collect())
+    Ok(keys.iter().filter_map(|key| Some((key.clone(), because(key)?))).collect())
 }
 
 /// The admins of the accounts in `ids` (a JSON array), in order of account and address. What was written under several spellings of one

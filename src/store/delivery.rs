@@ -13,7 +13,7 @@ use super::sql::{Sql, set};
 use super::{Result, Store, While, json};
 use crate::core::calendar::Instant;
 use crate::core::delivery::{GIVE_UP_DAYS, Next, REFUSES_EVERYBODY, TRIES_MIN};
-use crate::core::outbox::{NoticeKey, OutboxState};
+use crate::core::outbox::{CancelledBecause, NoticeKey, OutboxState};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,6 +115,15 @@ struct Turn<'a> {
     wanted: Wanted<'a>,
 }
 
+/// A message that is put aside, and why where it is cancelled.
+#[derive(Serialize)]
+struct Aside<'a> {
+    #[serde(flatten)]
+    wanted: Wanted<'a>,
+    state: &'static str,
+    because: Option<&'static str>,
+}
+
 #[derive(Serialize)]
 struct SuppressedRow<'a> {
     account_id: &'a str,
@@ -200,7 +209,8 @@ impl Store {
                     SET state = v.state, attempts = attempts + v.tried, due_at = coalesce(v.due_at, outbox.due_at),
                         sent_at = CASE WHEN v.state = 'sent' THEN $2 END, delivered_to = v.delivered_to,
                         last_error = CASE WHEN v.state <> 'sent' THEN coalesce(v.error, outbox.last_error) END,
-                        tried_at = CASE WHEN v.tried = 1 THEN outbox.tried_at END, lease = NULL, leased_until = NULL
+                        tried_at = CASE WHEN v.tried = 1 THEN outbox.tried_at END, lease = NULL, leased_until = NULL,
+                        cancelled_because = NULL
                    FROM v WHERE outbox.account_id = v.account_id AND outbox.key = v.key
                     AND CASE WHEN v.state = 'sent' THEN outbox.state IN ('pending', 'cancelled', 'suppressed')
                              ELSE outbox.state = 'pending' AND outbox.lease = v.lease END"
@@ -320,17 +330,21 @@ async fn take(tx: &mut Tx, lease: &Lease, now: Instant, room: i64, is_limited: b
         if row.get::<bool>(2) { suppressed.push(key) } else { wanted.push(key) }
     }
     let unwished = unwished(tx, &wanted).await?;
-    wanted.retain(|key| !unwished.contains(key));
-    for (keys, state) in [(&suppressed, OutboxState::Suppressed), (&unwished, OutboxState::Cancelled)] {
-        if keys.is_empty() {
-            continue;
-        }
-        tx.query(set!(account_id text, key text =>
-            "UPDATE outbox SET state = $2, lease = NULL, leased_until = NULL
+    wanted.retain(|key| !unwished.iter().any(|(of, _)| of == key));
+    let aside = |key, state: OutboxState, because: Option<CancelledBecause>| Aside {
+        wanted: Wanted::of(key),
+        state: state.as_str(),
+        because: because.map(CancelledBecause::as_str),
+    };
+    let cancelled = unwished.iter().map(|(key, because)| aside(key, OutboxState::Cancelled, Some(*because)));
+    let asides: Vec<Aside<'_>> =
+        suppressed.iter().map(|key| aside(key, OutboxState::Suppressed, None)).chain(cancelled).collect();
+    if !asides.is_empty() {
+        tx.query(set!(account_id text, key text, state text, because text =>
+            "UPDATE outbox SET state = v.state, cancelled_because = v.because, lease = NULL, leased_until = NULL
                FROM v WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND outbox.state = 'pending'"
         ))
-        .bind(json(keys.iter().map(Wanted::of).collect::<Vec<_>>())?)
-        .bind(state.as_str())
+        .bind(json(asides)?)
         .execute()
         .await
         .while_("putting messages aside that are not to be delivered")?;

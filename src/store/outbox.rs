@@ -9,7 +9,7 @@ use super::sql::{Row, Sql, set};
 use super::{Result, Store, StoreError, While, json};
 use crate::core::calendar::Instant;
 use crate::core::ids::AccountId;
-use crate::core::outbox::{Attachment, Message, NoticeKey, OutboxState};
+use crate::core::outbox::{Attachment, CancelledBecause, Message, NoticeKey, OutboxState};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -33,6 +33,8 @@ pub struct OutboxRecord {
     pub delivered_to: Option<String>,
     /// Why the last delivery failed.
     pub last_error: Option<String>,
+    /// Why it is cancelled, where it is; not of what was cancelled before that was recorded.
+    pub cancelled_because: Option<CancelledBecause>,
 }
 
 /// What came of an operator's wish about a message.
@@ -387,7 +389,7 @@ impl Store {
             }
             let done = tx
                 .query(
-                    "UPDATE outbox SET state = 'pending', due_at = $3, pending_since = $3
+                    "UPDATE outbox SET state = 'pending', due_at = $3, pending_since = $3, cancelled_because = NULL
                       WHERE account_id = $1 AND key = $2 AND state <> 'sent' AND body_html <> ''",
                 )
                 .bind(key.account_text().to_owned())
@@ -400,7 +402,7 @@ impl Store {
         })
     }
 
-    /// Lets a message not be delivered any more. One that is just being delivered may have gone, and then says so.
+    /// Lets a message not be delivered any more, as the operator said. One that was cancelled stays as it is; one that is just being delivered may have gone, and then says so.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was written then.
@@ -408,11 +410,13 @@ impl Store {
         in_write!(self, "committing a message that is cancelled", |tx| {
             let done = tx
                 .query(
-                    "UPDATE outbox SET state = 'cancelled'
+                    "UPDATE outbox SET state = 'cancelled',
+                            cancelled_because = CASE WHEN state = 'cancelled' THEN cancelled_because ELSE $3 END
                       WHERE account_id = $1 AND key = $2 AND state IN ('pending', 'ambiguous', 'cancelled')",
                 )
                 .bind(key.account_text().to_owned())
                 .bind(key.to_string())
+                .bind(CancelledBecause::Operator.as_str())
                 .execute()
                 .await
                 .while_("cancelling a message")?;
@@ -488,6 +492,11 @@ fn read_state(word: &str) -> Result<OutboxState> {
     OutboxState::from_word(word).ok_or_else(|| StoreError::Corrupt(format!("message in state {word:?}")))
 }
 
+fn read_because(phrase: &str) -> Result<CancelledBecause> {
+    CancelledBecause::from_word(phrase)
+        .ok_or_else(|| StoreError::Corrupt(format!("message cancelled because {phrase:?}")))
+}
+
 fn read_parts(text: Option<&str>, key: &NoticeKey) -> Result<Vec<Part>> {
     text.map_or(Ok(Vec::new()), serde_json::from_str)
         .map_err(|error| StoreError::Corrupt(format!("attachments of {}: {error}", key.name())))
@@ -521,6 +530,7 @@ pub(super) fn read_record(row: &Row) -> Result<(OutboxRecord, Vec<String>)> {
         sent_at: row.get::<Option<i64>>("sent_at").map(Instant::from_micros),
         delivered_to: row.get("delivered_to"),
         last_error: row.get("last_error"),
+        cancelled_because: row.get::<Option<&str>>("cancelled_because").map(read_because).transpose()?,
     };
     Ok((record, hashes))
 }

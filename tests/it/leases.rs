@@ -7,7 +7,7 @@ use crate::pages::email;
 use crate::support::smtp::{At, Does, Manner, SmtpServer, Taken};
 use crate::support::{Sandbox, account_id, alert, both_databases, instant, wish};
 use creditd::clock::Clock;
-use creditd::core::outbox::OutboxState;
+use creditd::core::outbox::{CancelledBecause, OutboxState};
 use creditd::core::unsubscribe::{Unsubscribe, Wish};
 use creditd::jobs::Kit;
 use creditd::mail::SmtpOptions;
@@ -144,12 +144,12 @@ both_databases! {
         let next = run(&kit, false).await.expect("it ends well");
         assert_eq!(next.summary, "0 messages delivered, 0 failed, 1 to suppressed addresses");
         assert_eq!(server.taken().len(), 1);
-        let states = "SELECT recipient || ' ' || state FROM outbox ORDER BY recipient";
+        let states = "SELECT recipient || ' ' || state || coalesce(': ' || cancelled_because, '') FROM outbox ORDER BY recipient";
         let expected = [
             "ann@acme.example sent",
             "bob@acme.example suppressed",
-            "cem@acme.example cancelled",
-            "dan@acme.example cancelled",
+            "cem@acme.example cancelled: the admin wishes no such mails",
+            "dan@acme.example cancelled: the recipient is no admin of the account",
         ];
         assert_eq!(sandbox.texts(states).await, expected);
         sandbox.assert_verified().await;
@@ -166,13 +166,16 @@ both_databases! {
         let done = run(&kit, false).await.expect("it ends well");
         assert_eq!(done.summary, "1 message delivered, 0 failed, 1 not wished any more");
         let bob = &messages[1].key;
-        let state = async || store.message(bob).await.expect("read").expect("it is there").state;
-        assert_eq!(state().await, OutboxState::Cancelled);
+        let state = async || {
+            let record = store.message(bob).await.expect("read").expect("it is there");
+            (record.state, record.cancelled_because)
+        };
+        assert_eq!(state().await, (OutboxState::Cancelled, Some(CancelledBecause::NoAdmin)));
         assert_eq!(store.retry_message(bob, instant(NOW)).await.expect("asked"), Asked::Unwished);
         wish(store, &messages[1..]).await;
         assert_eq!(store.retry_message(bob, instant(NOW)).await.expect("asked"), Asked::Done);
         run(&kit, false).await.expect("it ends well");
-        assert_eq!((state().await, server.taken().len()), (OutboxState::Sent, 2));
+        assert_eq!((state().await, server.taken().len()), ((OutboxState::Sent, None), 2));
         sandbox.assert_verified().await;
     }
 

@@ -213,6 +213,7 @@ const UNPROVED: &[(&str, &[&str], &str)] = &[
             "sent_at",
             "delivered_to",
             "last_error",
+            "cancelled_because",
             "lease",
             "leased_until",
         ],

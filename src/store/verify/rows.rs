@@ -204,6 +204,7 @@ const BESIDE: Group = group! {
         "SELECT x.account_id, 'message ' || x.key || ': state', 'what its deliveries say',
                 x.state || ' after ' || x.attempts || coalesce(', sent at ' || x.sent_at, '')
                 || coalesce(' to ' || x.delivered_to, '') || coalesce(', ' || x.last_error, '')
+                || coalesce(', cancelled because ' || x.cancelled_because, '')
            FROM outbox AS x WHERE ", slice!("x"), " AND (NOT CASE
                     WHEN x.state = 'sent' THEN x.sent_at IS NOT NULL AND x.delivered_to IS NOT NULL AND x.attempts >= 1
                                                AND x.last_error IS NULL
@@ -212,6 +213,7 @@ const BESIDE: Group = group! {
                     WHEN x.state IN ('pending', 'cancelled', 'suppressed') THEN x.attempts >= 0
                                                AND (x.attempts = 0) = (x.last_error IS NULL)
                     ELSE FALSE END
+                OR (x.cancelled_because IS NOT NULL AND x.state <> 'cancelled')
                 OR x.pending_since < x.created_at
                 OR (x.due_at <> x.pending_since AND (x.attempts = 0 OR (x.attempts = 1 AND x.state = 'sent'))))");
 };

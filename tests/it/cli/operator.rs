@@ -301,6 +301,17 @@ fn messages_are_shown_sent_again_and_cancelled() {
     place.run("outbox show low-credit/acme/x").fails_with(5, "there is no message low-credit/acme/x;");
 
     place.ok(&format!("outbox cancel {key}"));
+    let shown = place.json(&format!("outbox show {key}"));
+    assert_eq!(
+        figures(&shown, ["state", "cancelled_because"]),
+        [json!("cancelled"), json!("an operator cancelled it")]
+    );
+    assert_eq!(place.rows("outbox list --state cancelled")[0]["cancelled_because"], shown["cancelled_because"]);
+    let shown = place.ok(&format!("outbox show {key} -o table")).stdout;
+    assert!(
+        shown.lines().any(|line| line.starts_with("cancelled_because ") && line.ends_with(" an operator cancelled it")),
+        "{shown}"
+    );
     assert!(place.ok("run deliver").stdout.contains("0 messages delivered"));
     place.run("suppressions add ann@acme.example --reason \u{a0}").fails_with(2, "the reason is empty");
     place.ok("suppressions add ann@acme.example --reason asked\u{a0}to");

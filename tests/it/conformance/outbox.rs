@@ -1,13 +1,15 @@
 //! Messages, from the fact that caused them to the ways in which they end.
 
 use crate::support::{
-    Sandbox, account_id, alert, attachments, both_databases, instant, lease_of, statement, wish, write_wished,
+    Sandbox, account_id, alert, attachments, both_databases, drifts, instant, lease_of, month, statement, wish,
+    write_wished,
 };
 use creditd::core::calendar::Instant;
 use creditd::core::delivery::Next;
 use creditd::core::ids::Email;
-use creditd::core::outbox::{MESSAGE_BYTES_MAX, Message, NoticeKey, OutboxState};
-use creditd::store::{Asked, Delivery, OutboxRecord, Store};
+use creditd::core::outbox::{CancelledBecause, MESSAGE_BYTES_MAX, Message, NoticeKey, OutboxState};
+use creditd::core::unsubscribe::{Unsubscribe, Wish};
+use creditd::store::{Admin, Asked, Delivery, OutboxRecord, Store};
 
 const WRITTEN: &str = "2013-02-01T00:00:00Z";
 const NOON: &str = "2013-02-01T12:00:00Z";
@@ -357,5 +359,52 @@ both_databases! {
         assert_eq!(names(&leased), ["acme a@example.com", "acme b@example.com", "acme c@example.com"]);
         assert_eq!((leased[0].attempts, leased[0].last_error.as_deref()), (1, Some("cut")));
         sandbox.assert_verified().await;
+    }
+
+    async fn a_message_says_why_it_is_cancelled_while_it_is(sandbox: Sandbox) {
+        let store = sandbox.store();
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        let emails = ["a", "b", "c", "d", "e", "f"].map(|name| email(&format!("{name}@example.com")));
+        let messages = emails.each_ref().map(|email| statement(&acme, email.as_str(), WRITTEN));
+        write_wished(store, &messages).await;
+        let [a, b, c, d, e, f] = &messages.each_ref().map(|message| &message.key);
+        let none = |email: &Email| Admin { monthly_report: false, ..Admin::with_defaults(email.clone()) };
+        let cancel = async |key: &NoticeKey| store.cancel_message(key).await.expect("asked");
+        assert_eq!(cancel(a).await, Asked::Done);
+        store.set_admin(&acme, &none(&emails[1])).await.expect("written");
+        store.set_wishes(&acme, &emails[2], &[(Wish::MonthlyReport, false)]).await.expect("written").expect("an admin");
+        let asked = Unsubscribe { account: acme.clone(), address: emails[3].clone(), wish: Wish::MonthlyReport };
+        store.end_wish(&asked).await.expect("written").expect("an admin");
+        assert!(store.remove_admin(&acme, &emails[4]).await.expect("removed"));
+        // What is written when it is wished no more is found out when it is to be leased.
+        store.set_admin(&acme, &none(&emails[5])).await.expect("written");
+        let late = Message { key: NoticeKey::monthly_statement(acme.clone(), month("2013-02"), emails[5].clone(), 2), ..messages[5].clone() };
+        store.write_messages(std::slice::from_ref(&late)).await.expect("written");
+        assert_eq!(lease(store, "one", WRITTEN, 10).await, []);
+
+        let because = async |key: &NoticeKey| {
+            let record = store.message(key).await.expect("read").expect("it is there");
+            (record.state, record.cancelled_because)
+        };
+        let cancelled = |because| (OutboxState::Cancelled, Some(because));
+        assert_eq!(because(a).await, cancelled(CancelledBecause::Operator));
+        for key in [b, c, d, f, &late.key] {
+            assert_eq!(because(key).await, cancelled(CancelledBecause::Unwished), "{key}");
+        }
+        assert_eq!(because(e).await, cancelled(CancelledBecause::NoAdmin));
+        assert_eq!((cancel(e).await, because(e).await), (Asked::Done, cancelled(CancelledBecause::NoAdmin)), "it was before");
+        sandbox.assert_verified().await;
+        assert_eq!(store.retry_message(a, instant(NOON)).await.expect("asked"), Asked::Done);
+        assert_eq!(because(a).await, (OutboxState::Pending, None));
+        // What was leaving at that moment was delivered.
+        assert_eq!(lease(store, "two", NOON, 10).await.len(), 1);
+        assert_eq!(cancel(a).await, Asked::Done);
+        record(store, "two", NOON, &[(a, sent("a"))]).await;
+        assert_eq!(because(a).await, (OutboxState::Sent, None));
+        sandbox.assert_verified().await;
+        sandbox.execute("UPDATE outbox SET cancelled_because = 'x' WHERE state = 'sent'").await.expect("tampered");
+        let drifts = drifts(&sandbox.at(NOON)).await;
+        assert_eq!(drifts.len(), 1, "{drifts:?}");
+        assert_eq!(drifts[0].check, "a message is where its deliveries left it");
     }
 }
