@@ -4,7 +4,8 @@ use super::reading::ACCOUNTS_PER_READ;
 use super::retention::on_whole;
 use super::{App, AppError};
 use crate::core::calendar::Instant;
-use crate::core::credits::{Credits, Overflow};
+use crate::core::credits::{CreditType, Credits, Overflow};
+use crate::core::forecast::GrantLeft;
 use crate::core::ids::{AccountId, ActionCode, UserId};
 use crate::core::ledger::Refusal;
 use crate::core::statement::{Breakdown, DateRange, Facts, Name, Outcome, Reading, ReportAccount, Row, redo};
@@ -22,6 +23,8 @@ pub struct Stated {
     /// Free credits that were allocated at the instant at which the range ends, so those with which the month behind it began.
     /// None to an account that was closed by then (R18), or where no month begins there.
     pub next_allocated: Credits,
+    /// Purchased credits that are there when the range is over and lapse later: bonuses, in the order of their ends.
+    pub ending: Vec<GrantLeft>,
 }
 
 impl App {
@@ -38,8 +41,8 @@ impl App {
     async fn read_statements(&self, accounts: &[AccountId], range: DateRange) -> Result<Vec<Stated>, AppError> {
         let pinned = self.pin(Some(accounts), None).await?;
         pinned.check_there(range)?;
-        let none = (StatementRows::default(), Facts { accounts: 1, ..Facts::default() });
-        let mut stated: Vec<(StatementRows, Facts)> = vec![none; pinned.accounts.len()];
+        let none = (StatementRows::default(), Facts { accounts: 1, ..Facts::default() }, Vec::new());
+        let mut stated: Vec<(StatementRows, Facts, Vec<GrantLeft>)> = vec![none; pinned.accounts.len()];
         let mut unwritten: BTreeMap<usize, Vec<&Transaction>> = BTreeMap::new();
         for (at, row) in pinned.unwritten() {
             unwritten.entry(at).or_default().push(row);
@@ -50,9 +53,9 @@ impl App {
             for (((at, range), rows), holdings) in page.iter().zip(rows).zip(holdings) {
                 let facts = facts_of(range, holdings, &rows, unwritten.get(at).map_or(&[], Vec::as_slice));
                 let overflow = |source: Overflow| Refusal::Overflow { account: range.account.clone(), source };
-                let facts = facts.map_err(overflow)?;
+                let (facts, ending) = facts.map_err(overflow)?;
                 let opening = rows.opening.plus(pinned.opening(*at).1).map_err(overflow)?;
-                stated[*at] = (StatementRows { opening, ..rows }, facts);
+                stated[*at] = (StatementRows { opening, ..rows }, facts, ending);
             }
         }
         self.check_still(&pinned, None).await?;
@@ -62,7 +65,10 @@ impl App {
             let added = add_unwritten(&mut stated[at].0, row, (from, to));
             added.map_err(|source| Refusal::Overflow { account: id.clone(), source })?;
         }
-        let reading = |((at, account), (rows, facts)): ((usize, ReportAccount), (StatementRows, Facts))| {
+        let reading = |((at, account), (rows, facts, ending)): (
+            (usize, ReportAccount),
+            (StatementRows, Facts, Vec<GrantLeft>),
+        )| {
             let (_, to) = range.instants_in(&account.calendar);
             let begins = |kind: Kind, counts_at: Instant| kind == Kind::Allocation && counts_at == to;
             let written = rows.by_action.iter().filter(|row| begins(row.kind, row.counts_at)).map(|row| row.delta.free);
@@ -79,19 +85,19 @@ impl App {
                 facts: Some(facts),
                 ..Reading::default()
             };
-            Stated { reading, refused, next_allocated }
+            Stated { reading, refused, next_allocated, ending }
         };
         Ok(pinned.accounts.iter().cloned().enumerate().zip(stated).map(reading).collect())
     }
 }
 
-/// Money, and whether the account used credits or was refused some.
+/// Money, and whether the account used credits or was refused some; and what of its purchased credits lapses after the range.
 fn facts_of(
     range: &ReportRange,
-    Holdings { bought, mut left }: Holdings,
+    Holdings { bought, mut left, ends }: Holdings,
     rows: &StatementRows,
     unwritten: &[&Transaction],
-) -> Result<Facts, Overflow> {
+) -> Result<(Facts, Vec<GrantLeft>), Overflow> {
     let is_done =
         |row: Row| row.outcome == Outcome::Succeeded && range.from <= row.counts_at && row.counts_at < range.to;
     let mut facts = Facts {
@@ -104,7 +110,14 @@ fn facts_of(
         redo(&mut left, &row.entries)?;
     }
     facts.add(&bought, &left, (range.from, range.to))?;
-    Ok(facts)
+    let mut by_end: BTreeMap<Instant, Credits> = BTreeMap::new();
+    for (grant, credits) in left.into_iter().filter(|(_, credits)| !credits.is_zero()) {
+        let Some(end) = ends.get(&grant) else { continue };
+        let sum = by_end.entry(*end).or_default();
+        *sum = sum.plus(credits)?;
+    }
+    let ending = |(end, credits)| GrantLeft { credit_type: CreditType::Purchased, ends_at: Some(end), credits };
+    Ok((facts, by_end.into_iter().map(ending).collect()))
 }
 
 /// Adds a row that a reset would write by now to those of the range, or to what was there before it.

@@ -432,7 +432,7 @@ impl Wording {
 
     /// The same statement for each admin of one account who does not know it, with one chart and one workbook for all.
     fn of(&self, wanted: &Wanted, stated: Stated) -> Result<Worded, JobError> {
-        let Stated { reading, refused, next_allocated } = stated;
+        let Stated { reading, refused, next_allocated, ending } = stated;
         let bounds = self.reported.bounds(&wanted.record.account.calendar);
         let on_hold = reading.rows.on_hold(bounds);
         let lapses = reading.rows.lapses(bounds, self.reported.next_month(&wanted.record.account.calendar).is_some());
@@ -451,6 +451,7 @@ impl Wording {
         let changes = told_before.map(|before| changes(&wanted.record, self.reported, before, &said));
         let mut facts = StatementMail {
             version: number,
+            ending,
             ..self.facts(&wanted.record, &model, (on_hold, lapses, refused, next_allocated))?
         };
         let message = |(admin, told): (Admin, Option<Said>)| {
@@ -510,6 +511,7 @@ impl Wording {
             refused,
             bought: sales.map(bought).collect(),
             given: model.beside.facts.as_ref().map(|facts| facts.given).unwrap_or_default(),
+            ending: Vec::new(),
             top_actions: self.tops(model, Breakdown::Action),
             top_users: self.tops(model, Breakdown::User),
             chart: picture(model, locale)?,

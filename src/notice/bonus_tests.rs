@@ -65,6 +65,29 @@ fn a_statement_says_of_what_was_bought_alone_that_it_never_lapses() {
 }
 
 #[test]
+fn a_statement_says_when_bonuses_that_are_carried_forward_end() {
+    let end = |(days, credits)| GrantLeft {
+        credit_type: CreditType::Purchased,
+        ends_at: Some(sample_lapse_soon().lapses_at.plus_days(days)),
+        credits: Credits::new(credits),
+    };
+    let carried = |given, ends: &[(i64, i64)]| {
+        let ending = ends.iter().copied().map(end).collect();
+        let message = statement(&StatementMail { given: Credits::new(given), ending, ..sample_statement() });
+        let line = message.text.lines().find(|line| line.contains("carried forward")).unwrap_or_default().to_owned();
+        assert!(message.html.contains(&line), "{line}");
+        line
+    };
+    let many = [(9, 1), (10, 30), (11, 30), (12, 30), (13, 9)];
+    let all = [carried(2_880, &[(14, 2_880)]), carried(80, &[(14, 30)]), carried(100, &many)];
+    insta::assert_snapshot!(all.join("\n"), @r"
+    2,880 purchased credits are carried forward. 2,880 purchased bonus credits lapse on 15 April 2013, 00:00 EDT if unused.
+    2,880 purchased credits are carried forward; 2,800 of them were bought and never lapse. 30 purchased bonus credits lapse on 15 April 2013, 00:00 EDT if unused.
+    2,880 purchased credits are carried forward; 2,780 of them were bought and never lapse. 1 purchased bonus credit lapses on 10 April 2013, 00:00 EDT if unused. 30 purchased bonus credits lapse on 11 April 2013, 00:00 EDT if unused. 30 purchased bonus credits lapse on 12 April 2013, 00:00 EDT if unused. 39 more bonus credits lapse later if unused.
+    ");
+}
+
+#[test]
 fn a_statement_says_why_credits_lapsed() {
     let facts = statement::samples().into_iter().find(|facts| facts.lapses.len() > 1).expect("one with bonuses");
     let message = statement(&facts);

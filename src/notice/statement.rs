@@ -1,10 +1,11 @@
 //! The statement of a month or a day, as a mail (DESIGN 4).
 
 use super::equation::{Equation, label};
-use super::words::{About, moment, month_name, month_title, price, shorten};
+use super::words::{About, endings, moment, month_name, month_title, price, shorten};
 use super::{NoticeError, TITLE_CHARS_MAX, Templates};
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::{CreditType, Credits};
+use crate::core::forecast::GrantLeft;
 use crate::core::ids::AccountId;
 use crate::core::locale::Locale;
 use crate::core::outbox::{Attachment, Mailbox, Message, NoticeKey};
@@ -102,6 +103,8 @@ pub struct StatementMail {
     pub bought: Vec<PacksBought>,
     /// Purchased credits that are left and that nobody paid for: bonuses, which may lapse.
     pub given: Credits,
+    /// What of them lapses later, in the order of their ends.
+    pub ending: Vec<GrantLeft>,
     /// The actions that took most.
     pub top_actions: Tops,
     /// The users that took most.
@@ -137,6 +140,7 @@ struct View<'a> {
     refused: Vec<RefusedView>,
     bought: Vec<BoughtView>,
     bought_left: i128,
+    bonuses: String,
     tops: Vec<TopsView>,
     chart: Option<ChartView<'a>>,
     workbook: Option<String>,
@@ -278,6 +282,7 @@ fn view(facts: &StatementMail) -> Result<View<'_>, NoticeError> {
             })
             .collect(),
         bought_left,
+        bonuses: endings(&facts.ending, facts.zone, facts.locale),
         tops: [("Where they went", "an action", &facts.top_actions), ("Who used them", "a user", &facts.top_users)]
             .into_iter()
             .filter(|(.., tops)| !tops.most.is_empty())
@@ -404,6 +409,7 @@ pub fn sample_statement() -> StatementMail {
             money: Money { minor: 2_500, currency: "USD".to_owned() },
         }],
         given: Credits::ZERO,
+        ending: Vec::new(),
         top_actions: Tops {
             most: vec![
                 top("Summarise document", 96, 768),
@@ -446,13 +452,15 @@ pub(super) fn samples() -> Vec<StatementMail> {
     told_before.counts.succeeded = 209;
     let day = |day| Period::Day(NaiveDate::from_ymd_opt(2013, 3, day).unwrap_or_default());
     // 2013-03-10T12:00:00-04:00, and the days behind it.
-    let end = |days| LapseCause::BonusEnded(Instant::from_micros(1_362_931_200_000_000).plus_days(days));
+    let at = |days| Instant::from_micros(1_362_931_200_000_000).plus_days(days);
+    let end = |days| LapseCause::BonusEnded(at(days));
     let mut bonuses: Vec<Lapse> = (0..6).map(|days| lapse(CreditType::Free, end(days), 30)).collect();
     bonuses.extend([
         lapse(CreditType::Free, LapseCause::MonthEnded, 60),
         lapse(CreditType::Free, LapseCause::CameBackLate, 10),
         lapse(CreditType::Purchased, end(3), 1),
     ]);
+    let later = GrantLeft { credit_type: CreditType::Purchased, ends_at: Some(at(40)), credits: Credits::new(30) };
     let quiet = StatementMail {
         said: Said::default(),
         lapses: Vec::new(),
@@ -469,7 +477,7 @@ pub(super) fn samples() -> Vec<StatementMail> {
         StatementMail { period: day(31), chart: None, on_hold: 80, ..month.clone() },
         StatementMail { period: day(5), next: None, ..quiet.clone() },
         quiet,
-        StatementMail { lapses: bonuses, ..month.clone() },
+        StatementMail { lapses: bonuses, given: later.credits, ending: vec![later], ..month.clone() },
         month,
     ]
 }

@@ -128,9 +128,10 @@ const BOUGHT: Sql = asked!(
       WHERE p.account_id = v.account_id AND t.account_id = p.account_id AND t.seq = p.purchase_id
         AND t.seq <= v.last_seq AND t.occurred_at < v.to_at"
 );
+/// Also those that hold nothing now but may have at the end of the range, where it is to be said when they lapse.
 const HELD: Sql = asked!(
-    "SELECT v.at, g.grant_id, g.remaining FROM v CROSS JOIN grants AS g
-      WHERE g.account_id = v.account_id AND g.remaining > 0 AND g.credit_type = 'purchased'"
+    "SELECT v.at, g.grant_id, g.remaining, g.expires_at FROM v CROSS JOIN grants AS g
+      WHERE g.account_id = v.account_id AND (g.remaining > 0 OR g.expires_at > v.to_at) AND g.credit_type = 'purchased'"
 );
 const SINCE: Sql = asked!(
     "SELECT v.at, t.entries FROM v CROSS JOIN transactions AS t
@@ -149,6 +150,8 @@ pub struct Holdings {
     pub bought: Vec<Bought>,
     /// By grant; those that held nothing may be left out.
     pub left: BTreeMap<GrantId, Credits>,
+    /// When those grants lapse that do, and had not by the end of the range.
+    pub ends: BTreeMap<GrantId, Instant>,
 }
 
 impl Store {
@@ -222,6 +225,7 @@ impl Store {
         for row in tx.query(HELD).bind(asked.as_str()).fetch_all().await.while_("reading what grants hold")? {
             if let (Some(holdings), Some(grant)) = (all.get_mut(place(&row)), row.get::<Option<i64>>(1)) {
                 holdings.left.insert(GrantId(grant), Credits::new(row.get::<Option<i64>>(2).unwrap_or(0)));
+                holdings.ends.extend(row.get::<Option<i64>>(3).map(|at| (GrantId(grant), Instant::from_micros(at))));
             }
         }
         let mut found = tx.query(BOUGHT).bind(asked.as_str()).fetch();

@@ -289,8 +289,8 @@ async fn a_statement_says_what_the_next_month_began_with() {
     insta::assert_snapshot!(closed, @"No AI credits used in February 2013, 2,500 for March (Account acme) | No AI credits used in February 2013. March began with 2,500: 0 free and 2,500 purchased.");
 }
 
-/// A bonus ends on a day of its own, what is given back to one that is over lapses at once, and both are told so, as is what never
-/// lapses: the same before and after a reset has written it.
+/// A bonus ends on a day of its own, what is given back to one that is over lapses at once, and both are told so, as is what will lapse
+/// and what never does: the same before and after a reset has written it, and when the last of them has ended, too.
 #[tokio::test]
 async fn a_statement_says_what_lapsed_when_and_why() {
     let sandbox = Sandbox::new().await;
@@ -327,10 +327,12 @@ async fn a_statement_says_what_lapsed_when_and_why() {
     7 free credits were given back when their time was over, and lapsed at once.
     40 purchased bonus credits were not used and lapsed on 20 January 2013, 00:00 EST, when their time was over.
     5 purchased bonus credits were not used and lapsed on 1 February 2013, 00:00 EST, when their time was over.
-    2,550 purchased credits are carried forward; 2,500 of them were bought and never lapse.
+    2,550 purchased credits are carried forward; 2,500 of them were bought and never lapse. 50 purchased bonus credits lapse on 10 February 2013, 00:00 EST if unused.
     ");
-    tick(&sandbox, "2013-02-01T06:00:00Z", Job::Reset).await;
-    assert_eq!(lapsed("2013-02-01T06:00:00Z").await, before);
+    for later in ["2013-02-01T06:00:00Z", "2013-02-12T06:00:00Z"] {
+        tick(&sandbox, later, Job::Reset).await;
+        assert_eq!(lapsed(later).await, before, "{later}");
+    }
 }
 
 /// The daemon itself: it does at once what was missed, and stops when it is told to.
