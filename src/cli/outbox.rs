@@ -174,6 +174,10 @@ fn refused(key: &NoticeKey, asked: Asked, done: &str) -> Failure {
             "the message {name} goes to somebody who is no admin of the account any more, or wishes no such mails; `creditd admin list` \
              says who does, and `creditd admin set` changes that"
         ),
+        Asked::Outdated => format!(
+            "the message {name} is a statement of which there is a later version, so it is not sent any more; `creditd outbox list` shows who \
+             got that, and `creditd backfill create --job monthly-report --reprocess all --email` writes it to whoever was sent nothing"
+        ),
         Asked::Dropped => {
             format!("the content of the message {name} was dropped (keep_days in [mail]), so it cannot be {done}")
         }

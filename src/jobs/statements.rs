@@ -351,7 +351,7 @@ async fn readers(store: &Store, records: Vec<AccountRecord>, reported: Reported)
     };
     let keys: Vec<NoticeKey> = all.iter().flat_map(keys).collect();
     let mut told: BTreeMap<(AccountId, Email), u32> = BTreeMap::new();
-    for key in store.known_messages(&keys).await? {
+    for key in store.told_messages(&keys).await? {
         let Some(account) = key.account() else { continue };
         let last = told.entry((account.clone(), key.recipient().clone())).or_default();
         *last = key.version().max(*last);

@@ -1,7 +1,6 @@
 //! The outbox: messages frozen when they were written, and what the operator asks about them (DESIGN 6). How they are
 //! delivered is beside it, in `delivery`.
 
-use super::admins::unwished;
 use super::backend::{Tx, in_write};
 use super::digest::{Fact, of};
 use super::ledgers::limit_of;
@@ -35,23 +34,6 @@ pub struct OutboxRecord {
     pub last_error: Option<String>,
     /// Why it is cancelled, where it is; not of what was cancelled before that was recorded.
     pub cancelled_because: Option<CancelledBecause>,
-}
-
-/// What came of an operator's wish about a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// It is so.
-    Done,
-    /// There is no such message.
-    Unknown,
-    /// In this state it cannot be done.
-    Not(OutboxState),
-    /// Its address is on the suppression list, since then.
-    Suppressed(Instant),
-    /// It is so old that its content was dropped.
-    Dropped,
-    /// It goes to somebody who is no admin of the account, or wishes no such mails.
-    Unwished,
 }
 
 /// What there is of a message.
@@ -178,6 +160,29 @@ pub(super) async fn insert(tx: &mut Tx, messages: &[Message]) -> Result<u64> {
     Ok(added.len() as u64)
 }
 
+/// Lets those of `messages` leave that were there already and never left (see [`Store::told_messages`]), as they were worded then; returns
+/// how many these are. An address that is suppressed still is left alone.
+pub(super) async fn offer_again(tx: &mut Tx, messages: &[Message]) -> Result<u64> {
+    let again: Vec<Again<'_>> = messages
+        .iter()
+        .map(|message| Again { wanted: Wanted::of(&message.key), at: message.created_at.micros() })
+        .collect();
+    let done = tx
+        .query(set!(account_id text, key text, at bigint =>
+            "UPDATE outbox SET state = 'pending', due_at = v.at, pending_since = v.at, cancelled_because = NULL
+               FROM v WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND outbox.body_html <> ''
+                AND (outbox.state IN ('failed', 'suppressed')
+                     OR outbox.state = 'cancelled' AND coalesce(outbox.cancelled_because, $2) <> $2)
+                AND NOT EXISTS (SELECT 1 FROM suppressions AS s WHERE lower(s.address) = lower(outbox.recipient))"
+        ))
+        .bind(json(again)?)
+        .bind(CancelledBecause::Operator.as_str())
+        .execute()
+        .await
+        .while_("offering messages again")?;
+    Ok(done.rows_affected())
+}
+
 async fn insert_part(tx: &mut Tx, account: &str, sha256: &str, attachment: &Attachment) -> Result<()> {
     // Where one is there, whoever drops old ones on Postgres waits until it is known that a message has it again.
     const INSERT: Sql = Sql {
@@ -207,6 +212,14 @@ impl<'a> Wanted<'a> {
     pub fn of(key: &'a NoticeKey) -> Wanted<'a> {
         Wanted { account_id: key.account_text(), key: key.to_string() }
     }
+}
+
+/// A message that is to leave from an instant on.
+#[derive(Serialize)]
+struct Again<'a> {
+    #[serde(flatten)]
+    wanted: Wanted<'a>,
+    at: i64,
 }
 
 #[derive(Serialize)]
@@ -271,6 +284,28 @@ impl Store {
                   ORDER BY o.account_id, o.key"
             ))
             .bind(json(wanted)?)
+            .fetch_all()
+            .await
+            .while_("looking for messages")?;
+        rows.iter().map(|row| read_key(row.get(0))).collect()
+    }
+
+    /// Of `keys`, those whose recipients got them, or will as far as it is up to creditd: of the others the message never left, because it
+    /// was refused, or was not wished then. What an operator cancelled is not offered again.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn told_messages(&self, keys: &[NoticeKey]) -> Result<Vec<NoticeKey>> {
+        let wanted: Vec<Wanted<'_>> = keys.iter().map(Wanted::of).collect();
+        let rows = self
+            .query(set!(account_id text, key text =>
+                "SELECT o.key FROM v CROSS JOIN outbox AS o WHERE o.account_id = v.account_id AND o.key = v.key
+                    AND (o.state IN ('pending', 'sent', 'ambiguous')
+                         OR o.state = 'cancelled' AND coalesce(o.cancelled_because, $2) = $2)
+                  ORDER BY o.account_id, o.key"
+            ))
+            .bind(json(wanted)?)
+            .bind(CancelledBecause::Operator.as_str())
             .fetch_all()
             .await
             .while_("looking for messages")?;
@@ -370,85 +405,6 @@ impl Store {
         let parts = read_parts(row.get(1), key)?;
         Ok(Content { is_kept: row.get(0), has_file: parts.iter().any(|part| part.content_id.is_none()) })
     }
-
-    /// Lets a message be delivered, whatever became of it so far, at once and for the full time that messages are tried;
-    /// not what was delivered.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was written then.
-    pub async fn retry_message(&self, key: &NoticeKey, now: Instant) -> Result<Asked> {
-        in_write!(self, "committing a message that is tried again", |tx| {
-            if let Some(since) = suppressed_since(tx, key).await? {
-                return Ok(Asked::Suppressed(since));
-            }
-            if !unwished(tx, std::slice::from_ref(key)).await?.is_empty() {
-                return Ok(match asked(tx, key, false).await? {
-                    Asked::Not(state) if state != OutboxState::Sent => Asked::Unwished,
-                    asked => asked,
-                });
-            }
-            let done = tx
-                .query(
-                    "UPDATE outbox SET state = 'pending', due_at = $3, pending_since = $3, cancelled_because = NULL
-                      WHERE account_id = $1 AND key = $2 AND state <> 'sent' AND body_html <> ''",
-                )
-                .bind(key.account_text().to_owned())
-                .bind(key.to_string())
-                .bind(now.micros())
-                .execute()
-                .await
-                .while_("trying a message again")?;
-            asked(tx, key, done.rows_affected() > 0).await
-        })
-    }
-
-    /// Lets a message not be delivered any more, as the operator said. One that was cancelled stays as it is; one that is just being delivered may have gone, and then says so.
-    ///
-    /// # Errors
-    /// [`StoreError`]; nothing was written then.
-    pub async fn cancel_message(&self, key: &NoticeKey) -> Result<Asked> {
-        in_write!(self, "committing a message that is cancelled", |tx| {
-            let done = tx
-                .query(
-                    "UPDATE outbox SET state = 'cancelled',
-                            cancelled_because = CASE WHEN state = 'cancelled' THEN cancelled_because ELSE $3 END
-                      WHERE account_id = $1 AND key = $2 AND state IN ('pending', 'ambiguous', 'cancelled')",
-                )
-                .bind(key.account_text().to_owned())
-                .bind(key.to_string())
-                .bind(CancelledBecause::Operator.as_str())
-                .execute()
-                .await
-                .while_("cancelling a message")?;
-            asked(tx, key, done.rows_affected() > 0).await
-        })
-    }
-}
-
-async fn suppressed_since(tx: &mut Tx, key: &NoticeKey) -> Result<Option<Instant>> {
-    let rows = tx
-        .query("SELECT since FROM suppressions WHERE lower(address) = lower($1)")
-        .bind(key.recipient().as_str().to_owned())
-        .fetch_all()
-        .await
-        .while_("looking for an address in the suppression list")?;
-    Ok(rows.first().map(|row| Instant::from_micros(row.get(0))))
-}
-
-async fn asked(tx: &mut Tx, key: &NoticeKey, done: bool) -> Result<Asked> {
-    if done {
-        return Ok(Asked::Done);
-    }
-    let rows = tx
-        .query("SELECT state, body_html = '' FROM outbox WHERE account_id = $1 AND key = $2")
-        .bind(key.account_text().to_owned())
-        .bind(key.to_string())
-        .fetch_all()
-        .await
-        .while_("looking for a message")?;
-    let Some(row) = rows.first() else { return Ok(Asked::Unknown) };
-    let state = read_state(row.get(0))?;
-    Ok(if state != OutboxState::Sent && row.get(1) { Asked::Dropped } else { Asked::Not(state) })
 }
 
 /// Reads messages with the content of what is attached to them; what several have, they share.
@@ -488,7 +444,7 @@ pub(super) fn read_key(text: &str) -> Result<NoticeKey> {
     text.parse().map_err(|_| StoreError::Corrupt(format!("message with key {text:?}")))
 }
 
-fn read_state(word: &str) -> Result<OutboxState> {
+pub(super) fn read_state(word: &str) -> Result<OutboxState> {
     OutboxState::from_word(word).ok_or_else(|| StoreError::Corrupt(format!("message in state {word:?}")))
 }
 

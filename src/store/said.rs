@@ -108,7 +108,8 @@ pub(super) async fn mark_closed<'a>(
 }
 
 impl Store {
-    /// Adds messages whose keys are new, with what belongs to them; returns how many messages those were.
+    /// Adds messages whose keys are new, with what belongs to them, and lets those leave that were there and never left; returns how
+    /// many messages those were.
     ///
     /// # Errors
     /// As [`Store::write_messages`]; nothing was written then.
@@ -139,7 +140,10 @@ impl Store {
                         AND statements.closed_by = v.closed_by");
                 tx.query(SQL).bind(json(&compared)?).execute().await.while_("noting which statements were compared")?;
             }
-            if messages.is_empty() { Ok(0) } else { outbox::insert(tx, messages).await }
+            let added = if messages.is_empty() { 0 } else { outbox::insert(tx, messages).await? };
+            // Whoever words them leaves out who was told, so what is there already never left.
+            let again = if added < messages.len() as u64 { outbox::offer_again(tx, messages).await? } else { 0 };
+            Ok(added + again)
         })
     }
 

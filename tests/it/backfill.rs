@@ -6,12 +6,13 @@ use creditd::core::backfill::{Asked, Planned, Reprocess};
 use creditd::core::calendar::{Instant, parse_date};
 use creditd::core::ids::{AccountId, Email};
 use creditd::core::ledger::Usage;
+use creditd::core::outbox::OutboxState;
 use creditd::core::run::{End, Run, RunState};
 use creditd::core::schedule::{Job, Slot};
 use creditd::daemon::{Ran, take_up_lost};
 use creditd::jobs::backfill::{create_backfill, plan_backfill, run_next};
 use creditd::jobs::{Begun, Done, Kit, Retries, begun, lost};
-use creditd::store::{Admin, BackfillState, RunId, StoreError};
+use creditd::store::{Admin, Asked as Answer, BackfillState, OutboxRecord, RunId, StoreError};
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::Arc;
@@ -132,6 +133,43 @@ both_databases! {
             assert_eq!(all.len(), 5);
             assert!(all.contains(&"monthly-statement/acme/2013-01/ann@acme.example/2".to_owned()), "{all:?}");
         }
+    }
+
+    /// What never left told nobody anything: it is offered again, and what is so by then is no correction of it.
+    async fn who_was_sent_nothing_is_not_corrected(sandbox: Sandbox) {
+        let [acme, _] = open_two(&sandbox).await;
+        let wanted = async || run_all(sandbox.at(NOW), &january_to_march(Reprocess::All, true)).await.1;
+        wanted().await;
+        let ann = Admin::with_defaults(Email::new("ann@acme.example").expect("an address"));
+        let end_and_wish_again = async || {
+            for monthly_report in [false, true] {
+                sandbox.store().set_admin(&acme, &Admin { monthly_report, ..ann.clone() }).await.expect("an admin");
+            }
+        };
+        end_and_wish_again().await;
+        let states = async || sandbox.texts("SELECT state FROM outbox WHERE account_id = 'acme' ORDER BY key").await;
+        assert_eq!(states().await, ["cancelled", "cancelled"]);
+        assert_eq!(summaries(&wanted().await)[1], "2013-01@UTC: 1 statement written, 0 there already");
+        assert_eq!(states().await, ["pending", "pending"]);
+        assert_eq!(summaries(&wanted().await)[1], "2013-01@UTC: 0 statements written, 1 there already");
+
+        end_and_wish_again().await;
+        let late = Usage { occurred_at: Some(instant("2013-01-20T12:00:00Z")), ..usage("erase", "late") };
+        sandbox.at(NOW).charge(&acme, &late).await.expect("late usage");
+        assert_eq!(wanted().await[1].1.lines.len(), 1, "what is written, and no change");
+        let all = sandbox.store().messages(Some(&acme), None, 9).await.expect("the outbox");
+        let january: Vec<_> = all.iter().filter(|record| record.message.key.about() == "2013-01").collect();
+        let shown = |record: &&OutboxRecord| (record.state, record.message.key.version(), record.message.subject.clone());
+        let says = |used| format!("{used} AI credits used in January 2013, 1,500 for February (Account acme)");
+        let expected = [(OutboxState::Cancelled, 1, says(7)), (OutboxState::Pending, 2, says(14))];
+        assert_eq!(january.iter().map(shown).collect::<Vec<_>>(), expected);
+        let retried = sandbox.store().retry_message(&january[0].message.key, instant(NOW)).await.expect("an answer");
+        assert_eq!(retried, Answer::Outdated);
+        // An operator's word holds.
+        let key = &january[1].message.key;
+        assert_eq!(sandbox.store().cancel_message(key).await.expect("an answer"), Answer::Done);
+        assert_eq!(summaries(&wanted().await)[1], "2013-01@UTC: 0 statements written, 1 there already");
+        sandbox.assert_verified().await;
     }
 
     /// A slip in a year makes no work: of years before there was anybody, nothing is run.

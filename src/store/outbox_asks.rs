@@ -1,0 +1,128 @@
+//! What an operator asks of a message: that it is sent again, or not at all.
+
+use super::admins::unwished;
+use super::backend::{Tx, in_write};
+use super::outbox::read_state;
+use super::{Result, Store, While};
+use crate::core::calendar::Instant;
+use crate::core::outbox::{CancelledBecause, NoticeKey, NoticeKind, OutboxState};
+
+/// What came of an operator's wish about a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// It is so.
+    Done,
+    /// There is no such message.
+    Unknown,
+    /// In this state it cannot be done.
+    Not(OutboxState),
+    /// Its address is on the suppression list, since then.
+    Suppressed(Instant),
+    /// It is so old that its content was dropped.
+    Dropped,
+    /// It goes to somebody who is no admin of the account, or wishes no such mails.
+    Unwished,
+    /// It is a statement of which there is a later version.
+    Outdated,
+}
+
+impl Store {
+    /// Lets a message be delivered, whatever became of it so far, at once and for the full time that messages are tried;
+    /// not what was delivered.
+    ///
+    /// # Errors
+    /// [`super::StoreError`]; nothing was written then.
+    pub async fn retry_message(&self, key: &NoticeKey, now: Instant) -> Result<Asked> {
+        in_write!(self, "committing a message that is tried again", |tx| {
+            match asked(tx, key, false).await? {
+                Asked::Not(state) if state != OutboxState::Sent => {}
+                asked => return Ok(asked),
+            }
+            if let Some(since) = suppressed_since(tx, key).await? {
+                return Ok(Asked::Suppressed(since));
+            }
+            if !unwished(tx, std::slice::from_ref(key)).await?.is_empty() {
+                return Ok(Asked::Unwished);
+            }
+            if is_outdated(tx, key).await? {
+                return Ok(Asked::Outdated);
+            }
+            let done = tx
+                .query(
+                    "UPDATE outbox SET state = 'pending', due_at = $3, pending_since = $3, cancelled_because = NULL
+                      WHERE account_id = $1 AND key = $2 AND state <> 'sent' AND body_html <> ''",
+                )
+                .bind(key.account_text().to_owned())
+                .bind(key.to_string())
+                .bind(now.micros())
+                .execute()
+                .await
+                .while_("trying a message again")?;
+            asked(tx, key, done.rows_affected() > 0).await
+        })
+    }
+
+    /// Lets a message not be delivered any more, as the operator said. One that was cancelled stays as it is; one that is just being delivered may have gone, and then says so.
+    ///
+    /// # Errors
+    /// [`super::StoreError`]; nothing was written then.
+    pub async fn cancel_message(&self, key: &NoticeKey) -> Result<Asked> {
+        in_write!(self, "committing a message that is cancelled", |tx| {
+            let done = tx
+                .query(
+                    "UPDATE outbox SET state = 'cancelled',
+                            cancelled_because = CASE WHEN state = 'cancelled' THEN cancelled_because ELSE $3 END
+                      WHERE account_id = $1 AND key = $2 AND state IN ('pending', 'ambiguous', 'cancelled')",
+                )
+                .bind(key.account_text().to_owned())
+                .bind(key.to_string())
+                .bind(CancelledBecause::Operator.as_str())
+                .execute()
+                .await
+                .while_("cancelling a message")?;
+            asked(tx, key, done.rows_affected() > 0).await
+        })
+    }
+}
+
+async fn suppressed_since(tx: &mut Tx, key: &NoticeKey) -> Result<Option<Instant>> {
+    let rows = tx
+        .query("SELECT since FROM suppressions WHERE lower(address) = lower($1)")
+        .bind(key.recipient().as_str().to_owned())
+        .fetch_all()
+        .await
+        .while_("looking for an address in the suppression list")?;
+    Ok(rows.first().map(|row| Instant::from_micros(row.get(0))))
+}
+
+/// Whether it is a statement of which there is a later version.
+async fn is_outdated(tx: &mut Tx, key: &NoticeKey) -> Result<bool> {
+    if key.kind() != NoticeKind::MonthlyStatement {
+        return Ok(false);
+    }
+    let later = tx
+        .query("SELECT 1 FROM statements WHERE account_id = $1 AND month = $2 AND version > $3 LIMIT 1")
+        .bind(key.account_text().to_owned())
+        .bind(key.about().to_owned())
+        .bind(i64::from(key.version()))
+        .fetch_all()
+        .await
+        .while_("looking for a later version of a statement")?;
+    Ok(!later.is_empty())
+}
+
+async fn asked(tx: &mut Tx, key: &NoticeKey, done: bool) -> Result<Asked> {
+    if done {
+        return Ok(Asked::Done);
+    }
+    let rows = tx
+        .query("SELECT state, body_html = '' FROM outbox WHERE account_id = $1 AND key = $2")
+        .bind(key.account_text().to_owned())
+        .bind(key.to_string())
+        .fetch_all()
+        .await
+        .while_("looking for a message")?;
+    let Some(row) = rows.first() else { return Ok(Asked::Unknown) };
+    let state = read_state(row.get(0))?;
+    Ok(if state != OutboxState::Sent && row.get(1) { Asked::Dropped } else { Asked::Not(state) })
+}
