@@ -96,9 +96,25 @@ for (const [width, height] of [[1280, 900], [360, 740]]) {
             say("time", "30 September 2026, 12:34 a.m. GMT+13");
             say(".list:not(.jobs) td.figure, .log td.figure", "−999,999,999,999");
             say(".state:not(table .state)", "interrupted");
+            say(".equation td", "−9,999,999,999,999");
+            say(".amount", "9,999,999,999,999");
+            document.querySelectorAll(".equation tbody tr").forEach((one) => one.classList.add("long"));
+            document.querySelectorAll(".amount").forEach((one) => one.classList.add("long"));
           });
           const long = await wider();
           expect(where, long <= 0, `with long words, the page is ${long} px wider than a screen of 320 px`);
+          const broken = await page.evaluate(() => {
+            const text = document.createRange();
+            const boxes = (one) => { text.selectNodeContents(one); return [...text.getClientRects()]; };
+            const sums = [...document.querySelectorAll(".scroll:has(> .equation)")].filter((one) => one.scrollWidth > one.clientWidth);
+            const rows = [...document.querySelectorAll(".equation tbody tr")].filter((row) => {
+              const touches = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom - 1 && b.top < a.bottom - 1;
+              return [...row.querySelectorAll("td")].flatMap(boxes).some((one, at, all) => all.slice(at + 1).some((other) => touches(one, other)));
+            });
+            const amounts = [...document.querySelectorAll(".amount")].filter((one) => boxes(one).length > 1);
+            return [sums.length, rows.length, amounts.length].join();
+          });
+          expect(where, broken === "0,0,0", `sums too wide, rows whose figures meet, totals broken: ${broken}`);
           await page.setViewportSize({ width, height });
           await page.reload();
           if (name === "overview") await page.click("details.help summary");

@@ -3,7 +3,7 @@
 use super::super::visit::AtAccount;
 use super::ask::sentence;
 use super::look::{Shell, Tab, locale_of, page};
-use super::tables::{EquationRow, RowView, Teller, When, action_name, counts_said, equation};
+use super::tables::{EquationRow, RowView, Teller, When, action_name, counts_said, equation, is_long};
 use super::{Pages, Shut};
 use crate::app::{LogAsk, Standing};
 use crate::core::calendar::Instant;
@@ -44,6 +44,8 @@ struct View {
     /// Why there are no credits to use, where the account is not open.
     status: Option<String>,
     total: String,
+    /// The total is so long that a phone has no room for it in its size.
+    is_long: bool,
     free: String,
     /// That the free ones are those of the month alone, where they are: how many those are at its beginning.
     allowance: Option<String>,
@@ -125,9 +127,11 @@ pub(super) async fn overview(State(pages): State<Pages>, at: AtAccount) -> Resul
     let begins = (balance.status == AccountStatus::NotOpened).then(|| balance.opened_at.in_zone(zone).date_naive());
     let closed = status(&standing, locale);
     let counts = month.totals.iter().filter_map(|line| line.counts).next().unwrap_or_default();
+    let total = credits(balance.available.total());
     let view = View {
         banner: banner(&standing, &stops(prices.iter(), app.now()), locale),
-        total: credits(balance.available.total()),
+        is_long: is_long(&total),
+        total,
         free: credits(balance.available.free),
         allowance: (has_allowance && !has_bonuses).then(|| credits(allowance)),
         of_month: has_bonuses.then_some(of_month),

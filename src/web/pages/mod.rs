@@ -132,6 +132,7 @@ pub(super) fn served() -> Vec<Served<Pages>> {
         Served::get("/unsubscribe", Needs::Link, unsubscribe::show),
         Served::post("/unsubscribe", Needs::Link, unsubscribe::end),
         Served::get("/assets/{name}", Needs::Nothing, look::asset),
+        Served::get("/problems", Needs::Nothing, problems::all),
         Served::get("/problems/", Needs::Nothing, problems::all),
         Served::get("/problems/{name}", Needs::Nothing, problems::one),
         Served::get("/accounts/{account}", Needs::Account, account::overview),
@@ -184,6 +185,7 @@ async fn without_query(State((pages, needs)): State<(Pages, Needs)>, request: Re
                 Err(answer) => answer,
             };
         }
+        Needs::Nothing => None,
         Needs::Platform => AtPlatform::from_request_parts(&mut parts, &pages).await.err(),
         _ => AtAccount::from_request_parts(&mut parts, &pages).await.err(),
     };
@@ -196,7 +198,7 @@ pub(super) fn router(state: web::State) -> Router {
     let pages = Pages::new(state);
     let router = served().into_iter().fold(Router::new(), |router, Served { route, by }| {
         // Links of mails open whatever was added to them on their way.
-        let is_strict = matches!(route.needs, Needs::Account | Needs::AccountOrToken(_) | Needs::Platform);
+        let is_strict = !matches!(route.needs, Needs::Visit | Needs::Link);
         let by = if is_strict && !ASKED.contains(&route.path) {
             by.route_layer(from_fn_with_state((pages.clone(), route.needs), without_query))
         } else {

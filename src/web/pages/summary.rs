@@ -35,6 +35,8 @@ struct View {
     presets: Vec<Preset>,
     period: String,
     is_over: bool,
+    /// That the account has none of these days, as it opens later.
+    is_before: bool,
     story: String,
     equation: Vec<EquationRow>,
     counts: String,
@@ -184,6 +186,8 @@ pub(super) async fn show(
         ("by", asked.asked_by.to_string()),
         ("of", asked.of.map_or_else(String::new, |of| of.to_string())),
     ];
+    let opened = calendar.day_of(at.record.account.opened_at);
+    let is_before = through < opened;
     let has_charts = !drawings.is_empty();
     let forms = Format::ALL.iter().filter(|format| **format != Format::Png || has_charts);
     let status = if asked.problems.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
@@ -195,7 +199,8 @@ pub(super) async fn show(
         presets: presets(today, asked.range),
         period: days_in(asked.range, locale),
         is_over: model.is_over,
-        story: story(&model.totals, model.is_over, locale),
+        is_before,
+        story: if is_before { before(opened, today, locale) } else { story(&model.totals, model.is_over, locale) },
         equation: equation(&model.totals, locale, true),
         counts: counts_said(counts, locale),
         charts: drawings,
@@ -235,6 +240,12 @@ pub(super) async fn export(
     let made = tokio::task::spawn_blocking(move || render(&model, format, WIDTH));
     let bytes = made.await.map_err(|error| Shut::Broken(Box::new(error)))??;
     Ok(download(&format!("summary-{}", at.id()), asked.range, format, bytes))
+}
+
+/// When the account opens, of days before.
+fn before(opened: NaiveDate, today: NaiveDate, locale: Locale) -> String {
+    let opens = if opened > today { "opens" } else { "opened" };
+    format!("This account {opens} on {}. There is nothing to tell of days before.", locale.date(opened))
 }
 
 fn uses_of(by: Grouping, of: Breakdown) -> String {

@@ -161,6 +161,11 @@ const fn reason(reason: Reason) -> &'static str {
 /// Characters of figures, three of which have room on a phone beside their name.
 const LONG_FIGURE: usize = 9;
 
+/// Whether a figure has no room on a phone where others have it.
+pub(super) fn is_long(figure: &str) -> bool {
+    figure.chars().count() > LONG_FIGURE
+}
+
 /// A line of the equation of a statement.
 #[derive(Clone, Serialize)]
 pub(super) struct EquationRow {
@@ -193,7 +198,7 @@ pub(super) fn equation_of(free: &Figures, purchased: &Figures, locale: Locale, h
             sign,
             name: column.heading(),
             meaning,
-            is_long: [&free_shown, &purchased_shown, &total].iter().any(|figure| figure.chars().count() > LONG_FIGURE),
+            is_long: [&free_shown, &purchased_shown, &total].iter().any(|figure| is_long(figure)),
             free: free_shown,
             purchased: purchased_shown,
             total,

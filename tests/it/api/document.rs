@@ -29,11 +29,20 @@ async fn problems_have_pages() {
         (page.status, String::from_utf8(page.body).expect("text"))
     };
     let (status, all) = shown("/problems/").await;
+    assert_eq!(shown("/problems").await, (status, all.clone()));
+    for path in ["/problems?x=1", "/problems/?x=1", "/problems/insufficient-credits?x=1"] {
+        let (status, page) = shown(path).await;
+        assert!(
+            status == 400 && page.contains("Nothing can be asked by the name “x” in the address."),
+            "{path}: {page}"
+        );
+    }
+    assert_eq!(shown("/problems/?utm_source=mail").await.0, 200);
     let rows: Vec<&str> = all.split("<th scope=\"row\"><a href=\"").skip(1).collect();
     assert!(
         status == 200
             && rows.len() > 30
-            && all.contains("/problems/insufficient-credits\">insufficient_credits</a></th><td>402</td>"),
+            && all.contains("/problems/insufficient-credits\">insufficient_<wbr>credits</a></th><td>402</td>"),
         "{all}"
     );
     for row in rows {
@@ -46,7 +55,7 @@ async fn problems_have_pages() {
             meaning,
             "<html lang=\"en\">",
             "<main ",
-            &format!("<title>The problem {code}</title>"),
+            &format!("<title>The problem {}</title>", code.replace("<wbr>", "")),
         ] {
             assert!(page.contains(says), "{says}: {page}");
         }

@@ -72,6 +72,31 @@ both_databases! {
         site.close().await;
     }
 
+    /// Of an account that opens later, and of days before one opened, it is said when it opens.
+    async fn an_account_that_opens_later_says_when(sandbox: Sandbox) {
+        let app = world(&sandbox).await;
+        sandbox.open_account("later", "UTC", "2013-05-10").await;
+        let ops = cookie(&app, OPERATOR).await;
+        let site = Site::open(app).await;
+        let page = site.get("/accounts/later", &ops).await;
+        assert!(page.status == 200 && page.body.contains(">The first month begins on 10 May 2013</h2>"), "{}", page.body);
+        for (path, says, heading) in [
+            ("/accounts/later/summary", "This account opens on 10 May 2013.", "March 2013"),
+            ("/accounts/acme/summary?from=2012-12-01&through=2012-12-31", "This account opened on 1 January 2013.", "December 2012"),
+        ] {
+            let page = site.get(path, &ops).await;
+            let told = format!("<h2 id=\"period\">{heading}</h2>");
+            for part in [says, &told] {
+                assert!(page.status == 200 && page.body.contains(part), "{part}: {}", page.body);
+            }
+            assert!(!page.body.contains("0 credits") && !page.body.contains("class=\"equation\""), "{}", page.body);
+        }
+        // The day on which it opens is one of its own.
+        let page = site.get("/accounts/acme/summary?from=2012-12-01&through=2013-01-01", &ops).await;
+        assert!(page.body.contains("1,500 credits remained at the end"), "{}", page.body);
+        site.close().await;
+    }
+
     async fn nobody_is_promised_free_credits_that_do_not_come(sandbox: Sandbox) {
         let app = world(&sandbox).await;
         let ann = cookie(&app, admin_of("acme", "ann@acme.example")).await;
