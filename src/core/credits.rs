@@ -1,5 +1,6 @@
 //! Credits: whole numbers with checked arithmetic. No float and no silent overflow anywhere in the ledger.
 
+use crate::core::counting::grouped;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -12,7 +13,7 @@ pub struct Credits(i64);
 
 /// A sum left the range that creditd handles (`±Credits::LIMIT`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the amount of credits is beyond ±{}", Credits::LIMIT.get())]
+#[error("the amount of credits is beyond ±{}", grouped(Credits::LIMIT.get()))]
 pub struct Overflow;
 
 impl Credits {

@@ -7,6 +7,7 @@ mod api;
 mod bearer;
 mod health;
 mod listener;
+mod media;
 mod metrics;
 mod pages;
 mod problem;

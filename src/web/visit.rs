@@ -6,6 +6,7 @@
 
 use super::Peer;
 use super::bearer::{Caller, caller};
+use super::media::media_type;
 use super::pages::{Pages, Shut};
 use super::problem::Problem;
 use crate::app::AppError;
@@ -295,6 +296,7 @@ async fn fields(request: Request) -> Result<BTreeMap<String, String>, Shut> {
     if request.method() != Method::POST {
         return Err(Shut::Form);
     }
+    media_type(request.headers())?;
     let form: Result<Form<Vec<(String, String)>>, _> = request.extract().await;
     let Form(pairs) = form.map_err(|rejection| match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Shut::LongForm,

@@ -233,9 +233,9 @@ async fn a_bad_row_is_told_with_its_place_and_nothing_of_its_file_is_kept() {
     file.csv:3: has 8 columns, the header has 7
     file.csv:3: has 1 column, the header has 7
     file.csv:2: column 6 (comment): is not UTF-8 text
-    file.csv:3: column 3 (packs): bad_quantity: account acme: the number of packs must be 1 to 100000, not -1
-    file.csv:3: column 3 (packs): bad_quantity: account acme: the number of packs must be 1 to 100000, not 0
-    file.csv:3: column 3 (packs): bad_quantity: account acme: the number of packs must be 1 to 100000, not 100001
+    file.csv:3: column 3 (packs): bad_quantity: account acme: the number of packs must be 1 to 100,000, not -1
+    file.csv:3: column 3 (packs): bad_quantity: account acme: the number of packs must be 1 to 100,000, not 0
+    file.csv:3: column 3 (packs): bad_quantity: account acme: the number of packs must be 1 to 100,000, not 100,001
     file.csv:3: column 3 (packs): 9,223,372,036,854,775,807 packs cost more than can be counted
     file.csv:3: column 3 (packs): must be a whole number, not "9223372036854775808"
     file.csv:3: column 3 (packs): must be a whole number, not "1.5"

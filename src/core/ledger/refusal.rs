@@ -60,7 +60,7 @@ pub enum Refusal {
         at: Instant,
     },
     /// A count outside its bounds.
-    #[error("bad_quantity: account {account}: {what} must be 1 to {max}, not {given}")]
+    #[error("bad_quantity: account {account}: {what} must be 1 to {}, not {}", grouped(*max), grouped(*given))]
     Quantity {
         /// Which account.
         account: AccountId,

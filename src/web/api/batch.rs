@@ -3,6 +3,7 @@
 use super::answers;
 use super::calls::{ChargeAsked, make};
 use super::input::{Asked, Object, body, item};
+use crate::core::counting::grouped;
 use crate::core::ids::{AccountId, Key};
 use crate::core::ledger::Call;
 use crate::web::State;
@@ -109,8 +110,12 @@ pub(super) async fn charges(
 ) -> Result<Json<BatchAnswer>, Problem> {
     let BatchAsked { charges } = body(request, BATCH_BYTES_MAX).await?;
     if charges.len() > ITEMS_MAX {
-        return Err(Problem::invalid(format!("charges: at most {ITEMS_MAX} are taken at once, not {}", charges.len()))
-            .at(["charges"]));
+        return Err(Problem::invalid(format!(
+            "charges: at most {} are taken at once, not {}",
+            grouped(ITEMS_MAX as u64),
+            grouped(charges.len() as u64)
+        ))
+        .at(["charges"]));
     }
     let one = async |at: usize, text: Box<RawValue>| {
         let place = ["charges".to_owned(), at.to_string()];

@@ -5,6 +5,7 @@ use super::input::{self, Asked, body, call_key, comment};
 use crate::app::{Answer, AppError};
 use crate::config::AMOUNT_MAX;
 use crate::core::calendar::Instant;
+use crate::core::counting::grouped;
 use crate::core::credits::Credits;
 use crate::core::ids::{AccountId, ActionCode, Key, Reference, UserId};
 use crate::core::ledger::{self, Call, HOLD_TTL_SECONDS, Refusal, Usage};
@@ -207,7 +208,8 @@ impl Asked for PurchaseAsked {
 fn credits(asked: Option<i64>) -> Result<Option<Credits>, Problem> {
     match asked {
         Some(credits) if !(0..=AMOUNT_MAX).contains(&credits) => {
-            Err(Problem::invalid(format!("credits: a whole number from 0 to {AMOUNT_MAX} is expected, not {credits}"))
+            let (max, credits) = (grouped(AMOUNT_MAX), grouped(credits));
+            Err(Problem::invalid(format!("credits: a whole number from 0 to {max} is expected, not {credits}"))
                 .at(["credits"]))
         }
         asked => Ok(asked.map(Credits::new)),

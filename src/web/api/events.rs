@@ -7,12 +7,14 @@
 use super::answers;
 use super::batch::{BATCH_BYTES_MAX, BatchAnswer, ITEMS_MAX, ItemAnswer, charge_one};
 use super::calls::{ChargeAsked, Ended, called};
-use super::input::{Asked, JSON, Object, bytes, essence, item, json, media_type, object, unsupported};
+use super::input::{Asked, JSON, Object, bytes, item, json, media_type, object, unsupported};
 use crate::core::calendar::Instant;
+use crate::core::counting::grouped;
 use crate::core::ids::{AccountId, ActionCode, Key, UserId};
 use crate::core::ledger::Call;
 use crate::web::State;
 use crate::web::bearer::Caller;
+use crate::web::media::essence;
 use crate::web::problem::{Problem, internal};
 use axum::extract::{self, Request};
 use axum::http::HeaderMap;
@@ -126,8 +128,9 @@ impl Event {
         for (name, text) in [("source", &source), ("id", &id)] {
             if text.is_empty() || text.len() > NAME_LEN_MAX {
                 return Err(Problem::invalid(format!(
-                    "{name}: 1 to {NAME_LEN_MAX} bytes are expected, not {}",
-                    text.len()
+                    "{name}: 1 to {} bytes are expected, not {}",
+                    grouped(NAME_LEN_MAX as u64),
+                    grouped(text.len() as u64)
                 ))
                 .at([name]));
             }
@@ -193,7 +196,11 @@ async fn single(state: &State, (account, call): (AccountId, Call)) -> Result<Res
 async fn many(state: &State, caller: &Caller, body: &[u8]) -> Result<Response, Problem> {
     let events: Vec<Box<RawValue>> = json(body)?;
     if events.len() > ITEMS_MAX {
-        return Err(Problem::invalid(format!("at most {ITEMS_MAX} events are taken at once, not {}", events.len())));
+        return Err(Problem::invalid(format!(
+            "at most {} events are taken at once, not {}",
+            grouped(ITEMS_MAX as u64),
+            grouped(events.len() as u64)
+        )));
     }
     let one = async |at: usize, event: Box<RawValue>| {
         let read = item::<Event>("the event", event.get().as_bytes()).and_then(|event| event.call(caller));

@@ -1,8 +1,10 @@
 //! What programs send: bodies, queries and keys, read once, at the edge. Everything that cannot be understood is refused with
 //! the name of what it is about, and with what was probably meant.
 
+use crate::core::counting::grouped;
 use crate::core::ids::{Key, clean_text};
 use crate::core::near::nearest;
+use crate::web::media;
 use crate::web::problem::{Fault, Problem};
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::{Query, Request};
@@ -12,6 +14,7 @@ use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_path_to_error::Segment;
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::marker::PhantomData;
 use std::str::FromStr;
@@ -44,27 +47,9 @@ pub(super) fn key<T: FromStr<Err: Display>>(headers: &HeaderMap) -> Result<T, Pr
     text.parse().map_err(|error| bad(&error))
 }
 
-/// The media type of a body, without its parameters, in lower case. One that says that its letters are written otherwise than they are
-/// read is refused.
+/// The media type of a body, without its parameters, in lower case.
 pub(super) fn media_type(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(text) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return Ok(None) };
-    let params = text.split(';').skip(1).filter_map(|param| param.split_once('='));
-    let charsets = params.filter(|(name, _)| name.trim().eq_ignore_ascii_case("charset"));
-    let mut charsets = charsets.map(|(_, charset)| charset.trim().trim_matches('"'));
-    // ASCII is UTF-8.
-    let is_read = |charset: &str| ["utf-8", "us-ascii"].iter().any(|read| read.eq_ignore_ascii_case(charset));
-    match charsets.find(|charset| !is_read(charset)) {
-        Some(other) => {
-            let what = format!("the body has the charset {:?}; send it in UTF-8", cut(other));
-            Err(Problem::new(Fault::UnsupportedMediaType, what))
-        }
-        None => Ok(Some(essence(text))),
-    }
-}
-
-/// A media type without its parameters, in lower case.
-pub(super) fn essence(media_type: &str) -> String {
-    media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    media::media_type(headers).map_err(|error| Problem::new(Fault::UnsupportedMediaType, error.to_string()))
 }
 
 /// What stands in bodies as an object.
@@ -127,8 +112,12 @@ pub(super) fn unsupported(found: Option<&str>, taken: &[&str]) -> Problem {
 
 /// A body of at most so many bytes.
 pub(super) async fn bytes(body: Body, bytes_max: usize) -> Result<Bytes, Problem> {
-    let too_large =
-        || Problem::new(Fault::TooLarge, format!("the body has more than the {bytes_max} bytes that are taken"));
+    let too_large = || {
+        Problem::new(
+            Fault::TooLarge,
+            format!("the body has more than the {} bytes that are taken", grouped(bytes_max as u64)),
+        )
+    };
     if body.size_hint().lower() > bytes_max as u64 {
         return Err(too_large());
     }
@@ -245,21 +234,23 @@ impl Params {
         let Some(text) = self.text("limit")? else { return Ok(usual) };
         match text.parse() {
             Ok(limit) if (1..=max).contains(&limit) => Ok(limit),
-            _ => Err(Problem::invalid(format!("limit: a number from 1 to {max} is expected, not {:?}", cut(&text)))),
+            _ => {
+                let max = grouped(max as u64);
+                Err(Problem::invalid(format!("limit: a number from 1 to {max} is expected, not {:?}", cut(&text))))
+            }
         }
     }
 
-    /// Nothing may be there, where the body says what is asked for.
-    pub(super) fn none_of(self, is_field: impl Fn(&str) -> bool) -> Result<(), Problem> {
-        match self.left.first() {
-            Some((name, _)) if is_field(name) => {
-                let name = cut(name);
-                Err(Problem::invalid(format!(
-                    "there is no parameter {name:?}, and there are none here; {name} belongs into the body"
-                )))
-            }
-            _ => self.finish(),
-        }
+    /// Nothing may be there, where the body says what is asked for, by these fields.
+    pub(super) fn none_of(self, fields: impl FnOnce() -> BTreeSet<String>) -> Result<(), Problem> {
+        let Some((name, _)) = self.left.first() else { return Ok(()) };
+        let fields = fields();
+        let hint = match nearest(name, fields.iter().map(String::as_str)) {
+            Some(field) if field == name => format!("{field} belongs in the body"),
+            Some(field) => format!("did you mean {field}, which belongs in the body?"),
+            None => return self.finish(),
+        };
+        Err(Problem::invalid(format!("there is no parameter {:?}, and there are none here; {hint}", cut(name))))
     }
 
     /// Nothing may be left.
@@ -388,7 +379,7 @@ mod tests {
         assert_eq!(misspelt.text("user").expect("none"), None);
         insta::assert_snapshot!(said(misspelt.finish()), @r#"there is no parameter "usr"; did you mean user?"#);
         insta::assert_snapshot!(said(params("x=1").finish()), @r#"there is no parameter "x"; there are none here"#);
-        insta::assert_snapshot!(said(params("limit=0").limit(50, 1_000)), @r#"limit: a number from 1 to 1000 is expected, not "0""#);
+        insta::assert_snapshot!(said(params("limit=0").limit(50, 1_000)), @r#"limit: a number from 1 to 1,000 is expected, not "0""#);
         assert_eq!(params("user=%41+b").text("user").expect("one").as_deref(), Some("A b"));
     }
 

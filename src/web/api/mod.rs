@@ -16,7 +16,7 @@ use super::{Needs, Route, Served, State};
 use crate::core::access::Scope;
 use axum::Router;
 use axum::extract::{self, Request};
-use axum::http::header;
+use axum::http::{Uri, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use std::collections::BTreeSet;
@@ -63,28 +63,26 @@ pub(super) fn router(state: &State) -> Router<State> {
 
 /// Lets through what asks nothing by its query: what stands there would be passed over, and `dry_run` would charge.
 async fn without_query(extract::State(route): extract::State<Route>, request: Request, next: Next) -> Response {
-    match input::Params::of(request.uri()).and_then(|params| params.none_of(|name| is_field(route.path, name))) {
+    match input::Params::of(request.uri()).and_then(|params| params.none_of(|| fields(route.path))) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
 }
 
-/// Whether the body of the call at `path` has a field of this name, in whatever it holds.
-fn is_field(path: &str, name: &str) -> bool {
+/// The fields that the body of the call at `path` has, in whatever it holds.
+fn fields(path: &str) -> BTreeSet<String> {
     let document = serde_json::to_value(Document::openapi()).unwrap_or_default();
     let mut left = vec![&document["paths"][path]["post"]["requestBody"]];
-    let mut seen = BTreeSet::new();
+    let (mut fields, mut seen) = (BTreeSet::new(), BTreeSet::new());
     while let Some(value) = left.pop() {
-        if value["properties"].get(name).is_some() {
-            return true;
-        }
+        fields.extend(value["properties"].as_object().into_iter().flat_map(serde_json::Map::keys).cloned());
         let schema =
             value["$ref"].as_str().and_then(|found| found.strip_prefix('#')).filter(|found| seen.insert(*found));
         left.extend(schema.and_then(|schema| document.pointer(schema)));
         left.extend(value.as_object().into_iter().flat_map(serde_json::Map::values));
         left.extend(value.as_array().into_iter().flatten());
     }
-    false
+    fields
 }
 
 /// The document of the API, as JSON with line ends: the same for every process of this version.
@@ -96,8 +94,9 @@ pub fn document() -> String {
     text
 }
 
-async fn openapi() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, input::JSON)], document())
+async fn openapi(uri: Uri) -> Result<impl IntoResponse, Problem> {
+    input::Params::of(&uri)?.finish()?;
+    Ok(([(header::CONTENT_TYPE, input::JSON)], document()))
 }
 
 #[derive(OpenApi)]

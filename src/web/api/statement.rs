@@ -3,6 +3,7 @@
 use super::input::{JSON, Params, cut, matches_etag, prefers};
 use super::reads::record;
 use crate::core::calendar::{Instant, Month, next_day};
+use crate::core::counting::grouped;
 use crate::core::ids::AccountId;
 use crate::core::statement::{Breakdown, DateRange, Grouping, LocalTime, ReportModel, ReportSpec, Scope};
 use crate::report::{Format, make, render};
@@ -97,7 +98,7 @@ pub(super) async fn statement(
     if range.days() > DAYS_MAX {
         return Err(Problem::new(
             Fault::TooMuch,
-            format!("a statement has at most {DAYS_MAX} days here, not {}", range.days()),
+            format!("a statement has at most {DAYS_MAX} days here, not {}", grouped(range.days())),
         ));
     }
     if range.instants_in(&calendar).0 > read_at {

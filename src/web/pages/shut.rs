@@ -1,5 +1,6 @@
 //! Why a page is not shown, and the page that says so.
 
+use super::ask::sentence;
 use crate::app::AppError;
 use crate::core::causes::with_causes;
 use crate::core::visit::BadVisit;
@@ -7,6 +8,7 @@ use crate::jobs::JobError;
 use crate::report::RenderError;
 use crate::store::StoreError;
 use crate::web::Late;
+use crate::web::media::BadMedia;
 use crate::web::problem::AGAIN_AFTER_SECONDS;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -77,6 +79,12 @@ impl From<AppError> for Shut {
             AppError::Store(error) => Shut::from(error),
             error => Shut::Broken(Box::new(error)),
         }
+    }
+}
+
+impl From<BadMedia> for Shut {
+    fn from(error: BadMedia) -> Shut {
+        Shut::Filled(format!("{}.", sentence(&error.to_string())))
     }
 }
 

@@ -125,9 +125,9 @@ both_databases! {
         let refunded = api.post("/v1/accounts/acme/charges/c1/refund", "r1", json!({"credits": 4, "comment": "blurred"})).await.ok();
         assert_eq!((&refunded["credits"], &refunded["charge"], &refunded["available"]), (&json!(4), &json!("c1"), &json!(1494)));
         api.post("/v1/accounts/acme/charges/c1/refund", "r2", json!({"credits": 7})).await.problem(409, "exceeds_refundable");
-        for credits in [-1, 0, 1_000_000_001] {
+        for (credits, said) in [(-1, "-1"), (0, "0"), (1_000_000_001, "1,000,000,001")] {
             let told = api.post("/v1/accounts/acme/charges/c1/refund", "r2", json!({"credits": credits})).await.problem(400, "bad_quantity");
-            assert_eq!(told["detail"], format!("bad_quantity: account acme: the credits to refund must be 1 to 1000000000, not {credits}"));
+            assert_eq!(told["detail"], format!("bad_quantity: account acme: the credits to refund must be 1 to 1,000,000,000, not {said}"));
         }
         api.post("/v1/accounts/acme/charges/c9/refund", "r3", json!({})).await.problem(404, "unknown_charge");
         let bought = api.post("/v1/accounts/acme/purchases", "inv-1", json!({"packs": 2})).await.ok();
@@ -206,6 +206,8 @@ async fn what_cannot_be_understood_is_told_what_about_it() {
         (&[KEY], b"{\"action\":\"erase\"}"),
         (&[KEY, ("content-type", "text/plain")], b"{\"action\":\"erase\"}"),
         (&[KEY, ("content-type", "application/json; charset=utf-16")], b"{\"action\":\"erase\"}"),
+        (&[KEY, ("content-type", "application/json; charset")], b"{\"action\":\"erase\"}"),
+        (&[JSON, KEY, ("content-type", "application/json; charset=utf-16")], b"{\"action\":\"erase\"}"),
         (&[JSON, KEY], b""),
         (&[JSON, KEY], b"{\"action\":\"erase\",\"quantty\":1}"),
         (&[JSON, KEY], b"{\"action\":\"erase\",\"quantity\":0}"),
@@ -229,9 +231,11 @@ async fn what_cannot_be_understood_is_told_what_about_it() {
     415 the body has no Content-Type; send application/json
     415 the body is "text/plain"; send application/json
     415 the body has the charset "utf-16"; send it in UTF-8
+    415 the Content-Type "application/json; charset" cannot be read; a right one is "application/json; charset=utf-8"
+    415 the header Content-Type is there twice; a body is of one type
     400 the body: EOF while parsing a value at line 1 column 0
     400 quantty: unknown field `quantty`, expected one of `action`, `user`, `quantity`, `comment`, `occurred_at`, `status`, `post_to_open`, `dry_run` at line 1 column 27; did you mean `quantity`?
-    400 bad_quantity: account acme: the quantity must be 1 to 1000000, not 0
+    400 bad_quantity: account acme: the quantity must be 1 to 1,000,000, not 0
     400 quantity: invalid type: string "1", expected i64 at line 1 column 32
     400 action: the action code has the character ' '; allowed are letters, digits, '-', '_' and '.' at line 1 column 16
     400 comment: the comment has the character '\u{7}'; allowed are all but control characters

@@ -14,8 +14,10 @@ async fn the_document_that_is_committed_is_that_of_the_code() {
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(committed == creditd::web::document(), "write it anew: creditd openapi > docs/openapi.json");
     let sandbox = Sandbox::new().await;
-    let served = acme(&sandbox).await.get("/v1/openapi.json").await;
+    let api = acme(&sandbox).await;
+    let served = api.get("/v1/openapi.json").await;
     assert_eq!((served.status, served.body), (200, committed.into_bytes()));
+    api.get("/v1/openapi.json?version=3").await.problem(400, "invalid_request");
 }
 
 /// The address of every problem is a page, which says what the list of all says.
@@ -82,7 +84,7 @@ async fn no_call_takes_anything_from_its_query() {
         nobody.problem(401, "unauthorized");
     }
     insta::assert_snapshot!(told.join("\n"), @r#"
-    /v1/accounts/acme/charges: there is no parameter "dry_run", and there are none here; dry_run belongs into the body
+    /v1/accounts/acme/charges: there is no parameter "dry_run", and there are none here; dry_run belongs in the body
     /v1/accounts/acme/charges: there is no parameter "utm_source"; there are none here
     /v1/accounts/acme/charges/k/refund: there is no parameter "dry_run"; there are none here
     /v1/accounts/acme/charges/k/refund: there is no parameter "utm_source"; there are none here
@@ -94,17 +96,21 @@ async fn no_call_takes_anything_from_its_query() {
     /v1/accounts/acme/holds/k/void: there is no parameter "utm_source"; there are none here
     /v1/accounts/acme/purchases: there is no parameter "dry_run"; there are none here
     /v1/accounts/acme/purchases: there is no parameter "utm_source"; there are none here
-    /v1/charges: there is no parameter "dry_run", and there are none here; dry_run belongs into the body
+    /v1/charges: there is no parameter "dry_run", and there are none here; dry_run belongs in the body
     /v1/charges: there is no parameter "utm_source"; there are none here
     /v1/events: there is no parameter "dry_run"; there are none here
     /v1/events: there is no parameter "utm_source"; there are none here
     "#);
-    let nested =
-        api.post("/v1/events?quantity=2", "k", json!({"action": "erase"})).await.problem(400, "invalid_request");
-    assert!(
-        nested["detail"].as_str().is_some_and(|detail| detail.ends_with("quantity belongs into the body")),
-        "{nested}"
-    );
+    for (asked, says) in [
+        ("events?quantity=2", "quantity belongs in the body"),
+        ("accounts/acme/charges?Dry_Run=1", "did you mean dry_run, which belongs in the body?"),
+        ("accounts/acme/charges?dry-run=1", "did you mean dry_run, which belongs in the body?"),
+        ("accounts/acme/purchases?pack=1", "did you mean packs, which belongs in the body?"),
+    ] {
+        let problem = api.post(&format!("/v1/{asked}"), "k", json!({"action": "erase"})).await;
+        let problem = problem.problem(400, "invalid_request");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.ends_with(says)), "{asked}: {problem}");
+    }
     assert_eq!(sandbox.store().count_transactions().await.expect("a count"), before);
     assert_eq!(api.post("/v1/accounts/acme/charges?", "k", json!({"action": "erase"})).await.status, 200);
 }

@@ -96,8 +96,8 @@ async fn an_event_that_is_none_is_told_what_it_lacks() {
     insta::assert_snapshot!(said.join("\n"), @r#"
     specversion: "1.0" is expected, not "0.3"
     type: "creditd.usage" is expected, not "com.example.usage"
-    source: 1 to 2000 bytes are expected, not 0
-    id: 1 to 2000 bytes are expected, not 2001
+    source: 1 to 2,000 bytes are expected, not 0
+    id: 1 to 2,000 bytes are expected, not 2,001
     subject: the account id has the character ' '; allowed are letters, digits, '-', '_' and '.' at line 1 column 117
     subject: the account is expected, as the token is of none
     time: "noon" is not an instant such as 2026-03-01T00:00:00Z at line 1 column 132
