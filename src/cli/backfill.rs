@@ -160,7 +160,7 @@ impl Create {
             return show_plan(context, &planned);
         }
         if planned.is_empty() {
-            context.say("Nothing is to be done: no account was there yet.");
+            context.say("Nothing is to be done: none of the accounts was there yet.");
             return Ok(());
         }
         let to_run = planned.iter().filter(|planned| planned.decision == Decision::Run).count();

@@ -269,10 +269,7 @@ pub async fn run(
                 },
             };
             // It is closed for order's sake: a database that does not answer keeps nobody who was told to end.
-            tokio::select! {
-                () = context.close() => {}
-                () = overtime(&stop, CLOSE_MAX) => {}
-            }
+            let _ = done_or_left(context.close(), &stop, Some(CLOSE_MAX)).await;
             done
         }
         Err(failure) => Err(failure),

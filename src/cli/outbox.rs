@@ -4,10 +4,11 @@ use super::account::find;
 use super::exit::{Exit, Failure};
 use super::output::{Cell, Column};
 use super::{Context, args};
+use crate::core::calendar::Month;
 use crate::core::counting::counted;
 use crate::core::ids::AccountId;
 use crate::core::outbox::{Attachment, BadNoticeKey, CancelledBecause, NoticeKey, NoticeKind, OutboxState};
-use crate::store::{Asked, OutboxRecord};
+use crate::store::{Answered, OutboxRecord};
 use std::str::FromStr;
 
 /// Messages to admins and operators, and what became of them
@@ -109,7 +110,7 @@ fn unknown(name: &str) -> Failure {
 
 async fn show(context: &Context, key: &NoticeKey) -> Result<(), Failure> {
     let app = context.app().await?;
-    let Some(record) = app.store.message(key).await? else { return Err(refused(key, Asked::Unknown, "")) };
+    let Some(record) = app.store.message(key).await? else { return Err(refused(key, Answered::Unknown, "")) };
     let mut fields: Vec<(&'static str, Cell)> = vec![("key", key.to_string().as_str().into())];
     let columns = COLUMNS.iter().chain(&MORE_COLUMNS[1..]).map(|column| column.name);
     fields.extend(columns.zip(cells(&record).into_iter().chain(more_cells(&record).into_iter().skip(1))));
@@ -137,7 +138,7 @@ async fn retry(context: &Context, keys: &[NoticeKey]) -> Result<(), Failure> {
     let app = context.app().await?;
     for key in keys {
         match app.store.retry_message(key, app.now()).await? {
-            Asked::Done => {}
+            Answered::Done => {}
             asked => return Err(refused(key, asked, "sent again")),
         }
     }
@@ -149,7 +150,7 @@ async fn cancel(context: &Context, keys: &[NoticeKey]) -> Result<(), Failure> {
     let app = context.app().await?;
     for key in keys {
         match app.store.cancel_message(key).await? {
-            Asked::Done => {}
+            Answered::Done => {}
             asked => return Err(refused(key, asked, "cancelled")),
         }
     }
@@ -161,28 +162,36 @@ async fn cancel(context: &Context, keys: &[NoticeKey]) -> Result<(), Failure> {
 }
 
 /// Why a wish about a message cannot be had. What was done for messages before it stays done.
-fn refused(key: &NoticeKey, asked: Asked, done: &str) -> Failure {
+fn refused(key: &NoticeKey, asked: Answered, done: &str) -> Failure {
     let name = key.name();
     let why = match asked {
-        Asked::Unknown | Asked::Done => return unknown(&name),
-        Asked::Not(state) => format!("the message {name} is {state}, so it cannot be {done}"),
-        Asked::Suppressed(since) => format!(
+        Answered::Unknown | Answered::Done => return unknown(&name),
+        Answered::Not(state) => format!("the message {name} is {state}, so it cannot be {done}"),
+        Answered::Suppressed(since) => format!(
             "the message {name} goes to an address that is suppressed since {since}; `creditd suppressions list` says why, and \
              `creditd suppressions remove` lets it be mailed again"
         ),
-        Asked::Unwished => format!(
+        Answered::Unwished => format!(
             "the message {name} goes to somebody who is no admin of the account any more, or wishes no such mails; `creditd admin list` \
              says who does, and `creditd admin set` changes that"
         ),
-        Asked::Outdated => format!(
-            "the message {name} is a statement of which there is a later version, so it is not sent any more; `creditd outbox list` shows who \
-             got that, and `creditd backfill create --job monthly-report --reprocess all --email` writes it to whoever was sent nothing"
+        Answered::Outdated => format!(
+            "the message {name} is a statement of which there is a later version, so it is not sent any more; `{}` writes what is so now to \
+             whoever was sent nothing",
+            reporting_anew(key)
         ),
-        Asked::Dropped => {
+        Answered::Dropped => {
             format!("the content of the message {name} was dropped (keep_days in [mail]), so it cannot be {done}")
         }
     };
     Failure::message(Exit::Refused, why)
+}
+
+/// What to type so that whoever was sent nothing of the month of a statement is.
+fn reporting_anew(key: &NoticeKey) -> String {
+    let months = key.about().parse().map(|month: Month| format!(" --from {month} --to {}", month.next()));
+    let (months, account) = (months.unwrap_or_default(), key.account_text());
+    format!("creditd backfill create --job monthly-report{months} --account {account} --reprocess all --email")
 }
 
 /// List messages, newest first

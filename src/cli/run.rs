@@ -2,7 +2,7 @@
 
 use super::Context;
 use super::exit::{Exit, Failure, OrExit};
-use super::jobs::{held, missed};
+use super::jobs::{held, missed, say_bad_clock};
 use super::output::{Cell, Column};
 use crate::app::App;
 use crate::config::schedules;
@@ -49,6 +49,9 @@ impl Run {
             && let Some(bad) = app.bad_clock().await?
         {
             return Err(Failure::message(Exit::Refused, format!("{}: {bad}", self.job)));
+        }
+        if self.dry_run {
+            say_bad_clock(context, app).await?;
         }
         // Periods whose run was begun and is not over: because its process died, or because it failed and is tried again.
         let begun = begun(app, Retries::AtOnce).await?;
@@ -185,8 +188,11 @@ impl Run {
         let due = plan_due(&kit.app, schedule).await?;
         if due.capped > 0 {
             let (are, at_once) = (counted_are((due.slots.len() + due.capped) as u64, "slot"), due.slots.len());
-            let rest = "this command, run again, or `creditd serve` runs the others";
-            context.say(format!("{}: {are} due, of which the oldest {at_once} are run now; {rest}", self.job));
+            let (done, rest) = match self.dry_run {
+                true => ("shown", ""),
+                false => ("run now", "; this command, run again, or `creditd serve` runs the others"),
+            };
+            context.say(format!("{}: {are} due, of which the oldest {at_once} are {done}{rest}", self.job));
         }
         if let Some(missed) = missed(schedule, &due) {
             context.say(missed);

@@ -4,10 +4,10 @@
 use super::calendar::{Instant, Month, next_day};
 use super::ids::AccountId;
 use super::run::RunState;
-use super::schedule::{Covers, Job, Slot, ZoneInUse};
+use super::schedule::{Covers, Job, Slot};
 use super::transaction::words;
 use chrono::{Datelike, NaiveDate};
-use chrono_tz::TZ_VARIANTS;
+use chrono_tz::{TZ_VARIANTS, Tz};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -125,14 +125,14 @@ pub struct Planned {
     pub decision: Decision,
 }
 
-/// Every slot that `asked` is about in `zones` since they are in use, in the order in which they are run, and what is done about each
-/// at `now`, given the runs that there were.
+/// Every slot that `asked` is about in `zones`, each from its first month on, in the order in which they are run, and what is done
+/// about each at `now`, given the runs that there were.
 ///
 /// # Errors
 /// [`BadBackfill`].
 pub fn plan(
     asked: &Asked,
-    zones: &[ZoneInUse],
+    zones: &[(Tz, Month)],
     states: &BTreeMap<Slot, RunState>,
     now: Instant,
 ) -> Result<Vec<Planned>, BadBackfill> {
@@ -149,14 +149,14 @@ pub fn plan(
         return Err(BadBackfill::NotMonths { job, from, to, first: Month::of(from), behind });
     }
     let mut slots = Vec::new();
-    // Before the first zone was used there is nothing to be run, however long ago --from is.
-    let first = zones.iter().map(|zone| zone.first_day(job.covers())).min().unwrap_or(to);
+    // Before the first month of all there is nothing to be run, however long ago --from is.
+    let first = zones.iter().map(|(_, first)| first.first_day()).min().unwrap_or(to);
     let mut day = from.max(first);
     while day < to {
-        let in_use = zones.iter().filter(|zone| zone.first_day(job.covers()) <= day);
-        slots.extend(in_use.map(|zone| match job.covers() {
-            Covers::Month => Slot::Month(Month::of(day), zone.zone),
-            Covers::Day | Covers::Tick => Slot::Day(day, zone.zone),
+        let there = zones.iter().filter(|(_, first)| first.first_day() <= day);
+        slots.extend(there.map(|(zone, _)| match job.covers() {
+            Covers::Month => Slot::Month(Month::of(day), *zone),
+            Covers::Day | Covers::Tick => Slot::Day(day, *zone),
         }));
         if slots.len() > SLOTS_MAX {
             return Err(BadBackfill::TooMany { from, to, fits: day });
@@ -209,7 +209,6 @@ fn decide(reprocess: Reprocess, state: Option<RunState>, is_over: bool) -> Decis
 mod tests {
     use super::super::calendar::{parse_date, parse_zone};
     use super::*;
-    use chrono_tz::Tz;
 
     fn asked(job: Job, from: &str, to: &str, reprocess: Reprocess) -> Asked {
         let day = |text| parse_date(text).expect("a day");
@@ -217,17 +216,14 @@ mod tests {
         Asked { job, from: day(from), to: day(to), accounts, reprocess, email, parallel_max, reverse }
     }
 
-    fn used_since(zone: Tz, since: &str) -> ZoneInUse {
-        ZoneInUse { zone, since: Instant::parse(since).expect("an instant") }
+    /// Each from the month on.
+    fn since(first: &str, zones: &[Tz]) -> Vec<(Tz, Month)> {
+        let first = first.parse().expect("a month");
+        zones.iter().map(|zone| (*zone, first)).collect()
     }
 
-    fn zones() -> [ZoneInUse; 2] {
-        ["America/New_York", "Asia/Tokyo"]
-            .map(|name| used_since(parse_zone(name).expect("a zone"), "2012-01-01T00:00:00Z"))
-    }
-
-    fn all_zones() -> Vec<ZoneInUse> {
-        TZ_VARIANTS.iter().map(|zone| used_since(*zone, "1970-01-01T00:00:00Z")).collect()
+    fn zones() -> Vec<(Tz, Month)> {
+        since("2012-01", &["America/New_York", "Asia/Tokyo"].map(|name| parse_zone(name).expect("a zone")))
     }
 
     fn shown(asked: &Asked, states: &[(&str, RunState)]) -> Vec<String> {
@@ -260,7 +256,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_meant_is_refused() {
-        let refused = |asked: &Asked, zones: &[ZoneInUse]| {
+        let refused = |asked: &Asked, zones: &[(Tz, Month)]| {
             plan(asked, zones, &BTreeMap::new(), Instant::MAX).expect_err("refused").to_string()
         };
         let zones = zones();
@@ -277,31 +273,27 @@ mod tests {
         }
         let all = asked(Job::DailyReport, "1970-01-01", "2199-01-01", Reprocess::All);
         let fits = ranges(all.job, all.from, all.to)[0].1;
-        let says = refused(&all, &all_zones());
+        let says = refused(&all, &since("1970-01", &TZ_VARIANTS));
         let taken = format!("--to 2199-01-01 has more than 250000 slots; --from 1970-01-01 --to {fits} is taken");
         assert!(says.contains(&taken), "{says}");
     }
 
-    /// The period in which a zone was first used is the first; of years before it nothing is planned, and they cost nothing.
+    /// Of months and days before a zone had any account nothing is planned, and they cost nothing.
     #[test]
     fn nothing_is_run_from_before_a_zone_was_used() {
-        let [new_york, tokyo] = zones();
-        let moved = ZoneInUse { since: Instant::parse("2013-01-31T16:00:00Z").expect("an instant"), ..tokyo };
+        let mut zones = zones();
+        zones[1].1 = "2013-02".parse().expect("a month");
         let planned = |job, from, to| {
             let asked = asked(job, from, to, Reprocess::Missing);
-            let planned = plan(&asked, &[new_york, moved], &BTreeMap::new(), Instant::MAX).expect("a plan");
+            let planned = plan(&asked, &zones, &BTreeMap::new(), Instant::MAX).expect("a plan");
             planned.iter().map(|planned| planned.slot.to_string()).collect::<Vec<_>>()
         };
         let months = planned(Job::MonthlyReport, "1970-01-01", "2013-03-01");
-        assert_eq!(months[..2], ["2011-12@America/New_York", "2012-01@America/New_York"]);
-        // By then it was February there.
-        assert_eq!(
-            months[12..],
-            ["2012-12@America/New_York", "2013-01@America/New_York", "2013-02@Asia/Tokyo", "2013-02@America/New_York"]
-        );
+        assert_eq!((months.len(), months[0].as_str()), (15, "2012-01@America/New_York"));
+        assert_eq!(months[12..], ["2013-01@America/New_York", "2013-02@Asia/Tokyo", "2013-02@America/New_York"]);
         let days = planned(Job::DailyReport, "2013-01-31", "2013-02-02");
         assert_eq!(days, ["2013-01-31@America/New_York", "2013-02-01@Asia/Tokyo", "2013-02-01@America/New_York"]);
-        assert!(planned(Job::DailyReport, "1970-01-01", "2011-12-31").is_empty());
+        assert!(planned(Job::DailyReport, "1970-01-01", "2012-01-01").is_empty());
     }
 
     /// Whatever lies between, each range is taken whatever zones there are, and together they are all of it.
@@ -320,11 +312,12 @@ mod tests {
         }
         let (from, to) = ranges(Job::DailyReport, day("2010-01-01"), day("2020-01-01"))[0];
         let asked = Asked { from, to, ..asked(Job::DailyReport, "2010-01-01", "2010-01-02", Reprocess::Missing) };
-        let planned = plan(&asked, &all_zones(), &BTreeMap::new(), Instant::MAX).expect("it is taken");
+        let planned =
+            plan(&asked, &since("1970-01", &TZ_VARIANTS), &BTreeMap::new(), Instant::MAX).expect("it is taken");
         assert!(planned.len() > SLOTS_MAX - TZ_VARIANTS.len());
         let longer = Asked { to: next_day(to), ..asked };
         assert!(
-            matches!(plan(&longer, &all_zones(), &BTreeMap::new(), Instant::MAX), Err(BadBackfill::TooMany { fits, .. }) if fits == to)
+            matches!(plan(&longer, &since("1970-01", &TZ_VARIANTS), &BTreeMap::new(), Instant::MAX), Err(BadBackfill::TooMany { fits, .. }) if fits == to)
         );
     }
 }

@@ -242,17 +242,6 @@ pub struct ZoneInUse {
     pub since: Instant,
 }
 
-impl ZoneInUse {
-    /// The first day of the first period that ends after that.
-    pub(super) fn first_day(self, covers: Covers) -> NaiveDate {
-        match Slot::period_at(covers, self.since, self.zone) {
-            Slot::Month(month, _) => month.first_day(),
-            Slot::Day(date, _) => date,
-            Slot::Tick(_) => NaiveDate::MIN,
-        }
-    }
-}
-
 /// What is due, and what is not done now although it was missed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Due {

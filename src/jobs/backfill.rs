@@ -11,7 +11,7 @@ use crate::core::backfill::{Asked, BadBackfill, Decision, Planned, plan};
 use crate::core::calendar::Instant;
 use crate::core::ids::AccountId;
 use crate::core::run::{Run as SharedRun, RunState};
-use crate::core::schedule::{Covers, Slot, ZoneInUse};
+use crate::core::schedule::{Covers, Slot};
 use crate::store::{BackfillRecord, BackfillState, RunId, RunRecord, StoreError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub struct Slotted {
 /// [`BackfillError`].
 pub async fn plan_backfill(kit: &Kit, asked: &Asked) -> Result<Vec<Planned>, BackfillError> {
     let app = &kit.app;
-    let mut zones = if asked.accounts.is_empty() { platform::zones_of(app, asked.job).await? } else { Vec::new() };
+    let mut first = if asked.accounts.is_empty() { platform::first_months(app, asked.job).await? } else { Vec::new() };
     for records in asked.accounts.chunks(app.settings.jobs.batch_accounts) {
         let found = app.store.accounts(records).await?;
         let known: BTreeSet<&AccountId> = found.iter().map(|record| &record.account.id).collect();
@@ -54,21 +54,17 @@ pub async fn plan_backfill(kit: &Kit, asked: &Asked) -> Result<Vec<Planned>, Bac
             return Err(BackfillError::UnknownAccount(unknown.clone()));
         }
         for record in &found {
-            zones.extend(record.account.calendar.terms().iter().map(|terms| terms.zone));
+            first.extend(record.account.calendar.terms().iter().map(|terms| (terms.zone, terms.from)));
         }
     }
-    zones.sort_by_key(|zone| zone.name());
-    zones.dedup();
-    let mut in_use = Vec::new();
-    for zone in zones {
-        in_use.extend(platform::used_since(app, asked.job, zone).await?.map(|since| ZoneInUse { zone, since }));
-    }
+    first.sort_by_key(|(zone, month)| (zone.name(), *month));
+    first.dedup_by_key(|(zone, _)| *zone);
     let from = Slot::Day(asked.from, chrono_tz::UTC).due_at().plus_days(-3);
     let states: BTreeMap<Slot, RunState> = match asked.job.covers() {
         Covers::Tick => BTreeMap::new(),
         Covers::Day | Covers::Month => app.store.slot_states(asked.job, from).await?.into_iter().collect(),
     };
-    Ok(plan(asked, &in_use, &states, app.now())?)
+    Ok(plan(asked, &first, &states, app.now())?)
 }
 
 /// Writes a backfill of what is to be run of `planned`, and returns its number.

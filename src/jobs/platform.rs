@@ -6,7 +6,7 @@
 
 use super::{Done, JobError, Kit};
 use crate::app::App;
-use crate::core::calendar::{Instant, Month, first_instant_of};
+use crate::core::calendar::{Instant, Month};
 use crate::core::locale::Locale;
 use crate::core::outbox::{Attachment, Mailbox, Message, NoticeKey};
 use crate::core::schedule::{Job, ZoneInUse};
@@ -54,18 +54,19 @@ pub async fn zones_of(app: &App, job: Job) -> Result<Vec<Tz>, StoreError> {
     Ok(zones)
 }
 
-/// Since when there is anybody to whom `job` could report the periods of `zone`; none where there never was.
+/// The zones whose periods `job` could report, each with the first month that there is anything to tell of: that of its first
+/// account, and of the platform that of the first of all.
 ///
 /// # Errors
 /// [`StoreError`].
-pub(super) async fn used_since(app: &App, job: Job, zone: Tz) -> Result<Option<Instant>, StoreError> {
-    let by_accounts = app.zone_used_since(zone).await?;
-    if job != Job::MonthlyReport || zone != LAST_ZONE {
-        return Ok(by_accounts);
+pub(super) async fn first_months(app: &App, job: Job) -> Result<Vec<(Tz, Month)>, StoreError> {
+    let mut first = app.store.first_months().await?;
+    let of_platform = first.iter().map(|(_, month)| *month).min();
+    let zones = zones_of(app, job).await?;
+    if job == Job::MonthlyReport && zones.contains(&LAST_ZONE) {
+        first.extend(of_platform.map(|month| (LAST_ZONE, month)));
     }
-    // The operators are told of the platform's months since there are accounts, wherever these live.
-    let by_platform = app.store.first_month().await?.map(|month| first_instant_of(month.first_day(), zone));
-    Ok(by_accounts.into_iter().chain(by_platform).min())
+    Ok(first)
 }
 
 /// Writes the month to the operators who have not got it, and adds to `done` what it did.

@@ -10,16 +10,17 @@
 mod batches;
 pub mod foresee;
 pub(super) mod preview;
+mod wanted;
 
 use self::batches::{Batch, Batches, stated};
+use self::wanted::{Knows, Wanted, told};
 use super::{Done, JobError, Kit, Run, log_written, platform};
 use crate::app::{App, Stated};
 use crate::core::alert::Levels;
-use crate::core::backfill::Asked;
 use crate::core::calendar::{Calendar, Instant, Month, next_day};
 use crate::core::counting::{counted, grouped};
 use crate::core::credits::Credits;
-use crate::core::ids::{AccountId, Email};
+use crate::core::ids::AccountId;
 use crate::core::locale::Locale;
 use crate::core::outbox::{Mailbox, Message, NoticeKey};
 use crate::core::run::{End, Span, Tally};
@@ -31,7 +32,7 @@ use crate::core::transaction::{Money, Reason};
 use crate::notice::{ChartPicture, PacksBought, Period, StatementMail, Templates, TopUse, Tops};
 use crate::report::chart::{Frame, Picture, Subject, chart};
 use crate::report::{self, Format, RenderError};
-use crate::store::{AccountRecord, Admin, ClosedStatement, Statements, Store, StoreError, Version};
+use crate::store::{AccountRecord, Admin, ClosedStatement, Statements, StoreError, Version};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use std::collections::BTreeMap;
@@ -234,75 +235,6 @@ async fn titles(kit: &Kit) -> Result<Arc<BTreeMap<String, String>>, JobError> {
     Ok(Arc::new(prices.iter().map(|action| (action.code.to_string(), action.title.clone())).collect()))
 }
 
-/// An account with the admins who may get this statement.
-struct Wanted {
-    record: AccountRecord,
-    /// Each with the number of the version that was told last.
-    admins: Vec<(Admin, Option<u32>)>,
-    /// What was said so far, oldest first.
-    versions: Vec<Version>,
-}
-
-impl Wanted {
-    /// The number of the version that says `said`: the last one, where nothing has changed since.
-    fn version_of(&self, said: &Said) -> u32 {
-        match self.versions.last() {
-            None => FIRST_VERSION,
-            Some(last) if last.said == *said => last.number,
-            Some(last) => last.number.saturating_add(1),
-        }
-    }
-
-    fn said_by(&self, number: u32) -> Option<Said> {
-        self.versions.iter().find(|version| version.number == number).map(|version| version.said)
-    }
-}
-
-/// The accounts whose period this was and has ended, with the admins to write to; and how many were written to before.
-async fn gather(kit: &Kit, records: Vec<AccountRecord>, reported: Reported) -> Result<(Vec<Wanted>, u64), JobError> {
-    let mut wanted = readers(&kit.app.store, records, reported).await?;
-    let mut known = 0;
-    for one in &mut wanted {
-        let all = one.admins.len();
-        one.admins.retain(|(_, told)| told.is_none());
-        known += (all - one.admins.len()) as u64;
-    }
-    wanted.retain(|one| !one.admins.is_empty());
-    Ok((wanted, known))
-}
-
-/// The accounts of a backfill whose period this was and has ended, with all admins who want its statement, told or not: some may
-/// have been told something else. What a day said is not kept, so whoever was told of it is left alone; and how many these
-/// are.
-async fn compare(
-    kit: &Kit,
-    asked: &Asked,
-    ids: &[AccountId],
-    reported: Reported,
-    zone: Tz,
-    now: Instant,
-) -> Result<(Vec<Wanted>, u64), JobError> {
-    let is_asked = |id: &&AccountId| asked.accounts.is_empty() || asked.accounts.contains(id);
-    let ids: Vec<AccountId> = ids.iter().filter(is_asked).cloned().collect();
-    let records = ended(kit.app.store.accounts(&ids).await?, reported, zone, now);
-    if matches!(reported, Reported::Day(_)) {
-        return gather(kit, records, reported).await;
-    }
-    let mut wanted = readers(&kit.app.store, records, reported).await?;
-    wanted.retain(|one| !one.admins.is_empty());
-    Ok((wanted, 0))
-}
-
-/// Those whose period it was, and has ended.
-fn ended(mut records: Vec<AccountRecord>, reported: Reported, zone: Tz, now: Instant) -> Vec<AccountRecord> {
-    records.retain(|record| {
-        let account = &record.account;
-        let (_, to) = reported.bounds(&account.calendar);
-        reported.zone_in(&account.calendar) == zone && account.opened_at < to && to <= now
-    });
-    records
-}
-
 /// What has changed since an account was told, in one line.
 fn changes(record: &AccountRecord, reported: Reported, before: &Said, said: &Said) -> String {
     let change = |Changed { column, credit_type, before, after }: Changed| {
@@ -315,53 +247,6 @@ fn changes(record: &AccountRecord, reported: Reported, before: &Said, said: &Sai
         Reported::Day(day) => day.to_string(),
     };
     format!("{} {period} was told otherwise: {}", record.account.id, changes.join(", "))
-}
-
-/// Accounts with the admins who were told.
-async fn told(store: &Store, ids: &[AccountId], reported: Reported) -> Result<Vec<Wanted>, JobError> {
-    let mut wanted = readers(store, store.accounts(ids).await?, reported).await?;
-    wanted.iter_mut().for_each(|one| one.admins.retain(|(_, told)| told.is_some()));
-    wanted.retain(|one| !one.admins.is_empty());
-    Ok(wanted)
-}
-
-/// Accounts with all admins who want such statements.
-async fn readers(store: &Store, records: Vec<AccountRecord>, reported: Reported) -> Result<Vec<Wanted>, JobError> {
-    let mut versions = match reported {
-        Reported::Month(month) => {
-            let ids: Vec<AccountId> = records.iter().map(|record| record.account.id.clone()).collect();
-            store.statement_versions(&ids, month).await?
-        }
-        Reported::Day(_) => BTreeMap::new(),
-    };
-    let wanted = |record: AccountRecord| {
-        let admins =
-            record.admins.iter().filter(|admin| reported.is_wanted_by(admin)).map(|admin| (admin.clone(), None));
-        Wanted { admins: admins.collect(), versions: versions.remove(&record.account.id).unwrap_or_default(), record }
-    };
-    let mut all: Vec<Wanted> = records.into_iter().map(wanted).collect();
-    let keys = |one: &Wanted| {
-        let last = one.versions.last().map_or(FIRST_VERSION, |version| version.number);
-        let of = |(admin, _): &(Admin, Option<u32>)| {
-            (FIRST_VERSION..=last)
-                .map(|version| reported.key(&one.record.account.id, admin, version))
-                .collect::<Vec<_>>()
-        };
-        one.admins.iter().flat_map(of).collect::<Vec<_>>()
-    };
-    let keys: Vec<NoticeKey> = all.iter().flat_map(keys).collect();
-    let mut told: BTreeMap<(AccountId, Email), u32> = BTreeMap::new();
-    for key in store.told_messages(&keys).await? {
-        let Some(account) = key.account() else { continue };
-        let last = told.entry((account.clone(), key.recipient().clone())).or_default();
-        *last = key.version().max(*last);
-    }
-    for Wanted { record, admins, .. } in &mut all {
-        for (admin, version) in admins {
-            *version = told.get(&(record.account.id.clone(), admin.email.clone())).copied();
-        }
-    }
-    Ok(all)
 }
 
 /// Words the statements of `wanted`, which are in the order of their ids, on all processors.
@@ -440,9 +325,10 @@ impl Wording {
         model.marks = self.marks(&wanted.record);
         let said = said(&model);
         let number = wanted.version_of(&said);
-        let known = |(admin, told): &(Admin, Option<u32>)| (admin.clone(), told.and_then(|told| wanted.said_by(told)));
-        let mut readers: Vec<(Admin, Option<Said>)> = wanted.admins.iter().map(known).collect();
-        readers.retain(|(_, told)| *told != Some(said));
+        let readers = wanted.admins.iter().filter(|(_, knows)| !wanted.has_said(*knows, &said));
+        let told =
+            |(admin, knows): &(Admin, Knows)| (admin.clone(), knows.told.and_then(|version| wanted.said_by(version)));
+        let readers: Vec<(Admin, Option<Said>)> = readers.map(told).collect();
         let unchanged = (wanted.admins.len() - readers.len()) as u64;
         if readers.is_empty() {
             return Ok(Worded { unchanged, ..Worded::default() });

@@ -282,6 +282,16 @@ impl Store {
         Ok(earliest)
     }
 
+    /// The zones that accounts are or were in, each with the first month for which any was. It reads the terms of all accounts.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn first_months(&self) -> Result<Vec<(chrono_tz::Tz, Month)>> {
+        let rows = self.query("SELECT zone, min(from_month) FROM terms GROUP BY zone").fetch_all().await;
+        let rows = rows.while_("asking for the first months of zones")?;
+        rows.iter().map(|row| Ok((parse_zone(row.get(0))?, row.get::<&str>(1).parse()?))).collect()
+    }
+
     /// The first month, by its own time zone, in which any account was there.
     ///
     /// # Errors

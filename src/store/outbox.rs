@@ -160,21 +160,39 @@ pub(super) async fn insert(tx: &mut Tx, messages: &[Message]) -> Result<u64> {
     Ok(added.len() as u64)
 }
 
-/// Lets those of `messages` leave that were there already and never left (see [`Store::told_messages`]), as they were worded then; returns
-/// how many these are. An address that is suppressed still is left alone.
+/// What has become of a message that was written before. Of those that never left, because they were refused or not wished then, there
+/// is a third kind: they can be offered again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// It left, perhaps did, or will.
+    Told,
+    /// It did not, and does not by itself: an operator cancelled it, its address is suppressed, or what it said was dropped.
+    PutAside,
+}
+
+/// Whether a message that did not leave may do so if somebody asks for it once more; `$2` is [`CancelledBecause::Operator`].
+macro_rules! offerable {
+    () => {
+        "(outbox.body_html <> ''
+          AND (outbox.state IN ('failed', 'suppressed')
+               OR outbox.state = 'cancelled' AND coalesce(outbox.cancelled_because, $2) <> $2)
+          AND lower(outbox.recipient) NOT IN (SELECT lower(address) FROM suppressions))"
+    };
+}
+
+/// Lets those of `messages` leave that were there already and can be offered again (see [`Known`]), as they were worded then; returns how
+/// many these are.
 pub(super) async fn offer_again(tx: &mut Tx, messages: &[Message]) -> Result<u64> {
     let again: Vec<Again<'_>> = messages
         .iter()
         .map(|message| Again { wanted: Wanted::of(&message.key), at: message.created_at.micros() })
         .collect();
     let done = tx
-        .query(set!(account_id text, key text, at bigint =>
+        .query(set!(account_id text, key text, at bigint => concat!(
             "UPDATE outbox SET state = 'pending', due_at = v.at, pending_since = v.at, cancelled_because = NULL
-               FROM v WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND outbox.body_html <> ''
-                AND (outbox.state IN ('failed', 'suppressed')
-                     OR outbox.state = 'cancelled' AND coalesce(outbox.cancelled_because, $2) <> $2)
-                AND NOT EXISTS (SELECT 1 FROM suppressions AS s WHERE lower(s.address) = lower(outbox.recipient))"
-        ))
+               FROM v WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND ",
+            offerable!()
+        )))
         .bind(json(again)?)
         .bind(CancelledBecause::Operator.as_str())
         .execute()
@@ -290,26 +308,26 @@ impl Store {
         rows.iter().map(|row| read_key(row.get(0))).collect()
     }
 
-    /// Of `keys`, those whose recipients got them, or will as far as it is up to creditd: of the others the message never left, because it
-    /// was refused, or was not wished then. What an operator cancelled is not offered again.
+    /// What has become of those of `keys` that are in the outbox. Left out are those that can be offered again, see [`Known`].
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn told_messages(&self, keys: &[NoticeKey]) -> Result<Vec<NoticeKey>> {
+    pub async fn known_of(&self, keys: &[NoticeKey]) -> Result<Vec<(NoticeKey, Known)>> {
         let wanted: Vec<Wanted<'_>> = keys.iter().map(Wanted::of).collect();
         let rows = self
-            .query(set!(account_id text, key text =>
-                "SELECT o.key FROM v CROSS JOIN outbox AS o WHERE o.account_id = v.account_id AND o.key = v.key
-                    AND (o.state IN ('pending', 'sent', 'ambiguous')
-                         OR o.state = 'cancelled' AND coalesce(o.cancelled_because, $2) = $2)
-                  ORDER BY o.account_id, o.key"
-            ))
+            .query(set!(account_id text, key text => concat!(
+                "SELECT outbox.key, outbox.state IN ('pending', 'sent', 'ambiguous')
+                   FROM v CROSS JOIN outbox WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND NOT ",
+                offerable!(),
+                " ORDER BY outbox.account_id, outbox.key"
+            )))
             .bind(json(wanted)?)
             .bind(CancelledBecause::Operator.as_str())
             .fetch_all()
             .await
             .while_("looking for messages")?;
-        rows.iter().map(|row| read_key(row.get(0))).collect()
+        let known = |row: &Row| if row.get::<bool>(1) { Known::Told } else { Known::PutAside };
+        rows.iter().map(|row| Ok((read_key(row.get(0))?, known(row)))).collect()
     }
 
     /// Up to `limit` messages that are due and that nobody is delivering, alerts first and then the oldest, without the content of

@@ -9,7 +9,7 @@ use crate::core::outbox::{CancelledBecause, NoticeKey, NoticeKind, OutboxState};
 
 /// What came of an operator's wish about a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub enum Answered {
     /// It is so.
     Done,
     /// There is no such message.
@@ -32,20 +32,21 @@ impl Store {
     ///
     /// # Errors
     /// [`super::StoreError`]; nothing was written then.
-    pub async fn retry_message(&self, key: &NoticeKey, now: Instant) -> Result<Asked> {
+    pub async fn retry_message(&self, key: &NoticeKey, now: Instant) -> Result<Answered> {
         in_write!(self, "committing a message that is tried again", |tx| {
-            match asked(tx, key, false).await? {
-                Asked::Not(state) if state != OutboxState::Sent => {}
-                asked => return Ok(asked),
-            }
+            let state = match asked(tx, key, false).await? {
+                Answered::Not(state) if state != OutboxState::Sent => state,
+                answered => return Ok(answered),
+            };
             if let Some(since) = suppressed_since(tx, key).await? {
-                return Ok(Asked::Suppressed(since));
+                return Ok(Answered::Suppressed(since));
             }
             if !unwished(tx, std::slice::from_ref(key)).await?.is_empty() {
-                return Ok(Asked::Unwished);
+                return Ok(Answered::Unwished);
             }
-            if is_outdated(tx, key).await? {
-                return Ok(Asked::Outdated);
+            // One that waits leaves whatever is said here.
+            if state != OutboxState::Pending && is_outdated(tx, key).await? {
+                return Ok(Answered::Outdated);
             }
             let done = tx
                 .query(
@@ -66,7 +67,7 @@ impl Store {
     ///
     /// # Errors
     /// [`super::StoreError`]; nothing was written then.
-    pub async fn cancel_message(&self, key: &NoticeKey) -> Result<Asked> {
+    pub async fn cancel_message(&self, key: &NoticeKey) -> Result<Answered> {
         in_write!(self, "committing a message that is cancelled", |tx| {
             let done = tx
                 .query(
@@ -111,9 +112,9 @@ async fn is_outdated(tx: &mut Tx, key: &NoticeKey) -> Result<bool> {
     Ok(!later.is_empty())
 }
 
-async fn asked(tx: &mut Tx, key: &NoticeKey, done: bool) -> Result<Asked> {
+async fn asked(tx: &mut Tx, key: &NoticeKey, done: bool) -> Result<Answered> {
     if done {
-        return Ok(Asked::Done);
+        return Ok(Answered::Done);
     }
     let rows = tx
         .query("SELECT state, body_html = '' FROM outbox WHERE account_id = $1 AND key = $2")
@@ -122,7 +123,7 @@ async fn asked(tx: &mut Tx, key: &NoticeKey, done: bool) -> Result<Asked> {
         .fetch_all()
         .await
         .while_("looking for a message")?;
-    let Some(row) = rows.first() else { return Ok(Asked::Unknown) };
+    let Some(row) = rows.first() else { return Ok(Answered::Unknown) };
     let state = read_state(row.get(0))?;
-    Ok(if state != OutboxState::Sent && row.get(1) { Asked::Dropped } else { Asked::Not(state) })
+    Ok(if state != OutboxState::Sent && row.get(1) { Answered::Dropped } else { Answered::Not(state) })
 }

@@ -141,7 +141,7 @@ impl Store {
                 tx.query(SQL).bind(json(&compared)?).execute().await.while_("noting which statements were compared")?;
             }
             let added = if messages.is_empty() { 0 } else { outbox::insert(tx, messages).await? };
-            // Whoever words them leaves out who was told, so what is there already never left.
+            // Whoever words them leaves out those of whom something is known, so what is there already can be offered again.
             let again = if added < messages.len() as u64 { outbox::offer_again(tx, messages).await? } else { 0 };
             Ok(added + again)
         })

@@ -1,6 +1,6 @@
 //! Backfills: what is run again changes nothing that is so, and tells whoever was told otherwise.
 
-use crate::support::{Sandbox, account_id, both_databases, end_run, instant, month, take_run, usage};
+use crate::support::{Sandbox, account, account_id, both_databases, end_run, instant, month, take_run, usage};
 use creditd::app::App;
 use creditd::core::backfill::{Asked, Planned, Reprocess};
 use creditd::core::calendar::{Instant, parse_date};
@@ -12,7 +12,7 @@ use creditd::core::schedule::{Job, Slot};
 use creditd::daemon::{Ran, take_up_lost};
 use creditd::jobs::backfill::{create_backfill, plan_backfill, run_next};
 use creditd::jobs::{Begun, Done, Kit, Retries, begun, lost};
-use creditd::store::{Admin, Asked as Answer, BackfillState, OutboxRecord, RunId, StoreError};
+use creditd::store::{Admin, Answered, BackfillState, NewAccount, OutboxRecord, RunId, StoreError};
 use std::collections::BTreeSet;
 use std::process::Command;
 use std::sync::Arc;
@@ -164,12 +164,38 @@ both_databases! {
         let expected = [(OutboxState::Cancelled, 1, says(7)), (OutboxState::Pending, 2, says(14))];
         assert_eq!(january.iter().map(shown).collect::<Vec<_>>(), expected);
         let retried = sandbox.store().retry_message(&january[0].message.key, instant(NOW)).await.expect("an answer");
-        assert_eq!(retried, Answer::Outdated);
-        // An operator's word holds.
+        assert_eq!(retried, Answered::Outdated);
+        let name = january[0].message.key.to_string();
+        let (code, _, said) = creditd(&sandbox, &format!("outbox retry {name}")).await;
+        assert_eq!(code, Some(5), "{said}");
+        // An operator's word holds, also where there is more to say.
         let key = &january[1].message.key;
-        assert_eq!(sandbox.store().cancel_message(key).await.expect("an answer"), Answer::Done);
+        assert_eq!(sandbox.store().cancel_message(key).await.expect("an answer"), Answered::Done);
+        let proposed = said.split('`').nth(1).and_then(|command| command.strip_prefix("creditd ")).expect("a command");
+        let (code, rows, said) = creditd(&sandbox, proposed).await;
+        assert!(code == Some(0) && rows.contains("0 statements written, 1 there already"), "{rows}{said}");
+        let later = Usage { occurred_at: Some(instant("2013-01-21T12:00:00Z")), ..usage("erase", "later") };
+        sandbox.at(NOW).charge(&acme, &later).await.expect("late usage");
         assert_eq!(summaries(&wanted().await)[1], "2013-01@UTC: 0 statements written, 1 there already");
         sandbox.assert_verified().await;
+    }
+
+    /// What was refused, or suppressed, is offered again as soon as its address is taken off the list, and not before.
+    async fn who_is_suppressed_is_offered_nothing(sandbox: Sandbox) {
+        open_two(&sandbox).await;
+        let wanted = async || run_all(sandbox.at(NOW), &january_to_march(Reprocess::All, true)).await.1;
+        wanted().await;
+        let ann = Email::new("ann@acme.example").expect("an address");
+        sandbox.store().suppress(&ann, "nobody is there", instant(NOW)).await.expect("suppressed");
+        for state in ["suppressed", "failed"] {
+            let set = format!("UPDATE outbox SET state = '{state}' WHERE account_id = 'acme'");
+            sandbox.execute(&set).await.expect("it is set");
+            let again = wanted().await;
+            assert_eq!(summaries(&again)[1], "2013-01@UTC: 0 statements written, 1 there already");
+            assert_eq!(again[1].1.lines, Vec::<String>::new(), "nothing is announced");
+        }
+        sandbox.store().unsuppress(&ann).await.expect("taken off");
+        assert_eq!(summaries(&wanted().await)[1], "2013-01@UTC: 1 statement written, 0 there already");
     }
 
     /// A slip in a year makes no work: of years before there was anybody, nothing is run.
@@ -180,10 +206,15 @@ both_databases! {
         let slots = |planned: Vec<Planned>| planned.iter().map(|planned| planned.slot.to_string()).collect::<Vec<_>>();
         let planned = slots(plan_backfill(&kit, &early).await.expect("a plan"));
         assert_eq!(planned, ["2013-01@Asia/Tokyo", "2013-01@UTC", "2013-02@Asia/Tokyo", "2013-02@UTC"]);
+        // Who is entered later with a past has that reported, whenever it was entered.
+        let old = NewAccount { account: account("old", "Asia/Tokyo", "2012-12-09"), locale: None, admins: Vec::new() };
+        sandbox.store().open_accounts(&[old], instant(NOW)).await.expect("an account");
+        let planned = slots(plan_backfill(&kit, &early).await.expect("a plan"));
+        assert_eq!(planned[..2], ["2012-12@Asia/Tokyo", "2013-01@Asia/Tokyo"]);
         let of_acme = Asked { accounts: vec![account_id("acme")], ..early };
         assert_eq!(slots(plan_backfill(&kit, &of_acme).await.expect("a plan")), ["2013-01@UTC", "2013-02@UTC"]);
         let (code, _, said) = creditd(&sandbox, "backfill create --job daily-report --from 1990-01-01 --to 2000-01-01").await;
-        assert_eq!((code, said.as_str()), (Some(0), "Nothing is to be done: no account was there yet.\n"));
+        assert_eq!((code, said.as_str()), (Some(0), "Nothing is to be done: none of the accounts was there yet.\n"));
     }
 
     /// One that is cancelled is not gone on with, and what is written for it then is not written.

@@ -11,7 +11,7 @@ use creditd::core::outbox::{CancelledBecause, OutboxState};
 use creditd::core::unsubscribe::{Unsubscribe, Wish};
 use creditd::jobs::Kit;
 use creditd::mail::SmtpOptions;
-use creditd::store::Asked;
+use creditd::store::Answered;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -171,9 +171,9 @@ both_databases! {
             (record.state, record.cancelled_because)
         };
         assert_eq!(state().await, (OutboxState::Cancelled, Some(CancelledBecause::NoAdmin)));
-        assert_eq!(store.retry_message(bob, instant(NOW)).await.expect("asked"), Asked::Unwished);
+        assert_eq!(store.retry_message(bob, instant(NOW)).await.expect("asked"), Answered::Unwished);
         wish(store, &messages[1..]).await;
-        assert_eq!(store.retry_message(bob, instant(NOW)).await.expect("asked"), Asked::Done);
+        assert_eq!(store.retry_message(bob, instant(NOW)).await.expect("asked"), Answered::Done);
         run(&kit, false).await.expect("it ends well");
         assert_eq!((state().await, server.taken().len()), ((OutboxState::Sent, None), 2));
         sandbox.assert_verified().await;

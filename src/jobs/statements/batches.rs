@@ -1,6 +1,7 @@
 //! What is read for statements, one batch after the other, so that one can be read while another is worded.
 
-use super::{ACCOUNTS_AT_ONCE, ACCOUNTS_LOOKED_AT, Reported, Wanted, compare, ended, gather};
+use super::wanted::{Wanted, compare, ended, gather};
+use super::{ACCOUNTS_AT_ONCE, ACCOUNTS_LOOKED_AT, Reported};
 use crate::app::Stated;
 use crate::core::calendar::{Instant, Month};
 use crate::core::ids::AccountId;

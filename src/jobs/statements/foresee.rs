@@ -1,7 +1,8 @@
 //! What an import would do, before it is done: which grants move, which statements of months that are over would say something else,
 //! and who has been told what they say now. The calls are planned as they would be to be written, and nothing is.
 
-use super::{Reported, said, told};
+use super::wanted::told;
+use super::{Reported, said};
 use crate::app::{App, Foreseen};
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::CreditType;
@@ -182,9 +183,8 @@ async fn in_month(
     for wanted in told(&app.store, &ids, Reported::Month(month)).await? {
         let id = wanted.record.account.id.clone();
         let Some((after, _)) = changed.get(&id) else { continue };
-        let knows = |told: &Option<u32>| told.and_then(|told| wanted.said_by(told)) == Some(*after);
-        let others = wanted.admins.iter().filter(|(_, told)| !knows(told)).map(|(admin, _)| admin.email.clone());
-        knowing.insert(id, others.collect());
+        let others = wanted.admins.iter().filter(|(_, knows)| !wanted.has_said(*knows, after));
+        knowing.insert(id, others.map(|(admin, _)| admin.email.clone()).collect());
     }
     let moves = |(account, (_, changes)): (AccountId, (Said, Vec<Changed>))| StatementMoves {
         told: knowing.remove(&account).unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! A statement to look at, as the jobs would word it; nothing is written.
 
-use super::{FIRST_VERSION, Reported, Wanted, Worded, stated, titles, word};
+use super::wanted::{Knows, Wanted};
+use super::{FIRST_VERSION, Reported, Worded, stated, titles, word};
 use crate::core::credits::Credits;
 use crate::core::outbox::Message;
 use crate::core::statement::Said;
@@ -26,7 +27,8 @@ pub(in crate::jobs) async fn preview(
         }
         _ => None,
     };
-    let first = Wanted { record: record.clone(), admins: vec![(reader.clone(), None)], versions: Vec::new() };
+    let first =
+        Wanted { record: record.clone(), admins: vec![(reader.clone(), Knows::default())], versions: Vec::new() };
     let mut first = of_one(kit, first, reported).await?;
     let Some((.., Version { said, .. })) = first.statements.versions.first().filter(|_| corrected) else {
         return Ok(first.messages.pop());
@@ -34,7 +36,8 @@ pub(in crate::jobs) async fn preview(
     let told = told.and_then(|mut versions| versions.pop()).map(|version| version.said);
     let before = told.filter(|told| told != said).unwrap_or_else(|| without_an_action(said));
     let versions = vec![Version { number: FIRST_VERSION, said: before }];
-    let corrects = Wanted { record, admins: vec![(reader, Some(FIRST_VERSION))], versions };
+    let knows = Knows { told: Some(FIRST_VERSION), put_aside: None };
+    let corrects = Wanted { record, admins: vec![(reader, knows)], versions };
     Ok(of_one(kit, corrects, reported).await?.messages.pop())
 }
 

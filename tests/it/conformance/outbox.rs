@@ -9,7 +9,7 @@ use creditd::core::delivery::Next;
 use creditd::core::ids::Email;
 use creditd::core::outbox::{CancelledBecause, MESSAGE_BYTES_MAX, Message, NoticeKey, OutboxState};
 use creditd::core::unsubscribe::{Unsubscribe, Wish};
-use creditd::store::{Admin, Asked, Delivery, OutboxRecord, Store};
+use creditd::store::{Admin, Answered, Delivery, OutboxRecord, Store};
 
 const WRITTEN: &str = "2013-02-01T00:00:00Z";
 const NOON: &str = "2013-02-01T12:00:00Z";
@@ -139,9 +139,9 @@ both_databases! {
         // Nothing is written, sent or put back twice.
         wish(store, &messages).await;
         assert_eq!(store.write_messages(&messages).await.expect("there already"), 0);
-        assert_eq!(store.retry_message(sent_key, cutoff).await.expect("an answer"), Asked::Not(OutboxState::Sent));
+        assert_eq!(store.retry_message(sent_key, cutoff).await.expect("an answer"), Answered::Not(OutboxState::Sent));
         for key in [failed_key, cancelled] {
-            assert_eq!(store.retry_message(key, cutoff).await.expect("an answer"), Asked::Dropped);
+            assert_eq!(store.retry_message(key, cutoff).await.expect("an answer"), Answered::Dropped);
         }
         let due = store.due_messages(instant("2013-02-03T00:00:00Z"), 10).await.expect("due");
         assert_eq!(names(&due), ["acme pending@example.com"]);
@@ -314,14 +314,14 @@ both_databases! {
         let leased = store.lease_messages(&lease_of("two"), instant(NOON), 10, None).await.expect("leased");
         assert_eq!((leased.records.len(), leased.suppressed), (0, 1));
         assert_eq!(state(store, b2).await, OutboxState::Suppressed);
-        assert_eq!(store.retry_message(b2, instant(NOON)).await.expect("asked"), Asked::Suppressed(instant(NOON)));
+        assert_eq!(store.retry_message(b2, instant(NOON)).await.expect("asked"), Answered::Suppressed(instant(NOON)));
         sandbox.assert_verified().await;
 
         assert!(store.unsuppress(&email("b@example.com")).await.expect("gone"));
         assert!(!store.unsuppress(&email("b@example.com")).await.expect("not there"));
         assert_eq!(lease(store, "three", NOON, 10).await, [], "what was put aside stays aside");
         for key in [b1, b2] {
-            assert_eq!(store.retry_message(key, instant("2013-02-09T00:00:00Z")).await.expect("asked"), Asked::Done);
+            assert_eq!(store.retry_message(key, instant("2013-02-09T00:00:00Z")).await.expect("asked"), Answered::Done);
         }
         let leased = lease(store, "four", "2013-02-09T00:00:00Z", 10).await;
         assert_eq!(leased.len(), 2);
@@ -338,22 +338,22 @@ both_databases! {
         let unknown = statement(&account_id("nobody"), "a@example.com", WRITTEN).key;
         let retry = async |key: &NoticeKey| store.retry_message(key, instant(NOON)).await.expect("asked");
         let cancel = async |key: &NoticeKey| store.cancel_message(key).await.expect("asked");
-        assert_eq!((retry(&unknown).await, cancel(&unknown).await), (Asked::Unknown, Asked::Unknown));
+        assert_eq!((retry(&unknown).await, cancel(&unknown).await), (Answered::Unknown, Answered::Unknown));
         assert!(store.message(&unknown).await.expect("read").is_none());
 
         assert_eq!(lease(store, "one", WRITTEN, 10).await.len(), 4);
         let cut = || Next::Ambiguous { error: "cut".into() };
         record(store, "one", WRITTEN, &[(a, cut()), (b, cut()), (c, failed("no", false))]).await;
-        assert_eq!((cancel(a).await, cancel(a).await, state(store, a).await), (Asked::Done, Asked::Done, OutboxState::Cancelled));
-        assert_eq!(cancel(c).await, Asked::Not(OutboxState::Failed));
+        assert_eq!((cancel(a).await, cancel(a).await, state(store, a).await), (Answered::Done, Answered::Done, OutboxState::Cancelled));
+        assert_eq!(cancel(c).await, Answered::Not(OutboxState::Failed));
         // It is on its way: cancelled, but what was delivered was.
-        assert_eq!(cancel(d).await, Asked::Done);
+        assert_eq!(cancel(d).await, Answered::Done);
         assert_eq!(lease(store, "two", NOON, 10).await, []);
         record(store, "one", NOON, &[(d, sent("d"))]).await;
         assert_eq!(state(store, d).await, OutboxState::Sent);
-        assert_eq!((cancel(d).await, retry(d).await), (Asked::Not(OutboxState::Sent), Asked::Not(OutboxState::Sent)));
+        assert_eq!((cancel(d).await, retry(d).await), (Answered::Not(OutboxState::Sent), Answered::Not(OutboxState::Sent)));
         for key in [a, b, c] {
-            assert_eq!((retry(key).await, retry(key).await), (Asked::Done, Asked::Done));
+            assert_eq!((retry(key).await, retry(key).await), (Answered::Done, Answered::Done));
         }
         let leased = lease(store, "three", NOON, 10).await;
         assert_eq!(names(&leased), ["acme a@example.com", "acme b@example.com", "acme c@example.com"]);
@@ -370,7 +370,7 @@ both_databases! {
         let [a, b, c, d, e, f] = &messages.each_ref().map(|message| &message.key);
         let none = |email: &Email| Admin { monthly_report: false, ..Admin::with_defaults(email.clone()) };
         let cancel = async |key: &NoticeKey| store.cancel_message(key).await.expect("asked");
-        assert_eq!(cancel(a).await, Asked::Done);
+        assert_eq!(cancel(a).await, Answered::Done);
         store.set_admin(&acme, &none(&emails[1])).await.expect("written");
         store.set_wishes(&acme, &emails[2], &[(Wish::MonthlyReport, false)]).await.expect("written").expect("an admin");
         let asked = Unsubscribe { account: acme.clone(), address: emails[3].clone(), wish: Wish::MonthlyReport };
@@ -392,13 +392,13 @@ both_databases! {
             assert_eq!(because(key).await, cancelled(CancelledBecause::Unwished), "{key}");
         }
         assert_eq!(because(e).await, cancelled(CancelledBecause::NoAdmin));
-        assert_eq!((cancel(e).await, because(e).await), (Asked::Done, cancelled(CancelledBecause::NoAdmin)), "it was before");
+        assert_eq!((cancel(e).await, because(e).await), (Answered::Done, cancelled(CancelledBecause::NoAdmin)), "it was before");
         sandbox.assert_verified().await;
-        assert_eq!(store.retry_message(a, instant(NOON)).await.expect("asked"), Asked::Done);
+        assert_eq!(store.retry_message(a, instant(NOON)).await.expect("asked"), Answered::Done);
         assert_eq!(because(a).await, (OutboxState::Pending, None));
         // What was leaving at that moment was delivered.
         assert_eq!(lease(store, "two", NOON, 10).await.len(), 1);
-        assert_eq!(cancel(a).await, Asked::Done);
+        assert_eq!(cancel(a).await, Answered::Done);
         record(store, "two", NOON, &[(a, sent("a"))]).await;
         assert_eq!(because(a).await, (OutboxState::Sent, None));
         sandbox.assert_verified().await;

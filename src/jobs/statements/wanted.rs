@@ -1,0 +1,166 @@
+//! Whom a statement is for: the admins of an account who want it, each with what is known of versions that were written before.
+
+use super::{FIRST_VERSION, Reported};
+use crate::core::backfill::Asked;
+use crate::core::calendar::Instant;
+use crate::core::ids::{AccountId, Email};
+use crate::core::outbox::NoticeKey;
+use crate::core::statement::Said;
+use crate::jobs::{JobError, Kit};
+use crate::store::{AccountRecord, Admin, Known, Store, Version};
+use chrono_tz::Tz;
+use std::collections::BTreeMap;
+
+/// An account with the admins who may get this statement.
+pub(super) struct Wanted {
+    pub(super) record: AccountRecord,
+    /// Each with what is known of versions that were written before.
+    pub(super) admins: Vec<(Admin, Knows)>,
+    /// What was said so far, oldest first.
+    pub(super) versions: Vec<Version>,
+}
+
+/// The numbers of versions that were written to an admin.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Knows {
+    /// The last that was told.
+    pub(super) told: Option<u32>,
+    /// The last that was put aside: nothing is to be said by it, nor instead of it.
+    pub(super) put_aside: Option<u32>,
+}
+
+impl Knows {
+    const fn is_nothing(self) -> bool {
+        self.told.is_none() && self.put_aside.is_none()
+    }
+}
+
+impl Wanted {
+    /// The number of the version that says `said`: the last one, where nothing has changed since.
+    pub(super) fn version_of(&self, said: &Said) -> u32 {
+        match self.versions.last() {
+            None => FIRST_VERSION,
+            Some(last) if last.said == *said => last.number,
+            Some(last) => last.number.saturating_add(1),
+        }
+    }
+
+    /// Whether somebody who knows this is told `said`, or is not to be.
+    pub(super) fn has_said(&self, knows: Knows, said: &Said) -> bool {
+        let versions = [knows.told, knows.put_aside].into_iter().flatten();
+        versions.filter_map(|number| self.said_by(number)).any(|by| by == *said)
+    }
+
+    pub(super) fn said_by(&self, number: u32) -> Option<Said> {
+        self.versions.iter().find(|version| version.number == number).map(|version| version.said)
+    }
+}
+
+/// The accounts whose period this was and has ended, with the admins to write to; and how many were written to before.
+pub(super) async fn gather(
+    kit: &Kit,
+    records: Vec<AccountRecord>,
+    reported: Reported,
+) -> Result<(Vec<Wanted>, u64), JobError> {
+    let mut wanted = readers(&kit.app.store, records, reported).await?;
+    let mut known = 0;
+    for one in &mut wanted {
+        let all = one.admins.len();
+        one.admins.retain(|(_, knows)| knows.is_nothing());
+        known += (all - one.admins.len()) as u64;
+    }
+    wanted.retain(|one| !one.admins.is_empty());
+    Ok((wanted, known))
+}
+
+/// The accounts of a backfill whose period this was and has ended, with all admins who want its statement, told or not: some may
+/// have been told something else. What a day said is not kept, so whoever was told of it is left alone; and how many these
+/// are.
+pub(super) async fn compare(
+    kit: &Kit,
+    asked: &Asked,
+    ids: &[AccountId],
+    reported: Reported,
+    zone: Tz,
+    now: Instant,
+) -> Result<(Vec<Wanted>, u64), JobError> {
+    let is_asked = |id: &&AccountId| asked.accounts.is_empty() || asked.accounts.contains(id);
+    let ids: Vec<AccountId> = ids.iter().filter(is_asked).cloned().collect();
+    let records = ended(kit.app.store.accounts(&ids).await?, reported, zone, now);
+    if matches!(reported, Reported::Day(_)) {
+        return gather(kit, records, reported).await;
+    }
+    let mut wanted = readers(&kit.app.store, records, reported).await?;
+    let mut put_aside = 0;
+    for one in &mut wanted {
+        let all = one.admins.len();
+        one.admins.retain(|(_, knows)| knows.told.is_some() || knows.put_aside.is_none());
+        put_aside += (all - one.admins.len()) as u64;
+    }
+    wanted.retain(|one| !one.admins.is_empty());
+    Ok((wanted, put_aside))
+}
+
+/// Those whose period it was, and has ended.
+pub(super) fn ended(mut records: Vec<AccountRecord>, reported: Reported, zone: Tz, now: Instant) -> Vec<AccountRecord> {
+    records.retain(|record| {
+        let account = &record.account;
+        let (_, to) = reported.bounds(&account.calendar);
+        reported.zone_in(&account.calendar) == zone && account.opened_at < to && to <= now
+    });
+    records
+}
+
+/// Accounts with the admins who were told.
+pub(super) async fn told(store: &Store, ids: &[AccountId], reported: Reported) -> Result<Vec<Wanted>, JobError> {
+    let mut wanted = readers(store, store.accounts(ids).await?, reported).await?;
+    wanted.iter_mut().for_each(|one| one.admins.retain(|(_, knows)| knows.told.is_some()));
+    wanted.retain(|one| !one.admins.is_empty());
+    Ok(wanted)
+}
+
+/// Accounts with all admins who want such statements.
+async fn readers(store: &Store, records: Vec<AccountRecord>, reported: Reported) -> Result<Vec<Wanted>, JobError> {
+    let mut versions = match reported {
+        Reported::Month(month) => {
+            let ids: Vec<AccountId> = records.iter().map(|record| record.account.id.clone()).collect();
+            store.statement_versions(&ids, month).await?
+        }
+        Reported::Day(_) => BTreeMap::new(),
+    };
+    let wanted = |record: AccountRecord| {
+        let admins = record
+            .admins
+            .iter()
+            .filter(|admin| reported.is_wanted_by(admin))
+            .map(|admin| (admin.clone(), Knows::default()));
+        Wanted { admins: admins.collect(), versions: versions.remove(&record.account.id).unwrap_or_default(), record }
+    };
+    let mut all: Vec<Wanted> = records.into_iter().map(wanted).collect();
+    let keys = |one: &Wanted| {
+        let last = one.versions.last().map_or(FIRST_VERSION, |version| version.number);
+        let of = |(admin, _): &(Admin, Knows)| {
+            (FIRST_VERSION..=last)
+                .map(|version| reported.key(&one.record.account.id, admin, version))
+                .collect::<Vec<_>>()
+        };
+        one.admins.iter().flat_map(of).collect::<Vec<_>>()
+    };
+    let keys: Vec<NoticeKey> = all.iter().flat_map(keys).collect();
+    let mut known: BTreeMap<(AccountId, Email), Knows> = BTreeMap::new();
+    for (key, of) in store.known_of(&keys).await? {
+        let Some(account) = key.account() else { continue };
+        let knows = known.entry((account.clone(), key.recipient().clone())).or_default();
+        let last = match of {
+            Known::Told => &mut knows.told,
+            Known::PutAside => &mut knows.put_aside,
+        };
+        *last = (*last).max(Some(key.version()));
+    }
+    for Wanted { record, admins, .. } in &mut all {
+        for (admin, knows) in admins {
+            *knows = known.get(&(record.account.id.clone(), admin.email.clone())).copied().unwrap_or_default();
+        }
+    }
+    Ok(all)
+}
