@@ -80,6 +80,8 @@ words! {
         Unwished = "the admin wishes no such mails",
         /// The recipient is no admin of the account any more.
         NoAdmin = "the recipient is no admin of the account",
+        /// It waited when a later version of it was written.
+        Superseded = "a later version of it was written",
     }
 }
 
@@ -249,6 +251,11 @@ impl NoticeKey {
     #[must_use]
     pub const fn version(&self) -> u32 {
         self.version
+    }
+
+    /// The keys of the versions before this one.
+    pub fn earlier_versions(&self) -> impl Iterator<Item = NoticeKey> {
+        (1..self.version).map(|version| NoticeKey { version, ..self.clone() })
     }
 
     /// SHA-256 of the canonical text, in 64 hexadecimal digits. Names the notice where the key must not be read.

@@ -326,8 +326,11 @@ impl Wording {
         let said = said(&model);
         let number = wanted.version_of(&said);
         let readers = wanted.admins.iter().filter(|(_, knows)| !wanted.has_said(*knows, &said));
-        let told =
-            |(admin, knows): &(Admin, Knows)| (admin.clone(), knows.told.and_then(|version| wanted.said_by(version)));
+        // Nothing has changed for whoever was told the same before another version that did not leave.
+        let told = |(admin, knows): &(Admin, Knows)| {
+            let before = knows.told.and_then(|version| wanted.said_by(version));
+            (admin.clone(), before.filter(|before| *before != said))
+        };
         let readers: Vec<(Admin, Option<Said>)> = readers.map(told).collect();
         let unchanged = (wanted.admins.len() - readers.len()) as u64;
         if readers.is_empty() {

@@ -75,6 +75,7 @@ struct NewMessage<'a> {
 
 impl<'a> NewMessage<'a> {
     fn of(message: &'a Message) -> Result<NewMessage<'a>> {
+        message.check()?;
         let Message { key, recipient_name, subject, text, html, message_id, created_at, unsubscribe_url, attachments } =
             message;
         let (account_id, kind, recipient) = (key.account_text(), key.kind().as_str(), key.recipient().as_str());
@@ -121,31 +122,67 @@ impl<'a> NewMessage<'a> {
     }
 }
 
-/// Adds messages whose keys are new, with what is attached to them; returns how many those were.
-pub(super) async fn insert(tx: &mut Tx, messages: &[Message]) -> Result<u64> {
-    messages.iter().try_for_each(Message::check)?;
-    let rows: Vec<NewMessage<'_>> = messages.iter().map(NewMessage::of).collect::<Result<_>>()?;
-    let added = tx
-        .query(set!(
+macro_rules! insert {
+    ($otherwise:expr) => {
+        set!(
             account_id text, key text, kind text, recipient text, recipient_name text, subject text, body_text text,
-            body_html text, message_id text, created_at bigint, unsubscribe_url text, attachments text, digest bigint =>
+            body_html text, message_id text, created_at bigint, unsubscribe_url text, attachments text, digest bigint => concat!(
             "INSERT INTO outbox (account_id, key, kind, recipient, recipient_name, subject, body_text, body_html,
                                  message_id, created_at, unsubscribe_url, attachments, digest, due_at, pending_since, state)
              SELECT account_id, key, kind, recipient, recipient_name, subject, body_text, body_html, message_id,
                     created_at, unsubscribe_url, attachments, digest, created_at, created_at, 'pending'
                FROM v WHERE true
-             ON CONFLICT (account_id, key) DO NOTHING
-             RETURNING key, attachments"
+             ON CONFLICT (account_id, key) DO ", $otherwise, " RETURNING key, attachments"
         ))
-        .bind(json(&rows)?)
-        .fetch_all()
-        .await
-        .while_("writing messages")?;
+    };
+}
+
+/// Whether another may take the place of a message, for it never left: it was refused, not wished, or replaced by a later one, and nobody
+/// has it in hand by the clock `$3`. `$2` is [`CancelledBecause::Operator`], and what was cancelled before there were reasons is taken
+/// for that. To an address that is suppressed still, nothing would leave.
+macro_rules! never_left {
+    () => {
+        "((outbox.state IN ('failed', 'suppressed')
+           OR outbox.state = 'cancelled' AND coalesce(outbox.cancelled_because, $2) <> $2)
+          AND (outbox.leased_until IS NULL OR outbox.leased_until <= $3)
+          AND lower(outbox.recipient) NOT IN (SELECT lower(address) FROM suppressions))"
+    };
+}
+pub(super) use never_left;
+
+/// Adds messages whose keys are new, with what is attached to them; returns how many those were.
+pub(super) async fn insert(tx: &mut Tx, messages: &[Message]) -> Result<u64> {
+    const SQL: Sql = insert!("NOTHING");
+    let rows: Vec<NewMessage<'_>> = messages.iter().map(NewMessage::of).collect::<Result<_>>()?;
+    let added = tx.query(SQL).bind(json(&rows)?).fetch_all().await;
+    attach(tx, messages, &rows, &added.while_("writing messages")?).await
+}
+
+/// The same, and what was there under such a key and never left by `clock` gives way.
+pub(super) async fn insert_or_replace(tx: &mut Tx, messages: &[Message], clock: Instant) -> Result<u64> {
+    const SQL: Sql = insert!(concat!(
+        "UPDATE SET recipient_name = excluded.recipient_name, subject = excluded.subject,
+                    body_text = excluded.body_text, body_html = excluded.body_html, message_id = excluded.message_id,
+                    created_at = excluded.created_at, unsubscribe_url = excluded.unsubscribe_url,
+                    attachments = excluded.attachments, digest = excluded.digest, due_at = excluded.due_at,
+                    pending_since = excluded.pending_since, state = 'pending', attempts = 0, last_error = NULL,
+                    cancelled_because = NULL
+          WHERE ",
+        never_left!()
+    ));
+    let rows: Vec<NewMessage<'_>> = messages.iter().map(NewMessage::of).collect::<Result<_>>()?;
+    let added = tx.query(SQL).bind(json(&rows)?).bind(CancelledBecause::Operator.as_str()).bind(clock.micros());
+    let added = added.fetch_all().await.while_("writing messages")?;
+    attach(tx, messages, &rows, &added).await
+}
+
+/// Writes what is attached to those of `messages` that were `added`, and returns how many these are.
+async fn attach(tx: &mut Tx, messages: &[Message], rows: &[NewMessage<'_>], added: &[Row]) -> Result<u64> {
     // What a message that was there already would have carried is not kept.
     let with_parts = |row: &Row| Some((row.get::<String>(0), row.get::<Option<String>>(1)?));
     let with_parts: BTreeSet<(String, String)> = added.iter().filter_map(with_parts).collect();
     let mut written = BTreeSet::new();
-    for (message, row) in messages.iter().zip(&rows) {
+    for (message, row) in messages.iter().zip(rows) {
         let Some(attachments) = &row.attachments else { continue };
         if !with_parts.contains(&(row.key.clone(), attachments.clone())) {
             continue;
@@ -158,47 +195,6 @@ pub(super) async fn insert(tx: &mut Tx, messages: &[Message]) -> Result<u64> {
         }
     }
     Ok(added.len() as u64)
-}
-
-/// What has become of a message that was written before. Of those that never left, because they were refused or not wished then, there
-/// is a third kind: they can be offered again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
-    /// It left, perhaps did, or will.
-    Told,
-    /// It did not, and does not by itself: an operator cancelled it, its address is suppressed, or what it said was dropped.
-    PutAside,
-}
-
-/// Whether a message that did not leave may do so if somebody asks for it once more; `$2` is [`CancelledBecause::Operator`].
-macro_rules! offerable {
-    () => {
-        "(outbox.body_html <> ''
-          AND (outbox.state IN ('failed', 'suppressed')
-               OR outbox.state = 'cancelled' AND coalesce(outbox.cancelled_because, $2) <> $2)
-          AND lower(outbox.recipient) NOT IN (SELECT lower(address) FROM suppressions))"
-    };
-}
-
-/// Lets those of `messages` leave that were there already and can be offered again (see [`Known`]), as they were worded then; returns how
-/// many these are.
-pub(super) async fn offer_again(tx: &mut Tx, messages: &[Message]) -> Result<u64> {
-    let again: Vec<Again<'_>> = messages
-        .iter()
-        .map(|message| Again { wanted: Wanted::of(&message.key), at: message.created_at.micros() })
-        .collect();
-    let done = tx
-        .query(set!(account_id text, key text, at bigint => concat!(
-            "UPDATE outbox SET state = 'pending', due_at = v.at, pending_since = v.at, cancelled_because = NULL
-               FROM v WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND ",
-            offerable!()
-        )))
-        .bind(json(again)?)
-        .bind(CancelledBecause::Operator.as_str())
-        .execute()
-        .await
-        .while_("offering messages again")?;
-    Ok(done.rows_affected())
 }
 
 async fn insert_part(tx: &mut Tx, account: &str, sha256: &str, attachment: &Attachment) -> Result<()> {
@@ -230,14 +226,6 @@ impl<'a> Wanted<'a> {
     pub fn of(key: &'a NoticeKey) -> Wanted<'a> {
         Wanted { account_id: key.account_text(), key: key.to_string() }
     }
-}
-
-/// A message that is to leave from an instant on.
-#[derive(Serialize)]
-struct Again<'a> {
-    #[serde(flatten)]
-    wanted: Wanted<'a>,
-    at: i64,
 }
 
 #[derive(Serialize)]
@@ -306,28 +294,6 @@ impl Store {
             .await
             .while_("looking for messages")?;
         rows.iter().map(|row| read_key(row.get(0))).collect()
-    }
-
-    /// What has become of those of `keys` that are in the outbox. Left out are those that can be offered again, see [`Known`].
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn known_of(&self, keys: &[NoticeKey]) -> Result<Vec<(NoticeKey, Known)>> {
-        let wanted: Vec<Wanted<'_>> = keys.iter().map(Wanted::of).collect();
-        let rows = self
-            .query(set!(account_id text, key text => concat!(
-                "SELECT outbox.key, outbox.state IN ('pending', 'sent', 'ambiguous')
-                   FROM v CROSS JOIN outbox WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND NOT ",
-                offerable!(),
-                " ORDER BY outbox.account_id, outbox.key"
-            )))
-            .bind(json(wanted)?)
-            .bind(CancelledBecause::Operator.as_str())
-            .fetch_all()
-            .await
-            .while_("looking for messages")?;
-        let known = |row: &Row| if row.get::<bool>(1) { Known::Told } else { Known::PutAside };
-        rows.iter().map(|row| Ok((read_key(row.get(0))?, known(row)))).collect()
     }
 
     /// Up to `limit` messages that are due and that nobody is delivering, alerts first and then the oldest, without the content of

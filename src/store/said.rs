@@ -3,12 +3,13 @@
 use super::backend::{Tx, in_write};
 use super::digest::digest;
 use super::ledgers::limit_of;
-use super::sql::{Sql, set};
+use super::outbox::{never_left, read_key};
+use super::sql::{Row, Sql, set};
 use super::{Result, Store, StoreError, While, json, outbox};
-use crate::core::calendar::Month;
+use crate::core::calendar::{Instant, Month};
 use crate::core::ids::AccountId;
 use crate::core::ledger::Changes;
-use crate::core::outbox::Message;
+use crate::core::outbox::{CancelledBecause, Message, NoticeKey};
 use crate::core::statement::Said;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -107,9 +108,55 @@ pub(super) async fn mark_closed<'a>(
     tx.query(SQL).bind(json(closed)?).execute().await.while_("noting whose statements are to be compared").map(drop)
 }
 
+/// What has become of a statement that was written before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// It left, or perhaps did, or is just leaving.
+    Told,
+    /// It is to leave, unless a later version takes its place.
+    Waiting,
+    /// It does not leave, and nothing is to be said instead: an operator cancelled it, or its address is suppressed.
+    PutAside,
+}
+
+/// The keys of the statements of an account and a period.
+#[derive(Serialize)]
+struct Stretch<'a> {
+    account_id: &'a str,
+    first: String,
+    behind: String,
+}
+
+impl Stretch<'_> {
+    fn of(key: &NoticeKey) -> Stretch<'_> {
+        let of_all = format!("{}/{}/{}", key.kind(), key.account_text(), key.about());
+        Stretch { account_id: key.account_text(), first: format!("{of_all}/"), behind: format!("{of_all}0") }
+    }
+}
+
+/// Cancels what waits of versions before those of `messages`, to the same recipients; not what is in hand by `clock`.
+async fn supersede(tx: &mut Tx, messages: &[Message], clock: Instant) -> Result<()> {
+    let earlier: Vec<NoticeKey> = messages.iter().flat_map(|message| message.key.earlier_versions()).collect();
+    if earlier.is_empty() {
+        return Ok(());
+    }
+    const SQL: Sql = set!(account_id text, key text =>
+        "UPDATE outbox SET state = 'cancelled', cancelled_because = $2
+           FROM v WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND outbox.state = 'pending'
+            AND (outbox.leased_until IS NULL OR outbox.leased_until <= $3)");
+    tx.query(SQL)
+        .bind(json(earlier.iter().map(outbox::Wanted::of).collect::<Vec<_>>())?)
+        .bind(CancelledBecause::Superseded.as_str())
+        .bind(clock.micros())
+        .execute()
+        .await
+        .while_("cancelling earlier versions of statements")
+        .map(drop)
+}
+
 impl Store {
-    /// Adds messages whose keys are new, with what belongs to them, and lets those leave that were there and never left; returns how
-    /// many messages those were.
+    /// Writes messages, with what belongs to them, except where one of the same key left, may leave or is not to; returns how many were
+    /// written. Earlier versions to the same recipients that wait do not leave any more.
     ///
     /// # Errors
     /// As [`Store::write_messages`]; nothing was written then.
@@ -124,6 +171,7 @@ impl Store {
                 closed_by: *closed_by,
             })
             .collect();
+        let clock = self.clock().await?;
         in_write!(self, "committing statements", |tx| {
             if !new.is_empty() {
                 const SQL: Sql = set!(account_id text, month text, version bigint, figures text, digest bigint =>
@@ -140,11 +188,39 @@ impl Store {
                         AND statements.closed_by = v.closed_by");
                 tx.query(SQL).bind(json(&compared)?).execute().await.while_("noting which statements were compared")?;
             }
-            let added = if messages.is_empty() { 0 } else { outbox::insert(tx, messages).await? };
-            // Whoever words them leaves out those of whom something is known, so what is there already can be offered again.
-            let again = if added < messages.len() as u64 { outbox::offer_again(tx, messages).await? } else { 0 };
-            Ok(added + again)
+            if messages.is_empty() {
+                return Ok(0);
+            }
+            let written = outbox::insert_or_replace(tx, messages, clock).await?;
+            supersede(tx, messages, clock).await?;
+            Ok(written)
         })
+    }
+
+    /// What has become of the messages of the statements that `any_of` name, each by the key of any version to anybody, whatever their
+    /// versions and recipients. Left out are those whose place another may take.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn known_statements(&self, any_of: &[NoticeKey]) -> Result<Vec<(NoticeKey, Known)>> {
+        // Keys are compared by their bytes, in which what follows `/` is `0`.
+        const SQL: Sql = set!(account_id text, first text, behind text => concat!(
+            "SELECT outbox.key, CASE WHEN outbox.state IN ('sent', 'ambiguous') OR outbox.leased_until > $3 THEN 'told'
+                                     WHEN outbox.state = 'pending' THEN 'waiting' ELSE 'put aside' END
+               FROM v CROSS JOIN outbox
+              WHERE outbox.account_id = v.account_id AND outbox.key >= v.first AND outbox.key < v.behind AND NOT ",
+            never_left!()
+        ));
+        let stretches: Vec<Stretch<'_>> = any_of.iter().map(Stretch::of).collect();
+        let (operator, clock) = (CancelledBecause::Operator.as_str(), self.clock().await?);
+        let rows = self.query(SQL).bind(json(stretches)?).bind(operator).bind(clock.micros()).fetch_all().await;
+        let known = |row: &Row| match row.get::<&str>(1) {
+            "told" => Known::Told,
+            "waiting" => Known::Waiting,
+            _ => Known::PutAside,
+        };
+        let rows = rows.while_("looking for statements that were written")?;
+        rows.iter().map(|row| Ok((read_key(row.get(0))?, known(row)))).collect()
     }
 
     /// The versions of the statements of `month`, oldest first.

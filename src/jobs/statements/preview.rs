@@ -36,7 +36,7 @@ pub(in crate::jobs) async fn preview(
     let told = told.and_then(|mut versions| versions.pop()).map(|version| version.said);
     let before = told.filter(|told| told != said).unwrap_or_else(|| without_an_action(said));
     let versions = vec![Version { number: FIRST_VERSION, said: before }];
-    let knows = Knows { told: Some(FIRST_VERSION), put_aside: None };
+    let knows = Knows { told: Some(FIRST_VERSION), ..Knows::default() };
     let corrects = Wanted { record, admins: vec![(reader, knows)], versions };
     Ok(of_one(kit, corrects, reported).await?.messages.pop())
 }

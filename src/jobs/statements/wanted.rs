@@ -20,18 +20,22 @@ pub(super) struct Wanted {
     pub(super) versions: Vec<Version>,
 }
 
-/// The numbers of versions that were written to an admin.
+/// The numbers of the last versions that were written to an admin, by what has become of them.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Knows {
-    /// The last that was told.
     pub(super) told: Option<u32>,
-    /// The last that was put aside: nothing is to be said by it, nor instead of it.
+    pub(super) waiting: Option<u32>,
     pub(super) put_aside: Option<u32>,
 }
 
 impl Knows {
     const fn is_nothing(self) -> bool {
-        self.told.is_none() && self.put_aside.is_none()
+        !self.is_to_be_told() && self.put_aside.is_none()
+    }
+
+    /// Whether something is told or will be, so that a change of it matters.
+    const fn is_to_be_told(self) -> bool {
+        self.told.is_some() || self.waiting.is_some()
     }
 }
 
@@ -45,10 +49,10 @@ impl Wanted {
         }
     }
 
-    /// Whether somebody who knows this is told `said`, or is not to be.
+    /// Whether the last that was or will be said to somebody who knows this, or is not to be, is `said`.
     pub(super) fn has_said(&self, knows: Knows, said: &Said) -> bool {
-        let versions = [knows.told, knows.put_aside].into_iter().flatten();
-        versions.filter_map(|number| self.said_by(number)).any(|by| by == *said)
+        let last = knows.told.max(knows.waiting).max(knows.put_aside);
+        last.and_then(|number| self.said_by(number)).as_ref() == Some(said)
     }
 
     pub(super) fn said_by(&self, number: u32) -> Option<Said> {
@@ -94,7 +98,7 @@ pub(super) async fn compare(
     let mut put_aside = 0;
     for one in &mut wanted {
         let all = one.admins.len();
-        one.admins.retain(|(_, knows)| knows.told.is_some() || knows.put_aside.is_none());
+        one.admins.retain(|(_, knows)| knows.is_to_be_told() || knows.is_nothing());
         put_aside += (all - one.admins.len()) as u64;
     }
     wanted.retain(|one| !one.admins.is_empty());
@@ -114,7 +118,7 @@ pub(super) fn ended(mut records: Vec<AccountRecord>, reported: Reported, zone: T
 /// Accounts with the admins who were told.
 pub(super) async fn told(store: &Store, ids: &[AccountId], reported: Reported) -> Result<Vec<Wanted>, JobError> {
     let mut wanted = readers(store, store.accounts(ids).await?, reported).await?;
-    wanted.iter_mut().for_each(|one| one.admins.retain(|(_, knows)| knows.told.is_some()));
+    wanted.iter_mut().for_each(|one| one.admins.retain(|(_, knows)| knows.is_to_be_told()));
     wanted.retain(|one| !one.admins.is_empty());
     Ok(wanted)
 }
@@ -137,22 +141,19 @@ async fn readers(store: &Store, records: Vec<AccountRecord>, reported: Reported)
         Wanted { admins: admins.collect(), versions: versions.remove(&record.account.id).unwrap_or_default(), record }
     };
     let mut all: Vec<Wanted> = records.into_iter().map(wanted).collect();
-    let keys = |one: &Wanted| {
-        let last = one.versions.last().map_or(FIRST_VERSION, |version| version.number);
-        let of = |(admin, _): &(Admin, Knows)| {
-            (FIRST_VERSION..=last)
-                .map(|version| reported.key(&one.record.account.id, admin, version))
-                .collect::<Vec<_>>()
-        };
-        one.admins.iter().flat_map(of).collect::<Vec<_>>()
+    // Any key of a statement stands for all of its versions and recipients.
+    let any_of = |one: &Wanted| {
+        let (admin, _) = one.admins.first()?;
+        Some(reported.key(&one.record.account.id, admin, FIRST_VERSION))
     };
-    let keys: Vec<NoticeKey> = all.iter().flat_map(keys).collect();
+    let any_of: Vec<NoticeKey> = all.iter().filter_map(any_of).collect();
     let mut known: BTreeMap<(AccountId, Email), Knows> = BTreeMap::new();
-    for (key, of) in store.known_of(&keys).await? {
+    for (key, of) in store.known_statements(&any_of).await? {
         let Some(account) = key.account() else { continue };
         let knows = known.entry((account.clone(), key.recipient().clone())).or_default();
         let last = match of {
             Known::Told => &mut knows.told,
+            Known::Waiting => &mut knows.waiting,
             Known::PutAside => &mut knows.put_aside,
         };
         *last = (*last).max(Some(key.version()));
