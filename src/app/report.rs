@@ -140,7 +140,7 @@ impl App {
             let (active, short) = self.store.active_accounts(page).await?;
             facts.active += active;
             facts.short += short;
-            for ((at, range), Holdings { bought, mut left, .. }) in page.iter().zip(self.store.holdings(page).await?) {
+            for ((at, range), Holdings { bought, mut left }) in page.iter().zip(self.store.holdings(page).await?) {
                 let ReportRange { account, from, to, .. } = range;
                 let overflow = |source: Overflow| Refusal::Overflow { account: account.clone(), source };
                 let rows = unwritten.get(at).map_or(&[][..], Vec::as_slice).iter();

@@ -9,7 +9,7 @@ use crate::core::forecast::GrantLeft;
 use crate::core::ids::{AccountId, ActionCode, UserId};
 use crate::core::ledger::Refusal;
 use crate::core::statement::{Breakdown, DateRange, Facts, Name, Outcome, Reading, ReportAccount, Row, redo};
-use crate::core::transaction::{Kind, Reason, Transaction};
+use crate::core::transaction::{GrantId, Kind, Reason, Transaction};
 use crate::store::{Holdings, ReportRange, StatementRows};
 use std::collections::BTreeMap;
 
@@ -27,6 +27,15 @@ pub struct Stated {
     pub ending: Vec<GrantLeft>,
 }
 
+/// What of a statement is known when the ledger was read, before what no reset has written yet is added to its rows.
+#[derive(Clone, Default)]
+struct Draft {
+    rows: StatementRows,
+    facts: Facts,
+    /// Purchased credits that are there when the range is over, by when they lapse.
+    ending: BTreeMap<Instant, Credits>,
+}
+
 impl App {
     /// What the statement of each of `accounts` over `range` is made of, in the order of their ids: for each the same as
     /// [`App::read_report`] reads, by a few statements for all. Right whether or not any job has run (R3).
@@ -41,8 +50,8 @@ impl App {
     async fn read_statements(&self, accounts: &[AccountId], range: DateRange) -> Result<Vec<Stated>, AppError> {
         let pinned = self.pin(Some(accounts), None).await?;
         pinned.check_there(range)?;
-        let none = (StatementRows::default(), Facts { accounts: 1, ..Facts::default() }, Vec::new());
-        let mut stated: Vec<(StatementRows, Facts, Vec<GrantLeft>)> = vec![none; pinned.accounts.len()];
+        let none = Draft { facts: Facts { accounts: 1, ..Facts::default() }, ..Draft::default() };
+        let mut drafts = vec![none; pinned.accounts.len()];
         let mut unwritten: BTreeMap<usize, Vec<&Transaction>> = BTreeMap::new();
         for (at, row) in pinned.unwritten() {
             unwritten.entry(at).or_default().push(row);
@@ -50,25 +59,33 @@ impl App {
         for page in pinned.ranges(range, None).chunks(ACCOUNTS_PER_READ) {
             let rows = self.store.statement_rows(page).await?;
             let holdings = self.store.holdings(page).await?;
-            for (((at, range), rows), holdings) in page.iter().zip(rows).zip(holdings) {
-                let facts = facts_of(range, holdings, &rows, unwritten.get(at).map_or(&[], Vec::as_slice));
+            let mut left: BTreeMap<(usize, GrantId), Credits> = BTreeMap::new();
+            for (((at, range), rows), mut holdings) in page.iter().zip(rows).zip(holdings) {
                 let overflow = |source: Overflow| Refusal::Overflow { account: range.account.clone(), source };
-                let (facts, ending) = facts.map_err(overflow)?;
+                let unwritten = unwritten.get(at).map_or(&[][..], Vec::as_slice);
+                let facts = facts_of(range, &mut holdings, &rows, unwritten).map_err(overflow)?;
                 let opening = rows.opening.plus(pinned.opening(*at).1).map_err(overflow)?;
-                stated[*at] = (StatementRows { opening, ..rows }, facts, ending);
+                drafts[*at] = Draft { rows: StatementRows { opening, ..rows }, facts, ending: BTreeMap::new() };
+                let held = holdings.left.into_iter().filter(|(_, credits)| !credits.is_zero());
+                left.extend(held.map(|(grant, credits)| ((*at, grant), credits)));
+            }
+            let asked: Vec<_> = left.keys().map(|(at, grant)| (*at, &pinned.accounts[*at].id, *grant)).collect();
+            for (at, grant, end) in self.store.ends(&asked).await? {
+                let Some(credits) = left.get(&(at, grant)) else { continue };
+                let sum = drafts[at].ending.entry(end).or_default();
+                let overflow = |source| Refusal::Overflow { account: pinned.accounts[at].id.clone(), source };
+                *sum = sum.plus(*credits).map_err(overflow)?;
             }
         }
         self.check_still(&pinned, None).await?;
         for (at, row) in pinned.unwritten() {
             let ReportAccount { id, calendar, .. } = &pinned.accounts[at];
             let (from, to) = range.instants_in(calendar);
-            let added = add_unwritten(&mut stated[at].0, row, (from, to));
+            let added = add_unwritten(&mut drafts[at].rows, row, (from, to));
             added.map_err(|source| Refusal::Overflow { account: id.clone(), source })?;
         }
-        let reading = |((at, account), (rows, facts, ending)): (
-            (usize, ReportAccount),
-            (StatementRows, Facts, Vec<GrantLeft>),
-        )| {
+        let stated = |((at, account), draft): ((usize, ReportAccount), Draft)| {
+            let Draft { rows, facts, ending } = draft;
             let (_, to) = range.instants_in(&account.calendar);
             let begins = |kind: Kind, counts_at: Instant| kind == Kind::Allocation && counts_at == to;
             let written = rows.by_action.iter().filter(|row| begins(row.kind, row.counts_at)).map(|row| row.delta.free);
@@ -85,19 +102,20 @@ impl App {
                 facts: Some(facts),
                 ..Reading::default()
             };
-            Stated { reading, refused, next_allocated, ending }
+            let left = |(end, credits)| GrantLeft { credit_type: CreditType::Purchased, ends_at: Some(end), credits };
+            Stated { reading, refused, next_allocated, ending: ending.into_iter().map(left).collect() }
         };
-        Ok(pinned.accounts.iter().cloned().enumerate().zip(stated).map(reading).collect())
+        Ok(pinned.accounts.iter().cloned().enumerate().zip(drafts).map(stated).collect())
     }
 }
 
-/// Money, and whether the account used credits or was refused some; and what of its purchased credits lapses after the range.
+/// Money, and whether the account used credits or was refused some. What no reset has written yet is added to what is left.
 fn facts_of(
     range: &ReportRange,
-    Holdings { bought, mut left, ends }: Holdings,
+    Holdings { bought, left }: &mut Holdings,
     rows: &StatementRows,
     unwritten: &[&Transaction],
-) -> Result<(Facts, Vec<GrantLeft>), Overflow> {
+) -> Result<Facts, Overflow> {
     let is_done =
         |row: Row| row.outcome == Outcome::Succeeded && range.from <= row.counts_at && row.counts_at < range.to;
     let mut facts = Facts {
@@ -107,17 +125,10 @@ fn facts_of(
         ..Facts::default()
     };
     for row in unwritten.iter().filter(|row| row.kind.counts_at(row.occurred_at) < range.to) {
-        redo(&mut left, &row.entries)?;
+        redo(left, &row.entries)?;
     }
-    facts.add(&bought, &left, (range.from, range.to))?;
-    let mut by_end: BTreeMap<Instant, Credits> = BTreeMap::new();
-    for (grant, credits) in left.into_iter().filter(|(_, credits)| !credits.is_zero()) {
-        let Some(end) = ends.get(&grant) else { continue };
-        let sum = by_end.entry(*end).or_default();
-        *sum = sum.plus(credits)?;
-    }
-    let ending = |(end, credits)| GrantLeft { credit_type: CreditType::Purchased, ends_at: Some(end), credits };
-    Ok((facts, by_end.into_iter().map(ending).collect()))
+    facts.add(bought, left, (range.from, range.to))?;
+    Ok(facts)
 }
 
 /// Adds a row that a reset would write by now to those of the range, or to what was there before it.

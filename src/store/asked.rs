@@ -43,6 +43,14 @@ fn parameter(ranges: &[(usize, ReportRange)], filters: &Filters) -> Result<Strin
     json(accounts.chain(values).collect::<Vec<_>>())
 }
 
+/// A grant of an account.
+#[derive(Serialize)]
+struct AskedGrant<'a> {
+    at: usize,
+    account_id: &'a AccountId,
+    grant_id: i64,
+}
+
 /// What counts in the range of an account, as that account's ledger was loaded. The + keeps SQLite from walking the whole
 /// account by seq instead of the range by time.
 macro_rules! in_range {
@@ -128,10 +136,14 @@ const BOUGHT: Sql = asked!(
       WHERE p.account_id = v.account_id AND t.account_id = p.account_id AND t.seq = p.purchase_id
         AND t.seq <= v.last_seq AND t.occurred_at < v.to_at"
 );
-/// Also those that hold nothing now but may have at the end of the range, where it is to be said when they lapse.
+/// As the index of open grants has it; what holds nothing now but did at the end of the range comes back by [`undo`].
 const HELD: Sql = asked!(
-    "SELECT v.at, g.grant_id, g.remaining, g.expires_at FROM v CROSS JOIN grants AS g
-      WHERE g.account_id = v.account_id AND (g.remaining > 0 OR g.expires_at > v.to_at) AND g.credit_type = 'purchased'"
+    "SELECT v.at, g.grant_id, g.remaining FROM v CROSS JOIN grants AS g
+      WHERE g.account_id = v.account_id AND g.remaining > 0 AND g.credit_type = 'purchased'"
+);
+const ENDS: Sql = set!(at bigint, account_id text, grant_id bigint =>
+    "SELECT v.at, g.grant_id, g.expires_at FROM v CROSS JOIN grants AS g
+      WHERE g.account_id = v.account_id AND g.grant_id = v.grant_id AND g.expires_at IS NOT NULL"
 );
 const SINCE: Sql = asked!(
     "SELECT v.at, t.entries FROM v CROSS JOIN transactions AS t
@@ -150,8 +162,6 @@ pub struct Holdings {
     pub bought: Vec<Bought>,
     /// By grant; those that held nothing may be left out.
     pub left: BTreeMap<GrantId, Credits>,
-    /// When those grants lapse that do, and had not by the end of the range.
-    pub ends: BTreeMap<GrantId, Instant>,
 }
 
 impl Store {
@@ -225,7 +235,6 @@ impl Store {
         for row in tx.query(HELD).bind(asked.as_str()).fetch_all().await.while_("reading what grants hold")? {
             if let (Some(holdings), Some(grant)) = (all.get_mut(place(&row)), row.get::<Option<i64>>(1)) {
                 holdings.left.insert(GrantId(grant), Credits::new(row.get::<Option<i64>>(2).unwrap_or(0)));
-                holdings.ends.extend(row.get::<Option<i64>>(3).map(|at| (GrantId(grant), Instant::from_micros(at))));
             }
         }
         let mut found = tx.query(BOUGHT).bind(asked.as_str()).fetch();
@@ -257,5 +266,22 @@ impl Store {
             }
         }
         Ok(all)
+    }
+    /// When those of `grants` lapse that do, in no order; a number stands before the account of each.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn ends(&self, grants: &[(usize, &AccountId, GrantId)]) -> Result<Vec<(usize, GrantId, Instant)>> {
+        if grants.is_empty() {
+            return Ok(Vec::new());
+        }
+        let asked = |&(at, account_id, GrantId(grant_id)): &_| AskedGrant { at, account_id, grant_id };
+        let asked = json(grants.iter().map(asked).collect::<Vec<_>>())?;
+        let rows = self.query(ENDS).bind(asked).fetch_all().await.while_("reading when grants end")?;
+        let end = |row: &super::sql::Row| {
+            let at = usize::try_from(row.get::<i64>(0)).unwrap_or(usize::MAX);
+            (at, GrantId(row.get(1)), Instant::from_micros(row.get(2)))
+        };
+        Ok(rows.iter().map(end).collect())
     }
 }

@@ -75,7 +75,7 @@ async fn said(app: &App, ids: &[AccountId], ranges: &[DateRange], then: &[Instan
         let figures = statements.iter().map(|one| {
             let spec = ReportSpec::new("t", *range, Grouping::Range, Scope::Account, now).expect("bounded");
             let model = aggregate(&spec, &one.reading.accounts, &one.reading.rows);
-            format!("{model:?} {:?} {:?} {}", one.refused, one.reading.facts, one.next_allocated)
+            format!("{model:?} {:?} {:?} {} {:?}", one.refused, one.reading.facts, one.next_allocated, one.ending)
         });
         all.extend(figures);
     }
