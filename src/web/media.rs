@@ -13,7 +13,7 @@ pub(super) enum BadMedia {
     #[error("the header Content-Type is there twice; a body is of one type")]
     Twice,
     /// It is not written as RFC 9110 has it.
-    #[error("the Content-Type {0:?} cannot be read; a right one is \"application/json; charset=utf-8\"")]
+    #[error("the Content-Type {0:?} cannot be read")]
     Unreadable(String),
     /// It is not read so.
     #[error("the body has the charset {0:?}; send it in UTF-8")]

@@ -44,7 +44,7 @@ words! {
         RequestTimeout = "request_timeout",
         /// The body is larger than what is taken.
         TooLarge = "too_large",
-        /// The body says that it is something else.
+        /// What the body says that it is, is not taken.
         UnsupportedMediaType = "unsupported_media_type",
         /// More than one answer holds.
         TooMuch = "too_much",
@@ -86,7 +86,7 @@ impl Fault {
             Fault::MethodNotAllowed => "the address takes other methods, which the header Allow names",
             Fault::RequestTimeout => "the body did not come in time; nothing was done, and the connection is closed",
             Fault::TooLarge => "the body is larger than what is taken",
-            Fault::UnsupportedMediaType => "the body must be of another type, which the detail names",
+            Fault::UnsupportedMediaType => "the Content-Type of the body is not taken; the detail says why",
             Fault::TooMuch => "more is asked for than one answer holds",
             Fault::TooManyRequests => "the token asks too often; the header Retry-After says when to go on",
             Fault::Internal => "something of creditd's own is wrong; its log says what",

@@ -224,10 +224,11 @@ both_databases! {
             let asked = Asked { method: "POST", cookie: Some(&ann), body: &body, headers, ..Asked::get(path) };
             assert_eq!(site.ask(asked).await.status, 403, "{body} {headers:?}");
         }
-        for headers in [&[("Content-Type", "application/x-www-form-urlencoded; charset=latin1")][..], &[("Content-Type", "application/x-www-form-urlencoded"), ("Content-Type", "text/plain")]] {
+        for headers in [&[("Content-Type", "application/x-www-form-urlencoded; charset=latin1")][..], &[("Content-Type", "application/x-www-form-urlencoded"), ("Content-Type", "text/plain")], &[("Content-Type", "application/x-www-form-urlencoded; charset")]] {
             let body = format!("daily-report=yes&token={theirs}");
             let other = site.ask(Asked { method: "POST", cookie: Some(&ann), body: &body, headers, ..Asked::get(path) }).await;
             assert!(other.status == 400 && other.body.contains("Nothing was changed"), "{headers:?}: {}", other.body);
+            assert!(!other.body.contains("application/json"), "a form is none: {}", other.body);
         }
         let body = format!("token={theirs}&more={}", "x".repeat(70_000));
         let long = site.ask(Asked { method: "POST", cookie: Some(&ann), body: &body, ..Asked::get(path) }).await;

@@ -7,14 +7,14 @@
 use super::answers;
 use super::batch::{BATCH_BYTES_MAX, BatchAnswer, ITEMS_MAX, ItemAnswer, charge_one};
 use super::calls::{ChargeAsked, Ended, called};
-use super::input::{Asked, JSON, Object, bytes, item, json, media_type, object, unsupported};
+use super::input::{Asked, JSON, Object, bytes, item, json, object, unsupported};
 use crate::core::calendar::Instant;
 use crate::core::counting::grouped;
 use crate::core::ids::{AccountId, ActionCode, Key, UserId};
 use crate::core::ledger::Call;
 use crate::web::State;
 use crate::web::bearer::Caller;
-use crate::web::media::essence;
+use crate::web::media::{essence, media_type};
 use crate::web::problem::{Problem, internal};
 use axum::extract::{self, Request};
 use axum::http::HeaderMap;

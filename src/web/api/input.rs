@@ -4,7 +4,7 @@
 use crate::core::counting::grouped;
 use crate::core::ids::{Key, clean_text};
 use crate::core::near::nearest;
-use crate::web::media;
+use crate::web::media::{BadMedia, media_type};
 use crate::web::problem::{Fault, Problem};
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::{Query, Request};
@@ -47,9 +47,14 @@ pub(super) fn key<T: FromStr<Err: Display>>(headers: &HeaderMap) -> Result<T, Pr
     text.parse().map_err(|error| bad(&error))
 }
 
-/// The media type of a body, without its parameters, in lower case.
-pub(super) fn media_type(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    media::media_type(headers).map_err(|error| Problem::new(Fault::UnsupportedMediaType, error.to_string()))
+impl From<BadMedia> for Problem {
+    fn from(error: BadMedia) -> Problem {
+        let right = match error {
+            BadMedia::Unreadable(_) => format!("; a right one is \"{JSON}; charset=utf-8\""),
+            BadMedia::Twice | BadMedia::Charset(_) => String::new(),
+        };
+        Problem::new(Fault::UnsupportedMediaType, format!("{error}{right}"))
+    }
 }
 
 /// What stands in bodies as an object.
