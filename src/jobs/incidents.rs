@@ -14,6 +14,8 @@ use crate::core::schedule::{Covers, Due, Schedule, Slot};
 use crate::notice::{CAUGHT_UP, JobFailed, JobWell, NoticeError, why_missed};
 use crate::store::{Incident, NO_BACKFILL, RunId, StoreError, Telling, Wrong};
 
+/// Days of periods that were missed since the operators were told of others, of which they are told too.
+const NEWS_DAYS: i64 = 7;
 /// Longest reason kept of an incident, in characters.
 const WHY_CHARS_MAX: usize = 2_000;
 
@@ -68,7 +70,7 @@ pub(super) async fn news(kit: &Kit, id: RunId, result: &Result<Done, JobError>) 
 }
 
 /// Tells the operators of periods that were never run and have left their schedule's window, once until none of them is left, and
-/// then that this is so; once more where a window or more of time was missed since they were told. `due` is what [`super::plan_due`]
+/// then that this is so; once more where more than [`NEWS_DAYS`], or a window, were missed since they were told. `due` is what [`super::plan_due`]
 /// says, at each look.
 ///
 /// # Errors
@@ -80,7 +82,7 @@ pub async fn tell_missed(kit: &Kit, schedule: &Schedule, due: &Due) -> Result<()
     }
     let (now, locale) = (kit.app.now(), kit.app.settings.mail.locale);
     let is_news = |slot: Slot, before: &Option<Incident>| match before {
-        Some(before) => slot.due_at() > before.began_at.plus_days(schedule.window_days),
+        Some(before) => slot.due_at() > before.began_at.plus_days(NEWS_DAYS.min(schedule.window_days)),
         None => true,
     };
     let telling = match (store.incident(job, Wrong::Missed).await?, due.expired_last) {

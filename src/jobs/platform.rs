@@ -29,16 +29,17 @@ const REPORT: &str = "platform-monthly";
 /// What the workbook is.
 const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 
-/// The zones whose periods `job` reports, each from when on. Months before the window are nobody's loss where operators were
-/// named only now.
+/// The zones whose periods `job` reports, each from when on. Where no account is, months before the window are nobody's loss if operators
+/// were named only now.
 ///
 /// # Errors
 /// [`StoreError`].
 pub(super) async fn zones(app: &App, job: Job, window_from: Instant) -> Result<Vec<ZoneInUse>, StoreError> {
     let since = app.store.meta().created_at;
-    let zones = zones_of(app, job).await?;
-    let in_use = |zone| ZoneInUse { zone, since: if zone == LAST_ZONE { since.max(window_from) } else { since } };
-    Ok(zones.into_iter().map(in_use).collect())
+    let of_accounts = app.store.zones().await?;
+    let in_use =
+        |zone| ZoneInUse { zone, since: if of_accounts.contains(&zone) { since } else { since.max(window_from) } };
+    Ok(with_platform(app, job, &of_accounts).into_iter().map(in_use).collect())
 }
 
 /// The zones alone.
@@ -46,12 +47,14 @@ pub(super) async fn zones(app: &App, job: Job, window_from: Instant) -> Result<V
 /// # Errors
 /// [`StoreError`].
 pub async fn zones_of(app: &App, job: Job) -> Result<Vec<Tz>, StoreError> {
-    let mut zones = app.store.zones().await?;
-    let has_platform = job == Job::MonthlyReport && !app.settings.mail.operators.is_empty();
-    if has_platform && !zones.contains(&LAST_ZONE) {
-        zones.push(LAST_ZONE);
-    }
-    Ok(zones)
+    Ok(with_platform(app, job, &app.store.zones().await?))
+}
+
+/// The zones of accounts and, where there are operators to report months to, that of the platform.
+fn with_platform(app: &App, job: Job, of_accounts: &[Tz]) -> Vec<Tz> {
+    let is_reported = job == Job::MonthlyReport && !app.settings.mail.operators.is_empty();
+    let platform = Some(LAST_ZONE).filter(|zone| is_reported && !of_accounts.contains(zone));
+    of_accounts.iter().copied().chain(platform).collect()
 }
 
 /// The zones whose periods `job` could report, each with the first month that there is anything to tell of: that of its first

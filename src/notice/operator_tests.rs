@@ -191,7 +191,7 @@ fn what_was_missed_is_said_to_be_for_a_person() {
         "missed 3 periods",
         "from October 2011 in UTC to December 2011 in UTC",
         "creditd backfill create --job monthly-report --from 2011-10 --to 2012-01 --email",
-        "Unless another outage adds to them, no other mail comes about this until none of them is left; then one says so.",
+        "Unless another week or more is missed, no other mail comes about this until none of them is left; then one says so.",
     ] {
         assert!(message.text.contains(said) && read(&message.html).contains(said), "{said}: {}", message.text);
     }

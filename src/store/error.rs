@@ -160,7 +160,7 @@ pub enum StoreError {
         source: sqlx::Error,
     },
     /// The database said no.
-    #[error("the database failed while {doing}: {source}")]
+    #[error("the database failed while {doing}: {source}{}", if stood_still(source) { STOOD_STILL } else { "" })]
     Sql {
         /// What was being done.
         doing: &'static str,
@@ -311,6 +311,14 @@ impl Trouble {
             ),
         }
     }
+}
+
+/// What is said beside it where the server gave up a transaction, as nothing came for long.
+const STOOD_STILL: &str = ". This process stood still for longer than that, as one that was suspended: nothing of it was written, do it again";
+
+/// idle_in_transaction_session_timeout.
+fn stood_still(error: &sqlx::Error) -> bool {
+    code_of(error).as_deref() == Some("25P03")
 }
 
 /// What the database itself calls an error: an SQLSTATE, or a result code of SQLite.

@@ -1,6 +1,8 @@
 //! Backfills: what is run again changes nothing that is so, and tells whoever was told otherwise.
 
-use crate::support::{Sandbox, account, account_id, both_databases, end_run, instant, month, take_run, usage};
+use crate::support::{
+    Sandbox, account, account_id, all_left, both_databases, end_run, instant, month, take_run, usage,
+};
 use creditd::app::App;
 use creditd::core::backfill::{Asked, Planned, Reprocess};
 use creditd::core::calendar::{Instant, parse_date};
@@ -116,6 +118,7 @@ both_databases! {
     async fn who_was_told_otherwise_is_named_and_with_mails_told(sandbox: Sandbox) {
         let [acme, _] = open_two(&sandbox).await;
         run_all(sandbox.at(NOW), &january_to_march(Reprocess::Missing, true)).await;
+        all_left(&sandbox).await;
         let late = Usage { occurred_at: Some(instant("2013-01-20T12:00:00Z")), ..usage("erase", "late") };
         sandbox.at(NOW).charge(&acme, &late).await.expect("late usage");
         let (_, said) = run_all(sandbox.at(NOW), &january_to_march(Reprocess::All, false)).await;

@@ -2,7 +2,7 @@
 
 use super::close::{by_hand, close, report, told_late};
 use super::{NEW_YORK, mails, open_acme, run};
-use crate::support::{Sandbox, account_id, both_databases, instant, month, purchase, usage};
+use crate::support::{Sandbox, account_id, all_left, both_databases, instant, month, purchase, usage};
 use creditd::core::counting::grouped;
 use creditd::core::ids::{AccountId, Email};
 use creditd::core::ledger::{Call, Purchase, Usage};
@@ -49,6 +49,7 @@ async fn reported(sandbox: &Sandbox) -> AccountId {
     let id = open_acme(sandbox).await;
     sandbox.at("2013-01-15T17:00:00Z").charge(&id, &usage("erase", "one")).await.expect("a charge");
     report(sandbox, FIRST, NEW_YORK, &["2013-01"]).await;
+    all_left(sandbox).await;
     id
 }
 
@@ -144,6 +145,53 @@ both_databases! {
         sandbox.assert_verified().await;
     }
 
+    /// What still waits gives way to what is so now, which corrects what left; no earlier version leaves behind it.
+    async fn what_waits_gives_way_to_a_later_version(sandbox: Sandbox) {
+        let id = open_acme(&sandbox).await;
+        sandbox.at("2013-01-15T17:00:00Z").charge(&id, &usage("erase", "one")).await.expect("a charge");
+        admin(&sandbox, &id, "ben@acme.example", true).await;
+        report(&sandbox, FIRST, NEW_YORK, &["2013-01"]).await;
+        sandbox
+            .execute(
+                "UPDATE outbox SET state = 'sent', attempts = 1, sent_at = due_at, delivered_to = 'a test'
+                  WHERE recipient = 'ann@acme.example'",
+            )
+            .await
+            .expect("hers has left");
+        assert_eq!(told_late(&sandbox, &id, LATE, "late").await, "success");
+        close(&sandbox, CLOSED).await;
+        // Another correction, before the first has left; and ben is written with capitals by now.
+        by_hand(&sandbox, &id, "2013-02-10T00:00:00Z", "2013-01", true).await;
+        assert_eq!(told_late(&sandbox, &id, "2013-02-10T01:00:00Z", "later").await, "success");
+        sandbox.store().remove_admin(&id, &Email::new("ben@acme.example").expect("an address")).await.expect("removed");
+        admin(&sandbox, &id, "BEN@acme.example", true).await;
+        by_hand(&sandbox, &id, "2013-02-11T00:00:00Z", "2013-01", false).await;
+        close(&sandbox, "2013-02-12T00:00:00Z").await;
+        let shown = |mail: OutboxRecord| {
+            let because = mail.cancelled_because.map_or(mail.state.to_string(), |because| because.to_string());
+            let what = mail.message.subject.split(" AI credits").next().unwrap_or_default().to_owned();
+            format!("{} {}: {what}, {because}", mail.message.key.recipient(), mail.message.key.version())
+        };
+        let all: Vec<String> = statements(&sandbox).await.into_iter().map(shown).collect();
+        assert_eq!(
+            all,
+            [
+                "ann@acme.example 1: 7, sent",
+                "ann@acme.example 2: Corrected: 14, a later version of it was written",
+                "ann@acme.example 3: Corrected: 21, pending",
+                "ben@acme.example 1: 7, a later version of it was written",
+                "ben@acme.example 2: 14, the recipient is no admin of the account",
+            ],
+            "whoever was sent nothing is not corrected"
+        );
+        assert_eq!(changes(&sandbox, "ann@acme.example").await[0], "Consumed, free: 7 -> 21 (usage told after the statement)");
+        report(&sandbox, "2013-02-13T00:00:00Z", NEW_YORK, &["2013-01"]).await;
+        let ben = statements(&sandbox).await.into_iter().rfind(|mail| mail.message.key.recipient().as_str() == "BEN@acme.example");
+        let ben = ben.expect("he is sent what is so");
+        assert_eq!((ben.message.key.version(), ben.message.text.contains("21 AI credits used in January")), (3, true));
+        sandbox.assert_verified().await;
+    }
+
     async fn where_nothing_has_changed_nobody_hears_of_it(sandbox: Sandbox) {
         let id = reported(&sandbox).await;
         // Of February.
@@ -188,6 +236,7 @@ both_databases! {
         let packs = purchase(1, "inv-1");
         sandbox.at("2013-01-15T17:00:00Z").purchase(&id, &packs).await.expect("packs");
         report(&sandbox, "2013-03-01T05:00:00Z", NEW_YORK, &["2013-01", "2013-02"]).await;
+        all_left(&sandbox).await;
         let late = Usage {
             occurred_at: Some(instant("2013-01-20T00:00:00Z")),
             quantity: 300,

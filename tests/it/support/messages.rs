@@ -55,6 +55,12 @@ pub async fn write_wished(store: &Store, messages: &[Message]) {
     store.write_messages(messages).await.expect("written");
 }
 
+/// Says of all that waits that it has left.
+pub async fn all_left(sandbox: &super::Sandbox) {
+    let sql = "UPDATE outbox SET state = 'sent', attempts = 1, sent_at = due_at, delivered_to = 'a test' WHERE state = 'pending'";
+    sandbox.execute(sql).await.expect("all of them");
+}
+
 /// A picture that the HTML shows, and a table that is attached.
 pub fn attachments() -> Vec<Attachment> {
     vec![
