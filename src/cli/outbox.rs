@@ -177,7 +177,7 @@ fn refused(key: &NoticeKey, asked: Answered, done: &str) -> Failure {
         ),
         Answered::Outdated => format!(
             "the message {name} is a statement of which there is a later version, so it is not sent any more; `{}` writes what is so now to \
-             whoever was sent nothing",
+             whoever was sent nothing or something else",
             reporting_anew(key)
         ),
         Answered::Dropped => {

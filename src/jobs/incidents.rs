@@ -70,7 +70,7 @@ pub(super) async fn news(kit: &Kit, id: RunId, result: &Result<Done, JobError>) 
 }
 
 /// Tells the operators of periods that were never run and have left their schedule's window, once until none of them is left, and
-/// then that this is so; once more where more than [`NEWS_DAYS`], or a window, were missed since they were told. `due` is what [`super::plan_due`]
+/// then that this is so; once more where more than a week, or a window that is shorter, was missed since they were told. `due` is what [`super::plan_due`]
 /// says, at each look.
 ///
 /// # Errors

@@ -5,7 +5,7 @@
 //!
 //! What the statement of a month said is frozen with its messages. When the month is closed to late usage (R14), it is
 //! compared with what is true then, once: whoever was told something else gets the next version, which says what has changed. A
-//! version has one set of figures, and an admin was told those of the last version of which the outbox has a message.
+//! version has one set of figures, and an admin was told those of the last version that left, or may have.
 
 mod batches;
 pub mod foresee;
@@ -13,7 +13,7 @@ pub(super) mod preview;
 mod wanted;
 
 use self::batches::{Batch, Batches, stated};
-use self::wanted::{Knows, Wanted, told};
+use self::wanted::{Knows, Wanted, compare, ended, gather, told};
 use super::{Done, JobError, Kit, Run, log_written, platform};
 use crate::app::{App, Stated};
 use crate::core::alert::Levels;
@@ -35,7 +35,7 @@ use crate::report::{self, Format, RenderError};
 use crate::store::{AccountRecord, Admin, ClosedStatement, Statements, StoreError, Version};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The first version of a statement; corrections count up.
@@ -129,7 +129,7 @@ pub(super) async fn run(
 ) -> Result<Done, JobError> {
     let (mut done, only_shows) = (Done::default(), kit.only_shows(run));
     let (mut written, mut there) = (0_u64, 0_u64);
-    let titles = titles(kit).await?;
+    let of_run = OfRun { kit, reported, zone, titles: titles(kit).await?, only_shows };
     let mark = |mark: &Option<String>| mark.as_deref().map(AccountId::new).transpose().map_err(StoreError::from);
     let (after, until) = (mark(&span.after)?, mark(&span.until)?);
     let tells = !only_shows && kit.asked.is_none() && kit.app.store.has_webhooks().await?;
@@ -138,15 +138,15 @@ pub(super) async fn run(
     let mut next = batches.next().await?;
     while let Some(Batch { wanted, stated, now }) = next {
         run.check_stop()?;
-        let words = word(kit, wanted, stated, reported, &titles, now);
-        let (worded, added, read) = tokio::try_join!(words, write(kit, &before, only_shows), batches.next())?;
+        let words = word(kit, wanted, stated, reported, &of_run.titles, now);
+        let (worded, added, read) = tokio::try_join!(words, of_run.write(&before), batches.next())?;
         written += added;
         there += worded.unchanged;
         worded.tell(&mut done);
         (before, next) = (worded, read);
         (run.progress)(batches.seen(), None);
     }
-    written += write(kit, &before, only_shows).await?;
+    written += of_run.write(&before).await?;
     there += batches.there();
     done.tally.add(STATEMENTS, written.cast_signed());
     done.tally.add(STATEMENTS_THERE, there.cast_signed());
@@ -183,12 +183,16 @@ pub(super) async fn correct(kit: &Kit, run: &mut Run<'_>, done: &mut Done) -> Re
         for (month, compared) in by_month {
             let reported = Reported::Month(month);
             let ids: Vec<AccountId> = compared.iter().map(|statement| statement.account.clone()).collect();
-            let wanted = told(store, &ids, reported).await?;
-            let stated = stated(kit, &wanted, reported).await?;
-            let mut worded = word(kit, wanted, stated, reported, &titles, now).await?;
-            worded.tell(done);
-            worded.statements.compared = compared;
-            written += write(kit, &worded, run.dry_run).await?;
+            written += loop {
+                let wanted = told(store, &ids, reported).await?;
+                let stated = stated(kit, &wanted, reported).await?;
+                let mut worded = word(kit, wanted, stated, reported, &titles, now).await?;
+                worded.statements.compared.clone_from(&compared);
+                if let Some(written) = write(kit, &worded, run.dry_run).await? {
+                    worded.tell(done);
+                    break written;
+                }
+            };
         }
         after = Some(last);
     }
@@ -214,19 +218,59 @@ impl Worded {
     fn extend(&mut self, other: Worded) {
         self.messages.extend(other.messages);
         self.statements.versions.extend(other.statements.versions);
+        self.statements.superseded.extend(other.statements.superseded);
         self.changes.extend(other.changes);
         self.unchanged += other.unchanged;
     }
 }
 
-/// Writes messages, or in a dry run counts them.
-async fn write(kit: &Kit, worded: &Worded, dry_run: bool) -> Result<u64, JobError> {
+/// Writes messages, or in a dry run counts them; `None` where one that they take the place of may be leaving by now, so that they are
+/// to be worded anew.
+async fn write(kit: &Kit, worded: &Worded, dry_run: bool) -> Result<Option<u64>, JobError> {
     let Worded { messages, statements, .. } = worded;
     if dry_run || (messages.is_empty() && *statements == Statements::default()) {
-        return Ok(messages.len() as u64);
+        return Ok(Some(messages.len() as u64));
     }
-    let written = kit.app.store.write_statements(messages, statements).await;
-    Ok(written.inspect(|_| messages.iter().for_each(log_written))?)
+    match kit.app.store.write_statements(messages, statements).await {
+        Err(StoreError::Leaving) => Ok(None),
+        written => Ok(Some(written.inspect(|_| messages.iter().for_each(log_written))?)),
+    }
+}
+
+/// What the statements of a run have in common.
+struct OfRun<'a> {
+    kit: &'a Kit,
+    reported: Reported,
+    zone: Tz,
+    titles: Arc<BTreeMap<String, String>>,
+    only_shows: bool,
+}
+
+impl OfRun<'_> {
+    /// Writes them; those that others take the place of meanwhile, as they are worded by then.
+    async fn write(&self, first: &Worded) -> Result<u64, JobError> {
+        let mut again: Option<Worded> = None;
+        loop {
+            let worded = again.as_ref().unwrap_or(first);
+            if let Some(written) = write(self.kit, worded, self.only_shows).await? {
+                return Ok(written);
+            }
+            // Seldom, and large: on the heap.
+            again = Some(Box::pin(self.reword(worded)).await?);
+        }
+    }
+
+    async fn reword(&self, worded: &Worded) -> Result<Worded, JobError> {
+        let (kit, reported, now) = (self.kit, self.reported, self.kit.app.now());
+        let ids: BTreeSet<&AccountId> = worded.messages.iter().filter_map(|message| message.key.account()).collect();
+        let ids: Vec<AccountId> = ids.into_iter().cloned().collect();
+        let (wanted, _) = match &kit.asked {
+            Some(asked) => compare(kit, asked, &ids, reported, self.zone, now).await?,
+            None => gather(kit, ended(kit.app.store.accounts(&ids).await?, reported, self.zone, now), reported).await?,
+        };
+        let stated = stated(kit, &wanted, reported).await?;
+        word(kit, wanted, stated, reported, &self.titles, now).await
+    }
 }
 
 /// What actions are called, by their codes.
@@ -325,12 +369,13 @@ impl Wording {
         model.marks = self.marks(&wanted.record);
         let said = said(&model);
         let number = wanted.version_of(&said);
-        let readers = wanted.admins.iter().filter(|(_, knows)| !wanted.has_said(*knows, &said));
+        let readers = wanted.admins.iter().filter(|(_, knows)| !wanted.has_said(knows, &said));
         // Nothing has changed for whoever was told the same before another version that did not leave.
         let told = |(admin, knows): &(Admin, Knows)| {
             let before = knows.told.and_then(|version| wanted.said_by(version));
             (admin.clone(), before.filter(|before| *before != said))
         };
+        let superseded = readers.clone().filter_map(|(_, knows)| knows.waiting.clone()).collect();
         let readers: Vec<(Admin, Option<Said>)> = readers.map(told).collect();
         let unchanged = (wanted.admins.len() - readers.len()) as u64;
         if readers.is_empty() {
@@ -354,7 +399,7 @@ impl Wording {
             Reported::Month(month) => vec![(account, month, Version { number, said })],
             Reported::Day(_) => Vec::new(),
         };
-        let statements = Statements { versions, compared: Vec::new() };
+        let statements = Statements { versions, compared: Vec::new(), superseded };
         Ok(Worded { messages, statements, changes: changes.into_iter().collect(), unchanged })
     }
 

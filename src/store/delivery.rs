@@ -9,6 +9,7 @@ use super::admins::unwished;
 use super::backend::{Tx, in_write};
 use super::ledgers::limit_of;
 use super::outbox::{OutboxRecord, Wanted, due, read_whole};
+use super::said::outdated;
 use super::sql::{Sql, set};
 use super::{Result, Store, While, json};
 use crate::core::calendar::Instant;
@@ -336,9 +337,13 @@ async fn take(tx: &mut Tx, lease: &Lease, now: Instant, room: i64, is_limited: b
         state: state.as_str(),
         because: because.map(CancelledBecause::as_str),
     };
-    let cancelled = unwished.iter().map(|(key, because)| aside(key, OutboxState::Cancelled, Some(*because)));
+    let outdated = outdated(tx, &wanted).await?;
+    wanted.retain(|key| !outdated.contains(key));
+    let superseded = outdated.into_iter().map(|key| (key, CancelledBecause::Superseded));
+    let cancelled: Vec<(NoticeKey, CancelledBecause)> = unwished.into_iter().chain(superseded).collect();
+    let asides_of = cancelled.iter().map(|(key, because)| aside(key, OutboxState::Cancelled, Some(*because)));
     let asides: Vec<Aside<'_>> =
-        suppressed.iter().map(|key| aside(key, OutboxState::Suppressed, None)).chain(cancelled).collect();
+        suppressed.iter().map(|key| aside(key, OutboxState::Suppressed, None)).chain(asides_of).collect();
     if !asides.is_empty() {
         tx.query(set!(account_id text, key text, state text, because text =>
             "UPDATE outbox SET state = v.state, cancelled_because = v.because, lease = NULL, leased_until = NULL
@@ -377,6 +382,6 @@ async fn take(tx: &mut Tx, lease: &Lease, now: Instant, room: i64, is_limited: b
             .while_("reading messages to deliver")?;
         records = read_whole(tx, &rows).await?;
     }
-    let (suppressed, unwished) = (suppressed.len() as u64, unwished.len() as u64);
+    let (suppressed, unwished) = (suppressed.len() as u64, cancelled.len() as u64);
     Ok(Leased { records, suppressed, unwished, more: is_more, limited: is_limited && is_more })
 }

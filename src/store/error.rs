@@ -38,6 +38,9 @@ pub enum StoreError {
         /// The slot.
         slot: Slot,
     },
+    /// An earlier version of a statement that is to be superseded may have begun to leave.
+    #[error("a statement may have left while a later version of it was worded; nothing was written, do it again")]
+    Leaving,
     /// There is one already.
     #[error("there is a ledger at {place} already; nothing was changed")]
     Exists {
@@ -314,7 +317,7 @@ impl Trouble {
 }
 
 /// What is said beside it where the server gave up a transaction, as nothing came for long.
-const STOOD_STILL: &str = ". This process stood still for longer than that, as one that was suspended: nothing of it was written, do it again";
+const STOOD_STILL: &str = ". This process stood still for long, as one that was suspended does: nothing of this step was written, do it again";
 
 /// idle_in_transaction_session_timeout.
 fn stood_still(error: &sqlx::Error) -> bool {

@@ -148,7 +148,6 @@ macro_rules! never_left {
           AND lower(outbox.recipient) NOT IN (SELECT lower(address) FROM suppressions))"
     };
 }
-pub(super) use never_left;
 
 /// Adds messages whose keys are new, with what is attached to them; returns how many those were.
 pub(super) async fn insert(tx: &mut Tx, messages: &[Message]) -> Result<u64> {
@@ -166,7 +165,7 @@ pub(super) async fn insert_or_replace(tx: &mut Tx, messages: &[Message], clock: 
                     created_at = excluded.created_at, unsubscribe_url = excluded.unsubscribe_url,
                     attachments = excluded.attachments, digest = excluded.digest, due_at = excluded.due_at,
                     pending_since = excluded.pending_since, state = 'pending', attempts = 0, last_error = NULL,
-                    cancelled_because = NULL
+                    cancelled_because = NULL, lease = NULL, leased_until = NULL, tried_at = NULL
           WHERE ",
         never_left!()
     ));

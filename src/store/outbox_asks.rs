@@ -34,18 +34,25 @@ impl Store {
     /// [`super::StoreError`]; nothing was written then.
     pub async fn retry_message(&self, key: &NoticeKey, now: Instant) -> Result<Answered> {
         in_write!(self, "committing a message that is tried again", |tx| {
-            let state = match asked(tx, key, false).await? {
-                Answered::Not(state) if state != OutboxState::Sent => state,
+            match asked(tx, key, false).await? {
+                Answered::Not(state) if state != OutboxState::Sent => {}
                 answered => return Ok(answered),
-            };
+            }
             if let Some(since) = suppressed_since(tx, key).await? {
                 return Ok(Answered::Suppressed(since));
             }
             if !unwished(tx, std::slice::from_ref(key)).await?.is_empty() {
                 return Ok(Answered::Unwished);
             }
-            // One that waits leaves whatever is said here.
-            if state != OutboxState::Pending && is_outdated(tx, key).await? {
+            if is_outdated(tx, key).await? {
+                // Whoever cancelled it wants it by now, so what is so may be written.
+                tx.query("UPDATE outbox SET cancelled_because = $3 WHERE account_id = $1 AND key = $2 AND state = 'cancelled'")
+                    .bind(key.account_text().to_owned())
+                    .bind(key.to_string())
+                    .bind(CancelledBecause::Superseded.as_str())
+                    .execute()
+                    .await
+                    .while_("noting that a message may be written anew")?;
                 return Ok(Answered::Outdated);
             }
             let done = tx

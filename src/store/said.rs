@@ -3,16 +3,16 @@
 use super::backend::{Tx, in_write};
 use super::digest::digest;
 use super::ledgers::limit_of;
-use super::outbox::{never_left, read_key};
-use super::sql::{Row, Sql, set};
+use super::outbox::read_key;
+use super::sql::{Sql, set};
 use super::{Result, Store, StoreError, While, json, outbox};
-use crate::core::calendar::{Instant, Month};
+use crate::core::calendar::Month;
 use crate::core::ids::AccountId;
 use crate::core::ledger::Changes;
-use crate::core::outbox::{CancelledBecause, Message, NoticeKey};
+use crate::core::outbox::{CancelledBecause, Message, NoticeKey, NoticeKind};
 use crate::core::statement::Said;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One version of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub struct Statements {
     pub versions: Vec<(AccountId, Month, Version)>,
     /// Those that were compared with the figures of the closed month.
     pub compared: Vec<ClosedStatement>,
+    /// Earlier versions that waited when these were worded, and do not leave any more.
+    pub superseded: Vec<NoticeKey>,
 }
 
 #[derive(Serialize)]
@@ -111,7 +113,7 @@ pub(super) async fn mark_closed<'a>(
 /// What has become of a statement that was written before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// It left, or perhaps did, or is just leaving.
+    /// It left, or perhaps did: somebody had it in hand of whom nothing was heard yet.
     Told,
     /// It is to leave, unless a later version takes its place.
     Waiting,
@@ -134,32 +136,79 @@ impl Stretch<'_> {
     }
 }
 
-/// Cancels what waits of versions before those of `messages`, to the same recipients; not what is in hand by `clock`.
-async fn supersede(tx: &mut Tx, messages: &[Message], clock: Instant) -> Result<()> {
-    let earlier: Vec<NoticeKey> = messages.iter().flat_map(|message| message.key.earlier_versions()).collect();
+/// Cancels what waits of `earlier` versions. What was leased since they were looked at may be leaving: then nothing is to be written.
+async fn supersede(tx: &mut Tx, earlier: &[NoticeKey]) -> Result<()> {
     if earlier.is_empty() {
         return Ok(());
     }
     const SQL: Sql = set!(account_id text, key text =>
         "UPDATE outbox SET state = 'cancelled', cancelled_because = $2
            FROM v WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND outbox.state = 'pending'
-            AND (outbox.leased_until IS NULL OR outbox.leased_until <= $3)");
-    tx.query(SQL)
+            AND outbox.lease IS NULL");
+    let done = tx
+        .query(SQL)
         .bind(json(earlier.iter().map(outbox::Wanted::of).collect::<Vec<_>>())?)
         .bind(CancelledBecause::Superseded.as_str())
-        .bind(clock.micros())
         .execute()
         .await
-        .while_("cancelling earlier versions of statements")
-        .map(drop)
+        .while_("cancelling earlier versions of statements")?;
+    if done.rows_affected() < earlier.len() as u64 { Err(StoreError::Leaving) } else { Ok(()) }
+}
+
+/// Those of `keys` that are statements of which a later version was written to the same recipient: in hand of somebody then, they were not
+/// cancelled with it.
+pub(super) async fn outdated(tx: &mut Tx, keys: &[NoticeKey]) -> Result<Vec<NoticeKey>> {
+    let statements = keys.iter().filter(|key| key.kind() == NoticeKind::MonthlyStatement);
+    let asked: Vec<Told<'_>> = statements.map(Told::of).collect();
+    if asked.is_empty() {
+        return Ok(Vec::new());
+    }
+    const LATEST: Sql = set!(account_id text, month text, version bigint, key text =>
+        "SELECT v.key, max(s.version) FROM v CROSS JOIN statements AS s
+          WHERE s.account_id = v.account_id AND s.month = v.month AND s.version > v.version GROUP BY v.key");
+    let rows = tx.query(LATEST).bind(json(asked)?).fetch_all().await;
+    let mut later: BTreeMap<NoticeKey, NoticeKey> = BTreeMap::new();
+    for row in &rows.while_("looking for later versions of statements")? {
+        let (key, latest) = (read_key(row.get(0))?, u32::try_from(row.get::<i64>(1)).unwrap_or(u32::MAX));
+        later.extend(key.later_versions(latest).map(|one| (one, key.clone())));
+    }
+    if later.is_empty() {
+        return Ok(Vec::new());
+    }
+    const WRITTEN: Sql = set!(account_id text, key text =>
+        "SELECT o.key FROM v CROSS JOIN outbox AS o
+          WHERE o.account_id = v.account_id AND o.key = v.key AND o.state IN ('pending', 'sent', 'ambiguous')");
+    let rows =
+        tx.query(WRITTEN).bind(json(later.keys().map(outbox::Wanted::of).collect::<Vec<_>>())?).fetch_all().await;
+    let mut outdated = BTreeSet::new();
+    for row in &rows.while_("looking for later versions of messages")? {
+        outdated.extend(later.get(&read_key(row.get(0))?).cloned());
+    }
+    Ok(outdated.into_iter().collect())
+}
+
+/// A statement that was written to somebody.
+#[derive(Serialize)]
+struct Told<'a> {
+    account_id: &'a str,
+    month: &'a str,
+    version: u32,
+    key: String,
+}
+
+impl Told<'_> {
+    fn of(key: &NoticeKey) -> Told<'_> {
+        Told { account_id: key.account_text(), month: key.about(), version: key.version(), key: key.to_string() }
+    }
 }
 
 impl Store {
     /// Writes messages, with what belongs to them, except where one of the same key left, may leave or is not to; returns how many were
-    /// written. Earlier versions to the same recipients that wait do not leave any more.
+    /// written.
     ///
     /// # Errors
-    /// As [`Store::write_messages`]; nothing was written then.
+    /// As [`Store::write_messages`], and [`StoreError::Leaving`] where one of those that they supersede may be leaving by now; nothing was
+    /// written then.
     pub async fn write_statements(&self, messages: &[Message], statements: &Statements) -> Result<u64> {
         let new: Vec<NewVersion<'_>> = statements.versions.iter().map(NewVersion::of).collect::<Result<_>>()?;
         let compared: Vec<Compared<'_>> = statements
@@ -173,6 +222,7 @@ impl Store {
             .collect();
         let clock = self.clock().await?;
         in_write!(self, "committing statements", |tx| {
+            supersede(tx, &statements.superseded).await?;
             if !new.is_empty() {
                 const SQL: Sql = set!(account_id text, month text, version bigint, figures text, digest bigint =>
                     "INSERT INTO statements (account_id, month, version, figures, digest)
@@ -191,9 +241,7 @@ impl Store {
             if messages.is_empty() {
                 return Ok(0);
             }
-            let written = outbox::insert_or_replace(tx, messages, clock).await?;
-            supersede(tx, messages, clock).await?;
-            Ok(written)
+            outbox::insert_or_replace(tx, messages, clock).await
         })
     }
 
@@ -203,24 +251,28 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn known_statements(&self, any_of: &[NoticeKey]) -> Result<Vec<(NoticeKey, Known)>> {
-        // Keys are compared by their bytes, in which what follows `/` is `0`.
-        const SQL: Sql = set!(account_id text, first text, behind text => concat!(
-            "SELECT outbox.key, CASE WHEN outbox.state IN ('sent', 'ambiguous') OR outbox.leased_until > $3 THEN 'told'
-                                     WHEN outbox.state = 'pending' THEN 'waiting' ELSE 'put aside' END
-               FROM v CROSS JOIN outbox
-              WHERE outbox.account_id = v.account_id AND outbox.key >= v.first AND outbox.key < v.behind AND NOT ",
-            never_left!()
-        ));
+        // Keys are compared by their bytes, in which what follows `/` is `0`. Of addresses, the list is read once.
+        const SQL: Sql = set!(account_id text, first text, behind text =>
+            "SELECT o.key, CASE WHEN o.state IN ('sent', 'ambiguous') OR o.lease IS NOT NULL THEN 'told'
+                                WHEN o.state = 'pending' THEN 'waiting'
+                                WHEN o.state = 'cancelled' AND coalesce(o.cancelled_because, $2) = $2 THEN 'put aside'
+                                ELSE 'never left' END,
+                    lower(o.recipient) IN (SELECT lower(address) FROM suppressions)
+               FROM v CROSS JOIN outbox AS o
+              WHERE o.account_id = v.account_id AND o.key >= v.first AND o.key < v.behind");
         let stretches: Vec<Stretch<'_>> = any_of.iter().map(Stretch::of).collect();
-        let (operator, clock) = (CancelledBecause::Operator.as_str(), self.clock().await?);
-        let rows = self.query(SQL).bind(json(stretches)?).bind(operator).bind(clock.micros()).fetch_all().await;
-        let known = |row: &Row| match row.get::<&str>(1) {
-            "told" => Known::Told,
-            "waiting" => Known::Waiting,
-            _ => Known::PutAside,
-        };
-        let rows = rows.while_("looking for statements that were written")?;
-        rows.iter().map(|row| Ok((read_key(row.get(0))?, known(row)))).collect()
+        let rows = self.query(SQL).bind(json(stretches)?).bind(CancelledBecause::Operator.as_str()).fetch_all().await;
+        let mut all = Vec::new();
+        for row in &rows.while_("looking for statements that were written")? {
+            let known = match (row.get::<&str>(1), row.get::<bool>(2)) {
+                ("told", _) => Known::Told,
+                ("waiting", _) => Known::Waiting,
+                ("never left", false) => continue,
+                _ => Known::PutAside,
+            };
+            all.push((read_key(row.get(0))?, known));
+        }
+        Ok(all)
     }
 
     /// The versions of the statements of `month`, oldest first.

@@ -78,6 +78,22 @@ fn daily_reports(window_days: u32) -> Schedule {
     Schedule::parse(Job::DailyReport, "daily-report.toml", &text).expect("a schedule")
 }
 
+/// Whoever looks at these instants at days that nobody runs, with a window of so many, has told of so many by then, each time two operators.
+async fn told_at_each_look(sandbox: &Sandbox, window_days: u32, looks: &[(&str, &[usize])]) {
+    open_with_daily_reports(sandbox, "acme", "UTC").await;
+    let schedule = daily_reports(window_days);
+    for (now, missed) in looks {
+        let app = at(sandbox, now);
+        let due = plan_due(&app, &schedule).await.expect("a plan");
+        tell_missed(&Kit::new(app).expect("templates"), &schedule, &due).await.expect("told");
+        let subjects = missed.iter().flat_map(|count| vec![format!("Job daily-report missed {count} periods"); 2]);
+        let mut told: Vec<String> = told(sandbox).await.into_iter().map(|record| record.message.subject).collect();
+        told.sort_by_key(String::len);
+        assert_eq!(told, subjects.collect::<Vec<_>>(), "{now}");
+    }
+    sandbox.assert_verified().await;
+}
+
 both_databases! {
     async fn a_job_that_fails_is_told_once_until_it_is_well_again(sandbox: Sandbox) {
         let id = sandbox.open_account("acme", "UTC", "2013-01-01").await;
@@ -369,25 +385,26 @@ both_databases! {
 
     /// A second outage is told as well, though nobody has done anything about the first.
     async fn what_is_missed_in_another_outage_is_told_again(sandbox: Sandbox) {
-        open_with_daily_reports(&sandbox, "acme", "UTC").await;
-        let schedule = daily_reports(2);
-        for (now, missed) in [
+        let looks = [
             ("2013-01-05T12:00:00Z", &[2][..]),
             ("2013-01-06T12:00:00Z", &[2]),
             ("2013-01-07T12:00:00Z", &[2]),
             ("2013-01-08T12:00:00Z", &[2, 5]),
             ("2013-01-10T12:00:00Z", &[2, 5]),
             ("2013-03-01T12:00:00Z", &[2, 5, 57]),
-        ] {
-            let app = at(&sandbox, now);
-            let due = plan_due(&app, &schedule).await.expect("a plan");
-            tell_missed(&Kit::new(app).expect("templates"), &schedule, &due).await.expect("told");
-            let subjects = missed.iter().flat_map(|count| vec![format!("Job daily-report missed {count} periods"); 2]);
-            let mut told: Vec<String> = told(&sandbox).await.into_iter().map(|record| record.message.subject).collect();
-            told.sort_by_key(String::len);
-            assert_eq!(told, subjects.collect::<Vec<_>>(), "{now}");
-        }
-        sandbox.assert_verified().await;
+        ];
+        told_at_each_look(&sandbox, 2, &looks).await;
+    }
+
+    /// With a long window, a week more of it is news.
+    async fn a_week_more_that_is_missed_is_told(sandbox: Sandbox) {
+        let looks = [
+            ("2013-02-02T12:00:00Z", &[2][..]),
+            ("2013-02-09T12:00:00Z", &[2]),
+            ("2013-02-10T12:00:00Z", &[2, 10]),
+            ("2013-02-11T12:00:00Z", &[2, 10]),
+        ];
+        told_at_each_look(&sandbox, 30, &looks).await;
     }
 
     /// Days before anybody lived in a zone were missed by nobody, however old the ledger is.

@@ -183,7 +183,7 @@ async fn in_month(
     for wanted in told(&app.store, &ids, Reported::Month(month)).await? {
         let id = wanted.record.account.id.clone();
         let Some((after, _)) = changed.get(&id) else { continue };
-        let others = wanted.admins.iter().filter(|(_, knows)| !wanted.has_said(*knows, after));
+        let others = wanted.admins.iter().filter(|(_, knows)| !wanted.has_said(knows, after));
         knowing.insert(id, others.map(|(admin, _)| admin.email.clone()).collect());
     }
     let moves = |(account, (_, changes)): (AccountId, (Said, Vec<Changed>))| StatementMoves {

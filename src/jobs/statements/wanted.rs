@@ -21,20 +21,21 @@ pub(super) struct Wanted {
 }
 
 /// The numbers of the last versions that were written to an admin, by what has become of them.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Knows {
     pub(super) told: Option<u32>,
-    pub(super) waiting: Option<u32>,
+    /// With its key.
+    pub(super) waiting: Option<NoticeKey>,
     pub(super) put_aside: Option<u32>,
 }
 
 impl Knows {
-    const fn is_nothing(self) -> bool {
+    const fn is_nothing(&self) -> bool {
         !self.is_to_be_told() && self.put_aside.is_none()
     }
 
     /// Whether something is told or will be, so that a change of it matters.
-    const fn is_to_be_told(self) -> bool {
+    const fn is_to_be_told(&self) -> bool {
         self.told.is_some() || self.waiting.is_some()
     }
 }
@@ -50,8 +51,8 @@ impl Wanted {
     }
 
     /// Whether the last that was or will be said to somebody who knows this, or is not to be, is `said`.
-    pub(super) fn has_said(&self, knows: Knows, said: &Said) -> bool {
-        let last = knows.told.max(knows.waiting).max(knows.put_aside);
+    pub(super) fn has_said(&self, knows: &Knows, said: &Said) -> bool {
+        let last = knows.told.max(knows.waiting.as_ref().map(NoticeKey::version)).max(knows.put_aside);
         last.and_then(|number| self.said_by(number)).as_ref() == Some(said)
     }
 
@@ -151,16 +152,18 @@ async fn readers(store: &Store, records: Vec<AccountRecord>, reported: Reported)
     for (key, of) in store.known_statements(&any_of).await? {
         let Some(account) = key.account() else { continue };
         let knows = known.entry((account.clone(), key.recipient().clone())).or_default();
-        let last = match of {
-            Known::Told => &mut knows.told,
-            Known::Waiting => &mut knows.waiting,
-            Known::PutAside => &mut knows.put_aside,
-        };
-        *last = (*last).max(Some(key.version()));
+        let version = Some(key.version());
+        match of {
+            Known::Told => knows.told = knows.told.max(version),
+            Known::PutAside => knows.put_aside = knows.put_aside.max(version),
+            // Of two, the later one took the place of the other.
+            Known::Waiting if knows.waiting.as_ref().map(NoticeKey::version) < version => knows.waiting = Some(key),
+            Known::Waiting => {}
+        }
     }
     for Wanted { record, admins, .. } in &mut all {
         for (admin, knows) in admins {
-            *knows = known.get(&(record.account.id.clone(), admin.email.clone())).copied().unwrap_or_default();
+            *knows = known.get(&(record.account.id.clone(), admin.email.clone())).cloned().unwrap_or_default();
         }
     }
     Ok(all)

@@ -2,15 +2,16 @@
 
 use super::close::{by_hand, close, report, told_late};
 use super::{NEW_YORK, mails, open_acme, run};
-use crate::support::{Sandbox, account_id, all_left, both_databases, instant, month, purchase, usage};
+use crate::support::{Sandbox, account_id, all_left, both_databases, instant, lease_of, month, purchase, usage};
 use creditd::core::counting::grouped;
+use creditd::core::delivery::Next;
 use creditd::core::ids::{AccountId, Email};
 use creditd::core::ledger::{Call, Purchase, Usage};
-use creditd::core::outbox::NoticeKind;
+use creditd::core::outbox::{CancelledBecause, NoticeKind};
 use creditd::core::schedule::{Job, Slot};
 use creditd::core::statement::Changed;
 use creditd::jobs::{Foresight, foresee};
-use creditd::store::{Admin, OutboxRecord};
+use creditd::store::{Admin, Answered, Delivery, OutboxRecord, Statements, StoreError};
 
 /// When January is reported.
 const FIRST: &str = "2013-02-01T05:00:00Z";
@@ -189,6 +190,37 @@ both_databases! {
         let ben = statements(&sandbox).await.into_iter().rfind(|mail| mail.message.key.recipient().as_str() == "BEN@acme.example");
         let ben = ben.expect("he is sent what is so");
         assert_eq!((ben.message.key.version(), ben.message.text.contains("21 AI credits used in January")), (3, true));
+        sandbox.assert_verified().await;
+    }
+
+    /// What somebody has in hand may be leaving: it is corrected, and if it has not left it does not leave behind the correction.
+    async fn what_is_in_hand_is_corrected_and_does_not_come_behind(sandbox: Sandbox) {
+        let id = open_acme(&sandbox).await;
+        sandbox.at("2013-01-15T17:00:00Z").charge(&id, &usage("erase", "one")).await.expect("a charge");
+        report(&sandbox, FIRST, NEW_YORK, &["2013-01"]).await;
+        let store = sandbox.store();
+        let first = statements(&sandbox).await.remove(0).message;
+        // It was taken between the wording of a later version and its writing.
+        let waits = Statements { superseded: vec![first.key.clone()], ..Statements::default() };
+        let lease = |name: &'static str, now: &'static str| async move {
+            let leased = store.lease_messages(&lease_of(name), instant(now), 9, None).await.expect("leased");
+            leased.records.into_iter().map(|record| record.message.key.version()).collect::<Vec<_>>()
+        };
+        assert_eq!(lease("one", LATE).await, [1]);
+        let late = store.write_statements(&[], &waits).await;
+        assert!(matches!(late, Err(StoreError::Leaving)), "{late:?}");
+
+        assert_eq!(told_late(&sandbox, &id, LATE, "late").await, "success");
+        let done = close(&sandbox, CLOSED).await;
+        assert!(done.lines[1].contains(": Corrected: 14 AI credits"), "{:?}", done.lines);
+        // The server says later to the first.
+        let again = Next::Again { error: "later".into(), at: instant(CLOSED) };
+        let delivery = Delivery { key: first.key.clone(), lease: "one".into(), next: again };
+        store.record_deliveries(&[delivery], instant(CLOSED)).await.expect("recorded");
+        assert_eq!(lease("two", "2013-02-09T05:00:00Z").await, [2]);
+        let first = store.message(&first.key).await.expect("read").expect("it is there");
+        assert_eq!(first.cancelled_because, Some(CancelledBecause::Superseded));
+        assert_eq!(store.retry_message(&first.message.key, instant(CLOSED)).await.expect("asked"), Answered::Outdated);
         sandbox.assert_verified().await;
     }
 

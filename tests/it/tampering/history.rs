@@ -260,7 +260,7 @@ async fn june(sandbox: &Sandbox, acme: &AccountId) {
     mail(sandbox, acme).await;
     let store = sandbox.store();
     let first = (acme.clone(), month("2013-05"), Version { number: 1, said: Said::default() });
-    let statements = Statements { versions: vec![first], compared: Vec::new() };
+    let statements = Statements { versions: vec![first], ..Statements::default() };
     store.write_statements(&[], &statements).await.expect("what a statement said");
     let slot = |at: &str| Slot::Tick(instant(at));
     for (at, ended) in [("2013-06-12T12:05:00Z", true), ("2013-06-12T12:06:00Z", false)] {
