@@ -253,6 +253,11 @@ impl NoticeKey {
         self.version
     }
 
+    /// The keys of the versions before this one.
+    pub fn earlier_versions(&self) -> impl Iterator<Item = NoticeKey> {
+        (1..self.version).map(|version| NoticeKey { version, ..self.clone() })
+    }
+
     /// The keys of the versions behind this one, up to `latest`.
     pub fn later_versions(&self, latest: u32) -> impl Iterator<Item = NoticeKey> {
         (self.version.saturating_add(1)..=latest).map(|version| NoticeKey { version, ..self.clone() })

@@ -9,7 +9,7 @@ use super::admins::unwished;
 use super::backend::{Tx, in_write};
 use super::ledgers::limit_of;
 use super::outbox::{OutboxRecord, Wanted, due, read_whole};
-use super::said::outdated;
+use super::said::{outdated, overtaking};
 use super::sql::{Sql, set};
 use super::{Result, Store, While, json};
 use crate::core::calendar::Instant;
@@ -339,6 +339,20 @@ async fn take(tx: &mut Tx, lease: &Lease, now: Instant, room: i64, is_limited: b
     };
     let outdated = outdated(tx, &wanted).await?;
     wanted.retain(|key| !outdated.contains(key));
+    let overtaking = overtaking(tx, &wanted).await?;
+    wanted.retain(|key| !overtaking.contains(key));
+    if !overtaking.is_empty() {
+        // Their turn is when what is in hand has ended, or its lease has.
+        tx.query(set!(account_id text, key text =>
+            "UPDATE outbox SET due_at = $2, pending_since = $2
+               FROM v WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND outbox.state = 'pending'"
+        ))
+        .bind(json(overtaking.iter().map(Wanted::of).collect::<Vec<_>>())?)
+        .bind(now.plus_seconds(MINUTE_SECONDS).micros())
+        .execute()
+        .await
+        .while_("holding back what would overtake an earlier version")?;
+    }
     let superseded = outdated.into_iter().map(|key| (key, CancelledBecause::Superseded));
     let cancelled: Vec<(NoticeKey, CancelledBecause)> = unwished.into_iter().chain(superseded).collect();
     let asides_of = cancelled.iter().map(|(key, because)| aside(key, OutboxState::Cancelled, Some(*because)));

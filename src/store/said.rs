@@ -165,7 +165,7 @@ pub(super) async fn outdated(tx: &mut Tx, keys: &[NoticeKey]) -> Result<Vec<Noti
     }
     const LATEST: Sql = set!(account_id text, month text, version bigint, key text =>
         "SELECT v.key, max(s.version) FROM v CROSS JOIN statements AS s
-          WHERE s.account_id = v.account_id AND s.month = v.month AND s.version > v.version GROUP BY v.key");
+          WHERE s.account_id = v.account_id AND s.month = v.month AND s.version > v.version GROUP BY v.key ORDER BY v.key");
     let rows = tx.query(LATEST).bind(json(asked)?).fetch_all().await;
     let mut later: BTreeMap<NoticeKey, NoticeKey> = BTreeMap::new();
     for row in &rows.while_("looking for later versions of statements")? {
@@ -185,6 +185,26 @@ pub(super) async fn outdated(tx: &mut Tx, keys: &[NoticeKey]) -> Result<Vec<Noti
         outdated.extend(later.get(&read_key(row.get(0))?).cloned());
     }
     Ok(outdated.into_iter().collect())
+}
+
+/// Those of `keys` that are statements of which an earlier version is in hand of somebody: they are not to overtake it.
+pub(super) async fn overtaking(tx: &mut Tx, keys: &[NoticeKey]) -> Result<Vec<NoticeKey>> {
+    let statements = keys.iter().filter(|key| key.kind() == NoticeKind::MonthlyStatement);
+    let earlier = statements.flat_map(|key| key.earlier_versions().map(|one| (one, key.clone())));
+    let earlier: BTreeMap<NoticeKey, NoticeKey> = earlier.collect();
+    if earlier.is_empty() {
+        return Ok(Vec::new());
+    }
+    const SQL: Sql = set!(account_id text, key text =>
+        "SELECT o.key FROM v CROSS JOIN outbox AS o
+          WHERE o.account_id = v.account_id AND o.key = v.key AND o.state = 'pending' AND o.lease IS NOT NULL");
+    let wanted = json(earlier.keys().map(outbox::Wanted::of).collect::<Vec<_>>())?;
+    let rows = tx.query(SQL).bind(wanted).fetch_all().await.while_("looking for earlier versions in hand")?;
+    let mut overtaking = BTreeSet::new();
+    for row in &rows {
+        overtaking.extend(earlier.get(&read_key(row.get(0))?).cloned());
+    }
+    Ok(overtaking.into_iter().collect())
 }
 
 /// A statement that was written to somebody.

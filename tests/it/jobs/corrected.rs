@@ -213,6 +213,7 @@ both_databases! {
         assert_eq!(told_late(&sandbox, &id, LATE, "late").await, "success");
         let done = close(&sandbox, CLOSED).await;
         assert!(done.lines[1].contains(": Corrected: 14 AI credits"), "{:?}", done.lines);
+        assert_eq!(lease("another", CLOSED).await, Vec::<u32>::new(), "it does not overtake the first");
         // The server says later to the first.
         let again = Next::Again { error: "later".into(), at: instant(CLOSED) };
         let delivery = Delivery { key: first.key.clone(), lease: "one".into(), next: again };
