@@ -180,6 +180,10 @@ fn refused(key: &NoticeKey, asked: Answered, done: &str) -> Failure {
              whoever was sent nothing or something else",
             reporting_anew(key)
         ),
+        Answered::Twice(other) => format!(
+            "the message {name} was written to the same address in another spelling as well, as {}, so it is not sent again",
+            other.name()
+        ),
         Answered::Dropped => {
             format!("the content of the message {name} was dropped (keep_days in [mail]), so it cannot be {done}")
         }

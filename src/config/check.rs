@@ -227,10 +227,9 @@ fn smtp(smtp: &SmtpSettings, refuse: &mut dyn FnMut(&str, String)) {
     if host.is_some_and(|host| !is_host(host)) {
         refuse(
             "mail.smtp.host",
-            "the name or address of a server is expected, such as \"smtp.example.com\"".to_owned(),
+            "the name or address of a server alone is expected, such as \"smtp.example.com\" or \"::1\"".to_owned(),
         );
-    }
-    if smtp.tls == Tls::None && host.is_some_and(|host| !is_loopback(host)) {
+    } else if smtp.tls == Tls::None && host.is_some_and(|host| !is_loopback(host)) {
         let what = "mail and password would go over the network for all to read; \"none\" is for a server on this machine \
                     (localhost, 127.0.0.1, ::1). Set \"implicit\" (port 465) or \"starttls\" (port 587)";
         refuse("mail.smtp.tls", what.to_owned());
@@ -308,6 +307,8 @@ impl<'de> Deserialize<'de> for Written {
 
 fn mailbox(text: &str) -> Result<Mailbox, BadName> {
     let (name, address) = match text.strip_suffix('>').and_then(|t| t.rsplit_once('<')) {
+        // Of several, the last would be taken and the others be its name.
+        Some((name, _)) if name.contains(['<', '>']) => return Err(BadName::Email(text.to_owned())),
         Some((name, address)) => (name.trim(), address),
         None => ("", text),
     };

@@ -272,11 +272,13 @@ fn operators_are_a_list_of_mailboxes() {
         complaint("[mail]\noperators = \"ops@example.com\"\n", &[]),
         complaint("[mail]\noperators = [\"a@example.com\", \"nobody\"]\n", &[]),
         complaint("[mail]\noperators = [\"a@example.com\", \"A <a@EXAMPLE.com>\"]\n", &[]),
+        complaint("[mail]\nfrom = \"A <a@example.com>, B <b@example.com>\"\n", &[]),
     ];
     insta::assert_snapshot!(complaints.join("\n"), @r#"
     creditd.toml:2: mail.operators = "ops@example.com": a list is expected, such as ["Ops <ops@example.com>"]
     creditd.toml:2: mail.operators[1]: "nobody" is not an e-mail address (name@domain)
     creditd.toml:2: mail.operators = ["a@example.com", "A <a@EXAMPLE.com>"]: a@example.com is there twice
+    creditd.toml:2: mail.from = "A <a@example.com>, B <b@example.com>": "A <a@example.com>, B <b@example.com>" is not an e-mail address (name@domain)
     "#);
 }
 
@@ -293,6 +295,7 @@ fn a_mail_server_is_whole_and_nobody_reads_along() {
             &[],
         ),
         complaint(&smtp("host = \"smtp.example.com:465\"\nconnections = 0\ntimeout_seconds = 121"), &[]),
+        complaint(&smtp("host = \"[::1]\"\ntls = \"none\""), &[]),
         complaint(&smtp("host = \"h\"\nusername = \"u\""), &[]),
         complaint(&smtp("host = \"h\"\npassword_file = \"/p\""), &[("CREDITD_SMTP_PASSWORD", "s3cret")]),
         complaint(&smtp("host = \"h\"\nidempotency_header = \"Bcc\""), &[]),
@@ -309,9 +312,10 @@ fn a_mail_server_is_whole_and_nobody_reads_along() {
     creditd.toml:5: mail.smtp.connections = 0: allowed are 1 to 50
     creditd.toml:6: mail.smtp.timeout_seconds = 121: allowed are 1 to 120
     creditd.toml:7: mail.smtp.per_minute = -1: allowed are 0 to 1000000
-    creditd.toml:4: mail.smtp.host = "smtp.example.com:465": the name or address of a server is expected, such as "smtp.example.com"
+    creditd.toml:4: mail.smtp.host = "smtp.example.com:465": the name or address of a server alone is expected, such as "smtp.example.com" or "::1"
     creditd.toml:5: mail.smtp.connections = 0: allowed are 1 to 50
     creditd.toml:6: mail.smtp.timeout_seconds = 121: allowed are 1 to 120
+    creditd.toml:4: mail.smtp.host = "[::1]": the name or address of a server alone is expected, such as "smtp.example.com" or "::1"
     creditd.toml:5: mail.smtp.username = "u": a password is needed for it; set the environment variable CREDITD_SMTP_PASSWORD or mail.smtp.password_file
     creditd.toml:5: mail.smtp.password_file = "/p": nobody logs in with it; set mail.smtp.username
     creditd.toml:5: mail.smtp.idempotency_header = "Bcc": the name of a header that mails do not have yet is expected, such as "X-Idempotency-Key"

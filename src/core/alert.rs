@@ -276,6 +276,14 @@ pub struct OpenAlert {
     pub opened_at: Instant,
 }
 
+impl OpenAlert {
+    /// Whether credits came since it fired, and not only the levels are others.
+    #[must_use]
+    pub fn has_risen_to(&self, total_available: Credits) -> bool {
+        self.threshold < total_available
+    }
+}
+
 /// What is known of an account's alerts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AlertState {
@@ -333,13 +341,11 @@ impl AlertState {
         }
     }
 
-    /// Of alerts that `plan` ends all of, while nothing opens, the most advanced: there is enough again. `None` also when
-    /// `total_available` is no more than when they fired, and only the levels are others.
+    /// Of alerts that `plan` ends all of, while nothing opens, the most advanced: what is available is above all levels.
     #[must_use]
-    pub fn recovered(&self, plan: &AlertPlan, total_available: Credits) -> Option<&OpenAlert> {
+    pub fn ended(&self, plan: &AlertPlan) -> Option<&OpenAlert> {
         let is_all = plan.opened.is_empty() && plan.resolved.len() == self.open.len();
-        let has_risen = self.open.iter().all(|alert| alert.threshold < total_available);
-        self.open.iter().min_by_key(|alert| alert.threshold).filter(|_| is_all && has_risen)
+        self.open.iter().min_by_key(|alert| alert.threshold).filter(|_| is_all)
     }
 
     /// The number that the next crossing of `level` gets.

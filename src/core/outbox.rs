@@ -253,14 +253,11 @@ impl NoticeKey {
         self.version
     }
 
-    /// The keys of the versions before this one.
-    pub fn earlier_versions(&self) -> impl Iterator<Item = NoticeKey> {
-        (1..self.version).map(|version| NoticeKey { version, ..self.clone() })
-    }
-
-    /// The keys of the versions behind this one, up to `latest`.
-    pub fn later_versions(&self, latest: u32) -> impl Iterator<Item = NoticeKey> {
-        (self.version.saturating_add(1)..=latest).map(|version| NoticeKey { version, ..self.clone() })
+    /// Whether `other` is the same notice to the same recipient, whatever the versions.
+    #[must_use]
+    pub fn is_version_of(&self, other: &NoticeKey) -> bool {
+        let NoticeKey { kind, account, about, recipient, version: _ } = other;
+        (self.kind, &self.account, &self.about, &self.recipient) == (*kind, account, about, recipient)
     }
 
     /// SHA-256 of the canonical text, in 64 hexadecimal digits. Names the notice where the key must not be read.

@@ -101,6 +101,7 @@ async fn work(kit: &Kit, run: &mut Run<'_>, crew: &mut Crew, tally: &mut Tally) 
             more = leased.more && !leased.limited;
             tally.suppressed += leased.suppressed;
             tally.unwished += leased.unwished;
+            tally.superseded += leased.superseded;
             tally.is_limited |= leased.limited;
             if !leased.records.is_empty() && !crew.foreman.is_told.swap(true, Ordering::Relaxed) {
                 let before = store.refused_since_delivery(kit.app.now(), TAKEN_BACK_MAX).await?;
@@ -237,6 +238,7 @@ struct Tally {
     ambiguous: u64,
     suppressed: u64,
     unwished: u64,
+    superseded: u64,
     untried: u64,
     is_limited: bool,
     /// Why no more is tried.
@@ -307,6 +309,7 @@ impl Tally {
             (self.ambiguous, "perhaps delivered"),
             (self.suppressed, "to suppressed addresses"),
             (self.unwished, "not wished any more"),
+            (self.superseded, "superseded by later versions"),
             (self.untried, "not tried"),
         ] {
             if count > 0 {

@@ -27,7 +27,7 @@ struct Finding {
     record: AccountRecord,
     balance: Balance,
     plan: AlertPlan,
-    /// The most advanced alert that was open, of an account that has risen above all.
+    /// The most advanced alert that was open, of an account that is above all its levels again.
     is_over: Option<OpenAlert>,
     /// Whether so many free credits lapse so soon that it is worth a notice.
     lapses_soon: bool,
@@ -313,7 +313,8 @@ async fn look(kit: &Kit, ids: &[AccountId], now: Instant, is_of_all: bool) -> Re
         if balance.status == AccountStatus::Open && ledger.account.opened_at <= now && has_had {
             let mut state = states.get(&account).cloned().unwrap_or_default();
             plan = plan_alerts(kit.levels(&record), balance.allowance, balance.available.total(), &state, now);
-            is_over = state.recovered(&plan, balance.available.total()).cloned();
+            // Where nothing is left, and no level says so any more, it is not enough again.
+            is_over = state.ended(&plan).filter(|_| balance.available.total() > Credits::ZERO).cloned();
             state.apply(&plan);
             lapses_soon = is_of_all && lapse_soon(&kit.app.settings.alerts, &balance, now);
             // Levels may be percentages: where the next month's allowance is another, its first row is looked at.
@@ -354,7 +355,7 @@ async fn word(kit: &Kit, findings: &[Finding], prices: &PriceMatrix, now: Instan
 async fn word_opted_in(kit: &Kit, findings: &[Finding], now: Instant) -> Result<Worded, JobError> {
     let (mut overs, mut lapses) = (Worded::default(), Worded::default());
     for Finding { record, balance, is_over, lapses_soon, .. } in findings {
-        if let Some(alert) = is_over {
+        if let Some(alert) = is_over.as_ref().filter(|alert| alert.has_risen_to(balance.available.total())) {
             let facts = resolved(kit, record, balance, alert);
             for admin in record.admins.iter().filter(|admin| admin.resolved) {
                 overs.add(&facts.account, kit.templates.resolved(&facts, &mailbox(admin), now));
@@ -373,7 +374,8 @@ async fn word_opted_in(kit: &Kit, findings: &[Finding], now: Instant) -> Result<
     Ok(overs)
 }
 
-/// What the platform's own programs are told: the alert that admins are told of, or that all are over.
+/// What the platform's own programs are told: the alert that admins are told of, or that all are over, also where only the levels are
+/// others: whoever heard of an alert waits for that.
 fn event_of(finding: &Finding, now: Instant) -> Option<Event> {
     let Finding { record, balance, plan, is_over, .. } = finding;
     let (kind, crossing, threshold) = match (&plan.notice, is_over) {

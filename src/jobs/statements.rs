@@ -5,7 +5,8 @@
 //!
 //! What the statement of a month said is frozen with its messages. When the month is closed to late usage (R14), it is
 //! compared with what is true then, once: whoever was told something else gets the next version, which says what has changed. A
-//! version has one set of figures, and an admin was told those of the last version that left, or may have.
+//! version has one set of figures, and an admin was told those of the last version that left, or may have. While one is in hand of
+//! a deliverer nobody knows, and it is left for the next time.
 
 mod batches;
 pub mod foresee;
@@ -139,15 +140,17 @@ pub(super) async fn run(
     while let Some(Batch { wanted, stated, now }) = next {
         run.check_stop()?;
         let words = word(kit, wanted, stated, reported, &of_run.titles, now);
-        let (worded, added, read) = tokio::try_join!(words, of_run.write(&before), batches.next())?;
+        let (worded, (added, told), read) = tokio::try_join!(words, of_run.write(before), batches.next())?;
         written += added;
-        there += worded.unchanged;
-        worded.tell(&mut done);
+        there += told.asked.saturating_sub(added);
+        told.tell(&mut done);
         (before, next) = (worded, read);
         (run.progress)(batches.seen(), None);
     }
-    written += of_run.write(&before).await?;
-    there += batches.there();
+    let (added, told) = of_run.write(before).await?;
+    written += added;
+    there += told.asked.saturating_sub(added) + batches.there();
+    told.tell(&mut done);
     done.tally.add(STATEMENTS, written.cast_signed());
     done.tally.add(STATEMENTS_THERE, there.cast_signed());
     done.summary = summary(&done.tally, only_shows);
@@ -187,7 +190,8 @@ pub(super) async fn correct(kit: &Kit, run: &mut Run<'_>, done: &mut Done) -> Re
                 let wanted = told(store, &ids, reported).await?;
                 let stated = stated(kit, &wanted, reported).await?;
                 let mut worded = word(kit, wanted, stated, reported, &titles, now).await?;
-                worded.statements.compared.clone_from(&compared);
+                let is_done = |statement: &&ClosedStatement| !worded.left.contains(&statement.account);
+                worded.statements.compared = compared.iter().filter(is_done).cloned().collect();
                 if let Some(written) = write(kit, &worded, run.dry_run).await? {
                     worded.tell(done);
                     break written;
@@ -205,14 +209,18 @@ struct Worded {
     statements: Statements,
     /// For each account that was told something else, what has changed.
     changes: Vec<String>,
-    /// Admins who know what there is to say.
-    unchanged: u64,
+    /// Admins there are to write to, those who know what there is to say included.
+    asked: u64,
+    /// Accounts that admins were perhaps told something else of: somebody has that in hand.
+    left: Vec<AccountId>,
 }
 
 impl Worded {
     fn tell(&self, done: &mut Done) {
         self.messages.iter().for_each(|message| done.line(format!("{}: {}", message.key.name(), message.subject)));
         self.changes.iter().for_each(|change| done.line(change.as_str()));
+        let left = |account: &AccountId| format!("{account}: left, as an earlier version is being delivered just now");
+        self.left.iter().for_each(|account| done.line(left(account)));
     }
 
     fn extend(&mut self, other: Worded) {
@@ -220,7 +228,8 @@ impl Worded {
         self.statements.versions.extend(other.statements.versions);
         self.statements.superseded.extend(other.statements.superseded);
         self.changes.extend(other.changes);
-        self.unchanged += other.unchanged;
+        self.asked += other.asked;
+        self.left.extend(other.left);
     }
 }
 
@@ -232,7 +241,7 @@ async fn write(kit: &Kit, worded: &Worded, dry_run: bool) -> Result<Option<u64>,
         return Ok(Some(messages.len() as u64));
     }
     match kit.app.store.write_statements(messages, statements).await {
-        Err(StoreError::Leaving) => Ok(None),
+        Err(StoreError::Overtaken) => Ok(None),
         written => Ok(Some(written.inspect(|_| messages.iter().for_each(log_written))?)),
     }
 }
@@ -247,16 +256,14 @@ struct OfRun<'a> {
 }
 
 impl OfRun<'_> {
-    /// Writes them; those that others take the place of meanwhile, as they are worded by then.
-    async fn write(&self, first: &Worded) -> Result<u64, JobError> {
-        let mut again: Option<Worded> = None;
+    /// Writes them, worded anew where something left or was written meanwhile; returns how many, and what was written.
+    async fn write(&self, mut worded: Worded) -> Result<(u64, Worded), JobError> {
         loop {
-            let worded = again.as_ref().unwrap_or(first);
-            if let Some(written) = write(self.kit, worded, self.only_shows).await? {
-                return Ok(written);
+            if let Some(written) = write(self.kit, &worded, self.only_shows).await? {
+                return Ok((written, worded));
             }
-            // Seldom, and large: on the heap.
-            again = Some(Box::pin(self.reword(worded)).await?);
+            // Seldom, and large: on the heap. Each time there is more that is in hand or was written, so it ends.
+            worded = Worded { asked: worded.asked, ..Box::pin(self.reword(&worded)).await? };
         }
     }
 
@@ -369,7 +376,11 @@ impl Wording {
         model.marks = self.marks(&wanted.record);
         let said = said(&model);
         let number = wanted.version_of(&said);
+        let asked = wanted.admins.len() as u64;
         let readers = wanted.admins.iter().filter(|(_, knows)| !wanted.has_said(knows, &said));
+        if readers.clone().any(|(_, knows)| knows.in_hand.is_some()) {
+            return Ok(Worded { left: vec![wanted.record.account.id.clone()], asked, ..Worded::default() });
+        }
         // Nothing has changed for whoever was told the same before another version that did not leave.
         let told = |(admin, knows): &(Admin, Knows)| {
             let before = knows.told.and_then(|version| wanted.said_by(version));
@@ -377,9 +388,8 @@ impl Wording {
         };
         let superseded = readers.clone().filter_map(|(_, knows)| knows.waiting.clone()).collect();
         let readers: Vec<(Admin, Option<Said>)> = readers.map(told).collect();
-        let unchanged = (wanted.admins.len() - readers.len()) as u64;
         if readers.is_empty() {
-            return Ok(Worded { unchanged, ..Worded::default() });
+            return Ok(Worded { asked, ..Worded::default() });
         }
         let told_before = readers.iter().find_map(|(_, told)| told.as_ref());
         let changes = told_before.map(|before| changes(&wanted.record, self.reported, before, &said));
@@ -395,12 +405,13 @@ impl Wording {
         };
         let messages = readers.into_iter().map(message).collect::<Result<_, JobError>>()?;
         let account = wanted.record.account.id.clone();
+        let is_new = wanted.versions.last().is_none_or(|last| last.number < number);
         let versions = match self.reported {
-            Reported::Month(month) => vec![(account, month, Version { number, said })],
-            Reported::Day(_) => Vec::new(),
+            Reported::Month(month) if is_new => vec![(account, month, Version { number, said })],
+            _ => Vec::new(),
         };
         let statements = Statements { versions, compared: Vec::new(), superseded };
-        Ok(Worded { messages, statements, changes: changes.into_iter().collect(), unchanged })
+        Ok(Worded { messages, statements, changes: changes.into_iter().collect(), asked, left: Vec::new() })
     }
 
     /// The allowance and the levels in the chart of a month.

@@ -352,14 +352,19 @@ impl Templates {
         context.insert("unsubscribe_url", &unsubscribe_url);
         context.insert("page_url", &self.page_url(&key, created_at));
         context.insert("is_test", &self.is_test);
+        // In the text of the mail and in its HTML, where each is escaped once.
+        let remarks = format!("{kind}.remarks.txt");
+        if self.tera.get_template_names().any(|template| template == remarks) {
+            let text = self.tera.render(&remarks, &context).map_err(|error| failed(&remarks, error))?;
+            let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            context.insert("remarks", &lines);
+        }
         let render = |suffix: &str| {
             let template = format!("{kind}.{suffix}");
             let rendered = self.tera.render(&template, &context).map_err(|error| failed(&template, error))?;
             Ok((template, rendered))
         };
-
         let around = |template: &str| self.tera.render(template, &context).map_err(|error| failed(template, error));
-
         let (template, subject) = render("subject.txt")?;
         let subject = one_line(&subject);
         if subject.is_empty() {

@@ -177,6 +177,12 @@ fn a_statement_says_what_of_it_is_on_hold() {
 }
 
 #[test]
+fn a_statement_escapes_its_remarks_once() {
+    let html = statement(&sample_statement()).html;
+    assert!(html.contains("because a user&#39;s monthly cap was used up") && !html.contains("&amp;"), "{html}");
+}
+
+#[test]
 fn a_monthly_statement_reads_well() {
     insta::assert_snapshot!(shown(&statement(&sample_statement())), @r#"
     monthly-statement/acme/2013-03/ann@example.com/1

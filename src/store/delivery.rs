@@ -9,7 +9,7 @@ use super::admins::unwished;
 use super::backend::{Tx, in_write};
 use super::ledgers::limit_of;
 use super::outbox::{OutboxRecord, Wanted, due, read_whole};
-use super::said::{outdated, overtaking};
+use super::said::OutOfOrder;
 use super::sql::{Sql, set};
 use super::{Result, Store, While, json};
 use crate::core::calendar::Instant;
@@ -62,6 +62,8 @@ pub struct Leased {
     pub suppressed: u64,
     /// Those that will not be because their admins do not wish them any more.
     pub unwished: u64,
+    /// Statements that will not be because later versions were written.
+    pub superseded: u64,
     /// Whether more may be due.
     pub more: bool,
     /// Whether the limit per minute kept some back.
@@ -135,7 +137,8 @@ struct SuppressedRow<'a> {
 
 impl Store {
     /// Leases up to `limit` messages that are due, and with `per_minute` no more than that are given to deliverers in any
-    /// minute before `now`. Messages to suppressed addresses are put aside, and those that nobody wishes any more are cancelled.
+    /// minute before `now`. Messages to suppressed addresses are put aside; those that nobody wishes any more, and statements of which later
+    /// versions were written, are cancelled.
     ///
     /// # Errors
     /// [`super::StoreError`]; nothing is leased then, or what is comes back when the lease is over.
@@ -184,8 +187,8 @@ impl Store {
         })
     }
 
-    /// Records what became of messages that were leased. What was delivered was, whoever has the lease now and whatever the
-    /// operator said meanwhile; the rest is recorded only under the lease.
+    /// Records what became of messages that were leased. What was delivered was, whoever has the lease now and whatever was said
+    /// meanwhile; the rest is recorded only under the lease, and what was called off meanwhile stays so.
     ///
     /// # Errors
     /// [`super::StoreError`]; nothing was written then.
@@ -207,14 +210,16 @@ impl Store {
             tx.query(set!(
                 account_id text, key text, lease text, state text, tried bigint, due_at bigint, delivered_to text, error text =>
                 "UPDATE outbox
-                    SET state = v.state, attempts = attempts + v.tried, due_at = coalesce(v.due_at, outbox.due_at),
+                    SET state = CASE WHEN v.state = 'sent' OR outbox.state = 'pending' THEN v.state ELSE outbox.state END,
+                        attempts = attempts + v.tried, due_at = coalesce(v.due_at, outbox.due_at),
                         sent_at = CASE WHEN v.state = 'sent' THEN $2 END, delivered_to = v.delivered_to,
                         last_error = CASE WHEN v.state <> 'sent' THEN coalesce(v.error, outbox.last_error) END,
                         tried_at = CASE WHEN v.tried = 1 THEN outbox.tried_at END, lease = NULL, leased_until = NULL,
-                        cancelled_because = NULL
+                        may_have_left = may_have_left OR v.state = 'ambiguous',
+                        cancelled_because = CASE WHEN v.state <> 'sent' THEN outbox.cancelled_because END
                    FROM v WHERE outbox.account_id = v.account_id AND outbox.key = v.key
                     AND CASE WHEN v.state = 'sent' THEN outbox.state IN ('pending', 'cancelled', 'suppressed')
-                             ELSE outbox.state = 'pending' AND outbox.lease = v.lease END"
+                             ELSE outbox.lease = v.lease END"
             ))
             .bind(rows.as_str())
             .bind(now.micros())
@@ -337,10 +342,8 @@ async fn take(tx: &mut Tx, lease: &Lease, now: Instant, room: i64, is_limited: b
         state: state.as_str(),
         because: because.map(CancelledBecause::as_str),
     };
-    let outdated = outdated(tx, &wanted).await?;
-    wanted.retain(|key| !outdated.contains(key));
-    let overtaking = overtaking(tx, &wanted).await?;
-    wanted.retain(|key| !overtaking.contains(key));
+    let OutOfOrder { outdated, overtaking } = OutOfOrder::of(tx, &wanted).await?;
+    wanted.retain(|key| !outdated.contains(key) && !overtaking.contains(key));
     if !overtaking.is_empty() {
         // Their turn is when what is in hand has ended, or its lease has.
         tx.query(set!(account_id text, key text =>
@@ -353,14 +356,17 @@ async fn take(tx: &mut Tx, lease: &Lease, now: Instant, room: i64, is_limited: b
         .await
         .while_("holding back what would overtake an earlier version")?;
     }
-    let superseded = outdated.into_iter().map(|key| (key, CancelledBecause::Superseded));
-    let cancelled: Vec<(NoticeKey, CancelledBecause)> = unwished.into_iter().chain(superseded).collect();
-    let asides_of = cancelled.iter().map(|(key, because)| aside(key, OutboxState::Cancelled, Some(*because)));
-    let asides: Vec<Aside<'_>> =
-        suppressed.iter().map(|key| aside(key, OutboxState::Suppressed, None)).chain(asides_of).collect();
+    let cancelled = |key, because: CancelledBecause| aside(key, OutboxState::Cancelled, Some(because));
+    let asides: Vec<Aside<'_>> = suppressed
+        .iter()
+        .map(|key| aside(key, OutboxState::Suppressed, None))
+        .chain(unwished.iter().map(|(key, because)| cancelled(key, *because)))
+        .chain(outdated.iter().map(|key| cancelled(key, CancelledBecause::Superseded)))
+        .collect();
     if !asides.is_empty() {
         tx.query(set!(account_id text, key text, state text, because text =>
-            "UPDATE outbox SET state = v.state, cancelled_because = v.because, lease = NULL, leased_until = NULL
+            "UPDATE outbox SET state = v.state, cancelled_because = v.because, lease = NULL, leased_until = NULL,
+                    may_have_left = may_have_left OR outbox.lease IS NOT NULL
                FROM v WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND outbox.state = 'pending'"
         ))
         .bind(json(asides)?)
@@ -374,7 +380,8 @@ async fn take(tx: &mut Tx, lease: &Lease, now: Instant, room: i64, is_limited: b
         let at = |(at, key)| Turn { at, wanted: Wanted::of(key) };
         let wanted = json(wanted.iter().enumerate().map(at).collect::<Vec<_>>())?;
         tx.query(set!(account_id text, key text =>
-            "UPDATE outbox SET lease = $2, leased_until = $3, tried_at = $4
+            "UPDATE outbox SET lease = $2, leased_until = $3, tried_at = $4,
+                    may_have_left = may_have_left OR outbox.lease IS NOT NULL
                FROM v WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND outbox.state = 'pending'"
         ))
         .bind(wanted.as_str())
@@ -396,6 +403,7 @@ async fn take(tx: &mut Tx, lease: &Lease, now: Instant, room: i64, is_limited: b
             .while_("reading messages to deliver")?;
         records = read_whole(tx, &rows).await?;
     }
-    let (suppressed, unwished) = (suppressed.len() as u64, cancelled.len() as u64);
-    Ok(Leased { records, suppressed, unwished, more: is_more, limited: is_limited && is_more })
+    let [suppressed, unwished, superseded] =
+        [suppressed.len(), unwished.len(), outdated.len()].map(|count| count as u64);
+    Ok(Leased { records, suppressed, unwished, superseded, more: is_more, limited: is_limited && is_more })
 }

@@ -38,9 +38,11 @@ pub enum StoreError {
         /// The slot.
         slot: Slot,
     },
-    /// An earlier version of a statement that is to be superseded may have begun to leave.
-    #[error("a statement may have left while a later version of it was worded; nothing was written, do it again")]
-    Leaving,
+    /// While a version of a statement was worded, an earlier one may have begun to leave, or somebody wrote the same one.
+    #[error(
+        "a statement may have left, or another was written, while a version of it was worded; nothing was written, do it again"
+    )]
+    Overtaken,
     /// There is one already.
     #[error("there is a ledger at {place} already; nothing was changed")]
     Exists {

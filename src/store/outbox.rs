@@ -138,13 +138,13 @@ macro_rules! insert {
 }
 
 /// Whether another may take the place of a message, for it never left: it was refused, not wished, or replaced by a later one, and nobody
-/// has it in hand by the clock `$3`. `$2` is [`CancelledBecause::Operator`], and what was cancelled before there were reasons is taken
-/// for that. To an address that is suppressed still, nothing would leave.
+/// has it in hand, or had when nobody heard of that any more. `$2` is [`CancelledBecause::Operator`], and what was cancelled before there
+/// were reasons is taken for that. To an address that is suppressed still, nothing would leave.
 macro_rules! never_left {
     () => {
         "((outbox.state IN ('failed', 'suppressed')
            OR outbox.state = 'cancelled' AND coalesce(outbox.cancelled_because, $2) <> $2)
-          AND (outbox.leased_until IS NULL OR outbox.leased_until <= $3)
+          AND outbox.lease IS NULL AND NOT outbox.may_have_left
           AND lower(outbox.recipient) NOT IN (SELECT lower(address) FROM suppressions))"
     };
 }
@@ -157,22 +157,21 @@ pub(super) async fn insert(tx: &mut Tx, messages: &[Message]) -> Result<u64> {
     attach(tx, messages, &rows, &added.while_("writing messages")?).await
 }
 
-/// The same, and what was there under such a key and never left by `clock` gives way.
-pub(super) async fn insert_or_replace(tx: &mut Tx, messages: &[Message], clock: Instant) -> Result<u64> {
+/// The same, and what was there under such a key and never left gives way.
+pub(super) async fn insert_or_replace(tx: &mut Tx, messages: &[Message]) -> Result<u64> {
     const SQL: Sql = insert!(concat!(
         "UPDATE SET recipient_name = excluded.recipient_name, subject = excluded.subject,
                     body_text = excluded.body_text, body_html = excluded.body_html, message_id = excluded.message_id,
                     created_at = excluded.created_at, unsubscribe_url = excluded.unsubscribe_url,
                     attachments = excluded.attachments, digest = excluded.digest, due_at = excluded.due_at,
                     pending_since = excluded.pending_since, state = 'pending', attempts = 0, last_error = NULL,
-                    cancelled_because = NULL, lease = NULL, leased_until = NULL, tried_at = NULL
+                    cancelled_because = NULL, tried_at = NULL
           WHERE ",
         never_left!()
     ));
     let rows: Vec<NewMessage<'_>> = messages.iter().map(NewMessage::of).collect::<Result<_>>()?;
-    let added = tx.query(SQL).bind(json(&rows)?).bind(CancelledBecause::Operator.as_str()).bind(clock.micros());
-    let added = added.fetch_all().await.while_("writing messages")?;
-    attach(tx, messages, &rows, &added).await
+    let added = tx.query(SQL).bind(json(&rows)?).bind(CancelledBecause::Operator.as_str()).fetch_all().await;
+    attach(tx, messages, &rows, &added.while_("writing messages")?).await
 }
 
 /// Writes what is attached to those of `messages` that were `added`, and returns how many these are.
@@ -431,7 +430,7 @@ pub(super) fn read_state(word: &str) -> Result<OutboxState> {
     OutboxState::from_word(word).ok_or_else(|| StoreError::Corrupt(format!("message in state {word:?}")))
 }
 
-fn read_because(phrase: &str) -> Result<CancelledBecause> {
+pub(super) fn read_because(phrase: &str) -> Result<CancelledBecause> {
     CancelledBecause::from_word(phrase)
         .ok_or_else(|| StoreError::Corrupt(format!("message cancelled because {phrase:?}")))
 }

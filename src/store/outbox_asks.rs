@@ -3,12 +3,13 @@
 use super::admins::unwished;
 use super::backend::{Tx, in_write};
 use super::outbox::read_state;
+use super::said::{Written, last_versions};
 use super::{Result, Store, While};
 use crate::core::calendar::Instant;
 use crate::core::outbox::{CancelledBecause, NoticeKey, NoticeKind, OutboxState};
 
 /// What came of an operator's wish about a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answered {
     /// It is so.
     Done,
@@ -24,6 +25,8 @@ pub enum Answered {
     Unwished,
     /// It is a statement of which there is a later version.
     Outdated,
+    /// It is a statement that was written to the same address in another spelling as well, and left or is to.
+    Twice(NoticeKey),
 }
 
 impl Store {
@@ -44,7 +47,7 @@ impl Store {
             if !unwished(tx, std::slice::from_ref(key)).await?.is_empty() {
                 return Ok(Answered::Unwished);
             }
-            if is_outdated(tx, key).await? {
+            if last_versions(tx, std::slice::from_ref(key)).await?.into_values().any(|last| last > key.version()) {
                 // Whoever cancelled it wants it by now, so what is so may be written.
                 tx.query("UPDATE outbox SET cancelled_because = $3 WHERE account_id = $1 AND key = $2 AND state = 'cancelled'")
                     .bind(key.account_text().to_owned())
@@ -54,6 +57,9 @@ impl Store {
                     .await
                     .while_("noting that a message may be written anew")?;
                 return Ok(Answered::Outdated);
+            }
+            if let Some(other) = spelt_otherwise(tx, key).await? {
+                return Ok(Answered::Twice(other));
             }
             let done = tx
                 .query(
@@ -103,20 +109,14 @@ async fn suppressed_since(tx: &mut Tx, key: &NoticeKey) -> Result<Option<Instant
     Ok(rows.first().map(|row| Instant::from_micros(row.get(0))))
 }
 
-/// Whether it is a statement of which there is a later version.
-async fn is_outdated(tx: &mut Tx, key: &NoticeKey) -> Result<bool> {
-    if key.kind() != NoticeKind::MonthlyStatement {
-        return Ok(false);
+/// The same statement to the same address in another spelling, where it left or is to.
+async fn spelt_otherwise(tx: &mut Tx, key: &NoticeKey) -> Result<Option<NoticeKey>> {
+    if !matches!(key.kind(), NoticeKind::MonthlyStatement | NoticeKind::DailyStatement) {
+        return Ok(None);
     }
-    let later = tx
-        .query("SELECT 1 FROM statements WHERE account_id = $1 AND month = $2 AND version > $3 LIMIT 1")
-        .bind(key.account_text().to_owned())
-        .bind(key.about().to_owned())
-        .bind(i64::from(key.version()))
-        .fetch_all()
-        .await
-        .while_("looking for a later version of a statement")?;
-    Ok(!later.is_empty())
+    let is_other = |one: &Written| one.key == *key && one.key.to_string() != key.to_string();
+    let written = Written::read(tx, std::iter::once(key)).await?;
+    Ok(written.into_iter().find(|one| is_other(one) && one.leaves()).map(|one| one.key))
 }
 
 async fn asked(tx: &mut Tx, key: &NoticeKey, done: bool) -> Result<Answered> {

@@ -3,16 +3,16 @@
 use super::backend::{Tx, in_write};
 use super::digest::digest;
 use super::ledgers::limit_of;
-use super::outbox::read_key;
-use super::sql::{Sql, set};
+use super::outbox::{read_key, read_state};
+use super::sql::{Row, Sql, set};
 use super::{Result, Store, StoreError, While, json, outbox};
-use crate::core::calendar::Month;
+use crate::core::calendar::{Instant, Month};
 use crate::core::ids::AccountId;
 use crate::core::ledger::Changes;
-use crate::core::outbox::{CancelledBecause, Message, NoticeKey, NoticeKind};
+use crate::core::outbox::{CancelledBecause, Message, NoticeKey, NoticeKind, OutboxState};
 use crate::core::statement::Said;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// One version of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct ClosedStatement {
 /// What belongs to messages about statements, and is written with them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Statements {
-    /// New versions; those that are there already stay as they are.
+    /// New versions.
     pub versions: Vec<(AccountId, Month, Version)>,
     /// Those that were compared with the figures of the closed month.
     pub compared: Vec<ClosedStatement>,
@@ -113,8 +113,10 @@ pub(super) async fn mark_closed<'a>(
 /// What has become of a statement that was written before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// It left, or perhaps did: somebody had it in hand of whom nothing was heard yet.
+    /// It left, or perhaps did.
     Told,
+    /// Somebody has it in hand: whether it leaves shows in a moment.
+    InHand,
     /// It is to leave, unless a later version takes its place.
     Waiting,
     /// It does not leave, and nothing is to be said instead: an operator cancelled it, or its address is suppressed.
@@ -130,9 +132,126 @@ struct Stretch<'a> {
 }
 
 impl Stretch<'_> {
+    /// Keys are compared by their bytes, in which what follows `/` is `0`.
     fn of(key: &NoticeKey) -> Stretch<'_> {
         let of_all = format!("{}/{}/{}", key.kind(), key.account_text(), key.about());
         Stretch { account_id: key.account_text(), first: format!("{of_all}/"), behind: format!("{of_all}0") }
+    }
+}
+
+/// A statement as it stands in the outbox.
+pub(super) struct Written {
+    pub key: NoticeKey,
+    state: OutboxState,
+    because: Option<CancelledBecause>,
+    leased_until: Option<Instant>,
+    may_have_left: bool,
+    is_suppressed: bool,
+}
+
+impl Written {
+    /// The statements that `any_of` name, each by the key of any version to anybody, whatever their versions and recipients.
+    pub async fn read(tx: &mut Tx, any_of: impl Iterator<Item = &NoticeKey>) -> Result<Vec<Written>> {
+        // Of addresses, the list is read once.
+        const SQL: Sql = set!(account_id text, first text, behind text =>
+            "SELECT o.key, o.state, o.cancelled_because, o.leased_until, o.may_have_left,
+                    lower(o.recipient) IN (SELECT lower(address) FROM suppressions)
+               FROM v CROSS JOIN outbox AS o
+              WHERE o.account_id = v.account_id AND o.key >= v.first AND o.key < v.behind");
+        let stretches: Vec<Stretch<'_>> = any_of.map(Stretch::of).collect();
+        let rows = tx.query(SQL).bind(json(stretches)?).fetch_all().await;
+        rows.while_("looking for statements that were written")?.iter().map(Written::of).collect()
+    }
+
+    fn of(row: &Row) -> Result<Written> {
+        Ok(Written {
+            key: read_key(row.get(0))?,
+            state: read_state(row.get(1))?,
+            because: row.get::<Option<&str>>(2).map(outbox::read_because).transpose()?,
+            leased_until: row.get::<Option<i64>>(3).map(Instant::from_micros),
+            may_have_left: row.get(4),
+            is_suppressed: row.get(5),
+        })
+    }
+
+    /// Whether it left or is to, as far as anybody knows.
+    pub fn leaves(&self) -> bool {
+        self.may_have_left || matches!(self.state, OutboxState::Sent | OutboxState::Pending)
+    }
+
+    /// What is known of it by the database's `clock`; `None` where another may take its place.
+    fn known(&self, clock: Instant) -> Option<Known> {
+        if self.state == OutboxState::Sent || self.may_have_left {
+            return Some(Known::Told);
+        }
+        match (self.state, self.leased_until) {
+            (_, Some(until)) => Some(if until > clock { Known::InHand } else { Known::Told }),
+            (OutboxState::Pending, None) => Some(Known::Waiting),
+            (OutboxState::Cancelled, _) if self.because.is_none_or(|because| because == CancelledBecause::Operator) => {
+                Some(Known::PutAside)
+            }
+            _ => Some(Known::PutAside).filter(|_| self.is_suppressed),
+        }
+    }
+}
+
+/// Months of accounts, by the first of what they are asked of.
+#[derive(Serialize)]
+struct OfMonth<'a> {
+    account_id: &'a str,
+    month: &'a str,
+}
+
+/// The numbers of the last versions of those of `keys` that are statements of months, where there are several versions.
+pub(super) async fn last_versions(tx: &mut Tx, keys: &[NoticeKey]) -> Result<BTreeMap<(String, String), u32>> {
+    let statements = keys.iter().filter(|key| key.kind() == NoticeKind::MonthlyStatement);
+    let asked: Vec<OfMonth<'_>> =
+        statements.map(|key| OfMonth { account_id: key.account_text(), month: key.about() }).collect();
+    if asked.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    const SQL: Sql = set!(account_id text, month text =>
+        "SELECT s.account_id, s.month, max(s.version) FROM v CROSS JOIN statements AS s
+          WHERE s.account_id = v.account_id AND s.month = v.month AND s.version > 1 GROUP BY s.account_id, s.month");
+    let rows = tx.query(SQL).bind(json(asked)?).fetch_all().await.while_("looking for later versions of statements")?;
+    let last = |row: &Row| ((row.get(0), row.get(1)), u32::try_from(row.get::<i64>(2)).unwrap_or(u32::MAX));
+    Ok(rows.iter().map(last).collect())
+}
+
+/// Which of `keys` are not to be delivered now, for the order of their versions.
+#[derive(Default)]
+pub(super) struct OutOfOrder {
+    /// A later version was written to the same recipient, when these were in hand of somebody and so not cancelled.
+    pub outdated: Vec<NoticeKey>,
+    /// An earlier version to the same recipient is in hand of somebody, or was when nobody heard of that any more.
+    pub overtaking: Vec<NoticeKey>,
+}
+
+impl OutOfOrder {
+    pub async fn of(tx: &mut Tx, keys: &[NoticeKey]) -> Result<OutOfOrder> {
+        let several = last_versions(tx, keys).await?;
+        let month = |key: &NoticeKey| (key.account_text().to_owned(), key.about().to_owned());
+        let statements = keys.iter().filter(|key| key.kind() == NoticeKind::MonthlyStatement);
+        let of_months: BTreeMap<_, &NoticeKey> =
+            statements.map(|key| (month(key), key)).filter(|(month, _)| several.contains_key(month)).collect();
+        if of_months.is_empty() {
+            return Ok(OutOfOrder::default());
+        }
+        let written = Written::read(tx, of_months.into_values()).await?;
+        let mut found = OutOfOrder::default();
+        for key in keys {
+            let is_in_hand = |one: &Written| one.state == OutboxState::Pending && one.leased_until.is_some();
+            let (later, earlier): (Vec<&Written>, Vec<&Written>) = written
+                .iter()
+                .filter(|one| one.key.is_version_of(key) && one.key.version() != key.version())
+                .partition(|one| one.key.version() > key.version());
+            if !later.is_empty() {
+                found.outdated.push(key.clone());
+            } else if earlier.into_iter().any(is_in_hand) {
+                found.overtaking.push(key.clone());
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -152,74 +271,7 @@ async fn supersede(tx: &mut Tx, earlier: &[NoticeKey]) -> Result<()> {
         .execute()
         .await
         .while_("cancelling earlier versions of statements")?;
-    if done.rows_affected() < earlier.len() as u64 { Err(StoreError::Leaving) } else { Ok(()) }
-}
-
-/// Those of `keys` that are statements of which a later version was written to the same recipient: in hand of somebody then, they were not
-/// cancelled with it.
-pub(super) async fn outdated(tx: &mut Tx, keys: &[NoticeKey]) -> Result<Vec<NoticeKey>> {
-    let statements = keys.iter().filter(|key| key.kind() == NoticeKind::MonthlyStatement);
-    let asked: Vec<Told<'_>> = statements.map(Told::of).collect();
-    if asked.is_empty() {
-        return Ok(Vec::new());
-    }
-    const LATEST: Sql = set!(account_id text, month text, version bigint, key text =>
-        "SELECT v.key, max(s.version) FROM v CROSS JOIN statements AS s
-          WHERE s.account_id = v.account_id AND s.month = v.month AND s.version > v.version GROUP BY v.key ORDER BY v.key");
-    let rows = tx.query(LATEST).bind(json(asked)?).fetch_all().await;
-    let mut later: BTreeMap<NoticeKey, NoticeKey> = BTreeMap::new();
-    for row in &rows.while_("looking for later versions of statements")? {
-        let (key, latest) = (read_key(row.get(0))?, u32::try_from(row.get::<i64>(1)).unwrap_or(u32::MAX));
-        later.extend(key.later_versions(latest).map(|one| (one, key.clone())));
-    }
-    if later.is_empty() {
-        return Ok(Vec::new());
-    }
-    const WRITTEN: Sql = set!(account_id text, key text =>
-        "SELECT o.key FROM v CROSS JOIN outbox AS o
-          WHERE o.account_id = v.account_id AND o.key = v.key AND o.state IN ('pending', 'sent', 'ambiguous')");
-    let rows =
-        tx.query(WRITTEN).bind(json(later.keys().map(outbox::Wanted::of).collect::<Vec<_>>())?).fetch_all().await;
-    let mut outdated = BTreeSet::new();
-    for row in &rows.while_("looking for later versions of messages")? {
-        outdated.extend(later.get(&read_key(row.get(0))?).cloned());
-    }
-    Ok(outdated.into_iter().collect())
-}
-
-/// Those of `keys` that are statements of which an earlier version is in hand of somebody: they are not to overtake it.
-pub(super) async fn overtaking(tx: &mut Tx, keys: &[NoticeKey]) -> Result<Vec<NoticeKey>> {
-    let statements = keys.iter().filter(|key| key.kind() == NoticeKind::MonthlyStatement);
-    let earlier = statements.flat_map(|key| key.earlier_versions().map(|one| (one, key.clone())));
-    let earlier: BTreeMap<NoticeKey, NoticeKey> = earlier.collect();
-    if earlier.is_empty() {
-        return Ok(Vec::new());
-    }
-    const SQL: Sql = set!(account_id text, key text =>
-        "SELECT o.key FROM v CROSS JOIN outbox AS o
-          WHERE o.account_id = v.account_id AND o.key = v.key AND o.state = 'pending' AND o.lease IS NOT NULL");
-    let wanted = json(earlier.keys().map(outbox::Wanted::of).collect::<Vec<_>>())?;
-    let rows = tx.query(SQL).bind(wanted).fetch_all().await.while_("looking for earlier versions in hand")?;
-    let mut overtaking = BTreeSet::new();
-    for row in &rows {
-        overtaking.extend(earlier.get(&read_key(row.get(0))?).cloned());
-    }
-    Ok(overtaking.into_iter().collect())
-}
-
-/// A statement that was written to somebody.
-#[derive(Serialize)]
-struct Told<'a> {
-    account_id: &'a str,
-    month: &'a str,
-    version: u32,
-    key: String,
-}
-
-impl Told<'_> {
-    fn of(key: &NoticeKey) -> Told<'_> {
-        Told { account_id: key.account_text(), month: key.about(), version: key.version(), key: key.to_string() }
-    }
+    if done.rows_affected() < earlier.len() as u64 { Err(StoreError::Overtaken) } else { Ok(()) }
 }
 
 impl Store {
@@ -227,8 +279,8 @@ impl Store {
     /// written.
     ///
     /// # Errors
-    /// As [`Store::write_messages`], and [`StoreError::Leaving`] where one of those that they supersede may be leaving by now; nothing was
-    /// written then.
+    /// As [`Store::write_messages`], and [`StoreError::Overtaken`] where one of those that they supersede may be leaving by now, or a
+    /// version is there already; nothing was written then.
     pub async fn write_statements(&self, messages: &[Message], statements: &Statements) -> Result<u64> {
         let new: Vec<NewVersion<'_>> = statements.versions.iter().map(NewVersion::of).collect::<Result<_>>()?;
         let compared: Vec<Compared<'_>> = statements
@@ -240,7 +292,6 @@ impl Store {
                 closed_by: *closed_by,
             })
             .collect();
-        let clock = self.clock().await?;
         in_write!(self, "committing statements", |tx| {
             supersede(tx, &statements.superseded).await?;
             if !new.is_empty() {
@@ -248,7 +299,10 @@ impl Store {
                     "INSERT INTO statements (account_id, month, version, figures, digest)
                      SELECT account_id, month, version, figures, digest FROM v WHERE true
                      ON CONFLICT (account_id, month, version) DO NOTHING");
-                tx.query(SQL).bind(json(&new)?).execute().await.while_("writing what statements said")?;
+                let added = tx.query(SQL).bind(json(&new)?).execute().await.while_("writing what statements said")?;
+                if added.rows_affected() < new.len() as u64 {
+                    return Err(StoreError::Overtaken);
+                }
             }
             if !compared.is_empty() {
                 // Should the month have been opened and closed again meanwhile, they are compared once more.
@@ -261,7 +315,7 @@ impl Store {
             if messages.is_empty() {
                 return Ok(0);
             }
-            outbox::insert_or_replace(tx, messages, clock).await
+            outbox::insert_or_replace(tx, messages).await
         })
     }
 
@@ -271,28 +325,10 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn known_statements(&self, any_of: &[NoticeKey]) -> Result<Vec<(NoticeKey, Known)>> {
-        // Keys are compared by their bytes, in which what follows `/` is `0`. Of addresses, the list is read once.
-        const SQL: Sql = set!(account_id text, first text, behind text =>
-            "SELECT o.key, CASE WHEN o.state IN ('sent', 'ambiguous') OR o.lease IS NOT NULL THEN 'told'
-                                WHEN o.state = 'pending' THEN 'waiting'
-                                WHEN o.state = 'cancelled' AND coalesce(o.cancelled_because, $2) = $2 THEN 'put aside'
-                                ELSE 'never left' END,
-                    lower(o.recipient) IN (SELECT lower(address) FROM suppressions)
-               FROM v CROSS JOIN outbox AS o
-              WHERE o.account_id = v.account_id AND o.key >= v.first AND o.key < v.behind");
-        let stretches: Vec<Stretch<'_>> = any_of.iter().map(Stretch::of).collect();
-        let rows = self.query(SQL).bind(json(stretches)?).bind(CancelledBecause::Operator.as_str()).fetch_all().await;
-        let mut all = Vec::new();
-        for row in &rows.while_("looking for statements that were written")? {
-            let known = match (row.get::<&str>(1), row.get::<bool>(2)) {
-                ("told", _) => Known::Told,
-                ("waiting", _) => Known::Waiting,
-                ("never left", false) => continue,
-                _ => Known::PutAside,
-            };
-            all.push((read_key(row.get(0))?, known));
-        }
-        Ok(all)
+        let clock = self.clock().await?;
+        let written = Written::read(&mut self.read().await?, any_of.iter()).await?;
+        let known = |one: Written| one.known(clock).map(|known| (one.key, known));
+        Ok(written.into_iter().filter_map(known).collect())
     }
 
     /// The versions of the statements of `month`, oldest first.

@@ -216,6 +216,7 @@ const UNPROVED: &[(&str, &[&str], &str)] = &[
             "cancelled_because",
             "lease",
             "leased_until",
+            "may_have_left",
         ],
         "what the deliverer saw and nobody else",
     ),

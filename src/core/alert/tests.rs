@@ -236,17 +236,23 @@ proptest! {
 }
 
 #[test]
-fn enough_again_is_only_what_has_risen() {
+fn all_alerts_have_ended_when_nothing_is_open_whatever_ended_them() {
     let levels: Levels = "low=300,critical=75".parse().expect("levels");
     let mut state = AlertState::default();
     step(&levels, 50, &mut state);
     let over = |levels: &str, total: i64| {
         let levels: Levels = levels.parse().expect("levels");
         let plan = plan_alerts(&levels, ALLOWANCE, Credits::new(total), &state, NOW);
-        state.recovered(&plan, Credits::new(total)).map(|alert| alert.level.to_string())
+        state.ended(&plan).map(|alert| (alert.level.to_string(), alert.has_risen_to(Credits::new(total))))
     };
-    assert_eq!(over("low=300,critical=75", 301).as_deref(), Some("critical"), "the most advanced of both");
+    let critical = |has_risen| Some(("critical".to_owned(), has_risen));
+    assert_eq!(over("low=300,critical=75", 301), critical(true), "the most advanced of both");
     assert_eq!(over("low=300,critical=75", 200), None, "low is open still");
-    assert_eq!(over("none", 50), None, "nothing came");
-    assert_eq!(over("low=40,critical=10", 50), None, "only the levels are others");
+    assert_eq!(
+        over("low=150,critical=75", 200),
+        critical(true),
+        "less than when low fired, but more came than was left"
+    );
+    assert_eq!(over("none", 50), critical(false), "nothing came");
+    assert_eq!(over("low=40,critical=10", 50), critical(false), "only the levels are others");
 }

@@ -24,6 +24,7 @@ pub(super) struct Wanted {
 #[derive(Clone, Default)]
 pub(super) struct Knows {
     pub(super) told: Option<u32>,
+    pub(super) in_hand: Option<u32>,
     /// With its key.
     pub(super) waiting: Option<NoticeKey>,
     pub(super) put_aside: Option<u32>,
@@ -36,7 +37,7 @@ impl Knows {
 
     /// Whether something is told or will be, so that a change of it matters.
     const fn is_to_be_told(&self) -> bool {
-        self.told.is_some() || self.waiting.is_some()
+        self.told.is_some() || self.in_hand.is_some() || self.waiting.is_some()
     }
 }
 
@@ -52,7 +53,8 @@ impl Wanted {
 
     /// Whether the last that was or will be said to somebody who knows this, or is not to be, is `said`.
     pub(super) fn has_said(&self, knows: &Knows, said: &Said) -> bool {
-        let last = knows.told.max(knows.waiting.as_ref().map(NoticeKey::version)).max(knows.put_aside);
+        let waiting = knows.waiting.as_ref().map(NoticeKey::version);
+        let last = knows.told.max(knows.in_hand).max(waiting).max(knows.put_aside);
         last.and_then(|number| self.said_by(number)).as_ref() == Some(said)
     }
 
@@ -155,6 +157,7 @@ async fn readers(store: &Store, records: Vec<AccountRecord>, reported: Reported)
         let version = Some(key.version());
         match of {
             Known::Told => knows.told = knows.told.max(version),
+            Known::InHand => knows.in_hand = knows.in_hand.max(version),
             Known::PutAside => knows.put_aside = knows.put_aside.max(version),
             // Of two, the later one took the place of the other.
             Known::Waiting if knows.waiting.as_ref().map(NoticeKey::version) < version => knows.waiting = Some(key),

@@ -62,17 +62,18 @@ both_databases! {
         write_wished(sandbox.store(), std::slice::from_ref(&message)).await;
         let versions = "SELECT CAST(version AS TEXT) FROM _sqlx_migrations ORDER BY version";
         let all = sandbox.texts(versions).await;
-        // Without what versions 3 and 4 brought, and what 18 did to the same table.
+        // Without what versions 3 and 4 brought, and what 18 and 19 did to the same table.
         let columns = match sandbox.backend() {
             // That one makes the table anew, of the columns that there were.
             Backend::Sqlite => "",
             Backend::Postgres => {
                 "ALTER TABLE outbox DROP COLUMN unsubscribe_url, DROP COLUMN attachments, DROP COLUMN pending_since,
-                     DROP COLUMN tried_at, DROP COLUMN lease, DROP COLUMN leased_until, DROP COLUMN cancelled_because;"
+                     DROP COLUMN tried_at, DROP COLUMN lease, DROP COLUMN leased_until, DROP COLUMN cancelled_because,
+                     DROP COLUMN may_have_left;"
             }
         };
         let before = "DROP TABLE sealed; DROP TABLE outbox_parts; DROP TABLE suppressions;
-                      DELETE FROM _sqlx_migrations WHERE version IN (3, 4, 18)";
+                      DELETE FROM _sqlx_migrations WHERE version IN (3, 4, 18, 19)";
         sandbox.execute(&format!("{columns} {before}")).await.expect("a ledger of before");
         let opened = at_once(|| {
             let url = sandbox.url().to_owned();
@@ -116,7 +117,8 @@ both_databases! {
         let undo = format!(
             "{references} DROP TABLE incidents; DROP INDEX outbox_stuck; DROP INDEX outbox_content; DROP INDEX outbox_alerts;
              ALTER TABLE accounts DROP COLUMN locale;
-             ALTER TABLE outbox DROP COLUMN cancelled_because; DELETE FROM _sqlx_migrations WHERE version IN (8, 9, 11, 15, 18)"
+             ALTER TABLE outbox DROP COLUMN cancelled_because; ALTER TABLE outbox DROP COLUMN may_have_left;
+             DELETE FROM _sqlx_migrations WHERE version IN (8, 9, 11, 15, 18, 19)"
         );
         sandbox.execute(&undo).await.expect("a ledger of before");
         let store = Store::open(sandbox.url()).await.expect("the ledger, up to date");

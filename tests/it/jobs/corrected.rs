@@ -7,7 +7,7 @@ use creditd::core::counting::grouped;
 use creditd::core::delivery::Next;
 use creditd::core::ids::{AccountId, Email};
 use creditd::core::ledger::{Call, Purchase, Usage};
-use creditd::core::outbox::{CancelledBecause, NoticeKind};
+use creditd::core::outbox::NoticeKind;
 use creditd::core::schedule::{Job, Slot};
 use creditd::core::statement::Changed;
 use creditd::jobs::{Foresight, foresee};
@@ -30,6 +30,23 @@ async fn statements(sandbox: &Sandbox) -> Vec<OutboxRecord> {
 async fn keys(sandbox: &Sandbox) -> Vec<String> {
     let key = |mail: OutboxRecord| format!("{} {}", mail.message.key.recipient(), mail.message.key.version());
     statements(sandbox).await.into_iter().map(key).collect()
+}
+
+/// Them, with what they say first and where they stand.
+async fn shown(sandbox: &Sandbox) -> Vec<String> {
+    let shown = |mail: OutboxRecord| {
+        let because = mail.cancelled_because.map_or(mail.state.to_string(), |because| because.to_string());
+        let what = mail.message.subject.split(" AI credits").next().unwrap_or_default().to_owned();
+        format!("{} {}: {what}, {because}", mail.message.key.recipient(), mail.message.key.version())
+    };
+    statements(sandbox).await.into_iter().map(shown).collect()
+}
+
+/// Leases what there is to deliver, as which recipient and version.
+async fn lease(sandbox: &Sandbox, name: &str, now: &str) -> Vec<String> {
+    let leased = sandbox.store().lease_messages(&lease_of(name), instant(now), 9, None).await.expect("leased");
+    let key = |record: &OutboxRecord| format!("{} {}", record.message.key.recipient(), record.message.key.version());
+    leased.records.iter().map(key).collect()
 }
 
 /// What the newest statement to `recipient` says has changed.
@@ -168,14 +185,8 @@ both_databases! {
         admin(&sandbox, &id, "BEN@acme.example", true).await;
         by_hand(&sandbox, &id, "2013-02-11T00:00:00Z", "2013-01", false).await;
         close(&sandbox, "2013-02-12T00:00:00Z").await;
-        let shown = |mail: OutboxRecord| {
-            let because = mail.cancelled_because.map_or(mail.state.to_string(), |because| because.to_string());
-            let what = mail.message.subject.split(" AI credits").next().unwrap_or_default().to_owned();
-            format!("{} {}: {what}, {because}", mail.message.key.recipient(), mail.message.key.version())
-        };
-        let all: Vec<String> = statements(&sandbox).await.into_iter().map(shown).collect();
         assert_eq!(
-            all,
+            shown(&sandbox).await,
             [
                 "ann@acme.example 1: 7, sent",
                 "ann@acme.example 2: Corrected: 14, a later version of it was written",
@@ -193,35 +204,101 @@ both_databases! {
         sandbox.assert_verified().await;
     }
 
-    /// What somebody has in hand may be leaving: it is corrected, and if it has not left it does not leave behind the correction.
-    async fn what_is_in_hand_is_corrected_and_does_not_come_behind(sandbox: Sandbox) {
+    /// While somebody has a statement in hand, nobody knows what its admin is told: it is compared the next time.
+    async fn what_is_in_hand_is_left_until_it_is_known_whether_it_left(sandbox: Sandbox) {
         let id = open_acme(&sandbox).await;
         sandbox.at("2013-01-15T17:00:00Z").charge(&id, &usage("erase", "one")).await.expect("a charge");
         report(&sandbox, FIRST, NEW_YORK, &["2013-01"]).await;
         let store = sandbox.store();
         let first = statements(&sandbox).await.remove(0).message;
-        // It was taken between the wording of a later version and its writing.
-        let waits = Statements { superseded: vec![first.key.clone()], ..Statements::default() };
-        let lease = |name: &'static str, now: &'static str| async move {
-            let leased = store.lease_messages(&lease_of(name), instant(now), 9, None).await.expect("leased");
-            leased.records.into_iter().map(|record| record.message.key.version()).collect::<Vec<_>>()
-        };
-        assert_eq!(lease("one", LATE).await, [1]);
-        let late = store.write_statements(&[], &waits).await;
-        assert!(matches!(late, Err(StoreError::Leaving)), "{late:?}");
+        assert_eq!(lease(&sandbox, "one", LATE).await, ["ann@acme.example 1"]);
+        // It was taken between the wording of a later version and its writing; or somebody else wrote that version.
+        let there = store.statement_versions(std::slice::from_ref(&id), month("2013-01")).await.expect("versions");
+        let there = there[&id].iter().map(|version| (id.clone(), month("2013-01"), version.clone())).collect();
+        for late in [
+            Statements { superseded: vec![first.key.clone()], ..Statements::default() },
+            Statements { versions: there, ..Statements::default() },
+        ] {
+            let refused = store.write_statements(&[], &late).await;
+            assert!(matches!(refused, Err(StoreError::Overtaken)), "{refused:?}");
+        }
 
         assert_eq!(told_late(&sandbox, &id, LATE, "late").await, "success");
         let done = close(&sandbox, CLOSED).await;
-        assert!(done.lines[1].contains(": Corrected: 14 AI credits"), "{:?}", done.lines);
-        assert_eq!(lease("another", CLOSED).await, Vec::<u32>::new(), "it does not overtake the first");
+        assert_eq!(done.lines, ["acme: close 2013-01", "acme: left, as an earlier version is being delivered just now"]);
         // The server says later to the first.
         let again = Next::Again { error: "later".into(), at: instant(CLOSED) };
         let delivery = Delivery { key: first.key.clone(), lease: "one".into(), next: again };
         store.record_deliveries(&[delivery], instant(CLOSED)).await.expect("recorded");
-        assert_eq!(lease("two", "2013-02-09T05:00:00Z").await, [2]);
-        let first = store.message(&first.key).await.expect("read").expect("it is there");
-        assert_eq!(first.cancelled_because, Some(CancelledBecause::Superseded));
-        assert_eq!(store.retry_message(&first.message.key, instant(CLOSED)).await.expect("asked"), Answered::Outdated);
+        let done = close(&sandbox, "2013-02-09T05:00:00Z").await;
+        assert_eq!(done.summary, "0 accounts closed to late usage, 1 corrected statement");
+        assert_eq!(
+            shown(&sandbox).await,
+            ["ann@acme.example 1: 7, a later version of it was written", "ann@acme.example 2: 14, pending"],
+            "whoever was told nothing is not corrected"
+        );
+        assert_eq!(lease(&sandbox, "two", "2013-02-09T05:00:00Z").await, ["ann@acme.example 2"]);
+        assert_eq!(store.retry_message(&first.key, instant(CLOSED)).await.expect("asked"), Answered::Outdated);
+        sandbox.assert_verified().await;
+    }
+
+    /// What left perhaps is corrected, however often; and if it has not left, it does not leave behind a correction.
+    async fn who_was_perhaps_told_is_corrected(sandbox: Sandbox) {
+        let id = open_acme(&sandbox).await;
+        sandbox.at("2013-01-15T17:00:00Z").charge(&id, &usage("erase", "one")).await.expect("a charge");
+        admin(&sandbox, &id, "ben@acme.example", true).await;
+        report(&sandbox, FIRST, NEW_YORK, &["2013-01"]).await;
+        let store = sandbox.store();
+        let bens = statements(&sandbox).await.remove(1).message.key;
+        assert_eq!(lease(&sandbox, "one", LATE).await, ["ann@acme.example 1", "ben@acme.example 1"]);
+        let unknown = Next::Ambiguous { error: "no answer".into() };
+        let delivery = Delivery { key: bens.clone(), lease: "one".into(), next: unknown };
+        store.record_deliveries(&[delivery], instant(LATE)).await.expect("recorded");
+        assert_eq!(store.cancel_message(&bens).await.expect("asked"), Answered::Done);
+        sandbox.execute("UPDATE outbox SET leased_until = 1 WHERE lease IS NOT NULL").await.expect("as if who had hers had died");
+
+        assert_eq!(told_late(&sandbox, &id, LATE, "late").await, "success");
+        close(&sandbox, CLOSED).await;
+        assert_eq!(lease(&sandbox, "two", CLOSED).await, ["ben@acme.example 2"], "hers would overtake the first");
+        let delivery = Delivery { key: bens, lease: "two".into(), next: Next::Untried };
+        store.record_deliveries(&[Delivery { key: statements(&sandbox).await.remove(3).message.key, ..delivery }], instant(CLOSED)).await.expect("recorded");
+        by_hand(&sandbox, &id, "2013-02-10T00:00:00Z", "2013-01", true).await;
+        assert_eq!(told_late(&sandbox, &id, "2013-02-10T01:00:00Z", "later").await, "success");
+        by_hand(&sandbox, &id, "2013-02-11T00:00:00Z", "2013-01", false).await;
+        close(&sandbox, "2013-02-12T00:00:00Z").await;
+        assert_eq!(
+            shown(&sandbox).await,
+            [
+                "ann@acme.example 1: 7, a later version of it was written",
+                "ann@acme.example 2: Corrected: 14, a later version of it was written",
+                "ann@acme.example 3: Corrected: 21, pending",
+                "ben@acme.example 1: 7, an operator cancelled it",
+                "ben@acme.example 2: Corrected: 14, a later version of it was written",
+                "ben@acme.example 3: Corrected: 21, pending",
+            ]
+        );
+        for recipient in ["ann@acme.example", "ben@acme.example"] {
+            assert_eq!(changes(&sandbox, recipient).await[0], "Consumed, free: 7 -> 21 (usage told after the statement)");
+        }
+        assert_eq!(lease(&sandbox, "three", "2013-02-12T00:00:00Z").await, ["ann@acme.example 3", "ben@acme.example 3"]);
+        sandbox.assert_verified().await;
+    }
+
+    /// One mailbox gets one statement, whatever an operator lets be sent again.
+    async fn an_address_in_another_spelling_is_the_same_mailbox(sandbox: Sandbox) {
+        let id = open_acme(&sandbox).await;
+        report(&sandbox, FIRST, NEW_YORK, &["2013-01"]).await;
+        sandbox.execute("UPDATE outbox SET state = 'failed', attempts = 1, last_error = '554 no'").await.expect("refused");
+        let store = sandbox.store();
+        let first = statements(&sandbox).await.remove(0).message.key;
+        store.remove_admin(&id, first.recipient()).await.expect("removed");
+        admin(&sandbox, &id, "ANN@acme.example", true).await;
+        assert_eq!(store.retry_message(&first, instant(LATE)).await.expect("asked"), Answered::Done);
+        sandbox.execute("UPDATE outbox SET state = 'failed'").await.expect("refused again");
+        report(&sandbox, LATE, NEW_YORK, &["2013-01"]).await;
+        let keys = statements(&sandbox).await.into_iter().map(|mail| mail.message.key);
+        let second = keys.into_iter().find(|key| key.recipient().as_str() == "ANN@acme.example").expect("hers");
+        assert_eq!(store.retry_message(&first, instant(LATE)).await.expect("asked"), Answered::Twice(second));
         sandbox.assert_verified().await;
     }
 
