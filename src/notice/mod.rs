@@ -38,7 +38,8 @@ use include_dir::{Dir, include_dir};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 use tera::{Context, Tera};
 
 static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/templates/mail");
@@ -59,6 +60,9 @@ const MARKUP: &str = "<u>name</u>";
 const TEST_MARK: &str = "[Test]";
 /// Longest title of an action in a list, in characters.
 const TITLE_CHARS_MAX: usize = 38;
+
+/// Samples of all mails take a tenth of a second.
+const SAMPLES_WITHIN: Duration = Duration::from_secs(20);
 
 /// Why the templates cannot be used. Seen at start.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +127,14 @@ pub enum BadTemplates {
         /// What is wrong.
         source: NoticeError,
     },
+    /// Most likely a loop in a loop.
+    #[error("the mail templates{} do not work: samples of all mails are not rendered within {} seconds; look for loops", from_dir(Some(dir)), limit.as_secs())]
+    Endless {
+        /// The operator's directory.
+        dir: PathBuf,
+        /// How long was waited.
+        limit: Duration,
+    },
 }
 
 fn from_dir(dir: Option<&Path>) -> String {
@@ -140,9 +152,14 @@ pub enum NoticeError {
         /// What Tera says.
         reason: String,
     },
-    /// No subject, no mail.
-    #[error("the mail template {0} gave an empty subject")]
-    EmptySubject(String),
+    /// No subject or no text, no mail.
+    #[error("the mail template {template} gave an empty {what}")]
+    Empty {
+        /// The name of the template.
+        template: String,
+        /// What it was to give.
+        what: &'static str,
+    },
     /// More than mailboxes show.
     #[error("the mail template {template} gave {bytes} bytes of HTML; mailboxes cut off after {HTML_BYTES_MAX}")]
     TooLarge {
@@ -218,6 +235,10 @@ impl Templates {
     /// # Errors
     /// [`BadTemplates`] when a file cannot be read, replaces nothing or does not work.
     pub fn load(dir: Option<&Path>, sender: Sender) -> Result<Templates, BadTemplates> {
+        Templates::load_within(SAMPLES_WITHIN, dir, sender)
+    }
+
+    fn load_within(limit: Duration, dir: Option<&Path>, sender: Sender) -> Result<Templates, BadTemplates> {
         let mut sources: BTreeMap<String, String> = EMBEDDED.files().filter_map(embedded).collect();
         let is_replaced = match dir {
             Some(dir) => replace(&mut sources, dir)?,
@@ -230,7 +251,17 @@ impl Templates {
             .map_err(|error| BadTemplates::Broken { dir: dir(), reason: error.to_string() })?;
         let tera = Arc::new(tera);
         let templates = Templates { tera, sender, unsubscribing: None, pages: None, is_test: false, is_replaced };
-        templates.render_samples().map_err(|source| BadTemplates::Sample { dir: dir(), source })?;
+        let rendered = match dir() {
+            Some(dir) => {
+                let (tell, told) = mpsc::channel();
+                let templates = templates.clone();
+                // Where it never ends, the process does.
+                std::thread::spawn(move || tell.send(templates.render_samples()));
+                told.recv_timeout(limit).map_err(|_| BadTemplates::Endless { dir, limit })?
+            }
+            None => templates.render_samples(),
+        };
+        rendered.map_err(|source| BadTemplates::Sample { dir: dir(), source })?;
         Ok(templates)
     }
 
@@ -368,11 +399,14 @@ impl Templates {
         let (template, subject) = render("subject.txt")?;
         let subject = one_line(&subject);
         if subject.is_empty() {
-            return Err(NoticeError::EmptySubject(template));
+            return Err(NoticeError::Empty { template, what: "subject" });
         }
         let subject = if self.is_test { format!("{TEST_MARK} {subject}") } else { subject };
         // What every mail begins and ends with; the sheet of the HTML has both.
-        let (_, text) = render("txt")?;
+        let (template, text) = render("txt")?;
+        if text.trim().is_empty() {
+            return Err(NoticeError::Empty { template, what: "text" });
+        }
         let text = format!("{}{text}\n{}", around("test.txt")?, around("ending.txt")?);
         let (template, html) = render("html")?;
         if html.len() > HTML_BYTES_MAX {

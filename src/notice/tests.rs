@@ -415,6 +415,7 @@ fn a_broken_template_is_refused_by_name() {
         ("statement.html", "{% if monthly %}{{ oops }}{% endif %}", ["statement.html", "oops"]),
         ("parts.html", "", ["low-credit.html", "paragraph"]),
         ("statement.subject.txt", " \n ", ["statement.subject.txt", "empty subject"]),
+        ("low-credit.txt", " \n ", ["low-credit.txt", "empty text"]),
         ("low-credits.txt", "x", ["low-credits.txt", "low-credit.txt"]),
         ("low-credit.txt", "{% for a in [1] %}{% endfor", ["low-credit.txt", "1:"]),
     ] {
@@ -425,6 +426,11 @@ fn a_broken_template_is_refused_by_name() {
     }
     let large = load_with("low-credit.html", &"x".repeat(HTML_BYTES_MAX + 1)).err().unwrap_or_default();
     assert!(large.contains("low-credit.html") && large.contains("bytes of HTML"), "{large}");
+    let dir = tempfile::tempdir().expect("a directory");
+    let loops = "{% for a in range(end=99999) %}{% for b in range(end=99999) %}{% endfor %}{% endfor %}x";
+    fs::write(dir.path().join("low-credit.txt"), loops).expect("a file");
+    let endless = Templates::load_within(Duration::from_millis(50), Some(dir.path()), sender()).err();
+    assert!(matches!(endless, Some(BadTemplates::Endless { .. })));
     let missing = Templates::load(Some(Path::new("/nowhere/at/all")), sender()).err();
     assert!(matches!(missing, Some(BadTemplates::Read { .. })));
 }

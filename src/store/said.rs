@@ -64,8 +64,8 @@ impl<'a> NewVersion<'a> {
 
 #[derive(Serialize)]
 struct Asked<'a> {
-    account_id: &'a AccountId,
-    month: String,
+    account_id: &'a str,
+    month: &'a str,
 }
 
 #[derive(Serialize)]
@@ -195,18 +195,11 @@ impl Written {
     }
 }
 
-/// Months of accounts, by the first of what they are asked of.
-#[derive(Serialize)]
-struct OfMonth<'a> {
-    account_id: &'a str,
-    month: &'a str,
-}
-
 /// The numbers of the last versions of those of `keys` that are statements of months, where there are several versions.
 pub(super) async fn last_versions(tx: &mut Tx, keys: &[NoticeKey]) -> Result<BTreeMap<(String, String), u32>> {
     let statements = keys.iter().filter(|key| key.kind() == NoticeKind::MonthlyStatement);
-    let asked: Vec<OfMonth<'_>> =
-        statements.map(|key| OfMonth { account_id: key.account_text(), month: key.about() }).collect();
+    let asked: Vec<Asked<'_>> =
+        statements.map(|key| Asked { account_id: key.account_text(), month: key.about() }).collect();
     if asked.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -221,7 +214,8 @@ pub(super) async fn last_versions(tx: &mut Tx, keys: &[NoticeKey]) -> Result<BTr
 /// Which of `keys` are not to be delivered now, for the order of their versions.
 #[derive(Default)]
 pub(super) struct OutOfOrder {
-    /// A later version was written to the same recipient, when these were in hand of somebody and so not cancelled.
+    /// A later version was written to the same recipient, whatever became of it, when these were in hand of somebody and so not
+    /// cancelled.
     pub outdated: Vec<NoticeKey>,
     /// An earlier version to the same recipient is in hand of somebody, or was when nobody heard of that any more.
     pub overtaking: Vec<NoticeKey>,
@@ -342,7 +336,7 @@ impl Store {
     ) -> Result<BTreeMap<AccountId, Vec<Version>>> {
         let month = month.to_string();
         let asked: Vec<Asked<'_>> =
-            accounts.iter().map(|account_id| Asked { account_id, month: month.clone() }).collect();
+            accounts.iter().map(|account| Asked { account_id: account.as_str(), month: &month }).collect();
         let rows = self
             .query(set!(account_id text, month text =>
                 "SELECT s.account_id, s.version, s.figures FROM v CROSS JOIN statements AS s
