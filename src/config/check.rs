@@ -309,10 +309,16 @@ fn mailbox(text: &str) -> Result<Mailbox, BadName> {
     let (name, address) = match text.strip_suffix('>').and_then(|t| t.rsplit_once('<')) {
         // Of several, the last would be taken and the others be its name.
         Some((name, _)) if name.contains(['<', '>']) => return Err(BadName::Email(text.to_owned())),
-        Some((name, address)) => (name.trim(), address),
-        None => ("", text),
+        Some((name, address)) => (unquoted(name.trim()), address),
+        None => (String::new(), text),
     };
-    Ok(Mailbox { name: clean_text("the name", name)?, address: Email::new(address)?.deliverable()? })
+    Ok(Mailbox { name: clean_text("the name", &name)?, address: Email::new(address)?.deliverable()? })
+}
+
+/// What stands between quotes, as mails have a name with a comma.
+fn unquoted(name: &str) -> String {
+    let inner = name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    inner.map_or_else(|| name.to_owned(), |inner| inner.replace("\\\"", "\""))
 }
 
 /// Printable and without what would end an attribute or a line: it is put into mail.

@@ -264,10 +264,13 @@ fn a_value_of_the_wrong_kind_is_refused_where_it_stands() {
 #[test]
 fn operators_are_a_list_of_mailboxes() {
     assert_eq!(without_a_file().mail.operators, []);
-    let env = [("CREDITD__MAIL__OPERATORS", "[\"Ops <ops@example.com>\", \"night@example.com\"]")];
+    let env = [(
+        "CREDITD__MAIL__OPERATORS",
+        "[\"Ops <ops@example.com>\", \"night@example.com\", '\"Acme, \\\"Inc.\\\"\" <a@example.com>']",
+    )];
     let operators = load("", &env, &[]).expect("valid").mail.operators;
     let shown: Vec<String> = operators.iter().map(|one| format!("{}|{}", one.name, one.address)).collect();
-    assert_eq!(shown, ["Ops|ops@example.com", "|night@example.com"]);
+    assert_eq!(shown, ["Ops|ops@example.com", "|night@example.com", "Acme, \"Inc.\"|a@example.com"]);
     let complaints = [
         complaint("[mail]\noperators = \"ops@example.com\"\n", &[]),
         complaint("[mail]\noperators = [\"a@example.com\", \"nobody\"]\n", &[]),

@@ -101,10 +101,8 @@ pub async fn run(kit: &Kit, run: &mut Run<'_>) -> Result<Done, JobError> {
         done.problems.push(format!("and {} not reported", counted(more as u64, "more period")).into());
     }
     let reopened = if left > 0 { format!(", {left} left as they were opened again") } else { String::new() };
-    let corrected = match statements::correct(kit, run, &mut done).await? {
-        0 => String::new(),
-        some => format!(", {}", counted(some, "corrected statement")),
-    };
+    let corrected: String =
+        statements::correct(kit, run, &mut done).await?.into_iter().map(|what| format!(", {what}")).collect();
     let dropped = match drop_contents(kit, run).await? {
         0 => String::new(),
         some => format!(", the content of {} dropped", counted(some, "old message")),

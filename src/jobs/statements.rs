@@ -48,6 +48,7 @@ const ACCOUNTS_LOOKED_AT: usize = 500;
 /// What is counted.
 const STATEMENTS: &str = "statements";
 const STATEMENTS_THERE: &str = "statements_there";
+const ACCOUNTS_LEFT: &str = "accounts_left";
 
 /// The period of a statement.
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +130,7 @@ pub(super) async fn run(
     run: &mut Run<'_>,
 ) -> Result<Done, JobError> {
     let (mut done, only_shows) = (Done::default(), kit.only_shows(run));
-    let (mut written, mut there) = (0_u64, 0_u64);
+    let (mut written, mut there, mut left) = (0_u64, 0_u64, 0_u64);
     let of_run = OfRun { kit, reported, zone, titles: titles(kit).await?, only_shows };
     let mark = |mark: &Option<String>| mark.as_deref().map(AccountId::new).transpose().map_err(StoreError::from);
     let (after, until) = (mark(&span.after)?, mark(&span.until)?);
@@ -143,6 +144,7 @@ pub(super) async fn run(
         let (worded, (added, told), read) = tokio::try_join!(words, of_run.write(before), batches.next())?;
         written += added;
         there += told.asked.saturating_sub(added);
+        left += told.left.len() as u64;
         told.tell(&mut done);
         (before, next) = (worded, read);
         (run.progress)(batches.seen(), None);
@@ -150,9 +152,13 @@ pub(super) async fn run(
     let (added, told) = of_run.write(before).await?;
     written += added;
     there += told.asked.saturating_sub(added) + batches.there();
+    left += told.left.len() as u64;
     told.tell(&mut done);
     done.tally.add(STATEMENTS, written.cast_signed());
     done.tally.add(STATEMENTS_THERE, there.cast_signed());
+    if left > 0 {
+        done.tally.add(ACCOUNTS_LEFT, left.cast_signed());
+    }
     done.summary = summary(&done.tally, only_shows);
     Ok(done)
 }
@@ -162,6 +168,9 @@ pub(super) fn summary(tally: &Tally, dry_run: bool) -> String {
     let would = if dry_run { "to write" } else { "written" };
     let statements = counted(tally.count(STATEMENTS), "statement");
     let mut summary = format!("{statements} {would}, {} there already", grouped(tally.count(STATEMENTS_THERE)));
+    if let left @ 1.. = tally.count(ACCOUNTS_LEFT) {
+        summary.push_str(&format!(", {}", left_of(left)));
+    }
     let (reports, reports_there) = (tally.count(platform::WRITTEN), tally.count(platform::THERE));
     if reports + reports_there > 0 {
         summary.push_str(&format!("; platform report: {reports} {would}, {reports_there} there already"));
@@ -169,15 +178,24 @@ pub(super) fn summary(tally: &Tally, dry_run: bool) -> String {
     summary
 }
 
-/// Tells whoever got the statement of a month that was closed since what has changed, and returns how many that were. Every
+/// What is said of accounts that were left.
+fn left_of(accounts: u64) -> String {
+    let whose = counted(accounts, "account");
+    format!("{whose} left for the next time, as earlier versions are being delivered")
+}
+
+/// Tells whoever got the statement of a month that was closed since what has changed, and returns what is to be said of that. Every
 /// statement is compared once for each time its month is closed; it is compared again when that ended before its end.
-pub(super) async fn correct(kit: &Kit, run: &mut Run<'_>, done: &mut Done) -> Result<u64, JobError> {
+pub(super) async fn correct(kit: &Kit, run: &mut Run<'_>, done: &mut Done) -> Result<Vec<String>, JobError> {
     let store = &kit.app.store;
-    let (mut written, mut after) = (0, None);
+    let (mut written, mut left, mut after) = (0, 0, None);
     loop {
         run.check_stop()?;
         let closed = store.closed_statements(after.as_ref(), ACCOUNTS_AT_ONCE).await?;
-        let Some(last) = closed.last().cloned() else { return Ok(written) };
+        let Some(last) = closed.last().cloned() else {
+            let corrected = (written > 0).then(|| counted(written, "corrected statement"));
+            return Ok(corrected.into_iter().chain((left > 0).then(|| left_of(left))).collect());
+        };
         let (now, titles) = (kit.app.now(), titles(kit).await?);
         let mut by_month: BTreeMap<Month, Vec<ClosedStatement>> = BTreeMap::new();
         for statement in closed {
@@ -191,9 +209,11 @@ pub(super) async fn correct(kit: &Kit, run: &mut Run<'_>, done: &mut Done) -> Re
                 let stated = stated(kit, &wanted, reported).await?;
                 let mut worded = word(kit, wanted, stated, reported, &titles, now).await?;
                 let is_done = |statement: &&ClosedStatement| !worded.left.contains(&statement.account);
+                worded.statements.read_at = None;
                 worded.statements.compared = compared.iter().filter(is_done).cloned().collect();
                 if let Some(written) = write(kit, &worded, run.dry_run).await? {
                     worded.tell(done);
+                    left += worded.left.len() as u64;
                     break written;
                 }
             };
@@ -209,7 +229,7 @@ struct Worded {
     statements: Statements,
     /// For each account that was told something else, what has changed.
     changes: Vec<String>,
-    /// Admins there are to write to, those who know what there is to say included.
+    /// Admins there are to write to, those who know what there is to say included, but not those of accounts that are left.
     asked: u64,
     /// Accounts that admins were perhaps told something else of: somebody has that in hand.
     left: Vec<AccountId>,
@@ -227,6 +247,7 @@ impl Worded {
         self.messages.extend(other.messages);
         self.statements.versions.extend(other.statements.versions);
         self.statements.superseded.extend(other.statements.superseded);
+        self.statements.read_at = self.statements.read_at.or(other.statements.read_at);
         self.changes.extend(other.changes);
         self.asked += other.asked;
         self.left.extend(other.left);
@@ -263,7 +284,11 @@ impl OfRun<'_> {
                 return Ok((written, worded));
             }
             // Seldom, and large: on the heap. Each time there is more that is in hand or was written, so it ends.
-            worded = Worded { asked: worded.asked, ..Box::pin(self.reword(&worded)).await? };
+            let mut anew = Box::pin(self.reword(&worded)).await?;
+            let is_left = |message: &&Message| message.key.account().is_some_and(|account| anew.left.contains(account));
+            let asked = worded.asked - worded.messages.iter().filter(is_left).count() as u64;
+            anew.left.append(&mut worded.left);
+            worded = Worded { asked, ..anew };
         }
     }
 
@@ -376,11 +401,11 @@ impl Wording {
         model.marks = self.marks(&wanted.record);
         let said = said(&model);
         let number = wanted.version_of(&said);
-        let asked = wanted.admins.len() as u64;
         let readers = wanted.admins.iter().filter(|(_, knows)| !wanted.has_said(knows, &said));
         if readers.clone().any(|(_, knows)| knows.in_hand.is_some()) {
-            return Ok(Worded { left: vec![wanted.record.account.id.clone()], asked, ..Worded::default() });
+            return Ok(Worded { left: vec![wanted.record.account.id.clone()], ..Worded::default() });
         }
+        let asked = wanted.admins.len() as u64;
         // Nothing has changed for whoever was told the same before another version that did not leave.
         let told = |(admin, knows): &(Admin, Knows)| {
             let before = knows.told.and_then(|version| wanted.said_by(version));
@@ -410,7 +435,7 @@ impl Wording {
             Reported::Month(month) if is_new => vec![(account, month, Version { number, said })],
             _ => Vec::new(),
         };
-        let statements = Statements { versions, compared: Vec::new(), superseded };
+        let statements = Statements { versions, compared: Vec::new(), superseded, read_at: Some(self.now) };
         Ok(Worded { messages, statements, changes: changes.into_iter().collect(), asked, left: Vec::new() })
     }
 

@@ -160,8 +160,8 @@ impl Store {
         })
     }
 
-    /// Extends the lease of those of `keys` that are still to be sent, to addresses that get mail, and that nobody else has leased
-    /// since, whether or not it had ended. Which those are.
+    /// Extends the lease of those of `keys` that nobody else has leased since, whether or not it had ended. Which of them are still to be
+    /// sent, to addresses that get mail: the others may be leaving at this moment, and are not to be begun.
     ///
     /// # Errors
     /// [`super::StoreError`]; nothing is extended then.
@@ -173,9 +173,8 @@ impl Store {
                 .query(set!(account_id text, key text =>
                     "UPDATE outbox SET leased_until = $3 FROM v
                       WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND outbox.lease = $2
-                        AND outbox.state = 'pending'
-                        AND lower(outbox.recipient) NOT IN (SELECT lower(address) FROM suppressions)
-                  RETURNING outbox.key"
+                  RETURNING outbox.key, outbox.state = 'pending'
+                            AND lower(outbox.recipient) NOT IN (SELECT lower(address) FROM suppressions)"
                 ))
                 .bind(wanted.as_str())
                 .bind(&*lease.name)
@@ -183,7 +182,7 @@ impl Store {
                 .fetch_all()
                 .await
                 .while_("extending the lease of messages")?;
-            rows.iter().map(|row| super::outbox::read_key(row.get(0))).collect()
+            rows.iter().filter(|row| row.get(1)).map(|row| super::outbox::read_key(row.get(0))).collect()
         })
     }
 

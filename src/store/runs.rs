@@ -103,6 +103,12 @@ const CLOCK: Sql = Sql {
     postgres: "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)",
 };
 
+/// The time of the database.
+pub(super) async fn clock(tx: &mut Tx) -> Result<Instant> {
+    let row = tx.query(CLOCK).fetch_one().await.while_("reading the database's clock")?;
+    Ok(Instant::from_micros(row.get(0)))
+}
+
 impl Fence {
     /// Whether what is decided for the batch may still be written, which nobody changes until `tx` ends.
     ///
@@ -128,8 +134,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn clock(&self) -> Result<Instant> {
-        let row = self.query(CLOCK).fetch_one().await.while_("reading the database's clock")?;
-        Ok(Instant::from_micros(row.get(0)))
+        clock(&mut self.read().await?).await
     }
 
     /// Writes a run that is not there yet. False when it is.

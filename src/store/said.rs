@@ -4,8 +4,9 @@ use super::backend::{Tx, in_write};
 use super::digest::digest;
 use super::ledgers::limit_of;
 use super::outbox::{read_key, read_state};
+use super::runs::clock;
 use super::sql::{Row, Sql, set};
-use super::{Result, Store, StoreError, While, json, outbox};
+use super::{Result, Store, StoreError, While, accounts, json, outbox};
 use crate::core::calendar::{Instant, Month};
 use crate::core::ids::AccountId;
 use crate::core::ledger::Changes;
@@ -13,6 +14,9 @@ use crate::core::outbox::{CancelledBecause, Message, NoticeKey, NoticeKind, Outb
 use crate::core::statement::Said;
 use serde::Serialize;
 use std::collections::BTreeMap;
+
+/// By so much the clocks of those who write may differ at most.
+const CLOCKS_APART_SECONDS: i64 = 300;
 
 /// One version of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +47,9 @@ pub struct Statements {
     pub compared: Vec<ClosedStatement>,
     /// Earlier versions that waited when these were worded, and do not leave any more.
     pub superseded: Vec<NoticeKey>,
+    /// When the figures of the messages began to be read: where a month was closed since, they are to be compared, too. None where they
+    /// are those of closed months.
+    pub read_at: Option<Instant>,
 }
 
 #[derive(Serialize)]
@@ -108,6 +115,31 @@ pub(super) async fn mark_closed<'a>(
         "UPDATE statements SET closed_by = v.seq FROM v
           WHERE statements.account_id = v.account_id AND statements.month > v.after AND statements.month <= v.through");
     tx.query(SQL).bind(json(closed)?).execute().await.while_("noting whose statements are to be compared").map(drop)
+}
+
+/// Notes on the statements of months that they are to be compared where, perhaps, the month was closed after their figures were read.
+async fn mark_closed_since(tx: &mut Tx, messages: &[Message], read_at: Instant) -> Result<()> {
+    let statements =
+        messages.iter().map(|message| &message.key).filter(|key| key.kind() == NoticeKind::MonthlyStatement);
+    let months: BTreeMap<&str, &str> = statements.map(|key| (key.account_text(), key.about())).collect();
+    if months.is_empty() {
+        return Ok(());
+    }
+    // Whoever closes a month has its account locked, and sees what is written here only behind that.
+    accounts::lock(tx, &json(months.keys().collect::<Vec<_>>())?).await?;
+    const SQL: Sql = set!(account_id text, month text =>
+        "UPDATE statements SET closed_by = (SELECT a.last_seq FROM accounts AS a WHERE a.account_id = statements.account_id)
+           FROM v WHERE statements.account_id = v.account_id AND statements.month = v.month
+            AND EXISTS (SELECT 1 FROM accounts AS a WHERE a.account_id = v.account_id AND a.closed_through >= v.month
+                           AND a.last_recorded_at >= $2)");
+    let asked: Vec<Asked<'_>> = months.into_iter().map(|(account_id, month)| Asked { account_id, month }).collect();
+    tx.query(SQL)
+        .bind(json(asked)?)
+        .bind(read_at.plus_seconds(-CLOCKS_APART_SECONDS).micros())
+        .execute()
+        .await
+        .while_("noting which statements are to be compared")
+        .map(drop)
 }
 
 /// What has become of a statement that was written before.
@@ -176,7 +208,9 @@ impl Written {
 
     /// Whether it left or is to, as far as anybody knows.
     pub fn leaves(&self) -> bool {
-        self.may_have_left || matches!(self.state, OutboxState::Sent | OutboxState::Pending)
+        self.may_have_left
+            || self.leased_until.is_some()
+            || matches!(self.state, OutboxState::Sent | OutboxState::Pending)
     }
 
     /// What is known of it by the database's `clock`; `None` where another may take its place.
@@ -232,9 +266,12 @@ impl OutOfOrder {
             return Ok(OutOfOrder::default());
         }
         let written = Written::read(tx, of_months.into_values()).await?;
+        let clock = clock(tx).await?;
+        // One that is called off while it is in hand may leave as well, but nobody takes it up when it is not heard of any more.
+        let is_in_hand =
+            |one: &Written| one.leased_until.is_some_and(|until| one.state == OutboxState::Pending || until > clock);
         let mut found = OutOfOrder::default();
         for key in keys {
-            let is_in_hand = |one: &Written| one.state == OutboxState::Pending && one.leased_until.is_some();
             let (later, earlier): (Vec<&Written>, Vec<&Written>) = written
                 .iter()
                 .filter(|one| one.key.is_version_of(key) && one.key.version() != key.version())
@@ -309,7 +346,11 @@ impl Store {
             if messages.is_empty() {
                 return Ok(0);
             }
-            outbox::insert_or_replace(tx, messages).await
+            let written = outbox::insert_or_replace(tx, messages).await?;
+            if let Some(read_at) = statements.read_at {
+                mark_closed_since(tx, messages, read_at).await?;
+            }
+            Ok(written)
         })
     }
 

@@ -2,7 +2,8 @@
 
 use super::backend::in_write;
 use super::ledgers::limit_of;
-use super::{Result, Store, StoreError, While};
+use super::sql::set;
+use super::{Result, Store, StoreError, While, json};
 use crate::core::calendar::Instant;
 use crate::core::ids::Email;
 use crate::core::outbox::NoticeKey;
@@ -43,6 +44,23 @@ impl Store {
                 })
             })
             .collect()
+    }
+
+    /// Those of `addresses` that are on the list, in whatever spelling.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn suppressed_of(&self, addresses: &[Email]) -> Result<Vec<Email>> {
+        let rows = self
+            .query(set!(address =>
+                "SELECT DISTINCT v.address FROM v CROSS JOIN suppressions AS s WHERE lower(s.address) = lower(v.address)
+                  ORDER BY v.address"
+            ))
+            .bind(json(addresses)?)
+            .fetch_all()
+            .await
+            .while_("looking for addresses in the suppression list")?;
+        rows.iter().map(|row| Ok(Email::new(row.get(0))?)).collect()
     }
 
     /// Puts an address on the list; false when it is there already, for whatever reason.

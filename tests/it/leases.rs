@@ -133,6 +133,7 @@ both_databases! {
         let call_off = async {
             server.told().await;
             assert!(store.suppress(&admins[1], "the operator", instant(NOW)).await.expect("suppressed"));
+            assert_eq!(store.suppressed_of(&admins).await.expect("asked"), admins[1..2]);
             let asked = Unsubscribe { account: acme.clone(), address: admins[2].clone(), wish: Wish::Alerts };
             assert!(store.end_wish(&asked).await.expect("ended").is_some());
             assert!(store.remove_admin(&acme, &admins[3]).await.expect("removed"));

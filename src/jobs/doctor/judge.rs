@@ -4,6 +4,7 @@ use super::{BROKEN, Finding, State};
 use crate::app::AppError;
 use crate::core::calendar::{Instant, parse_zone};
 use crate::core::counting::{counted, grouped};
+use crate::core::ids::Email;
 use crate::core::schedule::{Due, Schedule};
 use crate::store::{Figures, JobFigures, Schema, StoreError, Trouble};
 use std::path::Path;
@@ -205,8 +206,18 @@ pub(super) fn webhooks(figures: &Figures) -> Finding {
     Finding::warn("webhooks", says.join(", "), fix)
 }
 
-pub(super) fn suppressed(count: u64) -> Finding {
-    Finding::ok("suppressed", format!("{} no mail", counted_get(count)))
+/// How many addresses get no mail, and which of the operators' are among them.
+pub(super) fn suppressed(count: u64, operators: &[Email]) -> Finding {
+    let says = format!("{} no mail", counted_get(count));
+    if operators.is_empty() {
+        return Finding::ok("suppressed", says);
+    }
+    let operators: Vec<&str> = operators.iter().map(Email::as_str).collect();
+    Finding::warn(
+        "suppressed",
+        format!("{says}, of operators {}, who is not told when a job fails", operators.join(" and ")),
+        "`creditd suppressions list` says why, `creditd suppressions remove` ends it",
+    )
 }
 
 fn counted_get(count: u64) -> String {
@@ -333,6 +344,9 @@ mod tests {
         is(&sealed(Some(1), &lacking, &[]), State::Fail, "a is missing and 1 file more");
         is(&schema(Schema { found: 3, known: 5, due: 2 }), State::Warn, "version 3; this creditd knows 5");
         is(&schema(Schema { found: 5, known: 5, due: 0 }), State::Ok, "version 5");
+        is(&suppressed(2, &[]), State::Ok, "2 addresses get no mail");
+        let ops = Email::new("ops@a.example").expect("an address");
+        is(&suppressed(2, &[ops]), State::Warn, "of operators ops@a.example, who is not told");
         is(&operators(0), State::Warn, "nobody");
     }
 }

@@ -12,7 +12,7 @@ use crate::app::{App, AppError, free_bytes};
 use crate::clock::Clock;
 use crate::config::{Origin, Settings, TransportKind, schedules};
 use crate::core::counting::counted;
-use crate::core::ids::AccountId;
+use crate::core::ids::{AccountId, Email};
 use crate::core::schedule::Schedule;
 use crate::core::transaction::words;
 use crate::mail::MailError;
@@ -198,7 +198,9 @@ async fn ledger(
             }
             findings.extend(judge::outbox(figures, now));
             findings.push(judge::webhooks(figures));
-            findings.push(judge::suppressed(figures.suppressed));
+            let operators: Vec<Email> = settings.mail.operators.iter().map(|one| one.address.clone()).collect();
+            let of_operators = app.store.suppressed_of(&operators).await;
+            findings.push(asked("suppressed", of_operators.map(|of| judge::suppressed(figures.suppressed, &of))));
             findings.push(sealed(&app, health.unsealed_days).await.unwrap_or_else(|error| judge::not_sealed(&error)));
         }
         Err(error) => {

@@ -242,6 +242,57 @@ both_databases! {
         sandbox.assert_verified().await;
     }
 
+    /// One that is called off at the server's door may leave all the same, and keeps its place until that is known.
+    async fn what_is_called_off_in_hand_is_in_hand_until_it_is_known_whether_it_left(sandbox: Sandbox) {
+        let id = open_acme(&sandbox).await;
+        sandbox.at("2013-01-15T17:00:00Z").charge(&id, &usage("erase", "one")).await.expect("a charge");
+        report(&sandbox, FIRST, NEW_YORK, &["2013-01"]).await;
+        let store = sandbox.store();
+        let first = statements(&sandbox).await.remove(0).message.key;
+        assert_eq!(lease(&sandbox, "one", LATE).await, ["ann@acme.example 1"]);
+        assert_eq!(store.cancel_message(&first).await.expect("asked"), Answered::Done);
+        sandbox.execute("UPDATE outbox SET leased_until = 1").await.expect("some time goes by");
+        let ours = store.extend_messages(&lease_of("one"), std::slice::from_ref(&first)).await.expect("extended");
+        assert_eq!(ours, [], "it is not begun");
+        assert_eq!(told_late(&sandbox, &id, LATE, "late").await, "success");
+        let done = close(&sandbox, CLOSED).await;
+        assert_eq!(
+            done.summary,
+            "1 account closed to late usage, 1 account left for the next time, as earlier versions are being delivered"
+        );
+        let sent = Delivery { key: first, lease: "one".into(), next: Next::Sent { to: "a server".into() } };
+        store.record_deliveries(&[sent], instant(CLOSED)).await.expect("recorded");
+        close(&sandbox, "2013-02-09T05:00:00Z").await;
+        assert_eq!(shown(&sandbox).await, ["ann@acme.example 1: 7, sent", "ann@acme.example 2: Corrected: 14, pending"]);
+        sandbox.assert_verified().await;
+    }
+
+    /// Whoever words statements is held up now and then: their month is closed before they are written.
+    async fn what_is_written_behind_the_closing_of_its_month_is_compared(sandbox: Sandbox) {
+        let id = open_acme(&sandbox).await;
+        sandbox.at("2013-01-15T17:00:00Z").charge(&id, &usage("erase", "one")).await.expect("a charge");
+        report(&sandbox, FIRST, NEW_YORK, &["2013-01"]).await;
+        let store = sandbox.store();
+        let first = statements(&sandbox).await.remove(0).message;
+        let of_acme = std::slice::from_ref(&id);
+        let versions = store.statement_versions(of_acme, month("2013-01")).await.expect("versions").remove(&id);
+        let versions = versions.expect("of acme").into_iter().map(|version| (id.clone(), month("2013-01"), version));
+        let statements = Statements { versions: versions.collect(), read_at: Some(instant(FIRST)), ..Statements::default() };
+        for table in ["outbox", "outbox_parts", "statements"] {
+            sandbox.execute(&format!("DELETE FROM {table}")).await.expect("nothing is written yet");
+        }
+        assert_eq!(told_late(&sandbox, &id, LATE, "late").await, "success");
+        close(&sandbox, CLOSED).await;
+        assert_eq!(store.write_statements(&[first], &statements).await.expect("written"), 1);
+        close(&sandbox, "2013-02-09T05:00:00Z").await;
+        assert_eq!(
+            shown(&sandbox).await,
+            ["ann@acme.example 1: 7, a later version of it was written", "ann@acme.example 2: 14, pending"]
+        );
+        assert_eq!(store.closed_statements(None, 10).await.expect("statements"), [], "once");
+        sandbox.assert_verified().await;
+    }
+
     /// What left perhaps is corrected, however often; and if it has not left, it does not leave behind a correction.
     async fn who_was_perhaps_told_is_corrected(sandbox: Sandbox) {
         let id = open_acme(&sandbox).await;
