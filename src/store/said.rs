@@ -34,7 +34,7 @@ pub struct ClosedStatement {
     pub account: AccountId,
     /// Of which month.
     pub month: Month,
-    /// The row that closed the month.
+    /// The row that closed the month; below zero where it was closed by then, perhaps after the figures were read.
     pub closed_by: i64,
 }
 
@@ -125,10 +125,11 @@ async fn mark_closed_since(tx: &mut Tx, messages: &[Message], read_at: Instant) 
     if months.is_empty() {
         return Ok(());
     }
-    // Whoever closes a month has its account locked, and sees what is written here only behind that.
+    // Whoever closes a month has its account locked, and sees what is written here only behind that. The note is none that whoever
+    // closes makes, so who compares them at this moment takes only his own away.
     accounts::lock(tx, &json(months.keys().collect::<Vec<_>>())?).await?;
     const SQL: Sql = set!(account_id text, month text =>
-        "UPDATE statements SET closed_by = (SELECT a.last_seq FROM accounts AS a WHERE a.account_id = statements.account_id)
+        "UPDATE statements SET closed_by = (SELECT -a.last_seq FROM accounts AS a WHERE a.account_id = statements.account_id)
            FROM v WHERE statements.account_id = v.account_id AND statements.month = v.month
             AND EXISTS (SELECT 1 FROM accounts AS a WHERE a.account_id = v.account_id AND a.closed_through >= v.month
                            AND a.last_recorded_at >= $2)");
