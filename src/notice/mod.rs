@@ -128,7 +128,11 @@ pub enum BadTemplates {
         source: NoticeError,
     },
     /// Most likely a loop in a loop.
-    #[error("the mail templates{} do not work: samples of all mails are not rendered within {} seconds; look for loops", from_dir(Some(dir)), limit.as_secs())]
+    #[error(
+        "the mail templates{} do not work: samples of all mails are not rendered within {} seconds; look for loops",
+        from_dir(Some(dir)),
+        limit.as_secs()
+    )]
     Endless {
         /// The operator's directory.
         dir: PathBuf,

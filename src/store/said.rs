@@ -361,8 +361,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn known_statements(&self, any_of: &[NoticeKey]) -> Result<Vec<(NoticeKey, Known)>> {
-        let clock = self.clock().await?;
-        let written = Written::read(&mut self.read().await?, any_of.iter()).await?;
+        let mut tx = self.read().await?;
+        let clock = clock(&mut tx).await?;
+        let written = Written::read(&mut tx, any_of.iter()).await?;
         let known = |one: Written| one.known(clock).map(|known| (one.key, known));
         Ok(written.into_iter().filter_map(known).collect())
     }

@@ -215,7 +215,7 @@ pub(super) fn suppressed(count: u64, operators: &[Email]) -> Finding {
     let operators: Vec<&str> = operators.iter().map(Email::as_str).collect();
     Finding::warn(
         "suppressed",
-        format!("{says}, of operators {}, who is not told when a job fails", operators.join(" and ")),
+        format!("{says}; no word of a job that fails gets to {}", operators.join(" and ")),
         "`creditd suppressions list` says why, `creditd suppressions remove` ends it",
     )
 }
@@ -346,7 +346,7 @@ mod tests {
         is(&schema(Schema { found: 5, known: 5, due: 0 }), State::Ok, "version 5");
         is(&suppressed(2, &[]), State::Ok, "2 addresses get no mail");
         let ops = Email::new("ops@a.example").expect("an address");
-        is(&suppressed(2, &[ops]), State::Warn, "of operators ops@a.example, who is not told");
+        is(&suppressed(2, &[ops]), State::Warn, "no word of a job that fails gets to ops@a.example");
         is(&operators(0), State::Warn, "nobody");
     }
 }

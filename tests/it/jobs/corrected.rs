@@ -62,11 +62,20 @@ async fn admin(sandbox: &Sandbox, id: &AccountId, address: &str, monthly_report:
     sandbox.store().set_admin(id, &admin).await.expect("an admin");
 }
 
-/// Acme with a charge in January, which is reported.
-async fn reported(sandbox: &Sandbox) -> AccountId {
+/// Acme with a charge in January, whose statements for Ann and `others` wait to be delivered.
+async fn waiting(sandbox: &Sandbox, others: &[&str]) -> AccountId {
     let id = open_acme(sandbox).await;
     sandbox.at("2013-01-15T17:00:00Z").charge(&id, &usage("erase", "one")).await.expect("a charge");
+    for address in others {
+        admin(sandbox, &id, address, true).await;
+    }
     report(sandbox, FIRST, NEW_YORK, &["2013-01"]).await;
+    id
+}
+
+/// Acme with a charge in January, whose statement has left.
+async fn reported(sandbox: &Sandbox) -> AccountId {
+    let id = waiting(sandbox, &[]).await;
     all_left(sandbox).await;
     id
 }
@@ -165,10 +174,7 @@ both_databases! {
 
     /// What still waits gives way to what is so now, which corrects what left; no earlier version leaves behind it.
     async fn what_waits_gives_way_to_a_later_version(sandbox: Sandbox) {
-        let id = open_acme(&sandbox).await;
-        sandbox.at("2013-01-15T17:00:00Z").charge(&id, &usage("erase", "one")).await.expect("a charge");
-        admin(&sandbox, &id, "ben@acme.example", true).await;
-        report(&sandbox, FIRST, NEW_YORK, &["2013-01"]).await;
+        let id = waiting(&sandbox, &["ben@acme.example"]).await;
         sandbox
             .execute(
                 "UPDATE outbox SET state = 'sent', attempts = 1, sent_at = due_at, delivered_to = 'a test'
@@ -206,9 +212,7 @@ both_databases! {
 
     /// While somebody has a statement in hand, nobody knows what its admin is told: it is compared the next time.
     async fn what_is_in_hand_is_left_until_it_is_known_whether_it_left(sandbox: Sandbox) {
-        let id = open_acme(&sandbox).await;
-        sandbox.at("2013-01-15T17:00:00Z").charge(&id, &usage("erase", "one")).await.expect("a charge");
-        report(&sandbox, FIRST, NEW_YORK, &["2013-01"]).await;
+        let id = waiting(&sandbox, &[]).await;
         let store = sandbox.store();
         let first = statements(&sandbox).await.remove(0).message;
         assert_eq!(lease(&sandbox, "one", LATE).await, ["ann@acme.example 1"]);
@@ -244,9 +248,7 @@ both_databases! {
 
     /// One that is called off at the server's door may leave all the same, and keeps its place until that is known.
     async fn what_is_called_off_in_hand_is_in_hand_until_it_is_known_whether_it_left(sandbox: Sandbox) {
-        let id = open_acme(&sandbox).await;
-        sandbox.at("2013-01-15T17:00:00Z").charge(&id, &usage("erase", "one")).await.expect("a charge");
-        report(&sandbox, FIRST, NEW_YORK, &["2013-01"]).await;
+        let id = waiting(&sandbox, &[]).await;
         let store = sandbox.store();
         let first = statements(&sandbox).await.remove(0).message.key;
         assert_eq!(lease(&sandbox, "one", LATE).await, ["ann@acme.example 1"]);
@@ -269,9 +271,7 @@ both_databases! {
 
     /// Whoever words statements is held up now and then: their month is closed before they are written.
     async fn what_is_written_behind_the_closing_of_its_month_is_compared(sandbox: Sandbox) {
-        let id = open_acme(&sandbox).await;
-        sandbox.at("2013-01-15T17:00:00Z").charge(&id, &usage("erase", "one")).await.expect("a charge");
-        report(&sandbox, FIRST, NEW_YORK, &["2013-01"]).await;
+        let id = waiting(&sandbox, &[]).await;
         let store = sandbox.store();
         let first = statements(&sandbox).await.remove(0).message;
         let of_acme = std::slice::from_ref(&id);
@@ -295,10 +295,7 @@ both_databases! {
 
     /// What left perhaps is corrected, however often; and if it has not left, it does not leave behind a correction.
     async fn who_was_perhaps_told_is_corrected(sandbox: Sandbox) {
-        let id = open_acme(&sandbox).await;
-        sandbox.at("2013-01-15T17:00:00Z").charge(&id, &usage("erase", "one")).await.expect("a charge");
-        admin(&sandbox, &id, "ben@acme.example", true).await;
-        report(&sandbox, FIRST, NEW_YORK, &["2013-01"]).await;
+        let id = waiting(&sandbox, &["ben@acme.example"]).await;
         let store = sandbox.store();
         let bens = statements(&sandbox).await.remove(1).message.key;
         assert_eq!(lease(&sandbox, "one", LATE).await, ["ann@acme.example 1", "ben@acme.example 1"]);
