@@ -262,7 +262,7 @@ pub async fn run(
             let done = tokio::select! {
                 biased;
                 () = stop.cancelled(), if !ends_itself => Err(Failure::message(Exit::Interrupted, interrupted)),
-                done = done_or_left(command.run(&context), &stop, time_max) => match done {
+                done = done_or_left(Box::pin(command.run(&context)), &stop, time_max) => match done {
                     Ok(done) => done,
                     // A statement that the database is at is not waited for either.
                     Err(left) => return end(&left),

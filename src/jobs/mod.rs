@@ -55,6 +55,7 @@ use crate::report::{DefinitionError, RenderError};
 use crate::store::EventKey;
 use crate::store::{AccountRecord, RunId, StoreError};
 use std::fmt;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -503,17 +504,19 @@ fn log_written(message: &Message) {
 /// # Errors
 /// [`JobError`].
 pub async fn execute(kit: &Kit, job: Job, slot: Slot, span: &Span, run: &mut Run<'_>) -> Result<Done, JobError> {
-    match (job, slot) {
-        (Job::Reset, Slot::Tick(_)) => reset::run(kit, span, run).await,
-        (Job::ExpireHolds, Slot::Tick(_)) => expire_holds::run(kit, run).await,
-        (Job::Scan, Slot::Tick(_)) => scan::run(kit, run).await,
-        (Job::Close, Slot::Tick(_)) => close::run(kit, run).await,
-        (Job::Deliver, Slot::Tick(_)) => deliver::run(kit, run).await,
-        (Job::Webhooks, Slot::Tick(_)) => webhooks::run(kit, run).await,
-        (Job::Seal, Slot::Tick(_)) => seal::run(kit, run).await,
-        (Job::Verify, Slot::Tick(_)) => verify::run(kit, run).await,
-        (Job::DailyReport, Slot::Day(day, zone)) => daily_report::run(kit, day, zone, span, run).await,
-        (Job::MonthlyReport, Slot::Month(month, zone)) => monthly_report::run(kit, month, zone, span, run).await,
-        (job, slot) => Err(JobError::WrongSlot { job, slot }),
-    }
+    // Each in a box: what a job keeps while it waits is large, and would else lie on the stack of everybody who runs one.
+    let work: Pin<Box<dyn Future<Output = Result<Done, JobError>> + Send + '_>> = match (job, slot) {
+        (Job::Reset, Slot::Tick(_)) => Box::pin(reset::run(kit, span, run)),
+        (Job::ExpireHolds, Slot::Tick(_)) => Box::pin(expire_holds::run(kit, run)),
+        (Job::Scan, Slot::Tick(_)) => Box::pin(scan::run(kit, run)),
+        (Job::Close, Slot::Tick(_)) => Box::pin(close::run(kit, run)),
+        (Job::Deliver, Slot::Tick(_)) => Box::pin(deliver::run(kit, run)),
+        (Job::Webhooks, Slot::Tick(_)) => Box::pin(webhooks::run(kit, run)),
+        (Job::Seal, Slot::Tick(_)) => Box::pin(seal::run(kit, run)),
+        (Job::Verify, Slot::Tick(_)) => Box::pin(verify::run(kit, run)),
+        (Job::DailyReport, Slot::Day(day, zone)) => Box::pin(daily_report::run(kit, day, zone, span, run)),
+        (Job::MonthlyReport, Slot::Month(month, zone)) => Box::pin(monthly_report::run(kit, month, zone, span, run)),
+        (job, slot) => return Err(JobError::WrongSlot { job, slot }),
+    };
+    work.await
 }
