@@ -7,14 +7,14 @@
 #[path = "../tests/it/support/smtp.rs"]
 mod smtp;
 
+use chrono::{Days, NaiveDate};
 use creditd::app::App;
 use creditd::clock::Clock;
 use creditd::config::{LoadInput, Settings};
-use creditd::core::alert::Crossing;
 use creditd::core::calendar::{Calendar, Instant, Month, Terms};
 use creditd::core::credits::Credits;
 use creditd::core::delivery::Tls;
-use creditd::core::ids::{AccountId, Email, LevelName};
+use creditd::core::ids::{AccountId, Email};
 use creditd::core::ledger::Account;
 use creditd::core::outbox::{Attachment, Mailbox, Message, NoticeKey};
 use creditd::jobs::{Kit, Run, deliver};
@@ -48,7 +48,7 @@ async fn main() {
         Terms { from: Month::new(2013, 1).expect("a month"), zone: chrono_tz::UTC, allowance: Credits::new(1_500) };
     let calendar = Calendar::new(terms);
     let new = Account { id: account.clone(), name: "Acme".into(), opened_at: now, calendar };
-    let ann = Admin::with_defaults(Email::new(ANN).expect("an address"));
+    let ann = Admin { daily_report: true, ..Admin::with_defaults(Email::new(ANN).expect("an address")) };
     store
         .open_accounts(&[NewAccount { account: new, locale: None, admins: vec![ann] }], now)
         .await
@@ -87,12 +87,9 @@ async fn main() {
 }
 
 fn message(account: &AccountId, number: usize, created_at: Instant) -> Message {
-    let crossing = Crossing {
-        level: LevelName::new("low").expect("a name"),
-        crossing: u32::try_from(number).expect("not so many") + 1,
-    };
     let ann = Email::new(ANN).expect("an address");
-    let key = NoticeKey::low_credit(account.clone(), &crossing, ann);
+    let day = NaiveDate::default() + Days::new(number as u64);
+    let key = NoticeKey::daily_statement(account.clone(), day, ann, 1);
     // One workbook for two recipients, as statements have it.
     let mut rng = fastrand::Rng::with_seed(number as u64 / 2);
     let workbook: Vec<u8> = std::iter::repeat_with(|| rng.u8(..)).take(20_000).collect();

@@ -180,6 +180,10 @@ fn refused(key: &NoticeKey, asked: Answered, done: &str) -> Failure {
              whoever was sent nothing or something else",
             reporting_anew(key)
         ),
+        Answered::Overtaken => format!(
+            "the message {name} is an alert, and a later one of the account was delivered to its recipient, so it is not sent any more; \
+             `creditd alerts list` says how things stand"
+        ),
         Answered::Twice(other) => format!(
             "the message {name} was written to the same address in another spelling as well, as {}, so it is not sent again",
             other.name()

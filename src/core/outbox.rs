@@ -82,6 +82,8 @@ words! {
         NoAdmin = "the recipient is no admin of the account",
         /// It waited when a later version of it was written.
         Superseded = "a later version of it was written",
+        /// It is an alert that could not be delivered before a later one of the account was.
+        Overtaken = "a later alert reached the recipient before it",
     }
 }
 

@@ -92,7 +92,7 @@ async fn plan(kit: &Kit) -> Result<Done, JobError> {
 /// Leases, hands out and records until nothing is due, the server is found not to work, or the process is to stop.
 async fn work(kit: &Kit, run: &mut Run<'_>, crew: &mut Crew, tally: &mut Tally) -> Result<(), JobError> {
     let store = &kit.app.store;
-    let mut more = true;
+    let (mut more, mut others_wait) = (true, false);
     loop {
         let is_over = tally.halted.is_some() || run.stop.is_cancelled();
         if more && !is_over && crew.in_hand <= LEASE_MESSAGES / 2 {
@@ -107,6 +107,7 @@ async fn work(kit: &Kit, run: &mut Run<'_>, crew: &mut Crew, tally: &mut Tally) 
                 let before = store.refused_since_delivery(kit.app.now(), TAKEN_BACK_MAX).await?;
                 crew.foreman.refused().extend(before.iter().map(|key| key.recipient().clone()));
             }
+            others_wait |= leased.others_wait;
             leased.records.into_iter().for_each(|record| crew.give(record, asked));
             continue;
         }
@@ -114,7 +115,12 @@ async fn work(kit: &Kit, run: &mut Run<'_>, crew: &mut Crew, tally: &mut Tally) 
             crew.halt();
         }
         if crew.in_hand == 0 {
-            return Ok(());
+            if !others_wait || is_over || tally.is_limited {
+                return Ok(());
+            }
+            // Alerts that waited until it was known what became of those before them.
+            (more, others_wait) = (true, false);
+            continue;
         }
         let ended = tokio::select! {
             ended = crew.ended() => ended,
@@ -309,7 +315,7 @@ impl Tally {
             (self.ambiguous, "perhaps delivered"),
             (self.suppressed, "to suppressed addresses"),
             (self.unwished, "not wished any more"),
-            (self.superseded, "superseded by later versions"),
+            (self.superseded, "superseded by later ones"),
             (self.untried, "not tried"),
         ] {
             if count > 0 {

@@ -7,9 +7,9 @@
 
 use super::admins::unwished;
 use super::backend::{Tx, in_write};
+use super::in_order::{OutOfOrder, do_others_wait, overtaken, to_try_first};
 use super::ledgers::limit_of;
 use super::outbox::{OutboxRecord, Wanted, due, read_whole};
-use super::said::OutOfOrder;
 use super::sql::{Sql, set};
 use super::{Result, Store, While, json};
 use crate::core::calendar::Instant;
@@ -62,10 +62,12 @@ pub struct Leased {
     pub suppressed: u64,
     /// Those that will not be because their admins do not wish them any more.
     pub unwished: u64,
-    /// Statements that will not be because later versions were written.
+    /// Statements that will not be because later versions were written, and alerts because later ones were delivered.
     pub superseded: u64,
     /// Whether more may be due.
     pub more: bool,
+    /// Whether others wait until it is known what becomes of these.
+    pub others_wait: bool,
     /// Whether the limit per minute kept some back.
     pub limited: bool,
 }
@@ -137,8 +139,9 @@ struct SuppressedRow<'a> {
 
 impl Store {
     /// Leases up to `limit` messages that are due, and with `per_minute` no more than that are given to deliverers in any
-    /// minute before `now`. Messages to suppressed addresses are put aside; those that nobody wishes any more, and statements of which later
-    /// versions were written, are cancelled.
+    /// minute before `now`. Messages to suppressed addresses are put aside; those that nobody wishes any more, statements of which later
+    /// versions were written, and alerts of which later ones were delivered, are cancelled. Of the alerts of an account to one recipient
+    /// one is leased at a time.
     ///
     /// # Errors
     /// [`super::StoreError`]; nothing is leased then, or what is comes back when the lease is over.
@@ -334,6 +337,8 @@ async fn take(tx: &mut Tx, lease: &Lease, now: Instant, room: i64, is_limited: b
         let key: NoticeKey = super::outbox::read_key(row.get(1))?;
         if row.get::<bool>(2) { suppressed.push(key) } else { wanted.push(key) }
     }
+    let first = to_try_first(tx, &wanted).await?;
+    wanted = wanted.into_iter().map(|key| first.get(&key).cloned().unwrap_or(key)).collect();
     let unwished = unwished(tx, &wanted).await?;
     wanted.retain(|key| !unwished.iter().any(|(of, _)| of == key));
     let aside = |key, state: OutboxState, because: Option<CancelledBecause>| Aside {
@@ -342,7 +347,8 @@ async fn take(tx: &mut Tx, lease: &Lease, now: Instant, room: i64, is_limited: b
         because: because.map(CancelledBecause::as_str),
     };
     let OutOfOrder { outdated, overtaking } = OutOfOrder::of(tx, &wanted).await?;
-    wanted.retain(|key| !outdated.contains(key) && !overtaking.contains(key));
+    let overtaken = overtaken(tx, &wanted).await?;
+    wanted.retain(|key| !outdated.contains(key) && !overtaking.contains(key) && !overtaken.contains(key));
     if !overtaking.is_empty() {
         // Their turn is when what is in hand has ended, or its lease has.
         tx.query(set!(account_id text, key text =>
@@ -361,7 +367,10 @@ async fn take(tx: &mut Tx, lease: &Lease, now: Instant, room: i64, is_limited: b
         .map(|key| aside(key, OutboxState::Suppressed, None))
         .chain(unwished.iter().map(|(key, because)| cancelled(key, *because)))
         .chain(outdated.iter().map(|key| cancelled(key, CancelledBecause::Superseded)))
+        .chain(overtaken.iter().map(|key| cancelled(key, CancelledBecause::Overtaken)))
         .collect();
+    // Behind an alert that is put aside there may be another one that waited for it.
+    let more = is_more || !asides.is_empty();
     if !asides.is_empty() {
         tx.query(set!(account_id text, key text, state text, because text =>
             "UPDATE outbox SET state = v.state, cancelled_because = v.because, lease = NULL, leased_until = NULL,
@@ -373,7 +382,7 @@ async fn take(tx: &mut Tx, lease: &Lease, now: Instant, room: i64, is_limited: b
         .await
         .while_("putting messages aside that are not to be delivered")?;
     }
-    let mut records = Vec::new();
+    let (mut records, others_wait) = (Vec::new(), do_others_wait(tx, &wanted).await?);
     if !wanted.is_empty() {
         let until = lease.end(tx).await?;
         let at = |(at, key)| Turn { at, wanted: Wanted::of(key) };
@@ -403,6 +412,6 @@ async fn take(tx: &mut Tx, lease: &Lease, now: Instant, room: i64, is_limited: b
         records = read_whole(tx, &rows).await?;
     }
     let [suppressed, unwished, superseded] =
-        [suppressed.len(), unwished.len(), outdated.len()].map(|count| count as u64);
-    Ok(Leased { records, suppressed, unwished, superseded, more: is_more, limited: is_limited && is_more })
+        [suppressed.len(), unwished.len(), outdated.len() + overtaken.len()].map(|count| count as u64);
+    Ok(Leased { records, suppressed, unwished, superseded, more, others_wait, limited: is_limited && is_more })
 }

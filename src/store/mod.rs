@@ -29,6 +29,7 @@ mod digest;
 mod error;
 mod figures;
 mod found;
+mod in_order;
 mod incidents;
 mod kept;
 mod lately;

@@ -233,9 +233,10 @@ struct WantedPart<'a> {
 }
 
 /// What a deliverer looks for, in this order: alerts that wait and that nobody is delivering by the clock of the database, and what
-/// else does. The kinds are those of the index `outbox_alerts`.
+/// else does; but nothing of the levels of an account while its recipient is just being told something else of them, or is to be before.
+/// The kinds are those of the indexes `outbox_alerts` and `outbox_levels`.
 macro_rules! due {
-    ($select:literal, $is:literal, $clock:literal) => {
+    ($select:literal, $is:literal, $and:expr, $clock:literal) => {
         concat!(
             $select,
             " WHERE o.state = 'pending' AND o.kind ",
@@ -243,22 +244,41 @@ macro_rules! due {
             " ('low-credit', 'resolved', 'lapse-soon', 'job-failed', 'job-well') AND o.due_at <= $1
                AND (o.leased_until IS NULL OR o.leased_until <= ",
             $clock,
-            ") ORDER BY o.due_at, o.account_id, o.key LIMIT $2"
+            ") ",
+            $and,
+            " ORDER BY o.due_at, o.account_id, o.key LIMIT $2"
         )
     };
-    ($select:literal, $is:literal) => {
-        $crate::store::sql::Sql {
-            sqlite: $crate::store::outbox::due!($select, $is, "CAST(unixepoch('subsec') * 1000000 AS INTEGER)"),
-            postgres: $crate::store::outbox::due!(
+    ($select:literal, $clock:literal) => {
+        [
+            $crate::store::outbox::due!(
                 $select,
-                $is,
-                "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
+                "IN",
+                concat!(
+                    "AND NOT (o.kind IN ('low-credit', 'resolved') AND EXISTS (SELECT 1 FROM outbox AS e
+                        WHERE e.account_id = o.account_id AND e.recipient = o.recipient AND e.state = 'pending'
+                          AND e.kind IN ('low-credit', 'resolved') AND e.key <> o.key
+                          AND (e.leased_until > ",
+                    $clock,
+                    " OR e.due_at <= $1 AND (e.created_at, e.key) < (o.created_at, o.key))))"
+                ),
+                $clock
             ),
-        }
+            $crate::store::outbox::due!($select, "NOT IN", "", $clock),
+        ]
     };
-    ($select:literal) => {
-        [$crate::store::outbox::due!($select, "IN"), $crate::store::outbox::due!($select, "NOT IN")]
-    };
+    ($select:literal) => {{
+        const SQLITE: [&str; 2] =
+            $crate::store::outbox::due!($select, "CAST(unixepoch('subsec') * 1000000 AS INTEGER)");
+        const POSTGRES: [&str; 2] =
+            $crate::store::outbox::due!($select, "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)");
+        let [sqlite, of_sqlite] = SQLITE;
+        let [postgres, of_postgres] = POSTGRES;
+        [
+            $crate::store::sql::Sql { sqlite, postgres },
+            $crate::store::sql::Sql { sqlite: of_sqlite, postgres: of_postgres },
+        ]
+    }};
 }
 pub(super) use due;
 

@@ -2,6 +2,7 @@
 
 use super::admins::unwished;
 use super::backend::{Tx, in_write};
+use super::in_order::overtaken;
 use super::outbox::read_state;
 use super::said::{Written, last_versions};
 use super::{Result, Store, While};
@@ -25,6 +26,8 @@ pub enum Answered {
     Unwished,
     /// It is a statement of which there is a later version.
     Outdated,
+    /// It is an alert, and a later one of the account was delivered to its recipient.
+    Overtaken,
     /// It is a statement that was written to the same address in another spelling as well, and left or is to.
     Twice(NoticeKey),
 }
@@ -57,6 +60,9 @@ impl Store {
                     .await
                     .while_("noting that a message may be written anew")?;
                 return Ok(Answered::Outdated);
+            }
+            if !overtaken(tx, std::slice::from_ref(key)).await?.is_empty() {
+                return Ok(Answered::Overtaken);
             }
             if let Some(other) = spelt_otherwise(tx, key).await? {
                 return Ok(Answered::Twice(other));

@@ -214,6 +214,12 @@ impl Written {
             || matches!(self.state, OutboxState::Sent | OutboxState::Pending)
     }
 
+    /// Whether somebody has it in hand by the database's `clock`, or had when nobody heard of that any more. One that is called off while it
+    /// is in hand may leave as well, but nobody takes it up when it is not heard of any more.
+    pub fn is_in_hand(&self, clock: Instant) -> bool {
+        self.leased_until.is_some_and(|until| self.state == OutboxState::Pending || until > clock)
+    }
+
     /// What is known of it by the database's `clock`; `None` where another may take its place.
     fn known(&self, clock: Instant) -> Option<Known> {
         if self.state == OutboxState::Sent || self.may_have_left {
@@ -244,47 +250,6 @@ pub(super) async fn last_versions(tx: &mut Tx, keys: &[NoticeKey]) -> Result<BTr
     let rows = tx.query(SQL).bind(json(asked)?).fetch_all().await.while_("looking for later versions of statements")?;
     let last = |row: &Row| ((row.get(0), row.get(1)), u32::try_from(row.get::<i64>(2)).unwrap_or(u32::MAX));
     Ok(rows.iter().map(last).collect())
-}
-
-/// Which of `keys` are not to be delivered now, for the order of their versions.
-#[derive(Default)]
-pub(super) struct OutOfOrder {
-    /// A later version was written to the same recipient, whatever became of it, when these were in hand of somebody and so not
-    /// cancelled.
-    pub outdated: Vec<NoticeKey>,
-    /// An earlier version to the same recipient is in hand of somebody, or was when nobody heard of that any more.
-    pub overtaking: Vec<NoticeKey>,
-}
-
-impl OutOfOrder {
-    pub async fn of(tx: &mut Tx, keys: &[NoticeKey]) -> Result<OutOfOrder> {
-        let several = last_versions(tx, keys).await?;
-        let month = |key: &NoticeKey| (key.account_text().to_owned(), key.about().to_owned());
-        let statements = keys.iter().filter(|key| key.kind() == NoticeKind::MonthlyStatement);
-        let of_months: BTreeMap<_, &NoticeKey> =
-            statements.map(|key| (month(key), key)).filter(|(month, _)| several.contains_key(month)).collect();
-        if of_months.is_empty() {
-            return Ok(OutOfOrder::default());
-        }
-        let written = Written::read(tx, of_months.into_values()).await?;
-        let clock = clock(tx).await?;
-        // One that is called off while it is in hand may leave as well, but nobody takes it up when it is not heard of any more.
-        let is_in_hand =
-            |one: &Written| one.leased_until.is_some_and(|until| one.state == OutboxState::Pending || until > clock);
-        let mut found = OutOfOrder::default();
-        for key in keys {
-            let (later, earlier): (Vec<&Written>, Vec<&Written>) = written
-                .iter()
-                .filter(|one| one.key.is_version_of(key) && one.key.version() != key.version())
-                .partition(|one| one.key.version() > key.version());
-            if !later.is_empty() {
-                found.outdated.push(key.clone());
-            } else if earlier.into_iter().any(is_in_hand) {
-                found.overtaking.push(key.clone());
-            }
-        }
-        Ok(found)
-    }
 }
 
 /// Cancels what waits of `earlier` versions. What was leased since they were looked at may be leaving: then nothing is to be written.

@@ -6,7 +6,7 @@
 
 use crate::delivery::{kit_with, run};
 use crate::support::smtp::{At, Does, Manner, SmtpServer};
-use crate::support::{Sandbox, alert, attachments, instant, statement, write_wished};
+use crate::support::{Sandbox, attachments, instant, lapse_soon, statement, write_wished};
 use creditd::app::App;
 use creditd::clock::Clock;
 use creditd::config::{LoadInput, Settings};
@@ -118,7 +118,7 @@ async fn ten_thousand_sessions_lose_nothing() {
             let more = written..written + MESSAGES;
             let new = |n: u32| match n % 3 {
                 0 => statement(&acme, &format!("s{n}@acme.example"), WRITTEN),
-                _ => alert(&acme, n, "ann@acme.example", WRITTEN),
+                _ => lapse_soon(&acme, n % 1_000, &format!("a{}@acme.example", n / 1_000), WRITTEN),
             };
             let new: Vec<Message> =
                 more.map(new).map(|message| Message { text: "Low.\n.\n".into(), created_at: now, ..message }).collect();
@@ -202,8 +202,10 @@ fn killed_at_each_step_nothing_is_lost() {
                 .await;
                 let mut sandbox = Sandbox::new().await;
                 let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
-                let new =
-                    |n: u32| Message { attachments: attachments(), ..alert(&acme, n, "ann@acme.example", WRITTEN) };
+                let new = |n: u32| Message {
+                    attachments: attachments(),
+                    ..lapse_soon(&acme, n, "ann@acme.example", WRITTEN)
+                };
                 let messages: Vec<Message> = (1..=40).map(new).collect();
                 write_wished(sandbox.store(), &messages).await;
                 sandbox.store().close().await;

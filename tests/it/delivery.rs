@@ -1,8 +1,9 @@
 //! The job `deliver` against a mail server in this process: what becomes of messages, whatever the server does.
 
 use crate::support::smtp::{At, Does, Manner, SmtpServer};
-use crate::support::write_wished;
-use crate::support::{Sandbox, alert, attachments, both_databases, instant, lease_of, message, statement};
+use crate::support::{
+    Sandbox, alert, attachments, both_databases, instant, lapse_soon, message, statement, write_wished,
+};
 use creditd::app::App;
 use creditd::config::TransportKind;
 use creditd::core::calendar::Instant;
@@ -94,7 +95,7 @@ both_databases! {
         let server = SmtpServer::start(|_| Manner::default()).await;
         open_and_write(&sandbox, |acme| {
             let with = |message: Message| Message { attachments: attachments(), ..message };
-            (1..=330).map(|n| with(alert(acme, n, "ann@acme.example", WRITTEN))).collect()
+            (1..=330).map(|n| with(lapse_soon(acme, n, "ann@acme.example", WRITTEN))).collect()
         })
         .await;
         let other = sandbox.second_program(instant(WRITTEN)).await;
@@ -294,25 +295,10 @@ both_databases! {
         sandbox.assert_verified().await;
     }
 
-    /// An alert does not wait for statements that were due before it, nor for more of them than are taken at once.
-    async fn alerts_are_delivered_before_statements(sandbox: Sandbox) {
-        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
-        let statements: Vec<Message> = (0..150).map(|n| statement(&acme, &format!("s{n}@acme.example"), WRITTEN)).collect();
-        let later = instant(WRITTEN).plus_seconds(60);
-        let alert = alert(&acme, 1, "ann@acme.example", &later.to_string());
-        write_wished(sandbox.store(), &statements).await;
-        write_wished(sandbox.store(), std::slice::from_ref(&alert)).await;
-        let due = sandbox.store().due_messages(later, 3).await.expect("messages");
-        assert_eq!(due[0].message.key, alert.key);
-        let leased = sandbox.store().lease_messages(&lease_of("a lease"), later, 3, Some(2)).await.expect("leased");
-        assert_eq!(leased.records.iter().map(|record| &record.message.key).collect::<Vec<_>>(), [&alert.key, &due[1].message.key]);
-        assert!(leased.more && leased.limited);
-    }
-
     /// Runs that take nothing from the outbox, because all of it waits for its next try, say nothing of the server.
     async fn an_outage_of_the_mail_server_is_one_incident(sandbox: Sandbox) {
         let (manner, server) = changing(Manner::wrong(At::Rcpt, Does::Close)).await;
-        open_and_write(&sandbox, |acme| (1..=3).map(|n| alert(acme, n, "ann@acme.example", WRITTEN)).collect()).await;
+        open_and_write(&sandbox, |acme| (1..=3).map(|n| lapse_soon(acme, n, "ann@acme.example", WRITTEN)).collect()).await;
         let at = |now: &str| {
             let mut app = sandbox.at(now);
             app.settings.mail.operators = vec![operator("ops@example.com")];
@@ -402,7 +388,7 @@ async fn whoever_is_to_stop_begins_no_message() {
         Manner::default()
     })
     .await;
-    open_and_write(&sandbox, |acme| (1..=9).map(|n| alert(acme, n, "ann@acme.example", WRITTEN)).collect()).await;
+    open_and_write(&sandbox, |acme| (1..=9).map(|n| lapse_soon(acme, n, "ann@acme.example", WRITTEN)).collect()).await;
     let kit = kit_with(sandbox.at(WRITTEN), SmtpOptions { connections: 1, ..options(server.port) });
     let mut run = Run { dry_run: false, progress: &mut |_, _| {}, stop };
     let ran = deliver::run(&kit, &mut run).await;
@@ -488,7 +474,8 @@ async fn a_server_that_is_down_is_left_alone() {
     let sandbox = Sandbox::new().await;
     let server = SmtpServer::start(|_| Manner::wrong(At::Greeting, Does::Say("421 4.3.2 not now\r\n"))).await;
     let keys =
-        open_and_write(&sandbox, |acme| (1..=200).map(|n| alert(acme, n, "ann@acme.example", WRITTEN)).collect()).await;
+        open_and_write(&sandbox, |acme| (1..=200).map(|n| lapse_soon(acme, n, "ann@acme.example", WRITTEN)).collect())
+            .await;
     let mut now = instant(WRITTEN);
     let down = kit(sandbox.at(WRITTEN), &server);
     for seconds in [20, 40] {
@@ -521,7 +508,8 @@ async fn a_refused_login_stops_everything_and_is_told() {
     let sandbox = Sandbox::new().await;
     let server = SmtpServer::start(|_| Manner { login: Some(("credits", "s3cret")), ..Manner::default() }).await;
     let keys =
-        open_and_write(&sandbox, |acme| (1..=20).map(|n| alert(acme, n, "a@acme.example", WRITTEN)).collect()).await;
+        open_and_write(&sandbox, |acme| (1..=20).map(|n| lapse_soon(acme, n, "a@acme.example", WRITTEN)).collect())
+            .await;
     let login = Some(("credits".to_owned(), Secret::new("wr0ng")));
     let kit = kit_with(sandbox.at(WRITTEN), SmtpOptions { login, ..options(server.port) });
     let error = run(&kit, false).await.expect_err("it does not let us in");
@@ -540,7 +528,7 @@ async fn a_refused_login_stops_everything_and_is_told() {
 async fn the_limit_per_minute_holds_across_runs() {
     let sandbox = Sandbox::new().await;
     let server = SmtpServer::start(|_| Manner::default()).await;
-    open_and_write(&sandbox, |acme| (1..=25).map(|n| alert(acme, n, "a@acme.example", WRITTEN)).collect()).await;
+    open_and_write(&sandbox, |acme| (1..=25).map(|n| lapse_soon(acme, n, "a@acme.example", WRITTEN)).collect()).await;
     let at = |now: &str| {
         let mut app = sandbox.at(now);
         app.settings.mail.transport = TransportKind::Smtp;

@@ -5,7 +5,7 @@
 use crate::delivery::{kit_with, open_and_write, options, run};
 use crate::pages::email;
 use crate::support::smtp::{At, Does, Manner, SmtpServer, Taken};
-use crate::support::{Sandbox, account_id, alert, both_databases, instant, wish};
+use crate::support::{Sandbox, account_id, alert, both_databases, instant, lapse_soon, wish};
 use creditd::clock::Clock;
 use creditd::core::outbox::{CancelledBecause, OutboxState};
 use creditd::core::unsubscribe::{Unsubscribe, Wish};
@@ -99,7 +99,7 @@ both_databases! {
     async fn what_is_in_hand_is_kept_and_what_is_anothers_is_left_alone(sandbox: Sandbox) {
         let server = holding(At::Rcpt).await;
         let keys = open_and_write(&sandbox, |acme| {
-            (1..=3).map(|n| alert(acme, n, "ann@acme.example", &instant(WRITTEN).plus_micros(n.into()).to_string())).collect()
+            (1..=3).map(|n| lapse_soon(acme, n, "ann@acme.example", &instant(WRITTEN).plus_micros(n.into()).to_string())).collect()
         })
         .await;
         let kit = kit(&sandbox, &server);
@@ -184,7 +184,7 @@ both_databases! {
     /// longer than a lease.
     async fn a_process_does_not_deliver_twice_what_it_has_in_hand(sandbox: Sandbox) {
         let server = holding(At::Rcpt).await;
-        open_and_write(&sandbox, |acme| (1..=3).map(|n| alert(acme, n, "ann@acme.example", WRITTEN)).collect()).await;
+        open_and_write(&sandbox, |acme| (1..=3).map(|n| lapse_soon(acme, n, "ann@acme.example", WRITTEN)).collect()).await;
         let kit = kit(&sandbox, &server);
         let again = async {
             server.told().await;
@@ -203,7 +203,7 @@ both_databases! {
     /// takes it up: a deliverer sends no third message while two are not recorded.
     async fn a_database_that_was_away_doubles_only_what_it_could_not_be_told(sandbox: Sandbox) {
         let server = holding(At::Rcpt).await;
-        open_and_write(&sandbox, |acme| (1..=9).map(|n| alert(acme, n, "ann@acme.example", WRITTEN)).collect()).await;
+        open_and_write(&sandbox, |acme| (1..=9).map(|n| lapse_soon(acme, n, "ann@acme.example", WRITTEN)).collect()).await;
         let one = Deliverer::start(&sandbox, &server);
         server.told().await;
         let held = sandbox.hold_messages().await;
@@ -242,7 +242,7 @@ both_databases! {
     /// A process that is killed leaves what it had in hand to the next one, when its short leases are over.
     async fn what_a_killed_process_had_in_hand_is_delivered_by_another(sandbox: Sandbox) {
         let server = holding(At::Rcpt).await;
-        open_and_write(&sandbox, |acme| (1..=9).map(|n| alert(acme, n, "ann@acme.example", WRITTEN)).collect()).await;
+        open_and_write(&sandbox, |acme| (1..=9).map(|n| lapse_soon(acme, n, "ann@acme.example", WRITTEN)).collect()).await;
         let killed = Deliverer::start(&sandbox, &server);
         server.told().await;
         killed.signal("-KILL");
@@ -275,7 +275,7 @@ both_databases! {
     /// waits for, and none of those behind it.
     async fn a_process_that_was_stopped_sends_nothing_that_is_anothers(sandbox: Sandbox) {
         let server = holding(At::Data).await;
-        open_and_write(&sandbox, |acme| (1..=9).map(|n| alert(acme, n, "ann@acme.example", WRITTEN)).collect()).await;
+        open_and_write(&sandbox, |acme| (1..=9).map(|n| lapse_soon(acme, n, "ann@acme.example", WRITTEN)).collect()).await;
         let stopped = Deliverer::start(&sandbox, &server);
         server.told().await;
         stopped.signal("-STOP");

@@ -17,6 +17,7 @@ mod desk;
 mod foreseen;
 mod fuzz;
 mod import;
+mod in_order;
 mod jobs;
 mod journal;
 mod kept;

@@ -296,6 +296,6 @@ async fn what_is_no_ledger_is_refused_in_words_and_left_alone() {
     the database url "creditd.db" is not supported: it is neither a file nor a Postgres server. Use sqlite://path/to/creditd.db or postgres://user@host/database
     the database url "sqlite://a.db?..." is not supported: it is neither a file nor a Postgres server. Use sqlite://path/to/creditd.db or postgres://user@host/database
     there is a ledger at DIR/creditd.db already; nothing was changed
-    the ledger has schema 9999, this creditd knows 19; install a newer creditd
+    the ledger has schema 9999, this creditd knows 20; install a newer creditd
     "#);
 }

@@ -13,7 +13,7 @@ mod watchers;
 mod wire;
 
 pub use cluster::{Cluster, META, own_cluster, programs as postgres_programs};
-pub use messages::{alert, all_left, attachments, message, statement, wish, write_wished};
+pub use messages::{alert, all_left, attachments, lapse_soon, message, statement, wish, write_wished};
 pub use programs::program;
 pub use python::python_with;
 pub use runs::{end_run, take_run};

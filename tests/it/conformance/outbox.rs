@@ -1,8 +1,8 @@
 //! Messages, from the fact that caused them to the ways in which they end.
 
 use crate::support::{
-    Sandbox, account_id, alert, attachments, both_databases, drifts, instant, lease_of, month, statement, wish,
-    write_wished,
+    Sandbox, account_id, alert, attachments, both_databases, drifts, instant, lapse_soon, lease_of, month, statement,
+    wish, write_wished,
 };
 use creditd::core::calendar::Instant;
 use creditd::core::delivery::Next;
@@ -279,7 +279,7 @@ both_databases! {
     async fn a_limit_per_minute_counts_what_everybody_was_given(sandbox: Sandbox) {
         let store = sandbox.store();
         let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
-        let messages: Vec<Message> = (1..=8).map(|n| alert(&acme, n, "a@example.com", WRITTEN)).collect();
+        let messages: Vec<Message> = (1..=8).map(|n| lapse_soon(&acme, n, "a@example.com", WRITTEN)).collect();
         write_wished(store, &messages).await;
         let leased = async |name: &str, now: &str, limit: usize| {
             let leased = store.lease_messages(&lease_of(name), instant(now), limit, Some(5)).await.expect("leased");
@@ -298,7 +298,7 @@ both_databases! {
     async fn suppressed_addresses_get_no_mail_until_they_are_taken_from_the_list(sandbox: Sandbox) {
         let store = sandbox.store();
         let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
-        let to = |n: u32, name: &str| alert(&acme, n, &format!("{name}@example.com"), WRITTEN);
+        let to = |n: u32, name: &str| lapse_soon(&acme, n, &format!("{name}@example.com"), WRITTEN);
         let messages = [to(1, "a"), to(1, "b"), to(2, "b")];
         write_wished(store, &messages).await;
         let [a, b1, b2] = &messages.clone().map(|message| message.key);

@@ -62,7 +62,7 @@ both_databases! {
         write_wished(sandbox.store(), std::slice::from_ref(&message)).await;
         let versions = "SELECT CAST(version AS TEXT) FROM _sqlx_migrations ORDER BY version";
         let all = sandbox.texts(versions).await;
-        // Without what versions 3 and 4 brought, and what 18 and 19 did to the same table.
+        // Without what versions 3 and 4 brought, and what 18 to 20 did to the same table.
         let columns = match sandbox.backend() {
             // That one makes the table anew, of the columns that there were.
             Backend::Sqlite => "",
@@ -72,8 +72,8 @@ both_databases! {
                      DROP COLUMN may_have_left;"
             }
         };
-        let before = "DROP TABLE sealed; DROP TABLE outbox_parts; DROP TABLE suppressions;
-                      DELETE FROM _sqlx_migrations WHERE version IN (3, 4, 18, 19)";
+        let before = "DROP INDEX outbox_levels; DROP TABLE sealed; DROP TABLE outbox_parts; DROP TABLE suppressions;
+                      DELETE FROM _sqlx_migrations WHERE version IN (3, 4, 18, 19, 20)";
         sandbox.execute(&format!("{columns} {before}")).await.expect("a ledger of before");
         let opened = at_once(|| {
             let url = sandbox.url().to_owned();
@@ -116,9 +116,10 @@ both_databases! {
         // What came later and is about the same tables is not there either.
         let undo = format!(
             "{references} DROP TABLE incidents; DROP INDEX outbox_stuck; DROP INDEX outbox_content; DROP INDEX outbox_alerts;
+             DROP INDEX outbox_levels;
              ALTER TABLE accounts DROP COLUMN locale;
              ALTER TABLE outbox DROP COLUMN cancelled_because; ALTER TABLE outbox DROP COLUMN may_have_left;
-             DELETE FROM _sqlx_migrations WHERE version IN (8, 9, 11, 15, 18, 19)"
+             DELETE FROM _sqlx_migrations WHERE version IN (8, 9, 11, 15, 18, 19, 20)"
         );
         sandbox.execute(&undo).await.expect("a ledger of before");
         let store = Store::open(sandbox.url()).await.expect("the ledger, up to date");
@@ -140,7 +141,7 @@ both_databases! {
                   WHERE tablename = 'outbox' AND indexname <> 'outbox_pkey' ORDER BY 1"
             }
         };
-        assert_eq!(sandbox.texts(indexes).await, ["outbox_alerts", "outbox_content", "outbox_due", "outbox_stuck", "outbox_tried"]);
+        assert_eq!(sandbox.texts(indexes).await, ["outbox_alerts", "outbox_content", "outbox_due", "outbox_levels", "outbox_stuck", "outbox_tried"]);
     }
 
     async fn a_schema_of_another_build_is_left_as_it_is(sandbox: Sandbox) {

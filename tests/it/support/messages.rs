@@ -2,6 +2,7 @@
 
 use super::{instant, month};
 use creditd::core::alert::Crossing;
+use creditd::core::calendar::Month;
 use creditd::core::ids::{AccountId, Email, LevelName};
 use creditd::core::outbox::{Attachment, Message, NoticeKey};
 use creditd::store::{Admin, Store};
@@ -20,6 +21,15 @@ pub fn alert(account: &AccountId, crossing: u32, recipient: &str, created_at: &s
     let recipient = Email::new(recipient).expect("an address");
     let crossing = Crossing { level: LevelName::new("low").expect("a level's name"), crossing };
     message(NoticeKey::low_credit(account.clone(), &crossing, recipient), created_at)
+}
+
+/// A notice of the `number`th month for somebody: as pressing as an alert, and in no order with others of its kind.
+#[track_caller]
+pub fn lapse_soon(account: &AccountId, number: u32, recipient: &str, created_at: &str) -> Message {
+    let recipient = Email::new(recipient).expect("an address");
+    let year = 2013 + i32::try_from(number / 12).expect("few");
+    let about = Month::new(year, number % 12 + 1).expect("a month");
+    message(NoticeKey::lapse_soon(account.clone(), about, recipient), created_at)
 }
 
 /// A message with this key.

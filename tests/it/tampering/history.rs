@@ -1,7 +1,7 @@
 //! A ledger in which everything has happened: a row of every kind, in every table, in every state that it can have.
 
 use crate::support::{
-    Sandbox, account, account_id, alert, attachments, end_run, instant, lease_of, message, month, purchase, seal,
+    Sandbox, account, account_id, attachments, end_run, instant, lapse_soon, lease_of, message, month, purchase, seal,
     take_run, usage, write_wished,
 };
 use creditd::app::App;
@@ -319,7 +319,7 @@ async fn mail(sandbox: &Sandbox, acme: &AccountId) {
     let again = Next::Again { error: "the disk is full".into(), at: instant("2013-06-12T13:00:00Z") };
     record(&leased, vec![again, Next::Failed { error: "no such address".into(), suppress: true }]).await;
     let gone = leased[1].message.key.recipient().as_str();
-    let written = |number: u32, recipient: &str| alert(acme, number, recipient, "2013-06-12T12:02:00Z");
+    let written = |number: u32, recipient: &str| lapse_soon(acme, number, recipient, "2013-06-12T12:02:00Z");
     let with_parts = Message {
         attachments: attachments(),
         unsubscribe_url: Some("https://credits.example/u?t=1".into()),

@@ -1,0 +1,175 @@
+//! Alerts are delivered before statements, and what somebody is told of the levels of an account in the order in which it came about,
+//! whatever the mail server did meanwhile.
+
+use crate::delivery::{kit_with, open_and_write, options, run};
+use crate::support::smtp::{At, Does, Manner, SmtpServer};
+use crate::support::{Sandbox, alert, both_databases, instant, lease_of, message, statement, write_wished};
+use creditd::core::alert::Crossing;
+use creditd::core::calendar::Instant;
+use creditd::core::delivery::Next;
+use creditd::core::ids::{AccountId, Email, LevelName};
+use creditd::core::outbox::{CancelledBecause, Message, NoticeKey, OutboxState};
+use creditd::store::{Answered, Delivery, Leased};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+const ANN: &str = "ann@acme.example";
+
+/// An hour of that day, or behind it.
+fn at(hour: u32) -> Instant {
+    instant("2013-02-01T00:00:00Z").plus_seconds(i64::from(hour) * 3_600)
+}
+
+/// The `n`th thing that Ann is told of the levels of an account, an hour after the one before; each third says that an alert is over.
+fn nth(acme: &AccountId, n: u32) -> Message {
+    let at = at(12 + n).to_string();
+    if !n.is_multiple_of(3) {
+        return alert(acme, n, ANN, &at);
+    }
+    let over = Crossing { level: LevelName::new("low").expect("a level's name"), crossing: n - 1 };
+    message(NoticeKey::resolved(acme.clone(), &over, Email::new(ANN).expect("an address")), &at)
+}
+
+/// Leases all that may leave at an hour of that day, as which numbers of `keys`.
+async fn lease(sandbox: &Sandbox, keys: &[NoticeKey], hour: u32) -> (Vec<usize>, Leased) {
+    let now = at(hour);
+    let leased = sandbox.store().lease_messages(&lease_of("a lease"), now, 9, None).await.expect("leased");
+    let number = |key: &NoticeKey| 1 + keys.iter().position(|other| other == key).expect("one of them");
+    (leased.records.iter().map(|record| number(&record.message.key)).collect(), leased)
+}
+
+async fn record(sandbox: &Sandbox, key: &NoticeKey, hour: u32, next: Next) {
+    let delivery = Delivery { key: key.clone(), lease: "a lease".into(), next };
+    let now = at(hour);
+    sandbox.store().record_deliveries(&[delivery], now).await.expect("recorded");
+}
+
+fn sent() -> Next {
+    Next::Sent { to: "250 taken".into() }
+}
+
+fn again(hour: u32) -> Next {
+    Next::Again { error: "451 later".into(), at: at(hour) }
+}
+
+both_databases! {
+    /// An alert does not wait for statements that were due before it, nor for more of them than are taken at once.
+    async fn alerts_are_delivered_before_statements(sandbox: Sandbox) {
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        let written = at(12).to_string();
+        let statements: Vec<Message> = (0..150).map(|n| statement(&acme, &format!("s{n}@acme.example"), &written)).collect();
+        let later = at(13);
+        let alert = alert(&acme, 1, ANN, &later.to_string());
+        write_wished(sandbox.store(), &statements).await;
+        write_wished(sandbox.store(), std::slice::from_ref(&alert)).await;
+        let due = sandbox.store().due_messages(later, 3).await.expect("messages");
+        assert_eq!(due[0].message.key, alert.key);
+        let leased = sandbox.store().lease_messages(&lease_of("a lease"), later, 3, Some(2)).await.expect("leased");
+        assert_eq!(leased.records.iter().map(|record| &record.message.key).collect::<Vec<_>>(), [&alert.key, &due[1].message.key]);
+        assert!(leased.more && leased.limited);
+    }
+
+    async fn alerts_of_an_account_are_handed_out_one_by_one_to_each(sandbox: Sandbox) {
+        let to_bob = |acme: &AccountId| alert(acme, 1, "bob@acme.example", "2013-02-01T16:00:00Z");
+        let keys = open_and_write(&sandbox, |acme| [1, 2, 3].map(|n| nth(acme, n)).into_iter().chain([to_bob(acme)]).collect()).await;
+        let due = sandbox.store().due_messages(instant("2013-02-01T17:00:00Z"), 9).await.expect("messages");
+        assert_eq!(due.iter().map(|due| &due.message.key).collect::<Vec<_>>(), [&keys[0], &keys[3]]);
+        assert_eq!(lease(&sandbox, &keys, 17).await.0, [1, 4]);
+        assert_eq!(lease(&sandbox, &keys, 17).await.0, [0; 0], "what became of the first is not known");
+        record(&sandbox, &keys[0], 17, sent()).await;
+        assert_eq!(lease(&sandbox, &keys, 17).await.0, [2]);
+        record(&sandbox, &keys[1], 17, Next::Failed { error: "550 too large".into(), suppress: false }).await;
+        assert_eq!(lease(&sandbox, &keys, 17).await.0, [3]);
+        sandbox.assert_verified().await;
+    }
+
+    async fn an_alert_that_waits_is_tried_once_before_the_next_one(sandbox: Sandbox) {
+        let keys = open_and_write(&sandbox, |acme| [1, 2, 4].map(|n| nth(acme, n)).to_vec()).await;
+        assert_eq!(lease(&sandbox, &keys, 13).await.0, [1]);
+        record(&sandbox, &keys[0], 13, again(18)).await;
+        assert_eq!(lease(&sandbox, &keys, 14).await.0, [1], "the second has come, and waits for it");
+        record(&sandbox, &keys[0], 14, again(19)).await;
+        assert_eq!(lease(&sandbox, &keys, 14).await.0, [2], "but not for long");
+        record(&sandbox, &keys[1], 14, again(15)).await;
+        assert_eq!(lease(&sandbox, &keys, 15).await.0, [1], "so it is each time");
+        record(&sandbox, &keys[0], 15, again(22)).await;
+        assert_eq!(lease(&sandbox, &keys, 15).await.0, [2]);
+        // While a later one is in hand, an earlier one is not begun.
+        let first = |text: &str| format!("UPDATE outbox SET due_at = {} WHERE key = '{}'", instant(text).micros(), keys[0]);
+        sandbox.execute(&first("2013-02-01T15:00:00Z")).await.expect("due");
+        assert_eq!(lease(&sandbox, &keys, 15).await.0, [0; 0]);
+        record(&sandbox, &keys[1], 15, sent()).await;
+        let (numbers, leased) = lease(&sandbox, &keys, 15).await;
+        assert_eq!((numbers.len(), leased.superseded, leased.more), (0, 1, true), "the second has said how things stand");
+        let first = sandbox.store().message(&keys[0]).await.expect("read").expect("it is there");
+        assert_eq!(first.cancelled_because, Some(CancelledBecause::Overtaken));
+        let retried = sandbox.store().retry_message(&keys[0], instant("2013-02-01T15:00:00Z")).await;
+        assert_eq!(retried.expect("asked"), Answered::Overtaken);
+        assert_eq!(lease(&sandbox, &keys, 16).await.0, [3]);
+        sandbox.assert_verified().await;
+    }
+
+    /// They waited for a server that was down, and leave one after the other in one run, over several connections.
+    async fn what_waited_for_a_server_arrives_in_its_order(sandbox: Sandbox) {
+        let manner = Arc::new(Mutex::new(Manner::wrong(At::Rcpt, Does::Say("451 4.3.0 down\r\n"))));
+        let says = Arc::clone(&manner);
+        let server = SmtpServer::start(move |_| says.lock().expect("a lock").clone()).await;
+        let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
+        let messages: Vec<Message> = (1..=6).map(|n| nth(&acme, n)).collect();
+        for message in &messages {
+            write_wished(sandbox.store(), std::slice::from_ref(message)).await;
+            let done = run(&kit_with(sandbox.at_instant(message.created_at), options(server.port)), false).await;
+            assert!(!done.expect("it ends well").problems.is_empty());
+        }
+        *manner.lock().expect("a lock") = Manner::default();
+        let tomorrow = kit_with(sandbox.at("2013-02-02T12:00:00Z"), options(server.port));
+        assert_eq!(run(&tomorrow, false).await.expect("it ends well").summary, "6 messages delivered, 0 failed");
+        let ids: Vec<_> = server.taken().iter().filter_map(|taken| taken.header("Message-ID")).collect();
+        assert_eq!(ids, messages.iter().map(|message| message.message_id.clone()).collect::<Vec<_>>());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Whatever a server says to whom: nobody is told an older thing behind a newer one, and each hears the last one, unless that was
+    /// refused for good.
+    #[test]
+    fn nobody_is_told_an_older_thing_behind_a_newer_one(answers in prop::collection::vec(0..4_u8, 60)) {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(async {
+            let sandbox = Sandbox::new().await;
+            let keys = open_and_write(&sandbox, |acme| (1..=5).map(|n| nth(acme, n)).collect()).await;
+            let mut answers = answers.into_iter();
+            let mut told: Vec<usize> = Vec::new();
+            let mut refused = BTreeSet::new();
+            for hour in 12..=40 {
+                for _ in 0..5 {
+                    let (numbers, _) = lease(&sandbox, &keys, hour).await;
+                    assert!(numbers.len() <= 1, "all are Ann's");
+                    let Some(&number) = numbers.first() else { break };
+                    let next = match answers.next() {
+                        None | Some(0) => sent(),
+                        Some(1) => again(hour + 1),
+                        Some(2) => again(hour + 5),
+                        Some(_) => Next::Failed { error: "554 no".into(), suppress: false },
+                    };
+                    match next {
+                        Next::Sent { .. } => told.push(number),
+                        Next::Failed { .. } => drop(refused.insert(number)),
+                        _ => {}
+                    }
+                    record(&sandbox, &keys[number - 1], hour, next).await;
+                }
+            }
+            assert!(told.is_sorted(), "{told:?}");
+            let left = sandbox.store().messages(None, Some(OutboxState::Pending), 9).await.expect("messages");
+            let ended = |number: &usize| refused.contains(number) || told.last() >= Some(number);
+            let waits = |number: &usize| left.iter().any(|one| one.message.key == keys[number - 1]);
+            for number in 1..=5 {
+                assert!(ended(&number) || waits(&number), "{number} is lost: {told:?} {refused:?}");
+            }
+        });
+    }
+}
