@@ -14,7 +14,7 @@ pub(super) mod preview;
 mod wanted;
 
 use self::batches::{Batch, Batches, stated};
-use self::wanted::{Knows, Wanted, compare, ended, gather, told};
+use self::wanted::{Knows, Wanted, reported_on, told, whom};
 use super::{Done, JobError, Kit, Run, log_written, platform};
 use crate::app::{App, Stated};
 use crate::core::alert::Levels;
@@ -205,6 +205,7 @@ pub(super) async fn correct(kit: &Kit, run: &mut Run<'_>, done: &mut Done) -> Re
             let reported = Reported::Month(month);
             let ids: Vec<AccountId> = compared.iter().map(|statement| statement.account.clone()).collect();
             written += loop {
+                run.check_stop()?;
                 let wanted = told(store, &ids, reported).await?;
                 let stated = stated(kit, &wanted, reported).await?;
                 let mut worded = word(kit, wanted, stated, reported, &titles, now).await?;
@@ -296,10 +297,7 @@ impl OfRun<'_> {
         let (kit, reported, now) = (self.kit, self.reported, self.kit.app.now());
         let ids: BTreeSet<&AccountId> = worded.messages.iter().filter_map(|message| message.key.account()).collect();
         let ids: Vec<AccountId> = ids.into_iter().cloned().collect();
-        let (wanted, _) = match &kit.asked {
-            Some(asked) => compare(kit, asked, &ids, reported, self.zone, now).await?,
-            None => gather(kit, ended(kit.app.store.accounts(&ids).await?, reported, self.zone, now), reported).await?,
-        };
+        let (wanted, _) = whom(kit, reported_on(kit, &ids, reported, self.zone, now).await?, reported).await?;
         let stated = stated(kit, &wanted, reported).await?;
         word(kit, wanted, stated, reported, &self.titles, now).await
     }

@@ -7,6 +7,7 @@
 use super::reply::{Step, Trouble, Wrong, shown};
 use super::wire::{Budget, Channel, Wire};
 use super::{IsOurs, MailError, eml};
+use crate::core::calendar::Instant;
 use crate::core::delivery::Tls;
 use crate::core::outbox::{Mailbox, Message};
 use crate::core::secret::Secret;
@@ -25,8 +26,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{self, ClientConfig, RootCertStore, crypto};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{self, CertificateError, ClientConfig, RootCertStore, crypto};
 
 /// Behind STARTTLS a server does not greet again, and lettre begins with a greeting.
 const GREETING: &[u8] = b"220 encrypted\r\n";
@@ -367,6 +368,20 @@ async fn encrypt(stream: TcpStream, tls: &(TlsConnector, ServerName<'static>)) -
                         .to_owned(),
                 )
             }
+            // rustls says it in seconds since 1970.
+            Some(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+                Wrong::Unsafe(format!(
+                    "the mail server cannot be trusted: its certificate was valid until {}; nothing was sent. Whoever runs that server renews it",
+                    date(*not_after)
+                ))
+            }
+            Some(rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. })) => {
+                Wrong::Unsafe(format!(
+                    "the mail server cannot be trusted: its certificate is valid from {} on; nothing was sent. Look at the clock of this machine, \
+                     and at the certificate",
+                    date(*not_before)
+                ))
+            }
             Some(_) => Wrong::Unsafe(format!(
                 "the mail server cannot be trusted: {why}; nothing was sent. Check mail.smtp.host and mail.smtp.tls, and name \
                  a private authority in mail.smtp.ca_file"
@@ -375,6 +390,10 @@ async fn encrypt(stream: TcpStream, tls: &(TlsConnector, ServerName<'static>)) -
         }
     })?;
     Ok(Channel::Tls(Box::new(stream)))
+}
+
+fn date(at: UnixTime) -> Instant {
+    Instant::from_micros(i64::try_from(at.as_secs()).unwrap_or(i64::MAX).saturating_mul(1_000_000))
 }
 
 /// TLS with the certificates of `ca_file`, or with those that the system trusts.

@@ -30,7 +30,7 @@ pub use statement::{ChartPicture, PacksBought, Period, StatementMail, TopUse, To
 
 use crate::core::access::Reach;
 use crate::core::calendar::Instant;
-use crate::core::outbox::{Mailbox, Message, NoticeKey, one_line};
+use crate::core::outbox::{Mailbox, Message, NoticeKey, NoticeKind, one_line};
 use crate::core::signed::{Purpose, SigningKey};
 use crate::core::unsubscribe::Unsubscribe;
 use crate::core::visit::{Visit, Visitor};
@@ -38,7 +38,8 @@ use include_dir::{Dir, include_dir};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tera::{Context, Tera};
 
@@ -129,13 +130,16 @@ pub enum BadTemplates {
     },
     /// Most likely a loop in a loop.
     #[error(
-        "the mail templates{} do not work: samples of all mails are not rendered within {} seconds; look for loops",
+        "the mail templates{} do not work: all mails were not rendered once within {} seconds, the last one begun was {kind}; look for loops \
+         in its templates and in what they include",
         from_dir(Some(dir)),
         limit.as_secs()
     )]
     Endless {
         /// The operator's directory.
         dir: PathBuf,
+        /// What was being rendered.
+        kind: NoticeKind,
         /// How long was waited.
         limit: Duration,
     },
@@ -258,12 +262,24 @@ impl Templates {
         let rendered = match dir() {
             Some(dir) => {
                 let (tell, told) = mpsc::channel();
-                let templates = templates.clone();
+                let (templates, at) = (templates.clone(), Arc::new(Mutex::new(NoticeKind::LowCredit)));
+                let begun = Arc::clone(&at);
                 // Where it never ends, the process does.
-                std::thread::spawn(move || tell.send(templates.render_samples()));
-                told.recv_timeout(limit).map_err(|_| BadTemplates::Endless { dir, limit })?
+                std::thread::spawn(move || {
+                    let begins = |kind| *begun.lock().unwrap_or_else(PoisonError::into_inner) = kind;
+                    tell.send(templates.render_samples(&begins))
+                });
+                let kind = || *at.lock().unwrap_or_else(PoisonError::into_inner);
+                told.recv_timeout(limit).map_err(|error| match error {
+                    RecvTimeoutError::Timeout => BadTemplates::Endless { dir, kind: kind(), limit },
+                    RecvTimeoutError::Disconnected => {
+                        let reason =
+                            format!("rendering {} ended in a panic, whose words are on standard error", kind());
+                        BadTemplates::Broken { dir: Some(dir), reason }
+                    }
+                })?
             }
-            None => templates.render_samples(),
+            None => templates.render_samples(&|_| {}),
         };
         rendered.map_err(|source| BadTemplates::Sample { dir: dir(), source })?;
         Ok(templates)
@@ -276,7 +292,7 @@ impl Templates {
     /// [`BadTemplates`] when a template does not work with it.
     pub fn with_unsubscribing(self, url: String, key: SigningKey) -> Result<Templates, BadTemplates> {
         let templates = Templates { unsubscribing: Some(Unsubscribing { url, key }), ..self };
-        templates.render_samples().map_err(|source| BadTemplates::Sample { dir: None, source })?;
+        templates.render_samples(&|_| {}).map_err(|source| BadTemplates::Sample { dir: None, source })?;
         Ok(templates)
     }
 
@@ -287,7 +303,7 @@ impl Templates {
     /// [`BadTemplates`] when a template does not work with it.
     pub fn with_pages(self, url: String, key: SigningKey, days: i64) -> Result<Templates, BadTemplates> {
         let templates = Templates { pages: Some(Pages { url, key, days }), ..self };
-        templates.render_samples().map_err(|source| BadTemplates::Sample { dir: None, source })?;
+        templates.render_samples(&|_| {}).map_err(|source| BadTemplates::Sample { dir: None, source })?;
         Ok(templates)
     }
 
@@ -323,37 +339,44 @@ impl Templates {
 
     /// Renders enough samples to enter every branch of the embedded templates. Whatever comes from outside is markup in them,
     /// which no HTML may take for its own.
-    fn render_samples(&self) -> Result<(), NoticeError> {
+    fn render_samples(&self, begins: &dyn Fn(NoticeKind)) -> Result<(), NoticeError> {
         let markup = || MARKUP.to_owned();
         let escaped = |message: Message| match message.html.contains(MARKUP) {
             true => Err(NoticeError::Unescaped(message.key.kind().as_str())),
             false => Ok(()),
         };
         let to = Mailbox { name: "Ann Example".to_owned(), address: self.sender.mailbox.address.clone() };
+        begins(NoticeKind::LowCredit);
         for sample in low_credit::samples() {
             let all = |titles: &[String]| titles.iter().map(|_| markup()).collect();
             let (stopped, stops) = (all(&sample.stopped), all(&sample.stops));
             let sample = LowCredit { account_name: markup(), stopped, stops, ..sample };
             escaped(self.low_credit(&sample, &to, Instant::from_micros(0))?)?;
         }
+        begins(NoticeKind::Resolved);
         for sample in resolved::samples() {
             let sample = Resolved { account_name: markup(), ..sample };
             escaped(self.resolved(&sample, &to, Instant::from_micros(0))?)?;
         }
+        begins(NoticeKind::LapseSoon);
         for sample in lapse_soon::samples() {
             let sample = LapseSoon { account_name: markup(), ..sample };
             escaped(self.lapse_soon(&sample, &to, Instant::from_micros(0))?)?;
         }
+        begins(NoticeKind::JobFailed);
         for sample in jobs::samples() {
             escaped(self.job_failed(&JobFailed { why: markup(), ..sample }, &to)?)?;
         }
+        begins(NoticeKind::JobWell);
         for sample in [sample_job_well(), sample_job_caught_up()] {
             escaped(self.job_well(&JobWell { why: markup(), outcome: markup(), ..sample }, &to)?)?;
         }
+        begins(NoticeKind::PlatformMonthly);
         for mut sample in platform::samples() {
             sample.top_actions.iter_mut().for_each(|(title, ..)| *title = markup());
             escaped(self.platform_month(&sample, &to, Instant::from_micros(0), Vec::new())?)?;
         }
+        begins(NoticeKind::MonthlyStatement);
         for mut sample in statement::samples() {
             sample.account_name = markup();
             let tops = [&mut sample.top_actions, &mut sample.top_users];

@@ -430,7 +430,7 @@ fn a_broken_template_is_refused_by_name() {
     let loops = "{% for a in range(end=99999) %}{% for b in range(end=99999) %}{% endfor %}{% endfor %}x";
     fs::write(dir.path().join("low-credit.txt"), loops).expect("a file");
     let endless = Templates::load_within(Duration::from_millis(50), Some(dir.path()), sender()).err();
-    assert!(matches!(endless, Some(BadTemplates::Endless { .. })));
+    assert!(matches!(endless, Some(BadTemplates::Endless { kind: NoticeKind::LowCredit, .. })));
     let missing = Templates::load(Some(Path::new("/nowhere/at/all")), sender()).err();
     assert!(matches!(missing, Some(BadTemplates::Read { .. })));
 }

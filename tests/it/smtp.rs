@@ -1,7 +1,9 @@
 //! Deliveries to a mail server that does everything wrong that one can do wrong, each way at each step: whose fault it is,
 //! whether the message may have arrived, and that no server keeps us longer than it may.
 
-use crate::support::smtp::{At, Does, Encryption, Manner, SmtpServer, certificate, certificate_of_authority};
+use crate::support::smtp::{
+    At, Does, Encryption, Manner, SmtpServer, certificate, certificate_of_authority, certificate_of_years,
+};
 use crate::support::{account_id, alert, attachments, python_with};
 use creditd::core::delivery::{Fault, Tls};
 use creditd::core::ids::Email;
@@ -264,7 +266,17 @@ async fn what_is_wrong_with_tls_is_said_with_what_to_do() {
     let encryption = Encryption { acceptor, at_once: true };
     let of_authority = SmtpServer::start(move |_| Manner { tls: Some(encryption.clone()), ..Manner::default() }).await;
     let plain = SmtpServer::start(|_| Manner::default()).await;
+    let of_years = async |years| {
+        let (acceptor, pem) = certificate_of_years("localhost", years);
+        let file = std::fs::OpenOptions::new().append(true).open(&ca_file);
+        file.and_then(|mut file| std::io::Write::write_all(&mut file, pem.as_bytes())).expect("written");
+        let encryption = Encryption { acceptor, at_once: true };
+        SmtpServer::start(move |_| Manner { tls: Some(encryption.clone()), ..Manner::default() }).await
+    };
+    let (expired, early) = (of_years((2013, 2014)).await, of_years((2113, 2114)).await);
     for (server, said) in [
+        (&expired, "its certificate was valid until 2014-01-01T00:00:00Z; nothing was sent"),
+        (&early, "its certificate is valid from 2113-01-01T00:00:00Z on; nothing was sent"),
         (&of_authority, "-addext basicConstraints=critical,CA:FALSE"),
         (
             &plain,

@@ -1,6 +1,6 @@
 //! What is read for statements, one batch after the other, so that one can be read while another is worded.
 
-use super::wanted::{Wanted, compare, ended, gather};
+use super::wanted::{Wanted, reported_on, whom};
 use super::{ACCOUNTS_AT_ONCE, ACCOUNTS_LOOKED_AT, Reported};
 use crate::app::Stated;
 use crate::core::calendar::{Instant, Month};
@@ -66,16 +66,11 @@ impl<'a> Batches<'a> {
             let (after, until) = (self.after.as_ref(), self.until.as_ref());
             let ids = store.accounts_in_zone(zone, after, until, ACCOUNTS_LOOKED_AT).await?;
             let Some(last) = ids.last().cloned() else { return Ok(None) };
-            let (wanted, known) = match &kit.asked {
-                None => {
-                    let records = ended(store.accounts(&ids).await?, reported, zone, now);
-                    if let (true, Reported::Month(month)) = (self.tells, reported) {
-                        store.write_events(&events(kit, &records, month, now).await?, now).await?;
-                    }
-                    gather(kit, records, reported).await?
-                }
-                Some(asked) => compare(kit, asked, &ids, reported, zone, now).await?,
-            };
+            let records = reported_on(kit, &ids, reported, zone, now).await?;
+            if let (true, Reported::Month(month)) = (self.tells, reported) {
+                store.write_events(&events(kit, &records, month, now).await?, now).await?;
+            }
+            let (wanted, known) = whom(kit, records, reported).await?;
             self.wanted.extend(wanted);
             self.there += known;
             self.seen += ids.len() as u64;

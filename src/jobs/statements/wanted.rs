@@ -1,13 +1,12 @@
 //! Whom a statement is for: the admins of an account who want it, each with what is known of versions that were written before.
 
 use super::{FIRST_VERSION, Reported};
-use crate::core::backfill::Asked;
 use crate::core::calendar::Instant;
 use crate::core::ids::{AccountId, Email};
 use crate::core::outbox::NoticeKey;
 use crate::core::statement::Said;
 use crate::jobs::{JobError, Kit};
-use crate::store::{AccountRecord, Admin, Known, Store, Version};
+use crate::store::{AccountRecord, Admin, Known, Store, StoreError, Version};
 use chrono_tz::Tz;
 use std::collections::BTreeMap;
 
@@ -63,59 +62,45 @@ impl Wanted {
     }
 }
 
-/// The accounts whose period this was and has ended, with the admins to write to; and how many were written to before.
-pub(super) async fn gather(
+/// The accounts of `ids` whose period this was and has ended; in a backfill those of them that were asked for.
+pub(super) async fn reported_on(
     kit: &Kit,
-    records: Vec<AccountRecord>,
-    reported: Reported,
-) -> Result<(Vec<Wanted>, u64), JobError> {
-    let mut wanted = readers(&kit.app.store, records, reported).await?;
-    let mut known = 0;
-    for one in &mut wanted {
-        let all = one.admins.len();
-        one.admins.retain(|(_, knows)| knows.is_nothing());
-        known += (all - one.admins.len()) as u64;
-    }
-    wanted.retain(|one| !one.admins.is_empty());
-    Ok((wanted, known))
-}
-
-/// The accounts of a backfill whose period this was and has ended, with all admins who want its statement, told or not: some may
-/// have been told something else. What a day said is not kept, so whoever was told of it is left alone; and how many these
-/// are.
-pub(super) async fn compare(
-    kit: &Kit,
-    asked: &Asked,
     ids: &[AccountId],
     reported: Reported,
     zone: Tz,
     now: Instant,
-) -> Result<(Vec<Wanted>, u64), JobError> {
-    let is_asked = |id: &&AccountId| asked.accounts.is_empty() || asked.accounts.contains(id);
+) -> Result<Vec<AccountRecord>, StoreError> {
+    let is_asked = |id: &&AccountId| match &kit.asked {
+        Some(asked) => asked.accounts.is_empty() || asked.accounts.contains(id),
+        None => true,
+    };
     let ids: Vec<AccountId> = ids.iter().filter(is_asked).cloned().collect();
-    let records = ended(kit.app.store.accounts(&ids).await?, reported, zone, now);
-    if matches!(reported, Reported::Day(_)) {
-        return gather(kit, records, reported).await;
-    }
-    let mut wanted = readers(&kit.app.store, records, reported).await?;
-    let mut put_aside = 0;
-    for one in &mut wanted {
-        let all = one.admins.len();
-        one.admins.retain(|(_, knows)| knows.is_to_be_told() || knows.is_nothing());
-        put_aside += (all - one.admins.len()) as u64;
-    }
-    wanted.retain(|one| !one.admins.is_empty());
-    Ok((wanted, put_aside))
-}
-
-/// Those whose period it was, and has ended.
-pub(super) fn ended(mut records: Vec<AccountRecord>, reported: Reported, zone: Tz, now: Instant) -> Vec<AccountRecord> {
+    let mut records = kit.app.store.accounts(&ids).await?;
     records.retain(|record| {
         let account = &record.account;
         let (_, to) = reported.bounds(&account.calendar);
         reported.zone_in(&account.calendar) == zone && account.opened_at < to && to <= now
     });
-    records
+    Ok(records)
+}
+
+/// Those of `records` with admins who want the statement and were sent none. In a backfill of months also those who were, perhaps
+/// something else; what a day said is not kept. And how many admins are left alone.
+pub(super) async fn whom(
+    kit: &Kit,
+    records: Vec<AccountRecord>,
+    reported: Reported,
+) -> Result<(Vec<Wanted>, u64), JobError> {
+    let compares = kit.asked.is_some() && matches!(reported, Reported::Month(_));
+    let mut wanted = readers(&kit.app.store, records, reported).await?;
+    let mut left_alone = 0;
+    for one in &mut wanted {
+        let all = one.admins.len();
+        one.admins.retain(|(_, knows)| knows.is_nothing() || compares && knows.is_to_be_told());
+        left_alone += (all - one.admins.len()) as u64;
+    }
+    wanted.retain(|one| !one.admins.is_empty());
+    Ok((wanted, left_alone))
 }
 
 /// Accounts with the admins who were told.

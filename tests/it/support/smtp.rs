@@ -110,6 +110,13 @@ pub fn certificate_of_authority(name: &str) -> (TlsAcceptor, String) {
     certificate_of(params)
 }
 
+/// The same, valid from one year's first day to another's.
+pub fn certificate_of_years(name: &str, (from, to): (i32, i32)) -> (TlsAcceptor, String) {
+    let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+    (params.not_before, params.not_after) = (rcgen::date_time_ymd(from, 1, 1), rcgen::date_time_ymd(to, 1, 1));
+    certificate_of(params)
+}
+
 fn certificate_of(params: CertificateParams) -> (TlsAcceptor, String) {
     let key = KeyPair::generate().expect("a key");
     let cert = params.self_signed(&key).expect("a certificate");
