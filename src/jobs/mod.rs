@@ -397,7 +397,14 @@ fn smtp_options(mail: &MailSettings) -> Result<SmtpOptions, MailError> {
             let text = std::fs::read_to_string(path);
             let text = text.map_err(|source| MailError::Password { path: path.clone(), source })?;
             // Editors end files by a line end.
-            Some(Secret::new(text.trim_end_matches(['\r', '\n'])))
+            let text = text.trim_end_matches(['\r', '\n']);
+            let wrong = |what| Err(MailError::NoPassword { path: path.clone(), what });
+            match text {
+                "" => return wrong("is empty"),
+                _ if text.contains(['\r', '\n']) => return wrong("has several lines"),
+                _ if text.contains(char::is_control) => return wrong("has characters that cannot be typed"),
+                password => Some(Secret::new(password)),
+            }
         }
         (None, None) => None,
     };

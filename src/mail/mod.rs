@@ -162,6 +162,14 @@ pub enum MailError {
         /// Why not.
         source: std::io::Error,
     },
+    /// What is in the file is no password.
+    #[error("mail.smtp.password_file: {path} {what}; it has the password and nothing else, in one line")]
+    NoPassword {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, without any of it.
+        what: &'static str,
+    },
     /// The server did not take the message, or did not say whether it has.
     #[error("{what} ({server})")]
     Smtp {
@@ -194,7 +202,8 @@ impl MailError {
             MailError::Host { .. }
             | MailError::Certificates { .. }
             | MailError::NoCertificates
-            | MailError::Password { .. } => Fault::Settings,
+            | MailError::Password { .. }
+            | MailError::NoPassword { .. } => Fault::Settings,
         }
     }
 }

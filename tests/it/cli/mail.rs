@@ -257,6 +257,13 @@ async fn a_test_and_a_check_go_over_tls() {
             }
         }
         assert_eq!(server.taken().len(), 1, "what is not trusted gets no mail");
+
+        for (content, says) in [("\n", "secret is empty;"), ("user\nsecret\n", "secret has several lines;")] {
+            place.write("secret", content);
+            let refused = place.run("email check");
+            assert!(refused.code == 4 && refused.stderr.contains(says), "{}", refused.stderr);
+            assert!(!refused.stderr.contains("user"), "none of it is shown: {}", refused.stderr);
+        }
     }
 }
 
