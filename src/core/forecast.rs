@@ -200,6 +200,11 @@ pub struct Forecast {
     pub runs_out_at: Option<Instant>,
     /// Whether that is where the last bonus ends, and what is left of it lapses.
     pub lapse: bool,
+    /// When nothing is left if no more come: used up at this pace, or lapsed, with the month's own at the reset. None without a pace or
+    /// beyond [`FORECAST_DAYS_MAX`].
+    pub gone_at: Option<Instant>,
+    /// Whether that is where the last of them lapses, and was not used up.
+    pub gone_lapse: bool,
     /// When the last of what is there ends, however little is used. None where some of it never ends, or nothing is there.
     pub last_ends_at: Option<Instant>,
     /// Whether there is a gap before the reset.
@@ -239,6 +244,8 @@ pub fn forecast(input: &ForecastInput<'_>) -> Forecast {
     let is_empty = available.total() <= Credits::ZERO;
     // What will have lapsed by then serves nobody, but is there until then.
     let order = in_order(input);
+    let horizon = now.plus_days(FORECAST_DAYS_MAX);
+    let alone = lasting(course.as_ref(), &ForecastInput { next_reset_at: horizon, ..*input }, &order, horizon);
     let lasting = lasting(course.as_ref(), input, &order, input.next_reset_at);
     let ends = order.iter().filter(|grant| !grant.credits.is_zero()).map(|grant| grant.ends_at);
 
@@ -250,6 +257,7 @@ pub fn forecast(input: &ForecastInput<'_>) -> Forecast {
     };
     let (free_micros, free_lapse) = used_up(lasting.through_free, lasting.free_until).unzip();
     let (total_micros, lapse) = used_up(lasting.total, lasting.until).unzip();
+    let (gone_micros, gone_lapse) = used_up(alone.total, alone.until).unzip();
     let outlook = match (free_micros, total_micros) {
         _ if is_empty => Outlook::Empty,
         (_, Some(total)) if total < to_reset => Outlook::RunsOut,
@@ -269,6 +277,8 @@ pub fn forecast(input: &ForecastInput<'_>) -> Forecast {
         free_lapse: free_lapse.unwrap_or(false),
         runs_out_at: at(total_micros),
         lapse: lapse.unwrap_or(false),
+        gone_at: at(gone_micros),
+        gone_lapse: gone_lapse.unwrap_or(false),
         last_ends_at: ends.map(|end| end.unwrap_or(Instant::MAX)).max().filter(|end| *end < Instant::MAX),
         outlook,
         left: recent.map(|_| lasting.left),

@@ -83,7 +83,7 @@ words! {
         /// It waited when a later version of it was written.
         Superseded = "a later version of it was written",
         /// It is an alert that could not be delivered before a later one of the account was.
-        Overtaken = "a later alert reached the recipient before it",
+        Overtaken = "a later alert reached the recipient",
     }
 }
 
@@ -97,6 +97,12 @@ impl NoticeKind {
             NoticeKind::MonthlyStatement | NoticeKind::DailyStatement => false,
             NoticeKind::PlatformMonthly | NoticeKind::Test => false,
         }
+    }
+
+    /// Whether it says how an account stands to its levels: the last of these that somebody got is what he knows.
+    #[must_use]
+    pub const fn is_of_levels(self) -> bool {
+        matches!(self, NoticeKind::LowCredit | NoticeKind::Resolved)
     }
 
     /// Whether it is about a job, maybe about deliveries themselves: that a server takes it for those who run creditd does not mean

@@ -81,18 +81,17 @@ async fn plan(kit: &Kit) -> Result<Done, JobError> {
     let mut done = Done::default();
     let due = kit.app.store.due_messages(kit.app.now(), LEASE_MESSAGES).await?;
     due.iter().for_each(|record| done.line(format!("deliver {}", record.message.key.name())));
-    let now = counted(due.len() as u64, "message");
-    done.summary = match due.len() {
-        LEASE_MESSAGES => format!("{now} to deliver now; more may follow"),
-        _ => format!("{now} to deliver now"),
-    };
+    let keys: Vec<NoticeKey> = due.iter().map(|record| record.message.key.clone()).collect();
+    let more = due.len() == LEASE_MESSAGES || kit.app.store.do_alerts_wait_for(&keys).await?;
+    let follows = if more { "; more may follow" } else { "" };
+    done.summary = format!("{} to deliver now{follows}", counted(due.len() as u64, "message"));
     Ok(done)
 }
 
 /// Leases, hands out and records until nothing is due, the server is found not to work, or the process is to stop.
 async fn work(kit: &Kit, run: &mut Run<'_>, crew: &mut Crew, tally: &mut Tally) -> Result<(), JobError> {
     let store = &kit.app.store;
-    let (mut more, mut others_wait) = (true, false);
+    let mut more = true;
     loop {
         let is_over = tally.halted.is_some() || run.stop.is_cancelled();
         if more && !is_over && crew.in_hand <= LEASE_MESSAGES / 2 {
@@ -107,7 +106,6 @@ async fn work(kit: &Kit, run: &mut Run<'_>, crew: &mut Crew, tally: &mut Tally) 
                 let before = store.refused_since_delivery(kit.app.now(), TAKEN_BACK_MAX).await?;
                 crew.foreman.refused().extend(before.iter().map(|key| key.recipient().clone()));
             }
-            others_wait |= leased.others_wait;
             leased.records.into_iter().for_each(|record| crew.give(record, asked));
             continue;
         }
@@ -115,11 +113,13 @@ async fn work(kit: &Kit, run: &mut Run<'_>, crew: &mut Crew, tally: &mut Tally) 
             crew.halt();
         }
         if crew.in_hand == 0 {
-            if !others_wait || is_over || tally.is_limited {
+            if is_over || tally.is_limited || tally.refused.is_empty() {
                 return Ok(());
             }
-            // Alerts that waited until it was known what became of those before them.
-            (more, others_wait) = (true, false);
+            // Nothing in hand can show any more that the server is at fault, and other alerts may wait for what was refused.
+            let known = tally.believe(kit.app.now());
+            settle(kit, &crew.foreman.in_hand, &known).await?;
+            more = true;
             continue;
         }
         let ended = tokio::select! {
@@ -129,6 +129,8 @@ async fn work(kit: &Kit, run: &mut Run<'_>, crew: &mut Crew, tally: &mut Tally) 
         };
         let is_late = |one: &Ended| one.result.is_none() && Moment::now() > one.errand.begin_by;
         let is_given_back = ended.iter().any(is_late);
+        // The next one may have waited for it.
+        more |= ended.iter().any(|one| one.result.is_some() && one.errand.record.message.key.kind().is_of_levels());
         record(kit, &crew.foreman.in_hand, ended, tally).await?;
         if is_given_back && !is_over && !tally.is_limited {
             // They are leased again, in their order among what has come since.

@@ -54,8 +54,8 @@ use crate::ping::{PingError, Pinger};
 use crate::report::{DefinitionError, RenderError};
 use crate::store::EventKey;
 use crate::store::{AccountRecord, RunId, StoreError};
+use futures_util::future::BoxFuture;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -203,10 +203,10 @@ impl Kit {
         let (key, of_visits, days) = (signing_key(&app).await?, visit_key(&app).await?, web.mail_link_days);
         let mut kit = Kit::new(app)?;
         if let Some(url) = end {
-            kit.templates = kit.templates.with_unsubscribing(url, key)?;
+            kit.templates = kit.templates.with_unsubscribing(url, key);
         }
         if let Some(url) = enter {
-            kit.templates = kit.templates.with_pages(url, of_visits, days)?;
+            kit.templates = kit.templates.with_pages(url, of_visits, days);
         }
         Ok(kit)
     }
@@ -511,8 +511,8 @@ fn log_written(message: &Message) {
 /// # Errors
 /// [`JobError`].
 pub async fn execute(kit: &Kit, job: Job, slot: Slot, span: &Span, run: &mut Run<'_>) -> Result<Done, JobError> {
-    // Each in a box: what a job keeps while it waits is large, and would else lie on the stack of everybody who runs one.
-    let work: Pin<Box<dyn Future<Output = Result<Done, JobError>> + Send + '_>> = match (job, slot) {
+    // Each in a box: what a job keeps while it waits is large, and would else be part of whatever runs one, down to the stack of a thread.
+    let work: BoxFuture<'_, Result<Done, JobError>> = match (job, slot) {
         (Job::Reset, Slot::Tick(_)) => Box::pin(reset::run(kit, span, run)),
         (Job::ExpireHolds, Slot::Tick(_)) => Box::pin(expire_holds::run(kit, run)),
         (Job::Scan, Slot::Tick(_)) => Box::pin(scan::run(kit, run)),

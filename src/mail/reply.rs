@@ -135,6 +135,11 @@ impl fmt::Display for Trouble {
             Wrong::Broke(why) if self.step == Step::Connect => write!(f, "the mail server cannot be reached: {why}"),
             Wrong::Broke(why) => write!(f, "the connection to the mail server broke while {step}: {why}"),
             Wrong::Nonsense => write!(f, "the mail server did not answer as mail servers do while {step}"),
+            Wrong::Late if self.step == Step::Connect => write!(
+                f,
+                "the mail server took longer than mail.smtp.timeout_seconds while {step}; one at port 465 says nothing before TLS begins, \
+                 which mail.smtp.tls = \"implicit\" is for"
+            ),
             Wrong::Late => write!(f, "the mail server took longer than mail.smtp.timeout_seconds while {step}"),
             Wrong::NoLogin => f.write_str(
                 "the mail server offers no way to log in that creditd knows (PLAIN, LOGIN); leave mail.smtp.username out if \

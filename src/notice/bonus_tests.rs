@@ -2,7 +2,7 @@
 
 use super::tests::{TEMPLATES, at, low_credit, mailbox, statement};
 use super::*;
-use crate::core::credits::{CreditType, Credits};
+use crate::core::credits::{CreditType, Credits, Split};
 use crate::core::forecast::GrantLeft;
 
 /// The first line, and why it came.
@@ -25,10 +25,10 @@ fn a_low_credit_mail_says_which_credits_end() {
     Why now: Acme has reached its alert level "low", which is 300 credits or fewer. What ends first is used first. 80 free bonus credits lapse on 5 March 2013, 13:00 EST if unused. 30 purchased bonus credits lapse on 14 March 2013, 14:00 EDT if unused. What was bought never lapses.
 
     110 AI credits left: 80 free and 30 purchased. None were used in the last 7 days. They last until 14 March 2013, 14:00 EDT at most, when the last of them lapse; the next month begins on 1 April 2013, 00:00 EDT, which brings none. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
-    Why now: Acme has reached its alert level "low", which is 300 credits or fewer. What ends first is used first. 80 free bonus credits lapse on 5 March 2013, 13:00 EST if unused. 30 purchased bonus credits lapse on 14 March 2013, 14:00 EDT if unused. What was bought never lapses.
+    Why now: Acme has reached its alert level "low", which is 300 credits or fewer. What ends first is used first. 80 free bonus credits lapse on 5 March 2013, 13:00 EST if unused. 30 purchased bonus credits lapse on 14 March 2013, 14:00 EDT if unused.
 
     110 AI credits left: 80 free and 30 purchased. There is not enough history for a pace: the account is less than a day old. They last until 14 March 2013, 14:00 EDT at most, when the last of them lapse; the next 1,500 free credits arrive on 1 April 2013, 00:00 EDT. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
-    Why now: Acme has reached its alert level "low", which is 300 credits or fewer. What ends first is used first. 80 free bonus credits lapse on 5 March 2013, 13:00 EST if unused. 30 purchased bonus credits lapse on 14 March 2013, 14:00 EDT if unused. What was bought never lapses.
+    Why now: Acme has reached its alert level "low", which is 300 credits or fewer. What ends first is used first. 80 free bonus credits lapse on 5 March 2013, 13:00 EST if unused. 30 purchased bonus credits lapse on 14 March 2013, 14:00 EDT if unused.
     "#);
 }
 
@@ -105,5 +105,48 @@ fn a_statement_says_why_credits_lapsed() {
     ");
     for line in lapsed {
         assert!(message.html.contains(line), "{line}");
+    }
+}
+
+/// Of free credits that never lapse, or lapse at another time than the month's own, nothing else is said.
+#[test]
+fn what_becomes_of_free_credits_is_said_of_those_alone_of_which_it_is_true() {
+    let facts = sample_low_credit();
+    let bonus = LowCredit { lapsing: Credits::new(30), threshold: Credits::new(1), ..facts.clone() };
+    for (facts, said) in [
+        (
+            facts,
+            "300 credits or fewer. Free credits are used first, and what is left of them lapses at the end of the month.",
+        ),
+        (
+            bonus,
+            "1 credit or fewer. What ends first is used first. 30 free credits lapse at the end of the month if unused.",
+        ),
+    ] {
+        let message = low_credit(&facts);
+        let said = format!("which is {said} What was bought never lapses.\n");
+        assert!(message.text.contains(&said), "{}", message.text);
+        assert!(message.html.contains(said.trim_end()), "{}", message.html);
+    }
+    let none = Split { free: Credits::ZERO, purchased: Credits::new(200) };
+    let (no_free, none_of_month) = (
+        LowCredit { available: none, lapsing: Credits::ZERO, ..sample_low_credit() },
+        LowCredit { lapsing: Credits::ZERO, ..sample_low_credit() },
+    );
+    for (facts, said) in [
+        (no_free, "or fewer. What was bought never lapses.\n"),
+        (none_of_month, "or fewer. What was bought never lapses.\n"),
+    ] {
+        let message = low_credit(&facts);
+        assert!(message.text.contains(said), "{}", message.text);
+        assert!(message.html.contains(said.trim_end()), "{}", message.html);
+    }
+    for (facts, said) in resolved::samples().iter().zip([
+        "Free credits are used first, and what is left of them lapses on 1 April 2013, 00:00 EDT.",
+        "What ends first is used first. 20 free credits lapse on 1 April 2013, 00:00 EDT if unused. 250 free bonus credits lapse on 5 March 2013, 13:00 EST if unused.",
+    ]) {
+        let message = TEMPLATES.resolved(facts, &mailbox("Ann", "ann@example.com"), at()).expect("a message");
+        let said = format!("{said} What was bought never lapses.");
+        assert!(message.text.contains(&said) && message.html.contains(&said), "{}", message.text);
     }
 }

@@ -1,6 +1,6 @@
 //! The notice that an account fell to one of its alert levels (DESIGN 5).
 
-use super::words::{About, endings, hour, listed, moment, price, shorten};
+use super::words::{About, endings, hour, listed, moment, price, shorten, without_end};
 use super::{NoticeError, TITLE_CHARS_MAX, Templates};
 use crate::core::alert::Crossing;
 use crate::core::calendar::{Calendar, Instant, Month, Terms};
@@ -75,6 +75,7 @@ struct View<'a> {
     purchased: Credits,
     total: Credits,
     lapsing: Credits,
+    stays: Credits,
     bonuses: String,
     held: Credits,
     allowance: Credits,
@@ -88,6 +89,8 @@ struct View<'a> {
     free_lapse: bool,
     runs_out_at: Option<String>,
     lapse: bool,
+    gone_at: Option<String>,
+    gone_lapse: bool,
     lasts_until: Option<String>,
     next_reset_at: String,
     stopped: String,
@@ -136,6 +139,7 @@ fn view(facts: &LowCredit) -> View<'_> {
         purchased: available.purchased,
         total: available.total(),
         lapsing: facts.lapsing,
+        stays: without_end(available.purchased, &facts.ending),
         bonuses: endings(&facts.ending, zone, locale),
         held: facts.held,
         allowance: facts.allowance,
@@ -149,6 +153,8 @@ fn view(facts: &LowCredit) -> View<'_> {
         free_lapse: forecast.free_lapse,
         runs_out_at: forecast.runs_out_at.map(|at| hour(at, zone, locale)),
         lapse: forecast.lapse,
+        gone_at: forecast.gone_at.map(|at| hour(at, zone, locale)),
+        gone_lapse: forecast.gone_lapse,
         lasts_until: forecast.lasts_until(facts.next_reset_at, facts.next_allowance).map(|at| moment(at, zone, locale)),
         next_reset_at: moment(facts.next_reset_at, zone, locale),
         stopped: actions(&facts.stopped),
@@ -269,7 +275,10 @@ pub(super) fn samples() -> Vec<LowCredit> {
         },
         sample_after(3, 280, 280, 0),
         sample_after(20, 280, 280, 0),
-        LowCredit { allowance: Credits::ZERO, next_allowance: Credits::ZERO, ..sample(70, 0, 5_000) },
+        LowCredit { allowance: Credits::ZERO, next_allowance: Credits::ZERO, ..sample(70, 0, 500) },
+        LowCredit { allowance: Credits::ZERO, next_allowance: Credits::ZERO, ..sample(7, 0, 5_000) },
+        LowCredit { next_allowance: Credits::ZERO, ..sample(70, 80, 500) },
+        LowCredit { next_allowance: Credits::ZERO, ..sample(7, 280, 0) },
         LowCredit { next_allowance: Credits::ZERO, held: Credits::new(1), ..sample(280, 80, 0) },
         LowCredit { held: Credits::new(1_500), next_allowance: Credits::new(1), ..sample(0, 0, 0) },
         LowCredit { lapsing: Credits::ZERO, stopped: vec!["Write a book".to_owned()], ..sample(280, 80, 200) },

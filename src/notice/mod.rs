@@ -31,7 +31,7 @@ pub use statement::{ChartPicture, PacksBought, Period, StatementMail, TopUse, To
 use crate::core::access::Reach;
 use crate::core::calendar::Instant;
 use crate::core::outbox::{Mailbox, Message, NoticeKey, NoticeKind, one_line};
-use crate::core::signed::{Purpose, SigningKey};
+use crate::core::signed::{KEY_BYTES, Purpose, SigningKey};
 use crate::core::unsubscribe::Unsubscribe;
 use crate::core::visit::{Visit, Visitor};
 use include_dir::{Dir, include_dir};
@@ -130,8 +130,8 @@ pub enum BadTemplates {
     },
     /// Most likely a loop in a loop.
     #[error(
-        "the mail templates{} do not work: all mails were not rendered once within {} seconds, the last one begun was {kind}; look for loops \
-         in its templates and in what they include",
+        "the mail templates{} do not work: samples of all mails take more than {} seconds, the last one begun is {kind}; look for loops in its \
+         templates and in what they include",
         from_dir(Some(dir)),
         limit.as_secs()
     )]
@@ -238,7 +238,7 @@ struct Pages {
 }
 
 impl Templates {
-    /// Loads the embedded templates and those of `dir` that replace them, and renders samples with them.
+    /// Loads the embedded templates and those of `dir` that replace them, and renders samples with them, without links and with them.
     ///
     /// # Errors
     /// [`BadTemplates`] when a file cannot be read, replaces nothing or does not work.
@@ -267,7 +267,7 @@ impl Templates {
                 // Where it never ends, the process does.
                 std::thread::spawn(move || {
                     let begins = |kind| *begun.lock().unwrap_or_else(PoisonError::into_inner) = kind;
-                    tell.send(templates.render_samples(&begins))
+                    tell.send(templates.prove(&begins))
                 });
                 let kind = || *at.lock().unwrap_or_else(PoisonError::into_inner);
                 told.recv_timeout(limit).map_err(|error| match error {
@@ -279,7 +279,7 @@ impl Templates {
                     }
                 })?
             }
-            None => templates.render_samples(&|_| {}),
+            None => templates.prove(&|_| {}),
         };
         rendered.map_err(|source| BadTemplates::Sample { dir: dir(), source })?;
         Ok(templates)
@@ -287,24 +287,16 @@ impl Templates {
 
     /// The same, with a link in each mail to an admin by which such mails are ended: the page `url`, which is given a token
     /// under `key`.
-    ///
-    /// # Errors
-    /// [`BadTemplates`] when a template does not work with it.
-    pub fn with_unsubscribing(self, url: String, key: SigningKey) -> Result<Templates, BadTemplates> {
-        let templates = Templates { unsubscribing: Some(Unsubscribing { url, key }), ..self };
-        templates.render_samples(&|_| {}).map_err(|source| BadTemplates::Sample { dir: None, source })?;
-        Ok(templates)
+    #[must_use]
+    pub fn with_unsubscribing(self, url: String, key: SigningKey) -> Templates {
+        Templates { unsubscribing: Some(Unsubscribing { url, key }), ..self }
     }
 
     /// The same, with a link in each mail to an admin that lets its recipient in at `url`, for so many days from when the mail was
     /// written.
-    ///
-    /// # Errors
-    /// [`BadTemplates`] when a template does not work with it.
-    pub fn with_pages(self, url: String, key: SigningKey, days: i64) -> Result<Templates, BadTemplates> {
-        let templates = Templates { pages: Some(Pages { url, key, days }), ..self };
-        templates.render_samples(&|_| {}).map_err(|source| BadTemplates::Sample { dir: None, source })?;
-        Ok(templates)
+    #[must_use]
+    pub fn with_pages(self, url: String, key: SigningKey, days: i64) -> Templates {
+        Templates { pages: Some(Pages { url, key, days }), ..self }
     }
 
     /// The same, whose links to the pages, where it has any, are signed under `key`.
@@ -339,6 +331,14 @@ impl Templates {
 
     /// Renders enough samples to enter every branch of the embedded templates. Whatever comes from outside is markup in them,
     /// which no HTML may take for its own.
+    /// Renders samples of all mails, without the links that there may be and with them.
+    fn prove(&self, begins: &dyn Fn(NoticeKind)) -> Result<(), NoticeError> {
+        self.render_samples(begins)?;
+        let (url, key) = ("https://credits.example/", || SigningKey::new([0; KEY_BYTES]));
+        let linked = self.clone().with_unsubscribing(url.to_owned(), key()).with_pages(url.to_owned(), key(), 1);
+        linked.render_samples(begins)
+    }
+
     fn render_samples(&self, begins: &dyn Fn(NoticeKind)) -> Result<(), NoticeError> {
         let markup = || MARKUP.to_owned();
         let escaped = |message: Message| match message.html.contains(MARKUP) {

@@ -1,6 +1,6 @@
 //! The notice that an alert is over (DESIGN 5).
 
-use super::words::{About, endings, moment};
+use super::words::{About, endings, moment, without_end};
 use super::{NoticeError, Templates};
 use crate::core::alert::Crossing;
 use crate::core::calendar::Instant;
@@ -48,6 +48,7 @@ struct View<'a> {
     purchased: Credits,
     total: Credits,
     lapsing: Credits,
+    stays: Credits,
     bonuses: String,
     next_reset_at: String,
 }
@@ -67,6 +68,7 @@ impl Templates {
             purchased: facts.available.purchased,
             total: facts.available.total(),
             lapsing: facts.lapsing,
+            stays: without_end(facts.available.purchased, &facts.ending),
             bonuses: endings(&facts.ending, facts.zone, facts.locale),
             next_reset_at: moment(facts.next_reset_at, facts.zone, facts.locale),
         };

@@ -1,7 +1,7 @@
 //! The statement of a month or a day, as a mail (DESIGN 4).
 
 use super::equation::{Equation, label};
-use super::words::{About, endings, moment, month_name, month_title, price, shorten};
+use super::words::{About, endings, moment, month_name, month_title, price, shorten_within};
 use super::{NoticeError, TITLE_CHARS_MAX, Templates};
 use crate::core::calendar::{Instant, Month};
 use crate::core::credits::{CreditType, Credits};
@@ -338,7 +338,7 @@ const fn why(reason: Reason) -> &'static str {
 
 fn tops_view(heading: &'static str, unnamed: &str, tops: &Tops, locale: Locale) -> TopsView {
     let row = |one: &TopUse| {
-        let name = shorten(&one.name, TITLE_CHARS_MAX);
+        let name = shorten_within(&one.name, TITLE_CHARS_MAX);
         let name = if name.is_empty() { format!("(without {unnamed})") } else { name };
         TopView { name, count: one.count, credits: one.credits }
     };
@@ -354,6 +354,8 @@ fn tops_view(heading: &'static str, unnamed: &str, tops: &Tops, locale: Locale) 
 fn corrections(before: &Said, now: &Said) -> Vec<CorrectionView> {
     let correction = |changed: Changed| {
         let label = match (changed.column, changed.credit_type) {
+            // Of one type alone.
+            (Column::Purchased, _) => label(Column::Purchased).to_owned(),
             (Column::Lapsed, Some(credit_type)) => format!("Lapsed, {credit_type}"),
             (column, Some(credit_type)) => format!("{}, {credit_type}", label(column)),
             (column, None) => label(column).to_owned(),

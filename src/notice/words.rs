@@ -5,6 +5,7 @@
 
 use super::SUBJECT_NAME_CHARS_MAX;
 use crate::core::calendar::{Instant, Month};
+use crate::core::credits::{CreditType, Credits};
 use crate::core::forecast::GrantLeft;
 use crate::core::ids::{AccountId, TEXT_CHARS_MAX, cut_text};
 use crate::core::locale::Locale;
@@ -56,6 +57,12 @@ fn zone_at(at: Instant, zone: Tz) -> String {
     }
 }
 
+/// What of `purchased` credits never lapses, as bonuses that do are `ending`.
+pub(super) fn without_end(purchased: Credits, ending: &[GrantLeft]) -> Credits {
+    let bonuses = ending.iter().filter(|bonus| bonus.credit_type == CreditType::Purchased);
+    Credits::new(bonuses.fold(purchased.get(), |left, bonus| left.saturating_sub(bonus.credits.get())).max(0))
+}
+
 /// `$25`, `25,50 €`, `JPY 2,500`.
 #[must_use]
 pub fn price(money: &Money, locale: Locale) -> String {
@@ -66,6 +73,19 @@ pub fn price(money: &Money, locale: Locale) -> String {
 #[must_use]
 pub fn shorten(text: &str, chars_max: usize) -> String {
     cut_text(&one_line(text), chars_max)
+}
+
+/// The same of names that may differ at their ends only: what is cut is within, where `…` stands.
+#[must_use]
+pub(super) fn shorten_within(text: &str, chars_max: usize) -> String {
+    let text = one_line(text);
+    let chars: Vec<char> = text.chars().collect();
+    if chars.len() <= chars_max {
+        return text;
+    }
+    let behind = chars_max / 3;
+    let (begin, end) = (&chars[..chars_max - behind - 1], &chars[chars.len() - behind..]);
+    format!("{}…{}", String::from_iter(begin).trim_end(), String::from_iter(end).trim_start())
 }
 
 /// What to call an account: its name, cut to `chars_max`, or its id where the name has nothing to read.
@@ -136,6 +156,20 @@ pub(super) fn register(tera: &mut tera::Tera) {
     tera.register_filter("signed", |value: i128, _: Kwargs, state: &State| -> TeraResult<String> {
         Ok(locale_of(state)?.signed(value))
     });
+    // In place of tera's own, which goes much further: loops within loops are to end also where no sample of ours has entered them.
+    tera.register_function("range", |kwargs: Kwargs, _: &State| -> TeraResult<Vec<i128>> {
+        let (start, end) = (kwargs.get::<i128>("start")?.unwrap_or_default(), kwargs.must_get::<i128>("end")?);
+        let step = kwargs.get::<i128>("step_by")?.unwrap_or(1);
+        let steps = std::iter::successors(Some(start), |at| at.checked_add(step));
+        let within = steps.take_while(|at| if step < 0 { *at > end } else { *at < end });
+        let numbers: Vec<i128> = within.take(RANGE_MAX + 1).collect();
+        if numbers.len() > RANGE_MAX {
+            return Err(tera::Error::message(format!(
+                "range goes on for more than {RANGE_MAX} numbers, the most in a mail"
+            )));
+        }
+        Ok(numbers)
+    });
     tera.register_filter("left", |text: &str, kwargs: Kwargs, _: &State| -> TeraResult<String> {
         let width = kwargs.must_get::<usize>("width")?.min(COLUMN_WIDTH_MAX);
         Ok(format!("{text:<width$}"))
@@ -155,6 +189,8 @@ fn locale_of(state: &State) -> TeraResult<Locale> {
 
 /// What templates call the locale.
 const LOCALE: &str = "locale";
+/// Most numbers of a range: three loops within one another end at once, and nobody needs more.
+const RANGE_MAX: usize = 100;
 /// Widest column of a table in plain text.
 const COLUMN_WIDTH_MAX: usize = 100;
 
@@ -174,6 +210,33 @@ mod tests {
             context.insert("a", &a);
             context.insert("b", &b);
             assert_eq!(tera.render_str(text, &context, false).expect("a line"), says);
+        }
+    }
+
+    #[test]
+    fn what_is_cut_within_differs_at_its_end() {
+        for (text, chars_max, says) in [
+            ("a@b.example", 11, "a@b.example"),
+            ("directory-of-everybody-anna@b.example", 20, "directory-of-…xample"),
+            ("many words of 1", 8, "many…1"),
+        ] {
+            assert_eq!(shorten_within(text, chars_max), says);
+        }
+    }
+
+    /// Whatever stands in a template, its loops over numbers end.
+    #[test]
+    fn ranges_are_short() {
+        let mut tera = tera::Tera::default();
+        register(&mut tera);
+        let said = |call: &str| {
+            let text = format!("{{% for n in {call} %}}{{{{ n }}}} {{% endfor %}}");
+            tera.render_str(&text, &tera::Context::new(), false).map_err(|error| error.to_string())
+        };
+        assert_eq!(said("range(end=3)").expect("numbers"), "0 1 2 ");
+        assert_eq!(said("range(start=5, end=0, step_by=-2)").expect("numbers"), "5 3 1 ");
+        for endless in ["range(end=101)", "range(end=9, step_by=0)", "range(end=9223372036854775807)"] {
+            assert!(said(endless).expect_err(endless).contains("more than 100 numbers"));
         }
     }
 

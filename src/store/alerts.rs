@@ -2,6 +2,7 @@
 
 use super::backend::{Tx, in_write};
 use super::digest::digest;
+use super::in_order::behind_others;
 use super::ledgers::limit_of;
 use super::sql::{Row, Sql, set};
 use super::{Result, Store, While, accounts, json, outbox, webhooks};
@@ -245,7 +246,9 @@ impl Store {
             resolve(tx, &over, now).await?;
             write_marks(tx, &rows).await?;
             webhooks::insert(tx, events, now).await?;
-            outbox::insert(tx, notices).await
+            // In the order in which they came about; they are due at once all the same.
+            let notices = behind_others(tx, notices).await?;
+            outbox::insert_due(tx, &notices, Some(now)).await
         })
     }
 

@@ -7,9 +7,10 @@
 
 use super::admins::unwished;
 use super::backend::{Tx, in_write};
-use super::in_order::{OutOfOrder, do_others_wait, overtaken, to_try_first};
+use super::in_order::{OutOfOrder, overtaken, to_try_first};
 use super::ledgers::limit_of;
 use super::outbox::{OutboxRecord, Wanted, due, read_whole};
+use super::runs::clock;
 use super::sql::{Sql, set};
 use super::{Result, Store, While, json};
 use crate::core::calendar::Instant;
@@ -66,8 +67,6 @@ pub struct Leased {
     pub superseded: u64,
     /// Whether more may be due.
     pub more: bool,
-    /// Whether others wait until it is known what becomes of these.
-    pub others_wait: bool,
     /// Whether the limit per minute kept some back.
     pub limited: bool,
 }
@@ -254,7 +253,7 @@ const REFUSED: &str = "SELECT o.key FROM outbox AS o
        AND CASE o.state WHEN 'failed' THEN o.attempts <= $2 OR o.tried_at < o.pending_since + $3
                         WHEN 'pending' THEN substr(o.last_error, 1, length($4)) = $4
                         ELSE false END
-     ORDER BY o.account_id, o.key LIMIT $5";
+     ORDER BY o.tried_at, o.account_id, o.key LIMIT $5";
 
 impl Store {
     /// Up to `limit` messages that were refused for good, or would have been by a server that takes others, since one was delivered,
@@ -326,9 +325,9 @@ async fn tried_in_the_last_minute(tx: &mut Tx, now: Instant) -> Result<i64> {
 
 async fn take(tx: &mut Tx, lease: &Lease, now: Instant, room: i64, is_limited: bool) -> Result<Leased> {
     // One more than there is room for tells whether the limit keeps any back.
-    let (mut found, room) = (Vec::new(), usize::try_from(room).unwrap_or(0));
+    let (clock, mut found, room) = (clock(tx).await?, Vec::new(), usize::try_from(room).unwrap_or(0));
     for some in CANDIDATES {
-        let some = tx.query(some).bind(now.micros()).bind(limit_of(room + 1 - found.len()));
+        let some = tx.query(some).bind(now.micros()).bind(limit_of(room + 1 - found.len())).bind(clock.micros());
         found.extend(some.fetch_all().await.while_("looking for messages to deliver")?);
     }
     let is_more = found.len() > room;
@@ -346,16 +345,16 @@ async fn take(tx: &mut Tx, lease: &Lease, now: Instant, room: i64, is_limited: b
         state: state.as_str(),
         because: because.map(CancelledBecause::as_str),
     };
-    let OutOfOrder { outdated, overtaking } = OutOfOrder::of(tx, &wanted).await?;
+    let OutOfOrder { outdated, too_early } = OutOfOrder::of(tx, &wanted).await?;
     let overtaken = overtaken(tx, &wanted).await?;
-    wanted.retain(|key| !outdated.contains(key) && !overtaking.contains(key) && !overtaken.contains(key));
-    if !overtaking.is_empty() {
+    wanted.retain(|key| !outdated.contains(key) && !too_early.contains(key) && !overtaken.contains(key));
+    if !too_early.is_empty() {
         // Their turn is when what is in hand has ended, or its lease has.
         tx.query(set!(account_id text, key text =>
             "UPDATE outbox SET due_at = $2, pending_since = $2
                FROM v WHERE outbox.account_id = v.account_id AND outbox.key = v.key AND outbox.state = 'pending'"
         ))
-        .bind(json(overtaking.iter().map(Wanted::of).collect::<Vec<_>>())?)
+        .bind(json(too_early.iter().map(Wanted::of).collect::<Vec<_>>())?)
         .bind(now.plus_seconds(MINUTE_SECONDS).micros())
         .execute()
         .await
@@ -382,7 +381,7 @@ async fn take(tx: &mut Tx, lease: &Lease, now: Instant, room: i64, is_limited: b
         .await
         .while_("putting messages aside that are not to be delivered")?;
     }
-    let (mut records, others_wait) = (Vec::new(), do_others_wait(tx, &wanted).await?);
+    let mut records = Vec::new();
     if !wanted.is_empty() {
         let until = lease.end(tx).await?;
         let at = |(at, key)| Turn { at, wanted: Wanted::of(key) };
@@ -413,5 +412,5 @@ async fn take(tx: &mut Tx, lease: &Lease, now: Instant, room: i64, is_limited: b
     }
     let [suppressed, unwished, superseded] =
         [suppressed.len(), unwished.len(), outdated.len() + overtaken.len()].map(|count| count as u64);
-    Ok(Leased { records, suppressed, unwished, superseded, more, others_wait, limited: is_limited && is_more })
+    Ok(Leased { records, suppressed, unwished, superseded, more, limited: is_limited && is_more })
 }

@@ -1,18 +1,19 @@
 //! In which order messages leave: no version of a statement behind a later one, and what somebody is told of the levels of an account as it
 //! came about.
 //!
-//! Of the alerts of an account to one recipient, the oldest that is due is delivered alone; the next one's turn is when it is known what
-//! became of that. One that failed and waits for its next try is tried once more before the next alert is, which then leaves whatever
-//! came of it: an old alert never keeps a new one back for long. What could not be delivered before a later one was does not leave any
-//! more: the later one said how things stand.
+//! Of the alerts of an account to one recipient one is in hand at a time, and the next one's turn is when it is known what became of that.
+//! Before the newest that is due, each older one that waits is tried once, the oldest first; then the newest is, whatever came of them: so an
+//! old alert never keeps a new one back for longer than its try takes. What could not be delivered before a later one was does not leave
+//! any more: the later one said how things stand.
 
 use super::backend::Tx;
-use super::outbox::{Wanted, read_key};
+use super::outbox::{Wanted, levels, read_key};
 use super::runs::clock;
 use super::said::{Written, last_versions};
 use super::sql::{Sql, set};
 use super::{Result, While, json};
-use crate::core::outbox::{NoticeKey, NoticeKind, OutboxState};
+use crate::core::calendar::Instant;
+use crate::core::outbox::{Message, NoticeKey, NoticeKind};
 use std::collections::BTreeMap;
 
 /// Which messages are not to be delivered now, for the order of theirs.
@@ -22,7 +23,7 @@ pub(super) struct OutOfOrder {
     /// and so not cancelled.
     pub outdated: Vec<NoticeKey>,
     /// Statements of which an earlier version to the same recipient is in hand of somebody, or was when nobody heard of that any more.
-    pub overtaking: Vec<NoticeKey>,
+    pub too_early: Vec<NoticeKey>,
 }
 
 impl OutOfOrder {
@@ -46,27 +47,37 @@ impl OutOfOrder {
             if !later.is_empty() {
                 found.outdated.push(key.clone());
             } else if earlier.into_iter().any(|one| one.is_in_hand(clock)) {
-                found.overtaking.push(key.clone());
+                found.too_early.push(key.clone());
             }
         }
         Ok(found)
     }
 }
 
-const fn is_of_levels(key: &NoticeKey) -> bool {
-    matches!(key.kind(), NoticeKind::LowCredit | NoticeKind::Resolved)
+/// A statement on messages that are asked for and others of the levels of their accounts. On SQLite it names the index of these: its planner
+/// takes the key for better, by which it reads all messages of an account.
+macro_rules! among_levels {
+    ($before:literal, $behind:expr) => {{
+        const BY_INDEX: Sql =
+        set!(account_id text, key text => concat!($before, " INDEXED BY outbox_levels ", $behind));
+    const BY_PLAN: Sql = set!(account_id text, key text => concat!($before, " ", $behind));
+        Sql { sqlite: BY_INDEX.sqlite, postgres: BY_PLAN.postgres }
+    }};
 }
 
-/// For those of `keys` that are alerts: the oldest one before it that waits for its next try, and was not tried since it is due itself.
+/// For those of `keys` that are alerts: the oldest one before it that waits for its next try, and was not tried since it is due itself, or
+/// by somebody who was not heard of any more.
 pub(super) async fn to_try_first(tx: &mut Tx, keys: &[NoticeKey]) -> Result<BTreeMap<NoticeKey, NoticeKey>> {
-    const SQL: Sql = set!(account_id text, key text =>
-        "SELECT f.key, f.earlier
-           FROM (SELECT o.key, (SELECT e.key FROM outbox AS e
-                   WHERE e.account_id = o.account_id AND e.recipient = o.recipient AND e.state = 'pending'
-                     AND e.kind IN ('low-credit', 'resolved') AND (e.created_at, e.key) < (o.created_at, o.key)
-                     AND coalesce(e.tried_at, 0) < o.due_at ORDER BY e.created_at, e.key LIMIT 1) AS earlier
-                   FROM v CROSS JOIN outbox AS o WHERE o.account_id = v.account_id AND o.key = v.key) AS f
-          WHERE f.earlier IS NOT NULL");
+    const SQL: Sql = among_levels!(
+        "SELECT f.key, f.earlier FROM (SELECT o.key, (SELECT e.key FROM outbox AS e",
+        concat!(
+            "WHERE e.account_id = o.account_id AND e.recipient = o.recipient AND e.state = 'pending' AND e.kind IN ",
+            levels!(),
+            " AND (e.created_at, e.key) < (o.created_at, o.key) AND (e.lease IS NOT NULL OR coalesce(e.tried_at, 0) < o.due_at)
+              ORDER BY e.created_at, e.key LIMIT 1) AS earlier
+              FROM v CROSS JOIN outbox AS o WHERE o.account_id = v.account_id AND o.key = v.key) AS f WHERE f.earlier IS NOT NULL"
+        )
+    );
     let Some(wanted) = wanted(keys)? else { return Ok(BTreeMap::new()) };
     let rows = tx.query(SQL).bind(wanted).fetch_all().await.while_("looking for alerts that come first")?;
     rows.iter().map(|row| Ok((read_key(row.get(0))?, read_key(row.get(1))?))).collect()
@@ -74,32 +85,58 @@ pub(super) async fn to_try_first(tx: &mut Tx, keys: &[NoticeKey]) -> Result<BTre
 
 /// Those of `keys` that are alerts, where a later one of the account was delivered to the same recipient.
 pub(super) async fn overtaken(tx: &mut Tx, keys: &[NoticeKey]) -> Result<Vec<NoticeKey>> {
-    const SQL: Sql = set!(account_id text, key text =>
-        "SELECT o.key FROM v CROSS JOIN outbox AS o
-          WHERE o.account_id = v.account_id AND o.key = v.key
-            AND EXISTS (SELECT 1 FROM outbox AS l
-                         WHERE l.account_id = o.account_id AND l.recipient = o.recipient AND l.state = $2
-                           AND l.kind IN ('low-credit', 'resolved') AND (l.created_at, l.key) > (o.created_at, o.key))");
+    // Postgres makes no join of this, in which it would read all that was ever sent.
+    const SQL: Sql = among_levels!(
+        "SELECT o.key FROM v CROSS JOIN outbox AS o WHERE o.account_id = v.account_id AND o.key = v.key
+            AND o.created_at < (SELECT max(l.created_at) FROM outbox AS l",
+        concat!(
+            "WHERE l.account_id = o.account_id AND l.recipient = o.recipient AND l.state = 'sent' AND l.kind IN ",
+            levels!(),
+            ")"
+        )
+    );
     let Some(wanted) = wanted(keys)? else { return Ok(Vec::new()) };
-    let rows = tx.query(SQL).bind(wanted).bind(OutboxState::Sent.as_str()).fetch_all().await;
-    rows.while_("looking for alerts that were overtaken")?.iter().map(|row| read_key(row.get(0))).collect()
+    let rows = tx.query(SQL).bind(wanted).fetch_all().await.while_("looking for alerts that were overtaken")?;
+    rows.iter().map(|row| read_key(row.get(0))).collect()
 }
 
-/// Whether any alert waits until it is known what becomes of those of `keys` that are in hand.
+/// Whether any alert waits until it is known what becomes of those of `keys`.
 pub(super) async fn do_others_wait(tx: &mut Tx, keys: &[NoticeKey]) -> Result<bool> {
-    const SQL: Sql = set!(account_id text, key text =>
-        "SELECT 1 FROM v CROSS JOIN outbox AS o
-          WHERE o.account_id = v.account_id AND o.key = v.key
-            AND EXISTS (SELECT 1 FROM outbox AS e
-                         WHERE e.account_id = o.account_id AND e.recipient = o.recipient AND e.state = 'pending'
-                           AND e.kind IN ('low-credit', 'resolved') AND e.key <> o.key) LIMIT 1");
+    const SQL: Sql = among_levels!(
+        "SELECT 1 FROM v CROSS JOIN outbox AS o WHERE o.account_id = v.account_id AND o.key = v.key AND EXISTS (SELECT 1 FROM outbox AS e",
+        concat!(
+            "WHERE e.account_id = o.account_id AND e.recipient = o.recipient AND e.state = 'pending' AND e.kind IN ",
+            levels!(),
+            " AND e.key <> o.key) LIMIT 1"
+        )
+    );
     let Some(wanted) = wanted(keys)? else { return Ok(false) };
     let rows = tx.query(SQL).bind(wanted).fetch_all().await.while_("looking for alerts that wait for others")?;
     Ok(!rows.is_empty())
 }
 
+/// `notices`, each alert behind all that were written of the levels of its account, whatever the clock of who writes says: the account is
+/// locked, so in the order of these times is what came about later.
+pub(super) async fn behind_others(tx: &mut Tx, notices: &[Message]) -> Result<Vec<Message>> {
+    const SQL: Sql = among_levels!(
+        "SELECT v.account_id, max(o.created_at) FROM v CROSS JOIN outbox AS o",
+        concat!("WHERE o.account_id = v.account_id AND o.kind IN ", levels!(), " GROUP BY v.account_id")
+    );
+    let mut notices = notices.to_vec();
+    let keys: Vec<NoticeKey> = notices.iter().map(|notice| notice.key.clone()).collect();
+    let Some(wanted) = wanted(&keys)? else { return Ok(notices) };
+    let rows = tx.query(SQL).bind(wanted).fetch_all().await.while_("looking for alerts that were written before")?;
+    let last: BTreeMap<String, i64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    for notice in notices.iter_mut().filter(|notice| notice.key.kind().is_of_levels()) {
+        if let Some(last) = last.get(notice.key.account_text()) {
+            notice.created_at = notice.created_at.max(Instant::from_micros(last.saturating_add(1)));
+        }
+    }
+    Ok(notices)
+}
+
 /// Those of `keys` that are alerts, where there are any.
 fn wanted(keys: &[NoticeKey]) -> Result<Option<String>> {
-    let alerts: Vec<Wanted<'_>> = keys.iter().filter(|key| is_of_levels(key)).map(Wanted::of).collect();
+    let alerts: Vec<Wanted<'_>> = keys.iter().filter(|key| key.kind().is_of_levels()).map(Wanted::of).collect();
     (!alerts.is_empty()).then(|| json(alerts)).transpose()
 }

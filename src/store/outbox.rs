@@ -3,7 +3,9 @@
 
 use super::backend::{Tx, in_write};
 use super::digest::{Fact, of};
+use super::in_order::do_others_wait;
 use super::ledgers::limit_of;
+use super::runs::clock;
 use super::sql::{Row, Sql, set};
 use super::{Result, Store, StoreError, While, json};
 use crate::core::calendar::Instant;
@@ -68,6 +70,7 @@ struct NewMessage<'a> {
     body_html: &'a str,
     message_id: &'a str,
     created_at: i64,
+    due_at: i64,
     unsubscribe_url: Option<&'a str>,
     attachments: Option<String>,
     digest: i64,
@@ -115,6 +118,7 @@ impl<'a> NewMessage<'a> {
             body_html: html,
             message_id,
             created_at: created_at.micros(),
+            due_at: created_at.micros(),
             unsubscribe_url: unsubscribe_url.as_deref(),
             attachments,
             digest: of(&facts),
@@ -126,11 +130,11 @@ macro_rules! insert {
     ($otherwise:expr) => {
         set!(
             account_id text, key text, kind text, recipient text, recipient_name text, subject text, body_text text,
-            body_html text, message_id text, created_at bigint, unsubscribe_url text, attachments text, digest bigint => concat!(
+            body_html text, message_id text, created_at bigint, due_at bigint, unsubscribe_url text, attachments text, digest bigint => concat!(
             "INSERT INTO outbox (account_id, key, kind, recipient, recipient_name, subject, body_text, body_html,
                                  message_id, created_at, unsubscribe_url, attachments, digest, due_at, pending_since, state)
              SELECT account_id, key, kind, recipient, recipient_name, subject, body_text, body_html, message_id,
-                    created_at, unsubscribe_url, attachments, digest, created_at, created_at, 'pending'
+                    created_at, unsubscribe_url, attachments, digest, due_at, due_at, 'pending'
                FROM v WHERE true
              ON CONFLICT (account_id, key) DO ", $otherwise, " RETURNING key, attachments"
         ))
@@ -151,8 +155,14 @@ macro_rules! never_left {
 
 /// Adds messages whose keys are new, with what is attached to them; returns how many those were.
 pub(super) async fn insert(tx: &mut Tx, messages: &[Message]) -> Result<u64> {
+    insert_due(tx, messages, None).await
+}
+
+/// The same, due at some time, where that is not when they were written.
+pub(super) async fn insert_due(tx: &mut Tx, messages: &[Message], due_at: Option<Instant>) -> Result<u64> {
     const SQL: Sql = insert!("NOTHING");
-    let rows: Vec<NewMessage<'_>> = messages.iter().map(NewMessage::of).collect::<Result<_>>()?;
+    let mut rows: Vec<NewMessage<'_>> = messages.iter().map(NewMessage::of).collect::<Result<_>>()?;
+    rows.iter_mut().for_each(|row| row.due_at = due_at.map_or(row.due_at, Instant::micros));
     let added = tx.query(SQL).bind(json(&rows)?).fetch_all().await;
     attach(tx, messages, &rows, &added.while_("writing messages")?).await
 }
@@ -232,55 +242,60 @@ struct WantedPart<'a> {
     sha256: &'a str,
 }
 
-/// What a deliverer looks for, in this order: alerts that wait and that nobody is delivering by the clock of the database, and what
-/// else does; but nothing of the levels of an account while its recipient is just being told something else of them, or is to be before.
-/// The kinds are those of the indexes `outbox_alerts` and `outbox_levels`.
+/// The kinds of alerts, as the index `outbox_alerts` has them.
+macro_rules! alerts {
+    () => {
+        "('low-credit', 'resolved', 'lapse-soon', 'job-failed', 'job-well')"
+    };
+}
+
+/// Those that are of levels ([`NoticeKind::is_of_levels`]), as the index `outbox_levels` has them.
+macro_rules! levels {
+    () => {
+        "('low-credit', 'resolved')"
+    };
+}
+pub(super) use levels;
+
+/// What a deliverer looks for, in this order: alerts that wait and that nobody is delivering at `$3`, the database's time, and what else
+/// does. Of what one recipient is told of the levels of an account it is the newest, and nothing while something else of them is in hand,
+/// called off or not; what comes before it is looked for then (`in_order`).
 macro_rules! due {
-    ($select:literal, $is:literal, $and:expr, $clock:literal) => {
+    ($select:literal, $of_kind:expr) => {
         concat!(
             $select,
-            " WHERE o.state = 'pending' AND o.kind ",
-            $is,
-            " ('low-credit', 'resolved', 'lapse-soon', 'job-failed', 'job-well') AND o.due_at <= $1
-               AND (o.leased_until IS NULL OR o.leased_until <= ",
-            $clock,
-            ") ",
-            $and,
+            " WHERE o.state = 'pending' AND o.due_at <= $1 AND (o.leased_until IS NULL OR o.leased_until <= $3) AND o.kind ",
+            $of_kind,
             " ORDER BY o.due_at, o.account_id, o.key LIMIT $2"
         )
     };
-    ($select:literal, $clock:literal) => {
-        [
-            $crate::store::outbox::due!(
-                $select,
-                "IN",
-                concat!(
-                    "AND NOT (o.kind IN ('low-credit', 'resolved') AND EXISTS (SELECT 1 FROM outbox AS e
-                        WHERE e.account_id = o.account_id AND e.recipient = o.recipient AND e.state = 'pending'
-                          AND e.kind IN ('low-credit', 'resolved') AND e.key <> o.key
-                          AND (e.leased_until > ",
-                    $clock,
-                    " OR e.due_at <= $1 AND (e.created_at, e.key) < (o.created_at, o.key))))"
-                ),
-                $clock
-            ),
-            $crate::store::outbox::due!($select, "NOT IN", "", $clock),
-        ]
+    (alerts $select:literal, $indexed:literal) => {
+        $crate::store::outbox::due!(
+            $select,
+            concat!(
+                "IN ",
+                $crate::store::outbox::alerts!(),
+                " AND NOT (o.kind IN ",
+                $crate::store::outbox::levels!(),
+                " AND EXISTS (SELECT 1 FROM outbox AS e ",
+                $indexed,
+                " WHERE e.account_id = o.account_id AND e.recipient = o.recipient AND e.kind IN ",
+                $crate::store::outbox::levels!(),
+                " AND e.state IN ('pending', 'cancelled', 'suppressed') AND e.key <> o.key AND (e.leased_until > $3
+                   OR e.state = 'pending' AND e.due_at <= $1 AND (e.created_at, e.key) > (o.created_at, o.key))))"
+            )
+        )
     };
     ($select:literal) => {{
-        const SQLITE: [&str; 2] =
-            $crate::store::outbox::due!($select, "CAST(unixepoch('subsec') * 1000000 AS INTEGER)");
-        const POSTGRES: [&str; 2] =
-            $crate::store::outbox::due!($select, "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)");
-        let [sqlite, of_sqlite] = SQLITE;
-        let [postgres, of_postgres] = POSTGRES;
-        [
-            $crate::store::sql::Sql { sqlite, postgres },
-            $crate::store::sql::Sql { sqlite: of_sqlite, postgres: of_postgres },
-        ]
+        const OTHERS: &str = $crate::store::outbox::due!($select, concat!("NOT IN ", $crate::store::outbox::alerts!()));
+        const ALERTS: $crate::store::sql::Sql = $crate::store::sql::Sql {
+            sqlite: $crate::store::outbox::due!(alerts $select, "INDEXED BY outbox_levels"),
+            postgres: $crate::store::outbox::due!(alerts $select, ""),
+        };
+        [ALERTS, $crate::store::sql::Sql { sqlite: OTHERS, postgres: OTHERS }]
     }};
 }
-pub(super) use due;
+pub(super) use {alerts, due};
 
 /// As far as what is in hand is counted, of messages and of events: whoever has more has much.
 pub const IN_HAND_MAX: usize = 1_000;
@@ -320,12 +335,21 @@ impl Store {
     /// # Errors
     /// [`StoreError`].
     pub async fn due_messages(&self, now: Instant, limit: usize) -> Result<Vec<OutboxRecord>> {
-        let mut rows = Vec::new();
+        let mut tx = self.read().await?;
+        let (clock, mut rows) = (clock(&mut tx).await?, Vec::new());
         for some in DUE {
-            let due = self.query(some).bind(now.micros()).bind(limit_of(limit - rows.len()));
+            let due = tx.query(some).bind(now.micros()).bind(limit_of(limit - rows.len())).bind(clock.micros());
             rows.extend(due.fetch_all().await.while_("looking for messages to deliver")?);
         }
         rows.iter().map(|row| Ok(read_record(row)?.0)).collect()
+    }
+
+    /// Whether any alert waits until it is known what becomes of those of `keys`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn do_alerts_wait_for(&self, keys: &[NoticeKey]) -> Result<bool> {
+        do_others_wait(&mut self.read().await?, keys).await
     }
 
     /// Whether any message is still to be delivered, now or later.

@@ -13,7 +13,7 @@ use crate::core::ledger::Changes;
 use crate::core::outbox::{CancelledBecause, Message, NoticeKey, NoticeKind, OutboxState};
 use crate::core::statement::Said;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// By so much the clocks of those who write may differ at most.
 const CLOCKS_APART_SECONDS: i64 = 300;
@@ -121,13 +121,14 @@ pub(super) async fn mark_closed<'a>(
 async fn mark_closed_since(tx: &mut Tx, messages: &[Message], read_at: Instant) -> Result<()> {
     let statements =
         messages.iter().map(|message| &message.key).filter(|key| key.kind() == NoticeKind::MonthlyStatement);
-    let months: BTreeMap<&str, &str> = statements.map(|key| (key.account_text(), key.about())).collect();
+    let months: BTreeSet<(&str, &str)> = statements.map(|key| (key.account_text(), key.about())).collect();
     if months.is_empty() {
         return Ok(());
     }
     // Whoever closes a month has its account locked, and sees what is written here only behind that. The note is none that whoever
     // closes makes, so who compares them at this moment takes only his own away.
-    accounts::lock(tx, &json(months.keys().collect::<Vec<_>>())?).await?;
+    let accounts: BTreeSet<&str> = months.iter().map(|(account, _)| *account).collect();
+    accounts::lock(tx, &json(accounts)?).await?;
     const SQL: Sql = set!(account_id text, month text =>
         "UPDATE statements SET closed_by = (SELECT -a.last_seq FROM accounts AS a WHERE a.account_id = statements.account_id)
            FROM v WHERE statements.account_id = v.account_id AND statements.month = v.month

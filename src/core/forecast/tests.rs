@@ -114,6 +114,21 @@ fn what_ends_before_the_reset_does_not_last_until_it() {
     let told = foresee(0, split(700, 400), &[flash, later]);
     let [end, reset] = [at(later.1), next_reset_at].map(|at| (at, told.lasts_until(at, Credits::new(1))));
     assert_eq!((end.1, told.lasts_until(end.0, Credits::ZERO), reset.1), (None, Some(end.0), Some(end.0)));
+    // If no more come, the month's own lapse at the reset, which 265 of ten a day are used until, and bonuses when they end.
+    let month = (CreditType::Free, "2013-04-01T00:00:00Z", 300);
+    let after = (CreditType::Purchased, "2013-04-05T00:00:00Z", 300);
+    for (per_day, available, grants, gone, lapse) in [
+        (10, split(300, 0), &[month][..], "2013-04-01T00:00:00Z", true),
+        (10, split(300, 100), &[month], "2013-04-11T00:00:00Z", false),
+        (10, split(300, 300), &[month, after], "2013-04-05T00:00:00Z", true),
+        (10, split(300, 340), &[month, after], "2013-04-09T00:00:00Z", false),
+        (10, split(0, 90), &[], "2013-03-14T12:00:00Z", false),
+        (1, split(0, 400), &[], "-", false),
+        (0, split(300, 0), &[month], "-", false),
+    ] {
+        let told = foresee(per_day, available, grants);
+        assert_eq!((shown(told.gone_at).as_str(), told.gone_lapse), (gone, lapse), "{available:?}");
+    }
 }
 
 /// What an account used that takes `per_day(weekday)` in 24 hours of each weekday, evenly within the day.

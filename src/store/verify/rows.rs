@@ -1,6 +1,7 @@
 //! What each row says by itself, what the rows of an account add up to, and what jobs wrote beside them.
 
 use super::{Group, group, slice};
+use crate::store::outbox::levels;
 
 pub(super) const GROUPS: &[Group] = &[SHAPES, TOTALS];
 /// What is beside the rows, of which none leaves that is needed here.
@@ -199,7 +200,7 @@ const BESIDE: Group = group! {
            FROM outbox AS x WHERE ", slice!("x"), "
             AND substr(x.key, 1, length(x.kind) + length(x.account_id) + 2) <> x.kind || '/' || x.account_id || '/'");
     // A message is due when it is written, or was put back by the operator; a delivery that failed says why, and one that
-    // succeeded where to and when.
+    // succeeded where to and when. Alerts of levels are written behind those before them also where the clock went back.
     "a message is where its deliveries left it" => concat!(
         "SELECT x.account_id, 'message ' || x.key || ': state', 'what its deliveries say',
                 x.state || ' after ' || x.attempts || coalesce(', sent at ' || x.sent_at, '')
@@ -214,6 +215,6 @@ const BESIDE: Group = group! {
                                                AND (x.attempts = 0) = (x.last_error IS NULL)
                     ELSE FALSE END
                 OR (x.cancelled_because IS NOT NULL AND x.state <> 'cancelled')
-                OR x.pending_since < x.created_at
+                OR (x.pending_since < x.created_at AND x.kind NOT IN ", levels!(), ")
                 OR (x.due_at <> x.pending_since AND (x.attempts = 0 OR (x.attempts = 1 AND x.state = 'sent'))))");
 };

@@ -239,6 +239,13 @@ pub(super) fn said(forecast: &Forecast, standing: &Standing, locale: Locale) -> 
         (Outlook::RunsOut, Some(out), _) => {
             format!("At this pace everything is used up around {out}, before {fresh}.")
         }
+        // No free credits come that these are to last for, so it is said how long they last in all.
+        (Outlook::PurchasedCover | Outlook::FreeLast, ..) if balance.next_allowance.is_zero() => {
+            let lapse = if forecast.gone_lapse { ", when the last of them lapse" } else { "" };
+            let out = at(forecast.gone_at);
+            let last = out.map_or("last for more than a year".to_owned(), |out| format!("run out around {out}{lapse}"));
+            format!("At this pace the credits {last}. {}.", sentence(&fresh))
+        }
         (Outlook::PurchasedCover, ..) if balance.available.free.is_zero() => {
             let used_up = if balance.allowance.is_zero() { "" } else { "The free credits are used up. " };
             format!("{used_up}At this pace the purchased ones cover the rest of the month, until {fresh}.")
