@@ -268,6 +268,13 @@ impl NoticeKey {
         (self.kind, &self.account, &self.about, &self.recipient) == (*kind, account, about, recipient)
     }
 
+    /// Whether this and `next` are delivered one after the other: both tell one recipient how one account stands to its levels.
+    #[must_use]
+    pub fn is_in_order_with(&self, next: &NoticeKey) -> bool {
+        let are_of_levels = self.kind.is_of_levels() && next.kind.is_of_levels();
+        are_of_levels && self.account == next.account && self.recipient == next.recipient
+    }
+
     /// SHA-256 of the canonical text, in 64 hexadecimal digits. Names the notice where the key must not be read.
     #[must_use]
     pub fn fingerprint(&self) -> String {

@@ -81,10 +81,11 @@ async fn plan(kit: &Kit) -> Result<Done, JobError> {
     let mut done = Done::default();
     let due = kit.app.store.due_messages(kit.app.now(), LEASE_MESSAGES).await?;
     due.iter().for_each(|record| done.line(format!("deliver {}", record.message.key.name())));
-    let keys: Vec<NoticeKey> = due.iter().map(|record| record.message.key.clone()).collect();
-    let more = due.len() == LEASE_MESSAGES || kit.app.store.do_alerts_wait_for(&keys).await?;
-    let follows = if more { "; more may follow" } else { "" };
-    done.summary = format!("{} to deliver now{follows}", counted(due.len() as u64, "message"));
+    let now = counted(due.len() as u64, "message");
+    done.summary = match due.len() {
+        LEASE_MESSAGES => format!("{now} to deliver now; more may follow"),
+        _ => format!("{now} to deliver now"),
+    };
     Ok(done)
 }
 
@@ -106,21 +107,15 @@ async fn work(kit: &Kit, run: &mut Run<'_>, crew: &mut Crew, tally: &mut Tally) 
                 let before = store.refused_since_delivery(kit.app.now(), TAKEN_BACK_MAX).await?;
                 crew.foreman.refused().extend(before.iter().map(|key| key.recipient().clone()));
             }
-            leased.records.into_iter().for_each(|record| crew.give(record, asked));
+            let of_one = |one: &OutboxRecord, next: &OutboxRecord| one.message.key.is_in_order_with(&next.message.key);
+            leased.records.chunk_by(of_one).for_each(|records| crew.give(records, asked));
             continue;
         }
         if is_over {
             crew.halt();
         }
         if crew.in_hand == 0 {
-            if is_over || tally.is_limited || tally.refused.is_empty() {
-                return Ok(());
-            }
-            // Nothing in hand can show any more that the server is at fault, and other alerts may wait for what was refused.
-            let known = tally.believe(kit.app.now());
-            settle(kit, &crew.foreman.in_hand, &known).await?;
-            more = true;
-            continue;
+            return Ok(());
         }
         let ended = tokio::select! {
             ended = crew.ended() => ended,
@@ -129,7 +124,7 @@ async fn work(kit: &Kit, run: &mut Run<'_>, crew: &mut Crew, tally: &mut Tally) 
         };
         let is_late = |one: &Ended| one.result.is_none() && Moment::now() > one.errand.begin_by;
         let is_given_back = ended.iter().any(is_late);
-        // The next one may have waited for it.
+        // One that was written meanwhile waited for it.
         more |= ended.iter().any(|one| one.result.is_some() && one.errand.record.message.key.kind().is_of_levels());
         record(kit, &crew.foreman.in_hand, ended, tally).await?;
         if is_given_back && !is_over && !tally.is_limited {
@@ -405,7 +400,7 @@ impl Foreman {
 
 /// The deliverers of one run.
 struct Crew {
-    give: UnboundedSender<Errand>,
+    give: UnboundedSender<Vec<Errand>>,
     ended: UnboundedReceiver<Ended>,
     in_hand: usize,
     /// What was told of and is being recorded.
@@ -434,13 +429,21 @@ impl Crew {
         Crew { give, ended, in_hand: 0, told: 0, foreman, deliverers }
     }
 
-    /// Gives a message that was leased, for which was asked at `asked`, to whoever is free.
-    fn give(&mut self, record: OutboxRecord, asked: AskedAt) {
+    /// Gives messages that were leased, for which was asked at `asked`, to whoever is free, one after the other. What comes behind one that
+    /// is still in hand of a run before is not for this one either.
+    fn give(&mut self, records: &[OutboxRecord], asked: AskedAt) {
         let in_hand = &self.foreman.in_hand;
-        let errand = Errand { record, lease: Arc::clone(&in_hand.lease.name), begin_by: asked.moment + ROUND };
+        let errand = |record: &OutboxRecord| Errand {
+            record: record.clone(),
+            lease: Arc::clone(&in_hand.lease.name),
+            begin_by: asked.moment + ROUND,
+        };
+        let is_taken = |record: &&OutboxRecord| in_hand.take(record.message.key.clone(), asked);
+        let errands: Vec<Errand> = records.iter().take_while(is_taken).map(errand).collect();
+        let count = errands.len();
         // Deliverers end only when the crew does.
-        if in_hand.take(errand.record.message.key.clone(), asked) && self.give.send(errand).is_ok() {
-            self.in_hand += 1;
+        if count > 0 && self.give.send(errands).is_ok() {
+            self.in_hand += count;
         }
     }
 
@@ -469,22 +472,24 @@ impl Crew {
 
 async fn deliver_all(
     foreman: Arc<Foreman>,
-    errands: Arc<Mutex<UnboundedReceiver<Errand>>>,
+    errands: Arc<Mutex<UnboundedReceiver<Vec<Errand>>>>,
     tell: UnboundedSender<Ended>,
 ) {
     loop {
-        let Some(errand) = errands.lock().await.recv().await else { return };
-        // The crew gives it back once it is recorded.
-        let Ok(()) = foreman.unrecorded.acquire().await.map(SemaphorePermit::forget) else { return };
-        let is_late = Moment::now() > errand.begin_by;
-        let result = match is_late || foreman.is_halted.load(Ordering::Relaxed) {
-            true => None,
-            false => deliver_one(&foreman, &errand.record).await.transpose(),
-        };
-        let halts = result.as_ref().is_some_and(|result| foreman.heeds(&errand.record.message.key, result));
-        let ended = Ended { errand, result, halts };
-        if tell.send(ended).is_err() {
-            return;
+        let Some(all) = errands.lock().await.recv().await else { return };
+        for errand in all {
+            // The crew gives it back once it is recorded.
+            let Ok(()) = foreman.unrecorded.acquire().await.map(SemaphorePermit::forget) else { return };
+            let is_late = Moment::now() > errand.begin_by;
+            let result = match is_late || foreman.is_halted.load(Ordering::Relaxed) {
+                true => None,
+                false => deliver_one(&foreman, &errand.record).await.transpose(),
+            };
+            let halts = result.as_ref().is_some_and(|result| foreman.heeds(&errand.record.message.key, result));
+            let ended = Ended { errand, result, halts };
+            if tell.send(ended).is_err() {
+                return;
+            }
         }
     }
 }

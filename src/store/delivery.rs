@@ -7,7 +7,7 @@
 
 use super::admins::unwished;
 use super::backend::{Tx, in_write};
-use super::in_order::{OutOfOrder, overtaken, to_try_first};
+use super::in_order::{OutOfOrder, in_turn, overtaken};
 use super::ledgers::limit_of;
 use super::outbox::{OutboxRecord, Wanted, due, read_whole};
 use super::runs::clock;
@@ -23,9 +23,9 @@ use std::time::Duration;
 /// The time over which a limit per minute counts.
 const MINUTE_SECONDS: i64 = 60;
 
-/// Candidates, alerts first and then the oldest, and whether their addresses are suppressed.
+/// Candidates, alerts first and then the oldest, whether their addresses are suppressed, and when they were written.
 const CANDIDATES: [Sql; 2] = due!(
-    "SELECT o.account_id, o.key, lower(o.recipient) IN (SELECT lower(address) FROM suppressions) FROM outbox AS o"
+    "SELECT o.account_id, o.key, lower(o.recipient) IN (SELECT lower(address) FROM suppressions), o.created_at FROM outbox AS o"
 );
 /// Those who lease take turns, or two would choose the same messages. On SQLite whoever writes has the turn.
 pub(super) const TAKE_TURNS: Sql =
@@ -139,8 +139,8 @@ struct SuppressedRow<'a> {
 impl Store {
     /// Leases up to `limit` messages that are due, and with `per_minute` no more than that are given to deliverers in any
     /// minute before `now`. Messages to suppressed addresses are put aside; those that nobody wishes any more, statements of which later
-    /// versions were written, and alerts of which later ones were delivered, are cancelled. Of the alerts of an account to one recipient
-    /// one is leased at a time.
+    /// versions were written, and alerts of which later ones were delivered, are cancelled. Alerts of an account to
+    /// one recipient are leased together, and stand one behind the other.
     ///
     /// # Errors
     /// [`super::StoreError`]; nothing is leased then, or what is comes back when the lease is over.
@@ -331,13 +331,13 @@ async fn take(tx: &mut Tx, lease: &Lease, now: Instant, room: i64, is_limited: b
         found.extend(some.fetch_all().await.while_("looking for messages to deliver")?);
     }
     let is_more = found.len() > room;
-    let (mut wanted, mut suppressed) = (Vec::new(), Vec::new());
+    let (mut due, mut suppressed) = (Vec::new(), Vec::new());
     for row in found.iter().take(room) {
         let key: NoticeKey = super::outbox::read_key(row.get(1))?;
-        if row.get::<bool>(2) { suppressed.push(key) } else { wanted.push(key) }
+        if row.get::<bool>(2) { suppressed.push(key) } else { due.push((key, Instant::from_micros(row.get(3)))) }
     }
-    let first = to_try_first(tx, &wanted).await?;
-    wanted = wanted.into_iter().map(|key| first.get(&key).cloned().unwrap_or(key)).collect();
+    let mut wanted = in_turn(tx, &due).await?;
+    wanted.truncate(room);
     let unwished = unwished(tx, &wanted).await?;
     wanted.retain(|key| !unwished.iter().any(|(of, _)| of == key));
     let aside = |key, state: OutboxState, because: Option<CancelledBecause>| Aside {
@@ -368,8 +368,6 @@ async fn take(tx: &mut Tx, lease: &Lease, now: Instant, room: i64, is_limited: b
         .chain(outdated.iter().map(|key| cancelled(key, CancelledBecause::Superseded)))
         .chain(overtaken.iter().map(|key| cancelled(key, CancelledBecause::Overtaken)))
         .collect();
-    // Behind an alert that is put aside there may be another one that waited for it.
-    let more = is_more || !asides.is_empty();
     if !asides.is_empty() {
         tx.query(set!(account_id text, key text, state text, because text =>
             "UPDATE outbox SET state = v.state, cancelled_because = v.because, lease = NULL, leased_until = NULL,
@@ -412,5 +410,5 @@ async fn take(tx: &mut Tx, lease: &Lease, now: Instant, room: i64, is_limited: b
     }
     let [suppressed, unwished, superseded] =
         [suppressed.len(), unwished.len(), outdated.len() + overtaken.len()].map(|count| count as u64);
-    Ok(Leased { records, suppressed, unwished, superseded, more, limited: is_limited && is_more })
+    Ok(Leased { records, suppressed, unwished, superseded, more: is_more, limited: is_limited && is_more })
 }

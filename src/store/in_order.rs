@@ -1,10 +1,10 @@
 //! In which order messages leave: no version of a statement behind a later one, and what somebody is told of the levels of an account as it
 //! came about.
 //!
-//! Of the alerts of an account to one recipient one is in hand at a time, and the next one's turn is when it is known what became of that.
-//! Before the newest that is due, each older one that waits is tried once, the oldest first; then the newest is, whatever came of them: so an
-//! old alert never keeps a new one back for longer than its try takes. What could not be delivered before a later one was does not leave
-//! any more: the later one said how things stand.
+//! Of the alerts of an account to one recipient, all that wait are leased together, and delivered one after the other: before the newest that
+//! is due, each older one that had no try since then, the oldest first. Then the newest is tried, whatever came of them: so an old alert never
+//! keeps a new one back for longer than its try takes. While any is in hand, none is leased. What could not be delivered before a
+//! later one was does not leave any more: the later one said how things stand.
 
 use super::backend::Tx;
 use super::outbox::{Wanted, levels, read_key};
@@ -65,22 +65,50 @@ macro_rules! among_levels {
     }};
 }
 
-/// For those of `keys` that are alerts: the oldest one before it that waits for its next try, and was not tried since it is due itself, or
-/// by somebody who was not heard of any more.
-pub(super) async fn to_try_first(tx: &mut Tx, keys: &[NoticeKey]) -> Result<BTreeMap<NoticeKey, NoticeKey>> {
+/// Those of `due` whose turn it is, each of which was written at some time, in the order in which they are to be delivered. Of the alerts of an
+/// account to one recipient, these are, where the first of them stands, those that wait and had no try since the newest is due, and the
+/// newest; the others are for the next time.
+pub(super) async fn in_turn(tx: &mut Tx, due: &[(NoticeKey, Instant)]) -> Result<Vec<NoticeKey>> {
+    let group = |key: &NoticeKey| (key.account_text().to_owned(), key.recipient().to_string());
+    let mut newest: BTreeMap<(String, String), (Instant, &NoticeKey)> = BTreeMap::new();
+    for (key, written_at) in due.iter().filter(|(key, _)| key.kind().is_of_levels()) {
+        let last = newest.entry(group(key)).or_insert((*written_at, key));
+        *last = (*last).max((*written_at, key));
+    }
+    let last: Vec<NoticeKey> = newest.values().map(|(_, key)| (*key).clone()).collect();
+    let mut before = before(tx, &last).await?;
+    let mut in_turn = Vec::with_capacity(due.len());
+    for (key, _) in due {
+        if !key.kind().is_of_levels() {
+            in_turn.push(key.clone());
+        } else if let Some((_, last)) = newest.remove(&group(key)) {
+            in_turn.extend(before.remove(last).unwrap_or_default());
+            in_turn.push(last.clone());
+        }
+    }
+    Ok(in_turn)
+}
+
+/// For those of `keys` that are alerts: the older ones that wait and had no try since it is due, or one by somebody who was not heard of any
+/// more; the oldest first.
+async fn before(tx: &mut Tx, keys: &[NoticeKey]) -> Result<BTreeMap<NoticeKey, Vec<NoticeKey>>> {
     const SQL: Sql = among_levels!(
-        "SELECT f.key, f.earlier FROM (SELECT o.key, (SELECT e.key FROM outbox AS e",
+        "SELECT o.key, e.key FROM v CROSS JOIN outbox AS o CROSS JOIN outbox AS e",
         concat!(
-            "WHERE e.account_id = o.account_id AND e.recipient = o.recipient AND e.state = 'pending' AND e.kind IN ",
+            "WHERE o.account_id = v.account_id AND o.key = v.key
+               AND e.account_id = o.account_id AND e.recipient = o.recipient AND e.state = 'pending' AND e.kind IN ",
             levels!(),
             " AND (e.created_at, e.key) < (o.created_at, o.key) AND (e.lease IS NOT NULL OR coalesce(e.tried_at, 0) < o.due_at)
-              ORDER BY e.created_at, e.key LIMIT 1) AS earlier
-              FROM v CROSS JOIN outbox AS o WHERE o.account_id = v.account_id AND o.key = v.key) AS f WHERE f.earlier IS NOT NULL"
+              ORDER BY e.created_at, e.key"
         )
     );
-    let Some(wanted) = wanted(keys)? else { return Ok(BTreeMap::new()) };
+    let mut before: BTreeMap<NoticeKey, Vec<NoticeKey>> = BTreeMap::new();
+    let Some(wanted) = wanted(keys)? else { return Ok(before) };
     let rows = tx.query(SQL).bind(wanted).fetch_all().await.while_("looking for alerts that come first")?;
-    rows.iter().map(|row| Ok((read_key(row.get(0))?, read_key(row.get(1))?))).collect()
+    for row in &rows {
+        before.entry(read_key(row.get(0))?).or_default().push(read_key(row.get(1))?);
+    }
+    Ok(before)
 }
 
 /// Those of `keys` that are alerts, where a later one of the account was delivered to the same recipient.
@@ -98,21 +126,6 @@ pub(super) async fn overtaken(tx: &mut Tx, keys: &[NoticeKey]) -> Result<Vec<Not
     let Some(wanted) = wanted(keys)? else { return Ok(Vec::new()) };
     let rows = tx.query(SQL).bind(wanted).fetch_all().await.while_("looking for alerts that were overtaken")?;
     rows.iter().map(|row| read_key(row.get(0))).collect()
-}
-
-/// Whether any alert waits until it is known what becomes of those of `keys`.
-pub(super) async fn do_others_wait(tx: &mut Tx, keys: &[NoticeKey]) -> Result<bool> {
-    const SQL: Sql = among_levels!(
-        "SELECT 1 FROM v CROSS JOIN outbox AS o WHERE o.account_id = v.account_id AND o.key = v.key AND EXISTS (SELECT 1 FROM outbox AS e",
-        concat!(
-            "WHERE e.account_id = o.account_id AND e.recipient = o.recipient AND e.state = 'pending' AND e.kind IN ",
-            levels!(),
-            " AND e.key <> o.key) LIMIT 1"
-        )
-    );
-    let Some(wanted) = wanted(keys)? else { return Ok(false) };
-    let rows = tx.query(SQL).bind(wanted).fetch_all().await.while_("looking for alerts that wait for others")?;
-    Ok(!rows.is_empty())
 }
 
 /// `notices`, each alert behind all that were written of the levels of its account, whatever the clock of who writes says: the account is

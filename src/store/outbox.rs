@@ -3,7 +3,6 @@
 
 use super::backend::{Tx, in_write};
 use super::digest::{Fact, of};
-use super::in_order::do_others_wait;
 use super::ledgers::limit_of;
 use super::runs::clock;
 use super::sql::{Row, Sql, set};
@@ -249,7 +248,7 @@ macro_rules! alerts {
     };
 }
 
-/// Those that are of levels ([`NoticeKind::is_of_levels`]), as the index `outbox_levels` has them.
+/// Those that are of levels ([`NoticeKind::is_of_levels`]), as the indexes `outbox_levels` and `outbox_in_hand` have them.
 macro_rules! levels {
     () => {
         "('low-credit', 'resolved')"
@@ -258,8 +257,7 @@ macro_rules! levels {
 pub(super) use levels;
 
 /// What a deliverer looks for, in this order: alerts that wait and that nobody is delivering at `$3`, the database's time, and what else
-/// does. Of what one recipient is told of the levels of an account it is the newest, and nothing while something else of them is in hand,
-/// called off or not; what comes before it is looked for then (`in_order`).
+/// does; but nothing of the levels of an account while its recipient is just being told something else of them, called off or not.
 macro_rules! due {
     ($select:literal, $of_kind:expr) => {
         concat!(
@@ -281,15 +279,14 @@ macro_rules! due {
                 $indexed,
                 " WHERE e.account_id = o.account_id AND e.recipient = o.recipient AND e.kind IN ",
                 $crate::store::outbox::levels!(),
-                " AND e.state IN ('pending', 'cancelled', 'suppressed') AND e.key <> o.key AND (e.leased_until > $3
-                   OR e.state = 'pending' AND e.due_at <= $1 AND (e.created_at, e.key) > (o.created_at, o.key))))"
+                " AND e.lease IS NOT NULL AND e.leased_until > $3))"
             )
         )
     };
     ($select:literal) => {{
         const OTHERS: &str = $crate::store::outbox::due!($select, concat!("NOT IN ", $crate::store::outbox::alerts!()));
         const ALERTS: $crate::store::sql::Sql = $crate::store::sql::Sql {
-            sqlite: $crate::store::outbox::due!(alerts $select, "INDEXED BY outbox_levels"),
+            sqlite: $crate::store::outbox::due!(alerts $select, "INDEXED BY outbox_in_hand"),
             postgres: $crate::store::outbox::due!(alerts $select, ""),
         };
         [ALERTS, $crate::store::sql::Sql { sqlite: OTHERS, postgres: OTHERS }]
@@ -342,14 +339,6 @@ impl Store {
             rows.extend(due.fetch_all().await.while_("looking for messages to deliver")?);
         }
         rows.iter().map(|row| Ok(read_record(row)?.0)).collect()
-    }
-
-    /// Whether any alert waits until it is known what becomes of those of `keys`.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn do_alerts_wait_for(&self, keys: &[NoticeKey]) -> Result<bool> {
-        do_others_wait(&mut self.read().await?, keys).await
     }
 
     /// Whether any message is still to be delivered, now or later.

@@ -184,7 +184,7 @@ both_databases! {
         let write = async |minute: i64, name: &str| {
             let at = instant(WRITTEN).plus_seconds(60 * minute);
             let number = u32::try_from(minute).expect("few") + 1;
-            let message = alert(&acme, number, &format!("{name}@{name}.example"), &at.to_string());
+            let message = lapse_soon(&acme, number, &format!("{name}@{name}.example"), &at.to_string());
             write_wished(sandbox.store(), std::slice::from_ref(&message)).await;
             message.key
         };

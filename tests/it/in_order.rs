@@ -72,42 +72,33 @@ both_databases! {
         assert!(leased.more && leased.limited);
     }
 
-    async fn alerts_of_an_account_are_handed_out_one_by_one_to_each(sandbox: Sandbox) {
-        let to_bob = |acme: &AccountId| alert(acme, 1, "bob@acme.example", "2013-02-01T16:00:00Z");
-        let keys = open_and_write(&sandbox, |acme| [1, 2, 3].map(|n| nth(acme, n)).into_iter().chain([to_bob(acme)]).collect()).await;
-        let due = sandbox.store().due_messages(instant("2013-02-01T17:00:00Z"), 9).await.expect("messages");
-        assert_eq!(due.iter().map(|due| &due.message.key).collect::<Vec<_>>(), [&keys[2], &keys[3]], "the newest");
-        assert_eq!(lease(&sandbox, &keys, 17).await.0, [1, 4]);
-        assert_eq!(lease(&sandbox, &keys, 17).await.0, [0; 0], "what became of the first is not known");
-        record(&sandbox, &keys[0], 17, sent()).await;
-        assert_eq!(lease(&sandbox, &keys, 17).await.0, [2]);
-        record(&sandbox, &keys[1], 17, Next::Failed { error: "550 too large".into(), suppress: false }).await;
-        assert_eq!(lease(&sandbox, &keys, 17).await.0, [3]);
+    async fn alerts_of_an_account_are_handed_out_in_their_order(sandbox: Sandbox) {
+        let to_bob = |acme: &AccountId| alert(acme, 1, "bob@acme.example", "2013-02-01T14:30:00Z");
+        let keys = open_and_write(&sandbox, |acme| [to_bob(acme)].into_iter().chain([3, 1, 2].map(|n| nth(acme, n))).collect()).await;
+        let due = sandbox.store().due_messages(at(17), 9).await.expect("messages");
+        assert_eq!(due.len(), 4);
+        assert_eq!(lease(&sandbox, &keys, 13).await.0, [3], "the first of three");
+        assert_eq!(lease(&sandbox, &keys, 17).await.0, [1], "what became of the first is not known");
+        record(&sandbox, &keys[2], 17, again(19)).await;
+        assert_eq!(lease(&sandbox, &keys, 17).await.0, [3, 4, 2], "it had no try since the newest is due");
+        record(&sandbox, &keys[2], 17, again(19)).await;
+        record(&sandbox, &keys[3], 17, Next::Failed { error: "550 too large".into(), suppress: false }).await;
+        assert_eq!(lease(&sandbox, &keys, 19).await.0, [0; 0], "the newest is in hand");
+        record(&sandbox, &keys[1], 17, again(18)).await;
+        assert_eq!(lease(&sandbox, &keys, 18).await.0, [3, 2]);
         sandbox.assert_verified().await;
     }
 
-    async fn an_alert_that_waits_is_tried_once_before_the_next_one(sandbox: Sandbox) {
+    async fn what_could_not_be_delivered_before_a_later_one_does_not_leave(sandbox: Sandbox) {
         let keys = open_and_write(&sandbox, |acme| [1, 2, 4].map(|n| nth(acme, n)).to_vec()).await;
-        assert_eq!(lease(&sandbox, &keys, 13).await.0, [1]);
-        record(&sandbox, &keys[0], 13, again(18)).await;
-        assert_eq!(lease(&sandbox, &keys, 14).await.0, [1], "the second has come, and waits for it");
-        record(&sandbox, &keys[0], 14, again(19)).await;
-        assert_eq!(lease(&sandbox, &keys, 14).await.0, [2], "but not for long");
-        record(&sandbox, &keys[1], 14, again(15)).await;
-        assert_eq!(lease(&sandbox, &keys, 15).await.0, [1], "so it is each time");
-        record(&sandbox, &keys[0], 15, again(22)).await;
-        assert_eq!(lease(&sandbox, &keys, 15).await.0, [2]);
-        // While a later one is in hand, an earlier one is not begun.
-        let first = |text: &str| format!("UPDATE outbox SET due_at = {} WHERE key = '{}'", instant(text).micros(), keys[0]);
-        sandbox.execute(&first("2013-02-01T15:00:00Z")).await.expect("due");
-        assert_eq!(lease(&sandbox, &keys, 15).await.0, [0; 0]);
-        record(&sandbox, &keys[1], 15, sent()).await;
+        assert_eq!(lease(&sandbox, &keys, 14).await.0, [1, 2]);
+        record(&sandbox, &keys[0], 14, again(15)).await;
+        record(&sandbox, &keys[1], 14, sent()).await;
         let (numbers, leased) = lease(&sandbox, &keys, 15).await;
-        assert_eq!((numbers.len(), leased.superseded, leased.more), (0, 1, true), "the second has said how things stand");
+        assert_eq!((numbers.len(), leased.superseded), (0, 1), "the second has said how things stand");
         let first = sandbox.store().message(&keys[0]).await.expect("read").expect("it is there");
         assert_eq!(first.cancelled_because, Some(CancelledBecause::Overtaken));
-        let retried = sandbox.store().retry_message(&keys[0], instant("2013-02-01T15:00:00Z")).await;
-        assert_eq!(retried.expect("asked"), Answered::Overtaken);
+        assert_eq!(sandbox.store().retry_message(&keys[0], at(15)).await.expect("asked"), Answered::Overtaken);
         assert_eq!(lease(&sandbox, &keys, 16).await.0, [3]);
         sandbox.assert_verified().await;
     }
@@ -143,11 +134,10 @@ both_databases! {
             assert_eq!(written.expect("written"), 1);
         }
         let keys = [first.key, second.key];
-        assert_eq!(lease(&sandbox, &keys, 17).await.0, [1]);
-        record(&sandbox, &keys[0], 17, sent()).await;
-        let (numbers, leased) = lease(&sandbox, &keys, 12).await;
-        assert_eq!((numbers, leased.superseded), (vec![2], 0), "it is due at once, and is not older");
-        assert_eq!(leased.records[0].message.created_at, at(17).plus_micros(1));
+        let (numbers, leased) = lease(&sandbox, &keys, 17).await;
+        assert_eq!(numbers, [1, 2]);
+        assert_eq!(leased.records[1].message.created_at, at(17).plus_micros(1));
+        assert_eq!(leased.records[1].due_at, at(12), "it was due at once");
         sandbox.assert_verified().await;
     }
 
@@ -161,14 +151,32 @@ both_databases! {
         assert_eq!(lease(&sandbox, &keys, 14).await.0, [2]);
     }
 
-    /// The old ones are due again while the server is at them, but each had its try.
+    /// Each had its try since the newest is due, and is due again.
     async fn many_old_alerts_keep_no_new_one_back(sandbox: Sandbox) {
         let keys = open_and_write(&sandbox, |acme| (1..=4).map(|n| nth(acme, n)).collect()).await;
-        for number in 1..=3 {
-            assert_eq!(lease(&sandbox, &keys, 16).await.0, [number]);
-            record(&sandbox, &keys[number - 1], 16, again(16)).await;
+        let limited = async |most: usize| {
+            let leased = sandbox.store().lease_messages(&lease_of("a lease"), at(16), most, None).await.expect("leased");
+            leased.records.into_iter().map(|record| record.message.key).collect::<Vec<_>>()
+        };
+        for old in [&keys[0..2], &keys[2..3]] {
+            assert_eq!(limited(old.len()).await, old);
+            for key in old {
+                record(&sandbox, key, 16, again(16)).await;
+            }
         }
-        assert_eq!(lease(&sandbox, &keys, 16).await.0, [4]);
+        assert_eq!(limited(9).await, [keys[3].clone()]);
+    }
+
+    /// What hangs of others comes between them nowhere.
+    async fn alerts_to_one_recipient_stand_together_where_the_oldest_does(sandbox: Sandbox) {
+        let keys = open_and_write(&sandbox, |acme| {
+            let others = (0..9).map(|n| alert(acme, 1, &format!("other{n}@acme.example"), &at(13).to_string()));
+            [1, 2, 3].map(|n| nth(acme, n)).into_iter().chain(others).collect()
+        })
+        .await;
+        let leased = sandbox.store().lease_messages(&lease_of("a lease"), at(16), 99, None).await.expect("leased");
+        let first: Vec<&NoticeKey> = leased.records.iter().take(3).map(|record| &record.message.key).collect();
+        assert_eq!(first, [&keys[0], &keys[1], &keys[2]]);
     }
 
     /// On SQLite its planner would read all messages of an account for each that is due.
@@ -176,7 +184,7 @@ both_databases! {
         let acme = sandbox.open_account("acme", "UTC", "2013-01-01").await;
         write_wished(sandbox.store(), &[nth(&acme, 1)]).await;
         // A statement that names an index which is not there fails: so it is seen that it is named.
-        sandbox.execute("DROP INDEX outbox_levels").await.expect("dropped");
+        sandbox.execute("DROP INDEX outbox_in_hand").await.expect("dropped");
         let leased = sandbox.store().lease_messages(&lease_of("a lease"), at(14), 9, None).await;
         assert_eq!(leased.is_err(), sandbox.backend() == Backend::Sqlite);
     }
@@ -224,27 +232,33 @@ proptest! {
             // Behind hour 40 nothing fails any more.
             for hour in (12..200).flat_map(|hour| [hour; 4]) {
                 let leased = sandbox.store().lease_messages(&lease_of("a lease"), at(hour), 99, None).await.expect("leased");
-                let groups: BTreeSet<_> = leased.records.iter().map(|record| group(&record.message.key)).collect();
-                assert_eq!(groups.len(), leased.records.len(), "one of each group at a time");
-                for key in leased.records.into_iter().map(|record| record.message.key) {
-                    let next = match tries.next().filter(|_| hour < 40).unwrap_or(Does::Takes) {
-                        Does::Takes => {
-                            told.entry(group(&key)).or_default().push(place(&key));
-                            sent()
-                        }
-                        Does::TakesLater(hours) => again(hour + hours),
-                        Does::Refuses => {
-                            refused.insert(place(&key));
-                            Next::Failed { error: "554 no".into(), suppress: false }
-                        }
-                        Does::WasNotAsked => Next::Untried,
-                        Does::Dies => {
-                            let dies = format!("UPDATE outbox SET leased_until = 1 WHERE key = '{key}'");
-                            sandbox.execute(&dies).await.expect("dead");
-                            continue;
-                        }
-                    };
-                    record(&sandbox, &key, hour, next).await;
+                let mut begun = BTreeSet::new();
+                for same in leased.records.chunk_by(|one, next| group(&one.message.key) == group(&next.message.key)) {
+                    assert!(begun.insert(group(&same[0].message.key)), "those of a group stand together");
+                    // Whoever dies, or is told to stop, has begun none of the rest.
+                    let mut ends = None;
+                    for key in same.iter().map(|record| &record.message.key) {
+                        let does = tries.next().filter(|_| hour < 40).unwrap_or(Does::Takes);
+                        ends = ends.or(Some(does).filter(|does| matches!(does, Does::WasNotAsked | Does::Dies)));
+                        let next = match ends.unwrap_or(does) {
+                            Does::Takes => {
+                                told.entry(group(key)).or_default().push(place(key));
+                                sent()
+                            }
+                            Does::TakesLater(hours) => again(hour + hours),
+                            Does::Refuses => {
+                                refused.insert(place(key));
+                                Next::Failed { error: "554 no".into(), suppress: false }
+                            }
+                            Does::WasNotAsked => Next::Untried,
+                            Does::Dies => {
+                                let dies = format!("UPDATE outbox SET leased_until = 1 WHERE key = '{key}'");
+                                sandbox.execute(&dies).await.expect("dead");
+                                continue;
+                            }
+                        };
+                        record(&sandbox, key, hour, next).await;
+                    }
                 }
             }
             let left = sandbox.store().messages(None, Some(OutboxState::Pending), 1).await.expect("messages");

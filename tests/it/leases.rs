@@ -123,7 +123,7 @@ both_databases! {
         let server = holding(At::Rcpt).await;
         let admins = ["ann", "bob", "cem", "dan"].map(|name| email(&format!("{name}@acme.example")));
         open_and_write(&sandbox, |acme| {
-            let (first, more) = (alert(acme, 1, "ann@acme.example", WRITTEN), admins.iter().skip(1));
+            let (first, more) = (lapse_soon(acme, 1, "ann@acme.example", WRITTEN), admins.iter().skip(1));
             let at = instant(WRITTEN).plus_seconds(1).to_string();
             let more = more.map(|admin| alert(acme, 1, admin.as_str(), &at));
             [first].into_iter().chain(more).collect()

@@ -162,7 +162,9 @@ fn the_status_of_the_database_is_asked_without_changing_it() {
     assert!(status["file_bytes"].as_i64().is_some_and(|bytes| bytes > 10_000), "{status}");
     // As a ledger looks that an older creditd made.
     let newest = status["schema"].as_i64().expect("a number");
-    place.sql(&format!("DELETE FROM _sqlx_migrations WHERE version = {newest}; DROP INDEX outbox_levels"));
+    place.sql(&format!(
+        "DELETE FROM _sqlx_migrations WHERE version = {newest}; DROP INDEX outbox_levels; DROP INDEX outbox_in_hand"
+    ));
     let old = place.json("db status");
     assert_eq!((&old["migrations_due"], &old["schema_known"]), (&Value::from(1), &Value::from(newest)));
     let found = doctor(&place, 0);

@@ -72,7 +72,7 @@ both_databases! {
                      DROP COLUMN may_have_left;"
             }
         };
-        let before = "DROP INDEX outbox_levels; DROP TABLE sealed; DROP TABLE outbox_parts; DROP TABLE suppressions;
+        let before = "DROP INDEX outbox_levels; DROP INDEX IF EXISTS outbox_in_hand; DROP TABLE sealed; DROP TABLE outbox_parts; DROP TABLE suppressions;
                       DELETE FROM _sqlx_migrations WHERE version IN (3, 4, 18, 19, 20)";
         sandbox.execute(&format!("{columns} {before}")).await.expect("a ledger of before");
         let opened = at_once(|| {
@@ -116,7 +116,7 @@ both_databases! {
         // What came later and is about the same tables is not there either.
         let undo = format!(
             "{references} DROP TABLE incidents; DROP INDEX outbox_stuck; DROP INDEX outbox_content; DROP INDEX outbox_alerts;
-             DROP INDEX outbox_levels;
+             DROP INDEX outbox_levels; DROP INDEX IF EXISTS outbox_in_hand;
              ALTER TABLE accounts DROP COLUMN locale;
              ALTER TABLE outbox DROP COLUMN cancelled_because; ALTER TABLE outbox DROP COLUMN may_have_left;
              DELETE FROM _sqlx_migrations WHERE version IN (8, 9, 11, 15, 18, 19, 20)"
@@ -141,7 +141,7 @@ both_databases! {
                   WHERE tablename = 'outbox' AND indexname <> 'outbox_pkey' ORDER BY 1"
             }
         };
-        assert_eq!(sandbox.texts(indexes).await, ["outbox_alerts", "outbox_content", "outbox_due", "outbox_levels", "outbox_stuck", "outbox_tried"]);
+        assert_eq!(sandbox.texts(indexes).await, ["outbox_alerts", "outbox_content", "outbox_due", "outbox_in_hand", "outbox_levels", "outbox_stuck", "outbox_tried"]);
     }
 
     async fn a_schema_of_another_build_is_left_as_it_is(sandbox: Sandbox) {
