@@ -57,12 +57,12 @@ impl OutOfOrder {
 /// A statement on messages that are asked for and others of the levels of their accounts. On SQLite it names the index of these: its planner
 /// takes the key for better, by which it reads all messages of an account.
 macro_rules! among_levels {
-    ($before:literal, $behind:expr) => {{
-        const BY_INDEX: Sql =
-        set!(account_id text, key text => concat!($before, " INDEXED BY outbox_levels ", $behind));
-    const BY_PLAN: Sql = set!(account_id text, key text => concat!($before, " ", $behind));
-        Sql { sqlite: BY_INDEX.sqlite, postgres: BY_PLAN.postgres }
-    }};
+    ($before:literal, $behind:expr) => {
+        Sql {
+            sqlite: set!(account_id text, key text => concat!($before, " INDEXED BY outbox_levels ", $behind)).sqlite,
+            postgres: set!(account_id text, key text => concat!($before, " ", $behind)).postgres,
+        }
+    };
 }
 
 /// Those of `due` whose turn it is, each of which was written at some time, in the order in which they are to be delivered. Of the alerts of an
