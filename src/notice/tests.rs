@@ -88,7 +88,7 @@ fn the_first_line_answers_in_every_case() {
 
     5,000 AI credits left: 0 free and 5,000 purchased. At the pace of the last 7 days (1 a day) they last for more than a year; the next month begins on 1 April 2013, 00:00 EDT, which brings none. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
 
-    580 AI credits left: 80 free and 500 purchased. At the pace of the last 7 days (10 a day) the free credits run out around 13 March 2013, 13:00 EDT, and all of them around 2 May 2013, 13:00 EDT; the next month begins on 1 April 2013, 00:00 EDT, which brings none. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
+    580 AI credits left: 80 free and 500 purchased. At the pace of the last 7 days (10 a day) the free credits run out around 13 March 2013, 13:00 EDT, and all of them run out around 2 May 2013, 13:00 EDT; the next month begins on 1 April 2013, 00:00 EDT, which brings none. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
 
     280 AI credits left: 280 free and 0 purchased. At the pace of the last 7 days (1 a day) they run out around 10 December 2013, 12:00 EST; the next month begins on 1 April 2013, 00:00 EDT, which brings none. At 0 these actions stop: Summarise document, Draft reply, Translate page, Analyse image and 2 more.
 
